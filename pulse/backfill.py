@@ -1,0 +1,64 @@
+"""The task that asks the exchange for the closed minutes that the store lacks: at the start and after an outage.
+
+It looks at the store, not at what this process has seen, so whatever made a hole, it is found.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from pulse.binance.rest import KLINES_MAX, BinanceRest
+from pulse.clock import Clock
+from pulse.errors import ExchangeError, StoreUnavailable
+from pulse.market.types import MINUTE_MS, Candle
+from pulse.store import Store
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 60.0
+LOOK_BACK_MINUTES = KLINES_MAX
+SETTLE_MS = 90_000
+"""The exchange's candles are its most delayed source: a minute is asked for only this long after its end."""
+
+
+class Backfill:
+    """Fills holes in the last LOOK_BACK_MINUTES of each symbol."""
+
+    def __init__(
+        self, symbols: Sequence[str], rest: BinanceRest, store: Store, candles: asyncio.Queue[Candle], clock: Clock
+    ) -> None:
+        self._symbols = symbols
+        self._rest = rest
+        self._store = store
+        self._candles = candles
+        self._clock = clock
+        # Minutes the exchange itself has no candle for; asking again would ask for ever.
+        self._absent: dict[str, set[int]] = {symbol: set() for symbol in symbols}
+
+    async def run(self) -> None:
+        """Look for holes for ever."""
+        while True:
+            for symbol in self._symbols:
+                try:
+                    await self._fill(symbol)
+                except (ExchangeError, StoreUnavailable) as fault:
+                    log.info("backfill put off symbol=%s reason=%s", symbol, fault)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _fill(self, symbol: str) -> None:
+        newest = int(self._clock.wall_s() * 1000) - SETTLE_MS - MINUTE_MS
+        newest -= newest % MINUTE_MS
+        oldest = newest - (LOOK_BACK_MINUTES - 1) * MINUTE_MS
+        stored = await self._store.read_candles(symbol, oldest, newest, LOOK_BACK_MINUTES)
+        missing = set(range(oldest, newest + 1, MINUTE_MS))
+        missing -= {candle.open_time_ms for candle in stored} | self._absent[symbol]
+        if not missing:
+            return
+        found = await self._rest.klines(symbol, min(missing), max(missing))
+        wanted = [candle for candle in found if candle.is_closed and candle.open_time_ms in missing]
+        for candle in wanted:
+            await self._candles.put(candle)
+        absent = self._absent[symbol]
+        absent |= missing - {candle.open_time_ms for candle in wanted}
+        absent -= {minute for minute in absent if minute < oldest}
+        log.info("backfilled symbol=%s candles=%s of=%s", symbol, len(wanted), len(missing))

@@ -1,0 +1,323 @@
+"""What a frame of Binance means: raw JSON in, market values out. No I/O, and no state between frames.
+
+Only the fields in use are checked, and strictly: a number must be a plain ASCII decimal (Python's own readers
+also take `1_000`, full-width digits and NaN), an id a true integer. Unknown streams and extra fields are ignored,
+as the exchange adds both without notice; what is wrong raises MalformedFrame and nothing of it is used.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from math import isfinite
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import orjson
+
+from pulse.errors import MalformedFrame
+from pulse.market.types import (
+    Aggressor,
+    BookTicker,
+    Candle,
+    DepthDiff,
+    DepthSnapshot,
+    ExchangeCandle,
+    Instrument,
+    Levels,
+    Trade,
+)
+
+LEVELS_MAX = 20_000
+"""The most levels of one side that a frame may hold: four times the deepest snapshot."""
+ID_MAX = 2**63 - 1
+TIME_MS_MIN, TIME_MS_MAX = 10**12, 10**13
+"""Milliseconds since the epoch have 13 digits; a feed switched to microseconds is refused, not stored."""
+DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
+
+PRICE, QUANTITY = itemgetter(0), itemgetter(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a control message: `error` is empty where it was accepted."""
+
+    id: int | str | None
+    result: Any
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerShutdown:
+    """The exchange is about to close this connection."""
+
+
+Event: TypeAlias = DepthDiff | BookTicker | Trade | ExchangeCandle
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event of one symbol, and the kind of stream it came by ("depth", "bookTicker", "trade", "kline")."""
+
+    symbol: str
+    kind: str
+    event: Event
+
+
+Message: TypeAlias = Frame | Reply | ServerShutdown | None
+
+
+def parse(raw: str | bytes) -> Message:
+    """Read one message of a combined stream; None for a stream that nothing here uses.
+
+    Raises MalformedFrame.
+    """
+    body = load_object(raw)
+    stream, data = body.get("stream"), body.get("data")
+    if not isinstance(stream, str):
+        return _control(body)
+    if not isinstance(data, dict):
+        raise MalformedFrame("expected an object under `data`")
+    if stream == "!serverShutdown" or data.get("e") == "serverShutdown":
+        return ServerShutdown()
+    symbol, _, name = stream.partition("@")
+    kind, reader = _READERS.get(name, ("", None))
+    if reader is None:
+        return None
+    if kind == "depth":
+        _check_digits(raw)
+    symbol = symbol.upper()
+    if data.get("s") != symbol:
+        raise MalformedFrame(f"expected symbol {symbol} in its own stream, got {_shown(data.get('s'))}")
+    return Frame(symbol, kind, reader(data))
+
+
+def load_object(raw: str | bytes) -> dict[str, Any]:
+    """Read raw JSON that must be an object; raises MalformedFrame."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as fault:
+        raise MalformedFrame("expected JSON") from fault
+    if not isinstance(body, dict):
+        raise MalformedFrame("expected a JSON object")
+    return body
+
+
+def parse_snapshot(body: dict[str, Any], limit: int) -> DepthSnapshot:
+    """Read the answer of GET /api/v3/depth; `limit` is what was asked for, 0 if unknown. Raises MalformedFrame."""
+    snapshot = DepthSnapshot(
+        last_update_id=_id(body.get("lastUpdateId")),
+        bids=_levels(body.get("bids")),
+        asks=_levels(body.get("asks")),
+        limit=limit,
+    )
+    for levels in (snapshot.bids, snapshot.asks):
+        if len(set(levels.prices)) != len(levels.prices):
+            raise MalformedFrame("expected each price once in a snapshot")
+    return snapshot
+
+
+def parse_kline_row(symbol: str, row: Any, now_ms: int) -> Candle:
+    """Read one row of GET /api/v3/klines; it is closed when its close time has passed. Raises MalformedFrame."""
+    if not isinstance(row, list) or len(row) < 11:
+        raise MalformedFrame("expected a kline row of at least 11 columns")
+    return Candle(
+        symbol=symbol,
+        open_time_ms=_time(row[0]),
+        open=_price(row[1]),
+        high=_price(row[2]),
+        low=_price(row[3]),
+        close=_price(row[4]),
+        volume=_quantity(row[5]),
+        quote_volume=_quantity(row[7]),
+        trade_count=_id(row[8]),
+        taker_buy_volume=_quantity(row[9]),
+        taker_buy_quote_volume=_quantity(row[10]),
+        first_trade_id=-1,
+        last_trade_id=-1,
+        is_closed=_time(row[6]) < now_ms,
+        source="exchange",
+    )
+
+
+def parse_instruments(body: dict[str, Any]) -> dict[str, Instrument]:
+    """Read GET /api/v3/exchangeInfo into instruments by symbol. Raises MalformedFrame."""
+    rows = body.get("symbols")
+    if not isinstance(rows, list):
+        raise MalformedFrame("expected a list under `symbols`")
+    return {row["symbol"]: _instrument(row) for row in rows if isinstance(row, dict) and "symbol" in row}
+
+
+def _instrument(row: dict[str, Any]) -> Instrument:
+    filters = {f.get("filterType"): f for f in row.get("filters", []) if isinstance(f, dict)}
+    tick = filters.get("PRICE_FILTER", {}).get("tickSize", "0")
+    lot = filters.get("LOT_SIZE", {}).get("stepSize", "0")
+    return Instrument(
+        symbol=str(row["symbol"]),
+        base_asset=str(row.get("baseAsset", "")),
+        quote_asset=str(row.get("quoteAsset", "")),
+        status=str(row.get("status", "")),
+        tick_size=_quantity(tick),
+        lot_size=_quantity(lot),
+        price_decimals=_decimals(tick),
+        quantity_decimals=_decimals(lot),
+    )
+
+
+def _decimals(step: str) -> int:
+    """How many decimals a multiple of this step needs; 8, the exchange's finest, where it sets no step."""
+    if not float(step):
+        return 8
+    return len(step.rstrip("0").partition(".")[2])
+
+
+def _control(body: dict[str, Any]) -> Message:
+    if body.get("e") == "serverShutdown":
+        return ServerShutdown()
+    # The exchange documents errors flat (code, msg) and has been seen to nest them under `error`.
+    nested = body.get("error")
+    error = nested if isinstance(nested, dict) else body
+    if "msg" in error or "code" in error:
+        return Reply(body.get("id"), None, f"{error.get('msg', '')} (code {error.get('code')})")
+    if "result" in body:
+        return Reply(body.get("id"), body["result"], "")
+    raise MalformedFrame("expected a stream's event or the answer to a request")
+
+
+def _check_digits(raw: str | bytes) -> None:
+    """Refuse what float() would take and the exchange never sends; one pass in C over the whole frame."""
+    underscore = b"_" if isinstance(raw, bytes) else "_"
+    if not raw.isascii() or underscore in raw:  # type: ignore[operator]  # both are of one type
+        raise MalformedFrame("expected plain ASCII decimals")
+
+
+def _levels(rows: Any) -> Levels:
+    """Read a list of [price, quantity] strings, in C loops: this is the hot path."""
+    if not isinstance(rows, list) or len(rows) > LEVELS_MAX:
+        raise MalformedFrame(f"expected a list of at most {LEVELS_MAX} levels")
+    if not rows:
+        return Levels([], [])
+    try:
+        prices = list(map(float, map(PRICE, rows)))
+        quantities = list(map(float, map(QUANTITY, rows)))
+    except (TypeError, ValueError, IndexError, KeyError) as fault:
+        raise MalformedFrame("expected levels as [price, quantity] of decimal strings") from fault
+    # A NaN or an infinity anywhere makes the sum one too.
+    if not isfinite(sum(chain(prices, quantities))) or min(prices) <= 0 or min(quantities) < 0:
+        raise MalformedFrame("expected positive prices and quantities of 0 or more")
+    return Levels(prices, quantities)
+
+
+def _depth(data: dict[str, Any]) -> DepthDiff:
+    diff = DepthDiff(
+        first_update_id=_id(data.get("U")),
+        final_update_id=_id(data.get("u")),
+        event_time_ms=_time(data.get("E")),
+        bids=_levels(data.get("b")),
+        asks=_levels(data.get("a")),
+    )
+    if diff.first_update_id > diff.final_update_id:
+        raise MalformedFrame("expected a diff's first id at or below its final id")
+    return diff
+
+
+def _book_ticker(data: dict[str, Any]) -> BookTicker:
+    return BookTicker(
+        update_id=_id(data.get("u")),
+        bid_price=_price(data.get("b")),
+        bid_quantity=_quantity(data.get("B")),
+        ask_price=_price(data.get("a")),
+        ask_quantity=_quantity(data.get("A")),
+    )
+
+
+def _trade(data: dict[str, Any]) -> Trade:
+    trade_id = _id(data.get("t"))
+    return _print(data, trade_id, trade_id, trade_id)
+
+
+def _agg_trade(data: dict[str, Any]) -> Trade:
+    return _print(data, _id(data.get("a")), _id(data.get("f")), _id(data.get("l")))
+
+
+def _print(data: dict[str, Any], trade_id: int, first_id: int, last_id: int) -> Trade:
+    if not isinstance(data.get("m"), bool) or first_id > last_id:
+        raise MalformedFrame("expected a trade's maker flag and ids in order")
+    return Trade(
+        trade_id=trade_id,
+        price=_price(data.get("p")),
+        quantity=_quantity(data.get("q")),
+        time_ms=_time(data.get("T")),
+        aggressor=Aggressor.SELLER if data["m"] else Aggressor.BUYER,
+        first_trade_id=first_id,
+        last_trade_id=last_id,
+        event_time_ms=_time(data.get("E")),
+    )
+
+
+def _kline(data: dict[str, Any]) -> ExchangeCandle:
+    k = data.get("k")
+    if not isinstance(k, dict) or not isinstance(k.get("x"), bool):
+        raise MalformedFrame("expected a kline under `k`")
+    candle = Candle(
+        symbol=data["s"],
+        open_time_ms=_time(k.get("t")),
+        open=_price(k.get("o")),
+        high=_price(k.get("h")),
+        low=_price(k.get("l")),
+        close=_price(k.get("c")),
+        volume=_quantity(k.get("v")),
+        quote_volume=_quantity(k.get("q")),
+        trade_count=_id(k.get("n")),
+        taker_buy_volume=_quantity(k.get("V")),
+        taker_buy_quote_volume=_quantity(k.get("Q")),
+        first_trade_id=_trade_id_or_none(k.get("f")),
+        last_trade_id=_trade_id_or_none(k.get("L")),
+        is_closed=k["x"],
+        source="exchange",
+    )
+    return ExchangeCandle(candle, _time(data.get("E")))
+
+
+def _id(value: Any) -> int:
+    # JSON's true is an int to Python, and integers beyond 64 bits arrive as floats.
+    if type(value) is not int or not 0 <= value <= ID_MAX:
+        raise MalformedFrame(f"expected an id, got {_shown(value)}")
+    return value
+
+
+def _trade_id_or_none(value: Any) -> int:
+    return -1 if value == -1 else _id(value)
+
+
+def _time(value: Any) -> int:
+    if type(value) is not int or not TIME_MS_MIN <= value < TIME_MS_MAX:
+        raise MalformedFrame(f"expected a time in milliseconds, got {_shown(value)}")
+    return value
+
+
+def _quantity(value: Any) -> float:
+    if not isinstance(value, str) or not DECIMAL.fullmatch(value):
+        raise MalformedFrame(f"expected a decimal string, got {_shown(value)}")
+    return float(value)
+
+
+def _price(value: Any) -> float:
+    price = _quantity(value)
+    if price <= 0:
+        raise MalformedFrame("expected a price above 0")
+    return price
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:40]
+
+
+_READERS: dict[str, tuple[str, Callable[[dict[str, Any]], Event]]] = {
+    "depth@100ms": ("depth", _depth),
+    "depth": ("depth", _depth),
+    "bookTicker": ("bookTicker", _book_ticker),
+    "trade": ("trade", _trade),
+    "aggTrade": ("trade", _agg_trade),
+    "kline_1m": ("kline", _kline),
+}

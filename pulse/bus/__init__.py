@@ -1,0 +1,1 @@
+"""The bus between publisher and subscriber: one contract, two rooms."""

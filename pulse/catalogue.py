@@ -1,0 +1,67 @@
+"""The task that knows what the exchange lists: each symbol's assets, steps and status, looked up again and again.
+
+A symbol that the exchange does not list is a fault of the settings, found before anything else starts where the
+exchange can be asked, and as soon as it can be asked otherwise.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from pulse.backoff import delays
+from pulse.binance.rest import BinanceRest
+from pulse.errors import ExchangeError, ExchangeRefused, SettingsError
+from pulse.market.types import Instrument
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 900.0
+"""Halts and delistings are shown at most this much later."""
+RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
+
+
+class Catalogue:
+    """What is known of the symbols followed. `on_change` is told of each instrument that is new or has changed."""
+
+    def __init__(
+        self, symbols: Sequence[str], rest: BinanceRest, on_change: Callable[[Instrument], None], may_fall_back: bool
+    ) -> None:
+        self._symbols = symbols
+        self._rest = rest
+        self._on_change = on_change
+        self._may_fall_back = may_fall_back
+        self.instruments: dict[str, Instrument] = {}
+
+    async def open(self) -> None:
+        """Look once. Raises SettingsError for an unknown symbol; an exchange that is away is left to `run`."""
+        try:
+            await self._look()
+        except ExchangeRefused as fault:
+            if self._may_fall_back:
+                raise
+            log.warning("exchange not asked for its symbols reason=%s", fault)
+        except ExchangeError as fault:
+            log.warning("exchange not asked for its symbols reason=%s", fault)
+
+    async def run(self) -> None:
+        """Look again for ever. Raises what `open` raises."""
+        waits = delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S if self.instruments else next(waits))
+            await self.open()
+
+    async def _look(self) -> None:
+        found = await self._rest.instruments(self._symbols)
+        unknown = [symbol for symbol in self._symbols if symbol not in found]
+        if unknown and not self.instruments:
+            raise SettingsError(
+                f"PULSE_SYMBOLS names {', '.join(unknown)}, which {self._rest.venue.title} does not list."
+            )
+        for symbol in unknown:
+            log.warning("symbol no longer listed symbol=%s", symbol)
+        for symbol in self._symbols:
+            instrument = found.get(symbol)
+            if instrument is not None and instrument != self.instruments.get(symbol):
+                self.instruments[symbol] = instrument
+                self._on_change(instrument)

@@ -1,0 +1,119 @@
+"""The task that turns the feeds' events into pictures: one Market per symbol, and when each picture is due.
+
+It waits for nothing but its inbox: pictures go to a queue that keeps the newest per symbol, closed candles to one
+that may be full (then they are counted, and the exchange's own candle repairs the minute later).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from pulse import stats
+from pulse.clock import Clock
+from pulse.conflate import ConflatingQueue
+from pulse.intake import Inbox, Received
+from pulse.market.market import Market
+from pulse.market.sync import BookAnchor
+from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State
+from pulse.market.view import View
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 1.0
+"""A symbol's picture goes out at least this often, so that silence on the way out always means trouble."""
+BATCH_EVENTS_MAX = 256
+"""Events taken in one go before others on the loop get their turn."""
+URGENT = (DepthDiff, BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
+"""What changes the book or its state is shown at once; trades and tickers wait for it, one interval at most."""
+
+Outbox: TypeAlias = ConflatingQueue[str, View]
+CandleQueue: TypeAlias = asyncio.Queue[Candle]
+
+
+class Engine:
+    """Owns the markets. `ask_snapshot(symbol, reason)` is called when one needs its book joined anew."""
+
+    def __init__(
+        self, markets: Iterable[Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue, clock: Clock,
+        *, publish_interval_s: float, ask_snapshot: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        self._markets = {market.symbol: market for market in markets}
+        self._inbox = inbox
+        self._outbox = outbox
+        self._candles = candles
+        self._clock = clock
+        self._interval_s = publish_interval_s
+        self._ask_snapshot = ask_snapshot
+        self._states: dict[str, State] = {}
+        self._published_s = dict.fromkeys(self._markets, 0.0)  # loop time of each symbol's newest picture
+        self._due_s = dict.fromkeys(self._markets, 0.0)  # loop time at which the next is due
+
+    async def run(self) -> None:
+        """Take events and give out pictures for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._publish_due(loop.time())
+            try:
+                async with asyncio.timeout_at(min(self._due_s.values())):
+                    received = await self._inbox.get()
+            except TimeoutError:
+                continue
+            self._take(received, loop.time())
+            for _ in range(min(self._inbox.qsize(), BATCH_EVENTS_MAX)):
+                self._take(self._inbox.get_nowait(), loop.time())
+            if not self._inbox.empty():
+                self._publish_due(loop.time())
+                await asyncio.sleep(0)
+
+    def states(self) -> dict[str, dict[str, object]]:
+        """Each symbol's state, its reason and the age of its data, for those who ask whether we are ready."""
+        now_ms = self._clock.now_ms()
+        answer: dict[str, dict[str, object]] = {}
+        for symbol, market in self._markets.items():
+            state, reason = market.state(now_ms)
+            answer[symbol] = {"state": state.value, "reason": reason, "data_age_ms": market.data_age_ms(now_ms)}
+        return answer
+
+    def _take(self, received: Received, now_s: float) -> None:
+        symbol = received.symbol
+        market = self._markets[symbol]
+        market.apply(received.event, received.received_ms)
+        wait_s = 0.0 if isinstance(received.event, URGENT) else self._interval_s
+        due_s = max(now_s + wait_s, self._published_s[symbol] + self._interval_s)
+        self._due_s[symbol] = min(self._due_s[symbol], due_s)
+        for candle in market.candles.take_closed():
+            self._give_candle(candle)
+        wish = market.take_wish()
+        if wish:
+            self._ask_snapshot(symbol, wish)
+
+    def _give_candle(self, candle: Candle) -> None:
+        try:
+            self._candles.put_nowait(candle)
+        except asyncio.QueueFull:
+            stats.candles_dropped.inc()
+
+    def _publish_due(self, now_s: float) -> None:
+        for symbol, due_s in self._due_s.items():
+            if due_s <= now_s:
+                self._publish(self._markets[symbol])
+                self._published_s[symbol] = now_s
+                self._due_s[symbol] = now_s + HEARTBEAT_S
+
+    def _publish(self, market: Market) -> None:
+        view = market.view(self._clock.now_ms(), self._clock.wall_s())
+        self._outbox.put(market.symbol, view)
+        stats.pictures_published.labels(market.symbol).inc()
+        if self._states.get(market.symbol) is not view.state:
+            self._states[market.symbol] = view.state
+            log.info("book symbol=%s state=%s reason=%s", market.symbol, view.state.value, view.state_reason)
+        self._note(market, view)
+
+    def _note(self, market: Market, view: View) -> None:
+        stats.book_is_live.labels(market.symbol).set(view.state is State.LIVE)
+        stats.book_resyncs.labels(market.symbol).set(market.resyncs)
+        stats.touch_compared.labels(market.symbol).set(market.witness.compared)
+        stats.touch_differing.labels(market.symbol).set(market.witness.compared - market.witness.equal)
+        stats.candles_differing.labels(market.symbol).set(market.candles.differing)
+        stats.pictures_replaced.set(self._outbox.replaced)

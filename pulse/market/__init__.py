@@ -1,0 +1,1 @@
+"""The courtyard: the market itself, pure. No clock, no loop, no log, no network."""

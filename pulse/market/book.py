@@ -1,0 +1,140 @@
+"""One symbol's order book, exact inside a window that it knows, and silent about everything outside.
+
+Rules (the exchange's documentation of local order books, and arithmetic):
+1. A snapshot asked for N levels and answered with fewer holds the whole side; answered with N it says nothing
+   about prices beyond its worst one, which is the side's horizon.
+2. Every later change is announced, so inside the horizon the side stays exact for ever, "no order here" included;
+   applying diffs never moves the horizon.
+3. A change beyond the horizon says nothing about its neighbours: it is dropped.
+4. Forgetting the worst levels, to stay within a bound, moves the horizon to the worst level kept.
+
+Prices are kept as signed keys (bid +price, ask -price), so that for both sides larger is better, in flat arrays
+with the best level last: most changes are near the touch, where an insert then moves little memory.
+"""
+
+from array import array
+from bisect import bisect_left
+from math import inf
+
+from pulse.market.types import DepthDiff, DepthSnapshot, Level, Levels, Price, Quantity
+
+
+class BookSide:
+    """The resting levels of one side. `sign` is +1.0 for bids and -1.0 for asks."""
+
+    __slots__ = ("_keys", "_levels_max", "_quantities", "_sign", "horizon")
+
+    def __init__(self, sign: float, levels: Levels, is_complete: bool, levels_max: int) -> None:
+        self._sign = sign
+        self._levels_max = levels_max
+        ordered = sorted(zip((sign * p for p in levels.prices), levels.quantities, strict=True))
+        ordered = [(key, quantity) for key, quantity in ordered if quantity]
+        # A sentinel better than any price spares every look-up a bounds check.
+        self._keys = array("d", [*(key for key, _ in ordered), inf])
+        self._quantities = array("d", [*(quantity for _, quantity in ordered), 0.0])
+        self.horizon = -inf if is_complete else self._keys[0]
+        self._forget_excess()
+
+    def __len__(self) -> int:
+        return len(self._keys) - 1
+
+    def apply(self, levels: Levels) -> None:
+        """Set absolute quantities, 0 removing a level, in O(levels changed x log levels held)."""
+        keys, quantities, sign, horizon = self._keys, self._quantities, self._sign, self.horizon
+        for price, quantity in zip(levels.prices, levels.quantities, strict=True):
+            key = sign * price
+            if key < horizon:
+                continue
+            index = bisect_left(keys, key)
+            if keys[index] == key:
+                if quantity:
+                    quantities[index] = quantity
+                else:
+                    del keys[index], quantities[index]
+            elif quantity:
+                keys.insert(index, key)
+                quantities.insert(index, quantity)
+        if len(keys) > self._levels_max + 1:
+            self._forget_excess()
+
+    def best(self) -> Level | None:
+        """The best level, or None where none is known."""
+        if len(self._keys) == 1:
+            return None
+        return Level(self._sign * self._keys[-2], self._quantities[-2])
+
+    def top(self, count: int) -> list[list[float]]:
+        """Up to `count` known levels as [price, quantity], best first."""
+        sign = self._sign
+        keys = self._keys[-2 : -2 - count : -1]
+        quantities = self._quantities[-2 : -2 - count : -1]
+        return [[sign * key, quantity] for key, quantity in zip(keys, quantities, strict=True)]
+
+    def quantity_within(self, price: Price) -> tuple[Quantity, bool]:
+        """The quantity resting at `price` or better, and whether all of that range is known."""
+        key = self._sign * price
+        start = bisect_left(self._keys, key)
+        return sum(self._quantities[start:-1]), key >= self.horizon
+
+    def known_to(self) -> Price | None:
+        """The worst price up to which the side is exact; None when the whole side is known."""
+        return None if self.horizon == -inf else self._sign * self.horizon
+
+    def differences(self, other: "BookSide") -> tuple[int, int]:
+        """Compare with another account of the same moment: levels compared, and levels that differ.
+
+        Only the range that both know is compared.
+        """
+        horizon = max(self.horizon, other.horizon)
+        ours, theirs = self._known_from(horizon), other._known_from(horizon)
+        shared = ours.keys() | theirs.keys()
+        return len(shared), sum(ours.get(key) != theirs.get(key) for key in shared)
+
+    def extend_with(self, other: "BookSide") -> None:
+        """Learn from another account of the same moment the levels beyond our own horizon."""
+        if other.horizon >= self.horizon:
+            return
+        cut = bisect_left(other._keys, self.horizon)
+        self._keys[:0] = other._keys[:cut]
+        self._quantities[:0] = other._quantities[:cut]
+        self.horizon = other.horizon
+        self._forget_excess()
+
+    def _known_from(self, horizon: float) -> dict[float, float]:
+        start = bisect_left(self._keys, horizon)
+        return dict(zip(self._keys[start:-1], self._quantities[start:-1], strict=True))
+
+    def _forget_excess(self) -> None:
+        if len(self) <= self._levels_max:
+            return
+        # An eighth more than needed goes at once, so that a side at its bound does not move its arrays every time.
+        excess = len(self) - self._levels_max + self._levels_max // 8
+        del self._keys[:excess], self._quantities[:excess]
+        self.horizon = self._keys[0]
+
+
+class OrderBook:
+    """Both sides at one id. `last_update_id` is the final id of the last diff applied."""
+
+    __slots__ = ("asks", "bids", "last_update_id")
+
+    def __init__(self, snapshot: DepthSnapshot, levels_max: int) -> None:
+        self.bids = _side(1.0, snapshot.bids, snapshot.limit, levels_max)
+        self.asks = _side(-1.0, snapshot.asks, snapshot.limit, levels_max)
+        self.last_update_id = snapshot.last_update_id
+
+    def apply(self, diff: DepthDiff) -> None:
+        """Apply a diff that joins; whether it does is decided before (`sync`)."""
+        self.bids.apply(diff.bids)
+        self.asks.apply(diff.asks)
+        self.last_update_id = diff.final_update_id
+
+    def is_crossed(self) -> bool:
+        """Whether the best bid is not below the best ask, which no true book shows."""
+        bid, ask = self.bids.best(), self.asks.best()
+        return bid is not None and ask is not None and bid.price >= ask.price
+
+
+def _side(sign: float, levels: Levels, limit: int, levels_max: int) -> BookSide:
+    # A limit of 0 is unknown: then nothing beyond the last level is claimed.
+    return BookSide(sign, levels, len(levels.prices) < limit, levels_max)

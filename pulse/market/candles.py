@@ -1,0 +1,234 @@
+"""One-minute candles from trades, on the exchange's minute, each known to be whole or left to the exchange's own.
+
+Rules:
+1. A trade belongs to the minute of its exchange time. Trade ids are contiguous, so a repeated id is dropped and a
+   jump means that the minute, and any between, is not whole.
+2. A minute is whole when the record of trades reaches back before its start without a jump.
+3. A minute without a trade is flat at the previous close, with zero volume.
+4. A minute closes with the first trade of a later one, or CLOSE_GRACE_MS of exchange time after its end.
+5. The exchange's own closed candle takes the place of a minute that is not whole, and of one that differs.
+
+Sums are integers in units of 1e-8 (1e-16 for price times quantity), so a candle's volume has the exchange's digits.
+"""
+
+from dataclasses import dataclass
+
+from pulse.market.types import MINUTE_MS, Aggressor, Candle, Price, Trade
+
+CLOSE_GRACE_MS = 2_000
+"""Trades reach us at most this long after the exchange's other streams show a later time."""
+FLAT_MINUTES_MAX = 1_440
+"""A silence longer than a day is not filled minute by minute."""
+SCALE = 10**8
+
+
+@dataclass(slots=True)
+class _Minute:
+    """The minute being built."""
+
+    open_time_ms: int
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: int = 0
+    quote_volume: int = 0
+    trade_count: int = 0
+    taker_buy_volume: int = 0
+    taker_buy_quote_volume: int = 0
+    first_trade_id: int = -1
+    last_trade_id: int = -1
+
+    def add(self, trade: Trade) -> None:
+        price, quantity = trade.price, round(trade.quantity * SCALE)
+        quote = round(price * SCALE) * quantity
+        if self.trade_count == 0:
+            self.open = self.high = self.low = price
+            self.first_trade_id = trade.first_trade_id
+        self.high = max(self.high, price)
+        self.low = min(self.low, price)
+        self.close = price
+        self.last_trade_id = trade.last_trade_id
+        self.trade_count += trade.last_trade_id - trade.first_trade_id + 1
+        self.volume += quantity
+        self.quote_volume += quote
+        if trade.aggressor is Aggressor.BUYER:
+            self.taker_buy_volume += quantity
+            self.taker_buy_quote_volume += quote
+
+    def candle(self, symbol: str, is_closed: bool) -> Candle:
+        return Candle(
+            symbol=symbol,
+            open_time_ms=self.open_time_ms,
+            open=self.open,
+            high=self.high,
+            low=self.low,
+            close=self.close,
+            volume=self.volume / SCALE,
+            quote_volume=self.quote_volume / SCALE**2,
+            trade_count=self.trade_count,
+            taker_buy_volume=self.taker_buy_volume / SCALE,
+            taker_buy_quote_volume=self.taker_buy_quote_volume / SCALE**2,
+            first_trade_id=self.first_trade_id,
+            last_trade_id=self.last_trade_id,
+            is_closed=is_closed,
+            source="trades",
+        )
+
+
+def _flat(open_time_ms: int, price: Price) -> _Minute:
+    return _Minute(open_time_ms, price, price, price, price)
+
+
+def minute_of(time_ms: int) -> int:
+    """The first millisecond of the minute that holds this time."""
+    return time_ms - time_ms % MINUTE_MS
+
+
+def same_prints(ours: Candle, theirs: Candle) -> bool:
+    """Whether two candles of one minute state the same prices, volume and number of trades."""
+    return (ours.open, ours.high, ours.low, ours.close, ours.volume) == (
+        theirs.open, theirs.high, theirs.low, theirs.close, theirs.volume
+    )  # fmt: skip
+
+
+class CandleBuilder:
+    """Builds one symbol's minutes. Feed it trades, the exchange's candles and the exchange's time, in any mix."""
+
+    def __init__(self, symbol: str) -> None:
+        self._symbol = symbol
+        self._minute: _Minute | None = None  # the one being built
+        self._previous: _Minute | None = None  # the one before, for a trade that comes late
+        self._whole_since_ms: int | None = None  # the record of trades has no hole from here on
+        self._whole_before_ms: int | None = None  # the same as it stood before the connection was cut
+        self._last_trade_id = -1
+        self._time_ms = 0
+        self._settled: Candle | None = None  # the newest closed candle given out
+        self._theirs: Candle | None = None  # the exchange's newest account
+        self._closed: list[Candle] = []
+        self.differing = 0
+
+    def interrupt(self) -> None:
+        """The connection was cut: trades may be missing, unless the next trade's id follows on the last."""
+        if self._whole_since_ms is not None:
+            self._whole_before_ms = self._whole_since_ms
+        self._whole_since_ms = None
+
+    def take_closed(self) -> list[Candle]:
+        """The candles closed since the last call, oldest first; a minute may come again, corrected."""
+        closed, self._closed = self._closed, []
+        return closed
+
+    def live(self) -> Candle | None:
+        """The unfinished minute: ours where it is whole, else the exchange's, else None."""
+        minute, theirs = self._minute, self._theirs
+        if minute is not None and self._is_whole(minute):
+            return minute.candle(self._symbol, is_closed=False)
+        if theirs is not None and not theirs.is_closed and theirs.open_time_ms >= minute_of(self._time_ms):
+            return theirs
+        return None
+
+    def newest_closed(self) -> Candle | None:
+        """The newest closed minute that was given out."""
+        return self._settled
+
+    def on_time(self, exchange_time_ms: int) -> None:
+        """The exchange's clock has reached this time, in ms since the epoch."""
+        if self._whole_since_ms is None:
+            self._whole_since_ms = exchange_time_ms
+        self._time_ms = max(self._time_ms, exchange_time_ms)
+        self._roll(minute_of(self._time_ms - CLOSE_GRACE_MS))
+
+    def on_trade(self, trade: Trade) -> None:
+        """Take the next trade; a repeated one is ignored."""
+        if trade.trade_id <= self._last_trade_id:
+            return
+        self._note_continuity(trade)
+        start = minute_of(trade.time_ms)
+        if self._minute is None:
+            self._minute = _flat(start, trade.price)
+        self._roll(start)
+        self._time_ms = max(self._time_ms, trade.time_ms)
+        if start == self._minute.open_time_ms:
+            self._minute.add(trade)
+        elif self._previous is not None and start == self._previous.open_time_ms:
+            self._add_late(trade, self._previous, self._minute)
+
+    def on_exchange_candle(self, candle: Candle) -> None:
+        """Take the exchange's own account of a minute, running or closed."""
+        self._theirs = candle
+        if not candle.is_closed:
+            return
+        minute = self._minute
+        if minute is not None and minute.open_time_ms == candle.open_time_ms and self._is_whole(minute):
+            # Where the two differ, trades are still on their way: the minute's own end will tell.
+            if same_prints(minute.candle(self._symbol, is_closed=True), candle):
+                self._roll(candle.open_time_ms + MINUTE_MS)
+            return
+        if self._settled is None or not self._settles(candle):
+            self._give(candle)
+        if minute is None or minute.open_time_ms <= candle.open_time_ms:
+            self._previous = None
+            self._minute = _flat(candle.open_time_ms + MINUTE_MS, candle.close)
+
+    def _note_continuity(self, trade: Trade) -> None:
+        """Move the start of the record without holes, by the trade's id."""
+        follows_on = trade.trade_id == self._last_trade_id + 1
+        if follows_on and self._whole_before_ms is not None:
+            self._whole_since_ms = self._whole_before_ms
+        elif self._whole_since_ms is None or (self._last_trade_id >= 0 and not follows_on):
+            self._whole_since_ms = trade.time_ms + 1
+        self._whole_before_ms = None
+        self._last_trade_id = trade.trade_id
+
+    def _is_whole(self, minute: _Minute) -> bool:
+        return self._whole_since_ms is not None and minute.open_time_ms >= self._whole_since_ms
+
+    def _roll(self, start: int) -> None:
+        """Close minutes until the one that starts here is being built."""
+        minute = self._minute
+        if minute is None or start <= minute.open_time_ms:
+            return
+        if (start - minute.open_time_ms) // MINUTE_MS > FLAT_MINUTES_MAX:
+            self._settle(minute)
+            minute = _flat(start, minute.close)
+        while minute.open_time_ms < start:
+            self._settle(minute)
+            self._previous = minute
+            minute = _flat(minute.open_time_ms + MINUTE_MS, minute.close)
+        self._minute = minute
+
+    def _settle(self, minute: _Minute) -> None:
+        """Give out a minute that has ended, where it is whole."""
+        if not self._is_whole(minute):
+            return
+        ours, theirs = minute.candle(self._symbol, is_closed=True), self._theirs
+        if theirs is None or not theirs.is_closed or theirs.open_time_ms != minute.open_time_ms:
+            self._give(ours)
+        elif same_prints(ours, theirs):
+            self._give(ours)
+        else:
+            self.differing += 1
+            self._give(theirs)
+
+    def _settles(self, theirs: Candle) -> bool:
+        """Whether the newest candle given out already says what the exchange says of that minute."""
+        settled = self._settled
+        if settled is None or settled.open_time_ms != theirs.open_time_ms:
+            return False
+        if same_prints(settled, theirs):
+            return True
+        self.differing += 1
+        return False
+
+    def _add_late(self, trade: Trade, previous: _Minute, minute: _Minute) -> None:
+        """Correct the minute before by a trade that came after its end."""
+        previous.add(trade)
+        if minute.trade_count == 0:
+            minute.open = minute.high = minute.low = minute.close = trade.price
+        self._settle(previous)
+
+    def _give(self, candle: Candle) -> None:
+        self._closed.append(candle)
+        if self._settled is None or candle.open_time_ms >= self._settled.open_time_ms:
+            self._settled = candle

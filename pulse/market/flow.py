@@ -1,0 +1,134 @@
+"""Running measures of the streams: order-flow imbalance, what trades add up to, volatility. Time is an argument.
+
+Formulas: order-flow imbalance is Cont, Kukanov & Stoikov 2014, fed by every change of the best levels; realised
+volatility is the root of summed squared log returns of the mid, sampled each second (Andersen & Bollerslev 1998);
+the trade rate is an exponentially decayed count.
+"""
+
+from collections import deque
+from math import exp, log, sqrt
+
+from pulse.market.types import Aggressor, BookTicker, Price, Quantity, Trade
+
+OFI_WINDOW_MS = 10_000
+OFI_BUCKET_MS = 250
+RATE_TAU_S = 10.0
+VOLATILITY_SAMPLE_MS = 1_000
+VOLATILITY_SAMPLES = 300
+VOLATILITY_SAMPLES_MIN = 30
+"""Fewer returns than this say little, and nothing is shown."""
+YEAR_S = 365 * 24 * 3600
+
+
+def order_flow(before: BookTicker, after: BookTicker) -> Quantity:
+    """The signed change of the best levels between two states: positive where buying interest grew."""
+    change = 0.0
+    if after.bid_price >= before.bid_price:
+        change += after.bid_quantity
+    if after.bid_price <= before.bid_price:
+        change -= before.bid_quantity
+    if after.ask_price <= before.ask_price:
+        change -= after.ask_quantity
+    if after.ask_price >= before.ask_price:
+        change += before.ask_quantity
+    return change
+
+
+class OrderFlow:
+    """The sum of order-flow imbalance over the last OFI_WINDOW_MS."""
+
+    def __init__(self) -> None:
+        self._buckets: deque[tuple[int, float]] = deque(maxlen=OFI_WINDOW_MS // OFI_BUCKET_MS + 1)
+        self._last: BookTicker | None = None
+
+    def restart(self) -> None:
+        """A new connection begins: the change between the two tickers around the hole is not order flow."""
+        self._last = None
+
+    def add(self, ticker: BookTicker, now_ms: float) -> None:
+        """Take the next state of the best levels."""
+        before, self._last = self._last, ticker
+        if before is None:
+            return
+        bucket = int(now_ms // OFI_BUCKET_MS)
+        change = order_flow(before, ticker)
+        if self._buckets and self._buckets[-1][0] == bucket:
+            change += self._buckets.pop()[1]
+        self._buckets.append((bucket, change))
+
+    def value(self, now_ms: float) -> Quantity | None:
+        """The sum over the window that ends now; None before the first ticker."""
+        if self._last is None:
+            return None
+        oldest = int((now_ms - OFI_WINDOW_MS) // OFI_BUCKET_MS)
+        while self._buckets and self._buckets[0][0] <= oldest:
+            self._buckets.popleft()
+        return sum([change for _, change in self._buckets])
+
+
+class TradeFlow:
+    """What the trades since the session's start add up to."""
+
+    def __init__(self) -> None:
+        self.cvd: Quantity = 0.0
+        self._volume: Quantity = 0.0
+        self._notional = 0.0
+        self._rate = 0.0
+        self._rate_at_ms = 0.0
+
+    def add(self, trade: Trade, now_ms: float) -> None:
+        """Take the next trade."""
+        self.cvd += trade.quantity if trade.aggressor is Aggressor.BUYER else -trade.quantity
+        self._volume += trade.quantity
+        self._notional += trade.price * trade.quantity
+        self._rate = self.rate(now_ms) + 1 / RATE_TAU_S
+        self._rate_at_ms = now_ms
+
+    def vwap(self) -> Price | None:
+        """The volume-weighted mean price; None before the first trade."""
+        return self._notional / self._volume if self._volume else None
+
+    def rate(self, now_ms: float) -> float:
+        """Trades per second, decayed with a time constant of RATE_TAU_S."""
+        return self._rate * exp(-max(0.0, now_ms - self._rate_at_ms) / 1000 / RATE_TAU_S)
+
+
+class Volatility:
+    """Realised volatility of the mid over the last VOLATILITY_SAMPLES seconds."""
+
+    def __init__(self) -> None:
+        self._squares: deque[float] = deque(maxlen=VOLATILITY_SAMPLES)
+        self._mid: Price | None = None
+        self._second = 0
+        self._variance = 0.0
+
+    def restart(self) -> None:
+        """The book was away: the move across the hole is not a one-second return."""
+        self._mid = None
+
+    def sample(self, mid: Price, now_ms: float) -> None:
+        """Take the mid that stands now; each second's first one is its sample, silent seconds repeat the last."""
+        second = int(now_ms // VOLATILITY_SAMPLE_MS)
+        if self._mid is None:
+            self._mid, self._second = mid, second
+            return
+        elapsed = second - self._second
+        if elapsed <= 0:
+            return
+        self._squares.extend([0.0] * min(elapsed - 1, VOLATILITY_SAMPLES))
+        self._squares.append(log(mid / self._mid) ** 2)
+        self._variance = sum(self._squares)
+        self._mid, self._second = mid, second
+
+    def bps(self) -> float | None:
+        """The root of summed squared returns over the window, in basis points; None while samples are few."""
+        if len(self._squares) < VOLATILITY_SAMPLES_MIN:
+            return None
+        return 1e4 * sqrt(self._variance)
+
+    def percent_per_year(self) -> float | None:
+        """The same scaled to a year, in percent; None while samples are few."""
+        if len(self._squares) < VOLATILITY_SAMPLES_MIN:
+            return None
+        seconds = len(self._squares) * VOLATILITY_SAMPLE_MS / 1000
+        return 100 * sqrt(self._variance * YEAR_S / seconds)

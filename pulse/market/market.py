@@ -1,0 +1,348 @@
+"""One symbol's whole market: the feed's events go in, pictures and closed candles come out.
+
+It owns the book, its witnesses, the running measures and the candles, and decides what state a picture may claim.
+It does no I/O and reads no clock: `now_ms` is the receiver's clock, in ms from any fixed start.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pulse.market.book import OrderBook
+from pulse.market.candles import CandleBuilder
+from pulse.market.flow import OrderFlow, TradeFlow, Volatility
+from pulse.market.indicators import TOP_LEVELS, measure
+from pulse.market.pace import Pace
+from pulse.market.proof import Mismatch, Touch, TouchWitness
+from pulse.market.sync import BookAnchor
+from pulse.market.types import (
+    BookLost,
+    BookTicker,
+    Candle,
+    DepthDiff,
+    ExchangeCandle,
+    FeedDown,
+    FeedUp,
+    Instrument,
+    State,
+    Trade,
+)
+from pulse.market.view import CandleView, InstrumentView, Metrics, ProofView, TradeView, View, WindowView
+
+TICKER_LEAD_MS = 3_000
+"""A bookTicker proves that the book changed; its diff follows within 100 ms, so this much later it is missing."""
+STALE_UNKNOWN_MS = 30_000
+"""The silence allowed before a symbol's habit is known."""
+TRADING = "TRADING"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the pictures of this process come from, as each of them states it."""
+
+    instance: str
+    source: str  # "exchange", "simulation" or "replay"
+    venue: str
+
+
+class Market:
+    """One symbol. `apply` takes the feed's events in order; `view` gives the picture they make."""
+
+    def __init__(
+        self, symbol: str, origin: Origin, *, levels_max: int, trades_kept: int, stale_after_ms: float
+    ) -> None:
+        self.symbol = symbol
+        self.book: OrderBook | None = None
+        self.candles = CandleBuilder(symbol)
+        self.witness = TouchWitness()
+        self.is_trusted = False  # the book joined and nothing has spoken against it since
+        self.resyncs = 0  # times a book was lost after it had been live
+        self.levels_audited = 0
+        self.levels_differing = 0
+        self.wish = ""  # why a new snapshot is wanted; empty when none is
+        self._origin = origin
+        self._levels_max = levels_max
+        self._instrument: Instrument | None = None
+        self._down_reason = "not connected yet"
+        self._lost_reason = ""
+        self._low_water = (0, 0)
+        self._pace = Pace(stale_after_ms, max(stale_after_ms, STALE_UNKNOWN_MS))
+        self._heard_ms: float | None = None
+        self._ahead: tuple[int, float] | None = None  # a ticker newer than the book: its id, and when it came
+        self._order_flow = OrderFlow()
+        self._trade_flow = TradeFlow()
+        self._volatility = Volatility()
+        self._trades: deque[TradeView] = deque(maxlen=trades_kept)
+        self._session_start_ms = 0
+        self._event_time_ms = 0
+        self._seq = 0
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            DepthDiff: self._on_diff,
+            BookTicker: self._on_ticker,
+            Trade: self._on_trade,
+            ExchangeCandle: self._on_exchange_candle,
+            BookAnchor: self._on_anchor,
+            BookLost: self._on_lost,
+            FeedUp: self._on_up,
+            FeedDown: self._on_down,
+            Instrument: self._on_instrument,
+        }
+
+    def apply(self, event: object, now_ms: float) -> None:
+        """Take the feed's next event."""
+        self._handlers[type(event)](event, now_ms)
+
+    def state(self, now_ms: float) -> tuple[State, str]:
+        """What a picture made now may claim, and, unless that is `live`, why in words."""
+        instrument = self._instrument
+        if instrument is not None and instrument.status != TRADING:
+            return State.HALTED, f"the exchange lists {self.symbol} as {instrument.status}"
+        if self._down_reason:
+            return State.OFFLINE, self._down_reason
+        if not self.is_trusted or self.book is None:
+            return State.SYNCING, self._lost_reason
+        if not self._touch_is_known(self.book):
+            return State.SYNCING, "the price left the part of the book that is known; a new snapshot is needed"
+        silence_ms = self._pace.silence_ms(now_ms)
+        if silence_ms > self._pace.limit_ms() or self._is_behind_ticker(now_ms):
+            return State.STALE, f"no book update for {silence_ms / 1000:.0f} s"
+        return State.LIVE, ""
+
+    def data_age_ms(self, now_ms: float) -> int:
+        """How long ago anything was received; 0 before anything was."""
+        return 0 if self._heard_ms is None else int(now_ms - self._heard_ms)
+
+    def take_wish(self) -> str:
+        """Why a new snapshot is wanted, once; empty when none is."""
+        wish, self.wish = self.wish, ""
+        return wish
+
+    def _touch_is_known(self, book: OrderBook) -> bool:
+        return all(len(side) > 0 or side.known_to() is None for side in (book.bids, book.asks))
+
+    def _is_behind_ticker(self, now_ms: float) -> bool:
+        return self._ahead is not None and now_ms - self._ahead[1] > TICKER_LEAD_MS
+
+    # --- the feed's events
+
+    def _on_up(self, _: FeedUp, now_ms: float) -> None:
+        self._down_reason = ""
+        self._lost_reason = "joining the book: waiting for a snapshot"
+        self.is_trusted = False
+        self._pace.restart(now_ms)
+        self._ahead = None
+        self.witness.restart()
+
+    def _on_down(self, event: FeedDown, now_ms: float) -> None:
+        self._down_reason = event.reason
+        self.resyncs += self.is_trusted
+        self.is_trusted = False
+        self.candles.interrupt()
+        self._order_flow.restart()
+        self._volatility.restart()
+
+    def _on_lost(self, event: BookLost, now_ms: float) -> None:
+        self._distrust(event.reason)
+
+    def _on_instrument(self, instrument: Instrument, now_ms: float) -> None:
+        self._instrument = instrument
+
+    def _on_anchor(self, anchor: BookAnchor, now_ms: float) -> None:
+        book = OrderBook(anchor.snapshot, self._levels_max)
+        for diff in anchor.diffs:
+            book.apply(diff)
+        if book.is_crossed():
+            self._distrust("the exchange's snapshot has crossed prices")
+            self.wish = self._lost_reason
+            return
+        current = self.book
+        if self.is_trusted and current is not None and current.last_update_id == book.last_update_id:
+            book = self._audit(current, book)
+        else:
+            self.witness.forget_pending()
+        self.book = book
+        self.is_trusted = True
+        self._low_water = (len(book.bids) // 2, len(book.asks) // 2)
+        self._note_touch(book)
+
+    def _on_diff(self, diff: DepthDiff, now_ms: float) -> None:
+        self._heard(now_ms, diff.event_time_ms)
+        self._pace.heard(now_ms)
+        if self._ahead is not None and diff.final_update_id >= self._ahead[0]:
+            self._ahead = None
+        book = self.book
+        if book is None or not self.is_trusted:
+            return
+        book.apply(diff)
+        if book.is_crossed():
+            self._resync("best bid and best ask crossed")
+            return
+        self._note_touch(book)
+        for side, low in zip((book.bids, book.asks), self._low_water, strict=True):
+            if len(side) < low and side.known_to() is not None:
+                self.wish = "the price comes near the end of the known part of the book"
+                self._low_water = (0, 0)  # asked once; the next anchor sets it anew
+
+    def _on_ticker(self, ticker: BookTicker, now_ms: float) -> None:
+        self._heard(now_ms, 0)
+        self._order_flow.add(ticker, now_ms)
+        book = self.book
+        if self._ahead is None and book is not None and ticker.update_id > book.last_update_id:
+            self._ahead = (ticker.update_id, now_ms)
+        self._judge(self.witness.on_ticker(ticker))
+
+    def _on_trade(self, trade: Trade, now_ms: float) -> None:
+        self._heard(now_ms, trade.event_time_ms)
+        newest = self._trades[0].id if self._trades else -1
+        if trade.trade_id <= newest:
+            return
+        self._session_start_ms = self._session_start_ms or trade.time_ms
+        self._trade_flow.add(trade, now_ms)
+        self.candles.on_trade(trade)
+        shown = TradeView(trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms)
+        self._trades.appendleft(shown)
+
+    def _on_exchange_candle(self, event: ExchangeCandle, now_ms: float) -> None:
+        self._heard(now_ms, event.event_time_ms)
+        self.candles.on_exchange_candle(event.candle)
+
+    # --- trust
+
+    def _heard(self, now_ms: float, event_time_ms: int) -> None:
+        self._heard_ms = now_ms
+        if event_time_ms:
+            self._event_time_ms = max(self._event_time_ms, event_time_ms)
+            self.candles.on_time(event_time_ms)
+
+    def _distrust(self, reason: str) -> None:
+        self.resyncs += self.is_trusted
+        self.is_trusted = False
+        self._lost_reason = reason
+        self.witness.forget_pending()
+
+    def _resync(self, reason: str) -> None:
+        """Our own check has failed: the feed, which knows nothing of it, is asked for a new snapshot."""
+        self._distrust(reason)
+        self.wish = reason
+
+    def _note_touch(self, book: OrderBook) -> None:
+        bid, ask = book.bids.best(), book.asks.best()
+        if bid is not None and ask is not None:
+            self._judge(self.witness.on_touch(Touch(book.last_update_id, bid, ask)))
+
+    def _judge(self, mismatch: Mismatch | None) -> None:
+        if mismatch is not None and self.is_trusted:
+            self._resync(f"best bid and ask differ from the exchange's own at id {mismatch.ours.update_id}")
+
+    def _audit(self, current: OrderBook, second: OrderBook) -> OrderBook:
+        """Compare two books of the same id where both are exact; keep the first, widened, if they agree."""
+        for ours, theirs in ((current.bids, second.bids), (current.asks, second.asks)):
+            compared, differing = ours.differences(theirs)
+            self.levels_audited += compared
+            self.levels_differing += differing
+            if differing:
+                self._distrust("the full book differs from the exchange's snapshot")
+                return second
+            ours.extend_with(theirs)
+        return current
+
+    # --- the picture
+
+    def view(self, now_ms: float, wall_s: float) -> View:
+        """The picture as of now; `wall_s` is this process's clock, seconds since the epoch."""
+        state, reason = self.state(now_ms)
+        book = self.book
+        bids = book.bids.top(TOP_LEVELS) if book else []
+        asks = book.asks.top(TOP_LEVELS) if book else []
+        self._seq += 1
+        return View(
+            seq=self._seq,
+            instance=self._origin.instance,
+            symbol=self.symbol,
+            state=state,
+            state_reason=reason,
+            source=self._origin.source,
+            venue=self._origin.venue,
+            last_update_id=book.last_update_id if book else 0,
+            bids=bids,
+            asks=asks,
+            metrics=self._metrics(bids, asks, state, now_ms),
+            session_start_ms=self._session_start_ms,
+            trades=list(self._trades),
+            candle=_candle_view(self.candles.live()),
+            closed_candle=_candle_view(self.candles.newest_closed()),
+            window=_window_view(book),
+            proof=ProofView(
+                self.witness.compared, self.witness.equal,
+                self.levels_audited, self.levels_differing, self.resyncs,
+            ),
+            instrument=_instrument_view(self._instrument),
+            timestamp=wall_s,
+            event_time_ms=self._event_time_ms,
+            data_age_ms=self.data_age_ms(now_ms),
+        )  # fmt: skip
+
+    def _metrics(self, bids: list[list[float]], asks: list[list[float]], state: State, now_ms: float) -> Metrics:
+        book = self.book
+        measured = measure(book, bids, asks)
+        if measured.mid_price is not None and state is State.LIVE:
+            self._volatility.sample(measured.mid_price, now_ms)
+        flow = self._trade_flow
+        return Metrics(
+            mid_price=measured.mid_price,
+            spread_abs=measured.spread_abs,
+            spread_pct=measured.spread_pct,
+            cvd=measured.cvd,
+            best_bid=measured.best_bid,
+            best_ask=measured.best_ask,
+            spread_bps=measured.spread_bps,
+            microprice=measured.microprice,
+            imbalance=measured.imbalance,
+            queue_imbalance=measured.queue_imbalance,
+            depth_10bps_bid=measured.depth_10bps_bid,
+            depth_10bps_ask=measured.depth_10bps_ask,
+            depth_10bps_exact=measured.depth_10bps_exact,
+            ofi=self._order_flow.value(now_ms),
+            trade_cvd=flow.cvd,
+            vwap=flow.vwap(),
+            trade_rate=flow.rate(now_ms),
+            realised_volatility=self._volatility.percent_per_year(),
+            realised_volatility_bps=self._volatility.bps(),
+        )
+
+
+def _candle_view(candle: Candle | None) -> CandleView | None:
+    if candle is None:
+        return None
+    return CandleView(
+        symbol=candle.symbol,
+        timestamp=datetime.fromtimestamp(candle.open_time_ms / 1000, UTC).isoformat(),
+        open=candle.open,
+        high=candle.high,
+        low=candle.low,
+        close=candle.close,
+        volume=candle.volume,
+        is_closed=candle.is_closed,
+    )
+
+
+def _window_view(book: OrderBook | None) -> WindowView:
+    if book is None:
+        return WindowView(None, None, 0, 0)
+    return WindowView(book.bids.known_to(), book.asks.known_to(), len(book.bids), len(book.asks))
+
+
+def _instrument_view(instrument: Instrument | None) -> InstrumentView | None:
+    if instrument is None:
+        return None
+    return InstrumentView(
+        instrument.base_asset,
+        instrument.quote_asset,
+        instrument.status,
+        instrument.tick_size,
+        instrument.lot_size,
+        instrument.price_decimals,
+        instrument.quantity_decimals,
+    )

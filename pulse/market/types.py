@@ -1,0 +1,153 @@
+"""What the market is made of: the frozen values that pass from the exchange's edge to the book and the candles.
+
+Prices and quantities are IEEE doubles: every decimal string Binance prints (at most 15 significant digits)
+survives the round trip, so a price parsed here prints as the exchange printed it. This file knows no exchange.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+Price: TypeAlias = float
+Quantity: TypeAlias = float
+
+MINUTE_MS = 60_000
+
+
+class Level(NamedTuple):
+    """One price of one side of the book and the quantity resting there."""
+
+    price: Price
+    quantity: Quantity
+
+
+class Levels(NamedTuple):
+    """Levels of one side as two parallel lists, so that parsing and applying stay in C loops."""
+
+    prices: list[Price]
+    quantities: list[Quantity]
+
+
+class Aggressor(Enum):
+    """Who took liquidity. Binance's `m` (buyer is the maker) true means the seller did."""
+
+    BUYER = "buyer"
+    SELLER = "seller"
+
+
+class State(Enum):
+    """What a picture may be trusted for, in the word a client reads."""
+
+    LIVE = "live"  # the book joined without a gap, is fresh, and its witnesses agree
+    SYNCING = "syncing"  # connected, and the book is being joined
+    STALE = "stale"  # connected, but the exchange has been silent for longer than this symbol's habit
+    HALTED = "halted"  # the exchange says that this symbol does not trade
+    OFFLINE = "offline"  # no connection to the exchange
+
+
+@dataclass(frozen=True, slots=True)
+class DepthSnapshot:
+    """The full levels of a book at one id. `limit` is how many levels a side were asked for, 0 when unknown."""
+
+    last_update_id: int
+    bids: Levels
+    asks: Levels
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class DepthDiff:
+    """Absolute quantities of the levels that changed between two ids, both included; quantity 0 removes a level."""
+
+    first_update_id: int
+    final_update_id: int
+    event_time_ms: int
+    bids: Levels
+    asks: Levels
+
+
+@dataclass(frozen=True, slots=True)
+class BookTicker:
+    """The best bid and ask after the book's change `update_id`."""
+
+    update_id: int
+    bid_price: Price
+    bid_quantity: Quantity
+    ask_price: Price
+    ask_quantity: Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One print. On an aggregate feed `trade_id` is the aggregate's id and first/last span its fills."""
+
+    trade_id: int
+    price: Price
+    quantity: Quantity
+    time_ms: int
+    aggressor: Aggressor
+    first_trade_id: int
+    last_trade_id: int
+    event_time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One minute of trades. `open_time_ms` is the minute's first millisecond, UTC; trade ids are -1 when it had none."""
+
+    symbol: str
+    open_time_ms: int
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: Quantity
+    quote_volume: float
+    trade_count: int
+    taker_buy_volume: Quantity
+    taker_buy_quote_volume: float
+    first_trade_id: int
+    last_trade_id: int
+    is_closed: bool
+    source: str  # "trades": built here from every trade of the minute; "exchange": the exchange's own candle
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """What the exchange says of a symbol: its assets, steps (0.0 when it sets none) and trading status."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    status: str
+    tick_size: Price
+    lot_size: Quantity
+    price_decimals: int
+    quantity_decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeCandle:
+    """The exchange's own account of a minute, running or closed, and when it gave it."""
+
+    candle: Candle
+    event_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedUp:
+    """A connection to the exchange begins; what was missed before it is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedDown:
+    """There is no connection to the exchange; `reason` is for a person."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookLost:
+    """The book can no longer be continued and is being joined anew; `reason` is for a person."""
+
+    reason: str

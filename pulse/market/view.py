@@ -1,0 +1,119 @@
+"""The outward picture of one symbol: what a client gets, complete, so that any later one may replace it.
+
+Field names are the wire's names; `wire` turns a view into JSON and adds nothing.
+"""
+
+from dataclasses import dataclass
+
+from pulse.market.types import Price, Quantity, State
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Every measure of a picture; None where it cannot be known. Units: the README's table of metrics."""
+
+    mid_price: Price | None
+    spread_abs: Price | None
+    spread_pct: float | None
+    cvd: Quantity | None
+    best_bid: Price | None
+    best_ask: Price | None
+    spread_bps: float | None
+    microprice: Price | None
+    imbalance: float | None
+    queue_imbalance: float | None
+    depth_10bps_bid: Quantity | None
+    depth_10bps_ask: Quantity | None
+    depth_10bps_exact: bool
+    ofi: Quantity | None
+    trade_cvd: Quantity
+    vwap: Price | None
+    trade_rate: float
+    realised_volatility: float | None
+    realised_volatility_bps: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TradeView:
+    """One trade of a picture."""
+
+    id: int
+    price: Price
+    quantity: Quantity
+    aggressor: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandleView:
+    """One minute of a picture; `timestamp` is ISO 8601, UTC, the minute's open."""
+
+    symbol: str
+    timestamp: str
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: Quantity
+    is_closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WindowView:
+    """Inside which prices the book is exact; None where the whole side is known."""
+
+    bid_floor: Price | None
+    ask_ceiling: Price | None
+    bid_levels: int
+    ask_levels: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProofView:
+    """What the witnesses have said of the book that is shown."""
+
+    touch_compared: int
+    touch_equal: int
+    levels_audited: int
+    levels_differing: int
+    resyncs: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentView:
+    """What the exchange says of the symbol."""
+
+    base_asset: str
+    quote_asset: str
+    status: str
+    tick_size: Price
+    lot_size: Quantity
+    price_decimals: int
+    quantity_decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One picture. Levels are [price, quantity], best first; trades newest first."""
+
+    seq: int
+    instance: str
+    symbol: str
+    state: State
+    state_reason: str
+    source: str
+    venue: str
+    last_update_id: int
+    bids: list[list[float]]
+    asks: list[list[float]]
+    metrics: Metrics
+    session_start_ms: int
+    trades: list[TradeView]
+    candle: CandleView | None
+    closed_candle: CandleView | None
+    window: WindowView
+    proof: ProofView
+    instrument: InstrumentView | None
+    timestamp: float
+    event_time_ms: int
+    data_age_ms: int

@@ -1,0 +1,164 @@
+"""Every setting: one line each, read once from the environment, all faults reported together in plain sentences.
+
+Nothing else in the project reads the environment. Platform names stay as platforms set them (PORT, REDIS_URL,
+DATABASE_URL); ours are PULSE_ and the field's name in capitals.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from pulse.errors import SettingsError
+
+VENUES = ("us", "com", "vision")
+PLATFORM_NAMES = {"port": "PORT", "redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
+SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this process runs. Units are in the names; a bound that is not here is a constant beside its use."""
+
+    # where it listens
+    host: str = "127.0.0.1"  # the address to listen on; 0.0.0.0 behind a platform's proxy
+    port: int = 8000  # the port to listen on; 0 takes a free one
+    allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use the API and the feed; * for any
+    clients_max: int = 1000  # open WebSockets at once; more are refused with 503
+    clients_per_address_max: int = 50  # open WebSockets from one address; more are refused with 429
+    trusted_hops: int = 0  # how many proxies in front append to X-Forwarded-For; 0 ignores the header
+    # the exchange
+    venue: str = "us"  # us (Binance.US), com (Binance.com) or vision (Binance's data-only host)
+    fallback_venue: str = ""  # the venue to use where the first one refuses this region
+    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")  # what to follow; the first is the default
+    rest_url: str = ""  # in place of the venue's REST address
+    stream_url: str = ""  # in place of the venue's stream address
+    # the book and the picture
+    depth_limit: int = 5000  # levels a side asked of a snapshot
+    levels_max: int = 20_000  # levels a side kept; the worst beyond it are forgotten
+    publish_interval_ms: int = 100  # the least time between two pictures of a symbol
+    trades_kept: int = 30  # trades in a picture
+    stale_after_s: float = 5.0  # silence of a busy symbol's book before it is called stale
+    # where state travels and rests
+    redis_url: str = field(default="", repr=False)  # a Redis or Valkey server; empty: within this process
+    database_url: str = field(default="", repr=False)  # a PostgreSQL server; empty: SQLite
+    sqlite_path: str = "pulse.sqlite3"  # the SQLite file used without DATABASE_URL
+    log_level: str = "INFO"  # DEBUG, INFO, WARNING or ERROR
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the settings; raise one SettingsError that lists every fault, a sentence a line."""
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        known = {environment_name(f.name) for f in fields(cls)}
+        for name in environment:
+            if name.startswith("PULSE_") and name not in known and not name.startswith("PULSE_TEST_"):
+                faults.append(f"{name} is not a setting of Pulse; the README lists those there are.")
+        for spec in fields(cls):
+            name = environment_name(spec.name)
+            if environment.get(name, "") == "":
+                continue
+            try:
+                values[spec.name] = _READERS[spec.name](environment[name])
+            except ValueError as fault:
+                faults.append(f"{name} must be {fault}, not {_shown(spec.name, environment[name])}.")
+        if faults:
+            raise SettingsError("\n".join(faults))
+        return cls(**values)
+
+
+def environment_name(setting: str) -> str:
+    """The environment variable that a setting is read from."""
+    return PLATFORM_NAMES.get(setting, "PULSE_" + setting.upper())
+
+
+def _shown(setting: str, text: str) -> str:
+    """A wrong value as an error text may show it: an address can hold a password, and text can be endless."""
+    if setting in ("redis_url", "database_url"):
+        return "what it is (not shown: it may hold a password)"
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII) or not low <= float(text) <= high:
+            raise ValueError(f"a number of seconds from {low:g} to {high:g}")
+        return float(text)
+
+    return read
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"one of {', '.join(a for a in allowed if a)}")
+        return text
+
+    return read
+
+
+def _address(*schemes: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        expected = f"an address that starts with {' or '.join(s + '://' for s in schemes)}"
+        try:
+            parts = urlsplit(text)
+            _ = parts.port
+        except ValueError:
+            raise ValueError(expected) from None
+        if parts.scheme not in schemes or not (parts.hostname or parts.path or parts.query):
+            raise ValueError(expected)
+        return text.rstrip("/")
+
+    return read
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+    if not names or len(names) > 200 or not all(SYMBOL.fullmatch(name) for name in names):
+        raise ValueError("1 to 200 symbols such as BTCUSDT,ETHUSDT")
+    return names
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(dict.fromkeys(part.strip().rstrip("/") for part in text.split(",") if part.strip()))
+    if not all(o == "*" or re.fullmatch(r"https?://[^/\s?#]+", o, re.ASCII) for o in origins):
+        raise ValueError("* or a list of origins such as https://terminal.example.com")
+    return origins
+
+
+def _text(text: str) -> str:
+    return text
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "host": _text,
+    "port": _whole(0, 65535),
+    "allowed_origins": _origins,
+    "clients_max": _whole(1, 100_000),
+    "clients_per_address_max": _whole(1, 100_000),
+    "trusted_hops": _whole(0, 10),
+    "venue": _choice(*VENUES),
+    "fallback_venue": _choice("", *VENUES),
+    "symbols": _symbols,
+    "rest_url": _address("http", "https"),
+    "stream_url": _address("ws", "wss"),
+    "depth_limit": _whole(100, 5000),
+    "levels_max": _whole(100, 100_000),
+    "publish_interval_ms": _whole(0, 10_000),
+    "trades_kept": _whole(1, 1000),
+    "stale_after_s": _seconds(0.5, 3600),
+    "redis_url": _address("redis", "rediss", "unix"),
+    "database_url": _address("postgres", "postgresql"),
+    "sqlite_path": _text,
+    "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
+}

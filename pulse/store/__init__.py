@@ -1,0 +1,1 @@
+"""Where closed candles are kept: one contract, two rooms."""

@@ -1,0 +1,39 @@
+"""Our spelling: views into the JSON that a client reads, and candles into the rows of the API. No I/O."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from pulse.market.types import Candle
+from pulse.market.view import View
+
+BOOK = "book:"
+
+
+def book_topic(symbol: str) -> str:
+    """The name under which a symbol's pictures travel."""
+    return BOOK + symbol
+
+
+def encode_view(view: View) -> bytes:
+    """One picture as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
+    return orjson.dumps(view)
+
+
+def candle_row(candle: Candle) -> dict[str, Any]:
+    """One row of GET /api/ohlcv; `timestamp` is the minute's open, ISO 8601, UTC."""
+    return {
+        "symbol": candle.symbol,
+        "timestamp": datetime.fromtimestamp(candle.open_time_ms / 1000, UTC).isoformat(),
+        "open": candle.open,
+        "high": candle.high,
+        "low": candle.low,
+        "close": candle.close,
+        "volume": candle.volume,
+        "quote_volume": candle.quote_volume,
+        "trade_count": candle.trade_count,
+        "taker_buy_volume": candle.taker_buy_volume,
+        "taker_buy_quote_volume": candle.taker_buy_quote_volume,
+        "source": candle.source,
+    }
