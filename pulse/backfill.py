@@ -59,6 +59,9 @@ class Backfill:
         for candle in wanted:
             await self._candles.put(candle)
         absent = self._absent[symbol]
-        absent |= missing - {candle.open_time_ms for candle in wanted}
+        # Beyond the newest candle it gave, the exchange may only be late.
+        reached = max((candle.open_time_ms for candle in found), default=0)
+        absent |= {minute for minute in missing if minute < reached} - {candle.open_time_ms for candle in wanted}
         absent -= {minute for minute in absent if minute < oldest}
-        log.info("backfilled symbol=%s candles=%s of=%s", symbol, len(wanted), len(missing))
+        if wanted:
+            log.info("backfilled symbol=%s candles=%s of=%s", symbol, len(wanted), len(missing))

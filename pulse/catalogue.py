@@ -7,7 +7,8 @@ exchange can be asked, and as soon as it can be asked otherwise.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from pulse.backoff import delays
 from pulse.binance.rest import BinanceRest
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 900.0
 """Halts and delistings are shown at most this much later."""
+DELISTED = "DELISTED"
+"""Our word for a symbol that the exchange has stopped listing."""
 RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
 
 
@@ -25,7 +28,7 @@ class Catalogue:
     """What is known of the symbols followed. `on_change` is told of each instrument that is new or has changed."""
 
     def __init__(
-        self, symbols: Sequence[str], rest: BinanceRest, on_change: Callable[[Instrument], None], may_fall_back: bool
+        self, symbols: Sequence[str], rest: BinanceRest, on_change: Callable[[Instrument], Awaitable[None]], may_fall_back: bool
     ) -> None:
         self._symbols = symbols
         self._rest = rest
@@ -58,10 +61,9 @@ class Catalogue:
             raise SettingsError(
                 f"PULSE_SYMBOLS names {', '.join(unknown)}, which {self._rest.venue.title} does not list."
             )
-        for symbol in unknown:
-            log.warning("symbol no longer listed symbol=%s", symbol)
         for symbol in self._symbols:
-            instrument = found.get(symbol)
-            if instrument is not None and instrument != self.instruments.get(symbol):
+            instrument = found.get(symbol) or replace(self.instruments[symbol], status=DELISTED)
+            if instrument != self.instruments.get(symbol):
+                log.info("instrument symbol=%s status=%s", symbol, instrument.status)
                 self.instruments[symbol] = instrument
-                self._on_change(instrument)
+                await self._on_change(instrument)

@@ -18,7 +18,7 @@ from pulse.binance.rest import BinanceRest
 from pulse.clock import Clock
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.intake import Inbox, Intake
-from pulse.market.types import BookTicker, DepthDiff, FeedDown, FeedUp
+from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp
 from pulse.market.watch import Remedy, Watch
 
 log = logging.getLogger(__name__)
@@ -193,6 +193,8 @@ class Feed:
             except ExchangeError as fault:
                 reason, pause_s = str(fault), wait_s
             log.warning("no snapshot symbol=%s reason=%s next_try_s=%.1f", self.symbol, reason, pause_s)
+            if self._intake.wants_snapshot:
+                await self._intake.put(BookLost(f"joining the book: {reason}"))
             await asyncio.sleep(pause_s)
 
     async def _look_for_silence(self, socket: aiohttp.ClientWebSocketResponse) -> None:

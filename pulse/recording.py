@@ -58,6 +58,8 @@ class _Line:
     received_ms: float
     url: str  # empty for a frame
     body: str
+    path: Path
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,7 @@ def open_recording(paths: Sequence[Path]) -> Recording:
     digits: dict[str, tuple[int, int]] = {}
     for count, line in enumerate(_lines(paths)):
         if line.url:
-            if urlsplit(line.url).path.endswith("/exchangeInfo"):
-                stated |= parse_instruments(load_object(line.body))
+            stated |= _instruments(line)
             continue
         stream = STREAM.match(line.body)
         if stream is None:
@@ -107,39 +108,51 @@ def _lines(paths: Iterable[Path]) -> Iterator[_Line]:
 
 
 def _file_lines(path: Path) -> Iterator[_Line]:
+    number = 0
     try:
         with path.open("rb") as file:
             is_gzip = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt") if is_gzip else path.open("rt") as text:
+        with gzip.open(path, "rt", encoding="utf-8") if is_gzip else path.open(encoding="utf-8") as text:
             for number, row in enumerate(text, start=1):
-                line = _line(row.rstrip("\n"))
+                line = _line(row.rstrip("\n"), path, number)
                 if line is not None:
                     yield line
                 elif row.strip() and not NOTE.match(row):
                     raise SettingsError(f"Line {number} of {path} is not a recorded frame: {row[:60].rstrip()!r}.")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as fault:
-        raise SettingsError(f"The recording {path} cannot be read: {_words(fault)}.") from fault
+        after = f" after line {number}" if number else ""
+        raise SettingsError(f"The recording {path} cannot be read{after}: {_words(fault)}.") from fault
 
 
-def _line(row: str) -> _Line | None:
+def _line(row: str, path: Path, number: int) -> _Line | None:
     if len(row) > LINE_CHARS_MAX:
         return None
     if match := NANOSECONDS.fullmatch(row):
-        return _Line(int(match[1]) / 1e6, "", match[2])
+        return _Line(int(match[1]) / 1e6, "", match[2], path, number)
     if match := SECONDS.fullmatch(row):
-        return _Line(float(match[1]) * 1000, "", match[2])
+        return _Line(float(match[1]) * 1000, "", match[2], path, number)
     if match := ANSWER.fullmatch(row):
-        return _Line(float(match[2]) * 1000, match[1], match[3])
+        return _Line(float(match[2]) * 1000, match[1], match[3], path, number)
     return None
+
+
+def _instruments(line: _Line) -> dict[str, Instrument]:
+    """The instruments of a recorded REST answer; none where it answers something else."""
+    try:
+        if not urlsplit(line.url).path.endswith("/exchangeInfo"):
+            return {}
+        return parse_instruments(load_object(line.body))
+    except (MalformedFrame, ValueError) as fault:
+        raise _unusable(line, fault) from fault
 
 
 def _snapshot(line: _Line, sole_symbol: str) -> RecordedSnapshot | None:
     """The depth snapshot of a line; None for what a replay does not use."""
-    url = urlsplit(line.url)
-    query = parse_qs(url.query)
-    if line.url and not url.path.endswith("/depth"):
-        return None
     try:
+        url = urlsplit(line.url)
+        query = parse_qs(url.query)
+        if line.url and not url.path.endswith("/depth"):
+            return None
         body = load_object(line.body)
         if not line.url and "lastUpdateId" not in body:
             return None
@@ -147,7 +160,11 @@ def _snapshot(line: _Line, sole_symbol: str) -> RecordedSnapshot | None:
         limit = int(query.get("limit", ["0"])[0])
         return RecordedSnapshot(line.received_ms, symbol, parse_snapshot(body, limit)) if symbol else None
     except (MalformedFrame, ValueError) as fault:
-        raise SettingsError(f"A recorded depth snapshot cannot be used: {_words(fault)}.") from fault
+        raise _unusable(line, fault) from fault
+
+
+def _unusable(line: _Line, fault: Exception) -> SettingsError:
+    return SettingsError(f"Line {line.number} of {line.path} cannot be used: {_words(fault)}.")
 
 
 def _more_digits(known: tuple[int, int], pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""One request-weight budget for every REST call of the process. Pure: the clock is an argument, waiting is the caller's.
+"""One request-weight budget for every REST call of the process. Pure: the clock is an argument.
 
 Rules: the exchange counts weight per address in fixed minutes and reports what it has counted in each answer; its
 figure rules, for others may share the address. Half of the limit is ours to use. HTTP 429 and 418 stop every call

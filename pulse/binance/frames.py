@@ -8,7 +8,6 @@ as the exchange adds both without notice; what is wrong raises MalformedFrame an
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from math import isfinite
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -34,6 +33,9 @@ ID_MAX = 2**63 - 1
 TIME_MS_MIN, TIME_MS_MAX = 10**12, 10**13
 """Milliseconds since the epoch have 13 digits; a feed switched to microseconds is refused, not stored."""
 DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
+
+DIGITS = b"0123456789."
+"""All that a number of a level may be written with; what float() would take besides, the exchange never sends."""
 
 PRICE, QUANTITY = itemgetter(0), itemgetter(1)
 
@@ -84,8 +86,6 @@ def parse(raw: str | bytes) -> Message:
     kind, reader = _READERS.get(name, ("", None))
     if reader is None:
         return None
-    if kind == "depth":
-        _check_digits(raw)
     symbol = symbol.upper()
     if data.get("s") != symbol:
         raise MalformedFrame(f"expected symbol {symbol} in its own stream, got {_shown(data.get('s'))}")
@@ -145,23 +145,41 @@ def parse_instruments(body: dict[str, Any]) -> dict[str, Instrument]:
     rows = body.get("symbols")
     if not isinstance(rows, list):
         raise MalformedFrame("expected a list under `symbols`")
-    return {row["symbol"]: _instrument(row) for row in rows if isinstance(row, dict) and "symbol" in row}
+    instruments = [_instrument(row) for row in rows if isinstance(row, dict) and "symbol" in row]
+    return {instrument.symbol: instrument for instrument in instruments}
+
+
+def parse_weight_limit(body: dict[str, Any]) -> int | None:
+    """Read the request weight a minute from exchangeInfo; None where it states none. Raises MalformedFrame."""
+    limits = body.get("rateLimits")
+    for limit in limits if isinstance(limits, list) else []:
+        if not isinstance(limit, dict) or limit.get("rateLimitType") != "REQUEST_WEIGHT":
+            continue
+        if limit.get("interval") == "MINUTE":
+            return _id(limit.get("limit")) // max(1, _id(limit.get("intervalNum", 1)))
+    return None
 
 
 def _instrument(row: dict[str, Any]) -> Instrument:
-    filters = {f.get("filterType"): f for f in row.get("filters", []) if isinstance(f, dict)}
-    tick = filters.get("PRICE_FILTER", {}).get("tickSize", "0")
-    lot = filters.get("LOT_SIZE", {}).get("stepSize", "0")
+    tick = _filter(row, "PRICE_FILTER").get("tickSize", "0")
+    lot = _filter(row, "LOT_SIZE").get("stepSize", "0")
     return Instrument(
-        symbol=str(row["symbol"]),
-        base_asset=str(row.get("baseAsset", "")),
-        quote_asset=str(row.get("quoteAsset", "")),
-        status=str(row.get("status", "")),
+        symbol=_text(row["symbol"]),
+        base_asset=_text(row.get("baseAsset", "")),
+        quote_asset=_text(row.get("quoteAsset", "")),
+        status=_text(row.get("status", "")),
         tick_size=_quantity(tick),
         lot_size=_quantity(lot),
         price_decimals=_decimals(tick),
         quantity_decimals=_decimals(lot),
     )
+
+
+def _filter(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """A symbol's filter of this type; empty where it has none, as every filter is optional."""
+    filters = row.get("filters")
+    rows = filters if isinstance(filters, list) else []
+    return next((f for f in rows if isinstance(f, dict) and f.get("filterType") == name), {})
 
 
 def _decimals(step: str) -> int:
@@ -178,17 +196,12 @@ def _control(body: dict[str, Any]) -> Message:
     nested = body.get("error")
     error = nested if isinstance(nested, dict) else body
     if "msg" in error or "code" in error:
-        return Reply(body.get("id"), None, f"{error.get('msg', '')} (code {error.get('code')})")
+        words = error.get("msg", "")
+        text = words if isinstance(words, str) else _shown(words)
+        return Reply(body.get("id"), None, f"{text} (code {_shown(error.get('code'))})")
     if "result" in body:
         return Reply(body.get("id"), body["result"], "")
     raise MalformedFrame("expected a stream's event or the answer to a request")
-
-
-def _check_digits(raw: str | bytes) -> None:
-    """Refuse what float() would take and the exchange never sends; one pass in C over the whole frame."""
-    underscore = b"_" if isinstance(raw, bytes) else "_"
-    if not raw.isascii() or underscore in raw:  # type: ignore[operator]  # both are of one type
-        raise MalformedFrame("expected plain ASCII decimals")
 
 
 def _levels(rows: Any) -> Levels:
@@ -198,13 +211,15 @@ def _levels(rows: Any) -> Levels:
     if not rows:
         return Levels([], [])
     try:
-        prices = list(map(float, map(PRICE, rows)))
-        quantities = list(map(float, map(QUANTITY, rows)))
+        texts = [*map(PRICE, rows), *map(QUANTITY, rows)]
+        is_plain = not "".join(texts).encode().translate(None, DIGITS) and set(map(type, rows)) == {list}
+        numbers = list(map(float, texts))
     except (TypeError, ValueError, IndexError, KeyError) as fault:
         raise MalformedFrame("expected levels as [price, quantity] of decimal strings") from fault
-    # A NaN or an infinity anywhere makes the sum one too.
-    if not isfinite(sum(chain(prices, quantities))) or min(prices) <= 0 or min(quantities) < 0:
-        raise MalformedFrame("expected positive prices and quantities of 0 or more")
+    prices, quantities = numbers[: len(rows)], numbers[len(rows) :]
+    # Endless digits make an infinity, and with it the sum one.
+    if not is_plain or not isfinite(sum(numbers)) or min(prices) <= 0:
+        raise MalformedFrame("expected positive prices and quantities of 0 or more, in plain ASCII decimals")
     return Levels(prices, quantities)
 
 
@@ -309,8 +324,15 @@ def _price(value: Any) -> float:
     return price
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise MalformedFrame(f"expected a text, got {_shown(value)}")
+    return value
+
+
 def _shown(value: Any) -> str:
-    return repr(value)[:40]
+    """A value as an error text may show it: a deeply nested one would exhaust the stack of repr()."""
+    return repr(value)[:80] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
 _READERS: dict[str, tuple[str, Callable[[dict[str, Any]], Event]]] = {

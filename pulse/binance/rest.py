@@ -78,9 +78,9 @@ class BinanceRest:
 
     async def _exchange_info(self, params: dict[str, str]) -> dict[str, Instrument]:
         body = _object(await self._get("/api/v3/exchangeInfo", params, self.venue.weights.exchange_info))
-        for limit in body.get("rateLimits", []):
-            if limit.get("rateLimitType") == "REQUEST_WEIGHT" and limit.get("interval") == "MINUTE":
-                self._budget.set_limit(int(limit["limit"]) // int(limit.get("intervalNum", 1)))
+        limit = frames.parse_weight_limit(body)
+        if limit is not None:
+            self._budget.set_limit(limit)
         return frames.parse_instruments(body)
 
     async def _get(self, path: str, params: dict[str, str], weight: int) -> Any:

@@ -86,7 +86,7 @@ def minute_of(time_ms: int) -> int:
 
 
 def same_prints(ours: Candle, theirs: Candle) -> bool:
-    """Whether two candles of one minute state the same prices, volume and number of trades."""
+    """Whether two candles of one minute state the same prices and volume."""
     return (ours.open, ours.high, ours.low, ours.close, ours.volume) == (
         theirs.open, theirs.high, theirs.low, theirs.close, theirs.volume
     )  # fmt: skip
@@ -104,7 +104,8 @@ class CandleBuilder:
         self._last_trade_id = -1
         self._time_ms = 0
         self._settled: Candle | None = None  # the newest closed candle given out
-        self._theirs: Candle | None = None  # the exchange's newest account
+        self._running: Candle | None = None  # the exchange's newest account of the unfinished minute
+        self._theirs: Candle | None = None  # and of a closed one
         self._closed: list[Candle] = []
         self.differing = 0
 
@@ -121,11 +122,11 @@ class CandleBuilder:
 
     def live(self) -> Candle | None:
         """The unfinished minute: ours where it is whole, else the exchange's, else None."""
-        minute, theirs = self._minute, self._theirs
+        minute, running = self._minute, self._running
         if minute is not None and self._is_whole(minute):
             return minute.candle(self._symbol, is_closed=False)
-        if theirs is not None and not theirs.is_closed and theirs.open_time_ms >= minute_of(self._time_ms):
-            return theirs
+        if running is not None and running.open_time_ms >= minute_of(self._time_ms):
+            return running
         return None
 
     def newest_closed(self) -> Candle | None:
@@ -134,7 +135,8 @@ class CandleBuilder:
 
     def on_time(self, exchange_time_ms: int) -> None:
         """The exchange's clock has reached this time, in ms since the epoch."""
-        if self._whole_since_ms is None:
+        # After a cut only the next trade's id can tell whether others were missed, and the price changed with them.
+        if self._whole_since_ms is None and self._whole_before_ms is None:
             self._whole_since_ms = exchange_time_ms
         self._time_ms = max(self._time_ms, exchange_time_ms)
         self._roll(minute_of(self._time_ms - CLOSE_GRACE_MS))
@@ -156,16 +158,17 @@ class CandleBuilder:
 
     def on_exchange_candle(self, candle: Candle) -> None:
         """Take the exchange's own account of a minute, running or closed."""
-        self._theirs = candle
         if not candle.is_closed:
+            self._running = candle
             return
+        self._theirs, self._running = candle, None
         minute = self._minute
         if minute is not None and minute.open_time_ms == candle.open_time_ms and self._is_whole(minute):
             # Where the two differ, trades are still on their way: the minute's own end will tell.
             if same_prints(minute.candle(self._symbol, is_closed=True), candle):
                 self._roll(candle.open_time_ms + MINUTE_MS)
             return
-        if self._settled is None or not self._settles(candle):
+        if not self._settles(candle):
             self._give(candle)
         if minute is None or minute.open_time_ms <= candle.open_time_ms:
             self._previous = None
@@ -203,9 +206,7 @@ class CandleBuilder:
         if not self._is_whole(minute):
             return
         ours, theirs = minute.candle(self._symbol, is_closed=True), self._theirs
-        if theirs is None or not theirs.is_closed or theirs.open_time_ms != minute.open_time_ms:
-            self._give(ours)
-        elif same_prints(ours, theirs):
+        if theirs is None or theirs.open_time_ms != minute.open_time_ms or same_prints(ours, theirs):
             self._give(ours)
         else:
             self.differing += 1

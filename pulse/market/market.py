@@ -150,6 +150,7 @@ class Market:
         self._instrument = instrument
 
     def _on_anchor(self, anchor: BookAnchor, now_ms: float) -> None:
+        self._heard(now_ms, anchor.diffs[-1].event_time_ms if anchor.diffs else 0)
         book = OrderBook(anchor.snapshot, self._levels_max)
         for diff in anchor.diffs:
             book.apply(diff)
@@ -162,16 +163,18 @@ class Market:
             book = self._audit(current, book)
         else:
             self.witness.forget_pending()
+            # While diffs were held for it none came here; the silence counts from this book on.
+            self._pace.restart(now_ms)
         self.book = book
         self.is_trusted = True
+        self._note_reached(book.last_update_id)
         self._low_water = (len(book.bids) // 2, len(book.asks) // 2)
         self._note_touch(book)
 
     def _on_diff(self, diff: DepthDiff, now_ms: float) -> None:
         self._heard(now_ms, diff.event_time_ms)
         self._pace.heard(now_ms)
-        if self._ahead is not None and diff.final_update_id >= self._ahead[0]:
-            self._ahead = None
+        self._note_reached(diff.final_update_id)
         book = self.book
         if book is None or not self.is_trusted:
             return
@@ -215,6 +218,10 @@ class Market:
         if event_time_ms:
             self._event_time_ms = max(self._event_time_ms, event_time_ms)
             self.candles.on_time(event_time_ms)
+
+    def _note_reached(self, update_id: int) -> None:
+        if self._ahead is not None and update_id >= self._ahead[0]:
+            self._ahead = None
 
     def _distrust(self, reason: str) -> None:
         self.resyncs += self.is_trusted

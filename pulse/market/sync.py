@@ -93,6 +93,8 @@ class DepthSync:
             reaches_back = snapshot.last_update_id >= self._last_update_id
         if reaches_back:
             self._ahead = snapshot
+            # It may come unasked, as in a recording; what follows until it is reached belongs to its book.
+            self._keeps = True
         return reaches_back
 
     def take_anchor(self) -> BookAnchor | None:

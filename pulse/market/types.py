@@ -93,7 +93,7 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """One minute of trades. `open_time_ms` is the minute's first millisecond, UTC; trade ids are -1 when it had none."""
+    """One minute of trades. `open_time_ms` is the minute's first ms, UTC; trade ids are -1 where it has none."""
 
     symbol: str
     open_time_ms: int

@@ -1,0 +1,107 @@
+"""Who may open a WebSocket: from which sites, how many in all, and how many from one address.
+
+Pure: it judges header values and addresses and counts; it knows no framework and no socket.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+UNKNOWN_ADDRESS = "unknown"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+IPV6_HOST_BITS = 64
+"""One household has a whole /64, so its addresses count as one."""
+
+
+def origin_is_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> bool:
+    """Whether a page of this Origin may connect to what the client calls `host`.
+
+    No Origin: not a browser, so no page is abused. The same host: our own page. Else it must be allowed by name.
+    """
+    if origin is None or "*" in allowed or origin in allowed:
+        return True
+    parts = _split(origin)
+    if parts is None or parts.scheme not in DEFAULT_PORTS:
+        return False
+    own = _split(f"{parts.scheme}://{host}")
+    return own is not None and _authority(parts) == _authority(own)
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.hostname else None
+
+
+def _authority(parts: SplitResult) -> tuple[str | None, int]:
+    return parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+def client_address(peer: str | None, forwarded_for: Sequence[str], trusted_hops: int) -> str:
+    """The key by which a client is counted: its IPv4 address, or the /64 of its IPv6 address.
+
+    Each of our `trusted_hops` proxies appends whom it speaks to, so the client is that many places from the right of
+    X-Forwarded-For (`forwarded_for`: its values, in order); all further left is the client's own word. A header with
+    fewer places did not come by all our proxies, so the peer itself is counted.
+    """
+    places = [place for value in forwarded_for for place in value.split(",")]
+    if 0 < trusted_hops <= len(places):
+        named = _address_key(places[-trusted_hops])
+        if named is not None:
+            return named
+    return _address_key(peer or "") or UNKNOWN_ADDRESS
+
+
+def _address_key(text: str) -> str | None:
+    address = _parse(text.strip())
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return f"{IPv6Address(int(address) >> IPV6_HOST_BITS << IPV6_HOST_BITS)}/{IPV6_HOST_BITS}"
+        address = address.ipv4_mapped
+    return None if address is None else str(address)
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an address as proxies write it: bare, in brackets, or with a port."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+class Gate:
+    """Counts who is in: at most `clients_max`, and at most `per_address_max` with one key."""
+
+    def __init__(self, clients_max: int, per_address_max: int) -> None:
+        self._clients_max = clients_max
+        self._per_address_max = per_address_max
+        self._by_address: Counter[str] = Counter()
+        self.count = 0
+
+    def is_full(self) -> bool:
+        """Whether nobody at all may come in."""
+        return self.count >= self._clients_max
+
+    def is_full_for(self, address: str) -> bool:
+        """Whether nobody else may come in with this key."""
+        return self._by_address[address] >= self._per_address_max
+
+    def enter(self, address: str) -> None:
+        """Count one more."""
+        self.count += 1
+        self._by_address[address] += 1
+
+    def leave(self, address: str) -> None:
+        """Count one less; a key that nobody holds any more is forgotten."""
+        self.count -= 1
+        self._by_address[address] -= 1
+        if self._by_address[address] == 0:
+            del self._by_address[address]

@@ -1,0 +1,128 @@
+"""The routes: the page, the feed, the API, and word on how the process is doing.
+
+Each handler asks one part for what it holds and says it as HTTP; what the parts do is theirs.
+"""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from pulse.errors import StoreUnavailable
+from pulse.hub import Hub
+from pulse.problems import on_crash, on_problem, on_store_away, try_later
+from pulse.query import known_symbol, read_candle_query
+from pulse.session import Sessions
+from pulse.settings import Settings
+from pulse.site import SecurityHeaders, Site
+from pulse.store import Store
+from pulse.wire import book_topic, candle_row
+
+NEVER_KEPT = {"Cache-Control": "no-store"}
+COMPRESSED_FROM_BYTES = 1024
+PREFLIGHT_KEPT_S = 600
+
+COMPRESSED = (Middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=5),)
+
+Report = Callable[[], Mapping[str, Any]]
+"""Gives a JSON object as things stand now."""
+
+
+class _Api:
+    """The handlers, with what they ask."""
+
+    def __init__(self, settings: Settings, hub: Hub, store: Store, catalogue: Report, readiness: Report) -> None:
+        self._symbols = settings.symbols
+        self._hub = hub
+        self._store = store
+        self._catalogue = catalogue
+        self._readiness = readiness
+
+    async def orderbook(self, request: Request) -> Response:
+        """The latest picture of ?symbol=, byte for byte as the feed sent it."""
+        symbol = known_symbol(request.query_params.get("symbol"), self._symbols)
+        picture = self._hub.latest(book_topic(symbol))
+        if picture is None:
+            raise try_later(f"There is no picture of {symbol} yet.", 1)
+        return _json(picture)
+
+    async def ohlcv(self, request: Request) -> Response:
+        """Stored candles, oldest first."""
+        given = {name: request.query_params.getlist(name) for name in request.query_params}
+        query = read_candle_query(given, self._symbols)
+        candles = await self._store.read_candles(query.symbol, query.start_ms, query.end_ms, query.limit)
+        return _json(orjson.dumps([candle_row(candle) for candle in candles]))
+
+    async def symbols(self, _: Request) -> Response:
+        """What is followed, and how it is written."""
+        return _json(orjson.dumps(self._catalogue()))
+
+    async def healthz(self, _: Request) -> Response:
+        """The process answers. What it depends on has no say: a platform restarts what is not healthy."""
+        return _json(b'{"status":"ok"}')
+
+    async def readyz(self, _: Request) -> Response:
+        """Whether what is served can be trusted: feeds, bus and store."""
+        report = self._readiness()
+        return _json(orjson.dumps(report), HTTPStatus.OK if report["ready"] else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def metrics(self, _: Request) -> Response:
+        """The program's own counters, in Prometheus' text format."""
+        return Response(generate_latest(), headers={**NEVER_KEPT, "Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _json(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(body, status, NEVER_KEPT, media_type="application/json")
+
+
+async def _no_such_socket(_: WebSocket) -> None:
+    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+
+def build_app(
+    settings: Settings,
+    hub: Hub,
+    store: Store,
+    catalogue: Report,
+    readiness: Report,
+    static_dir: Path,
+    sessions: Sessions,
+) -> ASGIApp:
+    """The ASGI app. `catalogue` gives the object of /api/symbols, `readiness` that of /readyz with its key `ready`."""
+    app = Starlette(
+        routes=_routes(_Api(settings, hub, store, catalogue, readiness), sessions, static_dir),
+        exception_handlers={HTTPException: on_problem, StoreUnavailable: on_store_away, Exception: on_crash},
+    )
+    origins = settings.allowed_origins
+    if not origins:
+        return SecurityHeaders(app, origins)
+    shared = CORSMiddleware(app, origins, expose_headers=["Retry-After"], max_age=PREFLIGHT_KEPT_S)
+    return SecurityHeaders(shared, origins)
+
+
+def _routes(api: _Api, sessions: Sessions, static_dir: Path) -> list[BaseRoute]:
+    return [
+        WebSocketRoute("/ws/orderbook", sessions.serve),
+        WebSocketRoute("/ws/orderbook/{symbol}", sessions.serve),
+        WebSocketRoute("/{path:path}", _no_such_socket),
+        Route("/orderbook", api.orderbook),
+        Route("/api/ohlcv", api.ohlcv, middleware=COMPRESSED),
+        Route("/api/symbols", api.symbols, middleware=COMPRESSED),
+        Route("/healthz", api.healthz),
+        Route("/readyz", api.readyz),
+        Route("/metrics", api.metrics),
+        Mount("/", Site(directory=static_dir, html=True)),
+    ]

@@ -1,0 +1,112 @@
+"""What a request asks for: its parameters, checked strictly and turned into values.
+
+Every fault is a Problem that names the parameter and what it may be. It knows no store and no route.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from pulse.market.types import MINUTE_MS
+from pulse.problems import Problem, wrong_parameter
+
+INTERVALS_MS = {"1m": MINUTE_MS}
+"""The candles there are, by their name in a request."""
+LIMIT_DEFAULT, LIMIT_MAX = 100, 1000
+SECONDS_BELOW = 100_000_000_000
+"""A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
+
+WHOLE = re.compile(r"[0-9]{1,16}", re.ASCII)
+# A "+" that was not escaped reaches us as a space, so a time copied from one of our own answers works as it is.
+ISO_TIME = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)(?:(Z)|([+ -])(\d{2}:\d{2}))?)?", re.ASCII
+)
+TIME_ALLOWED = "an ISO 8601 time (UTC unless it says otherwise), or whole seconds or milliseconds since 1970"
+
+
+@dataclass(frozen=True)
+class CandleQuery:
+    """Which candles are asked for: open times from `start_ms` to `end_ms`, both included, None for no bound."""
+
+    symbol: str
+    interval_ms: int
+    limit: int
+    start_ms: int | None
+    end_ms: int | None
+
+
+def known_symbol(text: str | None, symbols: Sequence[str], status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
+    """The symbol that a client names, the first one if it names none. Raises Problem for one that is not followed."""
+    if text is None:
+        return symbols[0]
+    symbol = text.upper() if text.isascii() else text  # other scripts have letters whose capitals are ASCII
+    if symbol not in symbols:
+        raise wrong_parameter("symbol", text, symbols, status)
+    return symbol
+
+
+def read_candle_query(parameters: Mapping[str, Sequence[str]], symbols: Sequence[str]) -> CandleQuery:
+    """Read the parameters of GET /api/ohlcv, each with all its values; all have defaults, unknown ones are ignored."""
+    given = {name: _single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end")}
+    query = CandleQuery(
+        symbol=known_symbol(given["symbol"], symbols, HTTPStatus.BAD_REQUEST),
+        interval_ms=_interval_ms(given["interval"]),
+        limit=_limit(given["limit"]),
+        start_ms=_time_ms("start", given["start"]),
+        end_ms=_time_ms("end", given["end"]),
+    )
+    if query.start_ms is not None and query.end_ms is not None and query.start_ms > query.end_ms:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "start must not be after end.", parameter="start", allowed="a time up to end"
+        )
+    return query
+
+
+def _single(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:
+    values = parameters.get(name, ())
+    if len(values) > 1:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} is given twice.", parameter=name, allowed="once")
+    return values[0] if values else None
+
+
+def _interval_ms(text: str | None) -> int:
+    if text is None:
+        return MINUTE_MS
+    if text not in INTERVALS_MS:
+        raise wrong_parameter("interval", text, list(INTERVALS_MS))
+    return INTERVALS_MS[text]
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return LIMIT_DEFAULT
+    if not WHOLE.fullmatch(text) or not 1 <= int(text) <= LIMIT_MAX:
+        raise wrong_parameter("limit", text, f"a whole number from 1 to {LIMIT_MAX}")
+    return int(text)
+
+
+def _time_ms(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if WHOLE.fullmatch(text):
+        number = int(text)
+        return number * 1000 if number < SECONDS_BELOW else number
+    time_ms = _iso_ms(text)
+    if time_ms is None:
+        raise wrong_parameter(name, text, TIME_ALLOWED)
+    return time_ms
+
+
+def _iso_ms(text: str) -> int | None:
+    match = ISO_TIME.fullmatch(text)
+    if match is None:
+        return None
+    day, time_of_day, _, sign, offset = match.groups()
+    zone = f"{'-' if sign == '-' else '+'}{offset}" if offset else "+00:00"
+    try:
+        moment = datetime.fromisoformat(f"{day}T{time_of_day or '00:00'}{zone}")
+    except ValueError:  # a month 13 or an hour 25
+        return None
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)

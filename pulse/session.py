@@ -1,0 +1,180 @@
+"""One browser or bot on a WebSocket: let in or refused, sent the newest picture, and told goodbye.
+
+A client is owed one picture per topic, never a backlog; one that takes nothing is cut. It does not know what a
+picture says, nor which server carries it: a connection is something that can be cut.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import NamedTuple, Protocol
+
+from starlette.websockets import WebSocket
+
+from pulse.admission import Gate, client_address, origin_is_allowed
+from pulse.hub import Hub, Listener
+from pulse.problems import Problem, try_later
+from pulse.query import known_symbol
+from pulse.settings import Settings
+from pulse.wire import book_topic
+
+SEND_TIMEOUT_S = 5.0
+"""How long a client may take to accept one picture before it is cut."""
+GOODBYE_S = 1.0
+"""How long it may take to answer a goodbye."""
+MESSAGES_MAX, MESSAGES_WINDOW_S = 10, 10.0
+"""What a client may send: there is nothing to say yet, so this leaves room for habits such as text pings."""
+RETRY_AFTER_S = 30
+
+
+class Goodbye(NamedTuple):
+    """A WebSocket close code and its reason."""
+
+    code: int
+    reason: str
+
+
+GOING_AWAY = Goodbye(1001, "this server is stopping; please connect again")
+TOO_TALKATIVE = Goodbye(1008, f"more than {MESSAGES_MAX} messages in {MESSAGES_WINDOW_S:g} s")
+
+
+class Connection(Protocol):
+    """What a session needs of the connection it came by."""
+
+    def abort(self) -> None:
+        """Cut it now."""
+
+    def start_pings(self) -> None:
+        """Ping the client from now on."""
+
+
+class Session:
+    """One accepted WebSocket. `connection` None: it cannot be cut, and the server's own time-outs must do."""
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        listener: Listener,
+        connection: Connection | None,
+        send_timeout_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._websocket = websocket
+        self._listener = listener
+        self._connection = connection
+        self._send_timeout_s = send_timeout_s
+        self._clock = clock
+        self._goodbye = GOING_AWAY
+        self.was_cut = False
+
+    async def run(self) -> None:
+        """Serve the client until its connection has ended, by whomever."""
+        if self._connection is not None:
+            self._connection.start_pings()
+        async with asyncio.TaskGroup() as group:
+            sender = group.create_task(self._send(), name="session-send")
+            await self._receive()
+            sender.cancel()
+
+    async def _send(self) -> None:
+        """Everything that is sent is sent here: pictures, then the goodbye. Its end is the end that `_receive` sees."""
+        try:
+            while (payload := await self._listener.next()) is not None:
+                async with asyncio.timeout(self._send_timeout_s):
+                    await self._websocket.send_text(payload.decode())
+            async with asyncio.timeout(GOODBYE_S):
+                await self._websocket.close(*self._goodbye)
+                await asyncio.sleep(2 * GOODBYE_S)  # ended by `_receive` when the client answers, else by the time-out
+        except TimeoutError:
+            self.was_cut = True
+            if self._connection is not None:
+                self._connection.abort()
+
+    async def _receive(self) -> None:
+        """Read until the connection has ended: the server learns of that in no other way. A flood ends in a goodbye."""
+        recent: deque[float] = deque(maxlen=MESSAGES_MAX)
+        while (await self._websocket.receive())["type"] != "websocket.disconnect":
+            now_s = self._clock()
+            if len(recent) == MESSAGES_MAX and now_s - recent[0] < MESSAGES_WINDOW_S:
+                self._goodbye = TOO_TALKATIVE
+                self._listener.end()
+            recent.append(now_s)
+
+
+class Sessions:
+    """All sessions of this process, and the door they come in by.
+
+    `connection` gives the one that the running task serves. For /metrics: `open_count`, `refused` and `cut` (clients
+    that took nothing in time), and `replaced` (pictures that ended sessions never got, because a newer one came).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        connection: Callable[[], Connection | None],
+        *,
+        send_timeout_s: float = SEND_TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._connection = connection
+        self._send_timeout_s = send_timeout_s
+        self._clock = clock
+        self._gate = Gate(settings.clients_max, settings.clients_per_address_max)
+        self.refused = 0
+        self.cut = 0
+        self.replaced = 0
+
+    @property
+    def open_count(self) -> int:
+        """How many clients are connected."""
+        return self._gate.count
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
+        symbol = known_symbol(websocket.path_params.get("symbol"), self._settings.symbols)
+        address = self._admit(websocket)
+        self._gate.enter(address)
+        listener = self._hub.join((book_topic(symbol),))
+        try:
+            await websocket.accept()
+            session = Session(websocket, listener, self._connection(), self._send_timeout_s, self._clock)
+            await session.run()
+            self.cut += session.was_cut
+        finally:
+            self._hub.leave(listener)
+            self._gate.leave(address)
+            self.replaced += listener.replaced
+
+    def _admit(self, websocket: WebSocket) -> str:
+        """The address to count this client by. Raises Problem if it may not come in."""
+        headers = websocket.headers
+        address = client_address(
+            websocket.client.host if websocket.client else None,
+            headers.getlist("x-forwarded-for"),
+            self._settings.trusted_hops,
+        )
+        problem = self._objection(headers.get("origin"), headers.get("host", ""), address)
+        if problem is not None:
+            self.refused += 1
+            raise problem
+        return address
+
+    def _objection(self, origin: str | None, host: str, address: str) -> Problem | None:
+        if not origin_is_allowed(origin, host, self._settings.allowed_origins):
+            return Problem(
+                HTTPStatus.FORBIDDEN, "Pages of this origin may not connect: PULSE_ALLOWED_ORIGINS lists who may."
+            )
+        if self._gate.is_full():
+            return try_later("As many clients are connected as this server takes.", RETRY_AFTER_S)
+        if self._gate.is_full_for(address):
+            return try_later(
+                "As many clients are connected from your address as this server takes from one.",
+                RETRY_AFTER_S,
+                HTTPStatus.TOO_MANY_REQUESTS,
+            )
+        return None
