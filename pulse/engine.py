@@ -16,7 +16,7 @@ from pulse.intake import Inbox, Received
 from pulse.market.market import Market
 from pulse.market.sync import BookAnchor
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State
-from pulse.market.view import View
+from pulse.market.view import Certificate, View
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,11 @@ class Engine:
             answer[symbol] = {"state": state.value, "reason": reason, "data_age_ms": market.data_age_ms(now_ms)}
         return answer
 
+    def certificates(self) -> dict[str, Certificate]:
+        """What each symbol's book can show for itself."""
+        now_ms = self._clock.now_ms()
+        return {symbol: market.certificate(now_ms) for symbol, market in self._markets.items()}
+
     def _take(self, received: Received, now_s: float) -> None:
         symbol = received.symbol
         market = self._markets[symbol]
@@ -84,7 +89,7 @@ class Engine:
         self._due_s[symbol] = min(self._due_s[symbol], due_s)
         for candle in market.candles.take_closed():
             self._give_candle(candle)
-        wish = market.take_wish()
+        wish = market.trust.take_wish()
         if wish:
             self._ask_snapshot(symbol, wish)
 
@@ -112,8 +117,8 @@ class Engine:
 
     def _note(self, market: Market, view: View) -> None:
         stats.book_is_live.labels(market.symbol).set(view.state is State.LIVE)
-        stats.book_resyncs.labels(market.symbol).set(market.resyncs)
-        stats.touch_compared.labels(market.symbol).set(market.witness.compared)
-        stats.touch_differing.labels(market.symbol).set(market.witness.compared - market.witness.equal)
+        stats.book_resyncs.labels(market.symbol).set(market.trust.resyncs)
+        stats.touch_compared.labels(market.symbol).set(market.trust.touch.compared)
+        stats.touch_differing.labels(market.symbol).set(market.trust.touch.compared - market.trust.touch.equal)
         stats.candles_differing.labels(market.symbol).set(market.candles.differing)
         stats.pictures_replaced.set(self._outbox.replaced)

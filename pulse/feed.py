@@ -1,71 +1,105 @@
-"""One symbol's connection to the exchange: connect, read, ask for snapshots, watch for silence, reconnect.
+"""One symbol's connection to the exchange: connect, read, ask for snapshots, watch for silence, rotate, reconnect.
 
 It decides when to talk to the exchange and never what a frame means (`binance.frames`) or what joins (`intake`).
+
+Rotation: an exchange cuts every connection after a day, and says so shortly before a restart. A second connection
+is opened while the first runs; its frames wait until the two are seen to overlap in ids, then they follow on the
+first's, ids telling what is new, and the first is closed. No id is missed, and nobody sees it.
 """
 
 import asyncio
 import itertools
 import logging
 import random
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
 
-import aiohttp
 import orjson
 
 from pulse import stats
 from pulse.backoff import delays
-from pulse.binance.frames import Frame, Reply, ServerShutdown, parse
+from pulse.binance.frames import Frame, Message, Reply, ServerShutdown, parse
 from pulse.binance.rest import BinanceRest
+from pulse.binance.transport import ConnectionEnded, HandshakeRefused, Stream, Transport
 from pulse.clock import Clock
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.intake import Inbox, Intake
-from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp
+from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, Trade
 from pulse.market.watch import Remedy, Watch
 
 log = logging.getLogger(__name__)
 
 STREAMS = ("depth@100ms", "bookTicker", "aggTrade", "kline_1m")
-CONNECT_TIMEOUT_S = 10.0
-"""A handshake that is never answered raises nothing by itself."""
-CLOSE_TIMEOUT_S = 1.0
-HEARTBEAT_S = 15.0
-"""Pings of our own find a peer that is gone without a word; silent data is the watch's business."""
-FRAME_BYTES_MAX = 2 * 2**20
 RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.5, 30.0
 REFUSED_WAIT_S = 300.0
 """HTTP 451 and 403 do not pass by themselves: asking more often would only earn a ban."""
 SETTLED_AFTER_S = 30.0
 """A connection that has lasted this long starts the backoff anew."""
 SNAPSHOT_FIRST_S, SNAPSHOT_MAX_S = 0.25, 30.0
+SNAPSHOT_SPACING_S = 1.0
+"""Even an exchange whose every snapshot must be refused is asked no more often than this."""
+STALE_SNAPSHOT_MAX_S = 3.0
+"""A snapshot that lags the stream is asked for again no later than this: lags are of seconds."""
 WATCH_EVERY_S = 0.5
+ROTATE_AFTER_S = 23.5 * 3600
+"""The exchange cuts at 24 h."""
+ROTATE_SPREAD = 0.05
+"""Up to this share earlier, drawn by lot, so that symbols do not rotate together."""
+OVERLAP_S = 1.0
+"""How long two connections run side by side at least: what the first was sent before the second began, it has read."""
+OVERLAP_MAX_S = 30.0
+"""After this the second takes over even if the two were not seen to overlap; a gap then shows in the ids."""
+WAITING_FRAMES_MAX = 10_000
+"""Frames of the second connection that wait: 30 s of the busiest recorded stream."""
+AUDIT_EVERY_S = 600.0
+"""A full snapshot is compared with the book this often."""
 
 
-class ConnectionEnded(ExchangeError):
-    """The stream is over; the text says how."""
+@dataclass(eq=False, slots=True)
+class _Link:
+    """One connection. `waiting` holds its frames until it takes over."""
+
+    stream: Stream
+    opened_ms: float
+    waiting: list[Frame] = field(default_factory=list)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)  # it took over, or ended before it could
 
 
 class Feed:
     """The task that keeps one symbol's stream flowing into the inbox."""
 
     def __init__(
-        self, symbol: str, session: aiohttp.ClientSession, rest: BinanceRest, inbox: Inbox, clock: Clock,
+        self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
         *, depth_limit: int, stale_after_ms: float, may_fall_back: bool,
+        rotate_after_s: float = ROTATE_AFTER_S, audit_every_s: float = AUDIT_EVERY_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
-        self._session = session
+        self._transport = transport
         self._rest = rest
         self._clock = clock
+        self._rng = rng
         self._depth_limit = depth_limit
         self._may_fall_back = may_fall_back
+        self._rotate_after_s = rotate_after_s
+        self._audit_every_s = audit_every_s
         self._intake = Intake(symbol, inbox, clock)
         self._watch = Watch(stale_after_ms)
         self._snapshot_due = asyncio.Event()
+        self._rotation_due = asyncio.Event()
         self._is_asked = False
         self._is_quiet = False
+        self._current: _Link | None = None
+        self._next: _Link | None = None
+        # What waits of a second connection must all be delivered before anything newer is.
+        self._taking = asyncio.Lock()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._last_trade_id = -1
         self._message_ids = itertools.count(1)
-        self._rng = random.Random()
+        self.rotations = 0
 
     def ask_snapshot(self, reason: str) -> None:
-        """The engine wants a new snapshot beside the running book."""
+        """A new snapshot is wanted beside the running book."""
         log.info("snapshot wanted symbol=%s reason=%s", self.symbol, reason)
         self._is_asked = True
         self._snapshot_due.set()
@@ -95,79 +129,108 @@ class Feed:
             await asyncio.sleep(wait_s)
 
     async def _connection(self) -> None:
-        """One connection from handshake to end; always raises ExchangeError."""
-        socket = await self._connect()
+        """One connection and its successors, until one ends that has none; always raises ExchangeError."""
+        self._current = link = await self._open()
         ended: BaseException = ConnectionEnded("the connection ended")
         try:
             self._intake.restart()
             self._watch.restart(self._clock.now_ms())
+            self._rotation_due.clear()
             self._snapshot_due.set()
             await self._intake.put(FeedUp())
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(socket), name=f"feed-{self.symbol}-reader")
-                tasks.create_task(self._fetch_snapshots(), name=f"feed-{self.symbol}-snapshots")
-                tasks.create_task(self._look_for_silence(socket), name=f"feed-{self.symbol}-watch")
+                self._tasks = tasks
+                self._start(self._read(link), "reader")
+                self._start(self._fetch_snapshots(), "snapshots")
+                self._start(self._look_for_silence(), "watch")
+                self._start(self._audit(), "audit")
+                self._start(self._rotate(), "rotation")
         except* ConnectionEnded as group:
             ended = group.exceptions[0]
         finally:
-            await socket.close()
+            for open_link in (self._current, self._next):
+                if open_link is not None:
+                    await open_link.stream.close()
+            self._current = self._next = None
         raise ended
 
-    async def _connect(self) -> aiohttp.ClientWebSocketResponse:
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Start a task that lives no longer than the connection."""
+        assert self._tasks is not None  # noqa: S101  # set before anything can be started
+        self._tasks.create_task(work, name=f"feed-{self.symbol}-{name}")
+
+    async def _open(self) -> _Link:
         venue = self._rest.venue
         streams = "/".join(f"{self.symbol.lower()}@{name}" for name in STREAMS)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                socket = await self._session.ws_connect(
-                    f"{venue.stream_url}/stream?streams={streams}",
-                    heartbeat=HEARTBEAT_S,
-                    compress=0,
-                    max_msg_size=FRAME_BYTES_MAX,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
-                )
-        except aiohttp.WSServerHandshakeError as fault:
+            stream = await self._transport.connect(f"{venue.stream_url}/stream?streams={streams}")
+        except HandshakeRefused as fault:
             if fault.status in (451, 403):
                 text = f"{venue.title} does not serve this address or region (HTTP {fault.status})"
                 raise ExchangeRefused(text, fault.status) from fault
-            raise ExchangeError(f"{venue.title} refused the stream (HTTP {fault.status})") from fault
-        except TimeoutError as fault:
-            raise ExchangeError(f"{venue.title} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from fault
-        except (aiohttp.ClientError, OSError) as fault:
-            raise ExchangeError(f"{venue.title} cannot be reached: {fault}") from fault
+            raise
         stats.feed_connections.labels(self.symbol).inc()
         log.info("feed up symbol=%s venue=%s", self.symbol, venue.name)
-        return socket
+        return _Link(stream, self._clock.now_ms())
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    # --- reading
+
+    async def _read(self, link: _Link) -> None:
         while True:
-            message = await socket.receive()
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                raise ConnectionEnded(_how_it_ended(message, socket))
             try:
-                await self._take(message.data)
+                raw = await link.stream.receive()
+            except ConnectionEnded as fault:
+                await self._note_end(link, fault)
+                return
+            try:
+                message = parse(raw)
+                async with self._taking:
+                    await self._take(link, message)
             except MalformedFrame as fault:
                 # A depth diff lost here shows as a gap in the next one's ids, and is repaired there.
                 stats.frames_malformed.labels(self.symbol).inc()
                 log.debug("frame refused symbol=%s reason=%s", self.symbol, fault)
 
-    async def _take(self, raw: str) -> None:
-        message = parse(raw)
-        now_ms = self._clock.now_ms()
-        if isinstance(message, Frame):
-            if message.symbol != self.symbol:
-                raise MalformedFrame(f"expected {self.symbol} on its own connection")
-            self._watch.heard(now_ms)
-            if isinstance(message.event, DepthDiff):
-                self._watch.heard_depth(message.event.final_update_id)
-            elif isinstance(message.event, BookTicker):
-                self._watch.heard_ticker(message.event.update_id, now_ms)
-            await self._intake.frame(message)
-            if self._intake.wants_snapshot:
-                self._snapshot_due.set()
-        elif isinstance(message, ServerShutdown):
-            raise ConnectionEnded("the exchange is about to restart this connection")
+    async def _note_end(self, link: _Link, fault: ConnectionEnded) -> None:
+        """A connection is over: the current one's end is ours, unless a successor is ready."""
+        if link is self._next:
+            self._next = None
+            link.settled.set()
+        elif link is self._current:
+            if self._next is None:
+                raise fault
+            async with self._taking:
+                await self._take_over(self._next)
+
+    async def _take(self, link: _Link, message: Message) -> None:
+        if isinstance(message, ServerShutdown):
+            log.info("exchange announces a restart symbol=%s", self.symbol)
+            self._rotation_due.set()
         elif isinstance(message, Reply) and message.error:
             log.warning("exchange refused a request symbol=%s error=%s", self.symbol, message.error)
+        elif isinstance(message, Frame):
+            if message.symbol != self.symbol:
+                raise MalformedFrame(f"expected {self.symbol} on its own connection")
+            if link is self._current:
+                await self._deliver(message)
+            elif link is self._next:
+                await self._wait_or_take_over(link, message)
+
+    async def _deliver(self, frame: Frame) -> None:
+        now_ms = self._clock.now_ms()
+        self._watch.heard(now_ms)
+        event = frame.event
+        if isinstance(event, DepthDiff):
+            self._watch.heard_depth(event.final_update_id)
+        elif isinstance(event, BookTicker):
+            self._watch.heard_ticker(event.update_id, now_ms)
+        elif isinstance(event, Trade):
+            self._last_trade_id = max(self._last_trade_id, event.trade_id)
+        await self._intake.frame(frame)
+        if self._intake.wants_snapshot:
+            self._snapshot_due.set()
+
+    # --- snapshots
 
     async def _fetch_snapshots(self) -> None:
         while True:
@@ -176,6 +239,7 @@ class Feed:
             if self._is_asked or self._intake.wants_snapshot:
                 await self._fetch_snapshot()
                 self._is_asked = False
+                await asyncio.sleep(SNAPSHOT_SPACING_S)
 
     async def _fetch_snapshot(self) -> None:
         """Ask until a snapshot joins; each failure waits longer, and the diffs go on being kept."""
@@ -185,7 +249,7 @@ class Feed:
                 if await self._intake.snapshot(await self._rest.depth(self.symbol, self._depth_limit)):
                     return
                 reason = "the exchange's snapshot is older than its stream"
-                pause_s = min(wait_s, 3.0)
+                pause_s = min(wait_s, STALE_SNAPSHOT_MAX_S)
             except ExchangeBusy as fault:
                 reason, pause_s = str(fault), fault.retry_after_s + wait_s
             except ExchangeRefused as fault:
@@ -197,7 +261,14 @@ class Feed:
                 await self._intake.put(BookLost(f"joining the book: {reason}"))
             await asyncio.sleep(pause_s)
 
-    async def _look_for_silence(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _audit(self) -> None:
+        while True:
+            await asyncio.sleep(self._audit_every_s)
+            self.ask_snapshot("the regular comparison of the whole book")
+
+    # --- silence
+
+    async def _look_for_silence(self) -> None:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             if self._is_quiet:
@@ -205,25 +276,64 @@ class Feed:
             remedy = self._watch.remedy(self._clock.now_ms())
             if remedy is Remedy.RECONNECT:
                 raise ConnectionEnded("the exchange has fallen silent")
-            if remedy is Remedy.RESUBSCRIBE:
+            if remedy is Remedy.RESUBSCRIBE and self._current is not None:
                 log.warning("depth stream silent, subscribing again symbol=%s", self.symbol)
-                await self._resubscribe(socket)
+                for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
+                    await self._current.stream.send(self._request(method))
 
-    async def _resubscribe(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def _request(self, method: str) -> str:
         params = [f"{self.symbol.lower()}@depth@100ms"]
+        return orjson.dumps({"method": method, "params": params, "id": next(self._message_ids)}).decode()
+
+    # --- rotation
+
+    async def _rotate(self) -> None:
+        """Replace the connection before the exchange cuts it, for ever."""
+        while True:
+            await self._wait_until_due()
+            waits = delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
+            while self._rotation_due.is_set():
+                try:
+                    self._next = link = await self._open()
+                except ExchangeError as fault:
+                    log.warning("no second connection symbol=%s reason=%s", self.symbol, fault)
+                    await asyncio.sleep(next(waits))
+                    continue
+                self._start(self._read(link), "reader")
+                await link.settled.wait()
+                if self._next is None and self._current is not link:
+                    await asyncio.sleep(next(waits))  # it ended before it could take over
+
+    async def _wait_until_due(self) -> None:
         try:
-            for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
-                body = {"method": method, "params": params, "id": next(self._message_ids)}
-                await socket.send_str(orjson.dumps(body).decode())
-        except (aiohttp.ClientError, OSError) as fault:
-            raise ConnectionEnded("the connection broke while writing") from fault
+            async with asyncio.timeout(self._rotate_after_s * self._rng.uniform(1 - ROTATE_SPREAD, 1)):
+                await self._rotation_due.wait()
+        except TimeoutError:
+            self._rotation_due.set()
 
+    async def _wait_or_take_over(self, link: _Link, frame: Frame) -> None:
+        link.waiting.append(frame)
+        waited_ms = self._clock.now_ms() - link.opened_ms
+        is_full = len(link.waiting) >= WAITING_FRAMES_MAX or waited_ms > OVERLAP_MAX_S * 1000
+        if is_full or (waited_ms >= OVERLAP_S * 1000 and self._overlaps(link)):
+            await self._take_over(link)
 
-def _how_it_ended(message: aiohttp.WSMessage, socket: aiohttp.ClientWebSocketResponse) -> str:
-    if message.type is aiohttp.WSMsgType.CLOSE:
-        return f"the exchange closed the connection (code {message.data})"
-    if message.type is aiohttp.WSMsgType.ERROR:
-        return f"the connection failed: {socket.exception() or 'no reason given'}"
-    if message.type is aiohttp.WSMsgType.BINARY:
-        return "the exchange sent a binary frame"
-    return f"the connection was cut (code {socket.close_code})"
+    def _overlaps(self, link: _Link) -> bool:
+        """Whether the second connection's first ids are ones that the first has reached."""
+        diff = next((frame.event for frame in link.waiting if isinstance(frame.event, DepthDiff)), None)
+        trade = next((frame.event for frame in link.waiting if isinstance(frame.event, Trade)), None)
+        if diff is None or not self._intake.reaches(diff):
+            return False
+        return trade is None or trade.trade_id <= self._last_trade_id + 1
+
+    async def _take_over(self, link: _Link) -> None:
+        previous, self._current, self._next = self._current, link, None
+        self._rotation_due.clear()
+        self.rotations += 1
+        log.info("connection rotated symbol=%s waiting_frames=%s", self.symbol, len(link.waiting))
+        waiting, link.waiting = link.waiting, []
+        for frame in waiting:
+            await self._deliver(frame)
+        link.settled.set()
+        if previous is not None:
+            self._start(previous.stream.close(), "closing")

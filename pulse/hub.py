@@ -108,6 +108,10 @@ class Hub:
         held = self._held.get(topic)
         return None if held is None else held.payload
 
+    def is_heard(self, topic: str) -> bool:
+        """Whether anybody listens to a topic."""
+        return bool(self._listeners.get(topic))
+
     def join(self, topics: Iterable[str]) -> Listener:
         """Listen to these topics, beginning with their latest pictures. Raises KeyError for one that there is not."""
         listener = Listener(topics)

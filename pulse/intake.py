@@ -54,6 +54,10 @@ class Intake:
         """Whether the book cannot be continued without a new snapshot."""
         return self._sync.wants_snapshot
 
+    def reaches(self, diff: DepthDiff) -> bool:
+        """Whether this diff follows on, or overlaps, what was already delivered; with no book, anything does."""
+        return self._sync.reaches(diff)
+
     def restart(self) -> None:
         """A new connection begins."""
         self._sync.restart()

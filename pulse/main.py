@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import secrets
 import signal
 import socket
@@ -23,7 +24,9 @@ import aiohttp
 
 from pulse.app import build_app
 from pulse.backfill import Backfill
+from pulse.binance.bans import Bans
 from pulse.binance.rest import BinanceRest
+from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import VENUES, Venue, venue_of
 from pulse.bus import Bus
 from pulse.bus.memory import MemoryBus
@@ -130,7 +133,7 @@ class _Terminal:
             store = await self._open_store(resources)
             ledger = Ledger(self.candles, store)
             engine = self._make_engine(origin)
-            work = await self._source_work(store, resources)
+            work = await self._source_work(hub, store, resources)
             work |= {
                 "engine": engine.run(),
                 "publisher": publish(self.outbox, bus),
@@ -188,14 +191,14 @@ class _Terminal:
 
     # --- what the pictures are made from
 
-    async def _source_work(self, store: Store, resources: AsyncExitStack) -> Work:
+    async def _source_work(self, hub: Hub, store: Store, resources: AsyncExitStack) -> Work:
         """The tasks that fill the inbox: a replay, or the feeds with what belongs to them."""
         if self.plan.recording is not None:
                 return {"replay": Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed).run()}
         if self.plan.source == SIMULATION:
             exchange = await self._open_simulator(resources)
-            return await self._live_work(store, resources) | {"simulator": exchange.watch()}
-        return await self._live_work(store, resources)
+            return await self._live_work(hub, store, resources) | {"simulator": exchange.watch()}
+        return await self._live_work(hub, store, resources)
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
@@ -206,13 +209,15 @@ class _Terminal:
         self.venue = replace(self.venue, rest_url=exchange.rest_url, stream_url=exchange.stream_url)
         return exchange
 
-    async def _live_work(self, store: Store, resources: AsyncExitStack) -> Work:
+    async def _live_work(self, hub: Hub, store: Store, resources: AsyncExitStack) -> Work:
         """The feeds, and what keeps their instruments and their candles whole."""
-        session = await resources.enter_async_context(aiohttp.ClientSession())
-        rest = BinanceRest(session, self.venue, self.clock)
+        transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
+        is_demo = self.plan.source == SIMULATION
+        bans = Bans(None if is_demo else Path(self.settings.state_path))
+        rest = BinanceRest(transport, self.venue, self.clock, bans, lambda symbol: hub.is_heard(book_topic(symbol)))
         for symbol in self.plan.symbols:
             self.feeds[symbol] = Feed(
-                symbol, session, rest, self.inbox, self.clock,
+                symbol, transport, rest, self.inbox, self.clock, random.Random(),
                 depth_limit=self.settings.depth_limit,
                 stale_after_ms=self.settings.stale_after_s * 1000,
                 may_fall_back=self.may_fall_back,

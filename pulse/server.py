@@ -38,10 +38,11 @@ UNACKNOWLEDGED_MS = 20_000
 
 MESSAGE_BYTES_MAX = 4096
 REQUEST_HEAD_BYTES_MAX = 16 * 1024
-INPUT_BURST_BYTES = 128 * 1024
-INPUT_BYTES_S = 4096
-"""What one connection may send: at once, and then by the second. A page sends a few requests with their cookies; the
-bound is against one that sends without end, such as pings, each of which must be answered."""
+REQUESTS_BURST_BYTES, REQUESTS_BYTES_S = 128 * 1024, 16 * 1024
+"""What one connection may send, at once and then by the second: requests with their cookies, far more than a page's."""
+FEED_BURST_BYTES, FEED_BYTES_S = 8 * 1024, 1024
+"""The same once it carries a WebSocket, which has next to nothing to say. Each ping costs six bytes, must be answered,
+and is answered without a pause: 64 KiB of them, all Hypercorn reads at once, would hold up everybody for a second."""
 PING_EVERY_S = 20.0
 PING_FRAME = b"\x89\x00"
 READ_TIMEOUT_S = 60
@@ -81,7 +82,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._next_ping: asyncio.TimerHandle | None = None
         self._is_deaf = False
-        self._credit_bytes = float(INPUT_BURST_BYTES)
+        self._burst_bytes, self._earns_bytes_s = REQUESTS_BURST_BYTES, REQUESTS_BYTES_S
+        self._credit_bytes = float(self._burst_bytes)
         self._credited_at_s = 0.0
 
     def abort(self) -> None:
@@ -89,11 +91,15 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def start_pings(self) -> None:
-        """Send a WebSocket ping every PING_EVERY_S from now on.
+    def upgraded(self) -> None:
+        """It carries a WebSocket from now on: it is pinged, and may say little.
 
         Hypercorn's own pings keep a task, and all that belongs to the client, until an interval after it has gone.
         """
+        self._burst_bytes, self._earns_bytes_s = FEED_BURST_BYTES, FEED_BYTES_S
+        self._ping_later()
+
+    def _ping_later(self) -> None:
         self._next_ping = asyncio.get_running_loop().call_later(PING_EVERY_S, self._ping)
 
     def _ping(self) -> None:
@@ -102,7 +108,7 @@ class Connection(asyncio.Protocol):
         # Hypercorn writes whole frames, so there is room between any two. Who is behind has a deadline for that.
         if not self._transport.get_write_buffer_size():
             self._transport.write(PING_FRAME)
-        self.start_pings()
+        self._ping_later()
 
     def refuse_input(self, grace_s: float) -> None:
         """Throw away whatever else comes in, and cut in `grace_s` seconds."""
@@ -155,8 +161,8 @@ class Connection(asyncio.Protocol):
 
     def _affords(self, size: int) -> bool:
         now_s = asyncio.get_running_loop().time()
-        earned = (now_s - self._credited_at_s) * INPUT_BYTES_S
-        self._credit_bytes = min(INPUT_BURST_BYTES, self._credit_bytes + earned) - size
+        earned = (now_s - self._credited_at_s) * self._earns_bytes_s
+        self._credit_bytes = min(self._burst_bytes, self._credit_bytes + earned) - size
         self._credited_at_s = now_s
         return self._credit_bytes >= 0
 
@@ -352,7 +358,7 @@ HYPERCORN_NAMES: tuple[tuple[Any, str, Any], ...] = (
     (ws_stream, "WebsocketBuffer", _BoundedBuffer),
     (hypercorn_protocol, "H2Protocol", _NoHttp2),
 )
-"""Every private name of Hypercorn that is replaced here. tests/test_server.py says what to do when one breaks."""
+"""Every private name of Hypercorn that is replaced here. tests/test_hypercorn.py says what to do when one breaks."""
 
 
 def _harden_hypercorn() -> None:

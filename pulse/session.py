@@ -46,8 +46,8 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Cut it now."""
 
-    def start_pings(self) -> None:
-        """Ping the client from now on."""
+    def upgraded(self) -> None:
+        """It carries a WebSocket from now on."""
 
 
 class Session:
@@ -72,7 +72,7 @@ class Session:
     async def run(self) -> None:
         """Serve the client until its connection has ended, by whomever."""
         if self._connection is not None:
-            self._connection.start_pings()
+            self._connection.upgraded()
         async with asyncio.TaskGroup() as group:
             sender = group.create_task(self._send(), name="session-send")
             await self._receive()

@@ -44,6 +44,7 @@ class Settings:
     redis_url: str = field(default="", repr=False)  # a Redis or Valkey server; empty: within this process
     database_url: str = field(default="", repr=False)  # a PostgreSQL server; empty: SQLite
     sqlite_path: str = "pulse.sqlite3"  # the SQLite file used without DATABASE_URL
+    state_path: str = "pulse.state.json"  # where the end of an exchange's ban is remembered across restarts
     log_level: str = "INFO"  # DEBUG, INFO, WARNING or ERROR
 
     @classmethod
@@ -160,5 +161,6 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "redis_url": _address("redis", "rediss", "unix"),
     "database_url": _address("postgres", "postgresql"),
     "sqlite_path": _text,
+    "state_path": _text,
     "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
 }

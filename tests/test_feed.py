@@ -1,6 +1,7 @@
 """The feed against a real exchange on loopback: it joins, survives and recovers, and what it delivers is the truth."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from pulse.binance.bans import Bans
 from pulse.binance.rest import BinanceRest
+from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.errors import ExchangeRefused
@@ -38,9 +41,10 @@ class Stand:
         self.checked = 0
         self.wrong: list[int] = []
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
-        self.rest = BinanceRest(session, venue, self.clock)
+        transport = AiohttpTransport(session)
+        self.rest = BinanceRest(transport, venue, self.clock, Bans(None), lambda _: True)
         self.feed = Feed(
-            SYMBOL, session, self.rest, self.inbox, self.clock,
+            SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
             depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back,
         )  # fmt: skip
 
@@ -51,7 +55,7 @@ class Stand:
                 received = await self.inbox.get()
                 self.market.apply(received.event, received.received_ms)
                 self.events.append(received.event)
-                if wish := self.market.take_wish():
+                if wish := self.market.trust.take_wish():
                     self.feed.ask_snapshot(wish)
                 if isinstance(received.event, DepthDiff | BookAnchor):
                     self._check(received.received_ms)
@@ -134,10 +138,10 @@ async def test_malformed_diff_is_repaired_like_a_lost_one(stand: Stand) -> None:
 async def test_corrupted_quantity_is_found_by_the_witness(stand: Stand) -> None:
     """A best level that differs from bookTicker is noticed, and the book joined anew."""
     stand.exchange.faults.frames.edit(DEPTH, _wrong_best_bid)
-    await stand.until(lambda s: s.market.resyncs == 1)
+    await stand.until(lambda s: s.market.trust.resyncs == 1)
     await stand.until(lambda s: s.is_live)
 
-    assert stand.market.witness.compared - stand.market.witness.equal >= 1
+    assert stand.market.trust.touch.compared - stand.market.trust.touch.equal >= 1
 
 
 def _wrong_best_bid(data: dict[str, Any]) -> dict[str, Any]:
@@ -187,16 +191,20 @@ async def test_engine_may_ask_for_a_second_book_beside_the_first(stand: Stand) -
     await stand.until(lambda s: s.count(BookAnchor) == 2)
 
     assert stand.is_live
-    assert stand.market.levels_audited > 1000
-    assert stand.market.levels_differing == 0
+    assert stand.market.trust.audit.compared > 1000
+    assert stand.market.trust.audit.differing == 0
 
 
-async def test_announced_shutdown_reopens_the_connection(stand: Stand) -> None:
-    """`serverShutdown` is acted upon before the exchange cuts."""
+async def test_announced_shutdown_is_survived_without_a_gap(stand: Stand) -> None:
+    """At `serverShutdown` a second connection takes over; the book is neither lost nor joined anew."""
     stand.exchange.announce_shutdown()
-    await stand.until(lambda s: s.count(FeedUp) == 2 and s.is_live)
+    await stand.until(lambda s: s.feed.rotations == 1)
+    stand.checked = 0
+    await stand.until(lambda s: s.checked >= 10)
 
     assert stand.exchange.connections_opened == 2
+    assert stand.count(FeedUp) == stand.count(BookAnchor) == 1
+    assert stand.wrong == []
 
 
 async def test_refusal_is_said_in_words_and_not_stormed() -> None:

@@ -1,8 +1,8 @@
 """One request-weight budget for every REST call of the process. Pure: the clock is an argument.
 
 Rules: the exchange counts weight per address in fixed minutes and reports what it has counted in each answer; its
-figure rules, for others may share the address. Half of the limit is ours to use. HTTP 429 and 418 stop every call
-until the time they name, whatever the weight.
+figure rules, for others may share the address. Half of the limit is ours to use, which also makes it harmless that
+our minutes do not begin with the exchange's. HTTP 429 and 418 stop every call until the time they name.
 """
 
 OUR_SHARE = 0.5

@@ -24,6 +24,7 @@ from pulse.market.types import (
     ExchangeCandle,
     Instrument,
     Levels,
+    PartialDepth,
     Trade,
 )
 
@@ -54,12 +55,12 @@ class ServerShutdown:
     """The exchange is about to close this connection."""
 
 
-Event: TypeAlias = DepthDiff | BookTicker | Trade | ExchangeCandle
+Event: TypeAlias = DepthDiff | PartialDepth | BookTicker | Trade | ExchangeCandle
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One event of one symbol, and the kind of stream it came by ("depth", "bookTicker", "trade", "kline")."""
+    """One event of one symbol, and the kind of stream it came by: depth, partial, bookTicker, trade or kline."""
 
     symbol: str
     kind: str
@@ -87,7 +88,8 @@ def parse(raw: str | bytes) -> Message:
     if reader is None:
         return None
     symbol = symbol.upper()
-    if data.get("s") != symbol:
+    # A partial depth alone does not name its symbol: its stream does.
+    if kind != "partial" and data.get("s") != symbol:
         raise MalformedFrame(f"expected symbol {symbol} in its own stream, got {_shown(data.get('s'))}")
     return Frame(symbol, kind, reader(data))
 
@@ -236,6 +238,10 @@ def _depth(data: dict[str, Any]) -> DepthDiff:
     return diff
 
 
+def _partial(data: dict[str, Any]) -> PartialDepth:
+    return PartialDepth(_id(data.get("lastUpdateId")), _levels(data.get("bids")), _levels(data.get("asks")))
+
+
 def _book_ticker(data: dict[str, Any]) -> BookTicker:
     return BookTicker(
         update_id=_id(data.get("u")),
@@ -338,6 +344,8 @@ def _shown(value: Any) -> str:
 _READERS: dict[str, tuple[str, Callable[[dict[str, Any]], Event]]] = {
     "depth@100ms": ("depth", _depth),
     "depth": ("depth", _depth),
+    "depth20": ("partial", _partial),
+    "depth20@100ms": ("partial", _partial),
     "bookTicker": ("bookTicker", _book_ticker),
     "trade": ("trade", _trade),
     "aggTrade": ("trade", _agg_trade),

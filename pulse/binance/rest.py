@@ -1,52 +1,60 @@
 """Asking Binance things: every REST call of the process, within one weight budget and the exchange's patience.
 
-It retries nothing; callers know what a failure means to them. Answers are checked for size, status and shape
-before anything is believed. Redirects are not followed.
+It retries nothing; callers know what a failure means to them. Answers are checked for status and shape before
+anything is believed.
 """
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 
 from pulse import stats
 from pulse.binance import frames
+from pulse.binance.bans import Bans
 from pulse.binance.budget import WeightBudget
+from pulse.binance.transport import Answer, Transport
+from pulse.binance.turns import Turns
 from pulse.binance.venues import Venue
 from pulse.clock import Clock
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.market.types import Candle, DepthSnapshot, Instrument
 
-REQUEST_TIMEOUT_S = 12.0
-"""The exchange itself gives up after 10 s."""
-BODY_BYTES_MAX = 16 * 2**20
 RETRY_AFTER_DEFAULT_S = 60.0
 RETRY_AFTER_MAX_S = 3 * 24 * 3600.0
 KLINES_MAX = 1000
 INVALID_SYMBOL = -1121
+RANK_SEEN, RANK_BOOK, RANK_REST, RANK_HISTORY = range(4)
+"""Who goes first when the budget is short: a book that somebody looks at, other books, the rest, history."""
 
 
 class BinanceRest:
-    """The REST side of one venue. Every method raises ExchangeError or one of its kinds."""
+    """The REST side of one venue. Every method raises ExchangeError or one of its kinds.
 
-    def __init__(self, session: aiohttp.ClientSession, venue: Venue, clock: Clock) -> None:
-        self._session = session
-        self._clock = clock
-        self._turn = asyncio.Lock()
-        self.use(venue)
+    `is_seen(symbol)` tells whether somebody looks at a symbol, whose calls then go first.
+    """
 
-    def use(self, venue: Venue) -> None:
-        """Ask this venue from now on; its budget is its own."""
+    def __init__(
+        self, transport: Transport, venue: Venue, clock: Clock, bans: Bans, is_seen: Callable[[str], bool]
+    ) -> None:
         self.venue = venue
+        self._transport = transport
+        self._clock = clock
+        self._bans = bans
+        self._is_seen = is_seen
+        self._turns = Turns()
+        self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
+        self._budget.close(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
 
     async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
         """The order book, up to `limit` levels a side."""
         weight = self.venue.weights.depth_weight(limit)
-        body = await self._get("/api/v3/depth", {"symbol": symbol, "limit": str(limit)}, weight)
+        params = {"symbol": symbol, "limit": str(limit)}
+        body = await self._get("/api/v3/depth", params, weight, self._book_rank(symbol))
         return frames.parse_snapshot(_object(body), limit)
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
@@ -55,7 +63,7 @@ class BinanceRest:
             "symbol": symbol, "interval": "1m", "limit": str(KLINES_MAX),
             "startTime": str(start_ms), "endTime": str(end_ms),
         }  # fmt: skip
-        rows = await self._get("/api/v3/klines", params, self.venue.weights.klines)
+        rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, RANK_HISTORY)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
         now_ms = int(self._clock.wall_s() * 1000)
@@ -77,57 +85,63 @@ class BinanceRest:
         return found
 
     async def _exchange_info(self, params: dict[str, str]) -> dict[str, Instrument]:
-        body = _object(await self._get("/api/v3/exchangeInfo", params, self.venue.weights.exchange_info))
+        body = _object(await self._get("/api/v3/exchangeInfo", params, self.venue.weights.exchange_info, RANK_REST))
         limit = frames.parse_weight_limit(body)
         if limit is not None:
             self._budget.set_limit(limit)
         return frames.parse_instruments(body)
 
-    async def _get(self, path: str, params: dict[str, str], weight: int) -> Any:
-        await self._wait_turn(weight)
+    async def _get(self, path: str, params: Mapping[str, str], weight: int, rank: int) -> Any:
+        await self._wait_turn(weight, rank)
         try:
-            async with (
-                asyncio.timeout(REQUEST_TIMEOUT_S),
-                self._session.get(self.venue.rest_url + path, params=params, allow_redirects=False) as response,
-            ):
-                raw = await _bounded_body(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            answer = await self._transport.get(self.venue.rest_url + path, params)
+        except ExchangeError as fault:
             stats.rest_errors.labels(path).inc()
-            raise ExchangeError(f"{self.venue.title} did not answer: {_words(fault)}") from fault
-        self._note_weight(response.headers)
-        if response.status != 200:
+            raise ExchangeError(f"{self.venue.title} gave {fault}") from fault
+        self._note_weight(answer.headers)
+        if answer.status != 200:
             stats.rest_errors.labels(path).inc()
-            raise self._trouble(response.status, response.headers, raw)
+            raise self._trouble(answer)
         try:
-            return orjson.loads(raw)
+            return orjson.loads(answer.body)
         except orjson.JSONDecodeError as fault:
             raise MalformedFrame(f"{self.venue.title} answered with something that is not JSON") from fault
 
-    async def _wait_turn(self, weight: int) -> None:
-        """Wait until the budget allows this call, and book it; callers queue in order."""
-        async with self._turn:
-            now_s = self._clock.wall_s()
-            closed_s = self._budget.closed_for_s(now_s)
-            if closed_s:
-                raise ExchangeBusy(f"{self.venue.title} asked for no requests for {closed_s:.0f} s more", closed_s)
+    async def _wait_turn(self, weight: int, rank: int) -> None:
+        """Wait until the budget allows this call, and book it; the most urgent caller goes first."""
+        await self._turns.take(rank)
+        try:
             # At most a minute: then the exchange's count starts anew.
-            await asyncio.sleep(self._budget.wait_s(weight, now_s))
-            self._budget.spend(weight, self._clock.wall_s())
+            while wait_s := self._budget.wait_s(weight, self._now_s()):
+                closed_s = self._budget.closed_for_s(self._now_s())
+                if closed_s:
+                    raise ExchangeBusy(f"{self.venue.title} asked for no requests for {closed_s:.0f} s more", closed_s)
+                await asyncio.sleep(wait_s)
+            self._budget.spend(weight, self._now_s())
             stats.rest_weight.inc(weight)
+        finally:
+            self._turns.give_back()
+
+    def _book_rank(self, symbol: str) -> int:
+        return RANK_SEEN if self._is_seen(symbol) else RANK_BOOK
+
+    def _now_s(self) -> float:
+        return self._clock.now_ms() / 1000
 
     def _note_weight(self, headers: Mapping[str, str]) -> None:
         used = headers.get("X-MBX-USED-WEIGHT-1M", "")
         if used.isascii() and used.isdigit() and len(used) < 10:
-            self._budget.observe(int(used), self._clock.wall_s())
+            self._budget.observe(int(used), self._now_s())
 
-    def _trouble(self, status: int, headers: Mapping[str, str], raw: bytes) -> ExchangeError:
-        title = self.venue.title
-        code, text = _error_of(raw)
+    def _trouble(self, answer: Answer) -> ExchangeError:
+        title, status = self.venue.title, answer.status
+        code, text = _error_of(answer.body)
         if status in (451, 403):
             return ExchangeRefused(f"{title} does not serve this address or region (HTTP {status})", status)
         if status in (429, 418):
-            wait_s = _retry_after(headers)
-            self._budget.close(wait_s, self._clock.wall_s())
+            wait_s = _retry_after(answer.headers)
+            self._budget.close(wait_s, self._now_s())
+            self._bans.remember(self._host, self._clock.wall_s() + wait_s)
             return ExchangeBusy(f"{title} asked for no requests for {wait_s:.0f} s (HTTP {status})", wait_s)
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")
@@ -136,17 +150,6 @@ class BinanceRest:
 
 class UnknownSymbol(ExchangeError):
     """The venue does not list the symbol asked for."""
-
-
-async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_chunked(2**16):
-        size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise ExchangeError(f"an answer was larger than {BODY_BYTES_MAX} bytes")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _object(body: Any) -> dict[str, Any]:
@@ -171,7 +174,3 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return RETRY_AFTER_DEFAULT_S
     return min(max(float(text), 1.0), RETRY_AFTER_MAX_S)
-
-
-def _words(fault: BaseException) -> str:
-    return str(fault) or type(fault).__name__

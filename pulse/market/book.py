@@ -13,7 +13,7 @@ with the best level last: most changes are near the touch, where an insert then 
 """
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from math import inf
 
 from pulse.market.types import DepthDiff, DepthSnapshot, Level, Levels, Price, Quantity
@@ -76,19 +76,34 @@ class BookSide:
         start = bisect_left(self._keys, key)
         return sum(self._quantities[start:-1]), key >= self.horizon
 
+    def knows(self, price: Price) -> bool:
+        """Whether the side is exact at this price."""
+        return self._sign * price >= self.horizon
+
+    def known_between(self, best: Price, worst: Price) -> dict[Price, Quantity]:
+        """The known levels from one price to a worse one, both included."""
+        sign = self._sign
+        start, end = bisect_left(self._keys, sign * worst), bisect_right(self._keys, sign * best)
+        end = min(end, len(self))
+        return {sign * k: q for k, q in zip(self._keys[start:end], self._quantities[start:end], strict=True)}
+
     def known_to(self) -> Price | None:
         """The worst price up to which the side is exact; None when the whole side is known."""
         return None if self.horizon == -inf else self._sign * self.horizon
 
-    def differences(self, other: "BookSide") -> tuple[int, int]:
-        """Compare with another account of the same moment: levels compared, and levels that differ.
+    def differences(self, other: "BookSide") -> tuple[int, list[tuple[Price, Quantity, Quantity]]]:
+        """Compare with another account of the same moment, in the range that both know.
 
-        Only the range that both know is compared.
+        Gives the number of levels compared, and price, our quantity and theirs of those that differ.
         """
         horizon = max(self.horizon, other.horizon)
         ours, theirs = self._known_from(horizon), other._known_from(horizon)
-        shared = ours.keys() | theirs.keys()
-        return len(shared), sum(ours.get(key) != theirs.get(key) for key in shared)
+        shared = sorted(ours.keys() | theirs.keys(), reverse=True)
+        return len(shared), [
+            (self._sign * key, ours.get(key, 0.0), theirs.get(key, 0.0))
+            for key in shared
+            if ours.get(key) != theirs.get(key)
+        ]
 
     def extend_with(self, other: "BookSide") -> None:
         """Learn from another account of the same moment the levels beyond our own horizon."""

@@ -47,7 +47,10 @@ class OrderFlow:
 
     def add(self, ticker: BookTicker, now_ms: float) -> None:
         """Take the next state of the best levels."""
-        before, self._last = self._last, ticker
+        before = self._last
+        if before is not None and ticker.update_id <= before.update_id:
+            return
+        self._last = ticker
         if before is None:
             return
         bucket = int(now_ms // OFI_BUCKET_MS)

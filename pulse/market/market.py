@@ -15,8 +15,8 @@ from pulse.market.candles import CandleBuilder
 from pulse.market.flow import OrderFlow, TradeFlow, Volatility
 from pulse.market.indicators import TOP_LEVELS, measure
 from pulse.market.pace import Pace
-from pulse.market.proof import Mismatch, Touch, TouchWitness
 from pulse.market.sync import BookAnchor
+from pulse.market.trust import Trust
 from pulse.market.types import (
     BookLost,
     BookTicker,
@@ -26,10 +26,11 @@ from pulse.market.types import (
     FeedDown,
     FeedUp,
     Instrument,
+    PartialDepth,
     State,
     Trade,
 )
-from pulse.market.view import CandleView, InstrumentView, Metrics, ProofView, TradeView, View, WindowView
+from pulse.market.view import CandleView, Certificate, InstrumentView, Metrics, TradeView, View, WindowView
 
 TICKER_LEAD_MS = 3_000
 """A bookTicker proves that the book changed; its diff follows within 100 ms, so this much later it is missing."""
@@ -56,17 +57,11 @@ class Market:
         self.symbol = symbol
         self.book: OrderBook | None = None
         self.candles = CandleBuilder(symbol)
-        self.witness = TouchWitness()
-        self.is_trusted = False  # the book joined and nothing has spoken against it since
-        self.resyncs = 0  # times a book was lost after it had been live
-        self.levels_audited = 0
-        self.levels_differing = 0
-        self.wish = ""  # why a new snapshot is wanted; empty when none is
+        self.trust = Trust()
         self._origin = origin
         self._levels_max = levels_max
         self._instrument: Instrument | None = None
         self._down_reason = "not connected yet"
-        self._lost_reason = ""
         self._low_water = (0, 0)
         self._pace = Pace(stale_after_ms, max(stale_after_ms, STALE_UNKNOWN_MS))
         self._heard_ms: float | None = None
@@ -85,6 +80,7 @@ class Market:
             ExchangeCandle: self._on_exchange_candle,
             BookAnchor: self._on_anchor,
             BookLost: self._on_lost,
+            PartialDepth: self._on_partial,
             FeedUp: self._on_up,
             FeedDown: self._on_down,
             Instrument: self._on_instrument,
@@ -101,8 +97,8 @@ class Market:
             return State.HALTED, f"the exchange lists {self.symbol} as {instrument.status}"
         if self._down_reason:
             return State.OFFLINE, self._down_reason
-        if not self.is_trusted or self.book is None:
-            return State.SYNCING, self._lost_reason
+        if not self.trust.is_trusted or self.book is None:
+            return State.SYNCING, self.trust.reason
         if not self._touch_is_known(self.book):
             return State.SYNCING, "the price left the part of the book that is known; a new snapshot is needed"
         silence_ms = self._pace.silence_ms(now_ms)
@@ -114,11 +110,6 @@ class Market:
         """How long ago anything was received; 0 before anything was."""
         return 0 if self._heard_ms is None else int(now_ms - self._heard_ms)
 
-    def take_wish(self) -> str:
-        """Why a new snapshot is wanted, once; empty when none is."""
-        wish, self.wish = self.wish, ""
-        return wish
-
     def _touch_is_known(self, book: OrderBook) -> bool:
         return all(len(side) > 0 or side.known_to() is None for side in (book.bids, book.asks))
 
@@ -129,63 +120,51 @@ class Market:
 
     def _on_up(self, _: FeedUp, now_ms: float) -> None:
         self._down_reason = ""
-        self._lost_reason = "joining the book: waiting for a snapshot"
-        self.is_trusted = False
         self._pace.restart(now_ms)
         self._ahead = None
-        self.witness.restart()
+        self.trust.connected("joining the book: waiting for a snapshot")
 
     def _on_down(self, event: FeedDown, now_ms: float) -> None:
         self._down_reason = event.reason
-        self.resyncs += self.is_trusted
-        self.is_trusted = False
+        self.trust.disconnected()
         self.candles.interrupt()
         self._order_flow.restart()
         self._volatility.restart()
 
     def _on_lost(self, event: BookLost, now_ms: float) -> None:
-        self._distrust(event.reason)
+        self.trust.gap(self.book, event.reason, self._event_time_ms)
 
     def _on_instrument(self, instrument: Instrument, now_ms: float) -> None:
         self._instrument = instrument
 
     def _on_anchor(self, anchor: BookAnchor, now_ms: float) -> None:
         self._heard(now_ms, anchor.diffs[-1].event_time_ms if anchor.diffs else 0)
-        book = OrderBook(anchor.snapshot, self._levels_max)
+        second = OrderBook(anchor.snapshot, self._levels_max)
         for diff in anchor.diffs:
-            book.apply(diff)
-        if book.is_crossed():
-            self._distrust("the exchange's snapshot has crossed prices")
-            self.wish = self._lost_reason
+            second.apply(diff)
+        book = self.trust.anchored(self.book, second, len(anchor.diffs), self._event_time_ms)
+        if book is None:
             return
-        current = self.book
-        if self.is_trusted and current is not None and current.last_update_id == book.last_update_id:
-            book = self._audit(current, book)
-        else:
-            self.witness.forget_pending()
-            # While diffs were held for it none came here; the silence counts from this book on.
+        if book is second:
+            # While diffs were held for it none came here: its silence counts from now.
             self._pace.restart(now_ms)
         self.book = book
-        self.is_trusted = True
-        self._note_reached(book.last_update_id)
         self._low_water = (len(book.bids) // 2, len(book.asks) // 2)
-        self._note_touch(book)
+        self._note_reached(book.last_update_id)
 
     def _on_diff(self, diff: DepthDiff, now_ms: float) -> None:
         self._heard(now_ms, diff.event_time_ms)
         self._pace.heard(now_ms)
         self._note_reached(diff.final_update_id)
         book = self.book
-        if book is None or not self.is_trusted:
+        if book is None or not self.trust.is_trusted:
             return
+        before_id = book.last_update_id
         book.apply(diff)
-        if book.is_crossed():
-            self._resync("best bid and best ask crossed")
-            return
-        self._note_touch(book)
+        self.trust.applied(book, before_id, diff, self._event_time_ms)
         for side, low in zip((book.bids, book.asks), self._low_water, strict=True):
             if len(side) < low and side.known_to() is not None:
-                self.wish = "the price comes near the end of the known part of the book"
+                self.trust.wish = "the price comes near the end of the known part of the book"
                 self._low_water = (0, 0)  # asked once; the next anchor sets it anew
 
     def _on_ticker(self, ticker: BookTicker, now_ms: float) -> None:
@@ -194,7 +173,12 @@ class Market:
         book = self.book
         if self._ahead is None and book is not None and ticker.update_id > book.last_update_id:
             self._ahead = (ticker.update_id, now_ms)
-        self._judge(self.witness.on_ticker(ticker))
+        self.trust.ticker(ticker, self._event_time_ms)
+
+    def _on_partial(self, partial: PartialDepth, now_ms: float) -> None:
+        self._heard(now_ms, 0)
+        if self.book is not None and self.trust.is_trusted:
+            self.trust.partial(self.book, partial, self._event_time_ms)
 
     def _on_trade(self, trade: Trade, now_ms: float) -> None:
         self._heard(now_ms, trade.event_time_ms)
@@ -211,8 +195,6 @@ class Market:
         self._heard(now_ms, event.event_time_ms)
         self.candles.on_exchange_candle(event.candle)
 
-    # --- trust
-
     def _heard(self, now_ms: float, event_time_ms: int) -> None:
         self._heard_ms = now_ms
         if event_time_ms:
@@ -220,40 +202,9 @@ class Market:
             self.candles.on_time(event_time_ms)
 
     def _note_reached(self, update_id: int) -> None:
+        """The book has come to this id: a ticker up to it no longer leads."""
         if self._ahead is not None and update_id >= self._ahead[0]:
             self._ahead = None
-
-    def _distrust(self, reason: str) -> None:
-        self.resyncs += self.is_trusted
-        self.is_trusted = False
-        self._lost_reason = reason
-        self.witness.forget_pending()
-
-    def _resync(self, reason: str) -> None:
-        """Our own check has failed: the feed, which knows nothing of it, is asked for a new snapshot."""
-        self._distrust(reason)
-        self.wish = reason
-
-    def _note_touch(self, book: OrderBook) -> None:
-        bid, ask = book.bids.best(), book.asks.best()
-        if bid is not None and ask is not None:
-            self._judge(self.witness.on_touch(Touch(book.last_update_id, bid, ask)))
-
-    def _judge(self, mismatch: Mismatch | None) -> None:
-        if mismatch is not None and self.is_trusted:
-            self._resync(f"best bid and ask differ from the exchange's own at id {mismatch.ours.update_id}")
-
-    def _audit(self, current: OrderBook, second: OrderBook) -> OrderBook:
-        """Compare two books of the same id where both are exact; keep the first, widened, if they agree."""
-        for ours, theirs in ((current.bids, second.bids), (current.asks, second.asks)):
-            compared, differing = ours.differences(theirs)
-            self.levels_audited += compared
-            self.levels_differing += differing
-            if differing:
-                self._distrust("the full book differs from the exchange's snapshot")
-                return second
-            ours.extend_with(theirs)
-        return current
 
     # --- the picture
 
@@ -281,15 +232,29 @@ class Market:
             candle=_candle_view(self.candles.live()),
             closed_candle=_candle_view(self.candles.newest_closed()),
             window=_window_view(book),
-            proof=ProofView(
-                self.witness.compared, self.witness.equal,
-                self.levels_audited, self.levels_differing, self.resyncs,
-            ),
+            proof=self.trust.view(),
             instrument=_instrument_view(self._instrument),
             timestamp=wall_s,
             event_time_ms=self._event_time_ms,
             data_age_ms=self.data_age_ms(now_ms),
         )  # fmt: skip
+
+    def certificate(self, now_ms: float) -> Certificate:
+        """What the book can show for itself as of now."""
+        state, reason = self.state(now_ms)
+        return Certificate(
+            symbol=self.symbol,
+            state=state,
+            state_reason=reason,
+            last_update_id=self.book.last_update_id if self.book else 0,
+            contiguous_since_id=self.trust.since_id,
+            diffs_applied=self.trust.diffs_applied,
+            window=_window_view(self.book),
+            proof=self.trust.view(),
+            audit_levels_compared=self.trust.audit.last_compared,
+            audit_levels_differing=self.trust.audit.last_differing,
+            incidents=list(self.trust.incidents),
+        )
 
     def _metrics(self, bids: list[list[float]], asks: list[list[float]], state: State, now_ms: float) -> Metrics:
         book = self.book

@@ -1,18 +1,27 @@
 """The witnesses of a book: independent accounts by the exchange that must agree with ours, compared by id.
 
-The rule that holds exactly on recorded sessions: after the diff whose final id is u, the book's best bid and ask,
-price and quantity, equal the newest bookTicker whose id is at or below u. Tickers and diffs arrive in either order,
-so a comparison waits until a ticker at or beyond u shows that none below it can still come.
+Touch: the rule that holds exactly on recorded sessions is that after the diff whose final id is u, the book's best
+bid and ask, price and quantity, equal the newest bookTicker whose id is at or below u. Tickers and diffs arrive in
+either order, so a comparison waits until a ticker at or beyond u shows that none below it can still come.
+
+Top: a partial depth names the id of its moment. Where that is the book's id, every level must be equal; where it
+falls inside a diff, every level that the diff does not touch.
+
+Whole: a new snapshot and the diffs after it make a second book of the same id; where both are exact, all levels must
+be equal (`Market`, at each anchor).
 """
 
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pulse.market.types import BookTicker, Level
+from pulse.market.book import BookSide, OrderBook
+from pulse.market.types import BookTicker, DepthDiff, Level, Levels, PartialDepth
 
 TICKERS_MAX = 4096
 """Tickers ahead of the book that are remembered: 8 s of the busiest recorded stream."""
+INCIDENTS_MAX = 50
+"""Incidents remembered per symbol; older ones are in the log."""
 PENDING_MAX = 512
 """Diffs that wait for a ticker: 50 s of a book whose best levels do not change."""
 
@@ -27,10 +36,23 @@ class Touch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Two accounts of one moment that differ."""
+    """Two accounts of one moment that differ, each as [price, quantity] of the levels in question."""
 
-    ours: Touch
-    theirs: BookTicker
+    update_id: int
+    ours: list[list[float]]
+    theirs: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something spoke against a book. Times are the exchange's, in ms; levels are [price, quantity]."""
+
+    time_ms: int
+    cause: str  # "gap", "crossed", "touch", "top", "whole" or "snapshot"
+    reason: str
+    update_id: int
+    ours: list[list[float]]
+    theirs: list[list[float]]
 
 
 class TouchWitness:
@@ -78,8 +100,72 @@ class TouchWitness:
 
     def _compare(self, touch: Touch, ticker: BookTicker) -> Mismatch | None:
         self.compared += 1
-        theirs = ((ticker.bid_price, ticker.bid_quantity), (ticker.ask_price, ticker.ask_quantity))
-        if (touch.bid, touch.ask) != theirs:
-            return Mismatch(touch, ticker)
+        ours = [list(touch.bid), list(touch.ask)]
+        theirs = [[ticker.bid_price, ticker.bid_quantity], [ticker.ask_price, ticker.ask_quantity]]
+        if ours != theirs:
+            return Mismatch(touch.update_id, ours, theirs)
         self.equal += 1
         return None
+
+
+class TopWitness:
+    """Compares the book's best levels with the partial depth stream; work in proportion to the levels it carries."""
+
+    def __init__(self) -> None:
+        self._ahead: PartialDepth | None = None  # one that is newer than the book
+        self._last: tuple[int, DepthDiff] | None = None  # the last diff, and the book's id before it
+        self.compared = 0
+        self.equal = 0
+
+    def restart(self) -> None:
+        """A new connection or a new book begins."""
+        self._ahead = None
+        self._last = None
+
+    def on_diff(self, book: OrderBook, before_id: int, diff: DepthDiff) -> Mismatch | None:
+        """The book has just applied a diff that it stood at `before_id` for."""
+        self._last = (before_id, diff)
+        partial, self._ahead = self._ahead, None
+        return None if partial is None else self.on_partial(book, partial)
+
+    def on_partial(self, book: OrderBook, partial: PartialDepth) -> Mismatch | None:
+        """Take the exchange's best levels."""
+        at = partial.last_update_id
+        if at > book.last_update_id:
+            self._ahead = partial
+            return None
+        if at == book.last_update_id:
+            return self._compare(book, partial, None)
+        if self._last is None or at < self._last[0]:
+            return None  # older than the last diff: nothing tells what the book was then
+        return self._compare(book, partial, self._last[1])
+
+    def _compare(self, book: OrderBook, partial: PartialDepth, diff: DepthDiff | None) -> Mismatch | None:
+        self.compared += 1
+        ours: list[list[float]] = []
+        theirs: list[list[float]] = []
+        sides = (
+            (book.bids, partial.bids, diff.bids.prices if diff else ()),
+            (book.asks, partial.asks, diff.asks.prices if diff else ()),
+        )
+        for side, levels, touched in sides:
+            for price, quantity, stated in _differences(side, levels, frozenset(touched)):
+                ours.append([price, quantity])
+                theirs.append([price, stated])
+        if ours:
+            return Mismatch(partial.last_update_id, ours, theirs)
+        self.equal += 1
+        return None
+
+
+def _differences(side: BookSide, levels: Levels, touched: frozenset[float]) -> list[tuple[float, float, float]]:
+    """Price, our quantity and theirs wherever they differ, inside what both know and beside what was touched."""
+    stated = dict(zip(levels.prices, levels.quantities, strict=True))
+    if not stated:
+        return []
+    ours = side.known_between(levels.prices[0], levels.prices[-1])
+    return [
+        (price, ours.get(price, 0.0), stated.get(price, 0.0))
+        for price in ours.keys() | stated.keys()
+        if price not in touched and side.knows(price) and ours.get(price) != stated.get(price)
+    ]

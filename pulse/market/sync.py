@@ -97,6 +97,10 @@ class DepthSync:
             self._keeps = True
         return reaches_back
 
+    def reaches(self, diff: DepthDiff) -> bool:
+        """Whether a diff would follow on without a gap; with no book to continue, any does."""
+        return not self.is_joined or diff.first_update_id <= self._last_update_id + 1
+
     def take_anchor(self) -> BookAnchor | None:
         """The book that the snapshot and the kept diffs make, once; None while there is none to make."""
         snapshot = self._ahead

@@ -67,6 +67,15 @@ class DepthDiff:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialDepth:
+    """The exchange's own best levels of both sides after the book's change `last_update_id`."""
+
+    last_update_id: int
+    bids: Levels
+    asks: Levels
+
+
+@dataclass(frozen=True, slots=True)
 class BookTicker:
     """The best bid and ask after the book's change `update_id`."""
 

@@ -5,6 +5,7 @@ Field names are the wire's names; `wire` turns a view into JSON and adds nothing
 
 from dataclasses import dataclass
 
+from pulse.market.proof import Incident
 from pulse.market.types import Price, Quantity, State
 
 
@@ -70,13 +71,19 @@ class WindowView:
 
 @dataclass(frozen=True, slots=True)
 class ProofView:
-    """What the witnesses have said of the book that is shown."""
+    """What the witnesses have said since the start; times are the exchange's, in ms, 0 for never."""
 
+    contiguous_since_ms: int
     touch_compared: int
     touch_equal: int
-    levels_audited: int
+    top_compared: int
+    top_equal: int
+    audits: int
+    audited_ms: int
+    levels_compared: int
     levels_differing: int
     resyncs: int
+    incidents: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,23 @@ class InstrumentView:
     lot_size: Quantity
     price_decimals: int
     quantity_decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a book can show for itself. Times are the exchange's, in ms, 0 for never; incidents newest first."""
+
+    symbol: str
+    state: State
+    state_reason: str
+    last_update_id: int
+    contiguous_since_id: int
+    diffs_applied: int
+    window: WindowView
+    proof: ProofView
+    audit_levels_compared: int
+    audit_levels_differing: int
+    incidents: list[Incident]
 
 
 @dataclass(frozen=True, slots=True)

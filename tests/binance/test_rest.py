@@ -6,7 +6,9 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
+from pulse.binance.bans import Bans
 from pulse.binance.rest import BinanceRest
+from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
@@ -26,7 +28,8 @@ async def asked() -> AsyncIterator[Asked]:
     """A simulated exchange of two symbols."""
     async with SimulatedExchange(["BTCUSDT", "ETHUSDT"], seed=3) as exchange, aiohttp.ClientSession() as session:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
-        yield Asked(exchange, BinanceRest(session, venue, SystemClock()))
+        rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), Bans(None), lambda _: False)
+        yield Asked(exchange, rest)
 
 
 async def test_depth_is_the_book_best_first(asked: Asked) -> None:
@@ -91,5 +94,5 @@ async def test_an_exchange_that_is_gone_is_an_error(asked: Asked) -> None:
     """A refused connection names the venue."""
     await asked.exchange.close()
 
-    with pytest.raises(ExchangeError, match=r"Binance\.US did not answer"):
+    with pytest.raises(ExchangeError, match=r"Binance\.US gave no answer"):
         await asked.rest.depth("BTCUSDT", 100)

@@ -1,0 +1,150 @@
+"""The wires to the exchange: one REST answer, one stream of text frames. All that aiohttp knows of ends here.
+
+A `Transport` is what feeds and REST calls are given, so that a simulation in virtual time can stand in for the
+network. Everything that can go wrong on a wire becomes an ExchangeError.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+
+from pulse.errors import ExchangeError
+
+REQUEST_TIMEOUT_S = 12.0
+"""The exchange itself gives up after 10 s."""
+CONNECT_TIMEOUT_S = 10.0
+"""A handshake that is never answered raises nothing by itself."""
+CLOSE_TIMEOUT_S = 1.0
+HEARTBEAT_S = 15.0
+"""Pings of our own find a peer that is gone without a word; silent data is the feed's business."""
+BODY_BYTES_MAX = 16 * 2**20
+FRAME_BYTES_MAX = 2 * 2**20
+
+
+class ConnectionEnded(ExchangeError):
+    """The stream is over; the text says how."""
+
+
+class HandshakeRefused(ExchangeError):
+    """The exchange answered the handshake of a stream with an HTTP status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the exchange refused the stream (HTTP {status})")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a REST call brought; header names as the exchange spells them, looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Stream(Protocol):
+    """One open connection."""
+
+    async def receive(self) -> str:
+        """The next text frame. Raises ConnectionEnded."""
+
+    async def send(self, text: str) -> None:
+        """Send a text frame. Raises ConnectionEnded."""
+
+    async def close(self) -> None:
+        """Close, within CLOSE_TIMEOUT_S; closing twice does no harm."""
+
+
+class Transport(Protocol):
+    """The two ways to the exchange."""
+
+    async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+        """One REST call. Raises ExchangeError where there is no answer."""
+
+    async def connect(self, url: str) -> Stream:
+        """Open a stream. Raises HandshakeRefused or another ExchangeError."""
+
+
+class AiohttpTransport:
+    """The real wires. Redirects are not followed, answers and frames are bounded."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+        """One REST call within REQUEST_TIMEOUT_S."""
+        try:
+            async with (
+                asyncio.timeout(REQUEST_TIMEOUT_S),
+                self._session.get(url, params=params, allow_redirects=False) as response,
+            ):
+                return Answer(response.status, response.headers, await _bounded_body(response))
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            raise ExchangeError(f"no answer: {_words(fault)}") from fault
+
+    async def connect(self, url: str) -> Stream:
+        """Open a stream within CONNECT_TIMEOUT_S, without compression: it costs more than it saves on 2 KB frames."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                socket = await self._session.ws_connect(
+                    url,
+                    heartbeat=HEARTBEAT_S,
+                    compress=0,
+                    max_msg_size=FRAME_BYTES_MAX,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+                )
+        except aiohttp.WSServerHandshakeError as fault:
+            raise HandshakeRefused(fault.status) from fault
+        except TimeoutError as fault:
+            raise ExchangeError(f"the handshake was not answered within {CONNECT_TIMEOUT_S:.0f} s") from fault
+        except (aiohttp.ClientError, OSError) as fault:
+            raise ExchangeError(f"the exchange cannot be reached: {_words(fault)}") from fault
+        return _AiohttpStream(socket)
+
+
+class _AiohttpStream:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def receive(self) -> str:
+        message = await self._socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise ConnectionEnded(self._how_it_ended(message))
+        text: str = message.data
+        return text
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._socket.send_str(text)
+        except (aiohttp.ClientError, OSError) as fault:
+            raise ConnectionEnded("the connection broke while writing") from fault
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    def _how_it_ended(self, message: aiohttp.WSMessage) -> str:
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            return f"the exchange closed the connection (code {message.data})"
+        if message.type is aiohttp.WSMsgType.ERROR:
+            return f"the connection failed: {self._socket.exception() or 'no reason given'}"
+        if message.type is aiohttp.WSMsgType.BINARY:
+            return "the exchange sent a binary frame"
+        return f"the connection was cut (code {self._socket.close_code})"
+
+
+async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_chunked(2**16):
+        size += len(part)
+        if size > BODY_BYTES_MAX:
+            raise ExchangeError(f"an answer was larger than {BODY_BYTES_MAX} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _words(fault: BaseException) -> str:
+    return str(fault) or type(fault).__name__

@@ -1,0 +1,256 @@
+"""The bus between processes: the latest picture of a topic under a key, each new one on a channel.
+
+A server that is away must cost a browser of this process nothing, so there are two roads. While a numbered heartbeat
+of our own comes back through the server, pictures go that way; as soon as anything fails they go round it, inside
+this process, until a heartbeat comes back again. Nobody ever waits for the server but the tasks in this file.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.connection import ConnectionPool, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from pulse.backoff import delays
+from pulse.bus import BusHealth
+from pulse.bus.memory import MemoryBus
+from pulse.conflate import ConflatingQueue
+from pulse.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "pulse:"
+LATEST = "pulse:latest:"
+LATEST_LIFE_S = 10
+"""A picture comes every second; one that is this old is no longer the latest of anything."""
+CONNECT_TIMEOUT_S = 1.0
+SEND_TIMEOUT_S = 0.5
+"""How long one wave of pictures may take: a later answer would be about pictures that nobody wants any more."""
+HEARTBEAT_S = 1.0
+SILENCE_MAX_S = 2.5
+"""Two heartbeats missed: the server has stopped, or the way to it is gone without a word."""
+RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
+"""The bound of the waits keeps a return unnoticed for no longer than a second."""
+CLOSE_TIMEOUT_S = 0.8
+
+Trouble = (RedisError, OSError, TimeoutError)
+"""All that a server, or the way to it, can do to us."""
+
+
+class RedisBus:
+    """The contract of `Bus` through a Redis or Valkey server. Raises SettingsError for an address it cannot read."""
+
+    def __init__(self, url: str, topics: Iterable[str]) -> None:
+        topics = tuple(topics)
+        self._local = MemoryBus(topics)
+        self._own: dict[str, bytes | None] = dict.fromkeys(topics)
+        self._outgoing: ConflatingQueue[str, bytes] = ConflatingQueue()
+        self._heartbeat = f"heartbeat:{secrets.token_hex(4)}"
+        self._topic_of = {f"{CHANNEL}{topic}".encode(): topic for topic in (*topics, self._heartbeat)}
+        self._round = 0
+        self._is_through = False
+        self._trouble = ""
+        self._send_waits = self._receive_waits = _waits()
+        # Apart, because a connection that subscribes can do nothing else, and so that one can fail without the other.
+        self._publisher = _connect_to(url, SEND_TIMEOUT_S)
+        self._subscriber = _connect_to(url, CONNECT_TIMEOUT_S)
+        self._workers: list[asyncio.Task[None]] = []
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Hand over the newest payload of a topic. Never waits; raises ValueError for a topic that there is not."""
+        if topic not in self._own:
+            raise ValueError(f"expected one of this bus's {len(self._own)} topics, got {topic!r}")
+        self._own[topic] = payload
+        if self._is_through:
+            self._outgoing.put(topic, payload)
+        else:
+            self._local.put(topic, payload)
+
+    async def messages(self) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Every topic's latest payload, then what comes, until `close`. Raises RuntimeError when already being read."""
+        async with aclosing(self._local.messages()) as arriving:
+            if self._workers:
+                raise RuntimeError("expected one reader of this bus, got a second one while the first still reads")
+            self._start_workers()
+            try:
+                async for topic, payload in arriving:
+                    yield topic, payload
+                self._raise_unexpected()
+            finally:
+                await self._stop_workers()
+
+    def health(self) -> BusHealth:
+        """Whether our own heartbeat comes back through the server."""
+        return BusHealth("redis", self._is_through, "" if self._is_through else self._trouble or "connecting")
+
+    async def close(self) -> None:
+        """End `messages` and let go of every connection within CLOSE_TIMEOUT_S. Closing twice does no harm."""
+        self._local.end()
+        await self._stop_workers()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await asyncio.gather(self._publisher.aclose(), self._subscriber.aclose())
+        except Trouble as fault:
+            log.info("redis let go without a goodbye reason=%s", _sentence(fault))
+
+    # --- the two roads, and the switch between them
+
+    def _lose(self, reason: str) -> None:
+        """Something failed: from now on go round the server, beginning with the newest of what may be stuck there."""
+        if not self._trouble:
+            log.warning("bus lost, pictures stay within this process reason=%s", reason)
+        self._trouble = reason
+        self._round += 1  # heartbeats sent before this moment prove nothing
+        if self._is_through:
+            self._is_through = False
+            self._hand_over_own(self._local)
+
+    def _bring_back(self) -> None:
+        """A heartbeat of this round came back: go through the server again, which may have forgotten everything."""
+        if self._trouble:
+            log.info("bus back, pictures travel between processes again")
+        self._trouble = ""
+        self._is_through = True
+        self._send_waits, self._receive_waits = _waits(), _waits()
+        self._hand_over_own(self._outgoing)
+
+    def _hand_over_own(self, road: MemoryBus | ConflatingQueue[str, bytes]) -> None:
+        for topic, payload in self._own.items():
+            if payload is not None:
+                road.put(topic, payload)
+
+    def _beat(self) -> None:
+        self._outgoing.put(self._heartbeat, str(self._round).encode())
+
+    # --- the tasks
+
+    def _start_workers(self) -> None:
+        work = {"bus-send": self._send_for_ever(), "bus-receive": self._receive_for_ever(), "bus-beat": self._beat_on()}
+        self._workers = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
+        for worker in self._workers:
+            worker.add_done_callback(self._note_end)
+
+    def _note_end(self, worker: asyncio.Task[None]) -> None:
+        """A worker never returns; if it broke, the reader of `messages` has to learn it."""
+        if not worker.cancelled():
+            self._local.end()
+
+    def _raise_unexpected(self) -> None:
+        for worker in self._workers:
+            if worker.done() and not worker.cancelled():
+                worker.result()
+
+    async def _stop_workers(self) -> None:
+        workers, self._workers = self._workers, []
+        self._is_through = False
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers, timeout=CLOSE_TIMEOUT_S)
+
+    async def _beat_on(self) -> None:
+        while True:
+            self._beat()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _send_for_ever(self) -> None:
+        while True:
+            topic, payload = await self._outgoing.get()
+            wave = {topic: payload}
+            while self._outgoing:  # at most once per topic: nothing is awaited that could add to it
+                topic, payload = await self._outgoing.get()
+                wave[topic] = payload
+            try:
+                await self._send(wave)
+            except Trouble as fault:
+                self._lose(_sentence(fault))
+                await asyncio.sleep(next(self._send_waits))
+                self._beat()
+
+    async def _send(self, wave: dict[str, bytes]) -> None:
+        """Send payloads, and heartbeats by the very same commands, so that one proves the way for the other."""
+        pipeline = self._publisher.pipeline(transaction=False)
+        for topic, payload in wave.items():
+            pipeline.set(LATEST + topic, payload, ex=LATEST_LIFE_S)
+            pipeline.publish(CHANNEL + topic, payload)
+        await pipeline.execute()
+
+    async def _receive_for_ever(self) -> None:
+        while True:
+            pubsub = self._subscriber.pubsub()
+            try:
+                await self._receive(pubsub)
+            except Trouble as fault:
+                self._lose(_sentence(fault))
+            finally:
+                await pubsub.aclose()  # type: ignore[no-untyped-call]  # the library's annotation is missing
+            await asyncio.sleep(next(self._receive_waits))
+
+    async def _receive(self, pubsub: PubSub) -> None:
+        """Subscribe, take what is stored, then what comes, until something fails."""
+        await pubsub.subscribe(*self._topic_of)
+        # All channels are subscribed at once, so the first confirmation stands for all. Only then may the stored
+        # pictures be asked for: one that came in between would be missed.
+        await self._next(pubsub, CONNECT_TIMEOUT_S)
+        stored = await self._publisher.mget([LATEST + topic for topic in self._own])
+        for topic, payload in zip(self._own, stored, strict=True):
+            if isinstance(payload, bytes):
+                self._local.put(topic, payload)
+        self._beat()
+        while True:
+            message = await self._next(pubsub, SILENCE_MAX_S)
+            if message["type"] == "message":
+                self._take(self._topic_of[message["channel"]], message["data"])
+
+    async def _next(self, pubsub: PubSub, timeout_s: float) -> dict[str, Any]:
+        message: dict[str, Any] | None = await pubsub.get_message(timeout=timeout_s)
+        if message is None:
+            raise TimeoutError
+        return message
+
+    def _take(self, topic: str, payload: bytes) -> None:
+        if topic != self._heartbeat:
+            self._local.put(topic, payload)
+        elif not self._is_through and int(payload) == self._round:
+            self._bring_back()
+
+
+def _waits() -> Iterator[float]:
+    return delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
+
+
+def _connect_to(url: str, timeout_s: float) -> Redis:
+    """A client that tries once: a command repeated by the library would arrive late, and twice."""
+    ours: dict[str, Any] = {
+        "protocol": 2,  # half the CPU of RESP3 where hiredis is installed, and known by every server
+        "decode_responses": False,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": timeout_s,
+    }
+    try:
+        # The other way round than the library's own `from_url`: what this file relies on wins over the address.
+        pool = ConnectionPool(**{**parse_url(url), **ours})
+        # Complains of an unknown option now, not at the first use.
+        pool.make_connection()  # type: ignore[no-untyped-call]  # the library's annotation is missing
+    except (ValueError, TypeError):
+        # The library's own text may quote the address, and with it a password.
+        raise SettingsError("REDIS_URL is not an address that a Redis client can read.") from None
+    return Redis.from_pool(pool)
+
+
+def _sentence(fault: BaseException) -> str:
+    """A fault in words for a person."""
+    if isinstance(fault, TimeoutError | RedisTimeout):
+        return "Redis does not answer."
+    return f"Redis: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}"
