@@ -1,0 +1,1 @@
+"""An exchange on loopback that speaks Binance's protocol: the demo without a network, and the tests' exchange."""
