@@ -9,12 +9,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from math import inf
 from pathlib import Path
 from typing import NoReturn
 
-from pulse import logs
+from pulse import __version__, logs
 from pulse.errors import SettingsError
 from pulse.main import Plan, start
 from pulse.recording import open_recording
@@ -53,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Settings come from the environment; the README lists them.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"pulse {version('pulse-terminal')}")
+    parser.add_argument("--version", action="version", version=f"pulse {__version__}")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--demo", action="store_true", help="run against a built-in exchange simulator, with no network")
     mode.add_argument("--replay", nargs="+", metavar="FILE", type=Path, help="play recordings of raw frames")

@@ -19,6 +19,8 @@ LOOK_EVERY_S = 60.0
 LOOK_BACK_MINUTES = KLINES_MAX
 SETTLE_MS = 90_000
 """The exchange's candles are its most delayed source: a minute is asked for only this long after its end."""
+LATE_MS = 3_600_000
+"""A minute that the exchange passes over may only be late; one this much older than the newest it does not have."""
 
 
 class Backfill:
@@ -59,9 +61,7 @@ class Backfill:
         for candle in wanted:
             await self._candles.put(candle)
         absent = self._absent[symbol]
-        # Beyond the newest candle it gave, the exchange may only be late.
-        reached = max((candle.open_time_ms for candle in found), default=0)
-        absent |= {minute for minute in missing if minute < reached} - {candle.open_time_ms for candle in wanted}
+        absent |= {minute for minute in missing if minute < newest - LATE_MS} - {c.open_time_ms for c in wanted}
         absent -= {minute for minute in absent if minute < oldest}
         if wanted:
             log.info("backfilled symbol=%s candles=%s of=%s", symbol, len(wanted), len(missing))

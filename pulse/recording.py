@@ -1,7 +1,7 @@
 """What a recording of the exchange holds: files of raw frames in, messages in the order of their receipt out.
 
 Lines that are understood, in any mix, plain or gzipped:
-    1723161253937085768 {"stream": ...}          integer nanoseconds, a space, the raw frame
+    1723161253937085768 {"stream": ...}          nanoseconds (19 digits) or microseconds (16), a space, the raw frame
     1633998274.723671: {"stream": ...}           seconds, a colon and a space, the raw frame
     https://host/path?query -> 1633998274.5: {}  a REST answer; a depth snapshot or exchangeInfo is used
     wss://... <-> seconds, and `configuration:`  a recorder's own notes, passed over
@@ -22,7 +22,7 @@ from pulse.binance.frames import load_object, parse_instruments, parse_snapshot
 from pulse.errors import MalformedFrame, SettingsError
 from pulse.market.types import DepthSnapshot, Instrument
 
-NANOSECONDS = re.compile(r"([0-9]{16,20}) (\{.*)", re.ASCII)
+INTEGER = re.compile(r"([0-9]{16}|[0-9]{19}) (\{.*)", re.ASCII)
 SECONDS = re.compile(r"([0-9]{9,11}(?:\.[0-9]+)?): (\{.*)", re.ASCII)
 ANSWER = re.compile(r"(https?://\S+) -> ([0-9]{9,11}(?:\.[0-9]+)?): (.*)", re.ASCII)
 NOTE = re.compile(r"(wss?://\S+ <-> |configuration: )")
@@ -127,8 +127,8 @@ def _file_lines(path: Path) -> Iterator[_Line]:
 def _line(row: str, path: Path, number: int) -> _Line | None:
     if len(row) > LINE_CHARS_MAX:
         return None
-    if match := NANOSECONDS.fullmatch(row):
-        return _Line(int(match[1]) / 1e6, "", match[2], path, number)
+    if match := INTEGER.fullmatch(row):
+        return _Line(int(match[1]) / (1e6 if len(match[1]) == 19 else 1e3), "", match[2], path, number)
     if match := SECONDS.fullmatch(row):
         return _Line(float(match[1]) * 1000, "", match[2], path, number)
     if match := ANSWER.fullmatch(row):

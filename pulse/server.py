@@ -81,6 +81,8 @@ class Connection(asyncio.Protocol):
         self._register = register
         self._transport: asyncio.Transport | None = None
         self._next_ping: asyncio.TimerHandle | None = None
+        self._on_lost: Callable[[], object] | None = None
+        self._is_lost = False
         self._is_deaf = False
         self._burst_bytes, self._earns_bytes_s = REQUESTS_BURST_BYTES, REQUESTS_BYTES_S
         self._credit_bytes = float(self._burst_bytes)
@@ -91,11 +93,16 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def upgraded(self) -> None:
-        """It carries a WebSocket from now on: it is pinged, and may say little.
+    def upgraded(self, on_lost: Callable[[], object]) -> None:
+        """It carries a WebSocket from now on: it is pinged, and may say little. `on_lost` is called when it is lost.
 
-        Hypercorn's own pings keep a task, and all that belongs to the client, until an interval after it has gone.
+        Hypercorn's own pings keep a task, and all that belongs to the client, until an interval after it has gone; and
+        of a client that spoke before it was let in, Hypercorn never tells that it has gone.
         """
+        if self._is_lost:
+            on_lost()
+            return
+        self._on_lost = on_lost
         self._burst_bytes, self._earns_bytes_s = FEED_BURST_BYTES, FEED_BYTES_S
         self._ping_later()
 
@@ -104,7 +111,7 @@ class Connection(asyncio.Protocol):
 
     def _ping(self) -> None:
         if self._transport is None or self._transport.is_closing():
-            return
+            return  # `connection_lost` comes
         # Hypercorn writes whole frames, so there is room between any two. Who is behind has a deadline for that.
         if not self._transport.get_write_buffer_size():
             self._transport.write(PING_FRAME)
@@ -131,12 +138,16 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the register. A loss of any kind is told as a reset, the one that Hypercorn handles quietly."""
+        self._is_lost = True
         self._register.remove(self)
         if self._next_ping is not None:
             self._next_ping.cancel()
         if exc is not None and not isinstance(exc, ConnectionError):
             exc = ConnectionResetError(str(exc))
         self._inner.connection_lost(exc)
+        if self._on_lost is not None:
+            self._on_lost()
+            self._on_lost = None
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came in while it is within bounds."""

@@ -46,8 +46,8 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Cut it now."""
 
-    def upgraded(self) -> None:
-        """It carries a WebSocket from now on."""
+    def upgraded(self, on_lost: Callable[[], object]) -> None:
+        """It carries a WebSocket from now on; `on_lost` is to be called when it is lost."""
 
 
 class Session:
@@ -70,9 +70,10 @@ class Session:
         self.was_cut = False
 
     async def run(self) -> None:
-        """Serve the client until its connection has ended, by whomever."""
-        if self._connection is not None:
-            self._connection.upgraded()
+        """Serve the client until the goodbye is done or the connection is lost, which cancels the task if need be."""
+        task = asyncio.current_task()
+        if self._connection is not None and task is not None:
+            self._connection.upgraded(task.cancel)
         async with asyncio.TaskGroup() as group:
             sender = group.create_task(self._send(), name="session-send")
             await self._receive()
@@ -140,14 +141,14 @@ class Sessions:
         address = self._admit(websocket)
         self._gate.enter(address)
         listener = self._hub.join((book_topic(symbol),))
+        session = Session(websocket, listener, self._connection(), self._send_timeout_s, self._clock)
         try:
             await websocket.accept()
-            session = Session(websocket, listener, self._connection(), self._send_timeout_s, self._clock)
             await session.run()
-            self.cut += session.was_cut
         finally:
             self._hub.leave(listener)
             self._gate.leave(address)
+            self.cut += session.was_cut
             self.replaced += listener.replaced
 
     def _admit(self, websocket: WebSocket) -> str:

@@ -179,6 +179,9 @@ class Market:
         self._heard(now_ms, 0)
         if self.book is not None and self.trust.is_trusted:
             self.trust.partial(self.book, partial, self._event_time_ms)
+            if partial.last_update_id == self.book.last_update_id:
+                # The exchange itself says that nothing has changed since: the silence is a quiet market's.
+                self._pace.restart(now_ms)
 
     def _on_trade(self, trade: Trade, now_ms: float) -> None:
         self._heard(now_ms, trade.event_time_ms)

@@ -78,9 +78,9 @@ class TouchWitness:
         tickers = self._tickers
         while len(tickers) > 1 and tickers[1].update_id <= touch.update_id:
             tickers.popleft()
-        if not tickers or tickers[0].update_id > touch.update_id:
+        if tickers and tickers[0].update_id > touch.update_id:
             return None
-        if len(tickers) > 1 or tickers[0].update_id == touch.update_id:
+        if len(tickers) > 1 or (tickers and tickers[0].update_id == touch.update_id):
             return self._compare(touch, tickers[0])
         self._pending.append(touch)
         return None
@@ -93,8 +93,10 @@ class TouchWitness:
         mismatch = None
         while pending and pending[0].update_id <= ticker.update_id:
             touch = pending.popleft()
-            theirs = ticker if touch.update_id == ticker.update_id else tickers[-1]
-            mismatch = self._compare(touch, theirs) or mismatch
+            if touch.update_id == ticker.update_id:
+                mismatch = self._compare(touch, ticker) or mismatch
+            elif tickers:
+                mismatch = self._compare(touch, tickers[-1]) or mismatch
         tickers.append(ticker)
         return mismatch
 

@@ -81,6 +81,7 @@ class Market:
         rng = random.Random(f"{seed}/{instrument.symbol}/flow")
         self._flow = Flow(instrument, rng, self.book, opened_ms)
         self._best = (self.book.best(BID), self.book.best(ASK))
+        self._tops = (self.book.top(BID, TOP_LEVELS), self.book.top(ASK, TOP_LEVELS))  # at the last cut
         self._clock = float(opened_ms)
         self._next_order_ms = self._after_order()
         self._next_cut_ms = opened_ms + 1 + phase * 37 % CUT_MS
@@ -168,5 +169,6 @@ class Market:
     def _cut(self, now_ms: int) -> Depth:
         cut = self.book.cut()
         self.cuts.append((now_ms, self.book.update_id))
-        bids, asks = self.book.top(BID, TOP_LEVELS), self.book.top(ASK, TOP_LEVELS)
-        return Depth(now_ms, cut, self.book.update_id, bids, asks)
+        if cut is not None:
+            self._tops = (self.book.top(BID, TOP_LEVELS), self.book.top(ASK, TOP_LEVELS))
+        return Depth(now_ms, cut, self.book.update_id, *self._tops)

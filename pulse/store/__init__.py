@@ -1,1 +1,40 @@
-"""Where closed candles are kept: one contract, two rooms."""
+"""Where closed candles are kept: one contract, two rooms.
+
+`sqlite` keeps them in a file, `postgres` on a server that may be away. Neither knows where a candle comes from.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pulse.market.types import Candle
+
+
+class Store(Protocol):
+    """Closed candles of one venue. Every method is bounded in time and raises StoreUnavailable for trouble.
+
+    `kind` is "sqlite" or "postgres".
+    """
+
+    kind: str
+
+    async def open(self) -> None:
+        """Make ready, and bring the schema up to date. A server that is away does not matter: it is used when there."""
+
+    async def write_candles(self, candles: Sequence[Candle]) -> None:
+        """Write all of them or none; a minute that is there already is replaced.
+
+        Except that a candle built from trades does not replace the exchange's own. Writing the same again changes
+        nothing, so a call that failed may be repeated. Raises ValueError for a candle that is not closed.
+        """
+
+    async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
+        """At most `limit` candles, oldest first, that open in [start_ms, end_ms].
+
+        The first ones of that range, or without `start_ms` the last ones.
+        """
+
+    async def last_open_time_ms(self, symbol: str) -> int | None:
+        """When the newest minute of a symbol opens; None when there is none."""
+
+    async def close(self) -> None:
+        """Let go of the file or the server. Nothing may be asked afterwards."""

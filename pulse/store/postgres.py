@@ -1,0 +1,315 @@
+"""Candles on a PostgreSQL server that may be away, mute or full, and may stand behind a transaction pooler.
+
+Hence no state of a session, no prepared statements, one statement a write, and a deadline around each call that does
+not depend on the driver: against a server that says nothing the driver's own ends take seconds more.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from pulse.errors import StoreUnavailable
+from pulse.market.types import Candle
+from pulse.store.schema import Migration, candle_of, read_migrations, rows_to_write
+
+T = TypeVar("T")
+Connection = AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+CALL_TIMEOUT_S = 7.0
+"""The most that a call takes, whatever the server does."""
+POOL_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 5
+CLOSE_TIMEOUT_S = 1.0
+CONNECTIONS_MAX = 4
+"""Two processes overlap at each deploy, and a pooler's smallest plan gives fifteen connections to all of them."""
+CALLS_WAITING_MAX = 32
+IDLE_MAX_S, LIFETIME_MAX_S = 300, 1800
+RECONNECT_MAX_S = 60
+SCHEMA_LOCK = 7_041_776_137
+"""A number of our own: who holds this advisory lock may change the schema."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIME_MAX_MS = 253_402_300_799_999
+"""The last moment that Python's datetime knows."""
+
+UPSERT = """
+INSERT INTO pulse.candles AS kept
+SELECT * FROM unnest(
+    %s::text[], %s::text[], %s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
+    %s::float8[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::bigint[], %s::text[]
+)
+ON CONFLICT (venue, symbol, open_time) DO UPDATE SET
+    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+    volume = excluded.volume, quote_volume = excluded.quote_volume, trade_count = excluded.trade_count,
+    taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume,
+    first_trade_id = excluded.first_trade_id, last_trade_id = excluded.last_trade_id, source = excluded.source
+WHERE NOT (kept.source = 'exchange' AND excluded.source = 'trades')
+"""
+READ_FIRST = """
+SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, quote_volume, trade_count,
+    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source
+FROM pulse.candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time LIMIT %s
+"""
+READ_LAST = """
+SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, quote_volume, trade_count,
+    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source
+FROM pulse.candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time DESC LIMIT %s
+"""
+LAST_TIME = """
+SELECT (extract(epoch FROM max(open_time)) * 1000)::bigint FROM pulse.candles WHERE venue = %s AND symbol = %s
+"""
+VERSIONS = """
+CREATE TABLE IF NOT EXISTS pulse.schema_version (
+    version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+class PostgresStore:
+    """The contract of `Store` on a server. The schema is applied at the first contact after any trouble."""
+
+    kind = "postgres"
+
+    def __init__(self, url: str, venue: str, sql_dir: Path) -> None:
+        self._url = url
+        self._venue = venue
+        self._sql_dir = sql_dir
+        self._steps: list[Migration] = []
+        self._has_schema = False
+        self._pool: Pool | None = None
+        self._why_no_connection = ""
+        self._leftovers: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+        # It warns of each failed attempt; we say what matters once, in the error of the call that needed it.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+    async def open(self) -> None:
+        """Begin to connect, and return at once. Raises StoreUnavailable for an address or a schema it cannot read."""
+        self._conninfo = conninfo_of(self._url)
+        self._steps = read_migrations(self._sql_dir, self.kind)
+        await self._open_pool()
+
+    async def write_candles(self, candles: Sequence[Candle]) -> None:
+        """Write all of them or none. Raises StoreUnavailable; ValueError for a candle that is not closed."""
+        rows = rows_to_write(self._venue, candles)
+        if not rows:
+            return
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        columns[2] = [_moment(open_time_ms) for open_time_ms in columns[2]]
+
+        async def write(connection: Connection) -> None:
+            await connection.execute(UPSERT, columns)
+
+        await self._call(write)
+
+    async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
+        """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
+        start, end = _moment(start_ms or 0), _moment(TIME_MAX_MS if end_ms is None else end_ms)
+        rows = await self._fetch(
+            READ_LAST if start_ms is None else READ_FIRST, (self._venue, symbol, start, end, limit)
+        )
+        return [candle_of(symbol, row) for row in (reversed(rows) if start_ms is None else rows)]
+
+    async def last_open_time_ms(self, symbol: str) -> int | None:
+        """When the newest minute of a symbol opens; None when there is none. Raises StoreUnavailable."""
+        rows = await self._fetch(LAST_TIME, (self._venue, symbol))
+        newest: int | None = rows[0][0]
+        return newest
+
+    async def close(self) -> None:
+        """Let go of the server within CLOSE_TIMEOUT_S. Closing twice does no harm."""
+        self._is_closed = True
+        self._discard(self._pool)
+        for _ in range(2):  # first let them end by themselves
+            if self._leftovers:
+                await asyncio.wait(self._leftovers, timeout=CLOSE_TIMEOUT_S / 2)
+            for task in self._leftovers:
+                task.cancel()
+
+    # --- one call
+
+    async def _fetch(self, query: str, values: Sequence[Any]) -> list[TupleRow]:
+        async def fetch(connection: Connection) -> list[TupleRow]:
+            async with connection.cursor(binary=True) as cursor:  # reads 500 candles in a third of the time
+                await cursor.execute(query.encode(), values)
+                return await cursor.fetchall()
+
+        return await self._call(fetch)
+
+    async def _call(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do this on a connection, within CALL_TIMEOUT_S. Raises StoreUnavailable in place of what psycopg raises."""
+        pool = self._pool or await self._open_pool()
+        task = asyncio.create_task(self._attempt(pool, work), name="store-call")
+        try:
+            # Not asyncio.timeout: it would wait until the driver has ended what was cancelled, on a mute server
+            # for another five seconds.
+            await asyncio.wait({task}, timeout=CALL_TIMEOUT_S)
+            if not task.done():
+                self._discard(pool)
+                raise StoreUnavailable(f"PostgreSQL did not answer within {CALL_TIMEOUT_S:g} s.")
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                self._let_end(task)
+
+    async def _attempt(self, pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            async with pool.connection() as connection:
+                if not self._has_schema:
+                    await self._bring_up_to_date(connection)
+                    self._has_schema = True
+                return await work(connection)
+        except PoolTimeout:
+            # The pool's own attempts grow rare, and may stop; a new one tries at once.
+            self._discard(pool)
+            reason = self._why_no_connection or f"PostgreSQL gave no connection within {POOL_TIMEOUT_S:g} s."
+            raise StoreUnavailable(reason) from None
+        except psycopg.Error as fault:
+            self._has_schema = False  # it may be another database that answers next time
+            raise StoreUnavailable(_sentence(fault)) from fault
+
+    async def _bring_up_to_date(self, connection: Connection) -> None:
+        if await self._version(connection) >= len(self._steps):
+            return  # also where our role may not change the schema
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+            if await _ask(connection, "SELECT to_regnamespace('pulse') IS NULL"):
+                await connection.execute("CREATE SCHEMA pulse")
+            await connection.execute(VERSIONS)
+            for step in self._steps[await self._version(connection) :]:
+                await connection.execute(step.text.encode())
+                values = step.version, step.name
+                await connection.execute("INSERT INTO pulse.schema_version (version, name) VALUES (%s, %s)", values)
+
+    async def _version(self, connection: Connection) -> int:
+        if await _ask(connection, "SELECT to_regclass('pulse.schema_version') IS NULL"):
+            return 0
+        version: int = await _ask(connection, "SELECT coalesce(max(version), 0) FROM pulse.schema_version")
+        return version
+
+    # --- the pool
+
+    async def _open_pool(self) -> Pool:
+        """A new pool, which begins to connect. Raises StoreUnavailable after close()."""
+        if self._is_closed:
+            raise StoreUnavailable("The store is closed.")
+        settings = {
+            "autocommit": True,
+            "prepare_threshold": None,  # behind a pooler a prepared statement may be another client's
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "pulse",
+            "keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+        }  # fmt: skip
+        self._pool = pool = AsyncConnectionPool(
+            self._conninfo,
+            connection_class=_noting_connection(self._note_connection),
+            kwargs=settings,
+            min_size=1,
+            max_size=CONNECTIONS_MAX,
+            timeout=POOL_TIMEOUT_S,
+            max_waiting=CALLS_WAITING_MAX,
+            max_idle=IDLE_MAX_S,
+            max_lifetime=LIFETIME_MAX_S,
+            reconnect_timeout=RECONNECT_MAX_S,
+            check=AsyncConnectionPool.check_connection,  # a link that dropped costs a round trip, not an error
+            name="pulse",
+            open=False,
+        )
+        await pool.open(wait=False)
+        return pool
+
+    def _note_connection(self, why_not: str) -> None:
+        self._why_no_connection = why_not
+
+    def _discard(self, pool: Pool | None) -> None:
+        """Use this pool no more. It closes in the background, which on a mute server takes a while."""
+        if pool is None:
+            return
+        if self._pool is pool:
+            self._pool = None
+        self._let_end(asyncio.create_task(pool.close(timeout=CLOSE_TIMEOUT_S / 2), name="store-close"))
+
+    def _let_end(self, task: asyncio.Task[Any]) -> None:
+        """Hold on to a task whose result nobody waits for, until it has ended."""
+
+        def forget(ended: asyncio.Task[Any]) -> None:
+            self._leftovers.discard(ended)
+            if not ended.cancelled():
+                ended.exception()  # looked at, so that nobody complains that it was not
+
+        self._leftovers.add(task)
+        task.add_done_callback(forget)
+
+
+async def _ask(connection: Connection, query: str) -> Any:
+    """The one value that a query gives."""
+    cursor = await connection.execute(query.encode())
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def _noting_connection(note: Callable[[str], None]) -> type[Connection]:
+    """Connections that say why they could not be made: the pool keeps it to itself."""
+
+    class NotingConnection(AsyncConnection[TupleRow]):
+        @classmethod
+        async def connect(cls, conninfo: str = "", **settings: Any) -> Connection:  # type: ignore[override]
+            try:
+                connection = await super().connect(conninfo, **settings)
+            except psycopg.Error as fault:
+                note(_sentence(fault))
+                raise
+            note("")
+            return connection
+
+    return NotingConnection
+
+
+def conninfo_of(url: str) -> str:
+    """The address as libpq takes it; encrypted where it leaves this machine and says nothing of that itself.
+
+    Raises StoreUnavailable for an address that libpq cannot read.
+    """
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error:
+        # libpq's own text may quote the address, and with it the password.
+        raise StoreUnavailable("DATABASE_URL is not an address that a PostgreSQL client can read.") from None
+    hosts = str(given.get("host") or given.get("hostaddr") or "").split(",")
+    # "prefer" is what libpq has when neither the address nor its own environment says anything.
+    unsaid = any(option.keyword == b"sslmode" and option.val == b"prefer" for option in Conninfo.get_defaults())
+    if "sslmode" not in given and unsaid and not all(_is_local(host) for host in hosts):
+        given["sslmode"] = "require"
+    return make_conninfo("", **given)
+
+
+def _is_local(host: str) -> bool:
+    if not host or host[0] in "/@" or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _moment(time_ms: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=min(max(time_ms, 0), TIME_MAX_MS))
+
+
+def _sentence(fault: psycopg.Error) -> str:
+    """A fault in words for a person, in one line."""
+    lines = (fault.diag.message_primary or str(fault)).splitlines()
+    return f"PostgreSQL: {lines[0] if lines else type(fault).__name__}"

@@ -1,0 +1,158 @@
+"""Candles in an SQLite file: the default, which needs no server. One thread owns the connection.
+
+Another process may use the same file at the same time; whoever comes second waits a moment. No SQL outside here.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pulse.errors import StoreUnavailable
+from pulse.market.types import Candle
+from pulse.store.schema import candle_of, read_migrations, rows_to_write
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_S = 2.0
+"""How long to wait for another process that is writing; a minute's rows take it less than a millisecond."""
+TIME_MIN, TIME_MAX = -(2**63), 2**63 - 1
+"""The integers that SQLite knows."""
+
+UPSERT = """
+INSERT INTO candles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (venue, symbol, open_time) DO UPDATE SET
+    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+    volume = excluded.volume, quote_volume = excluded.quote_volume, trade_count = excluded.trade_count,
+    taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume,
+    first_trade_id = excluded.first_trade_id, last_trade_id = excluded.last_trade_id, source = excluded.source
+WHERE NOT (candles.source = 'exchange' AND excluded.source = 'trades')
+"""
+READ_FIRST = """
+SELECT open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
+    taker_buy_quote_volume, first_trade_id, last_trade_id, source
+FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? ORDER BY open_time LIMIT ?
+"""
+READ_LAST = """
+SELECT open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
+    taker_buy_quote_volume, first_trade_id, last_trade_id, source
+FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? ORDER BY open_time DESC LIMIT ?
+"""
+LAST_TIME = "SELECT max(open_time) FROM candles WHERE venue = ? AND symbol = ?"
+VERSIONS = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+
+
+class SqliteStore:
+    """The contract of `Store` in one file; its folder must exist."""
+
+    kind = "sqlite"
+
+    def __init__(self, path: Path, venue: str, sql_dir: Path) -> None:
+        self._path = path
+        self._venue = venue
+        self._sql_dir = sql_dir
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
+
+    async def open(self) -> None:
+        """Open or make the file and bring its schema up to date. Raises StoreUnavailable if that cannot be done."""
+        try:
+            await self._in_thread(self._open)
+        except StoreUnavailable:
+            await self.close()
+            raise
+
+    async def write_candles(self, candles: Sequence[Candle]) -> None:
+        """Write all of them or none. Raises StoreUnavailable; ValueError for a candle that is not closed."""
+        rows = rows_to_write(self._venue, candles)
+
+        def write() -> None:
+            with self._transaction() as connection:
+                connection.executemany(UPSERT, rows)
+
+        if rows:
+            await self._in_thread(write)
+
+    async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
+        """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
+        start = TIME_MIN if start_ms is None else min(max(start_ms, TIME_MIN), TIME_MAX)
+        end = TIME_MAX if end_ms is None else min(max(end_ms, TIME_MIN), TIME_MAX)
+        query = READ_LAST if start_ms is None else READ_FIRST
+        values = (self._venue, symbol, start, end, limit)
+        rows = await self._in_thread(lambda: self._opened().execute(query, values).fetchall())
+        return [candle_of(symbol, row) for row in (reversed(rows) if start_ms is None else rows)]
+
+    async def last_open_time_ms(self, symbol: str) -> int | None:
+        """When the newest minute of a symbol opens; None when there is none. Raises StoreUnavailable."""
+        values = (self._venue, symbol)
+        row = await self._in_thread(lambda: self._opened().execute(LAST_TIME, values).fetchone())
+        newest: int | None = row[0]
+        return newest
+
+    async def close(self) -> None:
+        """Close the file, after what is being written. Closing twice does no harm."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do this in the store's thread. Raises StoreUnavailable in place of what SQLite raises."""
+        if self._is_closed:
+            raise StoreUnavailable(f"The SQLite file {self._path} is closed.")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.Error as fault:
+            raise StoreUnavailable(f"The SQLite file {self._path} cannot be used: {fault}.") from fault
+
+    # --- in the thread
+
+    def _open(self) -> None:
+        steps = read_migrations(self._sql_dir, self.kind)
+        # Transactions are begun by hand, because Python's own begin too late to see what another process changed.
+        self._connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+        with self._transaction() as connection:
+            connection.execute(VERSIONS)
+            version: int = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
+            for step in steps[version:]:
+                for statement in _statements(step.text):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO schema_version VALUES (?, ?)", (step.version, step.name))
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise RuntimeError("expected a store that is open, got one before open() or after close()")
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that is done within, or nothing; no other process writes meanwhile."""
+        connection = self._opened()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _statements(text: str) -> Iterator[str]:
+    """The statements of a file one by one: the driver's own way to run a file would end our transaction."""
+    statement = ""
+    for line in text.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,93 @@
+"""Short ways to make the values that tests feed in. Nothing here is measured or recorded: see `recordings` for that."""
+
+from collections.abc import Iterable
+
+from hypothesis import HealthCheck, settings
+
+from pulse.market.types import (
+    Aggressor,
+    BookTicker,
+    Candle,
+    DepthDiff,
+    DepthSnapshot,
+    ExchangeCandle,
+    Levels,
+    Trade,
+)
+
+Pairs = Iterable[tuple[float, float]]
+
+unhurried = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+"""For properties: a machine that is shared is slow by turns, and that is no fault of theirs."""
+
+MIDNIGHT_MS = 1_723_161_600_000
+"""2024-08-09 00:00:00 UTC, the first millisecond of a minute."""
+MINUTE_MS = 60_000
+
+
+class ManualClock:
+    """A clock that stands where the test puts it."""
+
+    def __init__(self, now_ms: float = 0.0, wall_s: float = MIDNIGHT_MS / 1000) -> None:
+        self.at_ms = now_ms
+        self.at_wall_s = wall_s
+
+    def now_ms(self) -> float:
+        """Where the test put it."""
+        return self.at_ms
+
+    def wall_s(self) -> float:
+        """Where the test put it."""
+        return self.at_wall_s
+
+
+def levels(pairs: Pairs) -> Levels:
+    """Levels from (price, quantity) pairs."""
+    rows = list(pairs)
+    return Levels([price for price, _ in rows], [quantity for _, quantity in rows])
+
+
+def snapshot(update_id: int, bids: Pairs = (), asks: Pairs = (), limit: int = 5000) -> DepthSnapshot:
+    """A snapshot; with the default limit it holds both sides whole."""
+    return DepthSnapshot(update_id, levels(bids), levels(asks), limit)
+
+
+def diff(first: int, final: int, bids: Pairs = (), asks: Pairs = (), time_ms: int = MIDNIGHT_MS) -> DepthDiff:
+    """A diff that spans these ids."""
+    return DepthDiff(first, final, time_ms, levels(bids), levels(asks))
+
+
+def ticker(
+    update_id: int, bid: tuple[float, float] = (100.0, 5.0), ask: tuple[float, float] = (100.02, 2.0)
+) -> BookTicker:
+    """A bookTicker with these best levels."""
+    return BookTicker(update_id, *bid, *ask)
+
+
+def trade(
+    trade_id: int,
+    price: float = 100.0,
+    quantity: float = 1.0,
+    time_ms: int = MIDNIGHT_MS,
+    aggressor: Aggressor = Aggressor.BUYER,
+) -> Trade:
+    """A single print, its event stamped with its own time."""
+    return Trade(trade_id, price, quantity, time_ms, aggressor, trade_id, trade_id, time_ms)
+
+
+def candle(
+    open_time_ms: int = MIDNIGHT_MS,
+    prices: tuple[float, float, float, float] = (100.0, 100.0, 100.0, 100.0),
+    volume: float = 1.0,
+    is_closed: bool = True,
+    symbol: str = "BTCUSDT",
+) -> Candle:
+    """The exchange's account of a minute: open, high, low, close and volume."""
+    return Candle(
+        symbol, open_time_ms, *prices, volume, prices[3] * volume, 1, 0.0, 0.0, -1, -1, is_closed, "exchange"
+    )
+
+
+def exchange_candle(account: Candle, event_time_ms: int) -> ExchangeCandle:
+    """The same as the stream brings it."""
+    return ExchangeCandle(account, event_time_ms)

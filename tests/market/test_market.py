@@ -1,0 +1,536 @@
+"""One symbol's market: which state it claims and why, when it asks for a snapshot, and what its picture holds."""
+
+import pytest
+
+from pulse.market.market import Market, Origin
+from pulse.market.sync import BookAnchor
+from pulse.market.types import Aggressor, BookLost, DepthDiff, FeedDown, FeedUp, Instrument, PartialDepth, State
+from pulse.market.view import CandleView, InstrumentView, TradeView, View, WindowView
+from tests.makers import (
+    MIDNIGHT_MS,
+    MINUTE_MS,
+    Pairs,
+    candle,
+    diff,
+    exchange_candle,
+    levels,
+    snapshot,
+    ticker,
+    trade,
+)
+
+BIDS = [(100.0, 5.0), (99.99, 3.0), (99.98, 2.0)]
+ASKS = [(100.02, 2.0), (100.03, 4.0), (100.05, 4.0)]
+LEFT = "the price left the part of the book that is known; a new snapshot is needed"
+NEAR = "the price comes near the end of the known part of the book"
+
+
+def anchor(
+    update_id: int, *diffs: DepthDiff, bids: Pairs = BIDS, asks: Pairs = ASKS, limit: int = 5000
+) -> BookAnchor:
+    """A book at the last diff's id, or the snapshot's."""
+    return BookAnchor(snapshot(update_id, bids, asks, limit), diffs)
+
+
+def instrument(status: str) -> Instrument:
+    """BTCUSDT with this status."""
+    return Instrument("BTCUSDT", "BTC", "USDT", status, 0.01, 0.00001, 2, 5)
+
+
+def market_after(*events: object, now_ms: float = 0.0) -> Market:
+    """A market that has taken these events, all at one time."""
+    market = Market("BTCUSDT", Origin("9f3ac21b", "exchange", "us"), levels_max=100, trades_kept=3, stale_after_ms=5000)
+    for event in events:
+        market.apply(event, now_ms)
+    return market
+
+
+def live_market(limit: int = 5000) -> Market:
+    """A market with the book above at id 10, live since time 0."""
+    return market_after(FeedUp(), anchor(10, limit=limit))
+
+
+def view_of(market: Market, now_ms: float = 0.0) -> View:
+    """The picture at this time."""
+    return market.view(now_ms, 1_700_000_000.25)
+
+
+# --- state
+
+
+def test_before_any_connection_it_is_offline() -> None:
+    """Without a feed nothing is claimed, and no data has an age."""
+    market = market_after()
+
+    assert market.state(0.0) == (State.OFFLINE, "not connected yet")
+    assert market.data_age_ms(1e9) == 0
+
+
+def test_connected_without_a_book_it_is_syncing() -> None:
+    """From the connection on the book is being joined."""
+    assert market_after(FeedUp()).state(0.0) == (State.SYNCING, "joining the book: waiting for a snapshot")
+
+
+def test_with_a_joined_book_it_is_live() -> None:
+    """An anchor makes the book live, the diffs that follow keep it so."""
+    market = live_market()
+    market.apply(diff(11, 12, [(100.01, 1.0)]), 10.0)
+
+    assert market.state(10.0) == (State.LIVE, "")
+    assert view_of(market).bids[0] == [100.01, 1.0]
+
+
+def test_an_anchor_brings_its_diffs() -> None:
+    """The book of an anchor is the snapshot with its diffs applied."""
+    view = view_of(market_after(FeedUp(), anchor(10, diff(9, 11, [(100.0, 0.0)]), diff(12, 12, [(99.0, 1.0)]))))
+
+    assert (view.last_update_id, view.bids) == (12, [[99.99, 3.0], [99.98, 2.0], [99.0, 1.0]])
+
+
+def test_a_lost_connection_is_offline_with_its_reason() -> None:
+    """The last known book stays in the picture, which no longer claims anything for it."""
+    market = live_market()
+    market.apply(FeedDown("the exchange closed the connection (code 1006)"), 5.0)
+    view = view_of(market, 5.0)
+
+    assert (view.state, view.state_reason) == (State.OFFLINE, "the exchange closed the connection (code 1006)")
+    assert (view.bids[0], view.proof.resyncs) == ([100.0, 5.0], 1)
+
+
+def test_a_new_connection_needs_a_new_book() -> None:
+    """The old book is not continued over an outage, whatever the new stream's ids are."""
+    market = live_market()
+    for event in (FeedDown("cut"), FeedUp(), diff(11, 11, [(100.01, 1.0)])):
+        market.apply(event, 5.0)
+
+    assert market.state(5.0)[0] is State.SYNCING
+    assert view_of(market).last_update_id == 10
+    market.apply(anchor(20), 6.0)
+    assert market.state(6.0)[0] is State.LIVE
+
+
+def test_a_lost_book_is_syncing_with_its_reason() -> None:
+    """A gap costs the book its trust, and is counted once."""
+    market = live_market()
+    market.apply(BookLost("updates before id 15 are missing: joining anew"), 5.0)
+    market.apply(BookLost("again"), 6.0)
+
+    assert market.state(6.0) == (State.SYNCING, "again")
+    assert (market.trust.resyncs, market.trust.take_wish()) == (1, "")
+
+
+@pytest.mark.parametrize("status", ["HALT", "BREAK", "AUCTION_MATCH", ""])
+def test_a_symbol_that_does_not_trade_is_halted(status: str) -> None:
+    """Any status but TRADING halts, before all else; and trading again ends it."""
+    market = live_market()
+    market.apply(instrument(status), 5.0)
+
+    assert market.state(1e9) == (State.HALTED, f"the exchange lists BTCUSDT as {status}")
+    market.apply(instrument("TRADING"), 5.0)
+    assert market.state(5.0)[0] is State.LIVE
+
+
+def test_silence_beyond_the_allowance_is_stale() -> None:
+    """A book of unknown habit may be silent for thirty seconds."""
+    market = live_market()
+
+    assert market.state(30_000.0)[0] is State.LIVE
+    assert market.state(30_001.0) == (State.STALE, "no book update for 30 s")
+
+
+def test_a_busy_book_is_stale_sooner() -> None:
+    """Once its habit is known a busy book may be silent for the floor alone; the next diff ends it."""
+    market = live_market()
+    for i in range(20):
+        market.apply(diff(11 + i, 11 + i), i * 100.0)
+
+    assert market.state(1_900.0 + 5_000.0)[0] is State.LIVE
+    assert market.state(1_900.0 + 5_001.0)[0] is State.STALE
+    market.apply(diff(31, 31), 8_000.0)
+    assert market.state(8_000.0)[0] is State.LIVE
+
+
+def test_a_ticker_that_no_diff_follows_makes_the_book_stale() -> None:
+    """A ticker beyond the book proves a change; three seconds later its diff is missing."""
+    market = live_market()
+    market.apply(ticker(11), 1_000.0)
+    market.apply(ticker(12), 3_000.0)  # the first one's time counts
+
+    assert market.state(4_000.0)[0] is State.LIVE
+    assert market.state(4_001.0) == (State.STALE, "no book update for 4 s")
+
+
+def test_a_diff_that_reaches_the_ticker_clears_it() -> None:
+    """Only a diff at or beyond the ticker's id shows that the book has caught up."""
+    market = live_market()
+    market.apply(ticker(12, *best_of(market)), 1_000.0)
+    market.apply(diff(11, 11), 1_100.0)
+    assert market.state(4_001.0)[0] is State.STALE
+
+    market.apply(diff(12, 12), 4_100.0)
+    assert market.state(9_000.0)[0] is State.LIVE
+
+
+def best_of(market: Market) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The best levels of a market's book, as a ticker states them."""
+    assert market.book is not None
+    bid, ask = market.book.bids.best(), market.book.asks.best()
+    assert bid is not None
+    assert ask is not None
+    return (bid.price, bid.quantity), (ask.price, ask.quantity)
+
+
+def test_a_new_book_is_as_fresh_as_its_arrival() -> None:
+    """Time spent joining is not silence of the book, and a ticker that the new book has reached no longer leads it."""
+    market = live_market()
+    market.apply(FeedDown("cut"), 5_000.0)
+    market.apply(FeedUp(), 10_000.0)
+    market.apply(ticker(30), 10_100.0)
+    market.apply(anchor(20, diff(20, 30, time_ms=MIDNIGHT_MS + 7)), 40_000.0)
+
+    assert market.state(60_000.0)[0] is State.LIVE
+    assert (market.data_age_ms(40_500.0), view_of(market).event_time_ms) == (500, MIDNIGHT_MS + 7)
+
+
+def test_a_ticker_beyond_a_new_book_still_leads_it() -> None:
+    """A new book that has not reached the ticker's id is as stale as the old one."""
+    market = live_market()
+    market.apply(ticker(31), 100.0)
+    market.apply(BookLost("gap"), 200.0)
+    market.apply(anchor(30), 300.0)
+
+    assert market.state(3_101.0)[0] is State.STALE
+
+
+@pytest.mark.parametrize(("update_id", "state"), [(10, State.LIVE), (9, State.STALE)])
+def test_a_quiet_book_is_not_stale(update_id: int, state: State) -> None:
+    """While the exchange itself repeats the book's own id, nothing has changed; an older one says nothing."""
+    market = live_market()
+    market.apply(partial(update_id), 20_000.0)
+
+    assert market.state(40_000.0)[0] is state
+
+
+# --- the known window
+
+
+def test_a_price_outside_the_known_window_is_not_shown_as_live() -> None:
+    """With one side emptied of known levels the touch is unknown, until a known level returns."""
+    market = live_market(limit=3)
+    market.apply(diff(11, 11, [(price, 0.0) for price, _ in BIDS]), 1.0)
+
+    assert market.state(1.0) == (State.SYNCING, LEFT)
+    market.apply(diff(12, 12, [(99.99, 1.0)]), 2.0)
+    assert market.state(2.0)[0] is State.LIVE
+
+
+def test_an_empty_side_that_is_known_whole_is_live() -> None:
+    """Where all is known, "nothing rests there" is known too."""
+    market = live_market()
+    market.apply(diff(11, 11, [(price, 0.0) for price, _ in BIDS]), 1.0)
+
+    assert market.state(1.0)[0] is State.LIVE
+    assert view_of(market, 1.0).metrics.best_bid is None
+
+
+@pytest.mark.parametrize("side", ["bids", "asks"])
+def test_near_the_end_of_the_window_a_snapshot_is_asked_for_once(side: str) -> None:
+    """With fewer than half of the levels known on one side a new snapshot is wished for, while the book goes on."""
+    rows = [(50.0 + i if side == "bids" else 150.0 - i, 1.0) for i in range(4)]
+    bids, asks = (rows, ASKS) if side == "bids" else (BIDS, rows)
+    market = market_after(FeedUp(), anchor(10, bids=bids, asks=asks, limit=4))
+    for i, (price, _) in enumerate(reversed(rows[1:])):
+        change = [(price, 0.0)]
+        market.apply(diff(11 + i, 11 + i, *((change, ()) if side == "bids" else ((), change))), 1.0)
+
+    assert (market.trust.take_wish(), market.trust.take_wish()) == (NEAR, "")
+    assert market.state(1.0)[0] is State.LIVE
+
+
+def test_a_shrinking_side_that_is_known_whole_needs_no_snapshot() -> None:
+    """A whole side has no end to come near to."""
+    market = live_market()
+    market.apply(diff(11, 11, [(100.0, 0.0), (99.99, 0.0)]), 1.0)
+
+    assert market.trust.take_wish() == ""
+
+
+# --- trust
+
+
+def test_a_crossed_book_is_joined_anew() -> None:
+    """Best bid at or above best ask cannot be: the book is not trusted, and a snapshot is asked for."""
+    market = live_market()
+    market.apply(diff(11, 11, [(100.02, 1.0)]), 1.0)
+
+    assert market.state(1.0) == (State.SYNCING, "best bid and best ask crossed")
+    assert (market.trust.take_wish(), market.trust.resyncs) == ("best bid and best ask crossed", 1)
+
+
+def test_a_crossed_snapshot_is_refused() -> None:
+    """A snapshot with crossed prices is no book, and another is asked for."""
+    market = market_after(FeedUp(), anchor(10, bids=[(101.0, 1.0)]))
+
+    assert market.state(0.0) == (State.SYNCING, "the exchange's snapshot has crossed prices")
+    assert (market.trust.take_wish(), market.book) == ("the exchange's snapshot has crossed prices", None)
+
+
+def test_a_touch_that_the_exchange_contradicts_is_not_trusted() -> None:
+    """A bookTicker of the diff's own id with other levels costs the book its trust, until the next anchor."""
+    market = live_market()
+    market.apply(ticker(11, (100.0, 4.0)), 1.0)
+    market.apply(diff(11, 11), 2.0)
+    reason = "best bid and ask differ from the exchange's own at id 11"
+
+    assert market.state(2.0) == (State.SYNCING, reason)
+    assert market.trust.take_wish() == reason
+    market.apply(diff(12, 12, [(100.01, 1.0)]), 3.0)
+    assert view_of(market).last_update_id == 11
+    market.apply(anchor(13), 4.0)
+    assert market.state(4.0)[0] is State.LIVE
+
+
+def test_a_ticker_that_comes_later_may_contradict_too() -> None:
+    """The comparison waits for a ticker at or beyond the diff's id."""
+    market = live_market()
+    market.apply(ticker(10), 1.0)
+    market.apply(diff(11, 11), 2.0)
+    assert market.state(2.0)[0] is State.LIVE
+
+    market.apply(ticker(11, (100.0, 4.0)), 3.0)
+    assert market.state(3.0)[0] is State.SYNCING
+
+
+def test_the_witness_counts_what_agrees() -> None:
+    """Every diff with a ticker is compared, and the picture says how many agreed."""
+    market = live_market()
+    for event in (ticker(11), diff(11, 11), diff(12, 12), ticker(13)):
+        market.apply(event, 1.0)
+
+    proof = view_of(market).proof
+    assert (proof.touch_compared, proof.touch_equal) == (2, 2)
+
+
+def test_while_the_book_is_not_trusted_nothing_is_compared() -> None:
+    """Tickers and diffs that pass while the book is being joined settle nothing."""
+    market = live_market()
+    market.apply(BookLost("gap"), 1.0)
+    for event in (ticker(11, (1.0, 1.0)), diff(11, 11), ticker(12)):
+        market.apply(event, 2.0)
+
+    assert (market.trust.touch.compared, market.trust.resyncs) == (0, 1)
+
+
+# --- other accounts of the book
+
+
+def test_a_partial_that_agrees_is_counted() -> None:
+    """The exchange's best levels are compared with the book's while it is trusted."""
+    market = live_market()
+    market.apply(partial(10), 1.0)
+    market.apply(BookLost("gap"), 2.0)
+    market.apply(partial(10, bids=[(1.0, 1.0)]), 3.0)
+
+    proof = view_of(market).proof
+    assert (proof.top_compared, proof.top_equal, market.data_age_ms(5.0)) == (1, 1, 2)
+
+
+def test_a_partial_that_differs_costs_the_trust() -> None:
+    """A level that the exchange contradicts makes the book be joined anew."""
+    market = live_market()
+    market.apply(partial(10, bids=[(100.0, 9.0)]), 1.0)
+
+    assert market.state(1.0) == (State.SYNCING, "the best levels differ from the exchange's own at id 10")
+    assert market.trust.take_wish() == "the best levels differ from the exchange's own at id 10"
+
+
+def test_a_partial_before_the_first_book_says_nothing() -> None:
+    """Without a book there is nothing to compare."""
+    market = market_after(FeedUp(), partial(10))
+
+    assert view_of(market).proof.top_compared == 0
+
+
+def partial(update_id: int, bids: Pairs = BIDS, asks: Pairs = ASKS) -> PartialDepth:
+    """The exchange's best levels at this id."""
+    return PartialDepth(update_id, levels(bids), levels(asks))
+
+
+def test_a_second_account_that_agrees_leaves_the_book() -> None:
+    """A snapshot brought up to the running book's id is compared, widens the window, and the book goes on."""
+    market = live_market(limit=3)
+    book = market.book
+    market.apply(anchor(10, bids=[*BIDS, (99.0, 1.0)], asks=[*ASKS, (101.0, 1.0)], limit=4), 1.0)
+
+    assert market.book is book
+    assert view_of(market).window == WindowView(99.0, 101.0, 4, 4)
+    assert (view_of(market).proof.levels_compared, market.state(1.0)[0]) == (6, State.LIVE)
+
+
+def test_a_second_account_that_differs_takes_the_books_place() -> None:
+    """Where the exchange's own account differs ours was wrong, and the exchange's goes on."""
+    market = live_market()
+    market.apply(anchor(10, bids=[*BIDS[:2], (99.98, 7.0)]), 1.0)
+    view = view_of(market)
+
+    assert (view.proof.levels_differing, view.proof.resyncs, view.state) == (1, 1, State.LIVE)
+    assert view.bids[-1] == [99.98, 7.0]
+
+
+def test_a_crossed_second_account_says_nothing() -> None:
+    """A second account that cannot be speaks against itself: the book goes on, and another is asked for."""
+    market = live_market()
+    market.apply(anchor(10, bids=[(101.0, 1.0)]), 1.0)
+
+    assert (market.state(1.0)[0], view_of(market).bids[0]) == (State.LIVE, [100.0, 5.0])
+    assert market.trust.take_wish() == "the exchange's snapshot has crossed prices"
+
+
+def test_the_certificate_shows_what_stands_behind_a_book() -> None:
+    """State, ids, window, counts and incidents, as of now."""
+    market = live_market(limit=3)
+    market.apply(diff(11, 12), 1.0)
+    market.apply(BookLost("gap"), 2.0)
+    shown = market.certificate(3.0)
+
+    assert (shown.symbol, shown.state, shown.state_reason) == ("BTCUSDT", State.SYNCING, "gap")
+    assert (shown.last_update_id, shown.contiguous_since_id, shown.diffs_applied) == (12, 10, 1)
+    assert (shown.window, shown.proof) == (WindowView(99.98, 100.05, 3, 3), view_of(market).proof)
+    assert [incident.cause for incident in shown.incidents] == ["gap"]
+
+
+def test_before_a_book_the_certificate_is_empty() -> None:
+    """There is always one to show."""
+    shown = market_after().certificate(0.0)
+
+    assert (shown.state, shown.last_update_id, shown.incidents) == (State.OFFLINE, 0, [])
+
+
+# --- trades, candles and measures
+
+
+def test_trades_are_shown_newest_first_and_once() -> None:
+    """The picture holds the newest few prints; one that repeats an id, or comes out of order, is left out."""
+    market = live_market()
+    for trade_id in (1, 2, 3, 3, 2, 4):
+        market.apply(trade(trade_id, 100.0 + trade_id, aggressor=Aggressor.SELLER), 1.0)
+    view = view_of(market, 1.0)
+
+    assert [t.id for t in view.trades] == [4, 3, 2]
+    assert view.trades[0] == TradeView(4, 104.0, 1.0, "seller", MIDNIGHT_MS)
+    assert view.metrics.trade_cvd == -4.0
+
+
+def test_a_session_starts_with_its_first_trade() -> None:
+    """CVD and VWAP run since the first trade's exchange time."""
+    market = live_market()
+    assert (view_of(market).session_start_ms, view_of(market).metrics.vwap) == (0, None)
+
+    market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
+    market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + 9), 1.0)
+    assert (view_of(market).session_start_ms, view_of(market).metrics.vwap) == (MIDNIGHT_MS + 5, 101.0)
+
+
+def test_candles_are_built_from_trades_and_the_exchange() -> None:
+    """The picture holds the live minute and the newest closed one."""
+    market = live_market()
+    market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
+    market.apply(exchange_candle(candle(volume=3.0), MIDNIGHT_MS + MINUTE_MS + 50), 2.0)
+    market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + MINUTE_MS + 60), 2.0)
+    view = view_of(market, 2.0)
+
+    prices = (100.0, 100.0, 100.0, 100.0)
+    assert view.closed_candle == CandleView("BTCUSDT", "2024-08-09T00:00:00+00:00", *prices, 3.0, True)
+    assert view.candle is not None
+    assert (view.candle.timestamp, view.candle.close, view.candle.is_closed) == (
+        "2024-08-09T00:01:00+00:00", 102.0, False,
+    )  # fmt: skip
+    assert [c.source for c in market.candles.take_closed()] == ["exchange"]
+
+
+def test_a_cut_connection_interrupts_the_candles() -> None:
+    """After an outage the minute is not whole, unless no trade was missed."""
+    market = live_market()
+    market.apply(trade(1, 100.0), 1.0)
+    market.apply(FeedDown("cut"), 2.0)
+
+    assert view_of(market).candle is None
+
+
+def test_sums_over_twenty_levels_need_twenty_known_levels() -> None:
+    """Where the window holds fewer, those measures are None and the depth says that it is a lower bound."""
+    known, whole = view_of(live_market()).metrics, view_of(live_market(limit=3)).metrics
+
+    assert (known.cvd, known.imbalance, known.depth_10bps_exact) == (0.0, 0.0, True)
+    assert (whole.cvd, whole.imbalance, whole.depth_10bps_exact) == (None, None, False)
+    assert whole.queue_imbalance == pytest.approx(0.428571, abs=1e-6)
+
+
+def test_order_flow_is_summed_from_tickers() -> None:
+    """Each bookTicker adds its change of the best levels; a cut connection ends the sum."""
+    market = live_market()
+    assert view_of(market).metrics.ofi is None
+    for update_id, bid in ((1, (100.0, 5.0)), (2, (100.0, 8.0))):
+        market.apply(ticker(update_id, bid), 1.0)
+    assert view_of(market, 1.0).metrics.ofi == 3.0
+
+    market.apply(FeedDown("cut"), 2.0)
+    assert view_of(market, 2.0).metrics.ofi is None
+
+
+def test_volatility_is_sampled_while_live() -> None:
+    """Each second's picture of a live book gives a sample; pictures of a book that is not live give none."""
+    market = live_market()
+    for second in range(30):
+        view_of(market, second * 1000.0)
+    market.apply(FeedDown("cut"), 29_500.0)
+    assert view_of(market, 30_000.0).metrics.realised_volatility_bps is None
+
+    market.apply(FeedUp(), 30_500.0)
+    market.apply(anchor(20), 30_500.0)
+    view_of(market, 31_000.0)
+    metrics = view_of(market, 32_000.0).metrics
+    assert (metrics.realised_volatility_bps, metrics.realised_volatility) == (0.0, 0.0)
+
+
+# --- the picture
+
+
+def test_before_anything_the_picture_is_empty() -> None:
+    """A picture can be made at any time, and says that nothing is known."""
+    view = view_of(market_after())
+
+    assert (view.bids, view.asks, view.trades, view.last_update_id) == ([], [], [], 0)
+    assert (view.candle, view.closed_candle, view.instrument) == (None, None, None)
+    assert (view.window, view.metrics.mid_price) == (WindowView(None, None, 0, 0), None)
+
+
+def test_the_picture_says_what_it_is() -> None:
+    """Origin, sequence, times, window and instrument of a live picture."""
+    market = live_market(limit=3)
+    market.apply(instrument("TRADING"), 0.0)
+    market.apply(diff(11, 12, [(99.99, 4.0)], time_ms=MIDNIGHT_MS + 3), 40.0)
+    view, after = view_of(market, 100.0), view_of(market, 100.0)
+
+    assert (view.seq, after.seq, view.instance, view.symbol) == (1, 2, "9f3ac21b", "BTCUSDT")
+    assert (view.source, view.venue, view.last_update_id) == ("exchange", "us", 12)
+    assert (view.timestamp, view.event_time_ms, view.data_age_ms) == (1_700_000_000.25, MIDNIGHT_MS + 3, 60)
+    assert view.window == WindowView(99.98, 100.05, 3, 3)
+    assert view.instrument == InstrumentView("BTC", "USDT", "TRADING", 0.01, 0.00001, 2, 5)
+
+
+def test_the_event_time_is_the_newest() -> None:
+    """Event times of different streams come in any order; the picture has the latest."""
+    market = live_market()
+    market.apply(trade(1, time_ms=MIDNIGHT_MS + 900), 1.0)
+    market.apply(diff(11, 11, time_ms=MIDNIGHT_MS + 800), 2.0)
+
+    assert view_of(market).event_time_ms == MIDNIGHT_MS + 900
+
+
+def test_a_picture_shows_twenty_levels_a_side() -> None:
+    """Of a deep book the best twenty are shown."""
+    bids = [(100.0 - i, 1.0) for i in range(30)]
+    view = view_of(market_after(FeedUp(), anchor(10, bids=bids)))
+
+    assert view.bids == [[100.0 - i, 1.0] for i in range(20)]

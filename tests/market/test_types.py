@@ -1,0 +1,39 @@
+"""What the market's values promise: that a double holds what the exchange printed, and that nobody changes them."""
+
+from dataclasses import FrozenInstanceError
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulse.market.types import Level, State
+from tests.makers import candle, diff, exchange_candle, snapshot, ticker, trade, unhurried
+
+
+@unhurried
+@given(st.integers(0, 10**15 - 1))
+def test_a_double_holds_every_decimal_of_the_exchange(scaled: int) -> None:
+    """A decimal string of eight places and at most 15 digits survives the round trip through a price."""
+    text = f"{Decimal(scaled).scaleb(-8):.8f}"
+
+    assert f"{float(text):.8f}" == text
+
+
+@pytest.mark.parametrize(
+    "value", [snapshot(1), diff(1, 1), ticker(1), trade(1), candle(), exchange_candle(candle(), 1)], ids=type
+)
+def test_values_are_frozen(value: object) -> None:
+    """A value that was handed on cannot be changed behind its reader's back."""
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, next(iter(type(value).__dataclass_fields__)), 0)  # type: ignore[attr-defined]
+
+
+def test_a_level_is_price_then_quantity() -> None:
+    """A level reads as the exchange writes it."""
+    assert Level(100.0, 5.0) == (100.0, 5.0)
+
+
+def test_states_are_the_words_of_a_client() -> None:
+    """The states a client may read are these five."""
+    assert {state.value for state in State} == {"live", "syncing", "stale", "halted", "offline"}
