@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket
 
 from pulse.errors import StoreUnavailable
 from pulse.hub import Hub
+from pulse.market.view import Certificate
 from pulse.problems import on_crash, on_problem, on_store_away, try_later
 from pulse.query import known_symbol, read_candle_query
 from pulse.session import Sessions
@@ -44,12 +45,21 @@ Report = Callable[[], Mapping[str, Any]]
 class _Api:
     """The handlers, with what they ask."""
 
-    def __init__(self, settings: Settings, hub: Hub, store: Store, catalogue: Report, readiness: Report) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        store: Store,
+        catalogue: Report,
+        readiness: Report,
+        certificates: Callable[[], Mapping[str, Certificate]],
+    ) -> None:
         self._symbols = settings.symbols
         self._hub = hub
         self._store = store
         self._catalogue = catalogue
         self._readiness = readiness
+        self._certificates = certificates
 
     async def orderbook(self, request: Request) -> Response:
         """The latest picture of ?symbol=, byte for byte as the feed sent it."""
@@ -69,6 +79,13 @@ class _Api:
     async def symbols(self, _: Request) -> Response:
         """What is followed, and how it is written."""
         return _json(orjson.dumps(self._catalogue()))
+
+    async def proof(self, request: Request) -> Response:
+        """Each book's certificate, or that of one symbol."""
+        certificates = self._certificates()
+        if "symbol" not in request.path_params:
+            return _json(orjson.dumps(certificates))
+        return _json(orjson.dumps(certificates[known_symbol(request.path_params["symbol"], self._symbols)]))
 
     async def healthz(self, _: Request) -> Response:
         """The process answers. What it depends on has no say: a platform restarts what is not healthy."""
@@ -98,12 +115,15 @@ def build_app(
     store: Store,
     catalogue: Report,
     readiness: Report,
+    certificates: Callable[[], Mapping[str, Certificate]],
     static_dir: Path,
     sessions: Sessions,
 ) -> ASGIApp:
-    """The ASGI app. `catalogue` gives the object of /api/symbols, `readiness` that of /readyz with its key `ready`."""
+    """The ASGI app. `catalogue` gives the object of /api/symbols, `readiness` that of /readyz with its key `ready`,
+    `certificates` what each symbol's book can show for itself.
+    """
     app = Starlette(
-        routes=_routes(_Api(settings, hub, store, catalogue, readiness), sessions, static_dir),
+        routes=_routes(_Api(settings, hub, store, catalogue, readiness, certificates), sessions, static_dir),
         exception_handlers={HTTPException: on_problem, StoreUnavailable: on_store_away, Exception: on_crash},
     )
     origins = settings.allowed_origins
@@ -121,6 +141,8 @@ def _routes(api: _Api, sessions: Sessions, static_dir: Path) -> list[BaseRoute]:
         Route("/orderbook", api.orderbook),
         Route("/api/ohlcv", api.ohlcv, middleware=COMPRESSED),
         Route("/api/symbols", api.symbols, middleware=COMPRESSED),
+        Route("/api/proof", api.proof, middleware=COMPRESSED),
+        Route("/api/proof/{symbol}", api.proof, middleware=COMPRESSED),
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz),
         Route("/metrics", api.metrics),

@@ -46,6 +46,7 @@ class Engine:
         self._interval_s = publish_interval_s
         self._ask_snapshot = ask_snapshot
         self._states: dict[str, State] = {}
+        self._incidents_told = dict.fromkeys(self._markets, 0)
         self._published_s = dict.fromkeys(self._markets, 0.0)  # loop time of each symbol's newest picture
         self._due_s = dict.fromkeys(self._markets, 0.0)  # loop time at which the next is due
 
@@ -116,9 +117,23 @@ class Engine:
         self._note(market, view)
 
     def _note(self, market: Market, view: View) -> None:
-        stats.book_is_live.labels(market.symbol).set(view.state is State.LIVE)
-        stats.book_resyncs.labels(market.symbol).set(market.trust.resyncs)
-        stats.touch_compared.labels(market.symbol).set(market.trust.touch.compared)
-        stats.touch_differing.labels(market.symbol).set(market.trust.touch.compared - market.trust.touch.equal)
-        stats.candles_differing.labels(market.symbol).set(market.candles.differing)
+        symbol, proof = market.symbol, view.proof
+        stats.book_is_live.labels(symbol).set(view.state is State.LIVE)
+        stats.book_resyncs.labels(symbol).set(proof.resyncs)
+        stats.touch_compared.labels(symbol).set(proof.touch_compared)
+        stats.touch_differing.labels(symbol).set(proof.touch_compared - proof.touch_equal)
+        stats.top_compared.labels(symbol).set(proof.top_compared)
+        stats.top_differing.labels(symbol).set(proof.top_compared - proof.top_equal)
+        stats.book_audits.labels(symbol).set(proof.audits)
+        stats.levels_compared.labels(symbol).set(proof.levels_compared)
+        stats.levels_differing.labels(symbol).set(proof.levels_differing)
+        stats.candles_differing.labels(symbol).set(market.candles.differing)
         stats.pictures_replaced.set(self._outbox.replaced)
+        self._tell_incidents(market, proof.incidents)
+
+    def _tell_incidents(self, market: Market, count: int) -> None:
+        news = count - self._incidents_told[market.symbol]
+        self._incidents_told[market.symbol] = count
+        for incident in reversed(list(market.trust.incidents)[:news]):
+            stats.book_incidents.labels(market.symbol, incident.cause).inc()
+            log.warning("incident symbol=%s cause=%s reason=%s", market.symbol, incident.cause, incident.reason)

@@ -143,7 +143,7 @@ class _Terminal:
             sessions = Sessions(self.settings, hub, current_connection)
             app = build_app(
                 self.settings, hub, store, self._catalogue_answer(engine),
-                _readiness(engine, bus, store, ledger), _assets("static"), sessions,
+                _readiness(engine, bus, store, ledger), engine.certificates, _assets("static"), sessions,
             )  # fmt: skip
             # What the imports and the start built lives for ever: the collector need not walk it again.
             gc.freeze()

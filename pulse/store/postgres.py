@@ -44,8 +44,10 @@ TIME_MAX_MS = 253_402_300_799_999
 """The last moment that Python's datetime knows."""
 
 UPSERT = """
-INSERT INTO pulse.candles AS kept
-SELECT * FROM unnest(
+INSERT INTO pulse.candles AS kept (
+    venue, symbol, open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
+    taker_buy_quote_volume, first_trade_id, last_trade_id, source
+) SELECT * FROM unnest(
     %s::text[], %s::text[], %s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
     %s::float8[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::bigint[], %s::text[]
 )

@@ -23,7 +23,10 @@ TIME_MIN, TIME_MAX = -(2**63), 2**63 - 1
 """The integers that SQLite knows."""
 
 UPSERT = """
-INSERT INTO candles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO candles (
+    venue, symbol, open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
+    taker_buy_quote_volume, first_trade_id, last_trade_id, source
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (venue, symbol, open_time) DO UPDATE SET
     open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
     volume = excluded.volume, quote_volume = excluded.quote_volume, trade_count = excluded.trade_count,
