@@ -5,8 +5,10 @@ It looks at the store, not at what this process has seen, so whatever made a hol
 
 import asyncio
 import logging
+import random
 from collections.abc import Sequence
 
+from pulse.backoff import delays
 from pulse.binance.rest import KLINES_MAX, BinanceRest
 from pulse.clock import Clock
 from pulse.errors import ExchangeError, StoreUnavailable
@@ -16,6 +18,7 @@ from pulse.store import Store
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 60.0
+RETRY_FIRST_S = 1.0
 LOOK_BACK_MINUTES = KLINES_MAX
 SETTLE_MS = 90_000
 """The exchange's candles are its most delayed source: a minute is asked for only this long after its end."""
@@ -39,13 +42,24 @@ class Backfill:
 
     async def run(self) -> None:
         """Look for holes for ever."""
+        waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, random.Random())
         while True:
-            for symbol in self._symbols:
-                try:
-                    await self._fill(symbol)
-                except (ExchangeError, StoreUnavailable) as fault:
-                    log.info("backfill put off symbol=%s reason=%s", symbol, fault)
-            await asyncio.sleep(LOOK_EVERY_S)
+            if await self._fill_all():
+                waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, random.Random())
+                await asyncio.sleep(LOOK_EVERY_S)
+            else:
+                await asyncio.sleep(next(waits))
+
+    async def _fill_all(self) -> bool:
+        """Look once at every symbol; False where the store or the exchange did not answer for one."""
+        is_whole = True
+        for symbol in self._symbols:
+            try:
+                await self._fill(symbol)
+            except (ExchangeError, StoreUnavailable) as fault:
+                is_whole = False
+                log.info("backfill put off symbol=%s reason=%s", symbol, fault)
+        return is_whole
 
     async def _fill(self, symbol: str) -> None:
         newest = int(self._clock.wall_s() * 1000) - SETTLE_MS - MINUTE_MS
