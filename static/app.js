@@ -1,0 +1,271 @@
+// The roof: connection and API -> state -> panels, painted in one animation frame. It sees everything and computes
+// nothing: what things mean is in state.js, how they look is in panels/.
+
+import { addresses } from "./api.js";
+import { Connection } from "./connection.js";
+import { attribute } from "./dom.js";
+import { Fetcher } from "./fetcher.js";
+import { command, neighbour } from "./keys.js";
+import { createCandles } from "./panels/candles.js";
+import { createLadder } from "./panels/ladder.js";
+import { createMetrics } from "./panels/metrics.js";
+import { createStatus } from "./panels/status.js";
+import { createSymbols } from "./panels/symbols.js";
+import { createTrades } from "./panels/trades.js";
+import { createSchedule } from "./schedule.js";
+import { apply, applyHistory, emptyBook, firstSymbol, missesMinute, startsOver, verdict } from "./state.js";
+
+const CHARTS = "./vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
+const REMEMBERED = "pulse.symbol";
+const TICK_MS = 250; // how often ages, countdowns and the chart's live bar are brought up to date
+const HISTORY_LIMIT = 500;
+const EMPTY_HISTORY_MS = 5_000;
+const KEEP_OLD_MS = 1_500; // how long another symbol's dimmed book may stand in while the new one comes
+
+const root = document.getElementById("terminal");
+const where = addresses(window.PULSE, document.baseURI);
+const books = new Map(); // symbol -> what state.js keeps of it
+const page = {
+  symbols: [], source: "", fault: "",
+  selected: "", selectedAtMs: 0, // the symbol the reader wants
+  shown: "", // the symbol whose book is on the screen: for a moment still the one before
+  paused: null, // {atMs, book} while the reader holds the picture
+  openedAtMs: 0,
+};
+
+const schedule = createSchedule(paint);
+const connection = new Connection({ onMessage: received, onChange: lineChanged });
+const history = new Fetcher({ onData: historyCame, onChange: () => schedule.mark("time") });
+const symbols = new Fetcher({ onData: symbolsCame, onChange: () => schedule.mark("time") });
+
+const panel = (name) => root.querySelector(`.panel.${name}`);
+const panels = {
+  status: createStatus(root, { onRetry: retry }),
+  symbols: createSymbols(root.querySelector(".symbols"), { onSelect: select }),
+  ladder: createLadder(panel("ladder"), { onResize: () => schedule.mark("book") }),
+  metrics: createMetrics(panel("metrics")),
+  trades: createTrades(panel("trades")),
+  candles: null, // its library is the largest file: the book does not wait for it
+};
+
+start();
+
+function start() {
+  window.addEventListener("error", ({ error }) => failed(error));
+  window.addEventListener("unhandledrejection", ({ reason }) => failed(reason));
+  window.addEventListener("hashchange", () => select(wished()));
+  window.addEventListener("online", retry);
+  window.addEventListener("keydown", pressed);
+  document.addEventListener("visibilitychange", () => connection.check());
+  root.querySelector(".pause").addEventListener("click", togglePause);
+  root.querySelector(".help-open").addEventListener("click", openHelp);
+  root.querySelector(".chart-retry").addEventListener("click", () => history.retryNow());
+  setInterval(() => schedule.mark("time", "candles"), TICK_MS);
+  symbols.load(where.http("api/symbols"));
+  loadCharts();
+}
+
+async function loadCharts() {
+  const charts = await import(CHARTS);
+  panels.candles = createCandles(panel("chart"), charts, { onHover: () => schedule.mark("candles") });
+  schedule.mark("candles");
+}
+
+// ---- news comes in: change what is known, mark what shows it
+
+function symbolsCame({ symbols: list, source, default: fallback }) {
+  page.symbols = list;
+  page.source = source;
+  schedule.mark("symbols");
+  select(firstSymbol(list, fallback, wished(), remembered()));
+}
+
+function received(picture) {
+  const known = books.get(picture.symbol);
+  if (known === undefined) return;
+  const book = apply(known, picture, Date.now());
+  books.set(picture.symbol, book);
+  page.source = picture.source;
+  if (picture.symbol !== page.selected) return;
+  page.shown = picture.symbol;
+  const holed = book.bars !== known.bars && missesMinute(book.bars);
+  if (holed || startsOver(known.picture, picture)) loadHistory();
+  schedule.mark("time", "book", "trades"); // the chart, far dearer to draw, follows with the next tick
+}
+
+function lineChanged() {
+  const { openedAtMs } = connection.status;
+  // Minutes that closed while the line was down are in the store, not in the next picture.
+  const reopened = page.openedAtMs !== 0 && page.openedAtMs !== openedAtMs;
+  page.openedAtMs = openedAtMs;
+  if (reopened && history.status.phase !== "loading") loadHistory();
+  schedule.mark("time");
+}
+
+function loadHistory() {
+  const parameters = { symbol: page.selected, interval: "1m", limit: HISTORY_LIMIT };
+  history.load(where.http("api/ohlcv", parameters), page.selected);
+}
+
+function historyCame(candles, symbol) {
+  books.set(symbol, applyHistory(books.get(symbol), candles));
+  schedule.mark("candles");
+  // A server that has just started is still fetching the past: it is asked again until there is some.
+  if (candles.length === 0) setTimeout(() => askAgain(symbol), EMPTY_HISTORY_MS);
+}
+
+function askAgain(symbol) {
+  if (history.status.phase === "ready" && page.selected === symbol) loadHistory();
+}
+
+function failed(error) {
+  if (!(error instanceof Error)) return; // for example the browser's own note that a resize came late
+  page.fault = error.message;
+  schedule.mark("time");
+}
+
+// ---- the reader acts
+
+function select(symbol) {
+  if (symbol === page.selected || !page.symbols.some((known) => known.symbol === symbol)) return;
+  Object.assign(page, { selected: symbol, selectedAtMs: Date.now(), paused: null, openedAtMs: 0 });
+  if (!books.has(symbol)) books.set(symbol, emptyBook(symbol));
+  if (books.get(symbol).picture !== null) page.shown = symbol;
+  remember(symbol);
+  connection.open(where.book(symbol));
+  loadHistory();
+  schedule.mark("time", "symbols", "book", "trades", "candles");
+}
+
+function retry() {
+  connection.retryNow();
+  history.retryNow();
+  symbols.retryNow();
+}
+
+function togglePause() {
+  const book = shownBook();
+  const frozen = page.paused === null && book.picture !== null;
+  page.paused = frozen ? { atMs: Date.now(), book } : null;
+  schedule.mark("time", "book", "trades", "candles");
+}
+
+function openHelp() {
+  const dialog = document.querySelector("dialog.help");
+  if (!dialog.open) dialog.showModal();
+}
+
+function pressed(event) {
+  const wanted = document.querySelector("dialog[open]") === null ? command(event) : null;
+  if (wanted === null) return;
+  event.preventDefault();
+  if (wanted.name === "pause") togglePause();
+  if (wanted.name === "help") openHelp();
+  if (wanted.name === "symbol") select(page.symbols[wanted.at]?.symbol);
+  if (wanted.name === "step") select(neighbour(page.symbols, page.selected, wanted.by));
+}
+
+function wished() {
+  return window.location.hash.slice(1).toUpperCase();
+}
+
+// A browser may forbid storage altogether; then a choice simply lasts as long as the address.
+function remembered() {
+  try {
+    return window.localStorage.getItem(REMEMBERED);
+  } catch (trouble) {
+    if (trouble instanceof DOMException) return null;
+    throw trouble;
+  }
+}
+
+function remember(symbol) {
+  window.history.replaceState(null, "", `#${symbol}`);
+  try {
+    window.localStorage.setItem(REMEMBERED, symbol);
+  } catch (trouble) {
+    if (!(trouble instanceof DOMException)) throw trouble;
+  }
+}
+
+// ---- one frame: paint what is marked from what is known
+
+function shownBook() {
+  if (page.paused !== null) return page.paused.book;
+  return books.get(page.shown) ?? books.get(page.selected) ?? emptyBook("");
+}
+
+function paint(dirty) {
+  const nowMs = Date.now();
+  dropForeignBook(nowMs, dirty);
+  const view = readView(nowMs);
+  // First, so that a fault further down cannot leave "Live" over a half-painted picture.
+  panels.status.paintState(view);
+  panels.ladder.paintVeil(view);
+  panels.candles?.paintTrouble(view);
+  paintRoot(view);
+  if (dirty.has("symbols")) panels.symbols.paint(view);
+  if (dirty.has("book")) paintBook(view);
+  if (dirty.has("trades")) panels.trades.paint(view);
+  if (dirty.has("candles")) panels.candles?.paint(view);
+}
+
+// The old symbol's dimmed book bridges the switch, but must not stand under the new name for long.
+function dropForeignBook(nowMs, dirty) {
+  if (page.shown === page.selected || nowMs - page.selectedAtMs < KEEP_OLD_MS) return;
+  page.shown = page.selected;
+  for (const name of ["book", "trades", "candles"]) dirty.add(name);
+}
+
+function readView(nowMs) {
+  const book = shownBook();
+  const newest = books.get(page.selected) ?? emptyBook("");
+  return {
+    ...book,
+    nowMs,
+    instrument: book.picture?.instrument ?? null,
+    verdict: standing(newest, nowMs),
+    connection: connection.status,
+    retryable: connection.status.phase === "waiting" || symbols.status.phase === "waiting",
+    history: history.status,
+    source: page.source,
+    symbols: page.symbols,
+    selected: page.selected,
+    paused: page.paused,
+    waiting: page.paused === null ? 0 : newest.trades.filter(({ id }) => id > (book.trades[0]?.id ?? -1)).length,
+  };
+}
+
+function standing(book, nowMs) {
+  const said = verdict({ connection: connection.status, book, nowMs, fault: page.fault });
+  if (page.fault !== "") return said;
+  if (page.symbols.length === 0) return withoutSymbols(said, nowMs);
+  return said.kind === "connecting" ? { ...said, words: `Loading ${page.selected}` } : said;
+}
+
+function withoutSymbols(said, nowMs) {
+  const { phase, reason, retryAtMs } = symbols.status;
+  if (phase !== "waiting") return { ...said, words: "Connecting: asking for the symbols" };
+  const wait = Math.max(1, Math.ceil((retryAtMs - nowMs) / 1000));
+  return { ...said, kind: "disconnected", words: `Disconnected: ${reason}. Trying again in ${wait} s` };
+}
+
+function paintRoot({ verdict: said, paused, source, selected }) {
+  attribute(root, "data-state", said.kind);
+  attribute(root, "data-trusted", String(said.trusted));
+  attribute(root, "data-paused", String(paused !== null));
+  attribute(root, "data-source", source || null);
+  attribute(root, "data-selected", selected || null);
+}
+
+// The ids change together with the rows they describe, in one frame: whoever reads both reads one picture.
+function paintBook(view) {
+  const { picture } = view;
+  panels.status.paintPrice(view);
+  panels.ladder.paint(view);
+  panels.metrics.paint(view);
+  attribute(root, "data-symbol", picture?.symbol ?? null);
+  attribute(root, "data-seq", picture?.seq ?? null);
+  attribute(root, "data-last-update-id", picture?.last_update_id ?? null);
+  attribute(root, "data-book-state", picture?.state ?? null);
+}

@@ -1,0 +1,77 @@
+// The animation frame and the keys.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { command, neighbour } from "../../static/keys.js";
+import { createSchedule } from "../../static/schedule.js";
+
+function scheduled() {
+  const frames = [];
+  const painted = [];
+  const schedule = createSchedule((names) => painted.push([...names].sort()), (frame) => frames.push(frame));
+  return { frames, painted, schedule };
+}
+
+test("many marks cost one frame and one paint", () => {
+  const { frames, painted, schedule } = scheduled();
+  schedule.mark("book", "time");
+  schedule.mark("book");
+  frames[0]();
+
+  assert.equal(frames.length, 1);
+  assert.deepEqual(painted, [["book", "time"]]);
+});
+
+test("nothing piles up while no frame comes", () => {
+  const { frames, schedule } = scheduled();
+  for (let at = 0; at < 10_000; at += 1) schedule.mark("book");
+
+  assert.equal(frames.length, 1);
+});
+
+test("a mark made while painting gets the next frame", () => {
+  const frames = [];
+  const schedule = createSchedule(() => frames.length < 2 && schedule.mark("again"), (frame) => frames.push(frame));
+  schedule.mark("book");
+  frames[0]();
+
+  assert.equal(frames.length, 2);
+});
+
+test("a paint that fails does not stop the next one", () => {
+  const frames = [];
+  const schedule = createSchedule(() => {
+    throw new RangeError("broken");
+  }, (frame) => frames.push(frame));
+  schedule.mark("book");
+  assert.throws(() => frames[0](), RangeError);
+  schedule.mark("book");
+
+  assert.equal(frames.length, 2);
+});
+
+const BODY = { closest: () => null };
+const BUTTON = { closest: () => BUTTON };
+
+test("digits, brackets, the question mark and the space bar are commands", () => {
+  assert.deepEqual(command({ key: "2", target: BODY }), { name: "symbol", at: 1 });
+  assert.deepEqual(command({ key: "[", target: BODY }), { name: "step", by: -1 });
+  assert.deepEqual(command({ key: "]", target: BODY }), { name: "step", by: 1 });
+  assert.deepEqual(command({ key: "?", target: BODY }), { name: "help" });
+  assert.deepEqual(command({ key: " ", target: BODY }), { name: "pause" });
+});
+
+test("the space bar stays a focused control's own, and the browser's shortcuts stay the browser's", () => {
+  assert.equal(command({ key: " ", target: BUTTON }), null);
+  assert.equal(command({ key: "1", ctrlKey: true, target: BODY }), null);
+  assert.equal(command({ key: "x", target: BODY }), null);
+});
+
+test("stepping through the symbols goes round", () => {
+  const symbols = [{ symbol: "A" }, { symbol: "B" }, { symbol: "C" }];
+
+  assert.equal(neighbour(symbols, "C", 1), "A");
+  assert.equal(neighbour(symbols, "A", -1), "C");
+  assert.equal(neighbour([], "A", 1), "");
+});
