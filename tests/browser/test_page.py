@@ -1,0 +1,153 @@
+"""The real page of the real terminal in a real browser: what it paints is the exchange's book, and it says when not."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
+
+from pulse.simulator.server import SimulatedExchange
+from tests.process import Pulse
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PAINTED = """() => {
+  const root = document.querySelector('[data-testid=terminal]');
+  const side = (name) => [...document.querySelectorAll(`[data-testid=ladder] tr[data-side=${name}]`)]
+    .filter((row) => row.dataset.price !== undefined)
+    .sort((a, b) => Number(a.dataset.level) - Number(b.dataset.level))
+    .map((row) => [Number(row.dataset.price), Number(row.dataset.quantity)]);
+  return {
+    id: Number(root.dataset.lastUpdateId), symbol: root.dataset.symbol, state: root.dataset.state,
+    bids: side('bid'), asks: side('ask'),
+  };
+}"""
+WAIT_MS = 20_000
+
+
+@asynccontextmanager
+async def opened(pulse: Pulse, path: str = "/", **viewport: int) -> AsyncIterator[tuple[Page, list[str]]]:
+    """The page in a browser, and every error its console shows."""
+    if CHROMIUM is None:
+        pytest.fail("Chromium is missing: apt-get install -y chromium", pytrace=False)
+    errors: list[str] = []
+    size: Any = {"width": 1440, "height": 900, **viewport}
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM)
+        page = await browser.new_page(viewport=size)
+        page.on("console", note)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        await page.goto(pulse.url + path)
+        yield page, errors
+        await browser.close()
+
+
+async def until_live(page: Page) -> None:
+    """Wait until the page calls the book live."""
+    await page.wait_for_selector("[data-testid=terminal][data-state=live]", timeout=WAIT_MS)
+
+
+def live(exchange: SimulatedExchange, folder: Path) -> Pulse:
+    """A terminal that follows this exchange."""
+    return Pulse(
+        folder,
+        PULSE_SYMBOLS="BTCUSDT,LINKUSDT",
+        PULSE_REST_URL=exchange.rest_url,
+        PULSE_STREAM_URL=exchange.stream_url,
+    )
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[SimulatedExchange]:
+    """The exchange that the terminal follows."""
+    async with SimulatedExchange(["BTCUSDT", "LINKUSDT"], seed=9) as running:
+        yield running
+
+
+async def test_the_painted_ladder_is_the_exchange_s_book(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Each picture read from the painted rows equals the exchange's book at the id that was painted with them."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        checked = 0
+        for _ in range(30):
+            painted = await page.evaluate(PAINTED)
+            truth = exchange.core.truth_at("BTCUSDT", painted["id"])
+            assert truth is not None
+            assert painted["bids"] == [[float(p), float(q)] for p, q in truth.bids[: len(painted["bids"])]]
+            assert painted["asks"] == [[float(p), float(q)] for p, q in truth.asks[: len(painted["asks"])]]
+            checked += min(len(painted["bids"]), len(painted["asks"])) >= 4
+            await page.wait_for_timeout(100)
+
+    assert checked == 30
+    assert errors == []
+
+
+async def test_symbols_are_switched_and_their_candles_shown(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """One click brings the other book, with nothing of the first."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        await page.click("[data-testid=symbols] [data-symbol=LINKUSDT]")
+        await page.wait_for_selector("[data-testid=terminal][data-symbol=LINKUSDT][data-state=live]", timeout=WAIT_MS)
+        painted = await page.evaluate(PAINTED)
+        truth = exchange.core.truth_at("LINKUSDT", painted["id"])
+
+    assert truth is not None
+    assert painted["bids"][0] == [float(text) for text in truth.bids[0]]
+    assert errors == []
+
+
+async def test_frozen_data_is_never_shown_as_live(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """When the exchange is gone the page says so within two seconds, keeps the last book, and recovers by itself."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, _):
+        await until_live(page)
+        exchange.faults.refuse_sockets = 503
+        exchange.cut()
+        await page.wait_for_selector("[data-testid=terminal][data-state=offline]", timeout=2000)
+        painted = await page.evaluate(PAINTED)
+        words = await page.inner_text("[data-testid=state-words]")
+        exchange.faults.clear()
+        await until_live(page)
+
+    assert len(painted["bids"]) >= 4
+    assert "offline" in words.lower()
+
+
+async def test_a_server_that_is_gone_is_said_and_found_again(tmp_path: Path) -> None:
+    """The page names the lost server, and is live again after its return without a reload."""
+    async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, opened(pulse) as (page, _):
+        await until_live(page)
+        await pulse.stop()
+        await page.wait_for_selector("[data-testid=terminal][data-state=disconnected]", timeout=WAIT_MS)
+        await pulse.start()
+        await page.wait_for_selector("[data-testid=terminal][data-state=live]", timeout=60_000)
+
+
+async def test_a_simulation_is_plainly_called_one(tmp_path: Path) -> None:
+    """Nobody can take the demo for a market."""
+    async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        await expect(page.get_by_test_id("source-banner")).to_contain_text("Simulation")
+
+    assert errors == []
+
+
+async def test_a_phone_shows_it_without_sideways_scroll(tmp_path: Path) -> None:
+    """At 390 px everything is in one column."""
+    async with (
+        Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse,
+        opened(pulse, width=390, height=844) as (page, errors),
+    ):
+        await until_live(page)
+        overflow = await page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+        painted = await page.evaluate(PAINTED)
+
+    assert overflow <= 0
+    assert len(painted["bids"]) >= 4
+    assert errors == []
