@@ -37,6 +37,7 @@ class Backfill:
         self._store = store
         self._candles = candles
         self._clock = clock
+        self._told: dict[str, str] = {}  # the last trouble logged per symbol: it is told once, however long it lasts
         # Minutes the exchange itself has no candle for; asking again would ask for ever.
         self._absent: dict[str, set[int]] = {symbol: set() for symbol in symbols}
 
@@ -58,7 +59,9 @@ class Backfill:
                 await self._fill(symbol)
             except (ExchangeError, StoreUnavailable) as fault:
                 is_whole = False
-                log.info("backfill put off symbol=%s reason=%s", symbol, fault)
+                level = logging.DEBUG if str(fault) == self._told.get(symbol) else logging.INFO
+                self._told[symbol] = str(fault)
+                log.log(level, "backfill put off symbol=%s reason=%s", symbol, fault)
         return is_whole
 
     async def _fill(self, symbol: str) -> None:

@@ -28,24 +28,29 @@ class Catalogue:
     """What is known of the symbols followed. `on_change` is told of each instrument that is new or has changed."""
 
     def __init__(
-        self, symbols: Sequence[str], rest: BinanceRest, on_change: Callable[[Instrument], Awaitable[None]], may_fall_back: bool
+        self,
+        symbols: Sequence[str],
+        rest: BinanceRest,
+        on_change: Callable[[Instrument], Awaitable[None]],
+        may_fall_back: bool,
     ) -> None:
         self._symbols = symbols
         self._rest = rest
         self._on_change = on_change
         self._may_fall_back = may_fall_back
+        self._told = ""
         self.instruments: dict[str, Instrument] = {}
 
     async def open(self) -> None:
         """Look once. Raises SettingsError for an unknown symbol; an exchange that is away is left to `run`."""
         try:
             await self._look()
-        except ExchangeRefused as fault:
-            if self._may_fall_back:
-                raise
-            log.warning("exchange not asked for its symbols reason=%s", fault)
         except ExchangeError as fault:
-            log.warning("exchange not asked for its symbols reason=%s", fault)
+            if isinstance(fault, ExchangeRefused) and self._may_fall_back:
+                raise
+            level = logging.DEBUG if str(fault) == self._told else logging.WARNING
+            self._told = str(fault)
+            log.log(level, "exchange did not list its symbols reason=%s", fault)
 
     async def run(self) -> None:
         """Look again for ever. Raises what `open` raises."""

@@ -25,7 +25,7 @@ from pulse.binance.transport import ConnectionEnded, HandshakeRefused, Stream, T
 from pulse.clock import Clock
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.intake import Inbox, Intake
-from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, Trade
+from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, PartialDepth, Trade
 from pulse.market.watch import Remedy, Watch
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class Feed:
         self._tasks: asyncio.TaskGroup | None = None
         self._last_trade_id = -1
         self._message_ids = itertools.count(1)
+        self._told_reason = ""
         self.rotations = 0
 
     def ask_snapshot(self, reason: str) -> None:
@@ -125,9 +126,15 @@ class Feed:
                 if self._clock.now_ms() - started_ms > SETTLED_AFTER_S * 1000:
                     waits = delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
                 wait_s = next(waits)
-            log.warning("feed down symbol=%s reason=%s next_try_s=%.1f", self.symbol, reason, wait_s)
+            self._tell("feed down", reason, wait_s)
             await self._intake.put(FeedDown(reason))
             await asyncio.sleep(wait_s)
+
+    def _tell(self, what: str, reason: str, wait_s: float) -> None:
+        """Log trouble once, and while it lasts only for those who look closely."""
+        level = logging.DEBUG if reason == self._told_reason else logging.WARNING
+        self._told_reason = reason
+        log.log(level, "%s symbol=%s reason=%s next_try_s=%.1f", what, self.symbol, reason, wait_s)
 
     async def _connection(self) -> None:
         """One connection and its successors, until one ends that has none; always raises ExchangeError."""
@@ -225,6 +232,8 @@ class Feed:
             self._watch.heard_depth(event.final_update_id)
         elif isinstance(event, BookTicker):
             self._watch.heard_ticker(event.update_id, now_ms)
+        elif isinstance(event, PartialDepth):
+            self._watch.heard_top(event.last_update_id, now_ms)
         elif isinstance(event, Trade):
             self._last_trade_id = max(self._last_trade_id, event.trade_id)
         await self._intake.frame(frame)
@@ -238,8 +247,8 @@ class Feed:
             await self._snapshot_due.wait()
             self._snapshot_due.clear()
             if self._is_asked or self._intake.wants_snapshot:
+                self._is_asked = False  # before, for what is asked for meanwhile may not be answered by this one
                 await self._fetch_snapshot()
-                self._is_asked = False
                 await asyncio.sleep(SNAPSHOT_SPACING_S)
 
     async def _fetch_snapshot(self) -> None:
@@ -257,7 +266,7 @@ class Feed:
                 reason, pause_s = str(fault), REFUSED_WAIT_S
             except ExchangeError as fault:
                 reason, pause_s = str(fault), wait_s
-            log.warning("no snapshot symbol=%s reason=%s next_try_s=%.1f", self.symbol, reason, pause_s)
+            self._tell("no snapshot", reason, pause_s)
             if self._intake.wants_snapshot:
                 await self._intake.put(BookLost(f"joining the book: {reason}"))
             await asyncio.sleep(pause_s)

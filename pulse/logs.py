@@ -22,6 +22,8 @@ def set_up(level: str) -> None:
     # They log each connection and each retry of their own; ours say what matters once.
     for chatty in ("hypercorn.error", "hypercorn.access", "psycopg.pool", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    # A client that asks and leaves makes the loop warn of each write that found nobody.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 def log_crash() -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import aiohttp
 
+from pulse import stats
 from pulse.app import build_app
 from pulse.backfill import Backfill
 from pulse.binance.bans import Bans
@@ -141,6 +142,7 @@ class _Terminal:
                 "ledger": ledger.run(),
             }
             sessions = Sessions(self.settings, hub, current_connection)
+            _watch_clients(sessions, hub)
             app = build_app(
                 self.settings, hub, store, self._catalogue_answer(engine),
                 _readiness(engine, bus, store, ledger), engine.certificates, _assets("static"), sessions,
@@ -194,7 +196,7 @@ class _Terminal:
     async def _source_work(self, hub: Hub, store: Store, resources: AsyncExitStack) -> Work:
         """The tasks that fill the inbox: a replay, or the feeds with what belongs to them."""
         if self.plan.recording is not None:
-                return {"replay": Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed).run()}
+            return {"replay": Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed).run()}
         if self.plan.source == SIMULATION:
             exchange = await self._open_simulator(resources)
             return await self._live_work(hub, store, resources) | {"simulator": exchange.watch()}
@@ -297,6 +299,15 @@ async def _guard(server: asyncio.Task[None], stop: asyncio.Event) -> None:
     await asyncio.shield(server)
     if not stop.is_set():
         raise RuntimeError("the web server ended by itself")
+
+
+def _watch_clients(sessions: Sessions, hub: Hub) -> None:
+    """Let /metrics read what sessions and hub count for themselves."""
+    stats.clients_open.set_function(lambda: sessions.open_count)
+    stats.clients_refused.set_function(lambda: sessions.refused)
+    stats.clients_cut.set_function(lambda: sessions.cut)
+    stats.client_pictures_replaced.set_function(lambda: sessions.replaced)
+    stats.hub_dropped.set_function(lambda: hub.dropped)
 
 
 def _arm_last_resort() -> None:

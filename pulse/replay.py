@@ -65,5 +65,5 @@ class Replay:
             stats.frames_malformed.labels("").inc()
             log.warning("recorded frame refused reason=%s", fault)
             return
-        if isinstance(frame, Frame):
+        if isinstance(frame, Frame) and frame.symbol in self._intakes:
             await self._intakes[frame.symbol].frame(frame)

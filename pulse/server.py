@@ -9,7 +9,8 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -57,13 +58,14 @@ FILES_SPARE = 128
 
 OVERRUN_GRACE_S = 1.0
 """How long a client that sent too large a message has to read why it is cut off."""
+LINGER_S = 1.0
+"""How long Hypercorn has to notice that a client has gone."""
 STOP_GRACE_S = 1.0
 """How long clients have to take their goodbye when the server stops."""
 STOP_TASKS_S = STOP_GRACE_S + 0.2
 """How long Hypercorn waits for its own tasks, such as a request that still asks the store; longer than the above."""
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
-"""An ASGI application."""
+App = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application
 
 _serving: ContextVar["Connections | None"] = ContextVar("pulse_serving", default=None)
 _connection: ContextVar["Connection | None"] = ContextVar("pulse_connection", default=None)
@@ -72,8 +74,8 @@ _connection: ContextVar["Connection | None"] = ContextVar("pulse_connection", de
 class Connection(asyncio.Protocol):
     """One accepted connection: stands between its transport and the protocol that Hypercorn brought.
 
-    It passes everything on and adds: a way to cut the connection at once, pings that end with it, a bound on what
-    comes in, and an entry in the server's register.
+    It passes everything on and adds: a way to cut it at once, pings and a task that end with it, a bound on what comes
+    in, and an entry in the server's register.
     """
 
     def __init__(self, inner: asyncio.Protocol, register: "Connections") -> None:
@@ -81,8 +83,8 @@ class Connection(asyncio.Protocol):
         self._register = register
         self._transport: asyncio.Transport | None = None
         self._next_ping: asyncio.TimerHandle | None = None
-        self._on_lost: Callable[[], object] | None = None
-        self._is_lost = False
+        self.task: asyncio.Task[Any] | None = None  # Hypercorn's, for this connection
+        self._ending: asyncio.TimerHandle | None = None
         self._is_deaf = False
         self._burst_bytes, self._earns_bytes_s = REQUESTS_BURST_BYTES, REQUESTS_BYTES_S
         self._credit_bytes = float(self._burst_bytes)
@@ -93,16 +95,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def upgraded(self, on_lost: Callable[[], object]) -> None:
-        """It carries a WebSocket from now on: it is pinged, and may say little. `on_lost` is called when it is lost.
+    def upgraded(self) -> None:
+        """It carries a WebSocket from now on: it is pinged, and may say little.
 
-        Hypercorn's own pings keep a task, and all that belongs to the client, until an interval after it has gone; and
-        of a client that spoke before it was let in, Hypercorn never tells that it has gone.
+        Hypercorn's own pings keep a task, and all that belongs to the client, until an interval after it has gone.
         """
-        if self._is_lost:
-            on_lost()
-            return
-        self._on_lost = on_lost
         self._burst_bytes, self._earns_bytes_s = FEED_BURST_BYTES, FEED_BYTES_S
         self._ping_later()
 
@@ -138,16 +135,13 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the register. A loss of any kind is told as a reset, the one that Hypercorn handles quietly."""
-        self._is_lost = True
         self._register.remove(self)
         if self._next_ping is not None:
             self._next_ping.cancel()
         if exc is not None and not isinstance(exc, ConnectionError):
             exc = ConnectionResetError(str(exc))
         self._inner.connection_lost(exc)
-        if self._on_lost is not None:
-            self._on_lost()
-            self._on_lost = None
+        self._end_soon()
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came in while it is within bounds."""
@@ -159,7 +153,8 @@ class Connection(asyncio.Protocol):
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """The peer will send no more."""
+        """The peer will send no more, which Hypercorn takes for the end."""
+        self._end_soon()
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
@@ -169,6 +164,20 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The kernel has taken everything."""
         self._inner.resume_writing()
+
+    def _end_soon(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().call_later(LINGER_S, self._end)
+
+    def _end(self) -> None:
+        """End what has not ended by itself.
+
+        Hypercorn waits for ever for a client that left while one of several requests at once was answered, and does
+        not tell the app of one that left after it had spoken before its WebSocket was accepted.
+        """
+        self.abort()
+        if self.task is not None:
+            self.task.cancel()
 
     def _affords(self, size: int) -> bool:
         now_s = asyncio.get_running_loop().time()
@@ -229,6 +238,20 @@ class ServerLoop(asyncio.SelectorEventLoop):
         if register is None:
             return await super().create_server(protocol_factory, *args, **kwargs)
         return await super().create_server(lambda: Connection(protocol_factory(), register), *args, **kwargs)
+
+    def create_task(self, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> asyncio.Task[Any]:  # type: ignore[override]
+        """Create a task as asyncio does. The first one of a connection is Hypercorn's for it."""
+        connection = _connection.get()
+        if connection is None or connection.task is not None:
+            return super().create_task(coro, **kwargs)
+        connection.task = super().create_task(_until_cancelled(coro), **kwargs)
+        return connection.task
+
+
+async def _until_cancelled(work: Coroutine[Any, Any, Any]) -> None:
+    """Do this work; being cancelled is a good end of it, which asyncio's streams would log as a fault."""
+    with suppress(asyncio.CancelledError):
+        await work
 
 
 def loop_factory() -> asyncio.AbstractEventLoop:

@@ -46,8 +46,8 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Cut it now."""
 
-    def upgraded(self, on_lost: Callable[[], object]) -> None:
-        """It carries a WebSocket from now on; `on_lost` is to be called when it is lost."""
+    def upgraded(self) -> None:
+        """It carries a WebSocket from now on."""
 
 
 class Session:
@@ -67,17 +67,22 @@ class Session:
         self._send_timeout_s = send_timeout_s
         self._clock = clock
         self._goodbye = GOING_AWAY
+        self._is_over = False
         self.was_cut = False
 
     async def run(self) -> None:
-        """Serve the client until the goodbye is done or the connection is lost, which cancels the task if need be."""
-        task = asyncio.current_task()
-        if self._connection is not None and task is not None:
-            self._connection.upgraded(task.cancel)
+        """Serve the client until its connection has ended, by whomever."""
+        if self._connection is not None:
+            self._connection.upgraded()
         async with asyncio.TaskGroup() as group:
             sender = group.create_task(self._send(), name="session-send")
-            await self._receive()
-            sender.cancel()
+            try:
+                await self._receive()
+            finally:
+                # Hypercorn swallows a cancellation that comes while it closes, so the sender is told in both ways.
+                self._is_over = True
+                self._listener.end()
+                sender.cancel()
 
     async def _send(self) -> None:
         """Everything that is sent is sent here: pictures, then the goodbye. Its end is the end that `_receive` sees."""
@@ -85,6 +90,8 @@ class Session:
             while (payload := await self._listener.next()) is not None:
                 async with asyncio.timeout(self._send_timeout_s):
                     await self._websocket.send_text(payload.decode())
+            if self._is_over:
+                return
             async with asyncio.timeout(GOODBYE_S):
                 await self._websocket.close(*self._goodbye)
                 await asyncio.sleep(2 * GOODBYE_S)  # ended by `_receive` when the client answers, else by the time-out

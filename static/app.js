@@ -9,6 +9,7 @@ import { command, neighbour } from "./keys.js";
 import { createCandles } from "./panels/candles.js";
 import { createLadder } from "./panels/ladder.js";
 import { createMetrics } from "./panels/metrics.js";
+import { createProof } from "./panels/proof.js";
 import { createStatus } from "./panels/status.js";
 import { createSymbols } from "./panels/symbols.js";
 import { createTrades } from "./panels/trades.js";
@@ -20,6 +21,7 @@ const REMEMBERED = "pulse.symbol";
 const TICK_MS = 250; // how often ages, countdowns and the chart's live bar are brought up to date
 const HISTORY_LIMIT = 500;
 const EMPTY_HISTORY_MS = 5_000;
+const PROOF_MS = 2_000; // how often an open certificate is asked for anew
 const KEEP_OLD_MS = 1_500; // how long another symbol's dimmed book may stand in while the new one comes
 
 const root = document.getElementById("terminal");
@@ -31,12 +33,15 @@ const page = {
   shown: "", // the symbol whose book is on the screen: for a moment still the one before
   paused: null, // {atMs, book} while the reader holds the picture
   openedAtMs: 0,
+  certificate: null, // {body, readAtMs, url, instrument} while its dialog is open
+  asking: null, // the timer that asks for it
 };
 
 const schedule = createSchedule(paint);
 const connection = new Connection({ onMessage: received, onChange: lineChanged });
 const history = new Fetcher({ onData: historyCame, onChange: () => schedule.mark("time") });
 const symbols = new Fetcher({ onData: symbolsCame, onChange: () => schedule.mark("time") });
+const proof = new Fetcher({ onData: certificateCame, onChange: () => schedule.mark("proof") });
 
 const panel = (name) => root.querySelector(`.panel.${name}`);
 const panels = {
@@ -45,6 +50,9 @@ const panels = {
   ladder: createLadder(panel("ladder"), { onResize: () => schedule.mark("book") }),
   metrics: createMetrics(panel("metrics")),
   trades: createTrades(panel("trades")),
+  proof: createProof(root, document.querySelector("dialog.certificate"), {
+    everyMs: PROOF_MS, onOpen: startAsking, onClose: stopAsking,
+  }),
   candles: null, // its library is the largest file: the book does not wait for it
 };
 
@@ -118,6 +126,17 @@ function askAgain(symbol) {
   if (history.status.phase === "ready" && page.selected === symbol) loadHistory();
 }
 
+function askProof() {
+  if (page.selected === "" || proof.status.phase === "loading") return;
+  proof.load(where.http(`api/proof/${encodeURIComponent(page.selected)}`), page.selected);
+}
+
+function certificateCame(body, symbol) {
+  const url = where.http(`api/proof/${encodeURIComponent(symbol)}`);
+  const instrument = page.symbols.find((known) => known.symbol === symbol);
+  page.certificate = { body, readAtMs: Date.now(), url, instrument };
+}
+
 function failed(error) {
   if (!(error instanceof Error)) return; // for example the browser's own note that a resize came late
   page.fault = error.message;
@@ -155,12 +174,25 @@ function openHelp() {
   if (!dialog.open) dialog.showModal();
 }
 
+function startAsking() {
+  page.certificate = null;
+  page.asking = setInterval(askProof, PROOF_MS);
+  askProof();
+  schedule.mark("proof");
+}
+
+function stopAsking() {
+  clearInterval(page.asking);
+  proof.stop();
+}
+
 function pressed(event) {
   const wanted = document.querySelector("dialog[open]") === null ? command(event) : null;
   if (wanted === null) return;
   event.preventDefault();
   if (wanted.name === "pause") togglePause();
   if (wanted.name === "help") openHelp();
+  if (wanted.name === "proof") panels.proof.open();
   if (wanted.name === "symbol") select(page.symbols[wanted.at]?.symbol);
   if (wanted.name === "step") select(neighbour(page.symbols, page.selected, wanted.by));
 }
@@ -201,6 +233,7 @@ function paint(dirty) {
   const view = readView(nowMs);
   // First, so that a fault further down cannot leave "Live" over a half-painted picture.
   panels.status.paintState(view);
+  panels.proof.paintShield(view);
   panels.ladder.paintVeil(view);
   panels.candles?.paintTrouble(view);
   paintRoot(view);
@@ -208,6 +241,7 @@ function paint(dirty) {
   if (dirty.has("book")) paintBook(view);
   if (dirty.has("trades")) panels.trades.paint(view);
   if (dirty.has("candles")) panels.candles?.paint(view);
+  if (dirty.has("proof")) panels.proof.paint(view);
 }
 
 // The old symbol's dimmed book bridges the switch, but must not stand under the new name for long.
@@ -232,6 +266,8 @@ function readView(nowMs) {
     symbols: page.symbols,
     selected: page.selected,
     paused: page.paused,
+    certificate: page.certificate,
+    trouble: proof.status.reason,
     waiting: page.paused === null ? 0 : newest.trades.filter(({ id }) => id > (book.trades[0]?.id ?? -1)).length,
   };
 }

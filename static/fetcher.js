@@ -32,6 +32,14 @@ export class Fetcher {
     if (this.status.phase === "waiting") this.#try(this.#request.url, this.#request.subject);
   }
 
+  /** Asks no more; what was under way no longer counts. */
+  stop() {
+    this.#means.clearTimeout(this.#timer);
+    this.#request?.controller.abort();
+    this.#request = null;
+    this.#say({ phase: "idle", reason: "" });
+  }
+
   async #try(url, subject) {
     this.#means.clearTimeout(this.#timer);
     this.#request?.controller.abort();

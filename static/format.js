@@ -135,6 +135,12 @@ export function utcMinute(milliseconds) {
   return new Date(milliseconds).toISOString().slice(0, 16).replace("T", " ");
 }
 
+/** Date and time in UTC to the second: "2024-08-08 23:55:08". */
+export function utcSecond(milliseconds) {
+  if (!Number.isFinite(milliseconds)) return UNKNOWN;
+  return new Date(milliseconds).toISOString().slice(0, 19).replace("T", " ");
+}
+
 /** "1 trade", "1,204 trades". */
 export function counted(count, one, many) {
   return `${fixed(count, 0)} ${count === 1 ? one : many}`;

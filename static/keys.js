@@ -8,6 +8,7 @@ export function command({ key, ctrlKey, metaKey, altKey, target }) {
   if (/^[1-9]$/.test(key)) return { name: "symbol", at: Number(key) - 1 };
   if (key === "[") return { name: "step", by: -1 };
   if (key === "]") return { name: "step", by: 1 };
+  if (key === "p") return { name: "proof" };
   if (key === "?") return { name: "help" };
   // A focused control has its own use for the space bar.
   return key === " " && !target?.closest?.(OWN_KEYS) ? { name: "pause" } : null;

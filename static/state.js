@@ -1,6 +1,8 @@
 // What the page knows, as pure functions from old state and news to new state: the newest picture per symbol, the
 // merged trades, the bars, and the verdict on how far they may be trusted. No sockets, no document, no clock.
 
+import { baseline } from "./certificate.js";
+
 export const TRADES_MAX = 200; // kept trades: what the tape can show
 export const BARS_MAX = 1_500; // kept minutes: a day and an hour
 export const SAMPLES_MAX = 300; // kept seconds of metrics: five minutes of small lines
@@ -8,9 +10,12 @@ export const MINUTE_S = 60;
 const RECENT_BARS = 10; // how far back a hole is still asked about, once a minute
 export const SILENCE_STALE_MS = 3_000; // the server speaks at least once a second
 
-/** All that is kept of one symbol: trades newest first, closed minutes as `bars` oldest first, this one as `live`. */
+/**
+ * All that is kept of one symbol: trades newest first, closed minutes as `bars` oldest first, this one as `live`;
+ * `joined` is what the witnesses had said when the server's book joined.
+ */
 export function emptyBook(symbol) {
-  return { symbol, picture: null, receivedAtMs: 0, trades: [], bars: [], live: null, samples: [] };
+  return { symbol, picture: null, receivedAtMs: 0, trades: [], bars: [], live: null, samples: [], joined: null };
 }
 
 /** The book after `picture`, received at `nowMs`; the same object when the picture is older than what is known. */
@@ -25,6 +30,7 @@ export function apply(book, picture, nowMs) {
     bars: picture.closed_candle ? mergeBars(kept.bars, [barOf(picture.closed_candle)]) : kept.bars,
     live: picture.candle ? barOf(picture.candle) : null,
     samples: sampled(kept.samples, picture, nowMs),
+    joined: baseline(kept.joined, kept.picture, picture),
   };
 }
 

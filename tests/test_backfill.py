@@ -153,8 +153,11 @@ def test_a_running_candle_is_not_taken() -> None:
 def test_trouble_puts_it_off(
     exchange_fault: PulseError | None, store_fault: PulseError | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every symbol is tried, and all again after growing waits of 1, 2, 4, 8 and 16 s or half of that."""
-    caplog.set_level("INFO", "pulse.backfill")
+    """Every symbol is tried, and all again after growing waits of 1, 2, 4, 8 and 16 s or half of that.
+
+    Whoever reads the log at its usual level is told once.
+    """
+    caplog.set_level("DEBUG", "pulse.backfill")
     found = looked(Exchange(ALL, exchange_fault), Shelf([], store_fault), ["BTCUSDT", "ETHUSDT"])
     lines = [record.getMessage() for record in caplog.records]
 
@@ -162,6 +165,7 @@ def test_trouble_puts_it_off(
     both = [f"backfill put off symbol={symbol} reason={reason}" for symbol in ("BTCUSDT", "ETHUSDT")]
     assert found == []
     assert lines in (both * 5, both * 6)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "INFO"] == both
 
 
 def test_what_was_put_off_is_done_when_the_trouble_ends() -> None:

@@ -149,6 +149,25 @@ def test_modules_import_downward(path: Path) -> None:
         assert path.name == "app.js" or target.parent.name != "panels"
 
 
+def test_every_key_is_on_the_help_sheet() -> None:
+    """What keys.js takes, and what a control names as its key, stands in the sheet that tells the keys."""
+    html = (STATIC / "index.html").read_text(encoding="utf-8")
+    taken = re.findall(r'key === "(.)"', (STATIC / "keys.js").read_text(encoding="utf-8"))
+    named_keys = re.findall(r'aria-keyshortcuts="([^"]+)"', html)
+    told = set(re.findall(r"<kbd>([^<]+)</kbd>", html[html.index('<dl class="keys">') :]))
+
+    assert "p" in taken
+    assert {key.replace(" ", "Space") for key in taken} | set(named_keys) <= told
+
+
+def test_hooks_are_unique(page: Page) -> None:
+    """Each `id` and each `data-testid` of the page names one element."""
+    for attribute in ("id", "data-testid"):
+        values = [found[attribute] for _, found in page.elements if attribute in found]
+
+        assert len(values) == len(set(values))
+
+
 def test_one_module_alone_asks_for_animation_frames() -> None:
     """Everything is painted in one frame: only schedule.js knows requestAnimationFrame."""
     users = [path.name for path in MODULES if "requestAnimationFrame" in path.read_text(encoding="utf-8")]

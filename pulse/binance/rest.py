@@ -7,6 +7,7 @@ anything is believed.
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,6 +50,7 @@ class BinanceRest:
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.close(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
+        self._answered_ms = 0  # the exchange's own date of the newest answer
 
     async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
         """The order book, up to `limit` levels a side."""
@@ -66,8 +68,7 @@ class BinanceRest:
         rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, RANK_HISTORY)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
-        now_ms = int(self._clock.wall_s() * 1000)
-        return [frames.parse_kline_row(symbol, row, now_ms) for row in rows[:KLINES_MAX]]
+        return [frames.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
 
     async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
         """What the exchange says of these symbols; one that it does not list is absent from the answer."""
@@ -99,6 +100,7 @@ class BinanceRest:
             stats.rest_errors.labels(path).inc()
             raise ExchangeError(f"{self.venue.title} gave {fault}") from fault
         self._note_weight(answer.headers)
+        self._answered_ms = self._date_ms(answer.headers)
         if answer.status != 200:
             stats.rest_errors.labels(path).inc()
             raise self._trouble(answer)
@@ -132,6 +134,13 @@ class BinanceRest:
         used = headers.get("X-MBX-USED-WEIGHT-1M", "")
         if used.isascii() and used.isdigit() and len(used) < 10:
             self._budget.observe(int(used), self._now_s())
+
+    def _date_ms(self, headers: Mapping[str, str]) -> int:
+        """When the exchange answered, by its own clock: this machine's may be set wrong."""
+        try:
+            return int(parsedate_to_datetime(headers.get("Date", "")).timestamp() * 1000)
+        except ValueError:
+            return int(self._clock.wall_s() * 1000)
 
     def _trouble(self, answer: Answer) -> ExchangeError:
         title, status = self.venue.title, answer.status

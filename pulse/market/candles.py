@@ -5,7 +5,8 @@ Rules:
    jump means that the minute, and any between, is not whole.
 2. A minute is whole when the record of trades reaches back before its start without a jump.
 3. A minute without a trade is flat at the previous close, with zero volume.
-4. A minute closes with the first trade of a later one, or CLOSE_GRACE_MS of exchange time after its end.
+4. A minute closes with the first trade of a later one, or CLOSE_GRACE_MS of exchange time after its end; after an
+   interruption only with the next trade, whose id tells whether any were missed.
 5. The exchange's own closed candle takes the place of a minute that is not whole, and of one that differs.
 
 Sums are integers in units of 1e-8 (1e-16 for price times quantity), so a candle's volume has the exchange's digits.
@@ -110,7 +111,10 @@ class CandleBuilder:
         self.differing = 0
 
     def interrupt(self) -> None:
-        """The connection was cut: trades may be missing, unless the next trade's id follows on the last."""
+        """The connection was cut or silent: trades may be missing, unless the next trade's id follows on the last.
+
+        Until that trade comes no minute closes by time alone.
+        """
         if self._whole_since_ms is not None:
             self._whole_before_ms = self._whole_since_ms
         self._whole_since_ms = None
@@ -139,7 +143,8 @@ class CandleBuilder:
         if self._whole_since_ms is None and self._whole_before_ms is None:
             self._whole_since_ms = exchange_time_ms
         self._time_ms = max(self._time_ms, exchange_time_ms)
-        self._roll(minute_of(self._time_ms - CLOSE_GRACE_MS))
+        if self._whole_since_ms is not None:
+            self._roll(minute_of(self._time_ms - CLOSE_GRACE_MS))
 
     def on_trade(self, trade: Trade) -> None:
         """Take the next trade; a repeated one is ignored."""

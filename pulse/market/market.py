@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pulse.market.book import OrderBook
-from pulse.market.candles import CandleBuilder
+from pulse.market.candles import CLOSE_GRACE_MS, CandleBuilder
 from pulse.market.flow import OrderFlow, TradeFlow, Volatility
 from pulse.market.indicators import TOP_LEVELS, measure
 from pulse.market.pace import Pace
@@ -170,13 +170,14 @@ class Market:
     def _on_ticker(self, ticker: BookTicker, now_ms: float) -> None:
         self._heard(now_ms, 0)
         self._order_flow.add(ticker, now_ms)
-        book = self.book
-        if self._ahead is None and book is not None and ticker.update_id > book.last_update_id:
-            self._ahead = (ticker.update_id, now_ms)
+        if self.book is not None:
+            self._note_lead(self.book, ticker.update_id, now_ms)
         self.trust.ticker(ticker, self._event_time_ms)
 
     def _on_partial(self, partial: PartialDepth, now_ms: float) -> None:
         self._heard(now_ms, 0)
+        if self.book is not None:
+            self._note_lead(self.book, partial.last_update_id, now_ms)
         if self.book is not None and self.trust.is_trusted:
             self.trust.partial(self.book, partial, self._event_time_ms)
             if partial.last_update_id == self.book.last_update_id:
@@ -201,8 +202,15 @@ class Market:
     def _heard(self, now_ms: float, event_time_ms: int) -> None:
         self._heard_ms = now_ms
         if event_time_ms:
+            if 0 < self._event_time_ms < event_time_ms - CLOSE_GRACE_MS:
+                self.candles.interrupt()  # all that carries a time was silent: trades may have been lost with it
             self._event_time_ms = max(self._event_time_ms, event_time_ms)
             self.candles.on_time(event_time_ms)
+
+    def _note_lead(self, book: OrderBook, update_id: int, now_ms: float) -> None:
+        """Another stream shows that the book has changed beyond what we have of it."""
+        if self._ahead is None and update_id > book.last_update_id:
+            self._ahead = (update_id, now_ms)
 
     def _note_reached(self, update_id: int) -> None:
         """The book has come to this id: a ticker up to it no longer leads."""

@@ -1,8 +1,8 @@
 """Whether a connection's silence means trouble, and what to do about it. Pure: the clock is an argument.
 
 Pings cannot tell: an exchange has been seen to answer them for hours while its data stood still. What tells is the
-age of the data, against each stream's own habit, and one stream against another: a bookTicker proves that the book
-changed, so a depth stream that does not follow has stalled, however quiet the market.
+age of the data, against each stream's own habit, and one stream against another: a bookTicker or a partial depth
+proves that the book changed, so a depth stream that does not follow has stalled, however quiet the market.
 """
 
 from enum import Enum, auto
@@ -53,6 +53,12 @@ class Watch:
         """The bookTicker stream has reached this id."""
         if self._lead_since_ms is None and update_id > self._depth_id:
             self._lead_since_ms = now_ms
+
+    def heard_top(self, update_id: int, now_ms: float) -> None:
+        """The partial depth stream has stated the book at this id, which it also does when nothing has changed."""
+        if not self._depth_id:
+            self._depth_id = update_id  # a connection begins: what changes from here on must come as a diff
+        self.heard_ticker(update_id, now_ms)
 
     def remedy(self, now_ms: float) -> Remedy:
         """What to do now; a resubscription is asked for once per stall."""

@@ -17,6 +17,7 @@ const QUOTE_DECIMALS_MAX = 3;
 const SIZE_SPAN = [0.4, 0.645]; // the size column, as parts of the width: where a change flashes
 const CALM = window.matchMedia("(prefers-reduced-motion: reduce)");
 const HINT = "Point at a level for the cost of taking the book up to it";
+const BEYOND = "beyond what is known";
 const ARROWS = { 1: "\u25b2", "-1": "\u25bc", 0: "" };
 
 /** Paints into `section`; `onResize()` asks for another paint because there is more or less room now. */
@@ -132,7 +133,16 @@ function readBook({ picture, instrument }, count) {
     totalText: quantityColumn(largest, decimals),
     lead: commonLead([...bids.slice(-1), ...asks.slice(-1), ...bids.slice(0, 1)].map(([price]) => priceText(price))),
     empty: picture === null,
+    beyond: {
+      bid: endsAt(picture?.bids, picture?.window.bid_floor),
+      ask: endsAt(picture?.asks, picture?.window.ask_ceiling),
+    },
   };
+}
+
+// The first level that is not known; none where a picture is full, or the whole side is known.
+function endsAt(levels = [], bound = null) {
+  return bound === null || levels.length >= LEVELS_MAX ? Infinity : levels.length;
 }
 
 // A flash belongs to its price and not to a row, so it moves along when the book shifts under it.
@@ -180,9 +190,15 @@ function paintSide({ side, rows }, book, levels) {
   for (let at = 0; at < LEVELS_MAX; at += 1) {
     const row = rows[at];
     show(row.row, at < book.count);
-    if (at >= levels.length) clearRow(row, at === 0 && !book.empty ? `No ${side}s known` : "");
-    else fillRow(row, levels[at], totals[at], book);
+    attribute(row.row, "data-beyond", at >= book.beyond[side]);
+    if (at < levels.length) fillRow(row, levels[at], totals[at], book);
+    else clearRow(row, emptyWords(side, at, book));
   }
+}
+
+function emptyWords(side, at, { beyond, empty }) {
+  if (at === beyond[side]) return BEYOND;
+  return at === 0 && !empty ? `No ${side}s known` : "";
 }
 
 function fillRow(row, [price, quantity], total, book) {

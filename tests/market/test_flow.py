@@ -54,6 +54,14 @@ def test_order_flow_forgets_what_left_the_window() -> None:
     assert flow.value(60_000.0) == 0.0
 
 
+@pytest.mark.parametrize(("now_ms", "value"), [(13_999.0, 3.0), (14_000.0, 0.0)])
+def test_the_window_of_order_flow(now_ms: float, value: float) -> None:
+    """A change counts for ten seconds."""
+    flow = flow_of(STATES[:2], every_ms=4_000.0)
+
+    assert flow.value(now_ms) == value
+
+
 def test_a_repeated_ticker_is_no_flow() -> None:
     """Two connections that overlap tell the same states twice; ids tell which are new."""
     flow = flow_of([*STATES, STATES[1], STATES[4]])

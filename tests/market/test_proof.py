@@ -62,7 +62,9 @@ def test_a_later_ticker_proves_that_none_is_missing() -> None:
 
 def test_states_between_two_diffs_are_passed_over() -> None:
     """Of the tickers within a diff only the last says how the book stands after it."""
-    witness, found = witness_of(ticker(8, WRONG_BID), ticker(9, WRONG_BID), ticker(10), ticker(11, WRONG_BID), touch(10))
+    witness, found = witness_of(
+        ticker(8, WRONG_BID), ticker(9, WRONG_BID), ticker(10), ticker(11, WRONG_BID), touch(10)
+    )
 
     assert (witness.compared, witness.equal, found) == (1, 1, [])
 
@@ -258,7 +260,10 @@ def test_a_partial_within_a_diff_is_compared_beside_it() -> None:
 
     assert witness.on_partial(book, partial(12, [(100.0, 6.0), *BIDS[1:]])) is None
     assert witness.on_partial(book, partial(10)) is None
-    assert witness.on_partial(book, partial(12, [(100.0, 6.0), (99.0, 9.0)])) == Mismatch(12, [[99.0, 3.0]], [[99.0, 9.0]])
+    assert (witness.compared, witness.equal) == (2, 2)
+    assert witness.on_partial(book, partial(12, [(100.0, 6.0), (99.0, 9.0)])) == Mismatch(
+        12, [[99.0, 3.0]], [[99.0, 9.0]]
+    )
 
 
 def test_a_partial_from_before_the_last_diff_says_nothing() -> None:
@@ -331,9 +336,7 @@ def touches_of(truth: Truth, sizes: list[int]) -> list[Touch]:
     return touches
 
 
-def interleaved(
-    touches: list[Touch], tickers: list[BookTicker], rng: random.Random
-) -> list[Touch | BookTicker]:
+def interleaved(touches: list[Touch], tickers: list[BookTicker], rng: random.Random) -> list[Touch | BookTicker]:
     """Both streams in one, each in its own order."""
     turns = [True] * len(touches) + [False] * len(tickers)
     rng.shuffle(turns)

@@ -215,7 +215,7 @@ steps = st.lists(
 def test_whatever_the_transport_does_the_book_is_the_true_one(
     start: list[Change], stream: list[Change], sizes: list[int], steps: list[tuple[str, int]]
 ) -> None:
-    """Lost, repeated and reordered diffs, late and early snapshots: what is delivered joins, and every anchor is true."""
+    """Diffs lost, repeated, reordered, snapshots late or early: what is delivered joins, and each anchor is true."""
     truth = Truth(start, stream)
     receiver = Receiver(truth)
     todo = truth.diffs(sizes)
@@ -246,10 +246,12 @@ class Receiver:
         self._book: OrderBook | None = None
 
     def restart(self) -> None:
+        """A new connection."""
         self.sync.restart()
         self._book = None
 
     def diff(self, part: DepthDiff) -> None:
+        """A diff arrives."""
         verdict = self.sync.on_diff(part)
         if verdict is Verdict.DELIVER:
             assert self._book is not None
@@ -264,6 +266,7 @@ class Receiver:
         self._anchor()
 
     def snapshot(self, update_id: int) -> None:
+        """A snapshot of this id arrives."""
         self.sync.on_snapshot(self._truth.snapshot(update_id, 6))
         self._anchor()
 

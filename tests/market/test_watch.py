@@ -71,6 +71,25 @@ def test_a_stream_that_came_back_may_be_asked_for_again(watch: Watch) -> None:
     assert watch.remedy(9_000.0) is Remedy.RESUBSCRIBE
 
 
+def test_a_partial_depth_beyond_the_depth_stream_proves_a_stall(watch: Watch) -> None:
+    """The book's id runs ahead in the partial depth as in a ticker; at the depth stream's own id nothing is missing."""
+    watch.heard_top(100, 10.0)
+    assert watch.remedy(10.0 + LEAD_MS + 1) is Remedy.NONE
+
+    watch.heard_top(101, 4_000.0)
+    assert watch.remedy(4_000.0 + LEAD_MS + 1) is Remedy.RESUBSCRIBE
+
+
+def test_the_first_partial_depth_of_a_connection_is_where_it_begins(watch: Watch) -> None:
+    """It is told without any change, so only what comes after it must come as a diff too."""
+    watch.restart(20_000.0)
+    watch.heard_top(500, 20_000.0)
+    assert watch.remedy(20_000.0 + LEAD_MS + 1) is Remedy.NONE
+
+    watch.heard_top(501, 24_000.0)
+    assert watch.remedy(24_000.0 + LEAD_MS + 1) is Remedy.RESUBSCRIBE
+
+
 def test_a_new_connection_starts_afresh(watch: Watch) -> None:
     """Neither the lead nor the ids of the old connection count in the new one."""
     watch.heard_ticker(101, 10.0)

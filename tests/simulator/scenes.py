@@ -44,7 +44,7 @@ class ClientBook:
 async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
     """Wait for a condition; TimeoutError when it does not come true in time."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - the conditions are other sockets' state, which has no event
+        while not condition():
             await asyncio.sleep(0.005)
 
 

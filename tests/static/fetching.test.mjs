@@ -59,7 +59,7 @@ function fetcher(getJsonOf) {
     setTimeout: (act, ms) => timers.set(timers.size + 1, { act, ms }).size,
     clearTimeout: (id) => timers.delete(id),
   });
-  return { fetching, came, due: () => [...timers.values()].at(-1) };
+  return { fetching, came, timers, due: () => [...timers.values()].at(-1) };
 }
 
 async function settled() {
@@ -124,4 +124,28 @@ test("a try that takes too long is given up", async () => {
   await settled();
 
   assert.equal(fetching.status.reason, "The server took too long");
+});
+
+test("what was stopped brings nothing more, neither data nor another try", async () => {
+  let give;
+  const { fetching, came, timers } = fetcher(() => new Promise((resolve) => (give = resolve)));
+  fetching.load("u", "BTCUSDT");
+  fetching.stop();
+  give([1]);
+  await settled();
+
+  assert.deepEqual(came, []);
+  assert.deepEqual(fetching.status, { phase: "idle", reason: "", retryAtMs: 0 });
+  assert.equal(timers.size, 0);
+});
+
+test("stopping ends the wait for the next try and forgets the trouble", async () => {
+  const { fetching, timers } = fetcher(() => Promise.reject(new ApiTrouble("The store is away")));
+  fetching.load("u");
+  await settled();
+  fetching.stop();
+
+  assert.equal(fetching.status.phase, "idle");
+  assert.equal(fetching.status.reason, "");
+  assert.equal(timers.size, 0);
 });

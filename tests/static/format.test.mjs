@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import {
   age, bps, bpsBetween, commonLead, counted, figure, fixed, quantityColumn, signed, signedFigure, signOf, utcMinute,
-  utcTime,
+  utcSecond, utcTime,
 } from "../../static/format.js";
 
 test("fixed keeps every decimal of the tick and groups thousands", () => {
@@ -77,6 +77,7 @@ test("times are UTC", () => {
   assert.equal(utcTime(1723161255208), "23:54:15");
   assert.equal(utcTime(1723161255208, true), "23:54:15.208");
   assert.equal(utcMinute(1723161255208), "2024-08-08 23:54");
+  assert.equal(utcSecond(1723161255208), "2024-08-08 23:54:15");
 });
 
 test("a count agrees with its noun", () => {

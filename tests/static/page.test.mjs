@@ -54,10 +54,11 @@ test("a paint that fails does not stop the next one", () => {
 const BODY = { closest: () => null };
 const BUTTON = { closest: () => BUTTON };
 
-test("digits, brackets, the question mark and the space bar are commands", () => {
+test("digits, brackets, p, the question mark and the space bar are commands", () => {
   assert.deepEqual(command({ key: "2", target: BODY }), { name: "symbol", at: 1 });
   assert.deepEqual(command({ key: "[", target: BODY }), { name: "step", by: -1 });
   assert.deepEqual(command({ key: "]", target: BODY }), { name: "step", by: 1 });
+  assert.deepEqual(command({ key: "p", target: BODY }), { name: "proof" });
   assert.deepEqual(command({ key: "?", target: BODY }), { name: "help" });
   assert.deepEqual(command({ key: " ", target: BODY }), { name: "pause" });
 });

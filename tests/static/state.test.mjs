@@ -10,10 +10,14 @@ import {
 
 const OPEN = { phase: "open", attempt: 0, retryAtMs: 0, openedAtMs: 1_000, lastMessageAtMs: 10_000 };
 
+const PROOF = {
+  contiguous_since_ms: 5, resyncs: 0, touch_compared: 3, touch_equal: 3, top_compared: 1, top_equal: 1,
+};
+
 function picture(change = {}) {
   return {
     seq: 1, instance: "aaaaaaaa", symbol: "BTCUSDT", state: "live", state_reason: "", source: "exchange",
-    metrics: { mid_price: 100 }, trades: [], candle: null, closed_candle: null, data_age_ms: 40, ...change,
+    metrics: { mid_price: 100 }, proof: PROOF, trades: [], candle: null, closed_candle: null, data_age_ms: 40, ...change,
   };
 }
 
@@ -79,6 +83,14 @@ test("the small lines get one sample a second, a bounded number of them, and a h
   assert.equal(book.samples.length, SAMPLES_MAX);
   assert.equal(apply(book, picture({ seq: 998 }), (SAMPLES_MAX + 4) * 1000 + 500).samples, book.samples);
   assert.equal(stale.samples.at(-1).metrics, null);
+});
+
+test("a book remembers what its witnesses had said when it joined", () => {
+  const first = apply(emptyBook("BTCUSDT"), picture(), 5);
+  const next = apply(first, picture({ seq: 2, proof: { ...PROOF, touch_compared: 9, touch_equal: 9 } }), 7);
+
+  assert.equal(first.joined.compared, 0);
+  assert.equal(next.joined, first.joined);
 });
 
 // ---- trades

@@ -1,0 +1,93 @@
+"""Fixtures for every test: real servers, shared or of one's own. How they are found and run is in `services`."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.services import NoServer, PostgresDatabases, PostgresServer, Server, ValkeyServer
+
+
+def start(server: Server) -> None:
+    """Start a server; where that fails, the test fails with the remedy alone."""
+    try:
+        server.start()
+    except NoServer as fault:
+        raise pytest.fail.Exception(str(fault), pytrace=False) from None
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresDatabases]:
+    """A PostgreSQL that all tests share: PULSE_TEST_DATABASE_URL, or a server started for this run."""
+    given = os.environ.get("PULSE_TEST_DATABASE_URL")
+    if given:
+        yield PostgresDatabases(given)
+        return
+    server = PostgresServer()
+    start(server)
+    yield server
+    server.discard()
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres: PostgresDatabases) -> Iterator[str]:
+    """The address of a database that tests use one after the other; ask for `postgres_url`, which empties it first."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresDatabases, postgres_database: str) -> str:
+    """The address of an empty database, which is this test's while it runs."""
+    postgres.empty_database(postgres_database)
+    return postgres_database
+
+
+@pytest.fixture(scope="session")
+def ill_treated_postgres() -> Iterator[PostgresServer]:
+    """The server behind `own_postgres`, which is revived for each test: starting it again is quicker than a new one."""
+    server = PostgresServer()
+    yield server
+    server.discard()
+
+
+@pytest.fixture
+def own_postgres(ill_treated_postgres: PostgresServer) -> PostgresServer:
+    """A PostgreSQL that is this test's alone while it runs, empty; the test may kill, pause and restart it."""
+    server = ill_treated_postgres
+    server.resume()
+    start(server)
+    server.empty_database(server.url("postgres"))
+    return server
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    """The address of a Valkey that all tests share: PULSE_TEST_REDIS_URL, or a server started for this run."""
+    given = os.environ.get("PULSE_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    server = ValkeyServer()
+    start(server)
+    yield server.url
+    server.discard()
+
+
+@pytest.fixture
+def redis_url(valkey: str) -> str:
+    """The address of the shared Valkey, emptied for this test."""
+    with redis.Redis.from_url(valkey) as client:
+        client.flushdb()
+    return valkey
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[ValkeyServer]:
+    """A Valkey of this test alone, which it may kill, pause and restart."""
+    server = ValkeyServer()
+    start(server)
+    yield server
+    server.discard()

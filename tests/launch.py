@@ -1,0 +1,63 @@
+"""Becomes a server, after arranging that it may run as root and that it dies with the tests. Run as a program.
+
+    python launch.py plain|userns|nobody PARENT_PID COMMAND ARGUMENT...
+
+It is a program of its own, not a function run between fork and exec: there, in a process with threads, even an import
+can hang. `userns` gives root a user namespace in which it is an ordinary user, which PostgreSQL insists on, while
+files keep their owner. `nobody` is the way where that is forbidden, as in most containers.
+"""
+
+import ctypes
+import os
+import pwd
+import signal
+import sys
+
+CLONE_NEWUSER, CLONE_NEWIPC = 0x10000000, 0x08000000
+PR_SET_PDEATHSIG = 1
+INSIDE = 1000
+
+
+def enter_user_namespace() -> None:
+    """Become user INSIDE of a namespace of our own; to the rest of the machine we stay who we were."""
+    user, group = os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    # System V memory goes with the namespace, so that a killed PostgreSQL leaves none behind.
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWIPC) != 0:
+        sys.exit(f"no user namespace: {os.strerror(ctypes.get_errno())}")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{INSIDE} {user} 1"), ("gid_map", f"{INSIDE} {group} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+def become_nobody() -> None:
+    """Give up root for good."""
+    nobody = pwd.getpwnam("nobody")
+    os.setgroups([])
+    os.setgid(nobody.pw_gid)
+    os.setuid(nobody.pw_uid)
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when the parent's thread that started it ends (Linux only)."""
+    if sys.platform != "linux":
+        return
+    # After the change of user, which clears it.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("the tests ended before the server began")
+
+
+def main() -> None:
+    """Follow the arguments and become the command."""
+    mode, parent, *command = sys.argv[1:]
+    if mode == "userns":
+        enter_user_namespace()
+    elif mode == "nobody":
+        become_nobody()
+    die_with(int(parent))
+    os.execv(command[0], command)  # never returns
+
+
+if __name__ == "__main__":
+    main()

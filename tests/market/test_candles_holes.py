@@ -1,0 +1,171 @@
+"""Candles where trades are missing: cut connections, and the exchange's own account beside ours."""
+
+import pytest
+
+from pulse.market.candles import CLOSE_GRACE_MS, CandleBuilder
+from tests.makers import candle, trade
+from tests.market.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
+
+# --- after the connection was cut
+
+
+def test_a_cut_that_lost_no_trade_leaves_the_minute_whole() -> None:
+    """When the next trade's id follows on the last, the record has no hole."""
+    builder = built((1, 100.0, M0), (2, 101.0, M1))
+    builder.interrupt()
+    builder.on_time(M1 + 20_000)
+    for row in trades((3, 102.0, M1 + 30_000), (4, 103.0, M2)):
+        builder.on_trade(row)
+
+    assert [(row[0], row[5]) for row in closed(builder)] == [(M0, 1.0), (M1, 2.0)]
+
+
+def test_a_cut_that_lost_trades_spoils_its_minutes() -> None:
+    """When ids are missing, the minutes from the cut to the first trade after it are left to the exchange."""
+    builder = built((1, 100.0, M0))
+    builder.interrupt()
+    builder.on_time(M1 + 10_000)
+    for row in trades((9, 102.0, M1 + 30_000), (10, 103.0, M2), (11, 104.0, M3)):
+        builder.on_trade(row)
+
+    assert [row[0] for row in closed(builder)] == [M2]
+
+
+def test_several_cuts_that_lost_nothing() -> None:
+    """A connection that ends before it brought a trade makes no hole by itself."""
+    builder = built((1, 100.0, M0))
+    for _ in range(2):
+        builder.interrupt()
+        builder.on_time(M0 + 30_000)
+    for row in trades((2, 101.0, M0 + 40_000), (3, 102.0, M1)):
+        builder.on_trade(row)
+
+    assert [(row[0], row[5]) for row in closed(builder)] == [(M0, 2.0)]
+
+
+def test_after_a_cut_no_flat_minute_is_claimed() -> None:
+    """A trade that was missed may have moved the price, so silence after a cut is not known to be flat."""
+    builder = built((1, 100.0, M0 + 1))
+    builder.interrupt()
+    builder.on_time(M0 + 40_000)
+    builder.on_time(M3)
+    assert (closed(builder), builder.live()) == ([], None)
+
+    builder.on_trade(trade(2, 101.0, 1.0, M3))
+    assert [row[0] for row in closed(builder)] == [M0, M1, M2]
+
+
+def test_a_cut_before_anything_was_heard() -> None:
+    """A first connection that fails leaves the record to begin with the next."""
+    builder = CandleBuilder("BTCUSDT")
+    builder.interrupt()
+    builder.on_time(M0)
+    for row in trades((1, 100.0, M0), (2, 101.0, M1)):
+        builder.on_trade(row)
+
+    assert [row[0] for row in closed(builder)] == [M0]
+
+
+# --- rule 5: the exchange's own candle
+
+
+def test_the_exchange_fills_a_minute_that_is_not_whole() -> None:
+    """Its closed candle takes the place of the minute in which we started, and the next is flat at its close."""
+    builder = built((1, 100.0, M0 + 30_000), since_ms=M0 + 10_000)
+    builder.on_exchange_candle(candle(M0, (99.0, 101.0, 98.0, 100.5), 7.0))
+
+    assert closed(builder) == [(M0, 99.0, 101.0, 98.0, 100.5, 7.0, "exchange")]
+    live = builder.live()
+    assert live is not None
+    assert (live.open_time_ms, live.open) == (M1, 100.5)
+
+
+def test_the_exchange_may_speak_first() -> None:
+    """Its candle is given out where no trade was seen at all, and the minutes after it are built from there."""
+    builder = builder_since(M0 + 10_000)
+    builder.on_exchange_candle(candle(M0, (99.0, 101.0, 98.0, 100.5), 7.0))
+    builder.on_trade(trade(5, 103.0, 1.0, M1 + 5))
+    builder.on_time(M3)
+
+    assert [(row[0], row[4], row[6]) for row in closed(builder)] == [(M0, 100.5, "exchange"), (M1, 103.0, "trades")]
+
+
+def test_an_equal_account_closes_the_minute_at_once() -> None:
+    """Where the exchange closes the minute that is being built and agrees, nothing more is waited for."""
+    builder = built((1, 100.0, M0))
+    builder.on_exchange_candle(candle(M0))
+
+    assert closed(builder) == [(M0, 100.0, 100.0, 100.0, 100.0, 1.0, "trades")]
+    builder.on_time(M1 + CLOSE_GRACE_MS)
+    assert (closed(builder), builder.differing) == ([], 0)
+
+
+def test_an_account_that_comes_before_the_last_trades() -> None:
+    """Where it differs from the running minute, trades are on their way; when they agree in the end, ours stands."""
+    builder = built((1, 100.0, M0))
+    builder.on_exchange_candle(candle(M0, volume=2.0))
+    assert closed(builder) == []
+
+    builder.on_trade(trade(2, 100.0, 1.0, M1 - 1))
+    builder.on_trade(trade(3, 100.0, 1.0, M1))
+    assert ([row[5:] for row in closed(builder)], builder.differing) == ([(2.0, "trades")], 0)
+
+
+@pytest.mark.parametrize("is_next_running", [False, True])
+def test_an_account_that_still_differs_wins(is_next_running: bool) -> None:
+    """At the minute's end the exchange's account stands, also when it already speaks of the next minute."""
+    builder = built((1, 100.0, M0))
+    builder.on_exchange_candle(candle(M0, volume=2.0))
+    if is_next_running:
+        builder.on_exchange_candle(candle(M1, is_closed=False))
+    builder.on_time(M1 + CLOSE_GRACE_MS)
+
+    assert ([row[5:] for row in closed(builder)], builder.differing) == ([(2.0, "exchange")], 1)
+
+
+def test_a_later_account_that_differs_corrects_ours() -> None:
+    """A minute that was given out is given out again as the exchange has it."""
+    builder = built((1, 100.0, M0), (2, 100.0, M1))
+    builder.on_exchange_candle(candle(M0, volume=2.0))
+
+    assert ([row[5:] for row in closed(builder)], builder.differing) == ([(1.0, "trades"), (2.0, "exchange")], 1)
+
+
+def test_a_later_account_that_agrees_is_not_repeated() -> None:
+    """An equal account of a minute that was given out says nothing new."""
+    builder = built((1, 100.0, M0), (2, 100.0, M1))
+    builder.on_exchange_candle(candle(M0))
+
+    assert (len(closed(builder)), builder.differing) == (1, 0)
+    live = builder.live()
+    assert live is not None
+    assert live.volume == 1.0
+
+
+def test_an_account_of_an_older_minute_does_not_become_the_newest() -> None:
+    """A late account of a minute that we could not build is given out, and the newest closed one stays."""
+    builder = built((1, 100.0, M0 + 1), (2, 101.0, M1), (3, 102.0, M2), since_ms=M0 + 1)
+    builder.on_exchange_candle(candle(M0, volume=4.0))
+
+    assert [row[0] for row in closed(builder)] == [M1, M0]
+    newest = builder.newest_closed()
+    assert newest is not None
+    assert newest.open_time_ms == M1
+
+
+def test_a_running_account_stands_in_for_a_minute_that_is_not_whole() -> None:
+    """The live candle is the exchange's until ours is whole; it is never given out as closed."""
+    builder = built((1, 100.0, M0 + 30_000), since_ms=M0 + 10_000)
+    running = candle(M0, volume=9.0, is_closed=False)
+    builder.on_exchange_candle(running)
+
+    assert (builder.live(), closed(builder)) == (running, [])
+
+
+def test_a_running_account_of_an_earlier_minute_is_not_shown() -> None:
+    """Once the time is past its minute it is no longer the live one."""
+    builder = builder_since(M0 + 10_000)
+    builder.on_exchange_candle(candle(M0, is_closed=False))
+    builder.on_time(M1)
+
+    assert builder.live() is None

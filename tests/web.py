@@ -1,0 +1,263 @@
+"""What the tests of the web floor share: the real app on the real server on a free port, and clients that misbehave.
+
+A test decorated with `on_server_loop` runs on the loop that the program itself runs on.
+"""
+
+import asyncio
+import base64
+import functools
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pulse.app import build_app
+from pulse.errors import StoreUnavailable
+from pulse.hub import Hub
+from pulse.market.market import Market, Origin
+from pulse.market.types import Candle
+from pulse.server import current_connection, loop_factory, open_listener, serve
+from pulse.session import SEND_TIMEOUT_S, Sessions
+from pulse.settings import Settings
+from pulse.wire import book_topic
+
+INSTANCE = "0a1b2c3d"
+SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"))
+WAIT_S = 5.0
+"""The bound of every wait in these tests."""
+TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+
+
+def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test on the program's own kind of loop, which pytest's plugin would not choose."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run
+
+
+def picture(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding: int = 0) -> bytes:
+    """A message that begins as pictures do, of at least `padding` bytes."""
+    return orjson.dumps({"seq": seq, "instance": instance, "symbol": symbol, "padding": "x" * padding})
+
+
+def candle(minute: int, symbol: str = "BTCUSDT") -> Candle:
+    """A closed candle of the minute with this number since 1970."""
+    return Candle(
+        symbol=symbol,
+        open_time_ms=minute * 60_000,
+        open=1.0,
+        high=4.0,
+        low=0.5,
+        close=2.0,
+        volume=10.0,
+        quote_volume=20.0,
+        trade_count=3,
+        taker_buy_volume=6.0,
+        taker_buy_quote_volume=12.0,
+        first_trade_id=1,
+        last_trade_id=3,
+        is_closed=True,
+        source="trades",
+    )
+
+
+@dataclass
+class Shelf:
+    """A store in a list; `is_away` makes it unavailable, `asked` keeps what was asked of it."""
+
+    candles: list[Candle] = field(default_factory=list)
+    is_away: bool = False
+    asked: list[tuple[str, int | None, int | None, int]] = field(default_factory=list)
+    kind: str = "sqlite"
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def write_candles(self, candles: Sequence[Candle]) -> None:
+        """Keep them."""
+        self.candles.extend(candles)
+
+    async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
+        """The newest of the symbol, whatever the bounds: they are the real stores' matter."""
+        self.asked.append((symbol, start_ms, end_ms, limit))
+        if self.is_away:
+            raise StoreUnavailable("the disk at /secret is full")
+        return [candle for candle in self.candles if candle.symbol == symbol][-limit:]
+
+    async def last_open_time_ms(self, symbol: str) -> int | None:
+        """Not asked for here."""
+        return None
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass
+class Web:
+    """A running server: what it serves, where, and how to stop it."""
+
+    hub: Hub
+    sessions: Sessions
+    store: Shelf
+    port: int
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+
+    @property
+    def url(self) -> str:
+        """Where it answers HTTP."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def feed_url(self) -> str:
+        """Where it pushes the default symbol."""
+        return f"ws://127.0.0.1:{self.port}/ws/orderbook"
+
+    def publish(self, seq: int, symbol: str = "BTCUSDT", padding: int = 0) -> None:
+        """Have the hub pass on a picture."""
+        self.hub.publish(book_topic(symbol), picture(seq, symbol, padding=padding))
+
+    async def stopped_after_s(self) -> float:
+        """Stop it; returns how long that took."""
+        started_s = time.monotonic()
+        self.stop.set()
+        await asyncio.wait_for(asyncio.shield(self.task), 2 * WAIT_S)
+        return time.monotonic() - started_s
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings = SETTINGS,
+    *,
+    static_dir: Path = Path(__file__).parent,
+    readiness: Mapping[str, Any] | None = None,
+    send_timeout_s: float = SEND_TIMEOUT_S,
+) -> AsyncIterator[Web]:
+    """The real app under the real server on a free port of loopback, stopped at the end."""
+    hub = Hub([book_topic(symbol) for symbol in settings.symbols], INSTANCE)
+    sessions = Sessions(settings, hub, current_connection, send_timeout_s=send_timeout_s)
+    store = Shelf()
+    report = {"ready": True} if readiness is None else readiness
+    catalogue = {"default": settings.symbols[0], "symbols": [{"symbol": symbol} for symbol in settings.symbols]}
+    markets = [
+        Market(symbol, Origin(INSTANCE, "exchange", "us"), levels_max=100, trades_kept=1, stale_after_ms=5000)
+        for symbol in settings.symbols
+    ]
+    certificates = {market.symbol: market.certificate(0.0) for market in markets}
+    app = build_app(settings, hub, store, lambda: catalogue, lambda: report, lambda: certificates, static_dir, sessions)
+    listener = open_listener("127.0.0.1", 0)
+    port, stop = listener.getsockname()[1], asyncio.Event()
+    task = asyncio.create_task(serve(app, listener, stop, hub.close, settings.clients_max))
+    web = Web(hub, sessions, store, port, stop, task)
+    try:
+        yield web
+    finally:
+        await web.stopped_after_s()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+    """Wait until this holds; fails after the bound."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # what is waited for is the server's own state
+            await asyncio.sleep(0.005)
+
+
+def frame(opcode: int, payload: bytes, *, is_final: bool = True, is_compressed: bool = False) -> bytes:
+    """A WebSocket frame as a client sends it, masked with zeros."""
+    head = bytes([is_final << 7 | is_compressed << 6 | opcode])
+    if len(payload) < 126:
+        return head + bytes([0x80 | len(payload)]) + bytes(4) + payload
+    if len(payload) < 65536:
+        return head + bytes([0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4) + payload
+    return head + bytes([0x80 | 127]) + len(payload).to_bytes(8, "big") + bytes(4) + payload
+
+
+async def raw_socket(port: int, receive_buffer_bytes: int = 0) -> socket.socket:
+    """A connected non-blocking socket; a small receive buffer makes a slow reader of it soon."""
+    client = socket.socket()
+    client.setblocking(False)
+    if receive_buffer_bytes:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+    try:
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def upgrade(port: int, path: str = "/ws/orderbook", **headers: str) -> bytes:
+    """The request that asks for a WebSocket; a header's name is written with underscores."""
+    lines = {
+        "Host": f"127.0.0.1:{port}",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+        "Sec-WebSocket-Version": "13",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return f"GET {path} HTTP/1.1\r\n".encode() + b"".join(f"{k}: {v}\r\n".encode() for k, v in lines.items()) + b"\r\n"
+
+
+async def raw_websocket(port: int, *, receive_buffer_bytes: int = 0, **headers: str) -> tuple[socket.socket, str]:
+    """A client that does nothing by itself, upgraded; with the head of the server's answer."""
+    client = await raw_socket(port, receive_buffer_bytes)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, upgrade(port, **headers))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += await asyncio.wait_for(loop.sock_recv(client, 1), WAIT_S)
+    return client, head.decode()
+
+
+async def read_to_end(client: socket.socket) -> bytes:
+    """All that still comes until the connection ends, by whatever end."""
+    loop, received = asyncio.get_running_loop(), b""
+    try:
+        while data := await asyncio.wait_for(loop.sock_recv(client, 65536), WAIT_S):
+            received += data
+    except ConnectionError:
+        pass
+    return received
+
+
+async def send_until_cut(client: socket.socket, data: bytes, bytes_max: int) -> int:
+    """Send the same again and again until the connection breaks or the bound is reached; returns how much went."""
+    loop, sent = asyncio.get_running_loop(), 0
+    try:
+        while sent < bytes_max:
+            await asyncio.wait_for(loop.sock_sendall(client, data), WAIT_S)
+            sent += len(data)
+    except ConnectionError:
+        pass
+    return sent
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """The whole frames that a server sent: opcode and payload of each."""
+    found, at = [], 0
+    while at + 2 <= len(data):
+        opcode, size, head = data[at] & 0x0F, data[at + 1], 2
+        if size > 125:
+            head = 4 if size == 126 else 10
+            size = int.from_bytes(data[at + 2 : at + head], "big")
+        if at + head + size > len(data):
+            break
+        found.append((opcode, data[at + head : at + head + size]))
+        at += head + size
+    return found
+
+
+def close_code(data: bytes) -> int:
+    """The code of the close frame that ends what a server sent; 0 if there is none."""
+    codes = [int.from_bytes(payload[:2], "big") for opcode, payload in frames(data) if opcode == CLOSE]
+    return codes[-1] if codes else 0
