@@ -17,7 +17,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pulse.errors import StoreUnavailable
 from pulse.market.types import Candle
@@ -173,7 +173,7 @@ class PostgresStore:
                     await self._bring_up_to_date(connection)
                     self._has_schema = True
                 return await work(connection)
-        except PoolTimeout:
+        except (PoolTimeout, PoolClosed):
             # The pool's own attempts grow rare, and may stop; a new one tries at once.
             self._discard(pool)
             reason = self._why_no_connection or f"PostgreSQL gave no connection within {POOL_TIMEOUT_S:g} s."
@@ -215,9 +215,19 @@ class PostgresStore:
             "keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
             "tcp_user_timeout": 15_000,
         }  # fmt: skip
+        has_connected = False
+
+        def note(why_not: str) -> None:
+            nonlocal has_connected
+            self._why_no_connection = why_not
+            has_connected = has_connected or not why_not
+            if not has_connected:
+                # Who waits for it learns it now, not when the pool has tried again and again.
+                self._discard(pool)
+
         self._pool = pool = AsyncConnectionPool(
             self._conninfo,
-            connection_class=_noting_connection(self._note_connection),
+            connection_class=_noting_connection(note),
             kwargs=settings,
             min_size=1,
             max_size=CONNECTIONS_MAX,
@@ -233,12 +243,9 @@ class PostgresStore:
         await pool.open(wait=False)
         return pool
 
-    def _note_connection(self, why_not: str) -> None:
-        self._why_no_connection = why_not
-
     def _discard(self, pool: Pool | None) -> None:
         """Use this pool no more. It closes in the background, which on a mute server takes a while."""
-        if pool is None:
+        if pool is None or pool.closed:
             return
         if self._pool is pool:
             self._pool = None

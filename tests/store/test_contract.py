@@ -1,0 +1,255 @@
+"""The contract of the store, the same for both rooms; PostgreSQL is a real one."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pulse.errors import StoreUnavailable
+from pulse.market.types import MINUTE_MS
+from pulse.store.postgres import PostgresStore
+from pulse.store.sqlite import SqliteStore
+from tests.store.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
+
+AnyStore = SqliteStore | PostgresStore
+
+
+def make_store(place: str | Path, venue: str = "us", sql_dir: Path = SQL_DIR) -> AnyStore:
+    """A store at this path or address."""
+    if isinstance(place, Path):
+        return SqliteStore(place, venue, sql_dir)
+    return PostgresStore(place, venue, sql_dir)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Where each of the two rooms keeps its candles."""
+    if request.param == "sqlite":
+        return tmp_path / "candles.sqlite3"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def store(place: str | Path) -> AsyncIterator[AnyStore]:
+    """An open store with nothing in it."""
+    made = make_store(place)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_every_value_comes_back_exactly(store: AnyStore) -> None:
+    """What is read is what was written, to the last bit."""
+    await store.write_candles([candle()])
+
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle()]
+
+
+async def test_candles_survive_the_process(store: AnyStore, place: str | Path) -> None:
+    """What one process wrote, the next one reads."""
+    await store.write_candles([candle()])
+    await store.close()
+    later = make_store(place)
+    await later.open()
+
+    assert await later.read_candles("BTCUSDT", None, None, 10) == [candle()]
+    await later.close()
+
+
+async def test_writing_again_changes_nothing(store: AnyStore) -> None:
+    """A write may be repeated, as after a failure whose outcome is unknown."""
+    for _ in range(3):
+        await store.write_candles(minutes(5))
+
+    assert await store.read_candles("BTCUSDT", None, None, 10) == minutes(5)
+
+
+async def test_the_later_account_of_a_minute_wins(store: AnyStore) -> None:
+    """A corrected candle replaces the one before it."""
+    await store.write_candles([candle(close=1.0)])
+    await store.write_candles([candle(close=2.0)])
+
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(close=2.0)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        ("exchange", "trades", 1.0),
+        ("trades", "exchange", 2.0),
+        ("exchange", "exchange", 2.0),
+        ("trades", "trades", 2.0),
+    ],
+)
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_the_exchange_knows_best(store: AnyStore, first: str, second: str, kept: float, at_once: bool) -> None:
+    """Only the exchange's own candle is not replaced by one built from trades, in one write or in two."""
+    accounts = [candle(close=1.0, source=first), candle(close=2.0, source=second)]
+    for batch in [accounts] if at_once else [accounts[:1], accounts[1:]]:
+        await store.write_candles(batch)
+
+    assert [row.close for row in await store.read_candles("BTCUSDT", None, None, 10)] == [kept]
+
+
+async def test_a_running_candle_is_refused(store: AnyStore) -> None:
+    """A candle that is not closed is a mistake of the caller, and nothing of its batch is written."""
+    with pytest.raises(ValueError, match="closed"):
+        await store.write_candles([candle(), running(1)])
+
+    assert await store.read_candles("BTCUSDT", None, None, 10) == []
+
+
+async def test_nothing_to_write(store: AnyStore) -> None:
+    """An empty batch is no trouble."""
+    await store.write_candles([])
+
+    assert await store.last_open_time_ms("BTCUSDT") is None
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "limit", "expected"),
+    [
+        (None, None, 3, [7, 8, 9]),
+        (None, 5, 3, [3, 4, 5]),
+        (2, None, 3, [2, 3, 4]),
+        (2, 3, 10, [2, 3]),
+        (4, 4, 10, [4]),
+        (10, None, 10, []),
+        (5, 4, 10, []),
+        (None, None, 0, []),
+        (-(10**20), 10**20, 2, [0, 1]),
+        (10**20, None, 2, []),
+        (None, -(10**20), 2, []),
+    ],
+)
+async def test_what_range_is_read(
+    store: AnyStore, start: int | None, end: int | None, limit: int, expected: list[int]
+) -> None:
+    """With a start the first of a range are read, without one the last; always oldest first, both ends included."""
+    await store.write_candles(minutes(10))
+    times = [None if minute is None else BEGIN_MS + minute * MINUTE_MS for minute in (start, end)]
+    rows = await store.read_candles("BTCUSDT", times[0], times[1], limit)
+
+    assert [(row.open_time_ms - BEGIN_MS) // MINUTE_MS for row in rows] == expected
+
+
+async def test_symbols_are_kept_apart(store: AnyStore) -> None:
+    """The candles of a symbol are read without those of another."""
+    await store.write_candles(minutes(3, "BTCUSDT") + minutes(2, "ETHUSDT"))
+
+    assert await store.read_candles("ETHUSDT", None, None, 10) == minutes(2, "ETHUSDT")
+
+
+async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None:
+    """The same minute of a symbol at two venues is two candles."""
+    other = make_store(place, venue="com")
+    await other.open()
+    await store.write_candles([candle(close=1.0)])
+    await other.write_candles([candle(close=2.0)])
+    ours = await store.read_candles("BTCUSDT", None, None, 10)
+    await other.close()
+
+    assert [row.close for row in ours] == [1.0]
+
+
+async def test_the_newest_minute(store: AnyStore) -> None:
+    """The store knows where its candles end, so that what is missing can be asked for."""
+    await store.write_candles(minutes(10))
+
+    assert await store.last_open_time_ms("BTCUSDT") == BEGIN_MS + 9 * MINUTE_MS
+    assert await store.last_open_time_ms("ETHUSDT") is None
+
+
+async def test_a_large_batch(store: AnyStore) -> None:
+    """A day of minutes is written in one call."""
+    await store.write_candles(minutes(1440))
+
+    assert len(await store.read_candles("BTCUSDT", None, None, 10_000)) == 1440
+
+
+async def test_many_calls_at_once(store: AnyStore) -> None:
+    """Reads and writes may be under way at the same time."""
+    await asyncio.gather(
+        *(store.write_candles(minutes(50)) for _ in range(5)),
+        *(store.read_candles("BTCUSDT", None, None, 100) for _ in range(10)),
+    )
+
+    assert await store.read_candles("BTCUSDT", None, None, 100) == minutes(50)
+
+
+async def test_two_stores_may_begin_at_once(place: str | Path) -> None:
+    """However many processes find an empty database at the same moment, the schema is applied once."""
+    stores = [make_store(place) for _ in range(6)]
+    await asyncio.gather(*(store.open() for store in stores))
+    await asyncio.gather(*(store.write_candles(minutes(5)) for store in stores))
+    read = await asyncio.gather(*(store.read_candles("BTCUSDT", None, None, 10) for store in stores))
+    await asyncio.gather(*(store.close() for store in stores))
+
+    assert read == [minutes(5)] * 6
+
+
+async def test_two_writers_overlap(place: str | Path) -> None:
+    """Two processes that write the same minutes, as during a deploy, neither fail nor leave a minute out."""
+    one, two = make_store(place), make_store(place)
+    await asyncio.gather(one.open(), two.open())
+    candles = minutes(300)
+    for begin in range(0, 300, 50):
+        batch = candles[begin : begin + 50]
+        await asyncio.gather(one.write_candles(batch), two.write_candles(batch[::-1]))
+    read = await one.read_candles("BTCUSDT", None, None, 1000)
+    await asyncio.gather(one.close(), two.close())
+
+    assert read == candles
+
+
+def a_later_version(tmp_path: Path, kind: str, statement: str) -> Path:
+    """The files of `sql/` and one more."""
+    later = tmp_path / "later"
+    shutil.copytree(SQL_DIR, later)
+    table = "candles" if kind == "sqlite" else "pulse.candles"
+    (later / f"002_later.{kind}.sql").write_text(statement.format(table=table))
+    return later
+
+
+async def test_a_later_version_adds_its_step(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
+    """A newer program applies what is new, once, to what is there; the older one beside it goes on."""
+    await store.write_candles([candle(0)])
+    sql_dir = a_later_version(tmp_path, store.kind, "ALTER TABLE {table} ADD COLUMN note text; -- ; in a comment\n")
+    for minute in (1, 2):
+        later = make_store(place, sql_dir=sql_dir)
+        await later.open()
+        await later.write_candles([candle(minute)])
+        await later.close()
+    await store.write_candles([candle(3)])
+
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(minute) for minute in range(4)]
+
+
+async def test_a_step_that_fails_leaves_nothing(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
+    """A step is applied whole or not at all."""
+    await store.write_candles([candle(0)])
+    sql_dir = a_later_version(tmp_path, store.kind, "DELETE FROM {table};\nINSERT INTO no_such_table VALUES (1);\n")
+    later = make_store(place, sql_dir=sql_dir)
+    with pytest.raises(StoreUnavailable, match="no_such_table"):
+        await open_and_write(later)
+    await later.close()
+
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(0)]
+
+
+async def open_and_write(store: AnyStore) -> None:
+    """Bring the schema up to date, at the latest with the first write."""
+    await store.open()
+    await store.write_candles([candle(1)])
+
+
+async def test_after_the_end(store: AnyStore) -> None:
+    """A store that is closed says so, and closing it again does no harm."""
+    await store.close()
+    await store.close()
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.read_candles("BTCUSDT", None, None, 1)

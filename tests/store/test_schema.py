@@ -1,0 +1,73 @@
+"""The numbered files and the rows, without a database."""
+
+from pathlib import Path
+
+import pytest
+
+from pulse.errors import StoreUnavailable
+from pulse.store.schema import VALUES, Migration, candle_of, read_migrations, rows_to_write
+from tests.store.candles import SQL_DIR, candle, running
+
+
+def write_files(folder: Path, *names: str) -> Path:
+    """A folder of files whose text is their name."""
+    for name in names:
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_our_own_files_can_be_read(kind: str) -> None:
+    """Each engine finds its steps in `sql/`."""
+    assert [step.name for step in read_migrations(SQL_DIR, kind)] == ["candles"]
+
+
+def test_an_engine_takes_its_own_files_and_the_common_ones(tmp_path: Path) -> None:
+    """Files of another engine, and what is no step at all, are left aside; the rest comes by number."""
+    write_files(tmp_path, "002_both.sql", "001_a.sqlite.sql", "001_b.postgres.sql", "README.md", "3_no.sql")
+
+    assert read_migrations(tmp_path, "sqlite") == [
+        Migration(1, "a", "001_a.sqlite.sql"),
+        Migration(2, "both", "002_both.sql"),
+    ]
+
+
+@pytest.mark.parametrize("names", [(), ("002_b.sql",), ("001_a.sql", "003_c.sql"), ("001_a.sql", "001_b.sql")])
+def test_numbers_without_gaps(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """A folder whose numbers are not 1, 2, 3 and so on is refused, naming the folder."""
+    with pytest.raises(StoreUnavailable, match=tmp_path.name):
+        read_migrations(write_files(tmp_path, *names), "sqlite")
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A missing folder is named."""
+    with pytest.raises(StoreUnavailable, match="nowhere"):
+        read_migrations(tmp_path / "nowhere", "sqlite")
+
+
+def test_rows_stand_in_the_order_of_the_key() -> None:
+    """Whatever the order of the candles, their rows are sorted by symbol and minute."""
+    rows = rows_to_write("us", [candle(1), candle(0), candle(1, symbol="ADAUSDT")])
+
+    assert [row[1:3] for row in rows] == sorted(row[1:3] for row in rows)
+    assert {row[0] for row in rows} == {"us"}
+
+
+def test_a_minute_is_one_row() -> None:
+    """Of several accounts of a minute the last one is the row."""
+    rows = rows_to_write("us", [candle(close=1.0), candle(close=2.0)])
+
+    assert [row[2 + VALUES.index("close")] for row in rows] == [2.0]
+
+
+def test_a_running_candle_is_refused() -> None:
+    """Only closed candles have a row."""
+    with pytest.raises(ValueError, match="closed"):
+        rows_to_write("us", [running()])
+
+
+def test_a_row_becomes_the_candle_it_was() -> None:
+    """Writing and reading agree on the order of the values."""
+    venue, symbol, *values = rows_to_write("us", [candle()])[0]
+
+    assert (venue, candle_of(symbol, values)) == ("us", candle())

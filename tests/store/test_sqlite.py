@@ -1,0 +1,116 @@
+"""The file: what happens where it cannot be opened, is no database, is busy, or its process dies."""
+
+import asyncio
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pulse.errors import StoreUnavailable
+from pulse.store.sqlite import BUSY_TIMEOUT_S, SqliteStore
+from tests.store.candles import SQL_DIR, candle, minutes
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from pulse.store.sqlite import SqliteStore
+from tests.store.candles import SQL_DIR, candle
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]), "us", SQL_DIR)
+    await store.open()
+    for minute in range(100_000):
+        await store.write_candles([candle(minute)])
+        print(minute, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def store_at(path: Path) -> SqliteStore:
+    """A store in this file."""
+    return SqliteStore(path, "us", SQL_DIR)
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A path in a folder that does not exist is refused at the start, by its name."""
+    with pytest.raises(StoreUnavailable, match=r"nowhere/candles\.sqlite3 cannot be used: unable to open"):
+        await store_at(tmp_path / "nowhere" / "candles.sqlite3").open()
+
+
+async def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    """A path that is a folder is refused at the start."""
+    with pytest.raises(StoreUnavailable, match="unable to open"):
+        await store_at(tmp_path).open()
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    """Something else in place of the database is refused at the start, and left as it is."""
+    path = tmp_path / "candles.sqlite3"
+    path.write_text("the minutes of the last meeting " * 100)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await store_at(path).open()
+
+    assert path.read_text().startswith("the minutes")
+
+
+async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
+    """A file damaged in its middle gives an error that can be told, not rows."""
+    path = tmp_path / "candles.sqlite3"
+    store = store_at(path)
+    await store.open()
+    await store.write_candles(minutes(1000))
+    await store.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    store = store_at(path)
+    with pytest.raises(StoreUnavailable, match="malformed"):
+        await read_after_opening(store)
+    await store.close()
+
+
+async def read_after_opening(store: SqliteStore) -> None:
+    """Whichever of the two it is that notices."""
+    await store.open()
+    await store.read_candles("BTCUSDT", None, None, 10)
+
+
+async def test_a_file_that_another_process_is_writing(tmp_path: Path) -> None:
+    """A write waits for another one, but not for ever; later it succeeds."""
+    path = tmp_path / "candles.sqlite3"
+    store = store_at(path)
+    await store.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begin = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await store.write_candles([candle()])
+    took = time.monotonic() - begin
+    other.execute("ROLLBACK")
+    other.close()
+    await store.write_candles([candle()])
+
+    assert took < BUSY_TIMEOUT_S + 1.0
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle()]
+    await store.close()
+
+
+async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
+    """After SIGKILL in the middle of writing, every candle whose write had returned is there."""
+    path = tmp_path / "candles.sqlite3"
+    arguments = "-c", WRITER, str(path)
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, cwd=SQL_DIR.parent
+    )
+    assert writer.stdout is not None
+    confirmed = [int(await writer.stdout.readline()) for _ in range(50)]
+    writer.kill()
+    await writer.communicate()
+    store = store_at(path)
+    await store.open()
+    rows = await store.read_candles("BTCUSDT", None, None, 100_000)
+    await store.close()
+
+    assert rows[:50] == [candle(minute) for minute in confirmed]
