@@ -53,8 +53,6 @@ OVERLAP_MAX_S = 30.0
 """After this the second takes over even if the two were not seen to overlap; a gap then shows in the ids."""
 WAITING_FRAMES_MAX = 10_000
 """Frames of the second connection that wait: 30 s of the busiest recorded stream."""
-AUDIT_EVERY_S = 600.0
-"""A full snapshot is compared with the book this often."""
 
 
 @dataclass(eq=False, slots=True)
@@ -72,8 +70,8 @@ class Feed:
 
     def __init__(
         self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
-        *, depth_limit: int, stale_after_ms: float, may_fall_back: bool,
-        rotate_after_s: float = ROTATE_AFTER_S, audit_every_s: float = AUDIT_EVERY_S,
+        *, depth_limit: int, stale_after_ms: float, may_fall_back: bool, audit_every_s: float,
+        rotate_after_s: float = ROTATE_AFTER_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
         self._transport = transport

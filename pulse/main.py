@@ -223,6 +223,7 @@ class _Terminal:
                 depth_limit=self.settings.depth_limit,
                 stale_after_ms=self.settings.stale_after_s * 1000,
                 may_fall_back=self.may_fall_back,
+                audit_every_s=self.settings.audit_every_s,
             )  # fmt: skip
         catalogue = Catalogue(self.plan.symbols, rest, self._note_instrument, self.may_fall_back)
         await catalogue.open()

@@ -37,6 +37,7 @@ class Settings:
     # the book and the picture
     depth_limit: int = 5000  # levels a side asked of a snapshot
     levels_max: int = 20_000  # levels a side kept; the worst beyond it are forgotten
+    audit_every_s: float = 600.0  # how often the whole book is compared with a new snapshot
     publish_interval_ms: int = 100  # the least time between two pictures of a symbol
     trades_kept: int = 30  # trades in a picture
     stale_after_s: float = 5.0  # silence of a busy symbol's book before it is called stale
@@ -155,6 +156,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "stream_url": _address("ws", "wss"),
     "depth_limit": _whole(100, 5000),
     "levels_max": _whole(100, 100_000),
+    "audit_every_s": _seconds(10, 86_400),
     "publish_interval_ms": _whole(0, 10_000),
     "trades_kept": _whole(1, 1000),
     "stale_after_s": _seconds(0.5, 3600),

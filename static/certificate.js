@@ -139,8 +139,8 @@ export function incidentsWords({ proof, incidents }) {
 }
 
 /**
- * One incident: `{cause, time, title, reason, versions}`; the reason names the book's id. `versions` are the two accounts as
- * `{name, caption, rows: [{label, price, size, differs}]}`, ours first; empty where the incident is not about levels.
+ * One incident: `{cause, time, title, reason, versions}`; the reason names the book's id. `versions` are the two
+ * accounts as `{name, caption, rows: [{label, price, size, differs}]}`, ours first; empty where there are none.
  */
 export function incidentWords({ time_ms: timeMs, cause, reason, update_id: id, ours, theirs }, instrument) {
   const labels = cause === "touch" ? TOUCH_LABELS : [];

@@ -15,17 +15,18 @@ import sys
 
 CLONE_NEWUSER, CLONE_NEWIPC = 0x10000000, 0x08000000
 PR_SET_PDEATHSIG = 1
-INSIDE = 1000
 
 
 def enter_user_namespace() -> None:
-    """Become user INSIDE of a namespace of our own; to the rest of the machine we stay who we were."""
+    """Become an ordinary user in a namespace of our own; to the rest of the machine we stay who we were."""
     user, group = os.geteuid(), os.getegid()
+    # One that the machine knows, because PostgreSQL looks its name up.
+    inside = next(known.pw_uid for known in pwd.getpwall() if known.pw_uid != 0)
     libc = ctypes.CDLL(None, use_errno=True)
     # System V memory goes with the namespace, so that a killed PostgreSQL leaves none behind.
     if libc.unshare(CLONE_NEWUSER | CLONE_NEWIPC) != 0:
         sys.exit(f"no user namespace: {os.strerror(ctypes.get_errno())}")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{INSIDE} {user} 1"), ("gid_map", f"{INSIDE} {group} 1")):
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {user} 1"), ("gid_map", f"{inside} {group} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
 

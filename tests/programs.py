@@ -9,6 +9,7 @@ import fcntl
 import functools
 import importlib.util
 import os
+import pwd
 import random
 import shutil
 import socket
@@ -122,12 +123,20 @@ def postgres_installation() -> Installation:
     postgres = _first_with(["postgres"], (folder for folder in folders if os.access(folder / "initdb", os.X_OK)))
     if postgres is None:
         raise NoServer(_remedy("PULSE_TEST_PG_BIN", POSTGRES_REMEDY))
-    if os.geteuid() != 0:
-        return Installation(postgres.parent, "plain")
-    for mode in ("userns", "nobody"):
+    for mode in _modes():
         if run([postgres, "--version"], mode).returncode == 0:
             return Installation(postgres.parent, mode)
+    if os.geteuid() != 0:
+        raise NoServer(f"{postgres} cannot be run here.")
     return Installation(_readable_copy(postgres.parent), "nobody")
+
+
+def _modes() -> tuple[str, ...]:
+    """As whom PostgreSQL may run: it refuses root, and a user whose name it cannot look up."""
+    if os.geteuid() == 0:
+        return ("userns", "nobody")
+    known = any(user.pw_uid == os.geteuid() for user in pwd.getpwall())
+    return ("plain",) if known else ("userns",)
 
 
 def _readable_copy(programs: Path) -> Path:

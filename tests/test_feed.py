@@ -45,7 +45,7 @@ class Stand:
         self.rest = BinanceRest(transport, venue, self.clock, Bans(None), lambda _: True)
         self.feed = Feed(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
-            depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back,
+            depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
         )  # fmt: skip
 
     async def until(self, condition: Callable[["Stand"], bool]) -> None:

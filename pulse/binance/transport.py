@@ -5,6 +5,7 @@ network. Everything that can go wrong on a wire becomes an ExchangeError.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,8 @@ CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_S = 15.0
 """Pings of our own find a peer that is gone without a word; silent data is the feed's business."""
+ATTEMPTS_MAX, ATTEMPTS_WINDOW_S = 150, 300.0
+"""Streams opened by the whole process: half of what the exchange allows one address, which others may share."""
 BODY_BYTES_MAX = 16 * 2**20
 FRAME_BYTES_MAX = 2 * 2**20
 
@@ -73,6 +76,7 @@ class AiohttpTransport:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
+        self._attempts: deque[float] = deque(maxlen=ATTEMPTS_MAX)  # loop times, the latest last
 
     async def get(self, url: str, params: Mapping[str, str]) -> Answer:
         """One REST call within REQUEST_TIMEOUT_S."""
@@ -86,7 +90,8 @@ class AiohttpTransport:
             raise ExchangeError(f"no answer: {_words(fault)}") from fault
 
     async def connect(self, url: str) -> Stream:
-        """Open a stream within CONNECT_TIMEOUT_S, without compression: it costs more than it saves on 2 KB frames."""
+        """Open a stream within CONNECT_TIMEOUT_S of its turn, without compression, which 2 KB frames do not repay."""
+        await self._wait_turn()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 socket = await self._session.ws_connect(
@@ -103,6 +108,15 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError) as fault:
             raise ExchangeError(f"the exchange cannot be reached: {_words(fault)}") from fault
         return _AiohttpStream(socket)
+
+    async def _wait_turn(self) -> None:
+        """Wait until one more attempt keeps within ATTEMPTS_MAX per ATTEMPTS_WINDOW_S."""
+        loop = asyncio.get_running_loop()
+        while (
+            len(self._attempts) == ATTEMPTS_MAX and (wait_s := self._attempts[0] + ATTEMPTS_WINDOW_S - loop.time()) > 0
+        ):
+            await asyncio.sleep(wait_s)
+        self._attempts.append(loop.time())
 
 
 class _AiohttpStream:

@@ -272,6 +272,8 @@ class Market:
         measured = measure(book, bids, asks)
         if measured.mid_price is not None and state is State.LIVE:
             self._volatility.sample(measured.mid_price, now_ms)
+        else:
+            self._volatility.restart()
         flow = self._trade_flow
         return Metrics(
             mid_price=measured.mid_price,

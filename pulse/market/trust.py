@@ -106,6 +106,7 @@ class Trust:
     def applied(self, book: OrderBook, before_id: int, diff: DepthDiff, time_ms: int) -> None:
         """The book, which stood at `before_id`, has applied a diff."""
         self.diffs_applied += 1
+        self.since_ms = self.since_ms or time_ms  # a book may join before anything that carries a time was heard
         if book.is_crossed():
             self._resync("crossed", CROSSED, time_ms, Mismatch(book.last_update_id, [], []))
             return

@@ -142,3 +142,22 @@ async def test_every_end_of_a_stream_is_told_in_words(
     await connected.close()
     with pytest.raises(ConnectionEnded):
         await connected.send("late")
+
+
+async def test_streams_are_opened_no_faster_than_the_exchange_allows(
+    serve: Serve, wires: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One attempt more than the window holds waits until the oldest has left it."""
+    monkeypatch.setattr(transport, "ATTEMPTS_WINDOW_S", 0.2)
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    host = await serve(refuse)
+    loop = asyncio.get_running_loop()
+    wires._attempts.extend([loop.time()] * transport.ATTEMPTS_MAX)
+    started_s = loop.time()
+    with pytest.raises(HandshakeRefused):
+        await wires.connect(f"ws://{host}/stream")
+
+    assert loop.time() - started_s >= 0.19

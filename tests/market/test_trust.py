@@ -43,6 +43,18 @@ def test_an_anchor_makes_a_book_trusted() -> None:
     assert (trust.since_id, trust.view().contiguous_since_ms) == (10, TIME_MS)
 
 
+def test_a_book_that_joined_before_any_time_was_heard_stands_since_its_first_diff() -> None:
+    """A snapshot carries no time of its own."""
+    trust = Trust()
+    book = trust.anchored(None, book_at(10), 0, 0)
+    assert book is not None
+    change = diff(11, 12, (100.0, 7.0))
+    book.apply(change)
+    trust.applied(book, 10, change, TIME_MS)
+
+    assert trust.view().contiguous_since_ms == TIME_MS
+
+
 def test_a_gap_is_an_incident_and_ends_the_trust() -> None:
     """The reason is kept for whoever looks, and nothing has to be wished for: the feed knows."""
     trust, book = joined()
