@@ -110,13 +110,12 @@ class AiohttpTransport:
         return _AiohttpStream(socket)
 
     async def _wait_turn(self) -> None:
-        """Wait until one more attempt keeps within ATTEMPTS_MAX per ATTEMPTS_WINDOW_S."""
-        loop = asyncio.get_running_loop()
-        while (
-            len(self._attempts) == ATTEMPTS_MAX and (wait_s := self._attempts[0] + ATTEMPTS_WINDOW_S - loop.time()) > 0
-        ):
-            await asyncio.sleep(wait_s)
-        self._attempts.append(loop.time())
+        """Book the next attempt such that no ATTEMPTS_WINDOW_S sees more than ATTEMPTS_MAX, and wait for it."""
+        now_s = asyncio.get_running_loop().time()
+        is_full = len(self._attempts) == ATTEMPTS_MAX
+        due_s = max(now_s, self._attempts[0] + ATTEMPTS_WINDOW_S) if is_full else now_s
+        self._attempts.append(due_s)
+        await asyncio.sleep(due_s - now_s)
 
 
 class _AiohttpStream:
