@@ -312,3 +312,28 @@ async def test_postgres_killed_and_restarted_loses_no_candle(
     assert problem["status"] == 503
     assert len(rows) >= 990
     assert live["state"] == "live"
+
+
+async def test_refused_region_falls_back_to_the_configured_venue(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """HTTP 451 of the first venue is said in words, and the terminal goes on at the second."""
+    exchange.faults.rest.answer("/api/v3/*", 451)
+    async with follow(exchange, tmp_path, PULSE_FALLBACK_VENUE="com") as pulse:
+        picture = await pulse.until(pulse.picture, lambda answer: answer.get("venue") == "com")
+
+    assert picture["state"] == "offline"
+    assert "does not serve this address or region (HTTP 451)" in pulse.log.read_text()
+
+
+async def test_refused_region_without_a_fallback_is_said_and_not_stormed(
+    exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    """The page names the reason, and the exchange is asked once."""
+    exchange.faults.rest.answer("/api/v3/*", 451)
+    exchange.faults.refuse_sockets = 451
+    async with follow(exchange, tmp_path) as pulse:
+        picture = await pulse.until(pulse.picture, lambda answer: "451" in answer.get("state_reason", ""))
+        await asyncio.sleep(3)  # time in which a storm would show
+        asked = [request for request in exchange.rest.requests if request[1] == "/api/v3/exchangeInfo"]
+
+    assert picture["state"] == "offline"
+    assert len(asked) <= 3

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
 
 from pulse.simulator.server import SimulatedExchange
 from tests.process import Pulse
+from tests.services import free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAINTED = """() => {
@@ -28,7 +30,7 @@ WAIT_MS = 20_000
 
 
 @asynccontextmanager
-async def opened(pulse: Pulse, path: str = "/", **viewport: int) -> AsyncIterator[tuple[Page, list[str]]]:
+async def opened(pulse: Pulse, origin: str = "", **viewport: int) -> AsyncIterator[tuple[Page, list[str]]]:
     """The page in a browser, and every error its console shows."""
     if CHROMIUM is None:
         pytest.fail("Chromium is missing: apt-get install -y chromium", pytrace=False)
@@ -44,7 +46,7 @@ async def opened(pulse: Pulse, path: str = "/", **viewport: int) -> AsyncIterato
         page = await browser.new_page(viewport=size)
         page.on("console", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        await page.goto(pulse.url + path)
+        await page.goto((origin or pulse.url) + "/")
         yield page, errors
         await browser.close()
 
@@ -150,4 +152,31 @@ async def test_a_phone_shows_it_without_sideways_scroll(tmp_path: Path) -> None:
 
     assert overflow <= 0
     assert len(painted["bids"]) >= 4
+    assert errors == []
+
+
+async def test_the_page_works_from_another_static_host(tmp_path: Path) -> None:
+    """The content of `static/` on another origin, with one file replaced and that origin allowed, is the terminal."""
+    static = Path(__file__).parents[2] / "static"
+    page_port = free_port()
+    origin = f"http://127.0.0.1:{page_port}"
+    async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT", PULSE_ALLOWED_ORIGINS=origin) as pulse:
+        config = f'window.PULSE = {{ apiBase: "{pulse.url}", wsBase: "{pulse.url.replace("http", "ws")}" }};\n'
+
+        async def configured(_: web.Request) -> web.Response:
+            return web.Response(text=config, content_type="text/javascript")
+
+        async def index(_: web.Request) -> web.FileResponse:
+            return web.FileResponse(static / "index.html")
+
+        host = web.Application()
+        host.add_routes([web.get("/", index), web.get("/config.js", configured), web.static("/", static)])
+        runner = web.AppRunner(host)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", page_port).start()
+        async with opened(pulse, origin=origin) as (page, errors):
+            await until_live(page)
+            await page.wait_for_selector("[data-testid=candles] canvas", timeout=WAIT_MS)
+        await runner.cleanup()
+
     assert errors == []
