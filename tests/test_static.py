@@ -19,7 +19,9 @@ VENDOR = STATIC / "vendor"
 NODE_TIMEOUT_S = 60
 LINES_MAX = 400
 
-OWN = sorted(path for path in STATIC.rglob("*") if path.is_file() and VENDOR not in path.parents)
+OWN = sorted(
+    path for path in STATIC.rglob("*") if path.is_file() and path.suffix != ".png" and VENDOR not in path.parents
+)
 MODULES = [path for path in OWN if path.suffix == ".js" and path.name != "config.js"]
 ATTRIBUTION = "https://www.tradingview.com/"  # the chart's licence asks for this link on the page
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"  # a name; no browser fetches it
