@@ -30,7 +30,7 @@ from pulse.market.types import (
     State,
     Trade,
 )
-from pulse.market.view import CandleView, Certificate, InstrumentView, Metrics, TradeView, View, WindowView
+from pulse.market.view import CandleView, Certificate, Metrics, TradeView, View, WindowView
 
 TICKER_LEAD_MS = 3_000
 """A bookTicker proves that the book changed; its diff follows within 100 ms, so this much later it is missing."""
@@ -133,6 +133,7 @@ class Market:
 
     def _on_lost(self, event: BookLost, now_ms: float) -> None:
         self.trust.gap(self.book, event.reason, self._event_time_ms)
+        self.candles.interrupt()  # what swallowed diffs may have swallowed trades
 
     def _on_instrument(self, instrument: Instrument, now_ms: float) -> None:
         self._instrument = instrument
@@ -244,7 +245,7 @@ class Market:
             closed_candle=_candle_view(self.candles.newest_closed()),
             window=_window_view(book),
             proof=self.trust.view(),
-            instrument=_instrument_view(self._instrument),
+            instrument=self._instrument,
             timestamp=wall_s,
             event_time_ms=self._event_time_ms,
             data_age_ms=self.data_age_ms(now_ms),
@@ -317,17 +318,3 @@ def _window_view(book: OrderBook | None) -> WindowView:
     if book is None:
         return WindowView(None, None, 0, 0)
     return WindowView(book.bids.known_to(), book.asks.known_to(), len(book.bids), len(book.asks))
-
-
-def _instrument_view(instrument: Instrument | None) -> InstrumentView | None:
-    if instrument is None:
-        return None
-    return InstrumentView(
-        instrument.base_asset,
-        instrument.quote_asset,
-        instrument.status,
-        instrument.tick_size,
-        instrument.lot_size,
-        instrument.price_decimals,
-        instrument.quantity_decimals,
-    )

@@ -6,7 +6,7 @@ Field names are the wire's names; `wire` turns a view into JSON and adds nothing
 from dataclasses import dataclass
 
 from pulse.market.proof import Incident
-from pulse.market.types import Price, Quantity, State
+from pulse.market.types import Instrument, Price, Quantity, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +87,6 @@ class ProofView:
 
 
 @dataclass(frozen=True, slots=True)
-class InstrumentView:
-    """What the exchange says of the symbol."""
-
-    base_asset: str
-    quote_asset: str
-    status: str
-    tick_size: Price
-    lot_size: Quantity
-    price_decimals: int
-    quantity_decimals: int
-
-
-@dataclass(frozen=True, slots=True)
 class Certificate:
     """What a book can show for itself. Times are the exchange's, in ms, 0 for never; incidents newest first."""
 
@@ -137,7 +124,7 @@ class View:
     closed_candle: CandleView | None
     window: WindowView
     proof: ProofView
-    instrument: InstrumentView | None
+    instrument: Instrument | None
     timestamp: float
     event_time_ms: int
     data_age_ms: int

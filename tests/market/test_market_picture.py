@@ -2,8 +2,8 @@
 
 import pytest
 
-from pulse.market.types import Aggressor, FeedDown, FeedUp
-from pulse.market.view import CandleView, InstrumentView, TradeView, WindowView
+from pulse.market.types import Aggressor, FeedDown, FeedUp, Instrument
+from pulse.market.view import CandleView, TradeView, WindowView
 from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle, diff, exchange_candle, ticker, trade
 from tests.market.scenes import anchor, instrument, live_market, market_after, view_of
 
@@ -130,7 +130,7 @@ def test_the_picture_says_what_it_is() -> None:
     assert (view.source, view.venue, view.last_update_id) == ("exchange", "us", 12)
     assert (view.timestamp, view.event_time_ms, view.data_age_ms) == (1_700_000_000.25, MIDNIGHT_MS + 3, 60)
     assert view.window == WindowView(99.98, 100.05, 3, 3)
-    assert view.instrument == InstrumentView("BTC", "USDT", "TRADING", 0.01, 0.00001, 2, 5)
+    assert view.instrument == Instrument("BTCUSDT", "BTC", "USDT", "TRADING", 0.01, 0.00001, 2, 5)
 
 
 def test_the_event_time_is_the_newest() -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import fields
 
-from pulse.market.view import CandleView, InstrumentView, Metrics, ProofView, TradeView, View, WindowView
+from pulse.market.types import Instrument
+from pulse.market.view import CandleView, Metrics, ProofView, TradeView, View, WindowView
 
 
 def names(kind: type) -> list[str]:
@@ -38,4 +39,4 @@ def test_the_parts_of_a_picture() -> None:
         "contiguous_since_ms", "touch_compared", "touch_equal", "top_compared", "top_equal", "audits", "audited_ms",
         "levels_compared", "levels_differing", "resyncs", "incidents",
     ]  # fmt: skip
-    assert names(InstrumentView)[-4:] == ["tick_size", "lot_size", "price_decimals", "quantity_decimals"]
+    assert names(Instrument)[-4:] == ["tick_size", "lot_size", "price_decimals", "quantity_decimals"]
