@@ -1,0 +1,78 @@
+"""An event loop in virtual time: instead of waiting for its next timer it sets its clock to it.
+
+Hours pass in seconds and nothing depends on how fast the machine is. A loop that would wait for ever is a deadlock
+and fails, and one that works without its time passing a livelock.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+BEGIN_S = 5000.0
+"""Where the clock begins: not at 0, which code might take for "never"."""
+TURNS_MAX = 50_000
+"""Turns of the loop without time passing that are still work and not a livelock."""
+
+
+class Stuck(Exception):
+    """Nothing is scheduled any more, or something is scheduled for ever."""
+
+
+class _Selector(selectors.SelectSelector):
+    """Never looks at a socket: waiting is what moves the clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = BEGIN_S
+        self._turns = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise Stuck("deadlock: everything waits and nothing is scheduled")
+        self._turns = 0 if timeout > 0 else self._turns + 1
+        if self._turns > TURNS_MAX:
+            raise Stuck("livelock: the loop turns and time stands still")
+        self.now_s += max(0.0, timeout)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose `time` is virtual, in seconds from BEGIN_S."""
+
+    def __init__(self) -> None:
+        self._virtual = _Selector()
+        super().__init__(self._virtual)
+
+    def time(self) -> float:
+        """The virtual clock."""
+        return self._virtual.now_s
+
+
+class VirtualClock:
+    """The two readings of one machine; `jump_s` is how far somebody has set its date wrong."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, start_ms: int) -> None:
+        self._loop = loop
+        self._start_ms = start_ms
+        self.jump_s = 0.0
+
+    def now_ms(self) -> float:
+        """Virtual milliseconds, which no one sets."""
+        return self._loop.time() * 1000
+
+    def true_ms(self) -> float:
+        """Milliseconds since the epoch, as they truly are: the exchange's clock."""
+        return self._start_ms + (self._loop.time() - BEGIN_S) * 1000
+
+    def wall_s(self) -> float:
+        """Seconds since the epoch, as the machine believes."""
+        return self.true_ms() / 1000 + self.jump_s
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine to its end in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(work())
