@@ -1,0 +1,58 @@
+"""Run many seeds from the command line: `python -m tests.simulation --seeds 1000 --hours 24`.
+
+It stops for nothing: each failing seed is named with the command that runs it alone, and the exit status tells.
+"""
+
+import argparse
+import sys
+from collections import Counter
+
+from tests.simulation.fleet import Failure, run_all
+from tests.simulation.run import Outcome, Plan
+from tests.simulation.script import KINDS
+
+
+def main(arguments: list[str]) -> int:
+    """0 when every seed holds, 1 when any fails, 2 for wrong arguments."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=50, help="how many seeds to run")
+    parser.add_argument("--first", type=int, default=1, help="the first of them")
+    parser.add_argument("--hours", type=float, default=1.0, help="simulated hours of each")
+    parser.add_argument("--processes", type=int, default=2, help="processes to share them")
+    parser.add_argument("--faults", nargs="*", choices=KINDS, help="these instead of a subset that the seed draws")
+    chosen = parser.parse_args(arguments)
+    kinds = None if chosen.faults is None else tuple(chosen.faults)
+    plans = [Plan(seed, chosen.hours, kinds) for seed in range(chosen.first, chosen.first + chosen.seeds)]
+    failed, faults, compared, took_s = 0, Counter[str](), 0, 0.0
+    for result in run_all(plans, chosen.processes):
+        say(line_of(result))
+        if isinstance(result, Failure):
+            failed += 1
+            continue
+        faults.update(result.kinds)
+        compared += result.tally.compared
+        took_s += result.took_s
+    say(f"{len(plans)} seeds, {failed} failed; books compared {compared}; {took_s:.0f} s of processes; {dict(faults)}")
+    return 1 if failed else 0
+
+
+def line_of(result: Outcome | Failure) -> str:
+    """One run in one line."""
+    if isinstance(result, Failure):
+        return f"seed {result.plan.seed} FAILED: {result.reason}\n  again: {result.command}"
+    tally = result.tally
+    return (
+        f"seed {result.plan.seed} {result.digest} {result.took_s:.1f} s: {result.faults} faults of "
+        f"{', '.join(result.kinds) or 'no kind'}; {tally.compared} books compared, {tally.spells} times not live "
+        f"(longest {tally.longest_s:.1f} s), {result.rotations} rotations"
+    )
+
+
+def say(text: str) -> None:
+    """One line at once, for a run may take hours."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

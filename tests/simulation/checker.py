@@ -1,0 +1,285 @@
+"""Who judges a simulated run: at every event the book that is called live against the truth, and how long it is not.
+
+A violation ends the run at once, with the seed's time and the reason. Everything seen goes into one running hash.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import orjson
+
+from pulse.market.market import Market
+from pulse.market.sync import BookAnchor
+from pulse.market.types import MINUTE_MS, BookLost, BookTicker, Candle, DepthDiff, FeedDown, FeedUp, State, Trade
+from pulse.market.view import View
+from pulse.wire import encode_view
+from tests.simulation.bounds import AGAIN_S, SILENCE_S, Bounds
+from tests.simulation.loop import BEGIN_S, VirtualClock
+from tests.simulation.truth import TOP, WHOLE, differences, touch_is_true
+from tests.simulation.world import World
+
+WHOLE_EVERY = 16
+"""Of the events that change the book, every one is compared on the top 20, and this one in so many on everything."""
+
+
+FRESH_S, FRESH_IN_TROUBLE_S = 3.0, SILENCE_S + AGAIN_S
+"""How long after the exchange's next diff an older book may still be called live; the second while a fault lasts, for
+then only the stream's habit of silence tells."""
+TRAVEL_S = 1.5
+"""A diff, or a call of REST and its answer, has come through after this long."""
+
+
+class Violation(AssertionError):
+    """The run has shown a mistake."""
+
+
+@dataclass
+class Tally:
+    """What happened, for the report."""
+
+    events: int = 0
+    pictures: int = 0
+    candles: int = 0
+    compared: int = 0
+    whole_compared: int = 0
+    anchors: int = 0
+    losses: int = 0  # BookLost
+    downs: int = 0  # FeedDown
+    trade_gaps: int = 0
+    spells: int = 0  # times a picture's state was not live, after the first
+    longest_s: float = 0.0
+    oldest_live_s: float = 0.0  # how far behind the exchange a live picture was
+    unknowable: int = 0  # candles of minutes that nothing told us enough about
+    deceived: int = 0  # events at which an injected lie was live and not yet noticed
+    deceived_s: float = 0.0  # the longest such time
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Seen:
+    """What is known of one symbol in one process."""
+
+    update_id: int = 0
+    picture_seq: int = 0
+    trade_id: int = -1
+    ticker_ids: tuple[int, int] | None = None  # the first and the newest of this connection
+    changes: int = 0
+    down_since_s: float | None = None
+    lied_since_s: float | None = None  # the live book has differed from the truth since
+
+
+class Checker:
+    """Judges every market of a world. `bounds` knows what the script did and what it excuses."""
+
+    def __init__(self, clock: VirtualClock, bounds: Bounds, levels_max: int) -> None:
+        self.world: World  # set once it exists: each needs the other
+        self.tally = Tally()
+        self.violation: Violation | None = None  # the first; whoever it was raised at may not let it through
+        self._clock = clock
+        self._bounds = bounds
+        self._levels_max = levels_max
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._seen: dict[str, _Seen] = {}
+
+    @property
+    def digest(self) -> str:
+        """The hash of everything seen so far."""
+        return self._hash.hexdigest()
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the run began."""
+        return self._clock.now_ms() / 1000 - BEGIN_S
+
+    def fail(self, reason: str) -> NoReturn:
+        """Something is wrong."""
+        self.violation = self.violation or Violation(f"at {self.now_s:.3f} s: {reason}")
+        raise self.violation
+
+    def restart(self) -> None:
+        """A new process begins: it remembers nothing, and its book may be any."""
+        self._seen = {}
+
+    # --- at every event
+
+    def after(self, market: Market, event: object, now_ms: float) -> None:
+        """The market has taken an event."""
+        self.tally.events += 1
+        seen = self._seen.setdefault(market.symbol, _Seen(down_since_s=self.now_s))
+        self._count(seen, event)
+        state, reason = market.state(now_ms)
+        book = market.book
+        update_id = book.last_update_id if book else 0
+        self._hash.update(f"{type(event).__name__} {now_ms:.3f} {update_id} {state.value}\n".encode())
+        self._note_state(market.symbol, seen, state, reason)
+        if isinstance(event, DepthDiff | BookAnchor | BookTicker | BookLost | FeedUp | FeedDown):
+            self._check_book(market, seen, event, state)
+
+    def _count(self, seen: _Seen, event: object) -> None:
+        tally = self.tally
+        if isinstance(event, BookTicker):
+            first = seen.ticker_ids[0] if seen.ticker_ids else event.update_id
+            newest = seen.ticker_ids[1] if seen.ticker_ids else 0
+            seen.ticker_ids = (first, max(newest, event.update_id))
+        elif isinstance(event, Trade):
+            tally.trade_gaps += seen.trade_id >= 0 and event.trade_id > seen.trade_id + 1
+            seen.trade_id = max(seen.trade_id, event.trade_id)
+        elif isinstance(event, FeedUp):
+            seen.ticker_ids = None
+        tally.anchors += isinstance(event, BookAnchor)
+        tally.losses += isinstance(event, BookLost)
+        tally.downs += isinstance(event, FeedDown)
+
+    def _check_book(self, market: Market, seen: _Seen, event: object, state: State) -> None:
+        book = market.book
+        if state is not State.LIVE or book is None:
+            seen.lied_since_s = None
+            return
+        if not isinstance(event, DepthDiff | BookAnchor | BookTicker):
+            self.fail(f"{market.symbol} is live right after {type(event).__name__}")
+        if book.last_update_id < seen.update_id:
+            self.fail(f"{market.symbol}: update ids go back from {seen.update_id} to {book.last_update_id}")
+        seen.update_id = book.last_update_id
+        if max(len(book.bids), len(book.asks)) > self._levels_max:
+            self.fail(f"{market.symbol}: more than {self._levels_max} levels")
+        if isinstance(event, BookTicker) and seen.lied_since_s is None:
+            return  # it changes no level
+        seen.changes += 1
+        self._compare(market, seen, isinstance(event, BookAnchor))
+
+    def _compare(self, market: Market, seen: _Seen, is_new: bool) -> None:
+        book = market.book
+        assert book is not None
+        lies = self._bounds.lies
+        is_whole = is_new or bool(lies.get(market.symbol)) or seen.changes % WHOLE_EVERY == 0
+        truth = self.world.truth[market.symbol].sides_at(book.last_update_id)
+        found = differences(book, truth, WHOLE if is_whole else TOP)
+        self.tally.compared += 1
+        self.tally.whole_compared += is_whole
+        if not found:
+            seen.lied_since_s = None
+            if is_whole:
+                self._bounds.forget_lies(market.symbol, book.last_update_id, self.now_s)
+            return
+        self._excuse(market, seen, found)
+
+    def _excuse(self, market: Market, seen: _Seen, found: object) -> None:
+        """A live book differs from the truth: only a lie that was told may do that, and only for so long."""
+        book = market.book
+        assert book is not None
+        where = f"{market.symbol} is live and wrong at id {book.last_update_id}: {found}"
+        if not self._bounds.lies.get(market.symbol):
+            self.fail(f"{where}; nobody lied")
+        if seen.lied_since_s is None:
+            seen.lied_since_s = self.now_s
+        self.tally.deceived += 1
+        lasted_s = self.now_s - seen.lied_since_s
+        self.tally.deceived_s = max(self.tally.deceived_s, lasted_s)
+        if lasted_s > self._bounds.lie_bound_s:
+            self.fail(f"{where}; since {lasted_s:.1f} s")
+        truth = self.world.truth[market.symbol].sides_at(book.last_update_id)
+        tickers = seen.ticker_ids
+        is_settled = tickers is not None and tickers[0] <= book.last_update_id <= tickers[1]
+        if is_settled and not self._bounds.tickers_are_faulty(self.now_s) and not touch_is_true(book, truth):
+            self.fail(f"{where}; the best levels differ and bookTicker has reached {tickers}")
+
+    # --- how long a symbol is not live
+
+    def _note_state(self, symbol: str, seen: _Seen, state: State, reason: str) -> None:
+        now_s = self.now_s
+        since_s = seen.down_since_s
+        if state is State.LIVE:
+            if since_s is not None:
+                seen.down_since_s = None
+                self.tally.longest_s = max(self.tally.longest_s, now_s - since_s)
+            return
+        if since_s is None:
+            since_s = seen.down_since_s = now_s
+            self.tally.spells += 1
+            self.tally.reasons[_kind_of(reason)] += 1
+            is_excused = now_s <= max(self._bounds.may_begin_until_s, self._rest_again_s())
+            if not is_excused and not self._bounds.lies.get(symbol):
+                self.fail(f"{symbol} is {state.value} without a fault: {reason}")
+        limit_s = max(since_s, self._rest_again_s()) + AGAIN_S
+        limit_s = max(limit_s, self._bounds.live_again_by_s)
+        if now_s > limit_s and self._has_heard(symbol, limit_s):
+            self.fail(f"{symbol} is {state.value} since {since_s:.1f} s, expected live by {limit_s:.1f} s: {reason}")
+
+    def _rest_again_s(self) -> float:
+        """When a ban, or the wait for the next minute's weight, is over."""
+        return max(self.world.silent_until_s, self.world.short_until_s) - BEGIN_S
+
+    def _has_heard(self, symbol: str, limit_s: float) -> bool:
+        """Whether the exchange has made a diff near the limit: without one nothing can join a snapshot."""
+        latest = self.world.loop.time() - TRAVEL_S
+        return any(limit_s + BEGIN_S - AGAIN_S + TRAVEL_S < at_s < latest for at_s, _ in self.world.diffs[symbol])
+
+    def _check_age(self, view: View) -> None:
+        """A live picture is not only true of its id: that id is, or lately was, the newest."""
+        now_s = self.world.loop.time()
+        missing_s = next((at_s for at_s, u in self.world.diffs[view.symbol] if u > view.last_update_id), now_s)
+        self.tally.oldest_live_s = max(self.tally.oldest_live_s, now_s - missing_s)
+        if now_s - missing_s > (FRESH_S if self.now_s > self._bounds.may_begin_until_s else FRESH_IN_TROUBLE_S):
+            self.fail(f"{view.symbol} is live {now_s - missing_s:.1f} s behind the exchange")
+
+    # --- what leaves the engine
+
+    def picture(self, view: View) -> None:
+        """A picture was given out."""
+        self.tally.pictures += 1
+        self._hash.update(encode_view(view))
+        seen = self._seen.setdefault(view.symbol, _Seen(down_since_s=self.now_s))
+        if view.seq <= seen.picture_seq:
+            self.fail(f"{view.symbol}: picture {view.seq} after {seen.picture_seq}")
+        seen.picture_seq = view.seq
+        self._note_state(view.symbol, seen, view.state, view.state_reason)
+        if view.state is not State.LIVE:
+            return
+        self._check_age(view)
+        if view.bids and view.asks and view.bids[0][0] >= view.asks[0][0]:
+            self.fail(f"{view.symbol}: crossed in a live picture")
+
+    def candle(self, candle: Candle) -> None:
+        """A closed candle was given out."""
+        self.tally.candles += 1
+        self._hash.update(orjson.dumps(candle))
+        if not candle.is_closed or candle.open_time_ms % MINUTE_MS:
+            self.fail(f"not a closed minute: {candle}")
+        minute = (candle.symbol, candle.open_time_ms)
+        if candle.source != "trades" or minute in self._bounds.spoiled_minutes:
+            return
+        if minute in self.world.lost_trades & self.world.lost_closes:
+            self.tally.unknowable += 1  # neither the trade nor the exchange's account of its minute was told
+            return
+        row = self.world.exchange.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)[0]
+        true = (*(float(row[n]) for n in (1, 2, 3, 4, 5, 7)), row[8], float(row[9]), float(row[10]))
+        ours = (
+            candle.open, candle.high, candle.low, candle.close, candle.volume, candle.quote_volume,
+            candle.trade_count, candle.taker_buy_volume, candle.taker_buy_quote_volume,
+        )  # fmt: skip
+        if ours != true:
+            self.fail(f"candle from trades differs at {candle.open_time_ms}: ours {ours}, true {true}")
+
+    def exchange_candle(self, candle: Candle) -> None:
+        """The exchange's own candle was asked for by REST: one that is called closed must be."""
+        minute_ends_ms = candle.open_time_ms + MINUTE_MS
+        if candle.is_closed and minute_ends_ms > self.world.now_ms():
+            self.fail(f"the minute {candle.open_time_ms} is called closed before its end")
+
+
+class CheckedMarket(Market):
+    """A market that is judged after each event."""
+
+    checker: Checker
+
+    def apply(self, event: object, now_ms: float) -> None:
+        """Take an event, and be judged."""
+        super().apply(event, now_ms)
+        self.checker.after(self, event, now_ms)
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without its numbers, so that it can be counted."""
+    return " ".join("N" if any(c.isdigit() for c in word) else word for word in reason.split())[:90]

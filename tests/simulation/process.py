@@ -1,0 +1,125 @@
+"""One process of ours in a simulated world: the real feeds, REST side, engine and markets, wired as at home.
+
+It can be killed and started again; only the file that remembers bans outlives it.
+"""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pulse.binance.bans import Bans
+from pulse.binance.rest import BinanceRest
+from pulse.binance.venues import venue_of
+from pulse.conflate import ConflatingQueue
+from pulse.engine import CandleQueue, Engine, Outbox
+from pulse.errors import ExchangeError
+from pulse.feed import Feed
+from pulse.intake import make_inbox
+from pulse.market.market import Origin
+from pulse.market.types import MINUTE_MS
+from tests.simulation.checker import CheckedMarket, Checker
+from tests.simulation.loop import VirtualClock
+from tests.simulation.world import World
+
+CANDLES_MAX = 1000
+HISTORY_EVERY_S = 45.0
+"""Something else in the process asks the exchange too, which the budget has to share out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What differs from seed to seed in the process and in its market."""
+
+    depth_limit: int = 100
+    levels_max: int = 400
+    audit_every_s: float = 600.0
+    rotate_after_s: float = 23.5 * 3600
+    publish_interval_s: float = 1.0
+    changes_per_s: float = 0.4
+    """How lively the market is when calm; bursts make it several times as lively."""
+
+
+class Process:
+    """Runs between `start` and `stop`."""
+
+    def __init__(
+        self, world: World, checker: Checker, clock: VirtualClock, settings: Settings, bans: Path, rng: random.Random
+    ) -> None:
+        self.checker = checker
+        self.inbox = make_inbox()
+        self.outbox: Outbox = ConflatingQueue()
+        self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
+        self.rest = BinanceRest(world, venue_of("us"), clock, Bans(bans), lambda symbol: symbol == world.symbols[0])
+        self.markets = [self._market(symbol, settings) for symbol in world.symbols]
+        self.feeds = {
+            symbol: Feed(
+                symbol, world, self.rest, self.inbox, clock, random.Random(rng.random()),
+                depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
+                rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
+            )
+            for symbol in world.symbols
+        }  # fmt: skip
+        self.engine = Engine(
+            self.markets, self.inbox, self.outbox, self.candles, clock,
+            publish_interval_s=settings.publish_interval_s,
+            ask_snapshot=lambda symbol, reason: self.feeds[symbol].ask_snapshot(reason),
+        )  # fmt: skip
+        self._world = world
+        self._tasks: list[asyncio.Task[None]] = []
+        self.is_stopped = False
+
+    def _market(self, symbol: str, settings: Settings) -> CheckedMarket:
+        origin = Origin("00000000", "simulation", "us")
+        market = CheckedMarket(symbol, origin, levels_max=settings.levels_max, trades_kept=5, stale_after_ms=5000)
+        market.checker = self.checker
+        return market
+
+    @property
+    def rotations(self) -> int:
+        """How often a connection was replaced without a gap."""
+        return sum(feed.rotations for feed in self.feeds.values())
+
+    def start(self) -> None:
+        """Start everything."""
+        self.checker.restart()
+        works: list[Coroutine[Any, Any, None]] = [feed.run() for feed in self.feeds.values()]
+        works += [self.engine.run(), self._look_at_pictures(), self._look_at_candles(), self._ask_history()]
+        self._tasks = [asyncio.create_task(work) for work in works]
+
+    async def fault(self) -> None:
+        """Wait for a part to fail, and raise its error: none may ever end."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    async def stop(self) -> None:
+        """Kill it: nothing is said to anybody."""
+        self.is_stopped = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _look_at_pictures(self) -> None:
+        while True:
+            _, view = await self.outbox.get()
+            self.checker.picture(view)
+
+    async def _look_at_candles(self) -> None:
+        while True:
+            self.checker.candle(await self.candles.get())
+
+    async def _ask_history(self) -> None:
+        while True:
+            await asyncio.sleep(HISTORY_EVERY_S)
+            now_ms = self._world.now_ms()
+            for symbol in self._world.symbols:
+                try:
+                    for candle in await self.rest.klines(symbol, now_ms - 5 * MINUTE_MS, now_ms):
+                        self.checker.exchange_candle(candle)
+                    await self.rest.instruments([symbol])
+                except ExchangeError:
+                    continue

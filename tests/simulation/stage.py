@@ -1,0 +1,55 @@
+"""What the plays of a script may touch: the world, the process in it, and the judge's account of what is excused."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.simulation.bounds import Bounds
+from tests.simulation.checker import Checker
+from tests.simulation.loop import VirtualClock
+from tests.simulation.process import Process
+from tests.simulation.world import World
+
+POLL_S = 0.25
+
+
+@dataclass
+class Stage:
+    """What a play may touch."""
+
+    world: World
+    checker: Checker
+    clock: VirtualClock
+    bounds: Bounds
+    rng: random.Random
+    make_process: Callable[[], Process]
+    process: Process = field(init=False)
+    rotations: int = 0
+
+    async def restart(self) -> None:
+        """Kill the process, and start another in its place."""
+        self.rotations += self.process.rotations
+        await self.process.stop()
+        for stream in tuple(self.world.streams):
+            stream.end("the process is gone", is_reset=True)
+        await asyncio.sleep(self.rng.uniform(0.1, 3.0))
+        self.process = self.make_process()
+        self.process.start()
+
+    def symbol(self) -> str:
+        """One of the symbols."""
+        return self.rng.choice(self.world.symbols)
+
+    async def frames(self, stream: str, count: int) -> None:
+        """Wait until the exchange has made more events of a stream."""
+        goal = self.world.told.get(stream, 0) + count
+        while self.world.told.get(stream, 0) < goal:
+            await asyncio.sleep(POLL_S)
+
+    async def lose_a_diff(self, symbol: str) -> None:
+        """Make a new snapshot necessary."""
+        depth = f"{symbol.lower()}@depth@100ms"
+        for stream in tuple(self.world.streams):
+            stream.faults.drop(depth)
+        await self.frames(depth, 2)

@@ -1,0 +1,98 @@
+"""The whole feed under a virtual clock and seeded faults: whenever a book is called live, it is the exchange's.
+
+What each fault excuses, and for how long, is one table: `bounds.BOUNDS`. `python -m tests.simulation --help` runs more
+seeds, for longer. A seed that has ever failed is in REGRESSIONS, with what it found.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation.bounds import BOUNDS
+from tests.simulation.fleet import Failure, run_all
+from tests.simulation.process import Settings
+from tests.simulation.run import Outcome, Plan, simulate
+from tests.simulation.script import KINDS
+
+SEEDS = range(11, 21)
+PROCESSES = 2
+LIVELIER = replace(Settings(), changes_per_s=0.8)
+CLEAN = Plan(1, hours=4, kinds=(), settings=Settings())
+ROTATIONS = Plan(1, hours=3.3, kinds=(), settings=replace(Settings(), rotate_after_s=8.0))
+THREE = Plan(7, hours=0.5, symbols=("LTCUSDT", "AVAXUSDT", "LINKUSDT"))
+
+REGRESSIONS = {
+    Plan(1, 0.5, (), settings=LIVELIER): "a quiet market's silence was called stale while depth20 confirmed the book",
+    Plan(2, 0.3, ("stall_all",)): "while depth20 flowed, nothing noticed that depth and bookTicker had stalled",
+    Plan(1, 0.25, ("hiccup",), settings=LIVELIER): "a minute closed by time though its last trades had been lost",
+    Plan(2, 0.1, ("clock_jump",)): "a running minute was called closed by REST, going by this machine's wrong date",
+}
+"""Runs that have failed once, and what they found."""
+
+Results = dict[Plan, Outcome | Failure]
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """Every long run, shared by PROCESSES; the longest first."""
+    plans = [CLEAN, ROTATIONS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
+    return dict(zip(plans, run_all(plans, PROCESSES), strict=True))
+
+
+def outcome_of(results: Results, plan: Plan) -> Outcome:
+    """What a run came to; one that failed is told with the command that repeats it."""
+    result = results[plan]
+    if isinstance(result, Failure):
+        pytest.fail(f"{result.reason}\nagain: {result.command}", pytrace=False)
+    return result
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_live_book_is_true_whatever_goes_wrong(seed: int, results: Results) -> None:
+    """An hour with a subset of faults: a live book is true, calls keep the limits, the symbol comes back in time."""
+    outcome = outcome_of(results, Plan(seed))
+
+    assert outcome.faults > 0
+    assert outcome.tally.compared > 100
+
+
+def test_clean_hours_raise_no_alarm(results: Results) -> None:
+    """Without a fault: live from the first snapshot to the end, no diff or trade lost, all audits equal."""
+    tally = outcome_of(results, CLEAN).tally
+
+    assert (tally.spells, tally.losses, tally.downs, tally.trade_gaps, tally.deceived) == (0, 0, 0, 0, 0)
+    assert tally.anchors > 4 * 5
+
+
+def test_a_thousand_rotations_lose_nothing(results: Results) -> None:
+    """Connection follows connection, and every diff and every trade is there once, in order, without a gap."""
+    outcome = outcome_of(results, ROTATIONS)
+    tally = outcome.tally
+
+    assert outcome.rotations >= 1000
+    assert (tally.spells, tally.losses, tally.downs, tally.trade_gaps) == (0, 0, 0, 0)
+
+
+def test_several_symbols_share_one_budget(results: Results) -> None:
+    """Three symbols with faults keep to the limits of one address."""
+    assert outcome_of(results, THREE).tally.compared > 1000
+
+
+@pytest.mark.parametrize("plan", REGRESSIONS, ids=lambda plan: f"seed-{plan.seed}-{'-'.join(plan.kinds) or 'clean'}")
+def test_what_once_failed(plan: Plan, results: Results) -> None:
+    """A run that has found a mistake finds none any more."""
+    outcome_of(results, plan)
+
+
+def test_one_seed_is_one_run() -> None:
+    """Everything follows from the seed: twice the same hash, and another for another seed."""
+    first, second = (simulate(Plan(5, hours=0.2)) for _ in range(2))
+    other = simulate(Plan(6, hours=0.2))
+
+    assert first.digest == second.digest
+    assert first.digest != other.digest
+
+
+def test_every_fault_states_its_bounds() -> None:
+    """What a fault excuses is stated for each of them."""
+    assert set(KINDS) | {"start"} == set(BOUNDS)

@@ -1,0 +1,93 @@
+"""The exchange's true book, followed diff by diff as it was before any fault: what a live book is held against.
+
+It is naive on purpose: a dictionary and a sorted list a side, nothing shared with the code under test.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from typing import Any
+
+from pulse.market.book import BookSide, OrderBook
+from pulse.simulator.exchange import Exchange
+from pulse.simulator.payloads import JsonObject
+
+TOP = 20
+WHOLE = 10**6
+
+Pairs = list[list[float]]
+
+
+class TrueSide:
+    """All levels of one side; keys are prices, negated for asks, so that the best is last."""
+
+    def __init__(self, sign: float, pairs: list[list[str]]) -> None:
+        self.sign = sign
+        self.quantities = {sign * float(price): float(quantity) for price, quantity in pairs}
+        self.keys = sorted(self.quantities)
+
+    def apply(self, pairs: list[list[str]]) -> None:
+        """Set absolute quantities, 0 removing a level."""
+        for price, quantity in pairs:
+            key = self.sign * float(price)
+            is_held = key in self.quantities
+            if float(quantity):
+                self.quantities[key] = float(quantity)
+                if not is_held:
+                    insort(self.keys, key)
+            elif is_held:
+                del self.quantities[key]
+                del self.keys[bisect_left(self.keys, key)]
+
+    def top(self, count: int, horizon: float) -> Pairs:
+        """Up to `count` levels no worse than a horizon, best first."""
+        start = max(bisect_left(self.keys, horizon), len(self.keys) - count)
+        return [[self.sign * key, self.quantities[key]] for key in reversed(self.keys[start:])]
+
+
+class TrueBook:
+    """One symbol's truth at the id that was last asked for; ids may only rise."""
+
+    def __init__(self, exchange: Exchange, symbol: str) -> None:
+        self._exchange = exchange
+        self._symbol = symbol
+        start = exchange.truth(symbol)
+        self.update_id = start.update_id
+        self._bids, self._asks = TrueSide(1.0, start.bids), TrueSide(-1.0, start.asks)
+        self._coming: deque[JsonObject] = deque()
+
+    def note(self, diff: JsonObject) -> None:
+        """The exchange has made this diff."""
+        self._coming.append(diff)
+
+    def sides_at(self, update_id: int) -> tuple[TrueSide, TrueSide]:
+        """Both sides after this change."""
+        while self._coming and self._coming[0]["u"] <= update_id:
+            diff = self._coming.popleft()
+            self._bids.apply(diff["b"])
+            self._asks.apply(diff["a"])
+            self.update_id = diff["u"]
+        if self.update_id == update_id:
+            return self._bids, self._asks
+        # Inside a diff, where a snapshot may stand: the exchange itself remembers.
+        truth = self._exchange.truth_at(self._symbol, update_id, WHOLE)
+        assert truth is not None, f"update {update_id} is forgotten or still to come"
+        return TrueSide(1.0, truth.bids), TrueSide(-1.0, truth.asks)
+
+
+def differences(book: OrderBook, truth: tuple[TrueSide, TrueSide], count: int) -> dict[str, tuple[Any, Any]]:
+    """Where the first `count` levels that a book claims are not the true ones: side -> (ours, theirs)."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name, ours, theirs in (("bids", book.bids, truth[0]), ("asks", book.asks, truth[1])):
+        held, true = _levels(ours, count), theirs.top(count, ours.horizon)
+        if held != true:
+            found[name] = ([x for x in held if x not in true][:3], [x for x in true if x not in held][:3])
+    return found
+
+
+def touch_is_true(book: OrderBook, truth: tuple[TrueSide, TrueSide]) -> bool:
+    """Whether the best levels, price and quantity, are the true ones."""
+    return not differences(book, truth, 1)
+
+
+def _levels(side: BookSide, count: int) -> Pairs:
+    return side.top(min(count, len(side)))

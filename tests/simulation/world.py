@@ -1,0 +1,328 @@
+"""The exchange and the network of a simulated world: REST answers, streams, latency, and everything that can go wrong.
+
+It serves the real feed through `pulse.binance.transport`'s protocol, from the simulator's pure core, in virtual time
+and from one random generator. What should go wrong is set by the script; what is right is the checker's affair.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any, NoReturn
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+
+from pulse.binance.transport import (
+    CONNECT_TIMEOUT_S,
+    HEARTBEAT_S,
+    REQUEST_TIMEOUT_S,
+    Answer,
+    ConnectionEnded,
+    HandshakeRefused,
+)
+from pulse.errors import ExchangeError
+from pulse.feed import STREAMS
+from pulse.simulator.connection import MESSAGES_PER_SECOND_MAX
+from pulse.simulator.exchange import Exchange
+from pulse.simulator.faults import Frame as SentFrame
+from pulse.simulator.faults import FrameFaults, RestFault, RestFaults
+from pulse.simulator.instruments import INSTRUMENTS, Instrument
+from pulse.simulator.limits import WeightAccount, depth_weight
+from pulse.simulator.payloads import Event
+from pulse.simulator.subscriptions import Subscriptions
+from tests.simulation.loop import VirtualClock
+from tests.simulation.truth import TrueBook
+
+TICK_S = 0.25
+"""How often the market is lived on; REST calls live it to their own moment."""
+START_MS = 1_723_161_600_000 + 23_456
+"""Not the first millisecond of a minute: the first candle is not whole."""
+LEVELS = 220
+JITTER_S, LATENCY_MAX_S = 0.03, 0.8
+CONNECTIONS_PER_5_MIN = 300
+SHORT_SHARE = 0.4
+"""Beyond this share of a minute's weight a client that uses half may have to wait for the next minute."""
+CHARGES = {"/api/v3/klines": 1, "/api/v3/exchangeInfo": 10}
+
+Violation = Callable[[str], NoReturn]
+
+
+def quiet_instruments(symbols: tuple[str, ...], changes_per_s: float) -> dict[str, Instrument]:
+    """The simulator's instruments, made quiet and shallow, so that an hour costs seconds."""
+    return {symbol: replace(INSTRUMENTS[symbol], changes_per_s=changes_per_s, levels=LEVELS) for symbol in symbols}
+
+
+class World:
+    """The exchange's side. A `Transport`; `violation` is told what a client must never do."""
+
+    def __init__(
+        self, clock: VirtualClock, seed: int, symbols: tuple[str, ...], changes_per_s: float, violation: Violation
+    ) -> None:
+        self.clock = clock
+        self.symbols = symbols
+        self.loop = asyncio.get_running_loop()
+        self.rng = random.Random(f"{seed}/network")
+        self.exchange = Exchange(symbols, seed, self.now_ms(), quiet_instruments(symbols, changes_per_s))
+        self.account = WeightAccount()
+        self.truth = {symbol: TrueBook(self.exchange, symbol) for symbol in symbols}
+        self.streams: dict[VirtualStream, None] = {}
+        self.told: dict[str, int] = {}  # events the exchange has made, by stream
+        self.diffs: dict[str, deque[tuple[float, int]]] = {symbol: deque(maxlen=64) for symbol in symbols}  # when, id
+        self.lost_trades: set[tuple[str, int]] = set()  # minutes in which a trade was not told as it was
+        self.lost_closes: set[tuple[str, int]] = set()  # minutes whose final candle was not
+        self._candles_told: dict[str, tuple[int, int]] = {}  # stream -> the minute and its trades so far
+        self.frames = 0
+        self.connection_life_s = 24 * 3600.0
+        # What is wrong at the moment.
+        self.rest_faults = RestFaults()
+        self.depth_lag_ms = 0
+        self.is_silent = False  # every stream that tells the time is muted, so that its silence can be noticed
+        self.has_ghosts = False  # levels that no snapshot has reached are never removed
+        self.refuse: int | None = None  # an HTTP status; 0: no answer at all
+        self.silent_until_s = 0.0  # the exchange has told us to make no call before
+        self.short_until_s = 0.0  # the weight of this minute is nearly used up
+        self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
+        self._violation = violation
+        self._wanted = {f"{s.lower()}@{name}" for s in symbols for name in STREAMS}
+        self._connects: deque[float] = deque(maxlen=CONNECTIONS_PER_5_MIN)
+        self.loop.call_later(TICK_S, self._tick)
+
+    def now_ms(self) -> int:
+        """The exchange's clock."""
+        return int(self.clock.true_ms())
+
+    # --- the market's time
+
+    def _tick(self) -> None:
+        self.loop.call_later(TICK_S, self._tick)
+        self.live()
+
+    def live(self) -> None:
+        """Let the market live up to now, and send what happened."""
+        now_ms = self.now_ms()
+        events = [event for event in self.exchange.advance(now_ms, self._wanted) if self._is_news(event)]
+        for event in events:
+            self.told[event.stream] = self.told.get(event.stream, 0) + 1
+            if event.stream.endswith("@depth@100ms"):
+                self.truth[event.data["s"]].note(event.data)
+                self.diffs[event.data["s"]].append((self.loop.time(), event.data["u"]))
+        for stream in tuple(self.streams):
+            stream.offer(events, now_ms)
+            if self.loop.time() - stream.opened_s > self.connection_life_s:
+                stream.end("the exchange closed the connection")
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether a frame of a running candle says anything new: without trades the exchange sends none."""
+        if not event.stream.endswith("@kline_1m") or event.data["k"]["x"]:
+            return True
+        state = (event.data["k"]["t"], event.data["k"]["n"])
+        is_news = self._candles_told.get(event.stream) != state
+        self._candles_told[event.stream] = state
+        return is_news
+
+    def with_ghosts(self, event: Event) -> Event:
+        """A diff without the removals of levels beyond every snapshot's reach."""
+        if not event.stream.endswith("@depth@100ms"):
+            return event
+        data = event.data
+        floor, ceiling = self.snapshot_reach[data["s"]]
+        bids = [level for level in data["b"] if float(level[1]) or float(level[0]) >= floor]
+        asks = [level for level in data["a"] if float(level[1]) or float(level[0]) <= ceiling]
+        return event._replace(data=data | {"b": bids, "a": asks})
+
+    def note_lost(self, events: list[Event], frames: list[SentFrame]) -> None:
+        """A connection was not told these events as they are: remember what candles need."""
+        told = {id(frame.data) for frame in frames}
+        for event in events:
+            if id(event.data) in told:
+                continue
+            symbol = event.data.get("s", "")
+            if event.stream.endswith("@aggTrade") and not self.is_silent:
+                self.lost_trades.add((symbol, event.data["T"] - event.data["T"] % 60_000))
+            elif event.stream.endswith("@kline_1m") and event.data["k"]["x"]:
+                self.lost_closes.add((symbol, event.data["k"]["t"]))
+
+    # --- streams
+
+    async def connect(self, url: str) -> "VirtualStream":
+        """Open a stream, or refuse."""
+        now_s = self.loop.time()
+        if len(self._connects) == CONNECTIONS_PER_5_MIN and now_s - self._connects[0] < 300:
+            self._violation("more than 300 connections within 5 minutes")
+        self._connects.append(now_s)
+        if self.refuse == 0:
+            await asyncio.sleep(CONNECT_TIMEOUT_S)
+            raise ExchangeError("the handshake was not answered")
+        await asyncio.sleep(self.rng.uniform(0.05, 0.4))
+        if self.refuse is not None:
+            raise HandshakeRefused(self.refuse)
+        self.live()
+        names = parse_qs(urlsplit(url).query)["streams"][0].split("/")
+        stream = VirtualStream(self, Subscriptions(tuple(names), combined=True), self._violation)
+        self.streams[stream] = None
+        return stream
+
+    # --- REST
+
+    async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+        """Answer a call, wrongly if so told."""
+        if self.loop.time() < self.silent_until_s:
+            self._violation(f"a REST call {self.silent_until_s - self.loop.time():.3f} s before the ban's end")
+        path = urlsplit(url).path
+        await asyncio.sleep(self.rng.uniform(0.01, 0.15))
+        fault = self.rest_faults.next(path)
+        if fault is not None and fault.hang_s:
+            await asyncio.sleep(min(fault.hang_s, REQUEST_TIMEOUT_S))
+            if fault.hang_s >= REQUEST_TIMEOUT_S:
+                raise ExchangeError("no answer: too late")
+        self.live()
+        answer = self._answer(path, params, fault)
+        await asyncio.sleep(self.rng.uniform(0.01, 0.3))
+        if answer.status in (429, 418):
+            self.silent_until_s = max(self.silent_until_s, self.loop.time() + int(answer.headers["Retry-After"]))
+        return answer
+
+    def _answer(self, path: str, params: Mapping[str, str], fault: RestFault | None) -> Answer:
+        if fault is not None and fault.status:
+            headers = {"Retry-After": str(fault.retry_after_s)} if fault.retry_after_s is not None else {}
+            return Answer(fault.status, headers, fault.body or b'{"code":-1003,"msg":"as told"}')
+        weight = CHARGES.get(path) or depth_weight(int(params["limit"]))
+        charge = self.account.charge(weight, self.now_ms())
+        if charge.used > self.account.per_minute * SHORT_SHARE:
+            self.short_until_s = self.loop.time() + 60
+        if charge.status != 200:
+            self._violation(f"{charge.used} of {self.account.per_minute} weight used: HTTP {charge.status}")
+        headers = {
+            "X-MBX-USED-WEIGHT-1M": str(charge.used),
+            "Retry-After": str(charge.retry_after_s),
+            "Date": format_datetime(datetime.fromtimestamp(self.now_ms() // 1000, UTC), usegmt=True),
+        }
+        body = self._view(path, params)
+        if fault is not None and fault.change is not None:
+            body = fault.change(body)
+        return Answer(charge.status, headers, orjson.dumps(body))
+
+    def _view(self, path: str, params: Mapping[str, str]) -> Any:
+        if path == "/api/v3/depth":
+            return self._depth(params["symbol"], int(params["limit"]))
+        if path == "/api/v3/klines":
+            start_ms, end_ms = int(params["startTime"]), int(params["endTime"])
+            return self.exchange.klines(params["symbol"], start_ms, end_ms, int(params["limit"]))
+        return self.exchange.exchange_info()
+
+    def _depth(self, symbol: str, limit: int) -> Any:
+        body = self.exchange.depth(symbol, limit, self.depth_lag_ms)
+        floor, ceiling = self.snapshot_reach[symbol]
+        worst_bid = float(body["bids"][-1][0]) if len(body["bids"]) == limit else 0.0
+        worst_ask = float(body["asks"][-1][0]) if len(body["asks"]) == limit else float("inf")
+        self.snapshot_reach[symbol] = (min(floor, worst_bid), max(ceiling, worst_ask))
+        return body
+
+
+class VirtualStream:
+    """One connection. Frames of one stream keep their order, frames of different streams may pass each other."""
+
+    def __init__(self, world: World, subscriptions: Subscriptions, violation: Violation) -> None:
+        self.opened_s = world.loop.time()
+        self.faults = FrameFaults()
+        self.cures: tuple[str, ...] = ()  # streams that flow again once they are subscribed to again
+        self.lags_ms = 0
+        self.is_frozen = False
+        self._world = world
+        self._loop = world.loop
+        self._subscriptions = subscriptions
+        self._violation = violation
+        self._latency_s = world.rng.choice([world.rng.uniform(0.005, 0.08), world.rng.uniform(0.005, LATENCY_MAX_S)])
+        self._due_s: dict[str, float] = {}
+        self._arrived: deque[str] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended = ""
+        self._sent_s: deque[float] = deque(maxlen=MESSAGES_PER_SECOND_MAX)
+
+    # --- the client's side
+
+    async def receive(self) -> str:
+        """The next frame."""
+        while not self._arrived:
+            if self._ended:
+                raise ConnectionEnded(self._ended)
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return self._arrived.popleft()
+
+    async def send(self, text: str) -> None:
+        """Send a control message."""
+        if self._ended:
+            raise ConnectionEnded("the connection broke while writing")
+        now_s = self._loop.time()
+        if len(self._sent_s) == MESSAGES_PER_SECOND_MAX and now_s - self._sent_s[0] < 1:
+            self._violation("more than 5 messages a second on a connection")
+        self._sent_s.append(now_s)
+        if not self.is_frozen:
+            self._loop.call_later(self._latency_s, self._obey, text)
+
+    async def close(self) -> None:
+        """Close; what had arrived may be read no more."""
+        self.end("closed", is_reset=True)
+
+    # --- the exchange's side
+
+    def offer(self, events: list[Event], now_ms: int) -> None:
+        """Send those events that are subscribed to, as the faults have it."""
+        mine = [event for event in events if event.stream in self._subscriptions.streams]
+        if self._world.has_ghosts:
+            mine = [self._world.with_ghosts(event) for event in mine]
+        frames = self.faults.apply(mine, now_ms)
+        if len(frames) != len(mine) or any(f.data is not e.data for f, e in zip(frames, mine, strict=True)):
+            self._world.note_lost(mine, frames)
+        for frame in frames:
+            self.push(frame)
+
+    def push(self, frame: SentFrame) -> None:
+        """Put a frame on the way."""
+        if self.is_frozen or self._ended:
+            return
+        data = frame.data
+        text = data if isinstance(data, str) else orjson.dumps({"stream": frame.stream, "data": data}).decode()
+        rng = self._world.rng
+        due_s = self._loop.time() + self._latency_s + rng.random() * JITTER_S
+        due_s = max(due_s, self._due_s.get(frame.stream, 0.0) + 1e-6)
+        self._due_s[frame.stream] = due_s
+        self._loop.call_at(due_s, self._arrive, text)
+
+    def freeze(self) -> None:
+        """A half-open peer: nothing comes, not even pongs, which the client's heartbeat finds out."""
+        self.is_frozen = True
+        self._loop.call_later(HEARTBEAT_S * 1.5, self.end, "no pong", True)
+
+    def end(self, how: str, is_reset: bool = False) -> None:
+        """Cut; a reset also loses what was not read yet."""
+        self._ended = self._ended or how
+        self._world.streams.pop(self, None)
+        if is_reset:
+            self._arrived.clear()
+        self._wake()
+
+    def _arrive(self, text: str) -> None:
+        if self._ended or self.is_frozen:
+            return
+        self._world.frames += 1
+        self._arrived.append(text)
+        self._wake()
+
+    def _obey(self, text: str) -> None:
+        if self._ended or self.is_frozen:
+            return
+        reply = self._subscriptions.handle(text)
+        if '"SUBSCRIBE"' in text and self.cures:
+            self.faults.unmute(*self.cures)
+            self.cures = ()
+        self._loop.call_later(self._latency_s, self._arrive, reply.text.decode())
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
