@@ -1,6 +1,8 @@
 """The real page of the real terminal in a real browser: what it paints is the exchange's book, and it says when not."""
 
+import ctypes
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,6 +36,11 @@ async def opened(pulse: Pulse, origin: str = "", **viewport: int) -> AsyncIterat
     """The page in a browser, and every error its console shows."""
     if CHROMIUM is None:
         pytest.fail("Chromium is missing: apt-get install -y chromium", pytrace=False)
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL("libatomic.so.1")
+        except OSError:
+            pytest.fail("The browser driver needs libatomic: apt-get install -y libatomic1", pytrace=False)
     errors: list[str] = []
     size: Any = {"width": 1440, "height": 900, **viewport}
 
@@ -173,10 +180,12 @@ async def test_the_page_works_from_another_static_host(tmp_path: Path) -> None:
         host.add_routes([web.get("/", index), web.get("/config.js", configured), web.static("/", static)])
         runner = web.AppRunner(host)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", page_port).start()
-        async with opened(pulse, origin=origin) as (page, errors):
-            await until_live(page)
-            await page.wait_for_selector("[data-testid=candles] canvas", timeout=WAIT_MS)
-        await runner.cleanup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", page_port).start()
+            async with opened(pulse, origin=origin) as (page, errors):
+                await until_live(page)
+                await page.wait_for_selector("[data-testid=candles] canvas", timeout=WAIT_MS)
+        finally:
+            await runner.cleanup()
 
     assert errors == []
