@@ -1,6 +1,6 @@
 """The task that brings closed candles into the store, and keeps them while the store is away.
 
-A minute may come more than once, corrected: the newest account waits, and the store's upsert makes it the row.
+A minute may come more than once, corrected: the better account waits, and the store's upsert makes it the row.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from pulse.backoff import delays
 from pulse.errors import StoreUnavailable
 from pulse.market.types import Candle
 from pulse.store import Store
+from pulse.store.schema import replaces
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,9 @@ class Ledger:
         stats.candles_pending.set(len(self._pending))
 
     def _keep(self, candle: Candle) -> None:
-        self._pending[candle.symbol, candle.open_time_ms] = candle
+        key = candle.symbol, candle.open_time_ms
+        if key not in self._pending or replaces(candle, self._pending[key]):
+            self._pending[key] = candle
         while len(self._pending) > PENDING_CANDLES_MAX:
             del self._pending[next(iter(self._pending))]
             stats.candles_dropped.inc()

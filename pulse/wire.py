@@ -35,5 +35,8 @@ def candle_row(candle: Candle) -> dict[str, Any]:
         "trade_count": candle.trade_count,
         "taker_buy_volume": candle.taker_buy_volume,
         "taker_buy_quote_volume": candle.taker_buy_quote_volume,
+        "first_trade_id": candle.first_trade_id if candle.first_trade_id >= 0 else None,
+        "last_trade_id": candle.last_trade_id if candle.last_trade_id >= 0 else None,
         "source": candle.source,
+        "reconciled": candle.reconciled,
     }

@@ -83,7 +83,9 @@ def candle(
     symbol: str = "BTCUSDT",
 ) -> Candle:
     """The exchange's account of a minute: open, high, low, close and volume."""
-    return Candle(symbol, open_time_ms, *prices, volume, prices[3] * volume, 1, 0.0, 0.0, -1, -1, is_closed, "exchange")
+    return Candle(
+        symbol, open_time_ms, *prices, volume, prices[3] * volume, 1, 0.0, 0.0, -1, -1, is_closed, "exchange", True
+    )  # fmt: skip
 
 
 def exchange_candle(account: Candle, event_time_ms: int) -> ExchangeCandle:

@@ -187,7 +187,7 @@ def test_candles_of_the_2024_session_are_the_exchanges(btcusdt: Played) -> None:
 
     assert [candle.open_time_ms for candle in btcusdt.candles] == list(whole)
     assert [prints(candle) for candle in btcusdt.candles] == [theirs[minute] for minute in whole]
-    assert all(candle.is_closed and candle.source == "trades" for candle in btcusdt.candles)
+    assert all(candle.is_closed and candle.source == "live" for candle in btcusdt.candles)
 
 
 def test_trades_of_the_2024_session_are_complete(btcusdt: Played) -> None:

@@ -60,7 +60,7 @@ def test_no_number_is_beyond_json() -> None:
 
 
 def test_a_row_of_the_candles() -> None:
-    """The minute's open in ISO 8601, UTC, and every figure; ids and closedness stay inside."""
+    """The minute's open in ISO 8601, UTC, and every figure; an id that is not known is null."""
     assert candle_row(candle(prices=(1.0, 4.0, 0.5, 2.0), volume=3.0)) == {
         "symbol": "BTCUSDT",
         "timestamp": "2024-08-09T00:00:00+00:00",
@@ -73,5 +73,8 @@ def test_a_row_of_the_candles() -> None:
         "trade_count": 1,
         "taker_buy_volume": 0.0,
         "taker_buy_quote_volume": 0.0,
+        "first_trade_id": None,
+        "last_trade_id": None,
         "source": "exchange",
+        "reconciled": True,
     }

@@ -20,7 +20,7 @@ from pulse.app import build_app
 from pulse.errors import StoreUnavailable
 from pulse.hub import Hub
 from pulse.market.market import Market, Origin
-from pulse.market.types import Candle
+from pulse.market.types import Candle, TradeGap
 from pulse.server import current_connection, loop_factory, open_listener, serve
 from pulse.session import SEND_TIMEOUT_S, Sessions
 from pulse.settings import Settings
@@ -66,7 +66,8 @@ def candle(minute: int, symbol: str = "BTCUSDT") -> Candle:
         first_trade_id=1,
         last_trade_id=3,
         is_closed=True,
-        source="trades",
+        source="live",
+        reconciled=False,
     )
 
 
@@ -92,6 +93,13 @@ class Shelf:
         if self.is_away:
             raise StoreUnavailable("the disk at /secret is full")
         return [candle for candle in self.candles if candle.symbol == symbol][-limit:]
+
+    async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
+        """Not asked for here."""
+
+    async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
+        """Not asked for here."""
+        return []
 
     async def last_open_time_ms(self, symbol: str) -> int | None:
         """Not asked for here."""

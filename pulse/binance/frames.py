@@ -139,6 +139,7 @@ def parse_kline_row(symbol: str, row: Any, now_ms: int) -> Candle:
         last_trade_id=-1,
         is_closed=_time(row[6]) < now_ms,
         source="exchange",
+        reconciled=True,
     )
 
 
@@ -296,6 +297,7 @@ def _kline(data: dict[str, Any]) -> ExchangeCandle:
         last_trade_id=_trade_id_or_none(k.get("L")),
         is_closed=k["x"],
         source="exchange",
+        reconciled=True,
     )
     return ExchangeCandle(candle, _time(data.get("E")))
 

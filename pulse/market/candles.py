@@ -73,7 +73,8 @@ class _Minute:
             first_trade_id=self.first_trade_id,
             last_trade_id=self.last_trade_id,
             is_closed=is_closed,
-            source="trades",
+            source="live",
+            reconciled=False,
         )
 
 

@@ -102,7 +102,12 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """One minute of trades. `open_time_ms` is the minute's first ms, UTC; trade ids are -1 where it has none."""
+    """One minute of trades. `open_time_ms` is the minute's first ms, UTC.
+
+    Trade ids are -1 where the minute has no trade, or where the exchange did not tell them. `source` is one of
+    "live": built here from every trade as it was streamed; "repaired": built here, some trades fetched by id
+    afterwards; "exchange": the exchange's own candle. `reconciled`: equal to the exchange's own candle in every field.
+    """
 
     symbol: str
     open_time_ms: int
@@ -118,7 +123,23 @@ class Candle:
     first_trade_id: int
     last_trade_id: int
     is_closed: bool
-    source: str  # "trades": built here from every trade of the minute; "exchange": the exchange's own candle
+    source: str
+    reconciled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TradeGap:
+    """Trades that were missed and could not be fetched: aggregate ids, both included, that are in no candle.
+
+    `from_ms` and `to_ms` are the exchange times of the trades around the hole; `noted_ms` is when it was given up.
+    """
+
+    symbol: str
+    first_trade_id: int
+    last_trade_id: int
+    from_ms: int
+    to_ms: int
+    noted_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pulse.market.types import Candle
+from pulse.market.types import Candle, TradeGap
 
 
 class Store(Protocol):
@@ -21,10 +21,10 @@ class Store(Protocol):
         """Make ready, and bring the schema up to date. A server that is away does not matter: it is used when there."""
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
-        """Write all of them or none; a minute that is there already is replaced.
+        """Write all of them or none; of a minute that is there already the better account stays (see `schema`).
 
-        Except that a candle built from trades does not replace the exchange's own. Writing the same again changes
-        nothing, so a call that failed may be repeated. Raises ValueError for a candle that is not closed.
+        Writing the same again changes nothing, so a call that failed may be repeated. Raises ValueError for a candle
+        that is not closed.
         """
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
@@ -35,6 +35,12 @@ class Store(Protocol):
 
     async def last_open_time_ms(self, symbol: str) -> int | None:
         """When the newest minute of a symbol opens; None when there is none."""
+
+    async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
+        """Keep all of them or none; one that is known by its ids stays as it was noted first."""
+
+    async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
+        """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids."""
 
     async def close(self) -> None:
         """Let go of the file or the server. Nothing may be asked afterwards."""

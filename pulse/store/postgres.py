@@ -20,8 +20,8 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pulse.errors import StoreUnavailable
-from pulse.market.types import Candle
-from pulse.store.schema import Migration, candle_of, read_migrations, rows_to_write
+from pulse.market.types import Candle, TradeGap
+from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
 Connection = AsyncConnection[TupleRow]
@@ -43,33 +43,39 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIME_MAX_MS = 253_402_300_799_999
 """The last moment that Python's datetime knows."""
 
-UPSERT = """
+UPSERT = f"""
 INSERT INTO pulse.candles AS kept (
     venue, symbol, open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
-    taker_buy_quote_volume, first_trade_id, last_trade_id, source
+    taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 ) SELECT * FROM unnest(
     %s::text[], %s::text[], %s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
-    %s::float8[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::bigint[], %s::text[]
+    %s::float8[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::bigint[], %s::text[], %s::boolean[]
 )
-ON CONFLICT (venue, symbol, open_time) DO UPDATE SET
-    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-    volume = excluded.volume, quote_volume = excluded.quote_volume, trade_count = excluded.trade_count,
-    taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume,
-    first_trade_id = excluded.first_trade_id, last_trade_id = excluded.last_trade_id, source = excluded.source
-WHERE NOT (kept.source = 'exchange' AND excluded.source = 'trades')
-"""
+{KEEP_BEST}"""
 READ_FIRST = """
 SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, quote_volume, trade_count,
-    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source
+    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 FROM pulse.candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time LIMIT %s
 """
 READ_LAST = """
 SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, quote_volume, trade_count,
-    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source
+    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 FROM pulse.candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time DESC LIMIT %s
 """
 LAST_TIME = """
 SELECT (extract(epoch FROM max(open_time)) * 1000)::bigint FROM pulse.candles WHERE venue = %s AND symbol = %s
+"""
+WRITE_GAPS = """
+INSERT INTO pulse.trade_gaps (venue, symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at)
+SELECT * FROM unnest(
+    %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]
+) ON CONFLICT DO NOTHING
+"""
+READ_GAPS = """
+SELECT symbol, first_trade_id, last_trade_id, (extract(epoch FROM from_time) * 1000)::bigint,
+    (extract(epoch FROM to_time) * 1000)::bigint, (extract(epoch FROM noted_at) * 1000)::bigint
+FROM pulse.trade_gaps WHERE venue = %s AND symbol = %s AND to_time >= %s AND from_time <= %s
+ORDER BY first_trade_id, last_trade_id LIMIT %s
 """
 VERSIONS = """
 CREATE TABLE IF NOT EXISTS pulse.schema_version (
@@ -104,16 +110,7 @@ class PostgresStore:
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
         """Write all of them or none. Raises StoreUnavailable; ValueError for a candle that is not closed."""
-        rows = rows_to_write(self._venue, candles)
-        if not rows:
-            return
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        columns[2] = [_moment(open_time_ms) for open_time_ms in columns[2]]
-
-        async def write(connection: Connection) -> None:
-            await connection.execute(UPSERT, columns)
-
-        await self._call(write)
+        await self._write(UPSERT, rows_to_write(self._venue, candles), times=(2,))
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
         """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
@@ -129,6 +126,15 @@ class PostgresStore:
         newest: int | None = rows[0][0]
         return newest
 
+    async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
+        """Keep all of them or none; one that is known stays as it was. Raises StoreUnavailable."""
+        await self._write(WRITE_GAPS, gap_rows(self._venue, gaps), times=(4, 5, 6))
+
+    async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
+        """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids. Raises StoreUnavailable."""
+        values = (self._venue, symbol, _moment(start_ms), _moment(end_ms), limit)
+        return [TradeGap(*row) for row in await self._fetch(READ_GAPS, values)]
+
     async def close(self) -> None:
         """Let go of the server within CLOSE_TIMEOUT_S. Closing twice does no harm."""
         self._is_closed = True
@@ -140,6 +146,19 @@ class PostgresStore:
                 task.cancel()
 
     # --- one call
+
+    async def _write(self, statement: str, rows: Sequence[Sequence[Any]], times: tuple[int, ...]) -> None:
+        """Write rows in one statement that takes them column by column; `times` says which columns are ms."""
+        if not rows:
+            return
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        for column in times:
+            columns[column] = [_moment(time_ms) for time_ms in columns[column]]
+
+        async def write(connection: Connection) -> None:
+            await connection.execute(statement.encode(), columns)
+
+        await self._call(write)
 
     async def _fetch(self, query: str, values: Sequence[Any]) -> list[TupleRow]:
         async def fetch(connection: Connection) -> list[TupleRow]:

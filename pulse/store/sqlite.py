@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pulse.errors import StoreUnavailable
-from pulse.market.types import Candle
-from pulse.store.schema import candle_of, read_migrations, rows_to_write
+from pulse.market.types import Candle, TradeGap
+from pulse.store.schema import KEEP_BEST, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
 
@@ -22,29 +22,28 @@ BUSY_TIMEOUT_S = 2.0
 TIME_MIN, TIME_MAX = -(2**63), 2**63 - 1
 """The integers that SQLite knows."""
 
-UPSERT = """
-INSERT INTO candles (
+UPSERT = f"""
+INSERT INTO candles AS kept (
     venue, symbol, open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
-    taker_buy_quote_volume, first_trade_id, last_trade_id, source
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (venue, symbol, open_time) DO UPDATE SET
-    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-    volume = excluded.volume, quote_volume = excluded.quote_volume, trade_count = excluded.trade_count,
-    taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume,
-    first_trade_id = excluded.first_trade_id, last_trade_id = excluded.last_trade_id, source = excluded.source
-WHERE NOT (candles.source = 'exchange' AND excluded.source = 'trades')
-"""
+    taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+{KEEP_BEST}"""
 READ_FIRST = """
 SELECT open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
-    taker_buy_quote_volume, first_trade_id, last_trade_id, source
+    taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? ORDER BY open_time LIMIT ?
 """
 READ_LAST = """
 SELECT open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
-    taker_buy_quote_volume, first_trade_id, last_trade_id, source
+    taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? ORDER BY open_time DESC LIMIT ?
 """
 LAST_TIME = "SELECT max(open_time) FROM candles WHERE venue = ? AND symbol = ?"
+WRITE_GAPS = "INSERT INTO trade_gaps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+READ_GAPS = """
+SELECT symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at FROM trade_gaps
+WHERE venue = ? AND symbol = ? AND to_time >= ? AND from_time <= ? ORDER BY first_trade_id, last_trade_id LIMIT ?
+"""
 VERSIONS = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 
 
@@ -71,19 +70,12 @@ class SqliteStore:
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
         """Write all of them or none. Raises StoreUnavailable; ValueError for a candle that is not closed."""
-        rows = rows_to_write(self._venue, candles)
-
-        def write() -> None:
-            with self._transaction() as connection:
-                connection.executemany(UPSERT, rows)
-
-        if rows:
-            await self._in_thread(write)
+        await self._write(UPSERT, rows_to_write(self._venue, candles))
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
         """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
-        start = TIME_MIN if start_ms is None else min(max(start_ms, TIME_MIN), TIME_MAX)
-        end = TIME_MAX if end_ms is None else min(max(end_ms, TIME_MIN), TIME_MAX)
+        start = TIME_MIN if start_ms is None else _integer(start_ms)
+        end = TIME_MAX if end_ms is None else _integer(end_ms)
         query = READ_LAST if start_ms is None else READ_FIRST
         values = (self._venue, symbol, start, end, limit)
         rows = await self._in_thread(lambda: self._opened().execute(query, values).fetchall())
@@ -96,6 +88,16 @@ class SqliteStore:
         newest: int | None = row[0]
         return newest
 
+    async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
+        """Keep all of them or none; one that is known stays as it was. Raises StoreUnavailable."""
+        await self._write(WRITE_GAPS, gap_rows(self._venue, gaps))
+
+    async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
+        """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids. Raises StoreUnavailable."""
+        values = (self._venue, symbol, _integer(start_ms), _integer(end_ms), limit)
+        rows = await self._in_thread(lambda: self._opened().execute(READ_GAPS, values).fetchall())
+        return [TradeGap(*row) for row in rows]
+
     async def close(self) -> None:
         """Close the file, after what is being written. Closing twice does no harm."""
         if self._is_closed:
@@ -103,6 +105,14 @@ class SqliteStore:
         self._is_closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
+
+    async def _write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        def write() -> None:
+            with self._transaction() as connection:
+                connection.executemany(statement, rows)
+
+        if rows:
+            await self._in_thread(write)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Do this in the store's thread. Raises StoreUnavailable in place of what SQLite raises."""
@@ -149,6 +159,10 @@ class SqliteStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _integer(time_ms: int) -> int:
+    return min(max(time_ms, TIME_MIN), TIME_MAX)
 
 
 def _statements(text: str) -> Iterator[str]:

@@ -111,7 +111,7 @@ def test_an_aggregate_trade() -> None:
 def test_a_kline() -> None:
     """The exchange's own candle, closed, and when it was told."""
     candle = Candle("OMGBUSD", 1633998240000, 13.7212, 13.8076, 13.7212, 13.7664, 536.51, 7387.120735, 14, 231.6,
-                    3187.75743, 439572, 439585, True, "exchange")  # fmt: skip
+                    3187.75743, 439572, 439585, True, "exchange", True)  # fmt: skip
 
     assert parse(KLINE) == Frame("OMGBUSD", "kline", ExchangeCandle(candle, 1633998301755))
 
@@ -201,7 +201,7 @@ def test_a_kline_row(now_ms: int, is_closed: bool) -> None:
     """A row is the exchange's candle, closed once its close time has passed."""
     assert frames.parse_kline_row("BTCUSDT", KLINE_ROW, now_ms) == Candle(
         "BTCUSDT", 1723161600000, 61710.0, 61720.0, 61700.0, 61715.1, 12.5, 771438.75, 321, 6.25, 385719.375,
-        -1, -1, is_closed, "exchange",
+        -1, -1, is_closed, "exchange", True,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def test_a_minute_is_made_of_its_trades() -> None:
     """Open, high, low and close are the first, highest, lowest and last price; the last millisecond belongs to it."""
     builder = built((1, 100.0, M0), (2, 105.0, M0 + 1), (3, 99.0, M1 - 2), (4, 101.0, M1 - 1), (5, 102.0, M1))
 
-    assert closed(builder) == [(M0, 100.0, 105.0, 99.0, 101.0, 4.0, "trades")]
+    assert closed(builder) == [(M0, 100.0, 105.0, 99.0, 101.0, 4.0, "live")]
     assert builder.take_closed() == []
 
 
@@ -48,7 +48,7 @@ def test_all_fields_of_a_candle() -> None:
     builder.on_time(M1 + CLOSE_GRACE_MS)
 
     assert builder.take_closed() == [
-        Candle("BTCUSDT", M0, 100.0, 110.0, 100.0, 110.0, 0.75, 77.5, 4, 0.5, 50.0, 20, 23, True, "trades")
+        Candle("BTCUSDT", M0, 100.0, 110.0, 100.0, 110.0, 0.75, 77.5, 4, 0.5, 50.0, 20, 23, True, "live", False)
     ]
 
 
@@ -56,7 +56,7 @@ def test_a_repeated_trade_counts_once() -> None:
     """An id that was seen, or one before it, changes nothing."""
     builder = built((1, 100.0, M0), (2, 101.0, M0), (2, 999.0, M0), (1, 999.0, M0), (3, 101.0, M1))
 
-    assert closed(builder) == [(M0, 100.0, 101.0, 100.0, 101.0, 2.0, "trades")]
+    assert closed(builder) == [(M0, 100.0, 101.0, 100.0, 101.0, 2.0, "live")]
 
 
 def test_a_jump_spoils_the_minutes_it_may_lie_in() -> None:
@@ -172,7 +172,7 @@ def test_a_late_trade_leaves_a_minute_that_has_traded() -> None:
 
     assert live is not None
     assert (live.open, live.low) == (101.0, 101.0)
-    assert closed(builder)[-1] == (M0, 100.0, 100.0, 90.0, 90.0, 2.0, "trades")
+    assert closed(builder)[-1] == (M0, 100.0, 100.0, 90.0, 90.0, 2.0, "live")
 
 
 def test_a_trade_later_than_that_is_left_to_the_exchange() -> None:

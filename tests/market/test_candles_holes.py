@@ -87,7 +87,7 @@ def test_the_exchange_may_speak_first() -> None:
     builder.on_trade(trade(5, 103.0, 1.0, M1 + 5))
     builder.on_time(M3)
 
-    assert [(row[0], row[4], row[6]) for row in closed(builder)] == [(M0, 100.5, "exchange"), (M1, 103.0, "trades")]
+    assert [(row[0], row[4], row[6]) for row in closed(builder)] == [(M0, 100.5, "exchange"), (M1, 103.0, "live")]
 
 
 def test_an_equal_account_closes_the_minute_at_once() -> None:
@@ -95,7 +95,7 @@ def test_an_equal_account_closes_the_minute_at_once() -> None:
     builder = built((1, 100.0, M0))
     builder.on_exchange_candle(candle(M0))
 
-    assert closed(builder) == [(M0, 100.0, 100.0, 100.0, 100.0, 1.0, "trades")]
+    assert closed(builder) == [(M0, 100.0, 100.0, 100.0, 100.0, 1.0, "live")]
     builder.on_time(M1 + CLOSE_GRACE_MS)
     assert (closed(builder), builder.differing) == ([], 0)
 
@@ -108,7 +108,7 @@ def test_an_account_that_comes_before_the_last_trades() -> None:
 
     builder.on_trade(trade(2, 100.0, 1.0, M1 - 1))
     builder.on_trade(trade(3, 100.0, 1.0, M1))
-    assert ([row[5:] for row in closed(builder)], builder.differing) == ([(2.0, "trades")], 0)
+    assert ([row[5:] for row in closed(builder)], builder.differing) == ([(2.0, "live")], 0)
 
 
 @pytest.mark.parametrize("is_next_running", [False, True])
@@ -128,7 +128,7 @@ def test_a_later_account_that_differs_corrects_ours() -> None:
     builder = built((1, 100.0, M0), (2, 100.0, M1))
     builder.on_exchange_candle(candle(M0, volume=2.0))
 
-    assert ([row[5:] for row in closed(builder)], builder.differing) == ([(1.0, "trades"), (2.0, "exchange")], 1)
+    assert ([row[5:] for row in closed(builder)], builder.differing) == ([(1.0, "live"), (2.0, "exchange")], 1)
 
 
 def test_a_later_account_that_agrees_is_not_repeated() -> None:

@@ -248,7 +248,7 @@ class Checker:
         if not candle.is_closed or candle.open_time_ms % MINUTE_MS:
             self.fail(f"not a closed minute: {candle}")
         minute = (candle.symbol, candle.open_time_ms)
-        if candle.source != "trades" or minute in self._bounds.spoiled_minutes:
+        if candle.source == "exchange" or minute in self._bounds.spoiled_minutes:
             return
         if minute in self.world.lost_trades & self.world.lost_closes:
             self.tally.unknowable += 1  # neither the trade nor the exchange's account of its minute was told

@@ -2,18 +2,30 @@
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pulse.errors import StoreUnavailable
-from pulse.market.types import MINUTE_MS
+from pulse.market.types import MINUTE_MS, Candle
 from pulse.store.postgres import PostgresStore
 from pulse.store.sqlite import SqliteStore
-from tests.store.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
+from tests.store.candles import BEGIN_MS, SQL_DIR, candle, gap, minutes, running
 
 AnyStore = SqliteStore | PostgresStore
+
+
+OURS = candle(close=1.0)
+OURS_LATER = candle(close=2.0)
+OURS_PROVEN = candle(close=2.0, reconciled=True)
+REPAIRED = candle(close=2.0, source="repaired")
+THEIRS = replace(candle(close=2.0, source="exchange"), first_trade_id=-1)
+THEIRS_CORRECTED = replace(THEIRS, volume=7.0)
 
 
 def make_store(place: str | Path, venue: str = "us", sql_dir: Path = SQL_DIR) -> AnyStore:
@@ -76,22 +88,30 @@ async def test_the_later_account_of_a_minute_wins(store: AnyStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "kept"),
+    ("kept", "later", "is_replaced"),
     [
-        ("exchange", "trades", 1.0),
-        ("trades", "exchange", 2.0),
-        ("exchange", "exchange", 2.0),
-        ("trades", "trades", 2.0),
+        (OURS, OURS_LATER, True),
+        (OURS, REPAIRED, True),
+        (OURS, THEIRS, True),
+        (OURS, OURS_PROVEN, True),
+        (OURS_PROVEN, OURS, False),
+        (OURS_PROVEN, REPAIRED, False),
+        (OURS_PROVEN, THEIRS, False),
+        (OURS_PROVEN, THEIRS_CORRECTED, True),
+        (THEIRS, OURS_LATER, False),
+        (THEIRS, OURS_PROVEN, True),
+        (THEIRS, THEIRS_CORRECTED, True),
     ],
 )
 @pytest.mark.parametrize("at_once", [False, True])
-async def test_the_exchange_knows_best(store: AnyStore, first: str, second: str, kept: float, at_once: bool) -> None:
-    """Only the exchange's own candle is not replaced by one built from trades, in one write or in two."""
-    accounts = [candle(close=1.0, source=first), candle(close=2.0, source=second)]
-    for batch in [accounts] if at_once else [accounts[:1], accounts[1:]]:
+async def test_which_account_of_a_minute_is_kept(
+    store: AnyStore, kept: Candle, later: Candle, is_replaced: bool, at_once: bool
+) -> None:
+    """The later one, unless it is less well proven or the exchange says again what ours said; in one write or two."""
+    for batch in [[kept, later]] if at_once else [[kept], [later]]:
         await store.write_candles(batch)
 
-    assert [row.close for row in await store.read_candles("BTCUSDT", None, None, 10)] == [kept]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [later if is_replaced else kept]
 
 
 async def test_a_running_candle_is_refused(store: AnyStore) -> None:
@@ -210,7 +230,7 @@ def a_later_version(tmp_path: Path, kind: str, statement: str) -> Path:
     later = tmp_path / "later"
     shutil.copytree(SQL_DIR, later)
     table = "candles" if kind == "sqlite" else "pulse.candles"
-    (later / f"002_later.{kind}.sql").write_text(statement.format(table=table))
+    (later / f"003_later.{kind}.sql").write_text(statement.format(table=table))
     return later
 
 
@@ -244,6 +264,55 @@ async def open_and_write(store: AnyStore) -> None:
     """Bring the schema up to date, at the latest with the first write."""
     await store.open()
     await store.write_candles([candle(1)])
+
+
+def make_first_version(place: str | Path) -> None:
+    """A database as the first version left it, with a minute of each source."""
+    kind = "sqlite" if isinstance(place, Path) else "postgres"
+    table, time = ("candles", "{}") if kind == "sqlite" else ("pulse.candles", "to_timestamp({} / 1000)")
+    insert = f"INSERT INTO {table} VALUES ('us', 'BTCUSDT', {time}, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, '{{}}');\n"
+    text = (SQL_DIR / f"001_candles.{kind}.sql").read_text()
+    text += insert.format(BEGIN_MS, "trades") + insert.format(BEGIN_MS + MINUTE_MS, "exchange")
+    schema = "" if kind == "sqlite" else "pulse."
+    text += f"CREATE TABLE {schema}schema_version (version integer PRIMARY KEY, name text NOT NULL);\n"
+    text += f"INSERT INTO {schema}schema_version VALUES (1, 'candles');\n"
+    if isinstance(place, Path):
+        with closing(sqlite3.connect(place)) as file:
+            file.executescript(text)
+    else:
+        with closing(psycopg.connect(place, autocommit=True)) as server:
+            server.execute(("CREATE SCHEMA pulse;" + text).encode())
+
+
+async def test_rows_of_before_receipts_are_kept(place: str | Path) -> None:
+    """A database of the first version is brought forward: its rows say where they come from in today's words."""
+    make_first_version(place)
+    store = make_store(place)
+    await store.open()
+    rows = await store.read_candles("BTCUSDT", None, None, 10)
+    await store.close()
+
+    assert [(row.source, row.reconciled) for row in rows] == [("live", False), ("exchange", True)]
+
+
+async def test_gaps_are_noted_once(store: AnyStore) -> None:
+    """A gap that is told again stays as it was noted first; others beside it are kept."""
+    await store.write_gaps([gap(20), gap(10)])
+    await store.write_gaps([gap(10, noted_ms=BEGIN_MS + 1), gap(10, symbol="ETHUSDT")])
+
+    assert await store.read_gaps("BTCUSDT", 0, 2 * BEGIN_MS, 10) == [gap(10), gap(20)]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "limit", "expected"),
+    [(0, 9, 10, [10, 20, 30]), (1, 1, 10, [20]), (0, 9, 2, [10, 20]), (3, 9, 10, []), (-(10**20), 10**20, 1, [10])],
+)
+async def test_which_gaps_are_read(store: AnyStore, start: int, end: int, limit: int, expected: list[int]) -> None:
+    """Those that touch the range, in the order of their ids."""
+    await store.write_gaps([gap(10, 0), gap(20, 1), gap(30, 2)])
+    read = await store.read_gaps("BTCUSDT", BEGIN_MS + start * MINUTE_MS, BEGIN_MS + end * MINUTE_MS, limit)
+
+    assert [found.first_trade_id for found in read] == expected
 
 
 async def test_after_the_end(store: AnyStore) -> None:

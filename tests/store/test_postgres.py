@@ -225,8 +225,15 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
     with asking(postgres_url) as own:
         tables = own.execute("SELECT schemaname, tablename FROM pg_tables WHERE schemaname !~ '^(pg_|inf)' ORDER BY 2")
 
-        assert tables.fetchall() == [("pulse", "candles"), ("pulse", "schema_version")]
-        assert own.execute("SELECT version, name FROM pulse.schema_version").fetchall() == [(1, "candles")]
+        assert tables.fetchall() == [
+            ("pulse", "candles"),
+            ("pulse", "schema_version"),
+            ("pulse", "trade_gaps"),
+        ]
+        assert own.execute("SELECT version, name FROM pulse.schema_version").fetchall() == [
+            (1, "candles"),
+            (2, "receipts"),
+        ]
 
 
 async def test_times_are_times(postgres_url: str) -> None:
