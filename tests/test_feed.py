@@ -135,19 +135,21 @@ async def test_malformed_diff_is_repaired_like_a_lost_one(stand: Stand) -> None:
     assert stand.wrong == []
 
 
-async def test_corrupted_quantity_is_found_by_the_witness(stand: Stand) -> None:
-    """A best level that differs from bookTicker is noticed, and the book joined anew."""
-    stand.exchange.faults.frames.edit(DEPTH, _wrong_best_bid)
+async def test_corrupted_quantity_is_found_by_a_witness(stand: Stand) -> None:
+    """A best level that differs from the exchange's is noticed, whichever witness speaks first, and joined anew."""
+
+    def with_wrong_best_bid(diff: dict[str, Any]) -> dict[str, Any]:
+        truth = stand.exchange.core.truth_at(SYMBOL, diff["u"])
+        assert truth is not None
+        return {**diff, "b": [*diff["b"], [truth.bids[0][0], "12345.00000000"]]}
+
+    stand.exchange.faults.frames.edit(DEPTH, with_wrong_best_bid)
     await stand.until(lambda s: s.market.trust.resyncs == 1)
     await stand.until(lambda s: s.is_live)
 
-    assert stand.market.trust.touch.compared - stand.market.trust.touch.equal >= 1
-
-
-def _wrong_best_bid(data: dict[str, Any]) -> dict[str, Any]:
-    """A bid a little above the true best one would cross; one that is larger than the true best is only wrong."""
-    best = max((level for level in data["b"] if float(level[1])), key=lambda level: float(level[0]))
-    return {**data, "b": [*data["b"], [best[0], "12345.00000000"]]}
+    incident = stand.market.trust.incidents[0]
+    assert incident.cause in ("touch", "top")
+    assert 12345.0 in (quantity for _, quantity in incident.ours)
 
 
 async def test_cut_connection_is_told_at_once_and_reopened(stand: Stand) -> None:
