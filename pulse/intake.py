@@ -95,6 +95,9 @@ class Intake:
             stats.depth_gaps.labels(self._symbol).inc()
             log.warning("book lost to a gap symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
             await self._put(BookLost(f"updates before id {diff.first_update_id} are missing: joining anew"))
+        elif verdict is Verdict.ASTRAY:
+            log.warning("book ran ahead of the stream symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
+            await self._put(BookLost(f"the book's id ran ahead of the stream's {diff.final_update_id}: joining anew"))
         await self._anchor()
 
     async def _anchor(self) -> None:

@@ -152,6 +152,16 @@ async def test_corrupted_quantity_is_found_by_a_witness(stand: Stand) -> None:
     assert 12345.0 in (quantity for _, quantity in incident.ours)
 
 
+async def test_false_final_id_is_repaired_on_the_same_connection(stand: Stand) -> None:
+    """A diff that claims to reach further than it does costs one resync, not the book's future."""
+    stand.exchange.faults.frames.edit(DEPTH, lambda diff: {**diff, "u": diff["u"] + 10**6})
+    await stand.until(lambda s: s.count(BookLost) == 1)
+    await stand.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
+
+    assert stand.exchange.connections_opened == 1
+    assert stand.wrong == []
+
+
 async def test_cut_connection_is_told_at_once_and_reopened(stand: Stand) -> None:
     """A reset is a FeedDown; a new connection joins again."""
     stand.exchange.cut()

@@ -7,6 +7,8 @@ id and B the id of the local book:
 3. Diffs with final id <= L are dropped; the first used has first id <= L + 1 <= final id.
 4. Each next diff: final id <= B is old or repeated; first id > B + 1 is a gap; anything else applies, and B
    becomes its final id (an overlap is safe, quantities are absolute).
+5. A diff that begins inside the one applied last shows that the last one's final id was false: the stream cannot
+   have been so far. Rule 4 alone would call all that follows old, for ever.
 After a gap the diffs go on being kept, so that one new snapshot is enough.
 """
 
@@ -24,6 +26,7 @@ class Verdict(Enum):
     HOLD = auto()  # no book to join yet: it is kept
     OLD = auto()  # the book already has it
     GAP = auto()  # diffs before it are missing: the book is lost, this one is kept
+    ASTRAY = auto()  # the book's id ran ahead of the stream's: the book is lost, this one is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class DepthSync:
     def __init__(self, held_max: int) -> None:
         self._held: deque[DepthDiff] = deque(maxlen=held_max)
         self._ahead: DepthSnapshot | None = None  # a snapshot newer than the stream, waiting for it
+        self._last_first_id = 0  # where the diff applied last begins
         self._last_update_id = 0
         self._keeps = True
         self.is_joined = False
@@ -66,13 +70,10 @@ class DepthSync:
             self._hold(diff)
             return Verdict.HOLD
         if diff.final_update_id <= self._last_update_id:
-            return Verdict.OLD
+            return self._give_up(diff, Verdict.ASTRAY) if diff.first_update_id > self._last_first_id else Verdict.OLD
         if diff.first_update_id > self._last_update_id + 1:
-            self.lose()
-            self._ahead = None
-            self._hold(diff)
-            return Verdict.GAP
-        self._last_update_id = diff.final_update_id
+            return self._give_up(diff, Verdict.GAP)
+        self._last_first_id, self._last_update_id = diff.first_update_id, diff.final_update_id
         if self._keeps:
             self._held.append(diff)
         return Verdict.DELIVER
@@ -116,6 +117,8 @@ class DepthSync:
             return None
         if not self.is_joined:
             self._last_update_id = diffs[-1].final_update_id if diffs else snapshot.last_update_id
+            # With no diff after it the snapshot's own id is the mark: those up to it are old, wherever they begin.
+            self._last_first_id = diffs[-1].first_update_id if diffs else snapshot.last_update_id
             self.is_joined = True
         return BookAnchor(snapshot, diffs)
 
@@ -130,9 +133,23 @@ class DepthSync:
             return self._last_update_id >= snapshot.last_update_id
         return bool(self._held)
 
+    def _give_up(self, diff: DepthDiff, why: Verdict) -> Verdict:
+        """The book cannot be continued from here; what is heard from now on is kept for the next one."""
+        self.lose()
+        self._ahead = None
+        self._held.clear()
+        self._hold(diff)
+        return why
+
     def _hold(self, diff: DepthDiff) -> None:
-        if self._held and diff.first_update_id > self._held[-1].final_update_id + 1:
+        if self._held and _is_apart(self._held[-1], diff):
             self._held.clear()
         if self._held and diff.final_update_id <= self._held[-1].final_update_id:
             return
         self._held.append(diff)
+
+
+def _is_apart(last: DepthDiff, diff: DepthDiff) -> bool:
+    """Whether a diff does not continue the one before: ids between are missing, or the last one's final id is false."""
+    starts_inside = last.first_update_id < diff.first_update_id and diff.final_update_id <= last.final_update_id
+    return starts_inside or diff.first_update_id > last.final_update_id + 1

@@ -109,6 +109,33 @@ def test_whether_a_diff_would_follow(first: int, follows: bool) -> None:
     assert DepthSync(10).reaches(diff(first, 20))
 
 
+def test_a_false_final_id_is_noticed_by_the_next_diff() -> None:
+    """Rule 5: a diff that begins inside the last one shows that the book's id is false; the next snapshot joins."""
+    sync = joined_at(10)
+    sync.on_diff(diff(11, 900))
+
+    assert sync.on_diff(diff(14, 16)) is Verdict.ASTRAY
+    assert sync.wants_snapshot
+    sync.on_snapshot(snapshot(15))
+    assert sync.take_anchor() == BookAnchor(snapshot(15), (diff(14, 16),))
+
+
+def test_a_false_final_id_among_held_diffs_is_forgotten() -> None:
+    """What follows a held diff whose final id is false begins the run that a snapshot may join."""
+    sync = sync_with(diff(11, 900), diff(14, 16), diff(17, 18))
+
+    assert not sync.on_snapshot(snapshot(12))
+    assert sync.on_snapshot(snapshot(13))
+
+
+def test_the_last_diff_said_twice_is_old() -> None:
+    """A repetition begins where the one applied last began."""
+    sync = joined_at(10)
+    sync.on_diff(diff(11, 15))
+
+    assert sync.on_diff(diff(11, 15)) is Verdict.OLD
+
+
 def test_after_a_gap_one_snapshot_is_enough() -> None:
     """The diff that showed the gap, and those after it, are kept for the next snapshot."""
     sync = joined_at(10)
