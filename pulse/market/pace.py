@@ -40,6 +40,7 @@ class Pace:
             return self._unknown_ms
         ordered = sorted(self._gaps)
         usual = 10 * ordered[len(ordered) // 2]
-        # A lone long silence is part of a thin market's habit too.
-        rare = 2 * ordered[-1]
+        # A lone long silence is part of a thin market's habit too. Where events come by chance, the next gap exceeds
+        # k times the longest of n once in C(n + k, k) gaps: twice it, every 2,145; four times it, every 814,385.
+        rare = 4 * ordered[-1]
         return min(max(self._floor_ms, usual, rare), LIMIT_MAX_MS)

@@ -25,7 +25,7 @@ def test_an_unknown_habit_gets_the_benefit_of_the_doubt() -> None:
     [
         ([100.0] * 8, 5_000.0),  # the floor
         ([2_000.0] * 8, 20_000.0),  # ten times the usual gap
-        ([100.0] * 8 + [40_000.0], 80_000.0),  # twice the longest
+        ([100.0] * 8 + [20_000.0], 80_000.0),  # four times the longest
         ([200_000.0] * 8, LIMIT_MAX_MS),
     ],
 )

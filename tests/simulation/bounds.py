@@ -38,6 +38,7 @@ BOUNDS: dict[str, Bound] = {
     "garble": Bound(30.0, AGAIN_S),
     "corrupt": Bound(30.0, AGAIN_S),
     "swap_sides": Bound(30.0, AGAIN_S),
+    "false_id": Bound(30.0, AGAIN_S),  # the next diff begins inside it
     "stall_one": Bound(30.0, AGAIN_S, SILENCE_S + 2 * AGAIN_S),  # a new connection flows
     "stall_all": Bound(30.0, AGAIN_S, SILENCE_S + 2 * AGAIN_S),
     "hiccup": Bound(30.0, AGAIN_S),

@@ -128,6 +128,8 @@ class Checker:
             seen.trade_id = max(seen.trade_id, event.trade_id)
         elif isinstance(event, FeedUp):
             seen.ticker_ids = None
+        elif isinstance(event, BookLost):
+            seen.update_id = 0  # what a false id claimed is not a mark for the book that is joined anew
         tally.anchors += isinstance(event, BookAnchor)
         tally.losses += isinstance(event, BookLost)
         tally.downs += isinstance(event, FeedDown)

@@ -67,6 +67,20 @@ async def _swap_sides(stage: Stage) -> None:
     await stage.frames(name, 2)
 
 
+async def _false_id(stage: Stage) -> None:
+    """A diff claims to reach further than it does."""
+    symbol = stage.symbol()
+    name, further = f"{symbol.lower()}@depth@100ms", stage.rng.choice([1, 3, 1000, 10**9])
+
+    def change(data: JsonObject) -> JsonObject:
+        stage.bounds.lie(symbol, data["u"] + further, stage.checker.now_s)
+        return data | {"u": data["u"] + further}
+
+    for stream in tuple(stage.world.streams):
+        stream.faults.edit(name, change)
+    await stage.frames(name, 3)
+
+
 def _falsified(stage: Stage, name: str, data: JsonObject, what: int) -> JsonObject:
     """One number made wrong: `what` 0 a price, 1 a quantity."""
     symbol = name.partition("@")[0].upper()
@@ -285,6 +299,7 @@ PLAYS: dict[str, Play] = {
     "delay": _delay,
     "corrupt": _corrupt,
     "swap_sides": _swap_sides,
+    "false_id": _false_id,
     "stall_one": _stall_one,
     "stall_all": _stall_all,
     "hiccup": _hiccup,

@@ -60,13 +60,13 @@ class TrueBook:
         self._coming.append(diff)
 
     def sides_at(self, update_id: int) -> tuple[TrueSide, TrueSide]:
-        """Both sides after this change."""
+        """Both sides after this change; of an id still to come, which only a lie can name, as they are now."""
         while self._coming and self._coming[0]["u"] <= update_id:
             diff = self._coming.popleft()
             self._bids.apply(diff["b"])
             self._asks.apply(diff["a"])
             self.update_id = diff["u"]
-        if self.update_id == update_id:
+        if self.update_id == update_id or update_id > self._exchange.truth(self._symbol).update_id:
             return self._bids, self._asks
         # Inside a diff, where a snapshot may stand: the exchange itself remembers.
         truth = self._exchange.truth_at(self._symbol, update_id, WHOLE)
