@@ -15,7 +15,7 @@ from pulse.conflate import ConflatingQueue
 from pulse.intake import Inbox, Received
 from pulse.market.market import Market
 from pulse.market.sync import BookAnchor
-from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State
+from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import Certificate, View
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,15 @@ CandleQueue: TypeAlias = asyncio.Queue[Candle]
 
 
 class Engine:
-    """Owns the markets. `ask_snapshot(symbol, reason)` is called when one needs its book joined anew."""
+    """Owns the markets.
+
+    `ask_snapshot(symbol, reason)` is called when one needs its book joined anew, `note_gap` when trades were given up.
+    """
 
     def __init__(
         self, markets: Iterable[Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue, clock: Clock,
         *, publish_interval_s: float, ask_snapshot: Callable[[str, str], None],
+        note_gap: Callable[[TradeGap], None],
     ) -> None:  # fmt: skip
         self._markets = {market.symbol: market for market in markets}
         self._inbox = inbox
@@ -45,8 +49,10 @@ class Engine:
         self._clock = clock
         self._interval_s = publish_interval_s
         self._ask_snapshot = ask_snapshot
+        self._note_gap = note_gap
         self._states: dict[str, State] = {}
         self._incidents_told = dict.fromkeys(self._markets, 0)
+        self._mismatches_told = dict.fromkeys(self._markets, 0)
         self._published_s = dict.fromkeys(self._markets, 0.0)  # loop time of each symbol's newest picture
         self._due_s = dict.fromkeys(self._markets, 0.0)  # loop time at which the next is due
 
@@ -90,6 +96,8 @@ class Engine:
         self._due_s[symbol] = min(self._due_s[symbol], due_s)
         for candle in market.candles.take_closed():
             self._give_candle(candle)
+        if isinstance(received.event, TradeGap):
+            self._note_gap(received.event)
         wish = market.trust.take_wish()
         if wish:
             self._ask_snapshot(symbol, wish)
@@ -130,6 +138,7 @@ class Engine:
         stats.candles_differing.labels(symbol).set(market.candles.differing)
         stats.pictures_replaced.set(self._outbox.replaced)
         self._tell_incidents(market, proof.incidents)
+        self._tell_mismatches(market)
 
     def _tell_incidents(self, market: Market, count: int) -> None:
         news = count - self._incidents_told[market.symbol]
@@ -137,3 +146,9 @@ class Engine:
         for incident in reversed(list(market.trust.incidents)[:news]):
             stats.book_incidents.labels(market.symbol, incident.cause).inc()
             log.warning("incident symbol=%s cause=%s reason=%s", market.symbol, incident.cause, incident.reason)
+
+    def _tell_mismatches(self, market: Market) -> None:
+        news = market.candles.differing - self._mismatches_told[market.symbol]
+        self._mismatches_told[market.symbol] = market.candles.differing
+        for mismatch in reversed(list(market.candles.mismatches)[:news]):
+            log.warning("candle differs symbol=%s ours=%s theirs=%s", market.symbol, mismatch.ours, mismatch.theirs)

@@ -27,6 +27,7 @@ from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, Malformed
 from pulse.intake import Inbox, Intake
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, PartialDepth, Trade
 from pulse.market.watch import Remedy, Watch
+from pulse.repair import TradeRepair
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ class Feed:
         self._may_fall_back = may_fall_back
         self._rotate_after_s = rotate_after_s
         self._audit_every_s = audit_every_s
-        self._intake = Intake(symbol, inbox, clock)
+        self._intake = Intake(symbol, inbox, clock, may_repair=True)
+        self._repair = TradeRepair(symbol, rest, self._intake, clock, rng)
         self._watch = Watch(stale_after_ms)
         self._snapshot_due = asyncio.Event()
         self._rotation_due = asyncio.Event()
@@ -148,6 +150,7 @@ class Feed:
                 self._tasks = tasks
                 self._start(self._read(link), "reader")
                 self._start(self._fetch_snapshots(), "snapshots")
+                self._start(self._repair.run(), "repair")
                 self._start(self._look_for_silence(), "watch")
                 self._start(self._audit(), "audit")
                 self._start(self._rotate(), "rotation")
@@ -237,6 +240,7 @@ class Feed:
         await self._intake.frame(frame)
         if self._intake.wants_snapshot:
             self._snapshot_due.set()
+        self._repair.look()
 
     # --- snapshots
 

@@ -12,12 +12,15 @@ from pulse import stats
 from pulse.binance.frames import Frame
 from pulse.clock import Clock
 from pulse.market.sync import DepthSync, Verdict
-from pulse.market.types import BookLost, DepthDiff, DepthSnapshot
+from pulse.market.trades import Hole, TradeSync
+from pulse.market.types import BookLost, DepthDiff, DepthSnapshot, Trade, TradesHeld
 
 log = logging.getLogger(__name__)
 
 HELD_DIFFS_MAX = 10_000
 """Diffs kept while a snapshot is on its way: a thousand seconds of the 100 ms stream."""
+HELD_TRADES_MAX = 20_000
+"""Trades kept while those before them are fetched: minutes of the busiest stream."""
 INBOX_EVENTS_MAX = 4096
 """Events between feeds and engine; when it is full the sockets wait."""
 
@@ -39,13 +42,19 @@ def make_inbox() -> Inbox:
 
 
 class Intake:
-    """Joins one symbol's stream and snapshots, and puts what joins into the inbox, in order."""
+    """Joins one symbol's stream and snapshots, and puts what joins into the inbox, in order.
 
-    def __init__(self, symbol: str, inbox: Inbox, clock: Clock) -> None:
+    `may_repair`: missing trades will be fetched and brought to `fill_trades`, or given up; without it nothing waits
+    for them.
+    """
+
+    def __init__(self, symbol: str, inbox: Inbox, clock: Clock, *, may_repair: bool) -> None:
         self._symbol = symbol
         self._inbox = inbox
         self._clock = clock
+        self._may_repair = may_repair
         self._sync = DepthSync(HELD_DIFFS_MAX)
+        self._trades = TradeSync(symbol, HELD_TRADES_MAX)
         # A full inbox suspends a put; whoever comes then must not overtake it.
         self._order = asyncio.Lock()
 
@@ -53,6 +62,11 @@ class Intake:
     def wants_snapshot(self) -> bool:
         """Whether the book cannot be continued without a new snapshot."""
         return self._sync.wants_snapshot
+
+    @property
+    def trade_hole(self) -> Hole | None:
+        """The ids of trades that are missing while later ones wait."""
+        return self._trades.hole
 
     def reaches(self, diff: DepthDiff) -> bool:
         """Whether this diff follows on, or overlaps, what was already delivered; with no book, anything does."""
@@ -77,6 +91,8 @@ class Intake:
         async with self._order:
             if isinstance(frame.event, DepthDiff):
                 await self._diff(frame.event)
+            elif isinstance(frame.event, Trade):
+                await self._trade(frame.event)
             else:
                 await self._put(frame.event)
 
@@ -86,6 +102,39 @@ class Intake:
             is_usable = self._sync.on_snapshot(snapshot)
             await self._anchor()
         return is_usable
+
+    async def fill_trades(self, fetched: list[Trade]) -> int:
+        """Take trades that were fetched by id; how many could go on, those that had waited included."""
+        async with self._order:
+            found = self._trades.fill(fetched)
+            for trade in found:
+                await self._put(trade)
+            return len(found)
+
+    async def give_up_trades(self) -> None:
+        """Go on without the trades that are missing; the engine is told which."""
+        async with self._order:
+            await self._give_up_trades()
+
+    async def _give_up_trades(self) -> None:
+        gap, found = self._trades.give_up(int(self._clock.wall_s() * 1000))
+        if gap is not None:
+            stats.trades_given_up.labels(self._symbol).inc(gap.last_trade_id - gap.first_trade_id + 1)
+            await self._put(gap)
+        for trade in found:
+            await self._put(trade)
+
+    async def _trade(self, trade: Trade) -> None:
+        was_whole = self._trades.hole is None
+        for ready in self._trades.take(trade):
+            await self._put(ready)
+        if self._trades.hole is None:
+            return
+        if was_whole:
+            stats.trade_holes.labels(self._symbol).inc()
+            await self._put(TradesHeld())
+        if not self._may_repair or self._trades.is_full:
+            await self._give_up_trades()
 
     async def _diff(self, diff: DepthDiff) -> None:
         verdict = self._sync.on_diff(diff)

@@ -41,7 +41,7 @@ from pulse.hub import Hub
 from pulse.intake import Inbox, Received, make_inbox
 from pulse.ledger import Ledger, make_candle_queue
 from pulse.market.market import TRADING, Market, Origin
-from pulse.market.types import Instrument
+from pulse.market.types import CandleMismatch, Instrument, TradeGap
 from pulse.publisher import publish
 from pulse.recording import Recording
 from pulse.replay import Replay
@@ -119,6 +119,7 @@ class _Terminal:
         self.candles = make_candle_queue()
         self.instruments: dict[str, Instrument] = dict(plan.recording.instruments) if plan.recording else {}
         self.feeds: dict[str, Feed] = {}
+        self.backfill: Backfill | None = None  # a recording has no exchange to ask
 
     async def run(self) -> None:
         """Open the resources, start the tasks, wait for the end, stop in order."""
@@ -145,7 +146,7 @@ class _Terminal:
             _watch_clients(sessions, hub)
             app = build_app(
                 self.settings, hub, store, self._catalogue_answer(engine),
-                _readiness(engine, bus, store, ledger), engine.certificates, _assets("static"), sessions,
+                _readiness(engine, bus, store, ledger, self._history), engine.certificates, _assets("static"), sessions,
             )  # fmt: skip
             # What the imports and the start built lives for ever: the collector need not walk it again.
             gc.freeze()
@@ -227,16 +228,23 @@ class _Terminal:
             )  # fmt: skip
         catalogue = Catalogue(self.plan.symbols, rest, self._note_instrument, self.may_fall_back)
         await catalogue.open()
+        self.backfill = Backfill(
+            self.plan.symbols, rest, store, self.candles,
+            days=self.settings.backfill_days, tell=self._tell_mismatch,
+        )  # fmt: skip
         return {
             **{f"feed-{symbol}": feed.run() for symbol, feed in self.feeds.items()},
             "catalogue": catalogue.run(),
-            "backfill": Backfill(self.plan.symbols, rest, store, self.candles, self.clock).run(),
+            "backfill": self.backfill.run(),
         }
 
     async def _note_instrument(self, instrument: Instrument) -> None:
         self.instruments[instrument.symbol] = instrument
         self.feeds[instrument.symbol].set_trading(instrument.status == TRADING)
         await self.inbox.put(Received(instrument.symbol, instrument, self.clock.now_ms()))
+
+    async def _tell_mismatch(self, symbol: str, mismatch: CandleMismatch) -> None:
+        await self.inbox.put(Received(symbol, mismatch, self.clock.now_ms()))
 
     def _make_engine(self, origin: Origin) -> Engine:
         markets = [
@@ -253,12 +261,20 @@ class _Terminal:
             markets, self.inbox, self.outbox, self.candles, self.clock,
             publish_interval_s=self.settings.publish_interval_ms / 1000,
             ask_snapshot=self._ask_snapshot,
+            note_gap=self._note_gap,
         )  # fmt: skip
 
     def _ask_snapshot(self, symbol: str, reason: str) -> None:
         feed = self.feeds.get(symbol)
         if feed is not None:  # a recording has no exchange to ask
             feed.ask_snapshot(reason)
+
+    def _note_gap(self, gap: TradeGap) -> None:
+        if self.backfill is not None:
+            self.backfill.note_gap(gap)
+
+    def _history(self) -> dict[str, dict[str, int]]:
+        return {} if self.backfill is None else self.backfill.progress()
 
     # --- what is answered
 
@@ -319,7 +335,9 @@ def _arm_last_resort() -> None:
     timer.start()
 
 
-def _readiness(engine: Engine, bus: Bus, store: Store, ledger: Ledger) -> Callable[[], dict[str, Any]]:
+def _readiness(
+    engine: Engine, bus: Bus, store: Store, ledger: Ledger, history: Callable[[], dict[str, dict[str, int]]]
+) -> Callable[[], dict[str, Any]]:
     def answer() -> dict[str, Any]:
         feeds, bus_health = engine.states(), bus.health()
         is_ready = (
@@ -335,6 +353,7 @@ def _readiness(engine: Engine, bus: Bus, store: Store, ledger: Ledger) -> Callab
                 "detail": ledger.trouble,
                 "pending": ledger.pending,
             },
+            "history": history(),
         }
 
     return answer

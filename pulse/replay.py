@@ -28,7 +28,7 @@ class Replay:
         self._recording = recording
         self._clock = clock
         self._speed = speed
-        self._intakes = {symbol: Intake(symbol, inbox, clock) for symbol in recording.instruments}
+        self._intakes = {symbol: Intake(symbol, inbox, clock, may_repair=False) for symbol in recording.instruments}
 
     async def run(self) -> None:
         """Play the recording to its end; afterwards the pictures say that it has ended."""

@@ -41,6 +41,7 @@ class Settings:
     publish_interval_ms: int = 100  # the least time between two pictures of a symbol
     trades_kept: int = 30  # trades in a picture
     stale_after_s: float = 5.0  # silence of a busy symbol's book before it is called stale
+    backfill_days: int = 30  # how far back missing minutes are fetched at the start; 0: the last 1,000 minutes alone
     # where state travels and rests
     redis_url: str = field(default="", repr=False)  # a Redis or Valkey server; empty: within this process
     database_url: str = field(default="", repr=False)  # a PostgreSQL server; empty: SQLite
@@ -160,6 +161,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "publish_interval_ms": _whole(0, 10_000),
     "trades_kept": _whole(1, 1000),
     "stale_after_s": _seconds(0.5, 3600),
+    "backfill_days": _whole(0, 3650),
     "redis_url": _address("redis", "rediss", "unix"),
     "database_url": _address("postgres", "postgresql"),
     "sqlite_path": _text,

@@ -10,8 +10,14 @@ const CAUSES = {
   top: "The best levels differed",
   whole: "The whole book differed from a snapshot",
   snapshot: "The exchange's snapshot was at fault",
+  candle: "A candle differed",
 };
 const TOUCH_LABELS = ["Bid", "Ask"];
+const CANDLE_FIELDS = [
+  ["Open", "open"], ["High", "high"], ["Low", "low"], ["Close", "close"], ["Volume", "volume"],
+  ["Quote volume", "quote_volume"], ["Trades", "trade_count"], ["Bought", "taker_buy_volume"],
+  ["Bought, quote", "taker_buy_quote_volume"], ["First trade", "first_trade_id"], ["Last trade", "last_trade_id"],
+];
 
 /**
  * What the witnesses had said when the book on the screen joined, as `{join, compared, differing}`; the same object
@@ -130,12 +136,40 @@ function resynced(times) {
   return { words: `${often} since the start a trusted book was lost, to be joined anew`, holds: null };
 }
 
-/** How many incidents there were, and how many of them are told. */
-export function incidentsWords({ proof, incidents }) {
-  if (proof.incidents === 0) return "No incident since the start";
-  const all = `${counted(proof.incidents, "incident", "incidents")} since the start`;
-  if (proof.incidents > incidents.length) return `${all}, the newest ${incidents.length} here, newest first`;
-  return proof.incidents === 1 ? all : `${all}, newest first`;
+/** How many incidents there were, of the book and of candles, and how many of them are told. */
+export function incidentsWords({ proof, incidents, candle_mismatches: candles }) {
+  const all = proof.incidents + candles.length;
+  const told = incidents.length + candles.length;
+  if (all === 0) return "No incident since the start";
+  const words = `${counted(all, "incident", "incidents")} since the start`;
+  if (all > told) return `${words}, the newest ${told} here, newest first`;
+  return all === 1 ? words : `${words}, newest first`;
+}
+
+/** Every incident that is told, newest first, as `incidentWords` puts it. */
+export function incidentList({ incidents, candle_mismatches: candles }, instrument) {
+  const told = [
+    ...incidents.map((incident) => [incident.time_ms, incidentWords(incident, instrument)]),
+    ...candles.map((mismatch) => [mismatch.time_ms, mismatchWords(mismatch)]),
+  ];
+  return told.sort(([a], [b]) => b - a).map(([, words]) => words);
+}
+
+/** A minute of which ours and the exchange's accounts differ; the same shape, its rows without a size. */
+export function mismatchWords({ time_ms: timeMs, ours, theirs }) {
+  const rows = (candle, other) => CANDLE_FIELDS.map(([label, field]) => ({
+    label, price: String(candle[field]), size: "", differs: candle[field] !== other[field],
+  }));
+  return {
+    cause: "candle",
+    time: momentWords(timeMs),
+    title: CAUSES.candle,
+    reason: `The minute of ${utcSecond(ours.open_time_ms)} UTC. The exchange's account is the one that is kept.`,
+    versions: [
+      { name: "ours", caption: "Ours", rows: rows(ours, theirs) },
+      { name: "theirs", caption: "The exchange's", rows: rows(theirs, ours) },
+    ],
+  };
 }
 
 /**

@@ -82,9 +82,10 @@ def candle(
     is_closed: bool = True,
     symbol: str = "BTCUSDT",
 ) -> Candle:
-    """The exchange's account of a minute: open, high, low, close and volume."""
+    """The exchange's account of a minute: open, high, low, close and volume, each unit bought in a trade of its own."""
+    quote = prices[3] * volume
     return Candle(
-        symbol, open_time_ms, *prices, volume, prices[3] * volume, 1, 0.0, 0.0, -1, -1, is_closed, "exchange", True
+        symbol, open_time_ms, *prices, volume, quote, int(volume), volume, quote, -1, -1, is_closed, "exchange", True
     )  # fmt: skip
 
 

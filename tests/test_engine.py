@@ -11,7 +11,7 @@ from pulse.engine import BATCH_EVENTS_MAX, CandleQueue, Engine, Outbox
 from pulse.intake import Inbox, Received, make_inbox
 from pulse.market.market import Market, Origin
 from pulse.market.sync import BookAnchor
-from pulse.market.types import BookLost, FeedDown, FeedUp, Instrument, State
+from pulse.market.types import BookLost, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import View
 from tests.makers import MIDNIGHT_MS, MINUTE_MS, diff, snapshot, ticker, trade
 from tests.virtual_time import StoryClock, at, now_s, run
@@ -29,12 +29,14 @@ class Stage:
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(candles_max)
         self.asked: list[tuple[str, str]] = []
+        self.gaps: list[TradeGap] = []
         self.pictures: list[tuple[float, View]] = []
         origin = Origin("9f3ac21b", "exchange", "us")
         self.engine = Engine(
             [Market(s, origin, levels_max=100, trades_kept=5, stale_after_ms=5000) for s in ("BTCUSDT", "ETHUSDT")],
             self.inbox, self.outbox, self.candles, StoryClock(),
             publish_interval_s=INTERVAL_S, ask_snapshot=lambda symbol, reason: self.asked.append((symbol, reason)),
+            note_gap=self.gaps.append,
         )  # fmt: skip
 
     async def watch(self) -> None:

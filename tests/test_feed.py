@@ -19,11 +19,12 @@ from pulse.feed import Feed
 from pulse.intake import make_inbox
 from pulse.market.market import Market, Origin
 from pulse.market.sync import BookAnchor
-from pulse.market.types import BookLost, DepthDiff, FeedDown, FeedUp, State
+from pulse.market.types import BookLost, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
 from pulse.simulator.server import SimulatedExchange
 
 SYMBOL = "BTCUSDT"
 DEPTH = "btcusdt@depth@100ms"
+TRADES = "btcusdt@aggTrade"
 WAIT_S = 15.0
 
 
@@ -160,6 +161,31 @@ async def test_false_final_id_is_repaired_on_the_same_connection(stand: Stand) -
 
     assert stand.exchange.connections_opened == 1
     assert stand.wrong == []
+
+
+async def test_lost_trades_are_fetched_by_id_and_come_in_order(stand: Stand) -> None:
+    """A jump in the ids is filled over REST before anything later goes on."""
+    await stand.until(lambda s: s.count(Trade) >= 1)
+    stand.exchange.faults.frames.drop(TRADES, 2)
+    await stand.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
+    ids = [event.trade_id for event in stand.events if isinstance(event, Trade)]
+
+    assert ids == list(range(ids[0], ids[-1] + 1))
+    assert stand.count(TradesHeld) == 1
+
+
+async def test_trades_of_an_outage_are_fetched_after_it(stand: Stand) -> None:
+    """What was traded between two connections is a hole, and filled."""
+    await stand.until(lambda s: s.count(Trade) >= 1)
+    stand.exchange.faults.frames.mute(TRADES)
+    newest = stand.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"]
+    await stand.until(lambda s: s.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"] > newest)
+    stand.exchange.cut()
+    stand.exchange.faults.frames.unmute(TRADES)
+    await stand.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
+    ids = [event.trade_id for event in stand.events if isinstance(event, Trade)]
+
+    assert ids == list(range(ids[0], ids[-1] + 1))
 
 
 async def test_cut_connection_is_told_at_once_and_reopened(stand: Stand) -> None:

@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("settings", "market"),
     ("binance", "wire", "store", "bus", "hub", "simulator", "admission", "problems"),
     ("intake", "recording", "query"),
+    ("repair",),
     (
         "feed",
         "replay",

@@ -1,6 +1,7 @@
 """The river's mouth: what the engine gets of frames and snapshots, in which order, and what is kept from it."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from prometheus_client import REGISTRY
@@ -8,8 +9,8 @@ from prometheus_client import REGISTRY
 from pulse.binance.frames import Event, Frame
 from pulse.intake import INBOX_EVENTS_MAX, Inbox, Intake, Received, make_inbox
 from pulse.market.sync import BookAnchor
-from pulse.market.types import BookLost, FeedUp
-from tests.makers import ManualClock, diff, snapshot, ticker, trade
+from pulse.market.types import BookLost, FeedUp, Trade, TradeGap, TradesHeld
+from tests.makers import MIDNIGHT_MS, ManualClock, diff, snapshot, ticker, trade
 
 
 def frame(event: Event, kind: str = "depth") -> Frame:
@@ -26,7 +27,7 @@ def inbox() -> Inbox:
 @pytest.fixture
 def intake(inbox: Inbox) -> Intake:
     """An intake whose clock stands at 5 ms."""
-    return Intake("BTCUSDT", inbox, ManualClock(5.0))
+    return Intake("BTCUSDT", inbox, ManualClock(5.0), may_repair=True)
 
 
 def taken(inbox: Inbox) -> list[object]:
@@ -142,10 +143,62 @@ async def test_a_diff_can_be_tried(intake: Intake, first: int, follows: bool) ->
     assert intake.reaches(diff(first, 20)) is follows
 
 
+async def test_trades_after_a_hole_wait_for_it(intake: Intake, inbox: Inbox) -> None:
+    """The engine is told once that trades are missing; those that were fetched come before those that waited."""
+    for trade_id in (1, 4, 5):
+        await intake.frame(frame(trade(trade_id), "trade"))
+    assert taken(inbox) == [trade(1), TradesHeld()]
+    assert intake.trade_hole == (2, 3)
+
+    assert await intake.fill_trades([trade(2), trade(3)]) == 4
+    repaired = [replace(trade(i), is_repaired=True) for i in (2, 3)]
+    assert taken(inbox) == [*repaired, trade(4), trade(5)]
+
+
+async def test_trades_can_be_given_up(intake: Intake, inbox: Inbox) -> None:
+    """The engine gets the gap in place of what is missing, then what waited."""
+    for trade_id in (1, 4):
+        await intake.frame(frame(trade(trade_id), "trade"))
+    taken(inbox)
+    await intake.give_up_trades()
+
+    time_ms = trade(1).time_ms
+    assert taken(inbox) == [TradeGap("BTCUSDT", 2, 3, time_ms, time_ms, MIDNIGHT_MS), trade(4)]
+    assert intake.trade_hole is None
+
+
+async def test_where_nobody_repairs_nothing_waits(inbox: Inbox) -> None:
+    """A recording has no exchange to ask: the gap is told at once."""
+    intake = Intake("BTCUSDT", inbox, ManualClock(), may_repair=False)
+    for trade_id in (1, 4):
+        await intake.frame(frame(trade(trade_id), "trade"))
+
+    assert [type(event) for event in taken(inbox)] == [Trade, TradesHeld, TradeGap, Trade]
+
+
+async def test_no_more_trades_wait_than_may(monkeypatch: pytest.MonkeyPatch, inbox: Inbox) -> None:
+    """At the bound the hole is given up, and what waited goes on."""
+    monkeypatch.setattr("pulse.intake.HELD_TRADES_MAX", 3)
+    intake = Intake("BTCUSDT", inbox, ManualClock(), may_repair=True)
+    for trade_id in (1, 4, 5, 6):
+        await intake.frame(frame(trade(trade_id), "trade"))
+
+    assert [event.trade_id for event in taken(inbox) if isinstance(event, Trade)] == [1, 4, 5, 6]
+
+
+async def test_a_new_connection_remembers_the_trades(intake: Intake, inbox: Inbox) -> None:
+    """What was missed between two connections is a hole like any other."""
+    await intake.frame(frame(trade(1), "trade"))
+    intake.restart()
+    await intake.frame(frame(trade(3), "trade"))
+
+    assert intake.trade_hole == (2, 2)
+
+
 async def test_a_full_inbox_keeps_the_order() -> None:
     """Where the engine is behind, nothing is lost and nothing overtakes: a snapshot waits behind a diff."""
     inbox: Inbox = asyncio.Queue(1)
-    intake = Intake("BTCUSDT", inbox, ManualClock())
+    intake = Intake("BTCUSDT", inbox, ManualClock(), may_repair=True)
     await joined(intake)
     work = [
         asyncio.create_task(intake.frame(frame(diff(11, 11)))),

@@ -63,7 +63,7 @@ async def play(session: list[tuple[float, str]]) -> tuple[int, list[int]]:
     """Let a market have the session; gives live moments, and ids that were wrong after evidence against them."""
     inbox, clock = make_inbox(), ReplayClock()
     market = Market("BTCUSDT", Origin("00", "replay", "com"), levels_max=20_000, trades_kept=1, stale_after_ms=5000)
-    intake = Intake("BTCUSDT", inbox, clock)
+    intake = Intake("BTCUSDT", inbox, clock, may_repair=False)
     await intake.put(FeedUp())
     live, wrong = 0, []
     for received_ms, raw in session:

@@ -52,6 +52,7 @@ def test_other_programs_variables_are_ignored() -> None:
         ("PULSE_PUBLISH_INTERVAL_MS", "0", "publish_interval_ms", 0),
         ("PULSE_TRADES_KEPT", "1", "trades_kept", 1),
         ("PULSE_STALE_AFTER_S", "0.5", "stale_after_s", 0.5),
+        ("PULSE_BACKFILL_DAYS", "0", "backfill_days", 0),
         ("REDIS_URL", "rediss://:secret@cache:6379/0", "redis_url", "rediss://:secret@cache:6379/0"),
         ("REDIS_URL", "unix:///tmp/redis.sock", "redis_url", "unix:///tmp/redis.sock"),
         ("DATABASE_URL", "postgresql:///pulse?host=/tmp", "database_url", "postgresql:///pulse?host=/tmp"),

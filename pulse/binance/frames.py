@@ -143,6 +143,13 @@ def parse_kline_row(symbol: str, row: Any, now_ms: int) -> Candle:
     )
 
 
+def parse_agg_trade_row(row: Any) -> Trade:
+    """Read one row of GET /api/v3/aggTrades, which carries no event time. Raises MalformedFrame."""
+    if not isinstance(row, dict):
+        raise MalformedFrame("expected an aggregate trade as an object")
+    return _agg_trade(row | {"E": row.get("T")})
+
+
 def parse_instruments(body: dict[str, Any]) -> dict[str, Instrument]:
     """Read GET /api/v3/exchangeInfo into instruments by symbol. Raises MalformedFrame."""
     rows = body.get("symbols")
@@ -274,6 +281,7 @@ def _print(data: dict[str, Any], trade_id: int, first_id: int, last_id: int) -> 
         first_trade_id=first_id,
         last_trade_id=last_id,
         event_time_ms=_time(data.get("E")),
+        is_market=data.get("X", "MARKET") == "MARKET",
     )
 
 

@@ -22,14 +22,16 @@ from pulse.binance.turns import Turns
 from pulse.binance.venues import Venue
 from pulse.clock import Clock
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
-from pulse.market.types import Candle, DepthSnapshot, Instrument
+from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
 
 RETRY_AFTER_DEFAULT_S = 60.0
 RETRY_AFTER_MAX_S = 3 * 24 * 3600.0
 KLINES_MAX = 1000
+AGG_TRADES_MAX = 1000
 INVALID_SYMBOL = -1121
 RANK_SEEN, RANK_BOOK, RANK_REST, RANK_HISTORY = range(4)
-"""Who goes first when the budget is short: a book that somebody looks at, other books, the rest, history."""
+"""Who goes first when the budget is short: a book that somebody looks at, other books, the rest, history. Trades that
+the tape waits for are of the rest."""
 
 
 class BinanceRest:
@@ -51,6 +53,13 @@ class BinanceRest:
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.close(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
         self._answered_ms = 0  # the exchange's own date of the newest answer
+        self._answered_at_ms = 0.0  # and our clock's reading then
+
+    def exchange_ms(self) -> int:
+        """The exchange's date in ms, within a second or so: by its newest answer, or this machine's before any."""
+        if not self._answered_ms:
+            return int(self._clock.wall_s() * 1000)
+        return self._answered_ms + int(self._clock.now_ms() - self._answered_at_ms)
 
     async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
         """The order book, up to `limit` levels a side."""
@@ -69,6 +78,21 @@ class BinanceRest:
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
         return [frames.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
+
+    async def agg_trades(self, symbol: str, from_id: int) -> list[Trade]:
+        """Aggregate trades from this id on, oldest first, at most AGG_TRADES_MAX."""
+        return await self._agg_trades(symbol, {"fromId": str(from_id)}, RANK_REST)
+
+    async def agg_trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[Trade]:
+        """The first aggregate trades of [start, end] by their own time, oldest first, at most AGG_TRADES_MAX."""
+        return await self._agg_trades(symbol, {"startTime": str(start_ms), "endTime": str(end_ms)}, RANK_HISTORY)
+
+    async def _agg_trades(self, symbol: str, which: dict[str, str], rank: int) -> list[Trade]:
+        params = {"symbol": symbol, "limit": str(AGG_TRADES_MAX), **which}
+        rows = await self._get("/api/v3/aggTrades", params, self.venue.weights.agg_trades, rank)
+        if not isinstance(rows, list):
+            raise MalformedFrame("expected a list of aggregate trades")
+        return [frames.parse_agg_trade_row(row) for row in rows[:AGG_TRADES_MAX]]
 
     async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
         """What the exchange says of these symbols; one that it does not list is absent from the answer."""
@@ -100,7 +124,7 @@ class BinanceRest:
             stats.rest_errors.labels(path).inc()
             raise ExchangeError(f"{self.venue.title} gave {fault}") from fault
         self._note_weight(answer.headers)
-        self._answered_ms = self._date_ms(answer.headers)
+        self._answered_ms, self._answered_at_ms = self._date_ms(answer.headers), self._clock.now_ms()
         if answer.status != 200:
             stats.rest_errors.labels(path).inc()
             raise self._trouble(answer)

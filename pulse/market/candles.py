@@ -7,20 +7,30 @@ Rules:
 3. A minute without a trade is flat at the previous close, with zero volume.
 4. A minute closes with the first trade of a later one, or CLOSE_GRACE_MS of exchange time after its end; after an
    interruption only with the next trade, whose id tells whether any were missed.
-5. The exchange's own closed candle takes the place of a minute that is not whole, and of one that differs.
+5. The exchange's own closed candle takes the place of a minute that is not whole, and of one that differs. One that
+   is equal in every field makes ours reconciled.
+6. A print that the exchange leaves out of its candles has an id like any other, and counts for nothing else.
 
 Sums are integers in units of 1e-8 (1e-16 for price times quantity), so a candle's volume has the exchange's digits.
 """
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isclose
+from operator import attrgetter
 
-from pulse.market.types import MINUTE_MS, Aggressor, Candle, Price, Trade
+from pulse.market.types import MINUTE_MS, Aggressor, Candle, CandleMismatch, Price, Trade
 
 CLOSE_GRACE_MS = 2_000
 """Trades reach us at most this long after the exchange's other streams show a later time."""
 FLAT_MINUTES_MAX = 1_440
 """A silence longer than a day is not filled minute by minute."""
 SCALE = 10**8
+QUOTE_ROUNDING = 1e-8
+"""Price times quantity may have sixteen decimals, of which the exchange prints eight: each trade's may be rounded."""
+MISMATCHES_MAX = 100
+"""Mismatches remembered per symbol; older ones are in the log."""
 
 
 @dataclass(slots=True)
@@ -39,6 +49,7 @@ class _Minute:
     taker_buy_quote_volume: int = 0
     first_trade_id: int = -1
     last_trade_id: int = -1
+    is_repaired: bool = False
 
     def add(self, trade: Trade) -> None:
         price, quantity = trade.price, round(trade.quantity * SCALE)
@@ -51,6 +62,7 @@ class _Minute:
         self.close = price
         self.last_trade_id = trade.last_trade_id
         self.trade_count += trade.last_trade_id - trade.first_trade_id + 1
+        self.is_repaired = self.is_repaired or trade.is_repaired
         self.volume += quantity
         self.quote_volume += quote
         if trade.aggressor is Aggressor.BUYER:
@@ -73,7 +85,7 @@ class _Minute:
             first_trade_id=self.first_trade_id,
             last_trade_id=self.last_trade_id,
             is_closed=is_closed,
-            source="live",
+            source="repaired" if self.is_repaired else "live",
             reconciled=False,
         )
 
@@ -87,11 +99,33 @@ def minute_of(time_ms: int) -> int:
     return time_ms - time_ms % MINUTE_MS
 
 
-def same_prints(ours: Candle, theirs: Candle) -> bool:
-    """Whether two candles of one minute state the same prices and volume."""
-    return (ours.open, ours.high, ours.low, ours.close, ours.volume) == (
-        theirs.open, theirs.high, theirs.low, theirs.close, theirs.volume
-    )  # fmt: skip
+_exact = attrgetter("open", "high", "low", "close", "volume", "trade_count", "taker_buy_volume")
+_ids = attrgetter("first_trade_id", "last_trade_id")
+
+
+def same_account(ours: Candle, theirs: Candle) -> bool:
+    """Whether two candles of one minute are equal in every field; trade ids only where both tell them."""
+    rounding = QUOTE_ROUNDING * max(1, ours.trade_count)
+    quotes = (
+        (ours.quote_volume, theirs.quote_volume),
+        (ours.taker_buy_quote_volume, theirs.taker_buy_quote_volume),
+    )
+    has_ids = ours.first_trade_id >= 0 and theirs.first_trade_id >= 0
+    return (
+        _exact(ours) == _exact(theirs)
+        and all(isclose(a, b, rel_tol=1e-12, abs_tol=rounding) for a, b in quotes)
+        and (not has_ids or _ids(ours) == _ids(theirs))
+    )
+
+
+def candle_of_trades(symbol: str, open_time_ms: int, trades: Sequence[Trade]) -> Candle:
+    """The closed minute that trades make which were fetched; there must be one, and all be of that minute."""
+    minute = _flat(open_time_ms, trades[0].price)
+    for trade in trades:
+        if trade.is_market:
+            minute.add(trade)
+    minute.is_repaired = True
+    return minute.candle(symbol, is_closed=True)
 
 
 class CandleBuilder:
@@ -101,6 +135,7 @@ class CandleBuilder:
         self._symbol = symbol
         self._minute: _Minute | None = None  # the one being built
         self._previous: _Minute | None = None  # the one before, for a trade that comes late
+        self._traded: _Minute | None = None  # the newest one with a trade; those after it are flat
         self._whole_since_ms: int | None = None  # the record of trades has no hole from here on
         self._whole_before_ms: int | None = None  # the same as it stood before the connection was cut
         self._last_trade_id = -1
@@ -109,6 +144,7 @@ class CandleBuilder:
         self._running: Candle | None = None  # the exchange's newest account of the unfinished minute
         self._theirs: Candle | None = None  # and of a closed one
         self._closed: list[Candle] = []
+        self.mismatches: deque[CandleMismatch] = deque(maxlen=MISMATCHES_MAX)  # newest first
         self.differing = 0
 
     def interrupt(self) -> None:
@@ -124,6 +160,11 @@ class CandleBuilder:
         """The candles closed since the last call, oldest first; a minute may come again, corrected."""
         closed, self._closed = self._closed, []
         return closed
+
+    def note(self, mismatch: CandleMismatch) -> None:
+        """Two accounts of a minute were found to differ, here or by whoever compares stored ones."""
+        self.differing += 1
+        self.mismatches.appendleft(mismatch)
 
     def live(self) -> Candle | None:
         """The unfinished minute: ours where it is whole, else the exchange's, else None."""
@@ -157,10 +198,8 @@ class CandleBuilder:
             self._minute = _flat(start, trade.price)
         self._roll(start)
         self._time_ms = max(self._time_ms, trade.time_ms)
-        if start == self._minute.open_time_ms:
-            self._minute.add(trade)
-        elif self._previous is not None and start == self._previous.open_time_ms:
-            self._add_late(trade, self._previous, self._minute)
+        if trade.is_market:
+            self._add(trade, start, self._minute)
 
     def on_exchange_candle(self, candle: Candle) -> None:
         """Take the exchange's own account of a minute, running or closed."""
@@ -171,13 +210,13 @@ class CandleBuilder:
         minute = self._minute
         if minute is not None and minute.open_time_ms == candle.open_time_ms and self._is_whole(minute):
             # Where the two differ, trades are still on their way: the minute's own end will tell.
-            if same_prints(minute.candle(self._symbol, is_closed=True), candle):
+            if same_account(minute.candle(self._symbol, is_closed=True), candle):
                 self._roll(candle.open_time_ms + MINUTE_MS)
             return
         if not self._settles(candle):
             self._give(candle)
         if minute is None or minute.open_time_ms <= candle.open_time_ms:
-            self._previous = None
+            self._previous = self._traded = None
             self._minute = _flat(candle.open_time_ms + MINUTE_MS, candle.close)
 
     def _note_continuity(self, trade: Trade) -> None:
@@ -212,28 +251,45 @@ class CandleBuilder:
         if not self._is_whole(minute):
             return
         ours, theirs = minute.candle(self._symbol, is_closed=True), self._theirs
-        if theirs is None or theirs.open_time_ms != minute.open_time_ms or same_prints(ours, theirs):
+        if theirs is None or theirs.open_time_ms != minute.open_time_ms:
             self._give(ours)
+        elif same_account(ours, theirs):
+            self._give(replace(ours, reconciled=True))
         else:
-            self.differing += 1
+            self.note(CandleMismatch(ours, theirs, self._time_ms))
             self._give(theirs)
 
     def _settles(self, theirs: Candle) -> bool:
-        """Whether the newest candle given out already says what the exchange says of that minute."""
+        """Whether nothing is to be done about the exchange's account: the newest candle given out already says it."""
         settled = self._settled
         if settled is None or settled.open_time_ms != theirs.open_time_ms:
             return False
-        if same_prints(settled, theirs):
-            return True
-        self.differing += 1
-        return False
+        if not same_account(settled, theirs):
+            self.note(CandleMismatch(settled, theirs, self._time_ms))
+            return False
+        if not settled.reconciled:
+            self._give(replace(settled, reconciled=True))
+        return True
 
-    def _add_late(self, trade: Trade, previous: _Minute, minute: _Minute) -> None:
-        """Correct the minute before by a trade that came after its end."""
-        previous.add(trade)
-        if minute.trade_count == 0:
-            minute.open = minute.high = minute.low = minute.close = trade.price
-        self._settle(previous)
+    def _add(self, trade: Trade, start: int, minute: _Minute) -> None:
+        """Add a trade to its minute, which may be the one being built, or one that was given out already."""
+        previous, traded = self._previous, self._traded
+        if start == minute.open_time_ms:
+            minute.add(trade)
+            self._traded = minute
+        elif minute.trade_count == 0 and traded is not None and traded.open_time_ms <= start:
+            self._add_before_silence(trade, start, traded, minute)
+        elif previous is not None and start == previous.open_time_ms:
+            previous.add(trade)
+            self._settle(previous)
+
+    def _add_before_silence(self, trade: Trade, start: int, traded: _Minute, minute: _Minute) -> None:
+        """Correct minutes that were given out as silent: this trade, which came late, was in one of them."""
+        late = traded if traded.open_time_ms == start else _flat(start, traded.close)
+        late.add(trade)
+        self._minute = self._traded = late
+        self._previous = None
+        self._roll(minute.open_time_ms)
 
     def _give(self, candle: Candle) -> None:
         self._closed.append(candle)

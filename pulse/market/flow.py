@@ -80,10 +80,14 @@ class TradeFlow:
         self._rate_at_ms = 0.0
 
     def add(self, trade: Trade, now_ms: float) -> None:
-        """Take the next trade."""
+        """Take the next trade. One that was repaired did not happen now, and says nothing about the rate."""
+        if not trade.is_market:
+            return
         self.cvd += trade.quantity if trade.aggressor is Aggressor.BUYER else -trade.quantity
         self._volume += trade.quantity
         self._notional += trade.price * trade.quantity
+        if trade.is_repaired:
+            return
         self._rate = self.rate(now_ms) + 1 / RATE_TAU_S
         self._rate_at_ms = now_ms
 

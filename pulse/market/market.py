@@ -21,6 +21,7 @@ from pulse.market.types import (
     BookLost,
     BookTicker,
     Candle,
+    CandleMismatch,
     DepthDiff,
     ExchangeCandle,
     FeedDown,
@@ -29,6 +30,8 @@ from pulse.market.types import (
     PartialDepth,
     State,
     Trade,
+    TradeGap,
+    TradesHeld,
 )
 from pulse.market.view import CandleView, Certificate, Metrics, TradeView, View, WindowView
 
@@ -77,7 +80,10 @@ class Market:
             DepthDiff: self._on_diff,
             BookTicker: self._on_ticker,
             Trade: self._on_trade,
+            TradesHeld: self._on_trades_missing,
+            TradeGap: self._on_trades_missing,
             ExchangeCandle: self._on_exchange_candle,
+            CandleMismatch: self._on_candle_mismatch,
             BookAnchor: self._on_anchor,
             BookLost: self._on_lost,
             PartialDepth: self._on_partial,
@@ -196,6 +202,12 @@ class Market:
         shown = TradeView(trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms)
         self._trades.appendleft(shown)
 
+    def _on_trades_missing(self, _: TradesHeld | TradeGap, now_ms: float) -> None:
+        self.candles.interrupt()  # the next trade's id tells whether they came after all
+
+    def _on_candle_mismatch(self, mismatch: CandleMismatch, now_ms: float) -> None:
+        self.candles.note(mismatch)
+
     def _on_exchange_candle(self, event: ExchangeCandle, now_ms: float) -> None:
         self._heard(now_ms, event.event_time_ms)
         self.candles.on_exchange_candle(event.candle)
@@ -266,6 +278,7 @@ class Market:
             audit_levels_compared=self.trust.audit.last_compared,
             audit_levels_differing=self.trust.audit.last_differing,
             incidents=list(self.trust.incidents),
+            candle_mismatches=list(self.candles.mismatches),
         )
 
     def _metrics(self, bids: list[list[float]], asks: list[list[float]], state: State, now_ms: float) -> Metrics:

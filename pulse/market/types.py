@@ -88,7 +88,11 @@ class BookTicker:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One print. On an aggregate feed `trade_id` is the aggregate's id and first/last span its fills."""
+    """One print. On an aggregate feed `trade_id` is the aggregate's id and first/last span its fills.
+
+    `is_market` false: a print that the exchange leaves out of its candles, such as one of its insurance fund.
+    `is_repaired`: it was not streamed in its place but fetched by its id afterwards.
+    """
 
     trade_id: int
     price: Price
@@ -98,6 +102,13 @@ class Trade:
     first_trade_id: int
     last_trade_id: int
     event_time_ms: int = 0
+    is_market: bool = True
+    is_repaired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TradesHeld:
+    """Trades are missing and are being fetched; those after them wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +173,15 @@ class ExchangeCandle:
 
     candle: Candle
     event_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandleMismatch:
+    """Two accounts of a closed minute that differ; the exchange's is the one that stands."""
+
+    ours: Candle
+    theirs: Candle
+    time_ms: int  # when it was noticed, by the exchange's clock or near it
 
 
 @dataclass(frozen=True, slots=True)

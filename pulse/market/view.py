@@ -6,7 +6,7 @@ Field names are the wire's names; `wire` turns a view into JSON and adds nothing
 from dataclasses import dataclass
 
 from pulse.market.proof import Incident
-from pulse.market.types import Instrument, Price, Quantity, State
+from pulse.market.types import CandleMismatch, Instrument, Price, Quantity, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,10 @@ class ProofView:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a book can show for itself. Times are the exchange's, in ms, 0 for never; incidents newest first."""
+    """What a book and its candles can show for themselves. Times are the exchange's, in ms, 0 for never.
+
+    Incidents and mismatches come newest first.
+    """
 
     symbol: str
     state: State
@@ -101,6 +104,7 @@ class Certificate:
     audit_levels_compared: int
     audit_levels_differing: int
     incidents: list[Incident]
+    candle_mismatches: list[CandleMismatch]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 // The proof: the shield in the strip, and the dialog with the certificate behind it. It paints the words it gets from
 // certificate.js and reports that the reader opens or closes; asking the server is the roof's business.
 
-import { factWords, incidentsWords, incidentWords, leadWords, shield, troubleWords } from "../certificate.js";
+import { factWords, incidentList, incidentsWords, leadWords, shield, troubleWords } from "../certificate.js";
 import { attribute, element, show, write } from "../dom.js";
 import { utcTime } from "../format.js";
 
@@ -30,8 +30,8 @@ export function createProof(root, dialog, { everyMs, onOpen, onClose }) {
     dialog.showModal();
   }
 
-  function paintIncidents({ incidents }, instrument) {
-    const words = incidents.map((incident) => incidentWords(incident, instrument));
+  function paintIncidents(body, instrument) {
+    const words = incidentList(body, instrument);
     const text = JSON.stringify(words);
     if (text === told) return;
     told = text;
@@ -94,12 +94,13 @@ function incidentItem({ cause, time, title, reason, versions }) {
 
 function versionTable({ name, caption, rows }) {
   const labelled = rows.some(({ label }) => label !== "");
+  const sized = rows.some(({ size }) => size !== "");
   const column = (words) => element("th", { scope: "col" }, words);
-  const heads = [...(labelled ? [column("Side")] : []), column("Price"), column("Size")];
+  const heads = sized ? [...(labelled ? [column("Side")] : []), column("Price"), column("Size")] : [];
   const line = ({ label, price, size, differs }) => element(
     "tr", { "data-differs": differs },
     ...(labelled ? [element("th", { scope: "row" }, label)] : []),
-    element("td", {}, price), element("td", {}, size),
+    element("td", {}, price), ...(sized ? [element("td", {}, size)] : []),
   );
   return element(
     "table", { class: "version", "data-version": name },

@@ -101,6 +101,36 @@ def test_a_trade() -> None:
     assert parse(TRADE) == Frame("BTCUSDT", "trade", trade)
 
 
+TIME_MS = 1_723_161_255_342
+
+
+@pytest.mark.parametrize(("kind", "is_market"), [({}, True), ({"X": "MARKET"}, True), ({"X": "INSURANCE_FUND"}, False)])
+def test_a_print_outside_the_market_is_marked(kind: dict[str, str], is_market: bool) -> None:
+    """What the exchange leaves out of its candles keeps its id and says so."""
+    data = {"s": "BTCUSDT", "E": TIME_MS, "t": 5, "p": "1.0", "q": "2.0", "T": TIME_MS, "m": True, **kind}
+    frame = frames.parse(orjson.dumps({"stream": "btcusdt@trade", "data": data}))
+
+    assert isinstance(frame, frames.Frame)
+    assert isinstance(frame.event, Trade)
+    assert frame.event.is_market is is_market
+
+
+def test_a_row_of_aggregate_trades() -> None:
+    """REST gives no event time: the trade's own stands for it."""
+    row = {"a": 26129, "p": "0.01633102", "q": "4.70443515", "f": 27781, "l": 27790, "T": TIME_MS, "m": True, "M": True}
+
+    assert frames.parse_agg_trade_row(row) == Trade(
+        26129, 0.01633102, 4.70443515, TIME_MS, Aggressor.SELLER, 27781, 27790, TIME_MS
+    )
+
+
+@pytest.mark.parametrize("row", [None, [], {"a": 1}])
+def test_a_wrong_row_of_aggregate_trades_is_refused(row: object) -> None:
+    """What is not an aggregate trade is not taken for one."""
+    with pytest.raises(MalformedFrame):
+        frames.parse_agg_trade_row(row)
+
+
 def test_an_aggregate_trade() -> None:
     """Several fills of one taker at one price; the seller being the maker, the buyer took."""
     trade = Trade(15683430, 0.3528, 58.0, 1633998523963, Aggressor.BUYER, 19862789, 19862790, 1633998523963)

@@ -12,8 +12,10 @@ from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
+from pulse.market.candles import candle_of_trades, same_account
 from pulse.market.types import MINUTE_MS
 from pulse.simulator.server import SimulatedExchange
+from tests.makers import ManualClock
 
 
 class Asked(NamedTuple):
@@ -49,6 +51,38 @@ async def test_klines_are_candles_and_only_past_ones_are_closed(asked: Asked) ->
     assert len(candles) == 5
     assert [candle.is_closed for candle in candles] == [True] * 4 + [False]
     assert {candle.source for candle in candles} == {"exchange"}
+
+
+async def test_trades_can_be_asked_for_by_id(asked: Asked) -> None:
+    """From an id on, oldest first, contiguous."""
+    newest = asked.exchange.core.agg_trades("BTCUSDT", limit=1)[0]["a"]
+    trades = await asked.rest.agg_trades("BTCUSDT", newest - 5)
+
+    assert [trade.trade_id for trade in trades][:6] == list(range(newest - 5, newest + 1))
+
+
+async def test_the_trades_of_a_minute_make_the_exchanges_candle(asked: Asked) -> None:
+    """Asked for by time, they fold into what the exchange itself says of the minute."""
+    now_ms = asked.exchange.core.now_ms
+    minute = now_ms - now_ms % MINUTE_MS - 3 * MINUTE_MS
+    trades = await asked.rest.agg_trades_between("BTCUSDT", minute, minute + MINUTE_MS - 1)
+    theirs = (await asked.rest.klines("BTCUSDT", minute, minute))[0]
+
+    assert same_account(candle_of_trades("BTCUSDT", minute, trades), theirs)
+
+
+async def test_the_exchanges_date_is_told_by_its_answers(asked: Asked) -> None:
+    """Whatever this machine's date is set to, the exchange's own is known after the first answer."""
+    wrong = ManualClock(wall_s=0.0)
+    venue = venue_of("us", asked.exchange.rest_url, asked.exchange.stream_url)
+    async with aiohttp.ClientSession() as session:
+        rest = BinanceRest(AiohttpTransport(session), venue, wrong, Bans(None), lambda _: False)
+        assert rest.exchange_ms() == 0
+        await rest.instruments(["BTCUSDT"])
+
+    assert abs(rest.exchange_ms() - asked.exchange.core.now_ms) < 60_000
+    wrong.at_ms += 5_000
+    assert rest.exchange_ms() % 1000 == 0
 
 
 async def test_instruments_leave_out_what_is_not_listed(asked: Asked) -> None:

@@ -1,12 +1,20 @@
 """Candles from trades: whole minutes, flat ones, late trades, and the exchange's digits."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.candles import CLOSE_GRACE_MS, FLAT_MINUTES_MAX, CandleBuilder, minute_of, same_prints
+from pulse.market.candles import (
+    CLOSE_GRACE_MS,
+    FLAT_MINUTES_MAX,
+    CandleBuilder,
+    candle_of_trades,
+    minute_of,
+    same_account,
+)
 from pulse.market.types import Aggressor, Candle, Trade
 from tests.makers import MINUTE_MS, candle, trade, unhurried
 from tests.market.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
@@ -217,12 +225,79 @@ def test_minutes_start_on_the_minute() -> None:
     assert [minute_of(t) for t in (M0, M0 + 1, M1 - 1, M1)] == [M0, M0, M0, M1]
 
 
-@pytest.mark.parametrize("field", range(5))
-def test_same_prints_compare_prices_and_volume(field: int) -> None:
-    """One different price or volume is enough to differ."""
-    values = [100.0, 100.0, 100.0, 100.0, 1.0]
-    values[field] += 0.01
-    other = candle(M0, (values[0], values[1], values[2], values[3]), values[4])
+FIELDS = (
+    "open", "high", "low", "close", "volume", "quote_volume", "trade_count", "taker_buy_volume",
+    "taker_buy_quote_volume",
+)  # fmt: skip
 
-    assert same_prints(candle(M0), candle(M0))
-    assert not same_prints(candle(M0), other)
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_accounts_are_equal_in_every_field_or_not_at_all(field: str) -> None:
+    """One different price, sum or count is enough to differ."""
+    other = replace(candle(M0), **{field: getattr(candle(M0), field) + 1})
+
+    assert same_account(candle(M0), candle(M0))
+    assert not same_account(candle(M0), other)
+
+
+def test_quote_volume_may_differ_by_its_rounding() -> None:
+    """The exchange prints eight decimals of a product that may have sixteen, trade by trade."""
+    ours = replace(candle(M0), trade_count=3)
+
+    assert same_account(ours, replace(ours, quote_volume=ours.quote_volume + 2.9e-8))
+    assert not same_account(ours, replace(ours, quote_volume=ours.quote_volume + 4e-8))
+
+
+@pytest.mark.parametrize(("ids", "is_same"), [((1, 1), True), ((1, 2), False), ((-1, -1), True)])
+def test_trade_ids_are_compared_where_both_are_told(ids: tuple[int, int], is_same: bool) -> None:
+    """The exchange's REST tells no ids; its stream does, and they must be ours."""
+    ours = replace(candle(M0), first_trade_id=1, last_trade_id=1)
+    theirs = replace(candle(M0), first_trade_id=ids[0], last_trade_id=ids[1])
+
+    assert same_account(ours, theirs) is is_same
+
+
+# --- trades that come late, were fetched, or do not count
+
+
+def test_a_minute_with_a_repaired_trade_says_so() -> None:
+    """A trade that was fetched by its id makes its minute repaired, and no other."""
+    builder = built((1, 100.0, M0))
+    builder.on_trade(replace(trade(2, 101.0, 1.0, M0 + 5), is_repaired=True))
+    builder.on_trade(trade(3, 101.0, 1.0, M1))
+    builder.on_trade(trade(4, 101.0, 1.0, M2))
+
+    assert [row.source for row in builder.take_closed()] == ["repaired", "live"]
+
+
+def test_a_print_outside_the_market_counts_for_nothing() -> None:
+    """Its id keeps the record without a hole; price, volume and count leave it out, as the exchange's candle does."""
+    builder = built((1, 100.0, M0))
+    builder.on_trade(replace(trade(2, 500.0, 9.0, M0 + 5), is_market=False))
+    builder.on_trade(trade(3, 101.0, 1.0, M1))
+
+    assert closed(builder) == [(M0, 100.0, 100.0, 100.0, 100.0, 1.0, "live")]
+
+
+def test_a_late_trade_corrects_the_silent_minutes_after_it() -> None:
+    """Minutes were given out as silent; a trade of the first of them is added there, and moves those after it."""
+    builder = built((1, 100.0, M0))
+    builder.on_time(M3 + CLOSE_GRACE_MS)
+    builder.take_closed()
+    builder.on_trade(trade(2, 90.0, 2.0, M1 + 1))
+
+    assert [row[:6] for row in closed(builder)] == [
+        (M1, 90.0, 90.0, 90.0, 90.0, 2.0), (M2, 90.0, 90.0, 90.0, 90.0, 0.0),
+    ]  # fmt: skip
+    live = builder.live()
+    assert live is not None
+    assert (live.open_time_ms, live.open, live.volume) == (M3, 90.0, 0.0)
+
+
+def test_fetched_trades_make_a_minute() -> None:
+    """All trades of a minute, fetched, are its candle, closed and repaired."""
+    rows = [*trades((1, 100.0, M0), (2, 105.0, M0 + 1)), replace(trade(3, 1.0, 1.0, M0 + 2), is_market=False)]
+    made = candle_of_trades("BTCUSDT", M0, rows)
+
+    assert (made.open, made.close, made.volume, made.last_trade_id) == (100.0, 105.0, 2.0, 2)
+    assert (made.is_closed, made.source, made.reconciled) == (True, "repaired", False)

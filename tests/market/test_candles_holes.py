@@ -2,7 +2,8 @@
 
 import pytest
 
-from pulse.market.candles import CLOSE_GRACE_MS, CandleBuilder
+from pulse.market.candles import CLOSE_GRACE_MS, MISMATCHES_MAX, CandleBuilder
+from pulse.market.types import CandleMismatch
 from tests.makers import candle, trade
 from tests.market.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
 
@@ -131,15 +132,46 @@ def test_a_later_account_that_differs_corrects_ours() -> None:
     assert ([row[5:] for row in closed(builder)], builder.differing) == ([(1.0, "live"), (2.0, "exchange")], 1)
 
 
-def test_a_later_account_that_agrees_is_not_repeated() -> None:
-    """An equal account of a minute that was given out says nothing new."""
+def test_a_later_account_that_agrees_reconciles_ours_once() -> None:
+    """An equal account of a minute that was given out makes it reconciled; a second one says nothing new."""
     builder = built((1, 100.0, M0), (2, 100.0, M1))
-    builder.on_exchange_candle(candle(M0))
+    for _ in range(2):
+        builder.on_exchange_candle(candle(M0))
 
-    assert (len(closed(builder)), builder.differing) == (1, 0)
+    assert [row.reconciled for row in builder.take_closed()] == [False, True]
+    assert builder.differing == 0
     live = builder.live()
     assert live is not None
     assert live.volume == 1.0
+
+
+def test_an_account_that_was_heard_first_reconciles_ours_at_its_end() -> None:
+    """Where the exchange closed the minute before its last trades came, equality is found when ours closes."""
+    builder = built((1, 100.0, M0))
+    builder.on_exchange_candle(candle(M0, volume=2.0))
+    builder.on_trade(trade(2, 100.0, 1.0, M1 - 1))
+    builder.on_trade(trade(3, 100.0, 1.0, M1))
+
+    assert [(row.source, row.reconciled) for row in builder.take_closed()] == [("live", True)]
+
+
+def test_a_mismatch_is_kept_with_both_accounts() -> None:
+    """Whoever reads the certificate sees ours, theirs, and when it was noticed."""
+    builder = built((1, 100.0, M0), (2, 100.0, M1))
+    builder.on_exchange_candle(candle(M0, volume=2.0))
+    mismatch = builder.mismatches[0]
+
+    assert (mismatch.ours.volume, mismatch.theirs.volume, mismatch.time_ms) == (1.0, 2.0, M1)
+
+
+def test_mismatches_are_bounded() -> None:
+    """Only the newest are remembered; all are counted."""
+    builder = CandleBuilder("BTCUSDT")
+    for time_ms in range(MISMATCHES_MAX + 5):
+        builder.note(CandleMismatch(candle(M0), candle(M0, volume=2.0), time_ms))
+
+    assert (len(builder.mismatches), builder.differing) == (MISMATCHES_MAX, MISMATCHES_MAX + 5)
+    assert builder.mismatches[0].time_ms == MISMATCHES_MAX + 4
 
 
 def test_an_account_of_an_older_minute_does_not_become_the_newest() -> None:

@@ -43,8 +43,8 @@ def line_of(result: Outcome | Failure) -> str:
     tally = result.tally
     return (
         f"seed {result.plan.seed} {result.digest} {result.took_s:.1f} s: {result.faults} faults of "
-        f"{', '.join(result.kinds) or 'no kind'}; {tally.compared} books compared, {tally.spells} times not live "
-        f"(longest {tally.longest_s:.1f} s), {result.rotations} rotations"
+        f"{', '.join(result.kinds) or 'no kind'}; {tally.compared} books and {tally.rows} stored minutes compared, "
+        f"{tally.spells} times not live (longest {tally.longest_s:.1f} s), {result.rotations} rotations"
     )
 
 

@@ -31,6 +31,7 @@ BOUNDS: dict[str, Bound] = {
     # fault: (noticed within, live again within) after its end, (live again within) after its beginning
     "start": Bound(0.0, AGAIN_S),
     "restart": Bound(0.0, AGAIN_S),
+    "kill": Bound(0.0, AGAIN_S),
     "drop": Bound(30.0, AGAIN_S),  # ids: the next diff, on a market that may be quiet
     "duplicate": Bound(0.0, AGAIN_S),
     "reorder": Bound(30.0, AGAIN_S),

@@ -6,13 +6,25 @@ A violation ends the run at once, with the seed's time and the reason. Everythin
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NoReturn
+from itertools import pairwise
+from typing import Any, NoReturn
 
 import orjson
 
 from pulse.market.market import Market
 from pulse.market.sync import BookAnchor
-from pulse.market.types import MINUTE_MS, BookLost, BookTicker, Candle, DepthDiff, FeedDown, FeedUp, State, Trade
+from pulse.market.types import (
+    MINUTE_MS,
+    BookLost,
+    BookTicker,
+    Candle,
+    DepthDiff,
+    FeedDown,
+    FeedUp,
+    State,
+    Trade,
+    TradeGap,
+)
 from pulse.market.view import View
 from pulse.wire import encode_view
 from tests.simulation.bounds import AGAIN_S, SILENCE_S, Bounds
@@ -27,6 +39,8 @@ WHOLE_EVERY = 16
 FRESH_S, FRESH_IN_TROUBLE_S = 3.0, SILENCE_S + AGAIN_S
 """How long after the exchange's next diff an older book may still be called live; the second while a fault lasts, for
 then only the stream's habit of silence tells."""
+SETTLED_MS = 240_000
+"""A minute is compared and rebuilt within this long: it may settle for 90 s, and every 60 s somebody looks."""
 TRAVEL_S = 1.5
 """A diff, or a call of REST and its answer, has come through after this long."""
 
@@ -42,6 +56,7 @@ class Tally:
     events: int = 0
     pictures: int = 0
     candles: int = 0
+    rows: int = 0  # stored minutes compared at the end
     compared: int = 0
     whole_compared: int = 0
     anchors: int = 0
@@ -256,13 +271,28 @@ class Checker:
             self.tally.unknowable += 1  # neither the trade nor the exchange's account of its minute was told
             return
         row = self.world.exchange.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)[0]
-        true = (*(float(row[n]) for n in (1, 2, 3, 4, 5, 7)), row[8], float(row[9]), float(row[10]))
-        ours = (
-            candle.open, candle.high, candle.low, candle.close, candle.volume, candle.quote_volume,
-            candle.trade_count, candle.taker_buy_volume, candle.taker_buy_quote_volume,
-        )  # fmt: skip
-        if ours != true:
-            self.fail(f"candle from trades differs at {candle.open_time_ms}: ours {ours}, true {true}")
+        if _prints(candle) != _true_prints(row):
+            self.fail(f"candle from trades differs: ours {candle}, true {row}")
+
+    def table(self, symbol: str, rows: list[Candle], gaps: list[TradeGap]) -> None:
+        """What is stored at the end: row for row the exchange's, and from the first receipt on every trade."""
+        settled_ms = self.world.now_ms() - SETTLED_MS
+        rows = [row for row in rows if row.open_time_ms + MINUTE_MS <= settled_ms]
+        true = {row[0]: row for row in self.world.exchange.klines(symbol, rows[0].open_time_ms, rows[-1].open_time_ms)}
+        self.tally.rows += len(rows)
+        if [row.open_time_ms for row in rows] != list(true):
+            self.fail(f"{symbol}: stored {len(rows)} minutes, the exchange has {len(true)}")
+        for row in rows:
+            if _prints(row) != _true_prints(true[row.open_time_ms]) or not row.reconciled:
+                self.fail(f"{symbol}: stored {row}, true {true[row.open_time_ms]}")
+        receipts = [row for row in rows if row.trade_count]
+        while receipts and receipts[0].first_trade_id < 0:
+            receipts.pop(0)
+        for before, row in pairwise(receipts):
+            if row.first_trade_id != before.last_trade_id + 1:
+                self.fail(f"{symbol}: trade ids do not follow from {before} to {row}")
+        if gaps:
+            self.fail(f"{symbol}: {gaps} on record, though the exchange has every trade")
 
     def exchange_candle(self, candle: Candle) -> None:
         """The exchange's own candle was asked for by REST: one that is called closed must be."""
@@ -280,6 +310,17 @@ class CheckedMarket(Market):
         """Take an event, and be judged."""
         super().apply(event, now_ms)
         self.checker.after(self, event, now_ms)
+
+
+def _prints(candle: Candle) -> tuple[float, ...]:
+    return (
+        candle.open, candle.high, candle.low, candle.close, candle.volume, candle.quote_volume,
+        candle.trade_count, candle.taker_buy_volume, candle.taker_buy_quote_volume,
+    )  # fmt: skip
+
+
+def _true_prints(row: list[Any]) -> tuple[float, ...]:
+    return (*(float(row[n]) for n in (1, 2, 3, 4, 5, 7)), row[8], float(row[9]), float(row[10]))
 
 
 def _kind_of(reason: str) -> str:

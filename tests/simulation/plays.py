@@ -269,7 +269,14 @@ async def _ghosts(stage: Stage) -> None:
 
 
 async def _restart(stage: Stage) -> None:
-    await stage.restart()
+    if not stage.process.is_stopped:
+        await stage.restart(stage.rng.uniform(0.1, 3.0))
+
+
+async def _kill(stage: Stage) -> None:
+    """The process is away for minutes, and what happened meanwhile nobody has told it."""
+    if not stage.process.is_stopped:
+        await stage.restart(stage.rng.uniform(3.0, 300.0))
 
 
 async def _clock_jump(stage: Stage) -> None:
@@ -316,4 +323,5 @@ PLAYS: dict[str, Play] = {
     "drift": _drift,
     "shutdown": _shutdown,
     "restart": _restart,
+    "kill": _kill,
 }

@@ -1,6 +1,6 @@
 """One process of ours in a simulated world: the real feeds, REST side, engine and markets, wired as at home.
 
-It can be killed and started again; only the file that remembers bans outlives it.
+It can be killed and started again; its files outlive it: the candles, and the one that remembers bans.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pulse.backfill import Backfill
 from pulse.binance.bans import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
@@ -17,14 +18,17 @@ from pulse.conflate import ConflatingQueue
 from pulse.engine import CandleQueue, Engine, Outbox
 from pulse.errors import ExchangeError
 from pulse.feed import Feed
-from pulse.intake import make_inbox
+from pulse.intake import Received, make_inbox
+from pulse.ledger import Ledger
 from pulse.market.market import Origin
-from pulse.market.types import MINUTE_MS
+from pulse.market.types import MINUTE_MS, CandleMismatch, TradeGap
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
+from tests.simulation.shelf import InlineStore
 from tests.simulation.world import World
 
 CANDLES_MAX = 1000
+ROWS_MAX = 100_000
 HISTORY_EVERY_S = 45.0
 """Something else in the process asks the exchange too, which the budget has to share out."""
 
@@ -46,13 +50,15 @@ class Process:
     """Runs between `start` and `stop`."""
 
     def __init__(
-        self, world: World, checker: Checker, clock: VirtualClock, settings: Settings, bans: Path, rng: random.Random
+        self, world: World, checker: Checker, clock: VirtualClock, settings: Settings, folder: Path, rng: random.Random
     ) -> None:
         self.checker = checker
+        store = InlineStore(folder / "candles.sqlite3", checker)
         self.inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
-        self.rest = BinanceRest(world, venue_of("us"), clock, Bans(bans), lambda symbol: symbol == world.symbols[0])
+        bans = Bans(folder / "bans.json")
+        self.rest = BinanceRest(world, venue_of("us"), clock, bans, lambda symbol: symbol == world.symbols[0])
         self.markets = [self._market(symbol, settings) for symbol in world.symbols]
         self.feeds = {
             symbol: Feed(
@@ -66,7 +72,11 @@ class Process:
             self.markets, self.inbox, self.outbox, self.candles, clock,
             publish_interval_s=settings.publish_interval_s,
             ask_snapshot=lambda symbol, reason: self.feeds[symbol].ask_snapshot(reason),
+            note_gap=self._note_gap,
         )  # fmt: skip
+        self._store = store
+        self._ledger = Ledger(self.candles, store)
+        self._backfill = Backfill(world.symbols, self.rest, store, self.candles, days=0, tell=self._tell)
         self._world = world
         self._tasks: list[asyncio.Task[None]] = []
         self.is_stopped = False
@@ -86,7 +96,7 @@ class Process:
         """Start everything."""
         self.checker.restart()
         works: list[Coroutine[Any, Any, None]] = [feed.run() for feed in self.feeds.values()]
-        works += [self.engine.run(), self._look_at_pictures(), self._look_at_candles(), self._ask_history()]
+        works += [self.engine.run(), self._look_at_pictures(), self._keep_candles(), self._ask_history()]
         self._tasks = [asyncio.create_task(work) for work in works]
 
     async def fault(self) -> None:
@@ -102,15 +112,30 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._store.drop()
+
+    async def check_table(self) -> None:
+        """Let the judge see everything that is stored."""
+        for symbol in self._world.symbols:
+            rows = await self._store.read_candles(symbol, 0, None, ROWS_MAX)
+            self.checker.table(symbol, rows, await self._store.read_gaps(symbol, 0, 2**62, ROWS_MAX))
 
     async def _look_at_pictures(self) -> None:
         while True:
             _, view = await self.outbox.get()
             self.checker.picture(view)
 
-    async def _look_at_candles(self) -> None:
-        while True:
-            self.checker.candle(await self.candles.get())
+    async def _keep_candles(self) -> None:
+        await self._store.open()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ledger.run())
+            tasks.create_task(self._backfill.run())
+
+    def _note_gap(self, gap: TradeGap) -> None:
+        self._backfill.note_gap(gap)
+
+    async def _tell(self, symbol: str, mismatch: CandleMismatch) -> None:
+        await self.inbox.put(Received(symbol, mismatch, self._world.clock.now_ms()))
 
     async def _ask_history(self) -> None:
         while True:

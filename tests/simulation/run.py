@@ -17,7 +17,7 @@ from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker, Tally
 from tests.simulation.loop import VirtualClock
 from tests.simulation.process import Process, Settings
-from tests.simulation.script import KINDS, Script
+from tests.simulation.script import KINDS, PAUSE_S, Script
 from tests.simulation.stage import Stage
 from tests.simulation.world import START_MS, World
 
@@ -31,6 +31,7 @@ class Plan:
     kinds: tuple[str, ...] | None = None
     symbols: tuple[str, ...] = ("LTCUSDT",)
     settings: Settings | None = None
+    pause_s: float = PAUSE_S
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Outcome:
     kinds: tuple[str, ...]
     faults: int
     rotations: int
+    kills: int
     frames: int
     took_s: float
 
@@ -73,13 +75,13 @@ async def _run(plan: Plan, folder: Path) -> Outcome:
     checker.world = world
 
     def make() -> Process:
-        return Process(world, checker, clock, settings, folder / "bans.json", rng)
+        return Process(world, checker, clock, settings, folder, rng)
 
     stage = Stage(world, checker, clock, bounds, rng, make)
-    script = Script(stage, kinds, plan.hours * 3600)
+    script = Script(stage, kinds, plan.hours * 3600, plan.pause_s)
     await script.play()
     return Outcome(
-        plan, checker.digest, checker.tally, kinds, script.played, stage.rotations, world.frames,
+        plan, checker.digest, checker.tally, kinds, script.played, stage.rotations, stage.kills, world.frames,
         time.perf_counter() - began_s,
     )  # fmt: skip
 

@@ -12,18 +12,21 @@ from tests.simulation.stage import POLL_S, Stage
 KINDS = tuple(PLAYS)
 FIRST_S = 90.0
 PAUSE_S = 240.0
-"""The mean time between faults."""
+"""The mean time between faults, where nothing else is said."""
 TAIL_S = 120.0
 """The end of a run in which nothing new goes wrong."""
+AFTERMATH_S = 480.0
+"""After a run, its last fault and any ban: by then everything that is stored must be right."""
 
 
 class Script:
     """Plays faults of some kinds at random times."""
 
-    def __init__(self, stage: Stage, kinds: tuple[str, ...], length_s: float) -> None:
+    def __init__(self, stage: Stage, kinds: tuple[str, ...], length_s: float, pause_s: float) -> None:
         self._stage = stage
         self._kinds = kinds
         self._length_s = length_s
+        self._pause_s = pause_s
         self.played = 0
 
     async def play(self) -> None:
@@ -35,14 +38,18 @@ class Script:
         stage.process.start()
         plays = asyncio.create_task(self._faults())
         try:
-            await self._until_the_end(plays)
+            await self._until(self._length_s, plays)
+            await plays
+            ban_s = stage.world.silent_until_s - asyncio.get_running_loop().time()
+            await self._until(stage.checker.now_s + max(0.0, ban_s) + AFTERMATH_S, plays)
+            await stage.process.check_table()
         finally:
             plays.cancel()
             stage.rotations += stage.process.rotations
             await stage.process.stop()
 
-    async def _until_the_end(self, plays: asyncio.Task[None]) -> None:
-        """Wait for the end, or for anything to fail, a callback of the loop included."""
+    async def _until(self, end_s: float, plays: asyncio.Task[None]) -> None:
+        """Wait for this time, or for anything to fail, a callback of the loop included."""
         loop = asyncio.get_running_loop()
         broken: asyncio.Future[None] = loop.create_future()
 
@@ -51,7 +58,7 @@ class Script:
                 broken.set_exception(context.get("exception") or RuntimeError(context["message"]))
 
         loop.set_exception_handler(note)
-        while self._stage.checker.now_s < self._length_s:
+        while self._stage.checker.now_s < end_s:
             process = self._stage.process
             if process.is_stopped:
                 await asyncio.sleep(POLL_S)
@@ -59,7 +66,7 @@ class Script:
             fault = asyncio.create_task(process.fault())
             done, _ = await asyncio.wait(
                 {fault, broken} | ({plays} if not plays.done() else set()),
-                timeout=self._length_s - self._stage.checker.now_s,
+                timeout=end_s - self._stage.checker.now_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             fault.cancel()
@@ -77,7 +84,7 @@ class Script:
             while checker.now_s + wait_s < self._length_s - TAIL_S:
                 await asyncio.sleep(wait_s)
                 plays.create_task(self._one(rng.choice(self._kinds)))
-                wait_s = rng.expovariate(1 / PAUSE_S)
+                wait_s = rng.expovariate(1 / self._pause_s)
 
     async def _one(self, kind: str) -> None:
         stage = self._stage

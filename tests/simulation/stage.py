@@ -26,14 +26,16 @@ class Stage:
     make_process: Callable[[], Process]
     process: Process = field(init=False)
     rotations: int = 0
+    kills: int = 0
 
-    async def restart(self) -> None:
-        """Kill the process, and start another in its place."""
+    async def restart(self, after_s: float) -> None:
+        """Kill the process, and start another in its place after this long."""
+        self.kills += 1
         self.rotations += self.process.rotations
         await self.process.stop()
         for stream in tuple(self.world.streams):
             stream.end("the process is gone", is_reset=True)
-        await asyncio.sleep(self.rng.uniform(0.1, 3.0))
+        await asyncio.sleep(after_s)
         self.process = self.make_process()
         self.process.start()
 

@@ -20,6 +20,7 @@ LIVELIER = replace(Settings(), changes_per_s=0.8)
 CLEAN_HOURS = 24
 CLEAN = Plan(1, hours=CLEAN_HOURS, kinds=(), settings=Settings())
 ROTATIONS = Plan(1, hours=3.3, kinds=(), settings=replace(Settings(), rotate_after_s=8.0))
+KILLS = Plan(3, hours=18, kinds=("kill",), pause_s=150.0)
 THREE = Plan(7, hours=0.5, symbols=("LTCUSDT", "AVAXUSDT", "LINKUSDT"))
 
 REGRESSIONS = {
@@ -36,7 +37,7 @@ Results = dict[Plan, Outcome | Failure]
 @pytest.fixture(scope="module")
 def results() -> Results:
     """Every long run, shared by PROCESSES; the longest first."""
-    plans = [CLEAN, ROTATIONS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
+    plans = [CLEAN, KILLS, ROTATIONS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
     return dict(zip(plans, run_all(plans, PROCESSES), strict=True))
 
 
@@ -79,6 +80,14 @@ def test_a_thousand_rotations_lose_nothing(results: Results) -> None:
 
     assert outcome.rotations >= 1000
     assert (tally.spells, tally.losses, tally.downs, tally.trade_gaps) == (0, 0, 0, 0)
+
+
+def test_two_hundred_kills_leave_every_candle_and_every_trade(results: Results) -> None:
+    """Killed at any moment, away for 3 to 300 s: in the end the table is the exchange's, row for row, id for id."""
+    outcome = outcome_of(results, KILLS)
+
+    assert outcome.kills >= 200
+    assert outcome.tally.rows > 18 * 60
 
 
 def test_several_symbols_share_one_budget(results: Results) -> None:

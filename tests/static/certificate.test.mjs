@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  baseline, factWords, incidentsWords, incidentWords, leadWords, shield, troubleWords,
+  baseline, factWords, incidentList, incidentsWords, incidentWords, leadWords, shield, troubleWords,
 } from "../../static/certificate.js";
 
 const PROOF = {
@@ -22,7 +22,7 @@ function certificate(change = {}, proof = {}) {
   return {
     symbol: "BTCUSDT", state: "live", state_reason: "", last_update_id: 900, contiguous_since_id: 100,
     diffs_applied: 4711, window: { bid_floor: 61631.55, ask_ceiling: 62010.1, bid_levels: 1000, ask_levels: 999 },
-    proof: { ...PROOF, ...proof }, audit_levels_compared: 0, audit_levels_differing: 0, incidents: [], ...change,
+    proof: { ...PROOF, ...proof }, audit_levels_compared: 0, audit_levels_differing: 0, incidents: [], candle_mismatches: [], ...change,
   };
 }
 
@@ -171,6 +171,29 @@ test("incidents are counted, also those the server no longer tells", () => {
   assert.equal(incidentsWords(certificate({ incidents: [{}] }, { incidents: 1 })), "1 incident since the start");
   const many = certificate({ incidents: [{}, {}] }, { incidents: 63 });
   assert.equal(incidentsWords(many), "63 incidents since the start, the newest 2 here, newest first");
+});
+
+const MINUTE = {
+  open_time_ms: 1723161600000, open: 1, high: 2, low: 0.5, close: 1.5, volume: 7, quote_volume: 9, trade_count: 3,
+  taker_buy_volume: 4, taker_buy_quote_volume: 5, first_trade_id: 10, last_trade_id: 12,
+};
+
+test("a candle that differed stands among the incidents, with both accounts", () => {
+  const mismatch = { time_ms: 1723161665000, ours: MINUTE, theirs: { ...MINUTE, volume: 8 } };
+  const [newest] = incidentList(certificate({ candle_mismatches: [mismatch] }), undefined);
+  assert.equal(newest.title, "A candle differed");
+  assert.match(newest.reason, /^The minute of 2024-08-09 00:00:00 UTC\./);
+  assert.deepEqual(newest.versions[1].rows.filter(({ differs }) => differs), [
+    { label: "Volume", price: "8", size: "", differs: true },
+  ]);
+  assert.equal(incidentsWords(certificate({ candle_mismatches: [mismatch] })), "1 incident since the start");
+});
+
+test("incidents of book and candles are told in the order of their time", () => {
+  const book = { time_ms: 2, cause: "gap", reason: "x", update_id: 0, ours: [], theirs: [] };
+  const candle = (timeMs) => ({ time_ms: timeMs, ours: MINUTE, theirs: MINUTE });
+  const told = incidentList(certificate({ incidents: [book], candle_mismatches: [candle(3), candle(1)] }), undefined);
+  assert.deepEqual(told.map(({ cause }) => cause), ["candle", "gap", "candle"]);
 });
 
 test("an incident at the touch shows both versions, and which side differs", () => {
