@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 from pulse import ledger as module
 from pulse.errors import StoreUnavailable
 from pulse.ledger import Ledger, make_candle_queue
+from pulse.market.intervals import Bar, Interval
 from pulse.market.types import Candle, TradeGap
 from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle
 from tests.virtual_time import at, now_s, run
@@ -41,6 +42,12 @@ class ShyStore:
         self.rows |= {(row.symbol, row.open_time_ms): row for row in candles}
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
+        """Not asked for by a ledger."""
+        raise NotImplementedError
+
+    async def read_bars(
+        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Bar]:
         """Not asked for by a ledger."""
         raise NotImplementedError
 

@@ -19,6 +19,7 @@ import orjson
 from pulse.app import build_app
 from pulse.errors import StoreUnavailable
 from pulse.hub import Hub
+from pulse.market.intervals import Bar, Interval, bar_of
 from pulse.market.market import Market, Origin
 from pulse.market.types import Candle, TradeGap
 from pulse.server import current_connection, loop_factory, open_listener, serve
@@ -88,11 +89,17 @@ class Shelf:
         self.candles.extend(candles)
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
+        """Not asked for here."""
+        raise NotImplementedError
+
+    async def read_bars(
+        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Bar]:
         """The newest of the symbol, whatever the bounds: they are the real stores' matter."""
         self.asked.append((symbol, start_ms, end_ms, limit))
         if self.is_away:
             raise StoreUnavailable("the disk at /secret is full")
-        return [candle for candle in self.candles if candle.symbol == symbol][-limit:]
+        return [bar_of(candle, interval) for candle in self.candles if candle.symbol == symbol][-limit:]
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Not asked for here."""

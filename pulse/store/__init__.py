@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from pulse.market.intervals import Bar, Interval
 from pulse.market.types import Candle, TradeGap
 
 
@@ -32,6 +33,11 @@ class Store(Protocol):
 
         The first ones of that range, or without `start_ms` the last ones.
         """
+
+    async def read_bars(
+        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Bar]:
+        """The same for the candles of any interval, put together from the minutes that are there."""
 
     async def last_open_time_ms(self, symbol: str) -> int | None:
         """When the newest minute of a symbol opens; None when there is none."""

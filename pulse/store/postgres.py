@@ -20,7 +20,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pulse.errors import StoreUnavailable
+from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, Interval, bar_of
 from pulse.market.types import Candle, TradeGap
+from pulse.store.bars import first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
@@ -37,11 +39,9 @@ CONNECTIONS_MAX = 4
 CALLS_WAITING_MAX = 32
 IDLE_MAX_S, LIFETIME_MAX_S = 300, 1800
 RECONNECT_MAX_S = 60
-SCHEMA_LOCK = 7_041_776_137
-"""A number of our own: who holds this advisory lock may change the schema."""
+SCHEMA_LOCK, WRITE_LOCK = 7_041_776_137, 7_041_776_138
+"""Numbers of our own: who holds the one advisory lock may change the schema, who holds the other writes minutes."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TIME_MAX_MS = 253_402_300_799_999
-"""The last moment that Python's datetime knows."""
 
 UPSERT = f"""
 INSERT INTO pulse.candles AS kept (
@@ -52,6 +52,15 @@ INSERT INTO pulse.candles AS kept (
     %s::float8[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::bigint[], %s::text[], %s::boolean[]
 )
 {KEEP_BEST}"""
+LOCK = "SELECT pg_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', '5s', true)"
+"""Who writes minutes holds it, so that each hour is rolled up from all its minutes, whoever wrote them; one that
+stops in the middle loses it."""
+ROLL_UP = roll_up(
+    "pulse.candles", "pulse.candles_1h", "hour",
+    """unnest(%s::text[], %s::text[], %s::timestamptz[]) AS touched (touched_venue, touched_symbol, hour)
+    JOIN pulse.candles AS candles ON candles.venue = touched_venue AND candles.symbol = touched_symbol
+        AND candles.open_time >= hour AND candles.open_time < hour + interval '1 hour'"""
+)  # fmt: skip
 READ_FIRST = """
 SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, quote_volume, trade_count,
     taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
@@ -62,6 +71,11 @@ SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, v
     taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 FROM pulse.candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time DESC LIMIT %s
 """
+FIND_FIRST = """
+SELECT (extract(epoch FROM open_time) * 1000)::bigint FROM pulse.candles
+WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time LIMIT 1
+"""
+FIND_LAST = FIND_FIRST.replace("LIMIT", "DESC LIMIT")
 LAST_TIME = """
 SELECT (extract(epoch FROM max(open_time)) * 1000)::bigint FROM pulse.candles WHERE venue = %s AND symbol = %s
 """
@@ -110,7 +124,19 @@ class PostgresStore:
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
         """Write all of them or none. Raises StoreUnavailable; ValueError for a candle that is not closed."""
-        await self._write(UPSERT, rows_to_write(self._venue, candles), times=(2,))
+        rows = rows_to_write(self._venue, candles)
+        if not rows:
+            return
+        upserted = _columns(rows, times=(2,))
+        touched = _columns(touched_hours(rows), times=(2,))
+
+        async def write(connection: Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(LOCK, (WRITE_LOCK,))
+                await connection.execute(UPSERT.encode(), upserted)
+                await connection.execute(ROLL_UP.encode(), touched)
+
+        await self._call(write)
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
         """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
@@ -120,6 +146,26 @@ class PostgresStore:
         )
         return [candle_of(symbol, row) for row in (reversed(rows) if start_ms is None else rows)]
 
+    async def read_bars(
+        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Bar]:
+        """The same for the candles of any interval, put together from the minutes that are there."""
+        if interval is MINUTE:
+            return [bar_of(candle, MINUTE) for candle in await self.read_candles(symbol, start_ms, end_ms, limit)]
+
+        async def find(from_ms: int, to_ms: int) -> int | None:
+            query = FIND_LAST if start_ms is None else FIND_FIRST
+            rows = await self._fetch(query, (self._venue, symbol, _moment(from_ms), _moment(to_ms)))
+            return rows[0][0] if rows else None
+
+        async def fetch(from_ms: int, to_ms: int) -> list[TupleRow]:
+            values = self._venue, symbol, _moment(from_ms), _moment(to_ms)
+            return await self._fetch(READ_BARS[interval.name], values)
+
+        if start_ms is None:
+            return await last_bars(interval, end_ms, limit, find, fetch)
+        return await first_bars(interval, start_ms, end_ms, limit, find, fetch)
+
     async def last_open_time_ms(self, symbol: str) -> int | None:
         """When the newest minute of a symbol opens; None when there is none. Raises StoreUnavailable."""
         rows = await self._fetch(LAST_TIME, (self._venue, symbol))
@@ -128,7 +174,13 @@ class PostgresStore:
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Keep all of them or none; one that is known stays as it was. Raises StoreUnavailable."""
-        await self._write(WRITE_GAPS, gap_rows(self._venue, gaps), times=(4, 5, 6))
+        columns = _columns(gap_rows(self._venue, gaps), times=(4, 5, 6))
+
+        async def write(connection: Connection) -> None:
+            await connection.execute(WRITE_GAPS, columns)
+
+        if columns:
+            await self._call(write)
 
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids. Raises StoreUnavailable."""
@@ -146,19 +198,6 @@ class PostgresStore:
                 task.cancel()
 
     # --- one call
-
-    async def _write(self, statement: str, rows: Sequence[Sequence[Any]], times: tuple[int, ...]) -> None:
-        """Write rows in one statement that takes them column by column; `times` says which columns are ms."""
-        if not rows:
-            return
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        for column in times:
-            columns[column] = [_moment(time_ms) for time_ms in columns[column]]
-
-        async def write(connection: Connection) -> None:
-            await connection.execute(statement.encode(), columns)
-
-        await self._call(write)
 
     async def _fetch(self, query: str, values: Sequence[Any]) -> list[TupleRow]:
         async def fetch(connection: Connection) -> list[TupleRow]:
@@ -331,6 +370,28 @@ def _is_local(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _columns(rows: Sequence[Sequence[Any]], times: tuple[int, ...]) -> list[list[Any]]:
+    """Rows as the columns that `unnest` takes; `times` says which of them are ms."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    for column in times if rows else ():
+        columns[column] = [_moment(time_ms) for time_ms in columns[column]]
+    return columns
+
+
+def _statement_of_bars(interval: Interval) -> str:
+    """What reads the bars of an interval, from hours or from minutes."""
+    table = "pulse.candles_1h" if is_of_hours(interval) else "pulse.candles"
+    span = f"date_bin('{interval.length_ms} milliseconds', candles.open_time, timestamptz '1970-01-05 00:00:00+00')"
+    if not interval.length_ms:
+        span = "date_trunc('month', candles.open_time, 'UTC')"
+    chosen = f"{table} AS candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s"
+    time = "(extract(epoch FROM {}) * 1000)::bigint"
+    return put_together(span, chosen, table, of_hours=is_of_hours(interval), time=time) + " ORDER BY span"
+
+
+READ_BARS = {name: _statement_of_bars(interval) for name, interval in INTERVALS.items()}
 
 
 def _moment(time_ms: int) -> datetime:

@@ -5,6 +5,7 @@ Another process may use the same file at the same time; whoever comes second wai
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pulse.errors import StoreUnavailable
+from pulse.market.intervals import INTERVALS, MINUTE, Bar, Interval, bar_of
 from pulse.market.types import Candle, TradeGap
+from pulse.store.bars import first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
+Row = tuple[Any, ...]
 
 BUSY_TIMEOUT_S = 2.0
 """How long to wait for another process that is writing; a minute's rows take it less than a millisecond."""
+BUSY_RETRY_S = 0.01
 TIME_MIN, TIME_MAX = -(2**63), 2**63 - 1
 """The integers that SQLite knows."""
 
@@ -28,6 +33,10 @@ INSERT INTO candles AS kept (
     taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 {KEEP_BEST}"""
+ROLL_UP = roll_up(
+    "candles", "candles_1h", "open_time - open_time % 3600000",
+    "candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? + 3599999",
+)  # fmt: skip
 READ_FIRST = """
 SELECT open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
     taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
@@ -38,6 +47,10 @@ SELECT open_time, open, high, low, close, volume, quote_volume, trade_count, tak
     taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? ORDER BY open_time DESC LIMIT ?
 """
+FIND_FIRST = """
+SELECT open_time FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? ORDER BY open_time LIMIT 1
+"""
+FIND_LAST = FIND_FIRST.replace("LIMIT", "DESC LIMIT")
 LAST_TIME = "SELECT max(open_time) FROM candles WHERE venue = ? AND symbol = ?"
 WRITE_GAPS = "INSERT INTO trade_gaps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 READ_GAPS = """
@@ -70,33 +83,46 @@ class SqliteStore:
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
         """Write all of them or none. Raises StoreUnavailable; ValueError for a candle that is not closed."""
-        await self._write(UPSERT, rows_to_write(self._venue, candles))
+        rows = rows_to_write(self._venue, candles)
+        hours = [(*key, key[-1]) for key in touched_hours(rows)]
+        await self._write((UPSERT, rows), (ROLL_UP, hours))
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
         """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
-        start = TIME_MIN if start_ms is None else _integer(start_ms)
-        end = TIME_MAX if end_ms is None else _integer(end_ms)
-        query = READ_LAST if start_ms is None else READ_FIRST
-        values = (self._venue, symbol, start, end, limit)
-        rows = await self._in_thread(lambda: self._opened().execute(query, values).fetchall())
+        start, end = TIME_MIN if start_ms is None else start_ms, TIME_MAX if end_ms is None else end_ms
+        rows = await self._fetch(READ_LAST if start_ms is None else READ_FIRST, symbol, start, end, limit)
         return [candle_of(symbol, row) for row in (reversed(rows) if start_ms is None else rows)]
+
+    async def read_bars(
+        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Bar]:
+        """The same for the candles of any interval, put together from the minutes that are there."""
+        if interval is MINUTE:
+            return [bar_of(candle, MINUTE) for candle in await self.read_candles(symbol, start_ms, end_ms, limit)]
+
+        async def find(from_ms: int, to_ms: int) -> int | None:
+            rows = await self._fetch(FIND_LAST if start_ms is None else FIND_FIRST, symbol, from_ms, to_ms)
+            return rows[0][0] if rows else None
+
+        async def fetch(from_ms: int, to_ms: int) -> list[Row]:
+            return await self._fetch(READ_BARS[interval.name], symbol, from_ms, to_ms)
+
+        if start_ms is None:
+            return await last_bars(interval, end_ms, limit, find, fetch)
+        return await first_bars(interval, start_ms, end_ms, limit, find, fetch)
 
     async def last_open_time_ms(self, symbol: str) -> int | None:
         """When the newest minute of a symbol opens; None when there is none. Raises StoreUnavailable."""
-        values = (self._venue, symbol)
-        row = await self._in_thread(lambda: self._opened().execute(LAST_TIME, values).fetchone())
-        newest: int | None = row[0]
+        newest: int | None = (await self._fetch(LAST_TIME, symbol))[0][0]
         return newest
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Keep all of them or none; one that is known stays as it was. Raises StoreUnavailable."""
-        await self._write(WRITE_GAPS, gap_rows(self._venue, gaps))
+        await self._write((WRITE_GAPS, gap_rows(self._venue, gaps)))
 
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids. Raises StoreUnavailable."""
-        values = (self._venue, symbol, _integer(start_ms), _integer(end_ms), limit)
-        rows = await self._in_thread(lambda: self._opened().execute(READ_GAPS, values).fetchall())
-        return [TradeGap(*row) for row in rows]
+        return [TradeGap(*row) for row in await self._fetch(READ_GAPS, symbol, start_ms, end_ms, limit)]
 
     async def close(self) -> None:
         """Close the file, after what is being written. Closing twice does no harm."""
@@ -106,13 +132,20 @@ class SqliteStore:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    async def _write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    async def _write(self, *steps: tuple[str, Sequence[Sequence[Any]]]) -> None:
+        """Do each step's statement for each of its rows, all of it or nothing."""
+
         def write() -> None:
             with self._transaction() as connection:
-                connection.executemany(statement, rows)
+                for statement, rows in steps:
+                    connection.executemany(statement, rows)
 
-        if rows:
+        if any(rows for _, rows in steps):
             await self._in_thread(write)
+
+    async def _fetch(self, query: str, symbol: str, *numbers: int) -> list[Row]:
+        values = (self._venue, symbol, *map(_integer, numbers))
+        return await self._in_thread(lambda: self._opened().execute(query, values).fetchall())
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Do this in the store's thread. Raises StoreUnavailable in place of what SQLite raises."""
@@ -129,7 +162,7 @@ class SqliteStore:
         steps = read_migrations(self._sql_dir, self.kind)
         # Transactions are begun by hand, because Python's own begin too late to see what another process changed.
         self._connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
+        _let_read_while_writing(self._connection)
         with self._transaction() as connection:
             connection.execute(VERSIONS)
             version: int = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
@@ -161,8 +194,36 @@ class SqliteStore:
             self._connection = None
 
 
-def _integer(time_ms: int) -> int:
-    return min(max(time_ms, TIME_MIN), TIME_MAX)
+def _statement_of_bars(interval: Interval) -> str:
+    """What reads the bars of an interval, from hours or from minutes."""
+    table = "candles_1h" if is_of_hours(interval) else "candles"
+    # Three days before 1970 it was Monday, too; shorter intervals do not mind, as they are parts of a day.
+    span = f"open_time - (open_time + 259200000) % {interval.length_ms}"
+    if not interval.length_ms:
+        span = "CAST(strftime('%s', open_time / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000"
+    chosen = f"{table} AS candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ?"
+    return put_together(span, chosen, table, of_hours=is_of_hours(interval)) + " ORDER BY span"
+
+
+READ_BARS = {name: _statement_of_bars(interval) for name, interval in INTERVALS.items()}
+
+
+def _integer(number: int) -> int:
+    return min(max(number, TIME_MIN), TIME_MAX)
+
+
+def _let_read_while_writing(connection: sqlite3.Connection) -> None:
+    """Use a write-ahead log. SQLite does not wait by itself where another process does this at the same moment."""
+    give_up_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as fault:
+            if fault.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_s:
+                raise
+            time.sleep(BUSY_RETRY_S)
+        else:
+            return
 
 
 def _statements(text: str) -> Iterator[str]:

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,8 @@ import pytest
 
 from pulse.errors import StoreUnavailable
 from pulse.market.types import MINUTE_MS, Candle
-from pulse.store.postgres import PostgresStore
-from pulse.store.sqlite import SqliteStore
 from tests.store.candles import BEGIN_MS, SQL_DIR, candle, gap, minutes, running
-
-AnyStore = SqliteStore | PostgresStore
-
+from tests.store.places import AnyStore, make_store
 
 OURS = candle(close=1.0)
 OURS_LATER = candle(close=2.0)
@@ -26,31 +21,6 @@ OURS_PROVEN = candle(close=2.0, reconciled=True)
 REPAIRED = candle(close=2.0, source="repaired")
 THEIRS = replace(candle(close=2.0, source="exchange"), first_trade_id=-1)
 THEIRS_CORRECTED = replace(THEIRS, volume=7.0)
-
-
-def make_store(place: str | Path, venue: str = "us", sql_dir: Path = SQL_DIR) -> AnyStore:
-    """A store at this path or address."""
-    if isinstance(place, Path):
-        return SqliteStore(place, venue, sql_dir)
-    return PostgresStore(place, venue, sql_dir)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """Where each of the two rooms keeps its candles."""
-    if request.param == "sqlite":
-        return tmp_path / "candles.sqlite3"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
-@pytest.fixture
-async def store(place: str | Path) -> AsyncIterator[AnyStore]:
-    """An open store with nothing in it."""
-    made = make_store(place)
-    await made.open()
-    yield made
-    await made.close()
 
 
 async def test_every_value_comes_back_exactly(store: AnyStore) -> None:
@@ -230,7 +200,7 @@ def a_later_version(tmp_path: Path, kind: str, statement: str) -> Path:
     later = tmp_path / "later"
     shutil.copytree(SQL_DIR, later)
     table = "candles" if kind == "sqlite" else "pulse.candles"
-    (later / f"003_later.{kind}.sql").write_text(statement.format(table=table))
+    (later / f"004_later.{kind}.sql").write_text(statement.format(table=table))
     return later
 
 

@@ -227,12 +227,14 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
 
         assert tables.fetchall() == [
             ("pulse", "candles"),
+            ("pulse", "candles_1h"),
             ("pulse", "schema_version"),
             ("pulse", "trade_gaps"),
         ]
         assert own.execute("SELECT version, name FROM pulse.schema_version").fetchall() == [
             (1, "candles"),
             (2, "receipts"),
+            (3, "hours"),
         ]
 
 

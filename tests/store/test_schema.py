@@ -19,7 +19,7 @@ def write_files(folder: Path, *names: str) -> Path:
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_our_own_files_can_be_read(kind: str) -> None:
     """Each engine finds its steps in `sql/`."""
-    assert [step.name for step in read_migrations(SQL_DIR, kind)] == ["candles", "receipts"]
+    assert [step.name for step in read_migrations(SQL_DIR, kind)] == ["candles", "receipts", "hours"]
 
 
 def test_an_engine_takes_its_own_files_and_the_common_ones(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""The intervals a candle may span, aligned as Binance aligns them, and what becomes of several candles put together.
+
+Everything is UTC: an interval of up to a day begins at a multiple of its length since midnight, a week on Monday, a
+month on the first. A minute without trades is flat at the previous close and says nothing of the prices of what it is
+put into: the exchange, too, takes a candle's open from its first trade.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pulse.market.types import MINUTE_MS, Candle
+
+HOUR_MS, DAY_MS = 60 * MINUTE_MS, 1440 * MINUTE_MS
+MONDAY_MS = 4 * DAY_MS
+"""The first Monday after 1970-01-01, which was a Thursday."""
+TIME_MAX_MS = 253_402_300_799_999
+"""The last moment that Python's datetime knows."""
+MIXED = "mixed"
+"""The source of a bar whose candles have several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A span of time that candles are made for. `length_ms` is 0 for the month, which has no fixed one."""
+
+    name: str
+    length_ms: int
+
+    def floor(self, time_ms: int) -> int:
+        """The first ms of the interval that holds this time, which is taken to be from 1970 to 9999."""
+        time_ms = min(max(time_ms, 0), TIME_MAX_MS)
+        if not self.length_ms:
+            month = datetime.fromtimestamp(time_ms / 1000, UTC)
+            return _month_ms(month.year * 12 + month.month - 1)
+        return time_ms - (time_ms - MONDAY_MS) % self.length_ms
+
+    def after(self, open_ms: int, count: int = 1) -> int:
+        """The first ms of the interval that comes so many after the one that opens here; earlier for less than 0."""
+        if self.length_ms:
+            return open_ms + count * self.length_ms
+        month = datetime.fromtimestamp(min(open_ms, TIME_MAX_MS) / 1000, UTC)
+        return _month_ms(month.year * 12 + month.month - 1 + count)
+
+    def ceil(self, time_ms: int) -> int:
+        """The first ms of the first interval that opens at this time or later."""
+        floor = self.floor(time_ms)
+        return floor if floor >= time_ms else self.after(floor)
+
+
+def _month_ms(months: int) -> int:
+    """The first ms of a month, counted from January of the year 0, kept within what datetime knows."""
+    months = min(max(months, 1970 * 12), 9999 * 12 + 11)
+    return int(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+INTERVALS = {
+    interval.name: interval
+    for interval in (
+        *(Interval(f"{minutes}m", minutes * MINUTE_MS) for minutes in (1, 3, 5, 15, 30)),
+        *(Interval(f"{hours}h", hours * HOUR_MS) for hours in (1, 2, 4, 6, 8, 12)),
+        Interval("1d", DAY_MS),
+        Interval("1w", 7 * DAY_MS),
+        Interval("1M", 0),
+    )
+}
+"""Every interval there is, the shortest first, by the name that Binance has for it."""
+MINUTE = INTERVALS["1m"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The candle of an interval as far as its minutes are there.
+
+    `candle.open_time_ms` is the interval's; its trade ids are -1 where they are not known of its first or last trade;
+    `candle.source` is that of all its minutes, or "mixed"; `candle.reconciled` holds where all of them are. `minutes`
+    is how many there are, and `last_minute_ms` when the newest of them opens.
+    """
+
+    candle: Candle
+    minutes: int
+    last_minute_ms: int
+
+
+def bar_of(candle: Candle, interval: Interval) -> Bar:
+    """A minute's candle as the first of an interval's bar."""
+    return Bar(replace(candle, open_time_ms=interval.floor(candle.open_time_ms)), 1, candle.open_time_ms)
+
+
+def extended(bar: Bar, minute: Candle) -> Bar:
+    """The bar with a later minute of the same interval."""
+    kept = bar.candle
+    if minute.trade_count and not kept.trade_count:
+        prices = minute.open, minute.high, minute.low
+        first_trade_id = minute.first_trade_id
+    elif minute.trade_count:
+        prices = kept.open, max(kept.high, minute.high), min(kept.low, minute.low)
+        first_trade_id = kept.first_trade_id
+    elif kept.trade_count:
+        prices, first_trade_id = (kept.open, kept.high, kept.low), kept.first_trade_id
+    else:
+        prices, first_trade_id = (minute.close,) * 3, -1
+    candle = Candle(
+        symbol=kept.symbol,
+        open_time_ms=kept.open_time_ms,
+        open=prices[0],
+        high=prices[1],
+        low=prices[2],
+        close=minute.close,
+        volume=_sum(kept.volume, minute.volume),
+        quote_volume=_sum(kept.quote_volume, minute.quote_volume),
+        trade_count=kept.trade_count + minute.trade_count,
+        taker_buy_volume=_sum(kept.taker_buy_volume, minute.taker_buy_volume),
+        taker_buy_quote_volume=_sum(kept.taker_buy_quote_volume, minute.taker_buy_quote_volume),
+        first_trade_id=first_trade_id,
+        last_trade_id=minute.last_trade_id if minute.trade_count else kept.last_trade_id,
+        is_closed=False,
+        source=minute.source if minute.source == kept.source else MIXED,
+        reconciled=kept.reconciled and minute.reconciled,
+    )
+    return Bar(candle, bar.minutes + 1, minute.open_time_ms)
+
+
+def _sum(one: float, other: float) -> float:
+    return round(one + other, 8)
+
+
+def with_newest(bars: Sequence[Bar], interval: Interval, newest: Iterable[Candle], end_ms: int | None) -> list[Bar]:
+    """The stored bars, the newest ones of a symbol, and the minutes that the store does not have yet.
+
+    `newest` are candles of minutes, oldest first, the running one among them; those that `bars` hold already, and
+    those whose bar opens after `end_ms`, are left out.
+    """
+    kept = list(bars)
+    for minute in newest:
+        open_ms = interval.floor(minute.open_time_ms)
+        if (end_ms is not None and open_ms > end_ms) or (kept and minute.open_time_ms <= kept[-1].last_minute_ms):
+            continue
+        if kept and kept[-1].candle.open_time_ms == open_ms:
+            kept[-1] = extended(kept[-1], minute)
+        else:
+            kept.append(bar_of(minute, interval))
+    return kept

@@ -1,0 +1,65 @@
+-- One row an hour, rolled up from its minutes whenever one of them is written: a chart of months need not read minutes.
+
+CREATE TABLE candles_1h (
+    venue TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    open_time INTEGER NOT NULL,
+    open REAL NOT NULL,
+    high REAL NOT NULL,
+    low REAL NOT NULL,
+    close REAL NOT NULL,
+    volume REAL NOT NULL,
+    quote_volume REAL NOT NULL,
+    trade_count INTEGER NOT NULL,
+    taker_buy_volume REAL NOT NULL,
+    taker_buy_quote_volume REAL NOT NULL,
+    first_trade_id INTEGER NOT NULL, -- -1 where that of its first trade is not known
+    last_trade_id INTEGER NOT NULL,
+    source TEXT NOT NULL, -- that of all its minutes, or 'mixed'
+    reconciled INTEGER NOT NULL, -- 1: all of its minutes are
+    minutes INTEGER NOT NULL, -- how many of its sixty are there
+    last_minute INTEGER NOT NULL,
+    PRIMARY KEY (venue, symbol, open_time)
+) WITHOUT ROWID;
+
+-- The hours of the minutes that are there already, as the store itself puts them together.
+INSERT INTO candles_1h
+WITH spans AS (
+    SELECT candles.venue, candles.symbol, open_time - open_time % 3600000 AS span, max(candles.open_time) AS newest,
+        min(candles.open_time) FILTER (WHERE trade_count > 0) AS first_traded,
+        max(candles.open_time) FILTER (WHERE trade_count > 0) AS last_traded,
+        max(high) FILTER (WHERE trade_count > 0) AS high, min(low) FILTER (WHERE trade_count > 0) AS low,
+        CASE WHEN sum(round(volume)) < 9e7
+            THEN (sum(round(volume)) * 1e8 + sum(round((volume - round(volume)) * 1e8))) / 1e8
+            ELSE sum(round(volume)) + sum(round((volume - round(volume)) * 1e8)) / 1e8 END AS volume,
+        CASE WHEN sum(round(quote_volume)) < 9e7
+            THEN (sum(round(quote_volume)) * 1e8 + sum(round((quote_volume - round(quote_volume)) * 1e8))) / 1e8
+            ELSE sum(round(quote_volume)) + sum(round((quote_volume - round(quote_volume)) * 1e8)) / 1e8 END AS quote_volume,
+        CASE WHEN sum(round(taker_buy_volume)) < 9e7
+            THEN (sum(round(taker_buy_volume)) * 1e8 + sum(round((taker_buy_volume - round(taker_buy_volume)) * 1e8))) / 1e8
+            ELSE sum(round(taker_buy_volume)) + sum(round((taker_buy_volume - round(taker_buy_volume)) * 1e8)) / 1e8 END AS taker_buy_volume,
+        CASE WHEN sum(round(taker_buy_quote_volume)) < 9e7
+            THEN (sum(round(taker_buy_quote_volume)) * 1e8 + sum(round((taker_buy_quote_volume - round(taker_buy_quote_volume)) * 1e8))) / 1e8
+            ELSE sum(round(taker_buy_quote_volume)) + sum(round((taker_buy_quote_volume - round(taker_buy_quote_volume)) * 1e8)) / 1e8 END AS taker_buy_quote_volume,
+        CAST(sum(trade_count) AS bigint) AS trade_count,
+        CASE WHEN min(source) = max(source) THEN min(source) ELSE 'mixed' END AS source,
+        min(CASE WHEN reconciled THEN 1 ELSE 0 END) = 1 AS reconciled,
+        CAST(sum(1) AS bigint) AS minutes, max(candles.open_time) AS last_minute
+    FROM candles AS candles
+    GROUP BY 1, 2, 3
+), priced AS (
+    SELECT *,
+        (SELECT at.open FROM candles AS at WHERE at.venue = spans.venue AND at.symbol = spans.symbol
+            AND at.open_time = coalesce(first_traded, newest)) AS open,
+        (SELECT at.close FROM candles AS at WHERE at.venue = spans.venue AND at.symbol = spans.symbol
+            AND at.open_time = newest) AS close,
+        (SELECT at.first_trade_id FROM candles AS at WHERE at.venue = spans.venue AND at.symbol = spans.symbol
+            AND at.open_time = coalesce(first_traded, newest)) AS first_trade_id,
+        (SELECT at.last_trade_id FROM candles AS at WHERE at.venue = spans.venue AND at.symbol = spans.symbol
+            AND at.open_time = coalesce(last_traded, newest)) AS last_trade_id
+    FROM spans
+)
+SELECT venue, symbol, span, open, coalesce(high, close), coalesce(low, close), close, volume,
+    quote_volume, trade_count, taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source,
+    reconciled, minutes, last_minute
+FROM priced;

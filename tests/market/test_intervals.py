@@ -1,0 +1,138 @@
+"""Where intervals begin and end, and how minutes add up to a bar."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, bar_of, extended, with_newest
+from pulse.market.types import Candle
+from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle
+
+FIVE = INTERVALS["5m"]
+
+
+def ms(text: str) -> int:
+    """A time in UTC, in ms."""
+    return int(datetime.fromisoformat(text + "+00:00").timestamp() * 1000)
+
+
+def minute(number: int, price: float = 100.0, trades: int = 1, source: str = "live") -> Candle:
+    """The closed minute with this number after midnight, at one price; flat where it has no trades."""
+    made = candle(MIDNIGHT_MS + number * MINUTE_MS, (price,) * 4, volume=0.1 * trades)
+    ids = (number * 10, number * 10 + trades - 1) if trades else (-1, -1)
+    return replace(
+        made, trade_count=trades, first_trade_id=ids[0], last_trade_id=ids[1], source=source, reconciled=trades != 3
+    )
+
+
+def added(*minutes: Candle) -> Bar:
+    """The five-minute bar of these."""
+    bar = bar_of(minutes[0], FIVE)
+    for later in minutes[1:]:
+        bar = extended(bar, later)
+    return bar
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "end"),
+    [
+        ("1m", "2024-08-08T23:57:00", "2024-08-08T23:58:00"),
+        ("3m", "2024-08-08T23:57:00", "2024-08-09T00:00:00"),
+        ("5m", "2024-08-08T23:55:00", "2024-08-09T00:00:00"),
+        ("15m", "2024-08-08T23:45:00", "2024-08-09T00:00:00"),
+        ("30m", "2024-08-08T23:30:00", "2024-08-09T00:00:00"),
+        ("1h", "2024-08-08T23:00:00", "2024-08-09T00:00:00"),
+        ("2h", "2024-08-08T22:00:00", "2024-08-09T00:00:00"),
+        ("4h", "2024-08-08T20:00:00", "2024-08-09T00:00:00"),
+        ("6h", "2024-08-08T18:00:00", "2024-08-09T00:00:00"),
+        ("8h", "2024-08-08T16:00:00", "2024-08-09T00:00:00"),
+        ("12h", "2024-08-08T12:00:00", "2024-08-09T00:00:00"),
+        ("1d", "2024-08-08T00:00:00", "2024-08-09T00:00:00"),
+        ("1w", "2024-08-05T00:00:00", "2024-08-12T00:00:00"),
+        ("1M", "2024-08-01T00:00:00", "2024-09-01T00:00:00"),
+    ],
+)
+def test_where_an_interval_begins_and_ends(name: str, begin: str, end: str) -> None:
+    """Each holds 23:57:13 of a Thursday within its own bounds, which are those of Binance."""
+    interval = INTERVALS[name]
+    begin_ms, end_ms = ms(begin), ms(end)
+
+    assert (
+        interval.floor(ms("2024-08-08T23:57:13")) == interval.floor(begin_ms) == interval.floor(end_ms - 1) == begin_ms
+    )
+    assert (interval.after(begin_ms), interval.after(end_ms, -1)) == (end_ms, begin_ms)
+    assert (interval.ceil(begin_ms), interval.ceil(begin_ms + 1), interval.ceil(end_ms)) == (begin_ms, end_ms, end_ms)
+
+
+def test_a_leap_february() -> None:
+    """Months are those of the calendar, over the ends of years."""
+    month = INTERVALS["1M"]
+
+    assert month.after(ms("2024-02-01T00:00:00")) == ms("2024-03-01T00:00:00")
+    assert month.after(ms("2023-11-01T00:00:00"), 3) == ms("2024-02-01T00:00:00")
+    assert month.after(ms("2024-02-01T00:00:00"), -2) == ms("2023-12-01T00:00:00")
+
+
+@pytest.mark.parametrize("name", INTERVALS)
+@pytest.mark.parametrize("time_ms", [-(10**20), 0, TIME_MAX_MS, 10**20])
+def test_times_beyond_the_calendar(name: str, time_ms: int) -> None:
+    """The ends of time are no trouble: they fall into the first or the last interval there is."""
+    floor = INTERVALS[name].floor(time_ms)
+
+    assert -3 * 24 * 60 * MINUTE_MS <= floor <= TIME_MAX_MS
+    assert INTERVALS["1M"].after(floor, 10**6) <= TIME_MAX_MS
+
+
+def test_minutes_add_up() -> None:
+    """First open, last close, the extremes, sums without the errors of doubles, and ids from the first to the last."""
+    bar = added(minute(0, 100.0), minute(1, 90.0, 2), minute(2, 95.0))
+
+    assert (bar.candle.open, bar.candle.high, bar.candle.low, bar.candle.close) == (100.0, 100.0, 90.0, 95.0)
+    assert (bar.candle.volume, bar.candle.trade_count) == (0.4, 4)
+    assert (bar.candle.first_trade_id, bar.candle.last_trade_id) == (0, 20)
+    assert (bar.minutes, bar.last_minute_ms) == (3, MIDNIGHT_MS + 2 * MINUTE_MS)
+
+
+def test_a_minute_without_trades_moves_no_price() -> None:
+    """Before, between or after minutes with trades it changes neither open, high, low nor ids."""
+    bar = added(minute(0, 200.0, 0), minute(1, 100.0), minute(2, 100.0, 0)).candle
+
+    assert (bar.open, bar.high, bar.low, bar.close) == (100.0, 100.0, 100.0, 100.0)
+    assert (bar.first_trade_id, bar.last_trade_id, bar.trade_count) == (10, 10, 1)
+
+
+def test_a_bar_without_trades_is_flat() -> None:
+    """Where no minute has a trade, all four prices are the newest close."""
+    bar = added(minute(0, 200.0, 0), minute(1, 201.0, 0)).candle
+
+    assert (bar.open, bar.high, bar.low, bar.close, bar.first_trade_id) == (201.0, 201.0, 201.0, 201.0, -1)
+
+
+def test_the_receipts_of_a_bar() -> None:
+    """It has the source of its minutes where that is one, and is reconciled where all of them are."""
+    same, other = added(minute(0), minute(1)).candle, added(minute(0), minute(1, trades=3, source="exchange")).candle
+
+    assert (same.source, same.reconciled) == ("live", True)
+    assert (other.source, other.reconciled) == ("mixed", False)
+
+
+def test_the_newest_minutes_join_the_stored_bars() -> None:
+    """What the store does not have yet goes on the last bar or begins the next one; what it has is not added twice."""
+    stored = [added(minute(0), minute(1), minute(2), minute(3))]
+    bars = with_newest(stored, FIVE, [minute(3), minute(4), minute(5)], None)
+
+    assert [(bar.minutes, bar.candle.trade_count) for bar in bars] == [(5, 5), (1, 1)]
+    assert [bar.candle.open_time_ms for bar in bars] == [MIDNIGHT_MS, MIDNIGHT_MS + 5 * MINUTE_MS]
+
+
+def test_the_newest_minutes_beyond_the_end() -> None:
+    """A bar that opens after the end that was asked for is left out."""
+    bars = with_newest([], FIVE, [minute(4), minute(5)], MIDNIGHT_MS + 4 * MINUTE_MS)
+
+    assert [bar.candle.open_time_ms for bar in bars] == [MIDNIGHT_MS]
+
+
+def test_a_minute_is_a_bar_of_its_own() -> None:
+    """The shortest interval holds one minute, unchanged."""
+    assert with_newest([], MINUTE, [minute(4)], None) == [Bar(minute(4), 1, MIDNIGHT_MS + 4 * MINUTE_MS)]

@@ -1,0 +1,26 @@
+"""Fixtures of the stores: one of each kind, empty."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.store.places import AnyStore, make_store
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Where each of the two rooms keeps its candles."""
+    if request.param == "sqlite":
+        return tmp_path / "candles.sqlite3"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def store(place: str | Path) -> AsyncIterator[AnyStore]:
+    """An open store with nothing in it."""
+    made = make_store(place)
+    await made.open()
+    yield made
+    await made.close()
