@@ -180,10 +180,14 @@ class PostgresDatabases:
 
 
 class PostgresServer(Server, PostgresDatabases):
-    """A PostgreSQL of our own, on TCP and on a Unix socket in its folder. What it has committed survives `kill`."""
+    """A PostgreSQL of our own, on TCP and on a Unix socket in its folder. What it has committed survives `kill`.
 
-    def __init__(self) -> None:
+    One that `is_durable` flushes to disk as a server outside of tests does, and takes as long.
+    """
+
+    def __init__(self, *, is_durable: bool = False) -> None:
         Server.__init__(self, "pg")
+        self._is_durable = is_durable
         PostgresDatabases.__init__(self, f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
         self.socket_url = f"postgresql://postgres@/postgres?host={self.folder}&port={self.port}"
 
@@ -201,7 +205,15 @@ class PostgresServer(Server, PostgresDatabases):
     def _server_command(self) -> tuple[list[str | Path], str]:
         # No flushing to disk, which only a crash of the machine would need; but each commit reaches the system
         # before it is confirmed, so a test that kills the server finds every row.
-        options = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=40", "autovacuum=off")
+        options = ["shared_buffers=128MB", "max_connections=40"]
+        if not self._is_durable:
+            options = [
+                "fsync=off",
+                "full_page_writes=off",
+                "shared_buffers=16MB",
+                "max_connections=40",
+                "autovacuum=off",
+            ]
         installation = postgres_installation()
         command: list[str | Path] = [installation.programs / "postgres", "-D", self.folder / "data"]
         command += ["-k", self.folder, "-h", "127.0.0.1", "-p", str(self.port)]

@@ -101,7 +101,7 @@ def gap_rows(venue: str, gaps: Iterable[TradeGap]) -> list[tuple[Any, ...]]:
 
 
 def candle_of(symbol: str, row: Sequence[Any]) -> Candle:
-    """The candle of a row that holds VALUES."""
-    values: dict[str, Any] = dict(zip(VALUES, row, strict=True))
-    values["reconciled"] = bool(values["reconciled"])  # SQLite has no truth values
-    return Candle(symbol=symbol, is_closed=True, **values)
+    """The candle of a row that holds VALUES, which stand in a candle's own order."""
+    *values, source, reconciled = row
+    # SQLite has no truth values.
+    return Candle(symbol, *values, is_closed=True, source=source, reconciled=bool(reconciled))

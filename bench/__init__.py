@@ -1,0 +1,1 @@
+"""Measurements, each by one command: `python -m bench.NAME`."""
