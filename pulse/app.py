@@ -21,16 +21,17 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
+from pulse.bars import Bars
 from pulse.errors import StoreUnavailable
 from pulse.hub import Hub
 from pulse.market.view import Certificate
+from pulse.ohlcv import Ohlcv
 from pulse.problems import on_crash, on_problem, on_store_away, try_later
-from pulse.query import known_symbol, read_candle_query
+from pulse.query import known_symbol
 from pulse.session import Sessions
 from pulse.settings import Settings
 from pulse.site import SecurityHeaders, Site
-from pulse.store import Store
-from pulse.wire import book_topic, candle_row
+from pulse.wire import book_topic
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
 COMPRESSED_FROM_BYTES = 1024
@@ -49,14 +50,12 @@ class _Api:
         self,
         settings: Settings,
         hub: Hub,
-        store: Store,
         catalogue: Report,
         readiness: Report,
         certificates: Callable[[], Mapping[str, Certificate]],
     ) -> None:
         self._symbols = settings.symbols
         self._hub = hub
-        self._store = store
         self._catalogue = catalogue
         self._readiness = readiness
         self._certificates = certificates
@@ -68,13 +67,6 @@ class _Api:
         if picture is None:
             raise try_later(f"There is no picture of {symbol} yet.", 1)
         return _json(picture)
-
-    async def ohlcv(self, request: Request) -> Response:
-        """Stored candles, oldest first."""
-        given = {name: request.query_params.getlist(name) for name in request.query_params}
-        query = read_candle_query(given, self._symbols)
-        candles = await self._store.read_candles(query.symbol, query.start_ms, query.end_ms, query.limit)
-        return _json(orjson.dumps([candle_row(candle) for candle in candles]))
 
     async def symbols(self, _: Request) -> Response:
         """What is followed, and how it is written."""
@@ -112,7 +104,7 @@ async def _no_such_socket(_: WebSocket) -> None:
 def build_app(
     settings: Settings,
     hub: Hub,
-    store: Store,
+    bars: Bars,
     catalogue: Report,
     readiness: Report,
     certificates: Callable[[], Mapping[str, Certificate]],
@@ -123,23 +115,28 @@ def build_app(
     `certificates` what each symbol's book can show for itself.
     """
     app = Starlette(
-        routes=_routes(_Api(settings, hub, store, catalogue, readiness, certificates), sessions, static_dir),
+        routes=_routes(
+            _Api(settings, hub, catalogue, readiness, certificates),
+            Ohlcv(bars, settings.symbols, COMPRESSED_FROM_BYTES),
+            sessions,
+            static_dir,
+        ),
         exception_handlers={HTTPException: on_problem, StoreUnavailable: on_store_away, Exception: on_crash},
     )
     origins = settings.allowed_origins
     if not origins:
         return SecurityHeaders(app, origins)
-    shared = CORSMiddleware(app, origins, expose_headers=["Retry-After"], max_age=PREFLIGHT_KEPT_S)
+    shared = CORSMiddleware(app, origins, expose_headers=["ETag", "Link", "Retry-After"], max_age=PREFLIGHT_KEPT_S)
     return SecurityHeaders(shared, origins)
 
 
-def _routes(api: _Api, sessions: Sessions, static_dir: Path) -> list[BaseRoute]:
+def _routes(api: _Api, ohlcv: Ohlcv, sessions: Sessions, static_dir: Path) -> list[BaseRoute]:
     return [
         WebSocketRoute("/ws/orderbook", sessions.serve),
         WebSocketRoute("/ws/orderbook/{symbol}", sessions.serve),
         WebSocketRoute("/{path:path}", _no_such_socket),
         Route("/orderbook", api.orderbook),
-        Route("/api/ohlcv", api.ohlcv, middleware=COMPRESSED),
+        Route("/api/ohlcv", ohlcv.serve, middleware=COMPRESSED),
         Route("/api/symbols", api.symbols, middleware=COMPRESSED),
         Route("/api/proof", api.proof, middleware=COMPRESSED),
         Route("/api/proof/{symbol}", api.proof, middleware=COMPRESSED),

@@ -13,6 +13,7 @@ from pulse import stats
 from pulse.clock import Clock
 from pulse.conflate import ConflatingQueue
 from pulse.intake import Inbox, Received
+from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
 from pulse.market.sync import BookAnchor
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
@@ -86,6 +87,14 @@ class Engine:
         """What each symbol's book can show for itself."""
         now_ms = self._clock.now_ms()
         return {symbol: market.certificate(now_ms) for symbol, market in self._markets.items()}
+
+    def newest(self, symbol: str) -> Newest:
+        """The symbol's newest closed minute and its running one, as far as they are known."""
+        candles = self._markets[symbol].candles
+        closed, running = candles.newest_closed(), candles.live()
+        now_ms = int(self._clock.wall_s() * 1000)
+        running_ms = MINUTE.floor(now_ms) if running is None else running.open_time_ms
+        return Newest(tuple(candle for candle in (closed, running) if candle is not None), running_ms)
 
     def _take(self, received: Received, now_s: float) -> None:
         symbol = received.symbol

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from pulse.market.types import MINUTE_MS
+from pulse.market.intervals import INTERVALS, MINUTE, Interval
 from pulse.problems import Problem, wrong_parameter
 
-INTERVALS_MS = {"1m": MINUTE_MS}
-"""The candles there are, by their name in a request."""
-LIMIT_DEFAULT, LIMIT_MAX = 100, 1000
+LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
+"""Candles in an answer; what is streamed from a start on may be longer."""
+FORMATS = ("json", "csv", "ndjson")
 SECONDS_BELOW = 100_000_000_000
 """A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
 
@@ -31,10 +31,11 @@ class CandleQuery:
     """Which candles are asked for: open times from `start_ms` to `end_ms`, both included, None for no bound."""
 
     symbol: str
-    interval_ms: int
+    interval: Interval
     limit: int
     start_ms: int | None
     end_ms: int | None
+    format: str
 
 
 def known_symbol(text: str | None, symbols: Sequence[str], status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
@@ -49,13 +50,18 @@ def known_symbol(text: str | None, symbols: Sequence[str], status: HTTPStatus = 
 
 def read_candle_query(parameters: Mapping[str, Sequence[str]], symbols: Sequence[str]) -> CandleQuery:
     """Read the parameters of GET /api/ohlcv, each with all its values; all have defaults, unknown ones are ignored."""
-    given = {name: _single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end")}
+    given = {name: single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end", "format")}
+    format_name = "json" if given["format"] is None else given["format"]
+    if format_name not in FORMATS:
+        raise wrong_parameter("format", format_name, FORMATS)
+    limit_max = LIMIT_MAX if format_name == "json" or given["start"] is None else STREAM_MAX
     query = CandleQuery(
         symbol=known_symbol(given["symbol"], symbols, HTTPStatus.BAD_REQUEST),
-        interval_ms=_interval_ms(given["interval"]),
-        limit=_limit(given["limit"]),
+        interval=_interval(given["interval"]),
+        limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, limit_max),
         start_ms=_time_ms("start", given["start"]),
         end_ms=_time_ms("end", given["end"]),
+        format=format_name,
     )
     if query.start_ms is not None and query.end_ms is not None and query.start_ms > query.end_ms:
         raise Problem(
@@ -64,26 +70,28 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], symbols: Sequence
     return query
 
 
-def _single(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:
+def single(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The one value of a parameter, None where it is not given. Raises Problem where it is given twice."""
     values = parameters.get(name, ())
     if len(values) > 1:
         raise Problem(HTTPStatus.BAD_REQUEST, f"{name} is given twice.", parameter=name, allowed="once")
     return values[0] if values else None
 
 
-def _interval_ms(text: str | None) -> int:
+def _interval(text: str | None) -> Interval:
     if text is None:
-        return MINUTE_MS
-    if text not in INTERVALS_MS:
-        raise wrong_parameter("interval", text, list(INTERVALS_MS))
-    return INTERVALS_MS[text]
+        return MINUTE
+    if text not in INTERVALS:
+        raise wrong_parameter("interval", text, list(INTERVALS))
+    return INTERVALS[text]
 
 
-def _limit(text: str | None) -> int:
+def whole_number(name: str, text: str | None, default: int, most: int) -> int:
+    """A whole number from 1 to `most`, the default where none is given. Raises Problem."""
     if text is None:
-        return LIMIT_DEFAULT
-    if not WHOLE.fullmatch(text) or not 1 <= int(text) <= LIMIT_MAX:
-        raise wrong_parameter("limit", text, f"a whole number from 1 to {LIMIT_MAX}")
+        return default
+    if not WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
+        raise wrong_parameter(name, text, f"a whole number from 1 to {most}")
     return int(text)
 
 

@@ -1,11 +1,11 @@
-"""Our spelling: views into the JSON that a client reads, and candles into the rows of the API. No I/O."""
+"""Our spelling: views into the JSON that a client reads, and bars into the rows of the API. No I/O."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from pulse.market.types import Candle
+from pulse.market.intervals import Bar, Interval, missing_minutes
 from pulse.market.view import View
 
 BOOK = "book:"
@@ -21,8 +21,19 @@ def encode_view(view: View) -> bytes:
     return orjson.dumps(view)
 
 
-def candle_row(candle: Candle) -> dict[str, Any]:
-    """One row of GET /api/ohlcv; `timestamp` is the minute's open, ISO 8601, UTC."""
+BAR_FIELDS = (
+    "symbol", "timestamp", "open", "high", "low", "close", "volume", "quote_volume", "trade_count", "taker_buy_volume",
+    "taker_buy_quote_volume", "first_trade_id", "last_trade_id", "source", "reconciled", "is_closed", "missing_minutes",
+)  # fmt: skip
+"""What a row of GET /api/ohlcv holds, in its order."""
+
+
+def bar_row(bar: Bar, interval: Interval, running_ms: int) -> dict[str, Any]:
+    """One row of GET /api/ohlcv, while the running minute opens at `running_ms`.
+
+    `timestamp` is the interval's open, ISO 8601, UTC; a trade id that is not known is null.
+    """
+    candle = bar.candle
     return {
         "symbol": candle.symbol,
         "timestamp": datetime.fromtimestamp(candle.open_time_ms / 1000, UTC).isoformat(),
@@ -39,4 +50,6 @@ def candle_row(candle: Candle) -> dict[str, Any]:
         "last_trade_id": candle.last_trade_id if candle.last_trade_id >= 0 else None,
         "source": candle.source,
         "reconciled": candle.reconciled,
+        "is_closed": interval.after(candle.open_time_ms) <= running_ms,
+        "missing_minutes": missing_minutes(bar, interval, running_ms),
     }

@@ -49,9 +49,9 @@ export function startsOver(known, picture) {
   return known.instance !== picture.instance && picture.source !== "exchange";
 }
 
-/** Adds fetched candles, oldest first as `/api/ohlcv` gives them; a fetched bar replaces one of the same minute. */
+/** Adds closed candles, oldest first as `/api/ohlcv` gives them; a fetched bar replaces one of the same minute. */
 export function applyHistory(book, candles) {
-  return { ...book, bars: mergeBars(book.bars, candles.map(barOf)) };
+  return { ...book, bars: mergeBars(book.bars, candles.filter((candle) => candle.is_closed !== false).map(barOf)) };
 }
 
 function barOf(candle) {

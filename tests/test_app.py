@@ -2,24 +2,12 @@
 
 import logging
 from dataclasses import replace
-from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.web import SETTINGS, Web, candle, on_server_loop, picture, serving
-
-
-async def ask(web: Web, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, dict[str, str]]:
-    """Status, body and headers of one request; JSON is decoded."""
-    async with aiohttp.ClientSession() as client, client.request(method, web.url + path, headers=headers) as answer:
-        body: Any = await answer.read()
-        if answer.content_type.endswith("json") and body:
-            body = orjson.loads(body)
-        return answer.status, body, dict(answer.headers)
-
+from tests.web import SETTINGS, ask, candle, on_server_loop, picture, serving
 
 # --- /orderbook
 
@@ -67,38 +55,6 @@ async def test_the_book_of_an_unknown_symbol_is_not_found() -> None:
 
 
 # --- /api
-
-
-@on_server_loop
-async def test_candles_are_told_oldest_first() -> None:
-    """Each has its minute in ISO 8601 and the numbers of the store."""
-    async with serving() as web:
-        web.store.candles = [candle(28_719_355), candle(28_719_356), candle(28_719_355, "ETHUSDT")]
-        status, body, _ = await ask(web, "/api/ohlcv")
-
-    assert status == 200
-    assert [row["timestamp"] for row in body] == ["2024-08-08T23:55:00+00:00", "2024-08-08T23:56:00+00:00"]
-    assert {"symbol", "open", "high", "low", "close", "volume"} <= body[0].keys()
-
-
-@on_server_loop
-async def test_the_store_is_asked_for_what_the_query_says() -> None:
-    """Symbol, bounds in milliseconds, and limit."""
-    async with serving() as web:
-        await ask(web, "/api/ohlcv?symbol=ETHUSDT&interval=1m&limit=7&start=60&end=1970-01-01T00:02:00Z")
-
-    assert web.store.asked == [("ETHUSDT", 60_000, 120_000, 7)]
-
-
-@on_server_loop
-async def test_a_wrong_parameter_does_not_reach_the_store() -> None:
-    """It is answered with a problem that names it."""
-    async with serving() as web:
-        status, body, headers = await ask(web, "/api/ohlcv?symbol=BTCUSDT&interval=7m&limit=5")
-
-    assert (status, headers["Content-Type"]) == (400, "application/problem+json")
-    assert (body["parameter"], body["allowed"]) == ("interval", ["1m"])
-    assert web.store.asked == []
 
 
 @on_server_loop

@@ -249,3 +249,20 @@ def test_a_state_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -> 
         "book symbol=BTCUSDT state=live reason=",
         "book symbol=BTCUSDT state=offline reason=cut",
     ]
+
+
+def test_the_newest_minutes() -> None:
+    """The newest closed minute and the running one are told, and when that opens; at first only the clock knows it."""
+
+    async def story(stage: Stage) -> None:
+        before = stage.engine.newest("BTCUSDT")
+        await stage.put(0.0, FeedUp(), trade(1, 99.0), trade(2, 100.0, time_ms=MIDNIGHT_MS + MINUTE_MS))
+        await stage.put(0.2, trade(3, 101.0, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS))
+        await at(0.3)
+        newest = stage.engine.newest("BTCUSDT")
+
+        assert (before.minutes, before.running_ms % MINUTE_MS) == ((), 0)
+        assert [(minute.close, minute.is_closed) for minute in newest.minutes] == [(100.0, True), (101.0, False)]
+        assert newest.running_ms == MIDNIGHT_MS + 2 * MINUTE_MS
+
+    played(story, 1.0)

@@ -16,7 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs", "stats", "backoff", "conflate", "clock"),
     ("settings", "market"),
     ("binance", "wire", "store", "bus", "hub", "simulator", "admission", "problems"),
-    ("intake", "recording", "query"),
+    ("intake", "recording", "query", "bars"),
     ("repair",),
     (
         "feed",
@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "session",
         "server",
         "site",
+        "ohlcv",
     ),
     ("app",),
     ("main",),
@@ -42,7 +43,14 @@ HOMES = {
     "redis": {"pulse/bus/redis.py"},
     "psycopg": {"pulse/store/postgres.py"},
     "psycopg_pool": {"pulse/store/postgres.py"},
-    "starlette": {"pulse/session.py", "pulse/app.py", "pulse/problems.py", "pulse/query.py", "pulse/site.py"},
+    "starlette": {
+        "pulse/session.py",
+        "pulse/app.py",
+        "pulse/problems.py",
+        "pulse/query.py",
+        "pulse/site.py",
+        "pulse/ohlcv.py",
+    },
     "hypercorn": {"pulse/server.py"},
     "wsproto": {"pulse/server.py"},
 }

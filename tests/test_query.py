@@ -4,6 +4,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from pulse.market.intervals import INTERVALS
 from pulse.problems import Problem
 from pulse.query import CandleQuery, known_symbol, read_candle_query
 
@@ -18,14 +19,22 @@ def read(text: str) -> CandleQuery:
 
 def test_everything_has_a_default() -> None:
     """Without parameters: the newest hundred minutes of the first symbol."""
-    assert read("") == CandleQuery("BTCUSDT", 60_000, 100, None, None)
+    assert read("") == CandleQuery("BTCUSDT", INTERVALS["1m"], 100, None, None, "json")
 
 
 def test_each_parameter_is_read() -> None:
     """A full query says what it says; unknown parameters are ignored."""
-    query = read(f"symbol=ethusdt&interval=1m&limit=1000&start={AT_MS}&end={AT_MS}&_=1")
+    query = read(f"symbol=ethusdt&interval=1M&limit=1000&start={AT_MS}&end={AT_MS}&format=csv&_=1")
 
-    assert query == CandleQuery("ETHUSDT", 60_000, 1000, AT_MS, AT_MS)
+    assert query == CandleQuery("ETHUSDT", INTERVALS["1M"], 1000, AT_MS, AT_MS, "csv")
+
+
+def test_a_stream_may_be_long() -> None:
+    """A million rows from a start on, a thousand where they are put together in memory."""
+    assert read("format=ndjson&start=0&limit=1000000").limit == 1_000_000
+    for text in ("format=ndjson&limit=1001", "start=0&limit=1001", "format=csv&start=0&limit=1000001"):
+        with pytest.raises(Problem, match="limit must be"):
+            read(text)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +70,9 @@ def test_a_date_is_its_first_moment() -> None:
         ("symbol=BTCU%C5%BFDT", "symbol"),  # the long s, whose capital is an ASCII S
         ("symbol=' OR 1=1 --", "symbol"),
         ("symbol=BTCUSDT&symbol=ETHUSDT", "symbol"),
-        ("interval=5m", "interval"),
-        ("interval=1M", "interval"),
+        ("interval=7m", "interval"),
+        ("interval=1D", "interval"),
+        ("format=JSON", "format"),
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
         ("limit=-1", "limit"),

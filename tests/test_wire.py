@@ -2,12 +2,16 @@
 
 import json
 import math
+from dataclasses import replace
 
+from pulse.market.intervals import INTERVALS, bar_of
 from pulse.market.market import Market, Origin
 from pulse.market.sync import BookAnchor
 from pulse.market.types import FeedUp, Instrument
-from pulse.wire import book_topic, candle_row, encode_view
-from tests.makers import MIDNIGHT_MS, candle, snapshot, trade
+from pulse.wire import BAR_FIELDS, bar_row, book_topic, encode_view
+from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle, snapshot, trade
+
+FIVE = INTERVALS["5m"]
 
 
 def market() -> Market:
@@ -60,8 +64,10 @@ def test_no_number_is_beyond_json() -> None:
 
 
 def test_a_row_of_the_candles() -> None:
-    """The minute's open in ISO 8601, UTC, and every figure; an id that is not known is null."""
-    assert candle_row(candle(prices=(1.0, 4.0, 0.5, 2.0), volume=3.0)) == {
+    """The interval's open in ISO 8601, UTC, every figure and receipt; an id that is not known is null."""
+    row = bar_row(bar_of(candle(prices=(1.0, 4.0, 0.5, 2.0), volume=3.0), FIVE), FIVE, MIDNIGHT_MS + 3 * MINUTE_MS)
+
+    assert row == {
         "symbol": "BTCUSDT",
         "timestamp": "2024-08-09T00:00:00+00:00",
         "open": 1.0,
@@ -77,4 +83,15 @@ def test_a_row_of_the_candles() -> None:
         "last_trade_id": None,
         "source": "exchange",
         "reconciled": True,
+        "is_closed": False,
+        "missing_minutes": 2,
     }
+    assert tuple(row) == BAR_FIELDS
+
+
+def test_a_row_of_what_is_over() -> None:
+    """An interval that has ended is closed, and its trade ids are told where they are known."""
+    minute = replace(candle(), first_trade_id=0, last_trade_id=7)
+    row = bar_row(bar_of(minute, FIVE), FIVE, MIDNIGHT_MS + 5 * MINUTE_MS)
+
+    assert (row["is_closed"], row["missing_minutes"], row["first_trade_id"], row["last_trade_id"]) == (True, 4, 0, 7)

@@ -14,23 +14,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 
 from pulse.app import build_app
+from pulse.bars import Bars
 from pulse.errors import StoreUnavailable
 from pulse.hub import Hub
-from pulse.market.intervals import Bar, Interval, bar_of
+from pulse.market.intervals import Bar, Interval, Newest, bar_of
 from pulse.market.market import Market, Origin
 from pulse.market.types import Candle, TradeGap
 from pulse.server import current_connection, loop_factory, open_listener, serve
 from pulse.session import SEND_TIMEOUT_S, Sessions
 from pulse.settings import Settings
+from pulse.store import Store
 from pulse.wire import book_topic
 
 INSTANCE = "0a1b2c3d"
 SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"))
 WAIT_S = 5.0
 """The bound of every wait in these tests."""
+ALL_IS_OVER = Newest((), 4_102_444_800_000)
+"""No minute is running: it is 2100."""
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 
 
@@ -149,6 +154,15 @@ class Web:
         return time.monotonic() - started_s
 
 
+async def ask(web: Web, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, Mapping[str, str]]:
+    """Status, body and headers of one request; JSON is decoded."""
+    async with aiohttp.ClientSession() as client, client.request(method, web.url + path, headers=headers) as answer:
+        body: Any = await answer.read()
+        if answer.content_type in ("application/json", "application/problem+json") and body:
+            body = orjson.loads(body)
+        return answer.status, body, answer.headers
+
+
 @asynccontextmanager
 async def serving(
     settings: Settings = SETTINGS,
@@ -156,11 +170,17 @@ async def serving(
     static_dir: Path = Path(__file__).parent,
     readiness: Mapping[str, Any] | None = None,
     send_timeout_s: float = SEND_TIMEOUT_S,
+    store: Store | None = None,
+    newest: Newest = ALL_IS_OVER,
 ) -> AsyncIterator[Web]:
-    """The real app under the real server on a free port of loopback, stopped at the end."""
+    """The real app under the real server on a free port of loopback, stopped at the end.
+
+    Candles come from a `Shelf` unless another store is given, which must be open.
+    """
     hub = Hub([book_topic(symbol) for symbol in settings.symbols], INSTANCE)
     sessions = Sessions(settings, hub, current_connection, send_timeout_s=send_timeout_s)
-    store = Shelf()
+    shelf = Shelf()
+    bars = Bars(shelf if store is None else store, lambda _: newest)
     report = {"ready": True} if readiness is None else readiness
     catalogue = {"default": settings.symbols[0], "symbols": [{"symbol": symbol} for symbol in settings.symbols]}
     markets = [
@@ -168,11 +188,11 @@ async def serving(
         for symbol in settings.symbols
     ]
     certificates = {market.symbol: market.certificate(0.0) for market in markets}
-    app = build_app(settings, hub, store, lambda: catalogue, lambda: report, lambda: certificates, static_dir, sessions)
+    app = build_app(settings, hub, bars, lambda: catalogue, lambda: report, lambda: certificates, static_dir, sessions)
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
     task = asyncio.create_task(serve(app, listener, stop, hub.close, settings.clients_max))
-    web = Web(hub, sessions, store, port, stop, task)
+    web = Web(hub, sessions, shelf, port, stop, task)
     try:
         yield web
     finally:

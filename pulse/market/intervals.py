@@ -125,19 +125,38 @@ def _sum(one: float, other: float) -> float:
     return round(one + other, 8)
 
 
-def with_newest(bars: Sequence[Bar], interval: Interval, newest: Iterable[Candle], end_ms: int | None) -> list[Bar]:
-    """The stored bars, the newest ones of a symbol, and the minutes that the store does not have yet.
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The end of a symbol's record: minutes that a store may lack, oldest first, and when the running one opens."""
 
-    `newest` are candles of minutes, oldest first, the running one among them; those that `bars` hold already, and
-    those whose bar opens after `end_ms`, are left out.
-    """
+    minutes: tuple[Candle, ...]
+    running_ms: int
+
+
+def with_newest(
+    bars: Sequence[Bar],
+    interval: Interval,
+    minutes: Iterable[Candle],
+    start_ms: int | None,
+    end_ms: int | None,
+    limit: int,
+) -> list[Bar]:
+    """What a store gave for a range and a limit, with the newest minutes, oldest first, that it does not have yet."""
     kept = list(bars)
-    for minute in newest:
+    for minute in minutes:
         open_ms = interval.floor(minute.open_time_ms)
-        if (end_ms is not None and open_ms > end_ms) or (kept and minute.open_time_ms <= kept[-1].last_minute_ms):
+        is_asked = (start_ms is None or start_ms <= open_ms) and (end_ms is None or open_ms <= end_ms)
+        if not is_asked or (kept and minute.open_time_ms <= kept[-1].last_minute_ms):
             continue
         if kept and kept[-1].candle.open_time_ms == open_ms:
             kept[-1] = extended(kept[-1], minute)
-        else:
+        elif start_ms is None or len(kept) < limit:  # else it is on a later page
             kept.append(bar_of(minute, interval))
-    return kept
+    return kept[-limit:]
+
+
+def missing_minutes(bar: Bar, interval: Interval, running_ms: int) -> int:
+    """How many minutes of a bar are over and not there, when the running minute opens at this time."""
+    end_ms = min(interval.after(bar.candle.open_time_ms), running_ms)
+    closed = bar.minutes - (bar.last_minute_ms >= running_ms)
+    return max(0, (end_ms - bar.candle.open_time_ms) // MINUTE_MS - closed)

@@ -102,6 +102,8 @@ def gap_rows(venue: str, gaps: Iterable[TradeGap]) -> list[tuple[Any, ...]]:
 
 def candle_of(symbol: str, row: Sequence[Any]) -> Candle:
     """The candle of a row that holds VALUES, which stand in a candle's own order."""
-    *values, source, reconciled = row
-    # SQLite has no truth values.
-    return Candle(symbol, *values, is_closed=True, source=source, reconciled=bool(reconciled))
+    at, first, high, low, last, volume, quote, count, bought, bought_quote, first_id, last_id, source, reconciled = row
+    return Candle(
+        symbol, at, first, high, low, last, volume, quote, count, bought, bought_quote, first_id, last_id, True, source,
+        bool(reconciled),  # SQLite has no truth values
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, bar_of, extended, with_newest
+from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, bar_of, extended, missing_minutes, with_newest
 from pulse.market.types import Candle
 from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle
 
@@ -120,7 +120,7 @@ def test_the_receipts_of_a_bar() -> None:
 def test_the_newest_minutes_join_the_stored_bars() -> None:
     """What the store does not have yet goes on the last bar or begins the next one; what it has is not added twice."""
     stored = [added(minute(0), minute(1), minute(2), minute(3))]
-    bars = with_newest(stored, FIVE, [minute(3), minute(4), minute(5)], None)
+    bars = with_newest(stored, FIVE, [minute(3), minute(4), minute(5)], None, None, 10)
 
     assert [(bar.minutes, bar.candle.trade_count) for bar in bars] == [(5, 5), (1, 1)]
     assert [bar.candle.open_time_ms for bar in bars] == [MIDNIGHT_MS, MIDNIGHT_MS + 5 * MINUTE_MS]
@@ -128,11 +128,34 @@ def test_the_newest_minutes_join_the_stored_bars() -> None:
 
 def test_the_newest_minutes_beyond_the_end() -> None:
     """A bar that opens after the end that was asked for is left out."""
-    bars = with_newest([], FIVE, [minute(4), minute(5)], MIDNIGHT_MS + 4 * MINUTE_MS)
+    bars = with_newest([], FIVE, [minute(4), minute(5)], None, MIDNIGHT_MS + 4 * MINUTE_MS, 10)
 
     assert [bar.candle.open_time_ms for bar in bars] == [MIDNIGHT_MS]
 
 
+@pytest.mark.parametrize(
+    ("start_minute", "limit", "expected"), [(None, 1, [5]), (0, 1, [0]), (0, 2, [0, 5]), (5, 2, [5]), (10, 2, [])]
+)
+def test_the_newest_minutes_and_the_limit(start_minute: int | None, limit: int, expected: list[int]) -> None:
+    """From a start on the first bars of the range are told, without one the last."""
+    start_ms = None if start_minute is None else MIDNIGHT_MS + start_minute * MINUTE_MS
+    stored = [added(minute(0))] if start_minute in (None, 0) else []
+    bars = with_newest(stored, FIVE, [minute(4), minute(5)], start_ms, None, limit)
+
+    assert [(bar.candle.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for bar in bars] == expected
+
+
+@pytest.mark.parametrize(
+    ("minutes", "running", "missing"),
+    [((0, 1, 2, 3, 4), 9, 0), ((0, 4), 9, 3), ((0, 1), 2, 0), ((0, 1), 1, 0), ((0, 2), 2, 1), ((1,), 4, 3)],
+)
+def test_missing_minutes(minutes: tuple[int, ...], running: int, missing: int) -> None:
+    """Minutes that are over and not there are counted; the running one, there or not, is not."""
+    bar = added(*map(minute, minutes))
+
+    assert missing_minutes(bar, FIVE, MIDNIGHT_MS + running * MINUTE_MS) == missing
+
+
 def test_a_minute_is_a_bar_of_its_own() -> None:
     """The shortest interval holds one minute, unchanged."""
-    assert with_newest([], MINUTE, [minute(4)], None) == [Bar(minute(4), 1, MIDNIGHT_MS + 4 * MINUTE_MS)]
+    assert with_newest([], MINUTE, [minute(4)], None, None, 10) == [Bar(minute(4), 1, MIDNIGHT_MS + 4 * MINUTE_MS)]
