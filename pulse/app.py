@@ -31,6 +31,7 @@ from pulse.query import known_symbol
 from pulse.session import Sessions
 from pulse.settings import Settings
 from pulse.site import SecurityHeaders, Site
+from pulse.udf import Udf
 from pulse.wire import book_topic
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
@@ -118,6 +119,7 @@ def build_app(
         routes=_routes(
             _Api(settings, hub, catalogue, readiness, certificates),
             Ohlcv(bars, settings.symbols, COMPRESSED_FROM_BYTES),
+            Udf(bars, catalogue),
             sessions,
             static_dir,
         ),
@@ -130,7 +132,7 @@ def build_app(
     return SecurityHeaders(shared, origins)
 
 
-def _routes(api: _Api, ohlcv: Ohlcv, sessions: Sessions, static_dir: Path) -> list[BaseRoute]:
+def _routes(api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, static_dir: Path) -> list[BaseRoute]:
     return [
         WebSocketRoute("/ws/orderbook", sessions.serve),
         WebSocketRoute("/ws/orderbook/{symbol}", sessions.serve),
@@ -140,6 +142,7 @@ def _routes(api: _Api, ohlcv: Ohlcv, sessions: Sessions, static_dir: Path) -> li
         Route("/api/symbols", api.symbols, middleware=COMPRESSED),
         Route("/api/proof", api.proof, middleware=COMPRESSED),
         Route("/api/proof/{symbol}", api.proof, middleware=COMPRESSED),
+        Mount("/udf", routes=udf.routes(), middleware=COMPRESSED),
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz),
         Route("/metrics", api.metrics),

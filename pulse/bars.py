@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 
+from pulse.clock import Clock
 from pulse.market.intervals import Bar, Interval, Newest, with_newest
 from pulse.store import Store
 
@@ -9,9 +10,14 @@ from pulse.store import Store
 class Bars:
     """Reads bars. `newest` gives the end of a symbol's record as it stands now."""
 
-    def __init__(self, store: Store, newest: Callable[[str], Newest]) -> None:
+    def __init__(self, store: Store, newest: Callable[[str], Newest], clock: Clock) -> None:
         self._store = store
         self._newest = newest
+        self._clock = clock
+
+    def now_s(self) -> float:
+        """The time of day by which minutes open, in seconds since 1970."""
+        return self._clock.wall_s()
 
     def running_ms(self, symbol: str) -> int:
         """When the symbol's running minute opens: what lies before it is over."""

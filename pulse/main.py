@@ -146,7 +146,7 @@ class _Terminal:
             sessions = Sessions(self.settings, hub, current_connection)
             _watch_clients(sessions, hub)
             app = build_app(
-                self.settings, hub, Bars(store, engine.newest), self._catalogue_answer(engine),
+                self.settings, hub, Bars(store, engine.newest, self.clock), self._catalogue_answer(engine),
                 _readiness(engine, bus, store, ledger, self._history), engine.certificates, _assets("static"), sessions,
             )  # fmt: skip
             # What the imports and the start built lives for ever: the collector need not walk it again.

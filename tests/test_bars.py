@@ -9,6 +9,7 @@ from pulse.bars import Bars
 from pulse.market.intervals import INTERVALS, Newest
 from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
+from tests.makers import ManualClock
 from tests.store.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
 
 FIVE = INTERVALS["5m"]
@@ -21,7 +22,7 @@ async def bars(tmp_path: Path) -> AsyncIterator[Bars]:
     await store.open()
     await store.write_candles(minutes(12))
     newest = Newest((candle(12), running(13)), BEGIN_MS + 13 * MINUTE_MS)
-    yield Bars(store, lambda _: newest)
+    yield Bars(store, lambda _: newest, ManualClock(wall_s=12.5))
     await store.close()
 
 
@@ -46,5 +47,6 @@ async def test_pages_are_what_is_read_at_once(bars: Bars, page: int, limit: int)
 
 
 async def test_when_the_running_minute_opens(bars: Bars) -> None:
-    """What lies before it is over."""
+    """What lies before it is over; what time it is, the clock says."""
+    assert bars.now_s() == 12.5
     assert bars.running_ms("BTCUSDT") == BEGIN_MS + 13 * MINUTE_MS

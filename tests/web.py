@@ -29,6 +29,7 @@ from pulse.session import SEND_TIMEOUT_S, Sessions
 from pulse.settings import Settings
 from pulse.store import Store
 from pulse.wire import book_topic
+from tests.makers import ManualClock
 
 INSTANCE = "0a1b2c3d"
 SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"))
@@ -172,6 +173,7 @@ async def serving(
     send_timeout_s: float = SEND_TIMEOUT_S,
     store: Store | None = None,
     newest: Newest = ALL_IS_OVER,
+    catalogue: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Web]:
     """The real app under the real server on a free port of loopback, stopped at the end.
 
@@ -180,9 +182,10 @@ async def serving(
     hub = Hub([book_topic(symbol) for symbol in settings.symbols], INSTANCE)
     sessions = Sessions(settings, hub, current_connection, send_timeout_s=send_timeout_s)
     shelf = Shelf()
-    bars = Bars(shelf if store is None else store, lambda _: newest)
+    bars = Bars(shelf if store is None else store, lambda _: newest, ManualClock())
     report = {"ready": True} if readiness is None else readiness
-    catalogue = {"default": settings.symbols[0], "symbols": [{"symbol": symbol} for symbol in settings.symbols]}
+    symbols = [{"symbol": symbol} for symbol in settings.symbols]
+    catalogue = {"default": settings.symbols[0], "venue": "us", "symbols": symbols} if catalogue is None else catalogue
     markets = [
         Market(symbol, Origin(INSTANCE, "exchange", "us"), levels_max=100, trades_kept=1, stale_after_ms=5000)
         for symbol in settings.symbols
