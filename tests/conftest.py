@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.services import NoServer, PostgresDatabases, PostgresServer, Server, ValkeyServer
+from tests.services import NoServer, PgBouncer, PostgresDatabases, PostgresServer, Server, ValkeyServer
 
 
 def start(server: Server) -> None:
@@ -43,6 +43,21 @@ def postgres_url(postgres: PostgresDatabases, postgres_database: str) -> str:
     """The address of an empty database, which is this test's while it runs."""
     postgres.empty_database(postgres_database)
     return postgres_database
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: PostgresDatabases) -> Iterator[PgBouncer]:
+    """A PgBouncer in transaction mode in front of the shared PostgreSQL."""
+    server = PgBouncer(postgres)
+    start(server)
+    yield server
+    server.discard()
+
+
+@pytest.fixture
+def pooled_postgres_url(pgbouncer: PgBouncer, postgres_url: str) -> str:
+    """The address of an empty database behind a transaction pooler."""
+    return pgbouncer.url(postgres_url.partition("?")[0].rpartition("/")[2])
 
 
 @pytest.fixture(scope="session")

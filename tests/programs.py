@@ -1,7 +1,8 @@
 """Where the programs of real servers come from, where they keep their data, and as whom they run.
 
-In this order: a folder named in PULSE_TEST_PG_BIN or PULSE_TEST_REDIS_BIN, the wheels of the `test` extra, PATH, the
-folders of distributions. All data is in one temporary folder, which goes with the tests. Knows no running server.
+In this order: a folder named in PULSE_TEST_PG_BIN, PULSE_TEST_PGBOUNCER_BIN or PULSE_TEST_REDIS_BIN, the wheels of the
+`test` extra, PATH, the folders of distributions. All data is in one temporary folder, which goes with the tests. Knows
+no running server.
 """
 
 import atexit
@@ -31,6 +32,11 @@ POSTGRES_REMEDY = (
 VALKEY_REMEDY = (
     "No Valkey or Redis to test with: run pip install -e '.[test]', or set PULSE_TEST_REDIS_BIN to a folder that"
     " holds valkey-server or redis-server, or PULSE_TEST_REDIS_URL to a running server."
+)
+
+PGBOUNCER_REMEDY = (
+    "No PgBouncer to test with: run apt-get install pgbouncer, or set PULSE_TEST_PGBOUNCER_BIN to a folder that holds"
+    " pgbouncer."
 )
 
 
@@ -165,6 +171,22 @@ def valkey_program() -> Path:
     if program is None:
         raise NoServer(_remedy("PULSE_TEST_REDIS_BIN", VALKEY_REMEDY))
     return program
+
+
+@functools.cache
+def pgbouncer_installation() -> Installation:
+    """The PgBouncer to test with. Raises NoServer."""
+    folders = _named_folder("PULSE_TEST_PGBOUNCER_BIN") or [
+        *_path_folders(),
+        Path("/usr/sbin"),
+        Path("/opt/homebrew/bin"),
+        Path("/usr/local/bin"),
+    ]
+    program = _first_with(["pgbouncer"], folders)
+    if program is None:
+        raise NoServer(_remedy("PULSE_TEST_PGBOUNCER_BIN", PGBOUNCER_REMEDY))
+    # Like PostgreSQL it refuses root, though it tells its version to anyone.
+    return Installation(program.parent, postgres_installation().mode)
 
 
 # --- running them

@@ -17,10 +17,20 @@ from contextlib import suppress
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-from tests.programs import NoServer, free_port, home, launched, postgres_installation, run, valkey_program
+from tests.programs import (
+    NoServer,
+    free_port,
+    home,
+    launched,
+    pgbouncer_installation,
+    postgres_installation,
+    run,
+    valkey_program,
+)
 
-__all__ = ["NoServer", "PostgresDatabases", "PostgresServer", "Server", "ValkeyServer", "free_port"]
+__all__ = ["NoServer", "PgBouncer", "PostgresDatabases", "PostgresServer", "Server", "ValkeyServer", "free_port"]
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
@@ -252,6 +262,38 @@ def _fresh_cluster() -> Path:
     if made.returncode != 0:
         raise NoServer(f"initdb failed. It said: {made.stderr[-2000:]}")
     return folder / "data"
+
+
+class PgBouncer(Server, PostgresDatabases):
+    """A transaction pooler in front of a running server, with fewer connections than it has clients."""
+
+    def __init__(self, databases: PostgresDatabases) -> None:
+        Server.__init__(self, "pgbouncer")
+        PostgresDatabases.__init__(self, f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
+        behind = conninfo_to_dict(databases.url("postgres"))
+        self._behind = " ".join(f"{key}={behind[key]}" for key in ("host", "port", "user", "password") if key in behind)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if pgbouncer_installation().mode == "nobody":
+            shutil.chown(self.folder, "nobody")
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = {self._behind}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\n"
+        )
+
+    def _server_command(self) -> tuple[list[str | Path], str]:
+        installation = pgbouncer_installation()
+        return [installation.programs / "pgbouncer", self.folder / "pgbouncer.ini"], installation.mode
+
+    def _stop_signal(self) -> signal.Signals:
+        return signal.SIGTERM
+
+    def _answers(self) -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url("postgres"), connect_timeout=2):
+            return True
+        return False
 
 
 class ValkeyServer(Server):

@@ -8,12 +8,12 @@ import pytest
 from tests.store.places import AnyStore, make_store
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres_url", "pooled_postgres_url"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """Where each of the two rooms keeps its candles."""
+    """Where each of the two rooms keeps its candles; PostgreSQL also behind a transaction pooler."""
     if request.param == "sqlite":
         return tmp_path / "candles.sqlite3"
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue(request.param)
     return url
 
 
