@@ -7,7 +7,8 @@ for every one. Files are only ever added. This knows the file names and no datab
 Which account of a minute is kept, in Python as `replaces` and in SQL as KEEP_BEST: the later one, except that
 1. one that is not reconciled replaces none that is: so the exchange's own candle gives way only to one built here that
    equals it, and then the row holds trade ids as well;
-2. the exchange's own replaces a reconciled one that was built here only where it says something else.
+2. the exchange's own replaces a reconciled one only where it says something else, or has the trade ids that the other
+   lacks: its REST tells none.
 """
 
 import re
@@ -36,7 +37,8 @@ _prints_of = attrgetter(*PRINTS)
 KEEP_BEST = f"""
 ON CONFLICT (venue, symbol, open_time) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in VALUES[1:])}
 WHERE (excluded.reconciled OR NOT kept.reconciled) AND NOT (
-    excluded.source = 'exchange' AND kept.source <> 'exchange' AND kept.reconciled
+    excluded.source = 'exchange' AND kept.reconciled
+    AND NOT (excluded.first_trade_id >= 0 AND kept.first_trade_id < 0)
     AND ({", ".join(f"excluded.{name}" for name in PRINTS)}) = ({", ".join(f"kept.{name}" for name in PRINTS)})
 )
 """
@@ -90,7 +92,8 @@ def replaces(later: Candle, kept: Candle) -> bool:
     """Whether the later account of a minute takes the place of the one that is kept."""
     if not later.reconciled:
         return not kept.reconciled
-    adds_nothing = later.source == "exchange" and kept.source != "exchange" and kept.reconciled
+    brings_ids = later.first_trade_id >= 0 and kept.first_trade_id < 0
+    adds_nothing = later.source == "exchange" and kept.reconciled and not brings_ids
     return not (adds_nothing and _prints_of(later) == _prints_of(kept))
 
 

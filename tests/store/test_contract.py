@@ -21,6 +21,7 @@ OURS_PROVEN = candle(close=2.0, reconciled=True)
 REPAIRED = candle(close=2.0, source="repaired")
 THEIRS = replace(candle(close=2.0, source="exchange"), first_trade_id=-1)
 THEIRS_CORRECTED = replace(THEIRS, volume=7.0)
+THEIRS_WITH_IDS = candle(close=2.0, source="exchange")
 
 
 async def test_every_value_comes_back_exactly(store: AnyStore) -> None:
@@ -71,6 +72,9 @@ async def test_the_later_account_of_a_minute_wins(store: AnyStore) -> None:
         (THEIRS, OURS_LATER, False),
         (THEIRS, OURS_PROVEN, True),
         (THEIRS, THEIRS_CORRECTED, True),
+        (THEIRS, THEIRS_WITH_IDS, True),
+        (THEIRS_WITH_IDS, THEIRS, False),
+        (THEIRS_WITH_IDS, THEIRS_CORRECTED, True),
     ],
 )
 @pytest.mark.parametrize("at_once", [False, True])
