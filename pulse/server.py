@@ -9,7 +9,8 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+import zlib
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -19,9 +20,16 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event
 from hypercorn.protocol import ws_stream
-from wsproto.events import Message
+from wsproto.connection import Connection as WsprotoConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Pong
+from wsproto.events import Event as WsprotoEvent
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from pulse.errors import SettingsError
+from pulse.framing import SYNC_TAIL, WINDOW_BITS, deflate_answer, sole_pong
+from pulse.window import Window
 
 if sys.platform != "win32":
     import resource
@@ -33,10 +41,12 @@ BACKLOG = 256
 SEND_BUFFER_BYTES = 64 * 1024
 """What the kernel takes for a client that does not read: megabytes by default, and seconds of old prices."""
 UNSENT_BYTES = 16 * 1024
-"""Of those, what may wait to be sent: beyond it the kernel says "full", and the newest picture replaces the rest."""
+"""Of those, what may wait to be sent: beyond it the kernel says "full", and the newest message replaces the rest."""
 UNACKNOWLEDGED_MS = 20_000
 """When the kernel gives up on a peer that is gone or takes nothing; ours is shorter, this is the net below it."""
 
+READ_BYTES = 16 * 1024
+"""What is read of a connection at once."""
 MESSAGE_BYTES_MAX = 4096
 REQUEST_HEAD_BYTES_MAX = 16 * 1024
 REQUESTS_BURST_BYTES, REQUESTS_BYTES_S = 128 * 1024, 16 * 1024
@@ -75,7 +85,11 @@ class Connection(asyncio.Protocol):
     """One accepted connection: stands between its transport and the protocol that Hypercorn brought.
 
     It passes everything on and adds: a way to cut it at once, pings and a task that end with it, a bound on what comes
-    in, and an entry in the server's register.
+    in, an entry in the server's register, and for whole WebSocket frames a way past Hypercorn to the kernel.
+
+    Two may write frames here because each write is whole frames, and because none of ours follows a close frame: one
+    that the kernel takes is followed by the end of the transport at once, and one that has to wait has Hypercorn's task
+    woken, and the transport closed, before `is_ready` says so.
     """
 
     def __init__(self, inner: asyncio.Protocol, register: "Connections") -> None:
@@ -89,6 +103,12 @@ class Connection(asyncio.Protocol):
         self._burst_bytes, self._earns_bytes_s = REQUESTS_BURST_BYTES, REQUESTS_BYTES_S
         self._credit_bytes = float(self._burst_bytes)
         self._credited_at_s = 0.0
+        self._window = Window()
+        self._is_full = False
+        self.takes_deflated = False
+        """Whether compressed messages were agreed on."""
+        self.on_ready: Callable[[], None] = _nothing
+        """Called whenever the client may be sent more after it could not."""
 
     def abort(self) -> None:
         """Cut now: what was not sent is thrown away. Does nothing to a connection that is gone."""
@@ -103,6 +123,32 @@ class Connection(asyncio.Protocol):
         self._burst_bytes, self._earns_bytes_s = FEED_BURST_BYTES, FEED_BYTES_S
         self._ping_later()
 
+    def is_ready(self) -> bool:
+        """Whether the kernel has taken everything and the client has read far enough to be sent more."""
+        return not self._is_full and self._window.is_open(asyncio.get_running_loop().time())
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames. Does nothing once the WebSocket is ending."""
+        if self._transport is None or self._is_deaf or self._transport.is_closing():
+            return
+        ping = self._window.send(len(frames), asyncio.get_running_loop().time())
+        self._transport.write(frames + ping if ping else frames)
+
+    def write_last(self, close_frame: bytes) -> None:
+        """Send the frame that ends the WebSocket, unless it is gone already."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(close_frame)
+
+    def answered(self, pong: bytes) -> None:
+        """A pong has come with this payload; whoever waited for it may go on."""
+        now_s = asyncio.get_running_loop().time()
+        was_open = self._window.is_open(now_s)
+        ping = self._window.answer(pong, now_s)
+        if ping and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(ping)
+        if not was_open and self.is_ready():
+            self.on_ready()
+
     def _ping_later(self) -> None:
         self._next_ping = asyncio.get_running_loop().call_later(PING_EVERY_S, self._ping)
 
@@ -115,7 +161,7 @@ class Connection(asyncio.Protocol):
         self._ping_later()
 
     def refuse_input(self, grace_s: float) -> None:
-        """Throw away whatever else comes in, and cut in `grace_s` seconds."""
+        """Throw away whatever else comes in, send no more, and cut in `grace_s` seconds."""
         if not self._is_deaf:
             self._is_deaf = True
             asyncio.get_running_loop().call_later(grace_s, self.abort)
@@ -128,6 +174,8 @@ class Connection(asyncio.Protocol):
             transport.abort()
             return
         self._credited_at_s = asyncio.get_running_loop().time()
+        # asyncio would set aside 256 KiB for each read, which is most of what a pong costs.
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # asyncio's own, not written down
         # A write then ends when the kernel has all of it: what waits above that waits where it can be replaced.
         transport.set_write_buffer_limits(0)
         _connection.set(self)
@@ -150,6 +198,9 @@ class Connection(asyncio.Protocol):
         if not self._affords(len(data)):
             self.abort()
             return
+        if self._window.probe() and sole_pong(data) == self._window.probe():
+            self.answered(sole_pong(data))  # a client's most frequent word, and dear to Hypercorn
+            return
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -159,11 +210,19 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The kernel takes no more for now."""
+        self._is_full = True
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """The kernel has taken everything."""
+        """The kernel has taken everything. Hypercorn's tasks that waited for that come first."""
         self._inner.resume_writing()
+        asyncio.get_running_loop().call_soon(self._relieved)
+
+    def _relieved(self) -> None:
+        if self._transport is not None and not self._transport.get_write_buffer_size():
+            self._is_full = False
+            if self.is_ready():
+                self.on_ready()
 
     def _end_soon(self) -> None:
         if self._ending is None:
@@ -185,6 +244,10 @@ class Connection(asyncio.Protocol):
         self._credit_bytes = min(self._burst_bytes, self._credit_bytes + earned) - size
         self._credited_at_s = now_s
         return self._credit_bytes >= 0
+
+
+def _nothing() -> None:
+    """What is done for who asked for nothing."""
 
 
 class Connections:
@@ -351,8 +414,87 @@ def _allow_open_files(count: int) -> None:
         log.warning("few open files allowed allowed=%s needed=%s", wanted, count)
 
 
-def _no_extensions(*_: object) -> None:
-    """Agree on no extension: Hypercorn would inflate whatever a client sends, a gigabyte from a megabyte."""
+class _BoundedInflate(Extension):
+    """permessage-deflate for what comes in, each message inflated by itself and never beyond the limit of a message.
+
+    wsproto's own inflates all that has come at once: 261 KB on the wire took 466 MB. What goes out passes untouched.
+    """
+
+    name = "permessage-deflate"
+
+    def __init__(self) -> None:
+        self._inflater: Any = None  # of the message that is coming in, if that is compressed
+        self._is_control = False
+        self._room = 0
+
+    def enabled(self) -> bool:
+        """It is there only where it was agreed on."""
+        return True
+
+    def offer(self) -> bool | str:
+        """Servers make no offers."""
+        return False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        """A frame begins: only the first one of a message may say that it is compressed."""
+        self._is_control = opcode.iscontrol()
+        is_first = opcode in (Opcode.TEXT, Opcode.BINARY)
+        if rsv.rsv1 and not is_first:
+            return CloseReason.PROTOCOL_ERROR
+        if is_first:
+            self._inflater = zlib.decompressobj(-WINDOW_BITS) if rsv.rsv1 else None
+            self._room = MESSAGE_BYTES_MAX + 1  # one too many is enough to be refused
+        return RsvBits(True, False, False)
+
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
+        """Part of a frame: inflated if its message is."""
+        return data if self._inflater is None or self._is_control else self._inflate(data)
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
+        """A frame ends, and with it perhaps its message."""
+        if not fin or self._is_control or self._inflater is None:
+            return None
+        return self._inflate(SYNC_TAIL)
+
+    def _inflate(self, data: bytes) -> bytes | CloseReason:
+        if not self._room:
+            return b""
+        try:
+            inflated: bytes = self._inflater.decompress(data, self._room)
+        except zlib.error:
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        self._room -= len(inflated)
+        return inflated
+
+
+def _agree_on_deflate(offers: Iterable[str], extensions: list[Extension]) -> bytes | None:
+    """Take the first offer that suits the frames we share among clients; none where they are not sent that way."""
+    extensions.clear()
+    connection = current_connection()
+    if connection is None:
+        return None
+    for answer in map(deflate_answer, offers):
+        if answer is not None:
+            extensions.append(_BoundedInflate())
+            connection.takes_deflated = True
+            return answer.encode()
+    return None
+
+
+class _Conversation(WsprotoConnection):
+    """What wsproto makes of the bytes that come in, seen before Hypercorn sees it."""
+
+    def events(self) -> Generator[WsprotoEvent, None, None]:
+        """Pongs tell how far a client has read; one that broke the protocol reads why before it is cut."""
+        connection = current_connection()
+        for event in super().events():
+            if connection is not None and isinstance(event, Pong):
+                connection.answered(bytes(event.payload))
+            elif connection is not None and isinstance(event, CloseConnection) and self.state is ConnectionState.OPEN:
+                connection.write_last(self.send(event))
+            yield event
 
 
 class _BoundedBuffer(ws_stream.WebsocketBuffer):
@@ -388,7 +530,8 @@ class _NoHttp2:
 
 
 HYPERCORN_NAMES: tuple[tuple[Any, str, Any], ...] = (
-    (ws_stream, "server_extensions_handshake", _no_extensions),
+    (ws_stream, "server_extensions_handshake", _agree_on_deflate),
+    (ws_stream, "Connection", _Conversation),
     (ws_stream, "WebsocketBuffer", _BoundedBuffer),
     (hypercorn_protocol, "H2Protocol", _NoHttp2),
 )

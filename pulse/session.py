@@ -1,27 +1,28 @@
 """One browser or bot on a WebSocket: let in or refused, sent the newest picture, and told goodbye.
 
 A client is owed one picture per topic, never a backlog; one that takes nothing is cut. It does not know what a
-picture says, nor which server carries it: a connection is something that can be cut.
+picture says, nor which server carries it: a connection is something that can be written to and cut.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from starlette.websockets import WebSocket
 
 from pulse.admission import Gate, client_address, origin_is_allowed
-from pulse.hub import Hub, Listener
+from pulse.hub import Hub
+from pulse.outlet import Connection, DirectOutlet, Fanout, QueuedOutlet, Slot
 from pulse.problems import Problem, try_later
 from pulse.query import known_symbol
 from pulse.settings import Settings
 from pulse.wire import book_topic
 
-SEND_TIMEOUT_S = 5.0
-"""How long a client may take to accept one picture before it is cut."""
+SEND_TIMEOUT_S = 8.0
+"""How long a client may take to read what it was sent before it is cut: one that takes 10 KB/s still may."""
 GOODBYE_S = 1.0
 """How long it may take to answer a goodbye."""
 MESSAGES_MAX, MESSAGES_WINDOW_S = 10, 10.0
@@ -40,65 +41,77 @@ GOING_AWAY = Goodbye(1001, "this server is stopping; please connect again")
 TOO_TALKATIVE = Goodbye(1008, f"more than {MESSAGES_MAX} messages in {MESSAGES_WINDOW_S:g} s")
 
 
-class Connection(Protocol):
-    """What a session needs of the connection it came by."""
-
-    def abort(self) -> None:
-        """Cut it now."""
-
-    def upgraded(self) -> None:
-        """It carries a WebSocket from now on."""
-
-
 class Session:
     """One accepted WebSocket. `connection` None: it cannot be cut, and the server's own time-outs must do."""
 
     def __init__(
         self,
         websocket: WebSocket,
-        listener: Listener,
+        outlet: DirectOutlet | QueuedOutlet,
         connection: Connection | None,
         send_timeout_s: float,
         clock: Callable[[], float],
     ) -> None:
         self._websocket = websocket
-        self._listener = listener
+        self._outlet = outlet
         self._connection = connection
         self._send_timeout_s = send_timeout_s
         self._clock = clock
         self._goodbye = GOING_AWAY
         self._is_over = False
-        self.was_cut = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Serve the client until its connection has ended, by whomever."""
         if self._connection is not None:
             self._connection.upgraded()
-        async with asyncio.TaskGroup() as group:
-            sender = group.create_task(self._send(), name="session-send")
+        async with asyncio.TaskGroup() as self._group:
+            if isinstance(self._outlet, QueuedOutlet):
+                self._start(self._send(self._outlet), "session-send")
+            self._outlet.on_end = self._leave
+            if self._outlet.is_ended:
+                self._leave()
             try:
                 await self._receive()
             finally:
-                # Hypercorn swallows a cancellation that comes while it closes, so the sender is told in both ways.
+                # Hypercorn swallows a cancellation that comes while it closes, so the tasks are told in both ways.
                 self._is_over = True
-                self._listener.end()
-                sender.cancel()
+                self._outlet.end()
+                for task in self._tasks:
+                    task.cancel()
 
-    async def _send(self) -> None:
-        """Everything that is sent is sent here: pictures, then the goodbye. Its end is the end that `_receive` sees."""
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        assert self._group is not None  # noqa: S101  # set before anything can be started
+        self._tasks.append(self._group.create_task(work, name=name))
+
+    def _leave(self) -> None:
+        if not self._is_over:
+            self._start(self._say_goodbye(), "session-goodbye")
+
+    async def _say_goodbye(self) -> None:
+        """Close; the client's answer, or its end, is the end that `_receive` sees."""
         try:
-            while (payload := await self._listener.next()) is not None:
-                async with asyncio.timeout(self._send_timeout_s):
-                    await self._websocket.send_text(payload.decode())
-            if self._is_over:
-                return
             async with asyncio.timeout(GOODBYE_S):
                 await self._websocket.close(*self._goodbye)
                 await asyncio.sleep(2 * GOODBYE_S)  # ended by `_receive` when the client answers, else by the time-out
         except TimeoutError:
-            self.was_cut = True
-            if self._connection is not None:
-                self._connection.abort()
+            self._cut()
+
+    async def _send(self, outlet: QueuedOutlet) -> None:
+        """Send by the framework's own way, which frames and waits for each client anew."""
+        try:
+            while (messages := await outlet.next()) is not None:
+                for message in messages:
+                    async with asyncio.timeout(self._send_timeout_s):
+                        await self._websocket.send_text(message.payload.decode())
+        except TimeoutError:
+            self._cut()
+
+    def _cut(self) -> None:
+        self._outlet.was_cut = True
+        if self._connection is not None:
+            self._connection.abort()
 
     async def _receive(self) -> None:
         """Read until the connection has ended: the server learns of that in no other way. A flood ends in a goodbye."""
@@ -107,7 +120,7 @@ class Session:
             now_s = self._clock()
             if len(recent) == MESSAGES_MAX and now_s - recent[0] < MESSAGES_WINDOW_S:
                 self._goodbye = TOO_TALKATIVE
-                self._listener.end()
+                self._outlet.end()
             recent.append(now_s)
 
 
@@ -132,6 +145,7 @@ class Sessions:
         self._connection = connection
         self._send_timeout_s = send_timeout_s
         self._clock = clock
+        self._fanout = Fanout()
         self._gate = Gate(settings.clients_max, settings.clients_per_address_max)
         self.refused = 0
         self.cut = 0
@@ -144,19 +158,27 @@ class Sessions:
 
     async def serve(self, websocket: WebSocket) -> None:
         """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
-        symbol = known_symbol(websocket.path_params.get("symbol"), self._settings.symbols)
+        topic = book_topic(known_symbol(websocket.path_params.get("symbol"), self._settings.symbols))
         address = self._admit(websocket)
         self._gate.enter(address)
-        listener = self._hub.join((book_topic(symbol),))
-        session = Session(websocket, listener, self._connection(), self._send_timeout_s, self._clock)
+        connection = self._connection()
+        outlet = self._outlet(websocket, connection)
+        outlet.sources[topic] = slot = Slot(outlet)
         try:
             await websocket.accept()
-            await session.run()
+            self._hub.join(topic, slot)
+            await Session(websocket, outlet, connection, self._send_timeout_s, self._clock).run()
         finally:
-            self._hub.leave(listener)
+            self._hub.leave(topic, slot)
             self._gate.leave(address)
-            self.cut += session.was_cut
-            self.replaced += listener.replaced
+            self.cut += outlet.was_cut
+            self.replaced += outlet.replaced
+
+    def _outlet(self, websocket: WebSocket, connection: Connection | None) -> DirectOutlet | QueuedOutlet:
+        """The way past the framework where there is one: frames are ours to write on HTTP/1.1 alone."""
+        if connection is None or websocket.scope["http_version"] != "1.1":
+            return QueuedOutlet(self._fanout)
+        return DirectOutlet(self._fanout, connection, self._send_timeout_s)
 
     def _admit(self, websocket: WebSocket) -> str:
         """The address to count this client by. Raises Problem if it may not come in."""

@@ -13,9 +13,9 @@ PULSE = ROOT / "pulse"
 MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.py")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "stats", "backoff", "conflate", "clock"),
-    ("settings", "market"),
-    ("binance", "wire", "store", "bus", "hub", "simulator", "admission", "problems"),
+    ("errors", "logs", "stats", "backoff", "conflate", "clock", "framing"),
+    ("settings", "market", "window"),
+    ("binance", "wire", "store", "bus", "hub", "simulator", "admission", "problems", "outlet"),
     ("intake", "recording", "query", "bars"),
     ("repair",),
     (

@@ -1,10 +1,9 @@
-"""The hub's rules: which message is news, and what a listener is owed."""
-
-import asyncio
+"""The hub's rules: which message is news, and who is told."""
 
 import pytest
 
-from pulse.hub import OWN_SILENCE_MAX_S, Hub, Listener, read_stamp
+from pulse.framing import Message
+from pulse.hub import OWN_SILENCE_MAX_S, Hub, read_stamp
 from tests.web import picture
 
 TOPIC, OTHER_TOPIC = "book:BTCUSDT", "book:ETHUSDT"
@@ -34,16 +33,19 @@ def hub(watch: Watch) -> Hub:
     return Hub([TOPIC, OTHER_TOPIC], OWN, watch)
 
 
-async def owed(listener: Listener) -> list[bytes | None]:
-    """All that a listener is owed now; its end shows as None."""
-    got: list[bytes | None] = []
-    try:
-        while True:
-            got.append(await asyncio.wait_for(listener.next(), 0.01))
-            if got[-1] is None:
-                return got
-    except TimeoutError:
-        return got
+class Ear:
+    """A listener that keeps what it was told; its end shows as None."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes | None] = []
+
+    def put(self, message: Message) -> None:
+        """Keep it."""
+        self.heard.append(message.payload)
+
+    def end(self) -> None:
+        """Keep that too."""
+        self.heard.append(None)
 
 
 def test_the_stamp_is_read_from_the_first_bytes() -> None:
@@ -153,56 +155,59 @@ def test_a_viewer_does_not_jump_between_two_other_instances(hub: Hub) -> None:
     assert hub.latest(TOPIC) == picture(5, instance=OTHER)
 
 
-async def test_who_joins_is_owed_the_latest_at_once(hub: Hub) -> None:
+def test_who_joins_is_told_the_latest_at_once(hub: Hub) -> None:
     """A page does not wait for the next change."""
     hub.publish(TOPIC, picture(7))
+    ear = Ear()
+    hub.join(TOPIC, ear)
 
-    assert await owed(hub.join([TOPIC])) == [picture(7)]
+    assert ear.heard == [picture(7)]
 
 
-async def test_a_listener_is_owed_only_the_newest_per_topic(hub: Hub) -> None:
-    """A slow reader gets no backlog."""
-    listener = hub.join([TOPIC, OTHER_TOPIC])
-    for seq in range(1, 6):
-        hub.publish(TOPIC, picture(seq))
+def test_listeners_are_told_of_their_own_topics(hub: Hub) -> None:
+    """Each picture goes to those who joined its topic, and to no others."""
+    one, other = Ear(), Ear()
+    hub.join(TOPIC, one)
+    hub.join(OTHER_TOPIC, other)
+    hub.publish(TOPIC, picture(1))
     hub.publish(OTHER_TOPIC, picture(1, "ETHUSDT"))
 
-    assert await owed(listener) == [picture(5), picture(1, "ETHUSDT")]
-    assert listener.replaced == 4
+    assert (one.heard, other.heard) == ([picture(1)], [picture(1, "ETHUSDT")])
 
 
-async def test_who_leaves_is_owed_nothing_more(hub: Hub) -> None:
-    """A session that ended costs nothing; leaving twice does no harm."""
-    listener = hub.join([TOPIC])
-    hub.leave(listener)
-    hub.leave(listener)
+def test_all_listeners_get_the_very_same_message(hub: Hub) -> None:
+    """What is framed for one is framed for all."""
+    one, other = Ear(), Ear()
+    hub.join(TOPIC, one)
+    hub.join(TOPIC, other)
     hub.publish(TOPIC, picture(1))
 
-    assert await owed(listener) == []
+    assert one.heard[0] is other.heard[0]
+
+
+def test_who_leaves_is_told_nothing_more(hub: Hub) -> None:
+    """A session that ended costs nothing; leaving twice does no harm."""
+    ear = Ear()
+    hub.join(TOPIC, ear)
+    hub.leave(TOPIC, ear)
+    hub.leave(TOPIC, ear)
+    hub.publish(TOPIC, picture(1))
+
+    assert ear.heard == []
+    assert not hub.is_heard(TOPIC)
 
 
 def test_a_topic_that_there_is_not_cannot_be_joined(hub: Hub) -> None:
     """The caller checks the symbol first."""
     with pytest.raises(KeyError):
-        hub.join(["book:NONE"])
+        hub.join("book:NONE", Ear())
 
 
-async def test_closing_tells_every_listener(hub: Hub) -> None:
-    """The end comes before whatever was still owed, to those who listen and to those who come late."""
-    early = hub.join([TOPIC])
-    hub.publish(TOPIC, picture(1))
+def test_closing_tells_every_listener(hub: Hub) -> None:
+    """Those who listen learn of the end, and so does whoever comes late."""
+    early, late = Ear(), Ear()
+    hub.join(TOPIC, early)
     hub.close()
-    hub.close()
+    hub.join(TOPIC, late)
 
-    assert await owed(early) == [None]
-    assert await owed(early) == [None]
-    assert await owed(hub.join([TOPIC])) == [None]
-
-
-async def test_closing_wakes_a_listener_that_waits(hub: Hub) -> None:
-    """A session that waits for a picture learns of the end."""
-    waiting = asyncio.create_task(hub.join([TOPIC]).next())
-    await asyncio.sleep(0)
-    hub.close()
-
-    assert await asyncio.wait_for(waiting, 1) is None
+    assert (early.heard, late.heard) == ([None], [None])

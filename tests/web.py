@@ -8,6 +8,7 @@ import base64
 import functools
 import socket
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ WAIT_S = 5.0
 """The bound of every wait in these tests."""
 ALL_IS_OVER = Newest((), 4_102_444_800_000)
 """No minute is running: it is 2100."""
-TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -132,6 +133,7 @@ class Web:
     port: int
     stop: asyncio.Event
     task: asyncio.Task[None]
+    sent_at_s: dict[int, float] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -144,7 +146,8 @@ class Web:
         return f"ws://127.0.0.1:{self.port}/ws/orderbook"
 
     def publish(self, seq: int, symbol: str = "BTCUSDT", padding: int = 0) -> None:
-        """Have the hub pass on a picture."""
+        """Have the hub pass on a picture, and note when."""
+        self.sent_at_s[seq] = time.monotonic()
         self.hub.publish(book_topic(symbol), picture(seq, symbol, padding=padding))
 
     async def stopped_after_s(self) -> float:
@@ -209,14 +212,23 @@ async def until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> Non
             await asyncio.sleep(0.005)
 
 
-def frame(opcode: int, payload: bytes, *, is_final: bool = True, is_compressed: bool = False) -> bytes:
-    """A WebSocket frame as a client sends it, masked with zeros."""
-    head = bytes([is_final << 7 | is_compressed << 6 | opcode])
+def frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    is_final: bool = True,
+    is_compressed: bool = False,
+    reserved: int = 0,
+    mask: bytes = bytes(4),
+) -> bytes:
+    """A WebSocket frame as a client sends it; `reserved` are the two bits that mean nothing."""
+    head = bytes([is_final << 7 | is_compressed << 6 | reserved << 4 | opcode])
+    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)) if any(mask) else payload
     if len(payload) < 126:
-        return head + bytes([0x80 | len(payload)]) + bytes(4) + payload
+        return head + bytes([0x80 | len(payload)]) + mask + masked
     if len(payload) < 65536:
-        return head + bytes([0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4) + payload
-    return head + bytes([0x80 | 127]) + len(payload).to_bytes(8, "big") + bytes(4) + payload
+        return head + bytes([0x80 | 126]) + len(payload).to_bytes(2, "big") + mask + masked
+    return head + bytes([0x80 | 127]) + len(payload).to_bytes(8, "big") + mask + masked
 
 
 async def raw_socket(port: int, receive_buffer_bytes: int = 0) -> socket.socket:
@@ -246,11 +258,13 @@ def upgrade(port: int, path: str = "/ws/orderbook", **headers: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\n".encode() + b"".join(f"{k}: {v}\r\n".encode() for k, v in lines.items()) + b"\r\n"
 
 
-async def raw_websocket(port: int, *, receive_buffer_bytes: int = 0, **headers: str) -> tuple[socket.socket, str]:
+async def raw_websocket(
+    port: int, path: str = "/ws/orderbook", *, receive_buffer_bytes: int = 0, **headers: str
+) -> tuple[socket.socket, str]:
     """A client that does nothing by itself, upgraded; with the head of the server's answer."""
     client = await raw_socket(port, receive_buffer_bytes)
     loop = asyncio.get_running_loop()
-    await loop.sock_sendall(client, upgrade(port, **headers))
+    await loop.sock_sendall(client, upgrade(port, path, **headers))
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         head += await asyncio.wait_for(loop.sock_recv(client, 1), WAIT_S)
@@ -280,8 +294,8 @@ async def send_until_cut(client: socket.socket, data: bytes, bytes_max: int) -> 
     return sent
 
 
-def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """The whole frames that a server sent: opcode and payload of each."""
+def split_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """The whole frames that a server sent, opcode and payload of each, inflated, and the bytes left over."""
     found, at = [], 0
     while at + 2 <= len(data):
         opcode, size, head = data[at] & 0x0F, data[at + 1], 2
@@ -290,9 +304,17 @@ def frames(data: bytes) -> list[tuple[int, bytes]]:
             size = int.from_bytes(data[at + 2 : at + head], "big")
         if at + head + size > len(data):
             break
-        found.append((opcode, data[at + head : at + head + size]))
+        payload = data[at + head : at + head + size]
+        if data[at] & 0x40:
+            payload = zlib.decompressobj(-15).decompress(payload + b"\x00\x00\xff\xff")
+        found.append((opcode, payload))
         at += head + size
-    return found
+    return found, data[at:]
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """The whole frames that a server sent: opcode and payload of each."""
+    return split_frames(data)[0]
 
 
 def close_code(data: bytes) -> int:
