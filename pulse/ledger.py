@@ -1,6 +1,7 @@
 """The task that brings closed candles into the store, and keeps them while the store is away.
 
-A minute may come more than once, corrected: the better account waits, and the store's upsert makes it the row.
+A minute may come more than once, corrected: the better account waits, and the store's upsert makes it the row. While
+the store is away candles wait in memory, and on disk across a restart; where the disk is full, in memory alone.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from pulse import stats
 from pulse.backoff import delays
 from pulse.errors import StoreUnavailable
 from pulse.market.types import Candle
+from pulse.spool import Spool
 from pulse.store import Store
 from pulse.store.schema import replaces
 
@@ -36,22 +38,35 @@ def make_candle_queue() -> asyncio.Queue[Candle]:
 class Ledger:
     """Writes what the queue brings. `trouble` says in words why it cannot, and is empty while it can."""
 
-    def __init__(self, queue: asyncio.Queue[Candle], store: Store) -> None:
+    def __init__(self, queue: asyncio.Queue[Candle], store: Store, spool: Spool | None = None) -> None:
         self._queue = queue
         self._store = store
+        self._spool = spool
         self._pending: dict[tuple[str, int], Candle] = {}
-        self.trouble = ""
+        self._unspooled: dict[tuple[str, int], Candle] = {}  # those of them that are not on disk
+        self._store_trouble = self._spool_trouble = ""
 
     @property
     def pending(self) -> int:
         """How many closed candles wait to be written."""
         return len(self._pending) + self._queue.qsize()
 
+    @property
+    def trouble(self) -> str:
+        """Why closed candles cannot be written now, and where they wait."""
+        if not self._store_trouble or not self._spool_trouble:
+            return self._store_trouble
+        return f"{self._store_trouble} Closed candles wait in memory alone: {self._spool_trouble}."
+
     async def run(self) -> None:
-        """Write for ever."""
+        """Write for ever, first what an earlier process could not."""
+        await self._open_spool()
+        if self._pending:
+            await self._write_until_empty()
         while True:
             self._keep(await self._queue.get())
             await asyncio.sleep(GATHER_S)
+            await self._open_spool()  # another process may have had it
             await self._write_until_empty()
 
     async def finish(self) -> None:
@@ -62,7 +77,13 @@ class Ledger:
                 while self._pending:
                     await self._write_batch()
         except (StoreUnavailable, TimeoutError) as fault:
-            log.warning("candles not written before the end candles=%s reason=%s", len(self._pending), fault)
+            await self._keep_on_disk()
+            log.warning(
+                "candles not written before the end candles=%s on_disk=%s reason=%s",
+                len(self._pending), len(self._pending) - len(self._unspooled), fault,
+            )  # fmt: skip
+        if self._spool is not None:
+            self._spool.close()
 
     async def _write_until_empty(self) -> None:
         waits = delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
@@ -71,6 +92,7 @@ class Ledger:
             try:
                 await self._write_batch()
             except StoreUnavailable as fault:
+                await self._keep_on_disk()
                 self._note_trouble(str(fault))
                 await asyncio.sleep(next(waits))
             else:
@@ -85,7 +107,59 @@ class Ledger:
             # A corrected account that came while the old one was being written still has to be.
             if self._pending.get(key) is candle:
                 del self._pending[key]
+                self._unspooled.pop(key, None)
         stats.candles_pending.set(len(self._pending))
+        if not self._pending:
+            await self._clear_disk()
+
+    # --- on disk
+
+    async def _open_spool(self) -> None:
+        """Make the spool ours, and take what an earlier process left there."""
+        if self._spool is None or self._spool.is_open:
+            return
+        try:
+            left = await asyncio.to_thread(self._spool.open)
+        except OSError as fault:
+            self._note_spool_trouble(fault)
+            return
+        for candle in left:
+            self._keep(candle)
+        on_disk = {(candle.symbol, candle.open_time_ms): candle for candle in left}
+        self._unspooled = {key: c for key, c in self._unspooled.items() if on_disk.get(key) is not c}
+        if left:
+            log.info("candles of an earlier process found candles=%s", len(left))
+
+    async def _keep_on_disk(self) -> None:
+        """Bring to disk what waits and is not there yet."""
+        await self._open_spool()
+        if self._spool is None or not self._spool.is_open or not self._unspooled:
+            return
+        batch = dict(self._unspooled)
+        try:
+            if self._spool.is_full():
+                await asyncio.to_thread(self._spool.rewrite, list(self._pending.values()))
+            else:
+                await asyncio.to_thread(self._spool.append, batch.values())
+        except OSError as fault:
+            self._note_spool_trouble(fault)
+            return
+        self._spool_trouble = ""
+        self._unspooled = {key: c for key, c in self._unspooled.items() if batch.get(key) is not c}
+
+    async def _clear_disk(self) -> None:
+        if self._spool is None or not self._spool.is_open or self._spool.is_empty:
+            return
+        try:
+            await asyncio.to_thread(self._spool.clear)
+        except OSError as fault:
+            self._note_spool_trouble(fault)
+
+    def _note_spool_trouble(self, fault: OSError) -> None:
+        trouble = fault.strerror or str(fault)
+        if trouble != self._spool_trouble:
+            log.warning("spool cannot be used reason=%s", trouble)
+        self._spool_trouble = trouble
 
     def _collect(self) -> None:
         while not self._queue.empty():
@@ -95,14 +169,16 @@ class Ledger:
     def _keep(self, candle: Candle) -> None:
         key = candle.symbol, candle.open_time_ms
         if key not in self._pending or replaces(candle, self._pending[key]):
-            self._pending[key] = candle
+            self._pending[key] = self._unspooled[key] = candle
         while len(self._pending) > PENDING_CANDLES_MAX:
-            del self._pending[next(iter(self._pending))]
+            oldest = next(iter(self._pending))
+            del self._pending[oldest]
+            self._unspooled.pop(oldest, None)
             stats.candles_dropped.inc()
 
     def _note_trouble(self, trouble: str) -> None:
-        if trouble and not self.trouble:
+        if trouble and not self._store_trouble:
             log.warning("store away, candles are kept reason=%s", trouble)
-        elif self.trouble and not trouble:
+        elif self._store_trouble and not trouble:
             log.info("store back, candles written")
-        self.trouble = trouble
+        self._store_trouble = trouble

@@ -46,10 +46,12 @@ from pulse.market.types import CandleMismatch, Instrument, TradeGap
 from pulse.publisher import publish
 from pulse.recording import Recording
 from pulse.replay import Replay
+from pulse.retention import Retention
 from pulse.server import current_connection, loop_factory, open_listener, serve
 from pulse.session import Sessions
 from pulse.settings import Settings
 from pulse.simulator.server import SimulatedExchange
+from pulse.spool import Spool
 from pulse.store import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.subscriber import subscribe
@@ -134,7 +136,7 @@ class _Terminal:
             bus = self._open_bus(topics)
             resources.push_async_callback(bus.close)
             store = await self._open_store(resources)
-            ledger = Ledger(self.candles, store)
+            ledger = Ledger(self.candles, store, self._make_spool(resources))
             engine = self._make_engine(origin)
             work = await self._source_work(hub, store, resources)
             work |= {
@@ -143,6 +145,8 @@ class _Terminal:
                 "subscriber": subscribe(bus, hub),
                 "ledger": ledger.run(),
             }
+            if self.settings.retention_days:
+                work["retention"] = Retention(store, self.settings.retention_days, self.clock).run()
             sessions = Sessions(self.settings, hub, current_connection)
             _watch_clients(sessions, hub)
             app = build_app(
@@ -181,17 +185,25 @@ class _Terminal:
 
             store = PostgresStore(self.settings.database_url, self.venue.name, _assets("sql"))
         else:
-            path = Path(self.settings.sqlite_path)
-            if self.plan.source != "exchange":
-                # What a demo or a replay shows is not kept beside real candles.
-                path = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="pulse-"))) / "candles.sqlite3"
-            store = SqliteStore(path, self.venue.name, _assets("sql"))
+            store = SqliteStore(self._place(resources, self.settings.sqlite_path), self.venue.name, _assets("sql"))
         try:
             await store.open()
         except StoreUnavailable as fault:
             raise SettingsError(str(fault)) from fault
         resources.push_async_callback(store.close)
         return store
+
+    def _make_spool(self, resources: AsyncExitStack) -> Spool:
+        """One a venue: a candle that waits does not say which it is of."""
+        path = self._place(resources, self.settings.spool_path)
+        return Spool(path.with_name(f"{path.stem}.{self.venue.name}{path.suffix}"))
+
+    def _place(self, resources: AsyncExitStack, path: str) -> Path:
+        """Where a file is kept; what a demo or a replay shows is not kept beside what is real."""
+        if self.plan.source == "exchange":
+            return Path(path)
+        folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="pulse-"))
+        return Path(folder) / Path(path).name
 
     # --- what the pictures are made from
 

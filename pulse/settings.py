@@ -46,6 +46,8 @@ class Settings:
     redis_url: str = field(default="", repr=False)  # a Redis or Valkey server; empty: within this process
     database_url: str = field(default="", repr=False)  # a PostgreSQL server; empty: SQLite
     sqlite_path: str = "pulse.sqlite3"  # the SQLite file used without DATABASE_URL
+    spool_path: str = "pulse.spool.ndjson"  # where closed candles wait on disk while the store is away
+    retention_days: int = 730  # how long candles are kept; 0 for ever
     state_path: str = "pulse.state.json"  # where the end of an exchange's ban is remembered across restarts
     log_level: str = "INFO"  # DEBUG, INFO, WARNING or ERROR
 
@@ -165,6 +167,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "redis_url": _address("redis", "rediss", "unix"),
     "database_url": _address("postgres", "postgresql"),
     "sqlite_path": _text,
+    "spool_path": _text,
+    "retention_days": _whole(0, 36_500),
     "state_path": _text,
     "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
 }

@@ -15,7 +15,7 @@ MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs", "stats", "backoff", "conflate", "clock", "framing"),
     ("settings", "market", "window"),
-    ("binance", "wire", "store", "bus", "hub", "simulator", "admission", "problems", "outlet"),
+    ("binance", "wire", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool"),
     ("intake", "recording", "query", "bars"),
     ("repair",),
     (
@@ -26,6 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "publisher",
         "subscriber",
         "ledger",
+        "retention",
         "backfill",
         "session",
         "server",

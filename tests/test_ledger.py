@@ -51,6 +51,10 @@ class ShyStore:
         """Not asked for by a ledger."""
         raise NotImplementedError
 
+    async def delete_before(self, time_ms: int, hours_max: int) -> int:
+        """Not asked for by a ledger."""
+        raise NotImplementedError
+
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Not asked for by a ledger."""
         raise NotImplementedError
@@ -241,7 +245,7 @@ def test_stopping_does_not_wait_for_a_store(
         return now_s()
 
     assert run(story()) == pytest.approx(took_s)
-    assert f"candles not written before the end candles=3 reason={reason}" in caplog.text
+    assert f"candles not written before the end candles=3 on_disk=0 reason={reason}" in caplog.text
 
 
 def test_stopping_during_a_write_keeps_a_correction() -> None:

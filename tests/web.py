@@ -119,6 +119,10 @@ class Shelf:
         """Not asked for here."""
         return None
 
+    async def delete_before(self, time_ms: int, hours_max: int) -> int:
+        """Not asked for here."""
+        raise NotImplementedError
+
     async def close(self) -> None:
         """Nothing to close."""
 

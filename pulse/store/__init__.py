@@ -48,5 +48,11 @@ class Store(Protocol):
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids."""
 
+    async def delete_before(self, time_ms: int, hours_max: int) -> int:
+        """Delete the oldest hours of candles that end by this time, and the gaps that end before it.
+
+        At most `hours_max` hours of a symbol at a time, with their minutes; returns how many.
+        """
+
     async def close(self) -> None:
         """Let go of the file or the server. Nothing may be asked afterwards."""

@@ -22,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, Interval, bar_of
 from pulse.market.types import Candle, TradeGap
-from pulse.store.bars import first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
+from pulse.store.bars import HOUR, first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
@@ -91,6 +91,19 @@ SELECT symbol, first_trade_id, last_trade_id, (extract(epoch FROM from_time) * 1
 FROM pulse.trade_gaps WHERE venue = %s AND symbol = %s AND to_time >= %s AND from_time <= %s
 ORDER BY first_trade_id, last_trade_id LIMIT %s
 """
+DELETE_HOURS = """
+WITH hours AS (
+    DELETE FROM pulse.candles_1h WHERE (venue, symbol, open_time) IN (
+        SELECT venue, symbol, open_time FROM pulse.candles_1h WHERE venue = %s AND open_time < %s
+        ORDER BY open_time LIMIT %s
+    ) RETURNING venue, symbol, open_time AS hour
+), minutes AS (
+    DELETE FROM pulse.candles AS candles USING hours WHERE candles.venue = hours.venue
+        AND candles.symbol = hours.symbol AND open_time >= hour AND open_time < hour + interval '1 hour'
+)
+SELECT count(*) FROM hours
+"""
+DELETE_GAPS = "DELETE FROM pulse.trade_gaps WHERE venue = %s AND to_time < %s"
 VERSIONS = """
 CREATE TABLE IF NOT EXISTS pulse.schema_version (
     version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
@@ -186,6 +199,20 @@ class PostgresStore:
         """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids. Raises StoreUnavailable."""
         values = (self._venue, symbol, _moment(start_ms), _moment(end_ms), limit)
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, values)]
+
+    async def delete_before(self, time_ms: int, hours_max: int) -> int:
+        """Delete the oldest hours that end by this time, at most so many; returns how many. Raises StoreUnavailable."""
+        before, hour = _moment(time_ms), _moment(HOUR.floor(time_ms))
+
+        async def delete(connection: Connection) -> int:
+            async with connection.transaction():
+                await connection.execute(LOCK, (WRITE_LOCK,))
+                await connection.execute(DELETE_GAPS, (self._venue, before))
+                cursor = await connection.execute(DELETE_HOURS, (self._venue, hour, hours_max))
+                deleted: int = (await cursor.fetchall())[0][0]
+                return deleted
+
+        return await self._call(delete)
 
     async def close(self) -> None:
         """Let go of the server within CLOSE_TIMEOUT_S. Closing twice does no harm."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import INTERVALS, MINUTE, Bar, Interval, bar_of
 from pulse.market.types import Candle, TradeGap
-from pulse.store.bars import first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
+from pulse.store.bars import HOUR, first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
@@ -57,6 +57,12 @@ READ_GAPS = """
 SELECT symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at FROM trade_gaps
 WHERE venue = ? AND symbol = ? AND to_time >= ? AND from_time <= ? ORDER BY first_trade_id, last_trade_id LIMIT ?
 """
+OLD_HOURS = """
+SELECT venue, symbol, open_time FROM candles_1h WHERE venue = ? AND open_time < ? ORDER BY open_time LIMIT ?
+"""
+DELETE_HOUR = "DELETE FROM candles_1h WHERE venue = ? AND symbol = ? AND open_time = ?"
+DELETE_MINUTES = "DELETE FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? + 3599999"
+DELETE_GAPS = "DELETE FROM trade_gaps WHERE venue = ? AND to_time < ?"
 VERSIONS = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 
 
@@ -123,6 +129,20 @@ class SqliteStore:
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids. Raises StoreUnavailable."""
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, symbol, start_ms, end_ms, limit)]
+
+    async def delete_before(self, time_ms: int, hours_max: int) -> int:
+        """Delete the oldest hours that end by this time, at most so many; returns how many. Raises StoreUnavailable."""
+        before, hour = _integer(time_ms), HOUR.floor(time_ms)
+
+        def delete() -> int:
+            with self._transaction() as connection:
+                hours = connection.execute(OLD_HOURS, (self._venue, hour, hours_max)).fetchall()
+                connection.executemany(DELETE_MINUTES, [(*key, key[-1]) for key in hours])
+                connection.executemany(DELETE_HOUR, hours)
+                connection.execute(DELETE_GAPS, (self._venue, before))
+            return len(hours)
+
+        return await self._in_thread(delete)
 
     async def close(self) -> None:
         """Close the file, after what is being written. Closing twice does no harm."""

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from pulse.errors import StoreUnavailable
+from pulse.market.intervals import INTERVALS
 from pulse.market.types import MINUTE_MS, Candle
 from tests.store.candles import BEGIN_MS, SQL_DIR, candle, gap, minutes, running
 from tests.store.places import AnyStore, make_store
@@ -287,6 +288,38 @@ async def test_which_gaps_are_read(store: AnyStore, start: int, end: int, limit:
     read = await store.read_gaps("BTCUSDT", BEGIN_MS + start * MINUTE_MS, BEGIN_MS + end * MINUTE_MS, limit)
 
     assert [found.first_trade_id for found in read] == expected
+
+
+async def test_old_hours_are_deleted(store: AnyStore) -> None:
+    """The oldest first, no more at a time than is said, with their minutes and what was put together from them."""
+    await store.write_candles(minutes(200) + minutes(200, "ETHUSDT"))
+    hours = [await store.delete_before(BEGIN_MS + 130 * MINUTE_MS, 4) for _ in range(3)]
+    kept = [(await store.read_candles(symbol, None, None, 1000))[0] for symbol in ("BTCUSDT", "ETHUSDT")]
+    bars = await store.read_bars("BTCUSDT", INTERVALS["1d"], None, None, 10)
+
+    assert hours == [4, 2, 0]  # 23:55, 00:00 and 01:00; 02:00 is the hour that goes on
+    assert [(row.open_time_ms - BEGIN_MS) // MINUTE_MS for row in kept] == [125, 125]
+    assert [bar.minutes for bar in bars] == [75]
+
+
+async def test_old_gaps_are_deleted(store: AnyStore) -> None:
+    """A gap goes when it ended before the time."""
+    await store.write_gaps([gap(10, 0), gap(20, 1)])
+    await store.delete_before(BEGIN_MS + MINUTE_MS + 1, 10)
+
+    assert await store.read_gaps("BTCUSDT", 0, 2 * BEGIN_MS, 10) == [gap(20, 1)]
+
+
+async def test_deleting_leaves_other_venues_alone(store: AnyStore, place: str | Path) -> None:
+    """Each venue's candles are kept as long as who follows it wants."""
+    other = make_store(place, venue="com")
+    await other.open()
+    await other.write_candles(minutes(5))
+    deleted = await store.delete_before(2 * BEGIN_MS, 10)
+    rows = await other.read_candles("BTCUSDT", None, None, 10)
+    await other.close()
+
+    assert (deleted, rows) == (0, minutes(5))
 
 
 async def test_after_the_end(store: AnyStore) -> None:
