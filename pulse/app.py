@@ -26,6 +26,7 @@ from pulse.errors import StoreUnavailable
 from pulse.hub import Hub
 from pulse.market.view import Certificate
 from pulse.ohlcv import Ohlcv
+from pulse.openapi import document
 from pulse.problems import on_crash, on_problem, on_store_away, try_later
 from pulse.query import known_symbol
 from pulse.session import Sessions
@@ -60,6 +61,7 @@ class _Api:
         self._catalogue = catalogue
         self._readiness = readiness
         self._certificates = certificates
+        self._openapi = orjson.dumps(document(settings.symbols))
 
     async def orderbook(self, request: Request) -> Response:
         """The latest picture of ?symbol=, byte for byte as the feed sent it."""
@@ -79,6 +81,10 @@ class _Api:
         if "symbol" not in request.path_params:
             return _json(orjson.dumps(certificates))
         return _json(orjson.dumps(certificates[known_symbol(request.path_params["symbol"], self._symbols)]))
+
+    async def openapi(self, _: Request) -> Response:
+        """What is answered here, for programs that read such descriptions."""
+        return _json(self._openapi)
 
     async def healthz(self, _: Request) -> Response:
         """The process answers. What it depends on has no say: a platform restarts what is not healthy."""
@@ -143,6 +149,7 @@ def _routes(api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, static_dir: P
         Route("/api/proof", api.proof, middleware=COMPRESSED),
         Route("/api/proof/{symbol}", api.proof, middleware=COMPRESSED),
         Mount("/udf", routes=udf.routes(), middleware=COMPRESSED),
+        Route("/openapi.json", api.openapi, middleware=COMPRESSED),
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz),
         Route("/metrics", api.metrics),

@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "ohlcv",
         "udf",
     ),
+    ("openapi",),
     ("app",),
     ("main",),
     ("__main__",),
