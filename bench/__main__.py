@@ -1,0 +1,97 @@
+"""The door: which rows, how long, and where the table goes. `python -m bench --help`."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import fanout
+from bench.context import Context
+from bench.machine import describe
+from bench.processes import ROOT, BenchError
+from bench.readme import with_table
+from bench.rows import Outcome, Reading, Row
+from bench.table import render
+
+ROWS: tuple[Row, ...] = (*fanout.ROWS,)
+README = ROOT / "README.md"
+FULL_REPEATS, QUICK_REPEATS = 5, 1
+SOAK_MINUTES, QUICK_SOAK_MINUTES = 20.0, 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, and perhaps write it into the README; 1 where a budget is not met."""
+    options = _parser().parse_args(arguments)
+    chosen = [row for row in ROWS if not options.only or row.name in options.only]
+    repeats = options.repeats or (QUICK_REPEATS if options.quick else FULL_REPEATS)
+    with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
+        context = Context(
+            Path(folder), options.quick, options.recordings,
+            options.soak_minutes or (QUICK_SOAK_MINUTES if options.quick else SOAK_MINUTES), _say,
+        )  # fmt: skip
+        outcomes = _measure(chosen, context, repeats)
+    table = render(outcomes, describe(), _headline(repeats, options.quick))
+    print(table)
+    if options.write_readme:
+        README.write_text(with_table(README.read_text(), table))
+    return 1 if any(outcome.is_met() is False for outcome in outcomes) else 0
+
+
+def _measure(rows: Sequence[Row], context: Context, repeats: int) -> list[Outcome]:
+    """Every row in each repeat, so that all contenders see the same hours of the machine."""
+    readings: dict[str, list[Reading]] = {row.name: [] for row in rows}
+    failures: dict[str, str] = {}
+    for repeat in range(repeats):
+        context.forget()
+        for row in rows:
+            if row.name in failures or (row.is_long and repeat):
+                continue
+            _say(f"repeat {repeat + 1} of {repeats}, {row.name}")
+            try:
+                readings[row.name].append(row.measure(context))
+            except BenchError as fault:
+                failures[row.name] = str(fault)
+                _say(f"{row.name}: {fault}")
+    return [Outcome(row, tuple(readings[row.name]), failures.get(row.name, "")) for row in rows]
+
+
+def _headline(repeats: int, is_quick: bool) -> str:
+    kind = "a short run" if is_quick else "one run"
+    times = "once" if repeats == 1 else f"{repeats} times, the middle and in brackets the least and the most shown"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {kind}, each row {times}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures every budget of the terminal beside its yardstick. Takes a quiet machine with two cores.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--quick", action="store_true", help="short windows, once: to see that it works")
+    parser.add_argument("--only", action="append", choices=[row.name for row in ROWS], metavar="ROW",
+                        help=f"one row, may be given again: {', '.join(row.name for row in ROWS)}")  # fmt: skip
+    parser.add_argument(
+        "--repeats", type=int, metavar="N", help=f"default {FULL_REPEATS}, with --quick {QUICK_REPEATS}"
+    )
+    parser.add_argument("--soak-minutes", type=float, metavar="N", help=f"default {SOAK_MINUTES:g}")
+    parser.add_argument("--recordings", type=Path, metavar="FOLDER", default=_recordings(),
+                        help="real sessions; where there are none, the simulator's")  # fmt: skip
+    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    return parser
+
+
+def _recordings() -> Path:
+    """Where the tests look for recordings too."""
+    given = os.environ.get("PULSE_TEST_RECORDINGS")
+    return Path(given) if given else ROOT.parent / "shared" / "recordings"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

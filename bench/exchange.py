@@ -1,0 +1,130 @@
+"""An exchange with an even pulse: every symbol's diffs at a fixed rate, in one go, each id the moment it was sent.
+
+It speaks as much of Binance's protocol as the terminal asks for. A diff's final update id is the time of sending in
+microseconds since the epoch, and a picture carries it as `last_update_id`: whoever reads the picture knows how long
+the way from the exchange was. Symbols' diffs leave together, as those of one real venue do, within some ms. It has no
+trades, so a picture is the book, its measures and its proof. Run as a program; it says `ready` when it listens.
+"""
+
+import argparse
+import asyncio
+import random
+import time
+from typing import Any
+
+import orjson
+from aiohttp import WSCloseCode, web
+
+START_TICKS, TICK = 6_183_763, 0.01
+LEVELS_CHANGED = 23
+"""Changes a side in a diff: the mean of a real BTCUSDT session is 46 in all."""
+NEAR_RANK = 60.0
+"""How far from the best price changes are, in levels, on average."""
+
+
+class PacedExchange:
+    """The book is one for all symbols, and so are the diffs: only their names and ids differ."""
+
+    def __init__(self, symbols: list[str], rate_hz: float, levels: int, seed: int) -> None:
+        self._symbols = symbols
+        self._period_s = 1 / rate_hz
+        self._levels = levels
+        self._rng = random.Random(seed)
+        self._last_id = _now_us()
+        self._sockets: dict[web.WebSocketResponse, set[str]] = {}
+
+    async def run(self, port: int) -> None:
+        """Serve and send for ever."""
+        app = web.Application()
+        app.router.add_get("/api/v3/exchangeInfo", self._exchange_info)
+        app.router.add_get("/api/v3/depth", self._depth)
+        app.router.add_get("/api/v3/{rest}", self._nothing)
+        app.router.add_get("/stream", self._stream)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        print('{"event":"ready"}', flush=True)
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            due_s += self._period_s
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
+            await self._send_diffs()
+
+    async def _send_diffs(self) -> None:
+        bids, asks = self._changes(-1), self._changes(1)
+        first_id = self._last_id + 1
+        self._last_id = max(_now_us(), first_id)
+        for symbol in self._symbols:
+            stream = f"{symbol.lower()}@depth@100ms"
+            readers = [socket for socket, streams in self._sockets.items() if stream in streams]
+            if readers:
+                diff = {"e": "depthUpdate", "E": self._last_id // 1000, "s": symbol, "U": first_id, "u": self._last_id}
+                frame = orjson.dumps({"stream": stream, "data": {**diff, "b": bids, "a": asks}}).decode()
+                for socket in readers:
+                    await socket.send_str(frame)
+
+    def _changes(self, sign: int) -> list[list[str]]:
+        """Levels near the best price with new quantities; the levels themselves stay, so the book keeps its size."""
+        ranks = {min(int(self._rng.expovariate(1 / NEAR_RANK)), self._levels - 1) for _ in range(2 * LEVELS_CHANGED)}
+        return [_level(sign, rank, self._rng.uniform(0.001, 3)) for rank in sorted(ranks)[:LEVELS_CHANGED]]
+
+    async def _stream(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        self._sockets[socket] = set(request.query.get("streams", "").split("/"))
+        try:
+            async for message in socket:
+                if message.type is web.WSMsgType.TEXT:
+                    asked = orjson.loads(message.data)
+                    await socket.send_str(orjson.dumps({"result": None, "id": asked.get("id")}).decode())
+        finally:
+            del self._sockets[socket]
+            await socket.close(code=WSCloseCode.GOING_AWAY)
+        return socket
+
+    async def _depth(self, request: web.Request) -> web.Response:
+        count = min(self._levels, int(request.query.get("limit", "100")))
+        sides = {name: [_level(sign, rank, 1.0) for rank in range(count)] for name, sign in (("bids", -1), ("asks", 1))}
+        return _json({"lastUpdateId": self._last_id, **sides})
+
+    async def _exchange_info(self, _: web.Request) -> web.Response:
+        filters = [
+            {"filterType": "PRICE_FILTER", "tickSize": "0.01"},
+            {"filterType": "LOT_SIZE", "stepSize": "0.00001"},
+        ]
+        common = {"status": "TRADING", "quoteAsset": "USDT", "filters": filters}
+        rows = [{"symbol": s, "baseAsset": s.removesuffix("USDT"), **common} for s in self._symbols]
+        return _json({"timezone": "UTC", "serverTime": _now_us() // 1000, "rateLimits": [], "symbols": rows})
+
+    async def _nothing(self, _: web.Request) -> web.Response:
+        return _json([])
+
+
+def _level(sign: int, rank: int, quantity: float) -> list[str]:
+    ticks = START_TICKS + sign * rank + (sign > 0)
+    return [f"{ticks * TICK:.8f}", f"{quantity:.8f}"]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _json(body: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+
+def main() -> None:
+    """Follow the arguments."""
+    parser = argparse.ArgumentParser(prog="bench.exchange", description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("symbols", help="comma-separated")
+    parser.add_argument("rate_hz", type=float)
+    parser.add_argument("--levels", type=int, default=5000)
+    options = parser.parse_args()
+    exchange = PacedExchange(options.symbols.split(","), options.rate_hz, options.levels, seed=1)
+    asyncio.run(exchange.run(options.port))
+
+
+if __name__ == "__main__":
+    main()

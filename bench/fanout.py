@@ -1,0 +1,128 @@
+"""Fan-out: what it costs to give everybody the newest picture, and how long that takes.
+
+Measured is the whole terminal, feed and engine included, at ten pictures a second; its rivals send a text of the same
+size at the same rate and have nothing else to do. CPU is the server's own, all threads, from /proc; what Valkey uses
+for the rival that needs it is not counted. Age is from the making of a message to its being read by the generator.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.context import Context
+from bench.load import PUBLISHED, Refused, Window, load
+from bench.processes import BenchError
+from bench.rivals.run import Rival, Starter, fastapi_redis, hard_limit, starlette_hypercorn
+from bench.rows import PULSE, Against, Budget, Reading, Row
+from bench.terminal import BOOK_PATH, Terminal, terminal
+
+CLIENTS, RATE_HZ = 1000, 10.0
+TOPICS, TOPIC_CLIENTS = 20, 500
+TOPIC_DEPTH = "500"
+"""Deeper snapshots of so many books would take the terminal's request budget most of a minute."""
+LIMIT, STARLETTE, FASTAPI = "the limit (C, epoll)", "Starlette + Hypercorn", "FastAPI + Uvicorn, Redis per client"
+RIVALS: dict[str, Starter] = {LIMIT: hard_limit, STARLETTE: starlette_hypercorn, FASTAPI: fastapi_redis}
+WARMUP_S = 3.0
+PATH = BOOK_PATH.format(symbol="BTCUSDT")
+
+
+def plain(context: Context) -> dict[str, Window]:
+    """1,000 clients at 10 Hz, one contender after another."""
+    windows: dict[str, Window] = {}
+    with terminal(context.folder, rate_hz=RATE_HZ) as ours:
+        windows[PULSE] = _window(context, ours, PATH)
+        size = windows[PULSE].bytes // max(1, windows[PULSE].messages) - 4  # the frame's head
+    for name, start in RIVALS.items():
+        try:
+            with start(context.folder, size, RATE_HZ) as rival:
+                windows[name] = _window(context, rival, rival.path)
+        except BenchError as fault:  # a rival that cannot be had, or cannot stand it, leaves its column empty
+            context.say(f"{name}: {fault}")
+    return windows
+
+
+def compressed(context: Context) -> dict[str, Window]:
+    """The same with permessage-deflate offered, as browsers do."""
+    windows: dict[str, Window] = {}
+    with terminal(context.folder, rate_hz=RATE_HZ) as ours:
+        windows[PULSE] = _window(context, ours, PATH, deflate=1)
+        size = ours.picture_bytes
+    with starlette_hypercorn(context.folder, size, RATE_HZ) as rival:
+        windows[STARLETTE] = _window(context, rival, rival.path, deflate=1)
+    return windows
+
+
+def topics(context: Context) -> Window:
+    """20 topics to each of 500 clients at 10 Hz, over the socket that carries many topics."""
+    symbols = [f"TOPIC{number:02d}USDT" for number in range(TOPICS)]
+    subscription = '{"op":"subscribe","topics":[' + ",".join(f'"book.{symbol}"' for symbol in symbols) + "]}"
+    with terminal(context.folder, symbols, RATE_HZ, PULSE_DEPTH_LIMIT=TOPIC_DEPTH) as ours:
+        try:
+            return _window(context, ours, "/ws", clients=TOPIC_CLIENTS, subscribe=subscription)
+        except Refused as refusal:
+            raise BenchError(f"no socket for many topics at /ws (status {refusal.status})") from refusal
+
+
+def _window(context: Context, server: Terminal | Rival, path: str, clients: int = CLIENTS, **options: Any) -> Window:
+    seconds = context.seconds(8.0, 3.0)
+    with load(
+        context.folder, server.port, path, [server.program], window_s=seconds, warmup_s=WARMUP_S, clients=clients,
+        **PUBLISHED, **options,
+    ) as windows:  # fmt: skip
+        return next(windows)
+
+
+def notes_of(windows: Mapping[str, Window], wanted: int = CLIENTS) -> tuple[str, ...]:
+    """What a reader of the figures must know: who was not served, and whether the generator was the bottleneck."""
+    notes = []
+    for name, window in windows.items():
+        if window.is_saturated:
+            notes.append(f"The load generator used {window.generator_share:.0%} of its core against {name}.")
+        if window.clients < wanted:
+            notes.append(f"{name} served {window.clients:,} of {wanted:,} clients.")
+        if window.cut_healthy:
+            notes.append(f"{name} cut healthy clients.")
+    return tuple(notes)
+
+
+def _cost(context: Context) -> Reading:
+    windows = context.once(plain)
+    share = windows[PULSE].messages / windows[PULSE].seconds
+    size = windows[PULSE].bytes // max(1, windows[PULSE].messages)
+    note = f"The whole terminal, fed by an exchange on loopback: pictures of {size / 1000:.1f} KB."
+    slow = () if share > 0.95 * CLIENTS * RATE_HZ else (f"Pulse delivered {share:.0f} of 10,000 messages a second.",)
+    return Reading({name: w.server_us for name, w in windows.items()}, (note, *slow, *notes_of(windows)))
+
+
+def _p99(context: Context) -> Reading:
+    windows = context.once(plain)
+    return Reading({n: w.healthy.p99_s * 1000 for n, w in windows.items() if w.healthy}, notes_of(windows))
+
+
+def _cost_compressed(context: Context) -> Reading:
+    windows = context.once(compressed)
+    agreed = windows[PULSE].compressed > 0
+    text = "Pulse agrees to compress." if agreed else "Pulse declines the offer and sends plain text."
+    return Reading({name: w.server_us for name, w in windows.items()}, (text, *notes_of(windows)))
+
+
+def _bytes_compressed(context: Context) -> Reading:
+    windows = context.once(compressed)
+    return Reading({name: w.bytes / max(1, w.messages) for name, w in windows.items()})
+
+
+def _topics(context: Context) -> Reading:
+    window = context.once(topics)
+    note = f"{window.messages / window.seconds:.0f} messages a second were read, engine's work for 20 books included."
+    return Reading({PULSE: window.server_cpu_s / window.seconds}, (note, *notes_of({PULSE: window}, TOPIC_CLIENTS)))
+
+
+ROWS = (
+    Row(
+        "fanout-cpu", "server CPU per delivered message, 1,000 clients x 10 Hz, one topic", "us", _cost,
+        Budget(1.4, Against.TIMES), LIMIT,
+    ),
+    Row("fanout-p99", "p99 from publishing to the client, same load", "ms", _p99, Budget(1.5, Against.TIMES), LIMIT),
+    Row("deflate-cpu", "server CPU per message, permessage-deflate offered", "us", _cost_compressed),
+    Row("deflate-bytes", "bytes on the wire per message, permessage-deflate offered", "bytes", _bytes_compressed),
+    Row("topics", "20 topics x 500 clients x 10 Hz", "of a core", _topics, Budget(0.15)),
+)  # fmt: skip

@@ -1,0 +1,136 @@
+"""The load generator as the experiments use it: load.c where there is a C compiler, else the same in Python.
+
+It knows how to start it and what it reports; what the figures mean is the experiments' business.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.machine import cores
+from bench.processes import BenchError, Program, python
+
+HERE = Path(__file__).parent
+CONNECT_S = 60.0
+"""Clients that are not served by then go on asking while the others are measured."""
+GRACE_S = 30.0
+SATURATED_SHARE = 0.8
+"""A generator that uses more of its core than this may itself be what delays messages."""
+PUBLISHED: dict[str, Any] = {"stamp": '"timestamp":'}
+SENT: dict[str, Any] = {"stamp": '"last_update_id":', "scale": 1e-6}
+"""The stamps of a picture: when it was made, and when the exchange sent what made it."""
+
+
+class Refused(BenchError):
+    """The server does not take the first WebSocket; `status` is its answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the server refused the WebSocket with status {status}")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How old messages were when read: quantiles in seconds."""
+
+    count: int
+    p50_s: float
+    p99_s: float
+    worst_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What came in a measuring window, and what the server used in it. `healthy` None: nothing carried a stamp."""
+
+    seconds: float
+    clients: int
+    messages: int
+    bytes: int
+    compressed: int
+    generator_share: float
+    server_cpu_s: float
+    refused: int
+    cut_healthy: int
+    cut_slow: int
+    cut_stalled: int
+    healthy: Ages | None
+    slow: Ages | None
+
+    @property
+    def server_us(self) -> float:
+        """Server CPU per delivered message, us."""
+        return self.server_cpu_s / self.messages * 1e6 if self.messages else float("nan")
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether the generator may have been the bottleneck."""
+        return self.generator_share > SATURATED_SHARE
+
+
+@cache
+def compiler() -> str | None:
+    """The C compiler of this machine."""
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+def compiled(source: Path, folder: Path) -> Path:
+    """Build one of bench's C programs. Raises BenchError with what the compiler said."""
+    program = folder / source.stem
+    if not program.exists():
+        command = [compiler() or "cc", "-O2", "-o", str(program), str(source)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise BenchError(f"{source.name} does not compile: {made.stderr[-1500:]}")
+    return program
+
+
+@contextmanager
+def load(
+    folder: Path,
+    port: int,
+    path: str,
+    servers: Sequence[Program],
+    windows: int = 1,
+    window_s: float = 1.0,
+    **options: Any,
+) -> Iterator[Iterator[Window]]:
+    """Connect the clients; gives the windows as they are measured, while the clients stay. Raises Refused.
+
+    `servers` are the programs whose CPU counts. The options are those of load.c.
+    """
+    own = {"windows": windows, "window_s": window_s, "connect_s": CONNECT_S}
+    words = [f"{name}={value}" for name, value in {**options, **own}.items()]
+
+    if compiler():
+        command: list[str | Path] = [compiled(HERE / "load.c", folder)]
+    else:
+        command = [*python("bench.load_asyncio")]
+    _, driving = cores()
+    with Program([*command, str(port), path, *words], driving, folder / "load.log") as program:
+        said = program.read_object(CONNECT_S + GRACE_S)
+        if said["event"] == "refused":
+            raise Refused(said["status"])
+        program.read_object(GRACE_S + float(options.get("warmup_s", 1.0)))
+        yield (_window(program, servers, window_s) for _ in range(windows))
+
+
+def _window(program: Program, servers: Sequence[Program], window_s: float) -> Window:
+    before_s = sum(server.cpu_s() for server in servers)
+    said = program.read_object(window_s + GRACE_S)
+    used_s = sum(server.cpu_s() for server in servers) - before_s
+    counts = {name: said[name] for name in ("seconds", "clients", "messages", "bytes", "compressed", "refused")}
+    cuts = {name: said[name] for name in ("cut_healthy", "cut_slow", "cut_stalled")}
+    return Window(
+        **counts, **cuts, generator_share=said["cpu_s"] / said["seconds"], server_cpu_s=used_s,
+        healthy=_ages(said["healthy"]), slow=_ages(said["slow"]),
+    )  # fmt: skip
+
+
+def _ages(said: dict[str, Any] | None) -> Ages | None:
+    return None if said is None else Ages(**said)

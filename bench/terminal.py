@@ -1,0 +1,92 @@
+"""The terminal as it is deployed, `python -m pulse`, beside the paced exchange that feeds it. It knows no rival.
+
+What is measured is the whole process: the feed, the engine, the bus and the fan-out.
+"""
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.machine import cores
+from bench.processes import READY_TIMEOUT_S, BenchError, Program, free_port, python
+
+BOOK_PATH = "/ws/orderbook/{symbol}"
+LIVE_TIMEOUT_S = 90.0
+LOOK_EVERY_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A running terminal, its port, that of its exchange, and how large a picture is."""
+
+    program: Program
+    port: int
+    exchange_port: int
+    picture_bytes: int
+
+
+@contextmanager
+def exchange(folder: Path, symbols: Sequence[str], rate_hz: float) -> Iterator[int]:
+    """Run the paced exchange on the driving cores; gives its port."""
+    port = free_port()
+    _, driving = cores()
+    with Program(
+        python("bench.exchange", port, ",".join(symbols), rate_hz), driving, folder / "exchange.log"
+    ) as program:
+        program.read_object(READY_TIMEOUT_S)
+        yield port
+
+
+@contextmanager
+def terminal(
+    folder: Path, symbols: Sequence[str] = ("BTCUSDT",), rate_hz: float = 10.0, **settings: str
+) -> Iterator[Terminal]:
+    """Run the terminal on the measured core until every book is live; settings as in the README."""
+    measured, _ = cores()
+    with exchange(folder, symbols, rate_hz) as exchange_port:
+        environment = environment_of(folder, symbols, exchange_port) | settings
+        with Program(python("pulse"), measured, folder / "pulse.log", environment) as program:
+            port = int(environment["PORT"])
+            program.wait_for_port(port)
+            _wait_until_ready(port)
+            yield Terminal(program, port, exchange_port, len(_get(port, f"/orderbook?symbol={symbols[0]}")))
+
+
+def environment_of(folder: Path, symbols: Sequence[str], exchange_port: int) -> dict[str, str]:
+    """The settings of a terminal that follows the paced exchange and takes every client there is."""
+    return {
+        "PORT": str(free_port()),
+        "PULSE_SYMBOLS": ",".join(symbols),
+        "PULSE_REST_URL": f"http://127.0.0.1:{exchange_port}",
+        "PULSE_STREAM_URL": f"ws://127.0.0.1:{exchange_port}",
+        "PULSE_VENUE": "com",
+        "PULSE_CLIENTS_MAX": "20000",
+        "PULSE_CLIENTS_PER_ADDRESS_MAX": "20000",
+        # Below the exchange's own period, so that no picture waits for the next one's turn.
+        "PULSE_PUBLISH_INTERVAL_MS": "0",
+        "PULSE_SQLITE_PATH": str(folder / "candles.sqlite3"),
+        "PULSE_STATE_PATH": str(folder / "state.json"),
+        "PULSE_LOG_LEVEL": "WARNING",
+    }
+
+
+def _wait_until_ready(port: int) -> None:
+    deadline_s = time.monotonic() + LIVE_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        try:
+            _get(port, "/readyz")
+        except urllib.error.HTTPError:
+            time.sleep(LOOK_EVERY_S)
+        else:
+            return
+    raise BenchError("the terminal's books did not become live")
+
+
+def _get(port: int, path: str) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as answer:
+        body: bytes = answer.read()
+        return body
