@@ -151,7 +151,7 @@ class _Terminal:
             _watch_clients(sessions, hub)
             app = build_app(
                 self.settings, hub, Bars(store, engine.newest, self.clock), self._catalogue_answer(engine),
-                _readiness(engine, bus, store, ledger, self._history), engine.certificates, _assets("static"), sessions,
+                _readiness(engine, bus, store, ledger), engine.certificates, _assets("static"), sessions,
             )  # fmt: skip
             # What the imports and the start built lives for ever: the collector need not walk it again.
             gc.freeze()
@@ -293,16 +293,19 @@ class _Terminal:
 
     def _catalogue_answer(self, engine: Engine) -> Callable[[], dict[str, Any]]:
         def answer() -> dict[str, Any]:
-            states = engine.states()
+            states, history = engine.states(), self._history()
             return {
                 "default": self.plan.symbols[0],
                 "venue": self.venue.name,
                 "source": self.plan.source,
                 "symbols": [
-                    {"symbol": symbol, **_described(self.instruments.get(symbol)), "state": states[symbol]["state"]}
+                    {
+                        "symbol": symbol, **_described(self.instruments.get(symbol)),
+                        "state": states[symbol]["state"], "history": history.get(symbol),
+                    }
                     for symbol in self.plan.symbols
                 ],
-            }
+            }  # fmt: skip
 
         return answer
 
@@ -348,9 +351,7 @@ def _arm_last_resort() -> None:
     timer.start()
 
 
-def _readiness(
-    engine: Engine, bus: Bus, store: Store, ledger: Ledger, history: Callable[[], dict[str, dict[str, int]]]
-) -> Callable[[], dict[str, Any]]:
+def _readiness(engine: Engine, bus: Bus, store: Store, ledger: Ledger) -> Callable[[], dict[str, Any]]:
     def answer() -> dict[str, Any]:
         feeds, bus_health = engine.states(), bus.health()
         is_ready = (
@@ -366,7 +367,6 @@ def _readiness(
                 "detail": ledger.trouble,
                 "pending": ledger.pending,
             },
-            "history": history(),
         }
 
     return answer

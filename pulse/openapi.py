@@ -117,6 +117,7 @@ def _feed(schemas: _Schemas, symbols: Sequence[str]) -> Json:
         "symbol": STRING, "base_asset": _or_null(STRING), "quote_asset": _or_null(STRING), "status": _or_null(STRING),
         "tick_size": _or_null(NUMBER), "lot_size": _or_null(NUMBER), "price_decimals": _or_null(INTEGER),
         "quantity_decimals": _or_null(INTEGER), "state": STRING,
+        "history": _or_null(_object({"minutes": INTEGER, "of": INTEGER})),
     }))  # fmt: skip
     catalogue = _object({"default": symbol, "venue": STRING, "source": STRING, "symbols": _array(listed)})
     unknown = "The symbol is not followed."
