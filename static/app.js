@@ -5,6 +5,7 @@ import { addresses } from "./api.js";
 import { Connection } from "./connection.js";
 import { attribute } from "./dom.js";
 import { Fetcher } from "./fetcher.js";
+import { applyCandles, EMPTY_CHART, intervalOf, MINUTE } from "./intervals.js";
 import { command, neighbour } from "./keys.js";
 import { createCandles } from "./panels/candles.js";
 import { createLadder } from "./panels/ladder.js";
@@ -17,18 +18,23 @@ import { createSchedule } from "./schedule.js";
 import { apply, applyHistory, emptyBook, firstSymbol, missesMinute, startsOver, verdict } from "./state.js";
 
 const CHARTS = "./vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
-const REMEMBERED = "pulse.symbol";
+const REMEMBERED = { symbol: "pulse.symbol", interval: "pulse.interval" };
 const TICK_MS = 250; // how often ages, countdowns and the chart's live bar are brought up to date
 const HISTORY_LIMIT = 500;
 const EMPTY_HISTORY_MS = 5_000;
+const NEWEST_BARS = 3; // the running bar of a longer interval is asked for with those before it, CHART_MS apart
+const CHART_MS = 2_000;
+const FILLING_MS = 5_000; // how often it is asked how far the server has come with the past, while it fetches it
 const PROOF_MS = 2_000; // how often an open certificate is asked for anew
 const KEEP_OLD_MS = 1_500; // how long another symbol's dimmed book may stand in while the new one comes
 
 const root = document.getElementById("terminal");
 const where = addresses(window.PULSE, document.baseURI);
 const books = new Map(); // symbol -> what state.js keeps of it
+const charts = new Map(); // "symbol interval" -> bars of an interval that is not a minute
 const page = {
   symbols: [], source: "", fault: "",
+  interval: intervalOf(remembered("interval")),
   selected: "", selectedAtMs: 0, // the symbol the reader wants
   shown: "", // the symbol whose book is on the screen: for a moment still the one before
   paused: null, // {atMs, book} while the reader holds the picture
@@ -69,13 +75,16 @@ function start() {
   root.querySelector(".help-open").addEventListener("click", openHelp);
   root.querySelector(".chart-retry").addEventListener("click", () => history.retryNow());
   setInterval(() => schedule.mark("time", "candles"), TICK_MS);
-  symbols.load(where.http("api/symbols"));
+  setInterval(followInterval, CHART_MS);
+  askSymbols();
   loadCharts();
 }
 
 async function loadCharts() {
-  const charts = await import(CHARTS);
-  panels.candles = createCandles(panel("chart"), charts, { onHover: () => schedule.mark("candles") });
+  const library = await import(CHARTS);
+  panels.candles = createCandles(panel("chart"), library, {
+    onHover: () => schedule.mark("candles"), onInterval: selectInterval,
+  });
   schedule.mark("candles");
 }
 
@@ -85,7 +94,12 @@ function symbolsCame({ symbols: list, source, default: fallback }) {
   page.symbols = list;
   page.source = source;
   schedule.mark("symbols");
-  select(firstSymbol(list, fallback, wished(), remembered()));
+  if (page.selected === "") select(firstSymbol(list, fallback, wished(), remembered("symbol")));
+  if (list.some(({ history: past }) => past && past.minutes < past.of)) setTimeout(askSymbols, FILLING_MS);
+}
+
+function askSymbols() {
+  symbols.load(where.http("api/symbols"));
 }
 
 function received(picture) {
@@ -110,16 +124,31 @@ function lineChanged() {
   schedule.mark("time");
 }
 
-function loadHistory() {
-  const parameters = { symbol: page.selected, interval: "1m", limit: HISTORY_LIMIT };
-  history.load(where.http("api/ohlcv", parameters), page.selected);
+function loadHistory(limit = HISTORY_LIMIT) {
+  const { selected: symbol, interval } = page;
+  history.load(where.http("api/ohlcv", { symbol, interval: interval.name, limit }), { symbol, interval });
 }
 
-function historyCame(candles, symbol) {
-  books.set(symbol, applyHistory(books.get(symbol), candles));
+// A minute's running candle is in each picture; that of a longer interval is asked for.
+function followInterval() {
+  if (page.interval === MINUTE || page.paused !== null || history.status.phase !== "ready") return;
+  loadHistory(NEWEST_BARS);
+}
+
+function historyCame(candles, { symbol, interval }) {
+  if (interval === MINUTE) books.set(symbol, applyHistory(books.get(symbol), candles));
+  else charts.set(chartKey(symbol, interval), applyCandles(chartOf(symbol, interval), candles));
   schedule.mark("candles");
   // A server that has just started is still fetching the past: it is asked again until there is some.
   if (candles.length === 0) setTimeout(() => askAgain(symbol), EMPTY_HISTORY_MS);
+}
+
+function chartKey(symbol, interval) {
+  return `${symbol} ${interval.name}`;
+}
+
+function chartOf(symbol, interval) {
+  return charts.get(chartKey(symbol, interval)) ?? EMPTY_CHART;
 }
 
 function askAgain(symbol) {
@@ -150,10 +179,18 @@ function select(symbol) {
   Object.assign(page, { selected: symbol, selectedAtMs: Date.now(), paused: null, openedAtMs: 0 });
   if (!books.has(symbol)) books.set(symbol, emptyBook(symbol));
   if (books.get(symbol).picture !== null) page.shown = symbol;
-  remember(symbol);
+  window.history.replaceState(null, "", `#${symbol}`);
+  remember("symbol", symbol);
   connection.open(where.book(symbol));
   loadHistory();
   schedule.mark("time", "symbols", "book", "trades", "candles");
+}
+
+function selectInterval(name) {
+  page.interval = intervalOf(name);
+  remember("interval", page.interval.name);
+  loadHistory();
+  schedule.mark("time", "candles");
 }
 
 function retry() {
@@ -202,19 +239,18 @@ function wished() {
 }
 
 // A browser may forbid storage altogether; then a choice simply lasts as long as the address.
-function remembered() {
+function remembered(name) {
   try {
-    return window.localStorage.getItem(REMEMBERED);
+    return window.localStorage.getItem(REMEMBERED[name]);
   } catch (trouble) {
     if (trouble instanceof DOMException) return null;
     throw trouble;
   }
 }
 
-function remember(symbol) {
-  window.history.replaceState(null, "", `#${symbol}`);
+function remember(name, value) {
   try {
-    window.localStorage.setItem(REMEMBERED, symbol);
+    window.localStorage.setItem(REMEMBERED[name], value);
   } catch (trouble) {
     if (!(trouble instanceof DOMException)) throw trouble;
   }
@@ -256,6 +292,9 @@ function readView(nowMs) {
   const newest = books.get(page.selected) ?? emptyBook("");
   return {
     ...book,
+    ...(page.interval === MINUTE ? {} : chartOf(book.symbol, page.interval)),
+    interval: page.interval,
+    filling: page.symbols.find(({ symbol }) => symbol === page.selected)?.history ?? null,
     nowMs,
     instrument: book.picture?.instrument ?? null,
     verdict: standing(newest, nowMs),

@@ -51,12 +51,17 @@ export function startsOver(known, picture) {
 
 /** Adds closed candles, oldest first as `/api/ohlcv` gives them; a fetched bar replaces one of the same minute. */
 export function applyHistory(book, candles) {
-  return { ...book, bars: mergeBars(book.bars, candles.filter((candle) => candle.is_closed !== false).map(barOf)) };
+  return { ...book, bars: mergeBars(book.bars, barsOf(candles.filter((candle) => candle.is_closed !== false))) };
+}
+
+/** Candles as a chart's bars; `missing` is how many of a bar's minutes are not there. */
+export function barsOf(candles) {
+  return candles.map(barOf);
 }
 
 function barOf(candle) {
-  const { open, high, low, close, volume } = candle;
-  return { time: Date.parse(candle.timestamp) / 1000, open, high, low, close, volume };
+  const { open, high, low, close, volume, missing_minutes: missing = 0 } = candle;
+  return { time: Date.parse(candle.timestamp) / 1000, open, high, low, close, volume, missing };
 }
 
 /** Bars by rising time, one a minute, the incoming one where both have it; the same list when nothing is new. */
@@ -71,7 +76,7 @@ export function mergeBars(bars, incoming, most = BARS_MAX) {
 /** Whether two bars of one minute say the same; an undefined one says nothing. */
 export function sameBar(known, bar) {
   if (known === undefined) return false;
-  return ["time", "open", "high", "low", "close", "volume"].every((name) => known[name] === bar[name]);
+  return ["time", "open", "high", "low", "close", "volume", "missing"].every((name) => known[name] === bar[name]);
 }
 
 /** True when `bars` only continues `painted`: all but its last bar are the very same. A chart can then append. */

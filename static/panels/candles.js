@@ -1,26 +1,37 @@
-// The candle chart: closed minutes from the store and the live one from the picture, volume below, holes left open.
+// The candle chart: closed bars from the store and the running one, volume below, holes left open.
 // It draws the bars it is given and says in words why there are none; fetching them is not its business.
 
-import { attribute, show, write } from "../dom.js";
+import { attribute, element, show, write } from "../dom.js";
 import { fixed, quantityColumn, utcMinute } from "../format.js";
+import { fillingWords, INTERVALS } from "../intervals.js";
 import { withGaps } from "../scale.js";
-import { continues, MINUTE_S, sameBar } from "../state.js";
+import { continues, sameBar } from "../state.js";
 
-const SLOTS_MAX = 2_000; // drawn minutes, holes included
+const SLOTS_MAX = 2_000; // drawn bars, holes included
 const BARS_SHOWN_MAX = 150;
 const BARS_SHOWN_MIN = 30;
 const RIGHT_BARS = 3; // empty room to the right of the live bar
+const DAY_S = 86_400;
 const BAR_PX = 7; // room a bar wants, to choose how many to show at first
 
-/** Paints into `section` with `charts`, the chart library's module; `onHover()` asks for a paint of the legend. */
-export function createCandles(section, charts, { onHover }) {
+/**
+ * Paints into `section` with `charts`, the chart library's module; `onHover()` asks for a paint of the legend,
+ * `onInterval(name)` is the reader's choice.
+ */
+export function createCandles(section, charts, { onHover, onInterval }) {
   const box = section.querySelector(".chart-canvas");
   const drawing = createDrawing(charts, box);
   const nodes = {
     legend: section.querySelector(".legend"), trouble: section.querySelector(".chart-trouble"),
     words: section.querySelector(".chart-words"), retry: section.querySelector(".chart-retry"),
+    intervals: section.querySelector(".intervals"), filling: section.querySelector(".chart-filling"),
   };
-  let painted = { symbol: "", bars: [], last: null };
+  nodes.intervals.append(...INTERVALS.map(intervalButton));
+  nodes.intervals.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-interval]");
+    if (button !== null) onInterval(button.dataset.interval);
+  });
+  let painted = { key: "", bars: [], last: null };
   let hovered = null;
   drawing.chart.subscribeCrosshairMove((event) => {
     hovered = event.time ?? null;
@@ -29,21 +40,25 @@ export function createCandles(section, charts, { onHover }) {
 
   return {
     paint(view) {
-      const { bars, live, instrument, picture } = view;
+      const { bars, live, instrument, picture, interval } = view;
+      for (const button of nodes.intervals.children) {
+        attribute(button, "aria-pressed", String(button.dataset.interval === interval.name));
+      }
       if (instrument === null) return;
-      const symbol = picture.symbol;
-      if (painted.symbol !== symbol) drawing.adopt(instrument);
-      if (painted.symbol !== symbol || !continues(painted.bars, bars)) {
+      const key = `${picture.symbol} ${interval.name}`;
+      if (painted.key !== key) drawing.adopt(instrument, interval);
+      if (painted.key !== key || !continues(painted.bars, bars)) {
         const slots = drawing.start(bars);
-        if (painted.symbol !== symbol || painted.bars.length === 0) drawing.show(slots, box.clientWidth);
-        painted = { symbol, bars, last: bars.at(-1) ?? null };
+        if (painted.key !== key || painted.bars.length === 0) drawing.show(slots, box.clientWidth);
+        painted = { key, bars, last: bars.at(-1) ?? null };
       }
       painted.last = drawing.append(newerBars(painted, bars, live), painted.last);
       painted.bars = bars;
-      paintLegend(nodes.legend, barAt(hovered, bars, live), instrument);
+      paintLegend(nodes.legend, barAt(hovered, bars, live), instrument, interval);
     },
     /** The part that also changes with time: why there is no history, and when the next try is. */
-    paintTrouble({ history, nowMs, bars }) {
+    paintTrouble({ history, nowMs, bars, filling }) {
+      write(nodes.filling, fillingWords(filling));
       const waiting = history.phase === "waiting";
       const missing = bars.length === 0;
       show(nodes.trouble, waiting || missing);
@@ -60,7 +75,7 @@ function waitingWords({ reason, retryAtMs }, nowMs, missing) {
 }
 
 function emptyWords({ phase }) {
-  return phase === "ready" ? "No closed minute yet: the first comes with the next full minute" : "Loading candles";
+  return phase === "ready" ? "No closed candle yet: the first comes with the next full one" : "Loading candles";
 }
 
 // What the drawing lacks: everything from its newest bar on, unless that is still the very same.
@@ -78,13 +93,20 @@ function barAt(time, bars, live) {
   return bars.find((bar) => bar.time === time) ?? newest;
 }
 
-function paintLegend(node, bar, { price_decimals, quantity_decimals, base_asset }) {
+function paintLegend(node, bar, { price_decimals, quantity_decimals, base_asset }, interval) {
   if (bar === null) return write(node, "");
   const price = (value) => fixed(value, price_decimals);
   const volume = quantityColumn(bar.volume, Math.min(3, quantity_decimals))(bar.volume);
   attribute(node, "data-side", bar.close >= bar.open ? "bid" : "ask");
   const prices = `O ${price(bar.open)}  H ${price(bar.high)}  L ${price(bar.low)}  C ${price(bar.close)}`;
-  return write(node, `${utcMinute(bar.time * 1000).slice(11)}  ${prices}  V ${volume} ${base_asset}`);
+  const time = utcMinute(bar.time * 1000);
+  const hole = bar.missing > 0 ? `  ${bar.missing} min missing` : "";
+  const shown = interval.stepSeconds > 0 && interval.stepSeconds < DAY_S ? time.slice(11) : time.slice(0, 10);
+  return write(node, `${shown}  ${prices}  V ${volume} ${base_asset}${hole}`);
+}
+
+function intervalButton({ name, words }) {
+  return element("button", { type: "button", class: "interval", "data-interval": name, title: words }, name);
 }
 
 function createDrawing(charts, box) {
@@ -101,16 +123,19 @@ function createDrawing(charts, box) {
   candles.priceScale().applyOptions({ scaleMargins: { top: 0.06, bottom: 0.24 } });
   volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
   const volumeOf = (bar) => volumeBar(bar, colour);
+  let stepSeconds = 0;
+  const holed = (bars) => (stepSeconds > 0 ? withGaps(bars, stepSeconds, SLOTS_MAX) : bars.slice(-SLOTS_MAX));
 
   return {
     chart,
-    adopt({ price_decimals, tick_size }) {
+    adopt({ price_decimals, tick_size }, interval) {
+      stepSeconds = interval.stepSeconds;
       const formatter = (price) => fixed(price, price_decimals);
       const minMove = tick_size > 0 ? tick_size : 10 ** -price_decimals;
       candles.applyOptions({ priceFormat: { type: "custom", formatter, minMove } });
     },
     start(bars) {
-      const slots = withGaps(bars, MINUTE_S, SLOTS_MAX);
+      const slots = holed(bars);
       candles.setData(slots);
       volume.setData(slots.map(volumeOf));
       return slots.length;
@@ -120,7 +145,7 @@ function createDrawing(charts, box) {
       chart.timeScale().setVisibleLogicalRange({ from: slots - shown, to: slots + RIGHT_BARS });
     },
     append(bars, last) {
-      const hole = last !== null && bars.length > 0 ? withGaps([last, bars[0]], MINUTE_S, SLOTS_MAX).slice(1, -1) : [];
+      const hole = last !== null && bars.length > 0 ? holed([last, bars[0]]).slice(1, -1) : [];
       for (const slot of [...hole, ...bars]) {
         candles.update(slot);
         volume.update(volumeOf(slot));

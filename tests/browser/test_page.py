@@ -189,3 +189,16 @@ async def test_the_page_works_from_another_static_host(tmp_path: Path) -> None:
             await runner.cleanup()
 
     assert errors == []
+
+
+async def test_the_chart_shows_the_chosen_interval(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """A longer interval's bars are asked for and followed, and the choice is remembered."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        asked = page.wait_for_event("requestfinished", lambda r: "interval=5m" in r.url and "limit=3" in r.url)
+        await page.click("[data-testid=intervals] [data-interval='5m']")
+        await asked
+        await page.reload()
+        await page.wait_for_selector("[data-interval='5m'][aria-pressed=true]", timeout=WAIT_MS)
+
+    assert errors == []
