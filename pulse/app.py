@@ -140,6 +140,7 @@ def build_app(
 
 def _routes(api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, static_dir: Path) -> list[BaseRoute]:
     return [
+        WebSocketRoute("/ws", sessions.serve_feed),
         WebSocketRoute("/ws/orderbook", sessions.serve),
         WebSocketRoute("/ws/orderbook/{symbol}", sessions.serve),
         WebSocketRoute("/{path:path}", _no_such_socket),

@@ -17,7 +17,8 @@ from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
 from pulse.market.sync import BookAnchor
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
-from pulse.market.view import Certificate, View
+from pulse.market.view import Certificate, TapeView, View
+from pulse.wire import book_topic, trades_topic
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ BATCH_EVENTS_MAX = 256
 URGENT = (DepthDiff, BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
 """What changes the book or its state is shown at once; trades and tickers wait for it, one interval at most."""
 
-Outbox: TypeAlias = ConflatingQueue[str, View]
+Outbox: TypeAlias = ConflatingQueue[str, View | TapeView]
+"""By the topic under which each travels."""
 CandleQueue: TypeAlias = asyncio.Queue[Candle]
 
 
@@ -126,7 +128,10 @@ class Engine:
 
     def _publish(self, market: Market) -> None:
         view = market.view(self._clock.now_ms(), self._clock.wall_s())
-        self._outbox.put(market.symbol, view)
+        self._outbox.put(book_topic(market.symbol), view)
+        tape = market.tape()
+        if tape is not None:
+            self._outbox.put(trades_topic(market.symbol), tape)
         stats.pictures_published.labels(market.symbol).inc()
         if self._states.get(market.symbol) is not view.state:
             self._states[market.symbol] = view.state

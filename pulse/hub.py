@@ -1,15 +1,20 @@
-"""The last message per topic and who is listening. No I/O, no framework, and no idea of what a message means.
+"""What came last by the bus, and who is listening. No I/O and no framework.
 
-A message is a whole picture, so a newer one replaces an older one everywhere: here, and with each listener.
+A picture is whole, so a newer one replaces an older one everywhere: here, and with each listener. Trades are kept in a
+log, from which each listener takes what it lacks.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pulse.framing import Message
+from pulse.streams import Later, Listener, Picture, Stream
+from pulse.topics import Choice
+from pulse.tradelog import TradeLog
+from pulse.wire import book_topic, trades_topic
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance speaks at least this often, no other one is heard on its topic: two processes overlap for a
@@ -26,49 +31,75 @@ def read_stamp(payload: bytes) -> tuple[str, int]:
     return match[2].decode(), int(match[1])
 
 
-class Listener(Protocol):
-    """Who joined a topic."""
-
-    def put(self, message: Message) -> None:
-        """Take the newest picture."""
+class Ending(Protocol):
+    """A client that subscribes and unsubscribes as it likes."""
 
     def end(self) -> None:
-        """There will be no more."""
+        """There will be no more of anything."""
+
+
+class PictureListener(Listener, Ending, Protocol):
+    """Who joined a symbol's whole pictures, and nothing else."""
 
 
 @dataclass(slots=True)
 class _Held:
-    message: Message
+    picture: Picture
     instance: str
     seq: int
     heard_at_s: float
 
 
+def call_later(delay_s: float, act: Callable[[], None]) -> object:
+    """Call something in so many seconds of the running loop."""
+    return asyncio.get_running_loop().call_later(delay_s, act)
+
+
 class Hub:
-    """Keeps the newest picture of each topic and hands it to those who joined the topic.
+    """Keeps the newest of each symbol and hands it to those who joined.
 
     `instance` is this process's own stamp, `clock` gives monotonic seconds. `dropped` counts messages not passed on.
     """
 
-    def __init__(self, topics: Iterable[str], instance: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._held: dict[str, _Held | None] = dict.fromkeys(topics)
-        self._listeners: dict[str, set[Listener]] = {topic: set() for topic in self._held}
+    def __init__(
+        self,
+        symbols: Iterable[str],
+        instance: str,
+        clock: Callable[[], float] = time.monotonic,
+        later: Later = call_later,
+    ) -> None:
+        self._symbols = tuple(symbols)
+        self.topics = tuple(topic(symbol) for symbol in self._symbols for topic in (book_topic, trades_topic))
+        self._held: dict[str, _Held | None] = dict.fromkeys(self.topics)
+        self._listeners: dict[str, set[PictureListener]] = {book_topic(symbol): set() for symbol in self._symbols}
+        self._streams: dict[str, dict[Choice, Stream]] = {topic: {} for topic in self.topics}
+        self._logs = {trades_topic(symbol): TradeLog(f"trades.{symbol}") for symbol in self._symbols}
         self._instance = instance
         self._clock = clock
+        self._later = later
+        self._clients: set[Ending] = set()
         self._closed = False
         self.dropped = 0
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Keep and pass on a picture, unless it is old, from an instance that is not the one to hear, or not ours."""
-        message = self._judge(topic, payload)
-        if message is None:
+        """Keep and pass on a message, unless it is old, from an instance that is not the one to hear, or not ours."""
+        picture = self._judge(topic, payload)
+        if picture is None:
             self.dropped += 1
             return
+        log = self._logs.get(topic)
+        if log is not None:
+            if log.extend(picture.field("trades")):
+                for stream in tuple(self._streams[topic].values()):
+                    stream.nudge()
+            return
         for listener in self._listeners[topic]:
-            listener.put(message)
+            listener.put(picture.message)
+        for stream in tuple(self._streams[topic].values()):
+            stream.offer(picture)
 
-    def _judge(self, topic: str, payload: bytes) -> Message | None:
-        """Hold a picture if it is news."""
+    def _judge(self, topic: str, payload: bytes) -> Picture | None:
+        """Hold a message if it is news."""
         try:
             held = self._held[topic]
             instance, seq = read_stamp(payload)
@@ -77,9 +108,9 @@ class Hub:
         now_s = self._clock()
         if held is not None and not self._follows(held, instance, seq, now_s):
             return None
-        message = Message(payload)
-        self._held[topic] = _Held(message, instance, seq, now_s)
-        return message
+        picture = Picture(payload)
+        self._held[topic] = _Held(picture, instance, seq, now_s)
+        return picture
 
     def _follows(self, held: _Held, instance: str, seq: int, now_s: float) -> bool:
         if instance == held.instance:
@@ -89,24 +120,59 @@ class Hub:
     def latest(self, topic: str) -> bytes | None:
         """The newest picture of a topic; None before the first, and for a topic that there is not."""
         held = self._held.get(topic)
-        return None if held is None else held.message.payload
+        return None if held is None else held.picture.message.payload
 
-    def is_heard(self, topic: str) -> bool:
-        """Whether anybody listens to a topic."""
-        return bool(self._listeners.get(topic))
+    def is_heard(self, symbol: str) -> bool:
+        """Whether anybody listens to anything of a symbol."""
+        topics = (book_topic(symbol), trades_topic(symbol))
+        return bool(self._listeners.get(topics[0])) or any(self._streams.get(topic) for topic in topics)
 
-    def join(self, topic: str, listener: Listener) -> None:
-        """Listen to a topic, beginning with its latest picture. Raises KeyError for one that there is not."""
+    def log(self, symbol: str) -> TradeLog:
+        """A symbol's newest trades. Raises KeyError for a symbol that there is not."""
+        return self._logs[trades_topic(symbol)]
+
+    def join(self, topic: str, listener: PictureListener) -> None:
+        """Listen to whole pictures, beginning with the latest. Raises KeyError for a topic that there is not."""
         self._listeners[topic].add(listener)
         held = self._held[topic]
         if held is not None:
-            listener.put(held.message)
+            listener.put(held.picture.message)
         if self._closed:
             listener.end()
 
-    def leave(self, topic: str, listener: Listener) -> None:
+    def leave(self, topic: str, listener: PictureListener) -> None:
         """Forget a listener. Leaving twice does no harm."""
         self._listeners[topic].discard(listener)
+
+    def subscribe(self, choice: Choice, listener: Listener) -> None:
+        """Listen to one topic of the feed, beginning with what it would say now."""
+        topic = _bus_topic(choice)
+        stream = self._streams[topic].get(choice)
+        if stream is None:
+            stream = self._streams[topic][choice] = Stream(choice, self._clock, self._later)
+        stream.listeners.add(listener)
+        held = self._held[topic]
+        if held is not None:
+            listener.put(held.picture.part(choice) if choice.kind != "trades" else held.picture.message)
+
+    def unsubscribe(self, choice: Choice, listener: Listener) -> None:
+        """Listen to it no more. Leaving twice does no harm."""
+        streams = self._streams[_bus_topic(choice)]
+        stream = streams.get(choice)
+        if stream is not None:
+            stream.listeners.discard(listener)
+            if not stream.listeners:
+                del streams[choice]
+
+    def admit(self, client: Ending) -> None:
+        """Tell this client of the end, whatever it listens to."""
+        self._clients.add(client)
+        if self._closed:
+            client.end()
+
+    def dismiss(self, client: Ending) -> None:
+        """It has left."""
+        self._clients.discard(client)
 
     def close(self) -> None:
         """Tell every listener, and whoever joins from now on, that there is no more. Closing twice does no harm."""
@@ -114,3 +180,9 @@ class Hub:
         for listeners in self._listeners.values():
             for listener in tuple(listeners):
                 listener.end()
+        for client in tuple(self._clients):
+            client.end()
+
+
+def _bus_topic(choice: Choice) -> str:
+    return (trades_topic if choice.kind == "trades" else book_topic)(choice.symbol)

@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +55,6 @@ from pulse.spool import Spool
 from pulse.store import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.subscriber import subscribe
-from pulse.wire import book_topic
 
 log = logging.getLogger(__name__)
 
@@ -131,9 +130,8 @@ class _Terminal:
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
         async with AsyncExitStack() as resources:
             origin = Origin(secrets.token_hex(4), self.plan.source, self.venue.name)
-            topics = [book_topic(symbol) for symbol in self.plan.symbols]
-            hub = Hub(topics, origin.instance)
-            bus = self._open_bus(topics)
+            hub = Hub(self.plan.symbols, origin.instance)
+            bus = self._open_bus(hub.topics)
             resources.push_async_callback(bus.close)
             store = await self._open_store(resources)
             ledger = Ledger(self.candles, store, self._make_spool(resources))
@@ -169,7 +167,7 @@ class _Terminal:
 
     # --- what is opened
 
-    def _open_bus(self, topics: list[str]) -> Bus:
+    def _open_bus(self, topics: Sequence[str]) -> Bus:
         if not self.settings.redis_url:
             return MemoryBus(topics)
         # redis-py costs 19 MB of memory, so it is imported only where it is used.
@@ -230,7 +228,7 @@ class _Terminal:
         transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
         is_demo = self.plan.source == SIMULATION
         bans = Bans(None if is_demo else Path(self.settings.state_path))
-        rest = BinanceRest(transport, self.venue, self.clock, bans, lambda symbol: hub.is_heard(book_topic(symbol)))
+        rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_heard)
         for symbol in self.plan.symbols:
             self.feeds[symbol] = Feed(
                 symbol, transport, rest, self.inbox, self.clock, random.Random(),

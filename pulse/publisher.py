@@ -3,13 +3,13 @@
 from pulse import stats
 from pulse.bus import Bus
 from pulse.conflate import ConflatingQueue
-from pulse.market.view import View
-from pulse.wire import book_topic, encode_view
+from pulse.market.view import TapeView, View
+from pulse.wire import encode_view
 
 
-async def publish(outbox: ConflatingQueue[str, View], bus: Bus) -> None:
+async def publish(outbox: ConflatingQueue[str, View | TapeView], bus: Bus) -> None:
     """Encode and publish for ever; while the bus is slow, newer pictures replace those that wait."""
     while True:
-        symbol, view = await outbox.get()
-        await bus.publish(book_topic(symbol), encode_view(view))
+        topic, view = await outbox.get()
+        await bus.publish(topic, encode_view(view))
         stats.bus_is_up.set(bus.health().ok)

@@ -7,26 +7,28 @@ picture says, nor which server carries it: a connection is something that can be
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from pulse.admission import Gate, client_address, origin_is_allowed
 from pulse.hub import Hub
-from pulse.outlet import Connection, DirectOutlet, Fanout, QueuedOutlet, Slot
+from pulse.outlet import Connection, DirectOutlet, Fanout, Outlet, QueuedOutlet, Slot
 from pulse.problems import Problem, try_later
 from pulse.query import known_symbol
 from pulse.settings import Settings
+from pulse.subscriptions import Subscriptions
 from pulse.wire import book_topic
 
 SEND_TIMEOUT_S = 8.0
 """How long a client may take to read what it was sent before it is cut: one that takes 10 KB/s still may."""
 GOODBYE_S = 1.0
 """How long it may take to answer a goodbye."""
-MESSAGES_MAX, MESSAGES_WINDOW_S = 10, 10.0
-"""What a client may send: there is nothing to say yet, so this leaves room for habits such as text pings."""
+MESSAGES_MAX, MESSAGES_WINDOW_S = 50, 10.0
+"""What a client may say: room for changing its mind, and for habits such as text pings."""
 RETRY_AFTER_S = 30
 
 
@@ -42,7 +44,10 @@ TOO_TALKATIVE = Goodbye(1008, f"more than {MESSAGES_MAX} messages in {MESSAGES_W
 
 
 class Session:
-    """One accepted WebSocket. `connection` None: it cannot be cut, and the server's own time-outs must do."""
+    """One accepted WebSocket. `connection` None: it cannot be cut, and the server's own time-outs must do.
+
+    `hear` is given what the client says, and tells whether it may go on; by default it is ignored.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Session:
         send_timeout_s: float,
         clock: Callable[[], float],
     ) -> None:
+        self.hear: Callable[[str | bytes | None], bool] = _ignore
         self._websocket = websocket
         self._outlet = outlet
         self._connection = connection
@@ -116,12 +122,20 @@ class Session:
     async def _receive(self) -> None:
         """Read until the connection has ended: the server learns of that in no other way. A flood ends in a goodbye."""
         recent: deque[float] = deque(maxlen=MESSAGES_MAX)
-        while (await self._websocket.receive())["type"] != "websocket.disconnect":
+        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             now_s = self._clock()
-            if len(recent) == MESSAGES_MAX and now_s - recent[0] < MESSAGES_WINDOW_S:
+            is_flood = len(recent) == MESSAGES_MAX and now_s - recent[0] < MESSAGES_WINDOW_S
+            recent.append(now_s)
+            if self._outlet.is_ended:
+                continue
+            if is_flood or not self.hear(message.get("text") or message.get("bytes")):
                 self._goodbye = TOO_TALKATIVE
                 self._outlet.end()
-            recent.append(now_s)
+
+
+def _ignore(_: str | bytes | None) -> bool:
+    """What the clients of /ws/orderbook say has no meaning."""
+    return True
 
 
 class Sessions:
@@ -159,20 +173,41 @@ class Sessions:
     async def serve(self, websocket: WebSocket) -> None:
         """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
         topic = book_topic(known_symbol(websocket.path_params.get("symbol"), self._settings.symbols))
-        address = self._admit(websocket)
-        self._gate.enter(address)
+
+        async def talk(session: Session, outlet: Outlet) -> None:
+            outlet.sources[topic] = slot = Slot(outlet)
+            self._hub.join(topic, slot)
+            try:
+                await session.run()
+            finally:
+                self._hub.leave(topic, slot)
+
+        await self._serve(websocket, talk)
+
+    async def serve_feed(self, websocket: WebSocket) -> None:
+        """The endpoint of /ws. Raises Problem, before the upgrade, for who may not come in."""
+
+        async def talk(session: Session, outlet: Outlet) -> None:
+            subscriptions = Subscriptions(self._hub, outlet, self._settings.symbols)
+            session.hear = subscriptions.hear
+            self._hub.admit(outlet)
+            try:
+                await session.run()
+            finally:
+                self._hub.dismiss(outlet)
+                subscriptions.close()
+
+        await self._serve(websocket, talk)
+
+    async def _serve(self, websocket: WebSocket, talk: Callable[[Session, Outlet], Awaitable[None]]) -> None:
+        address = self.enter(websocket)
         connection = self._connection()
         outlet = self._outlet(websocket, connection)
-        outlet.sources[topic] = slot = Slot(outlet)
         try:
             await websocket.accept()
-            self._hub.join(topic, slot)
-            await Session(websocket, outlet, connection, self._send_timeout_s, self._clock).run()
+            await talk(Session(websocket, outlet, connection, self._send_timeout_s, self._clock), outlet)
         finally:
-            self._hub.leave(topic, slot)
-            self._gate.leave(address)
-            self.cut += outlet.was_cut
-            self.replaced += outlet.replaced
+            self.leave(address, outlet)
 
     def _outlet(self, websocket: WebSocket, connection: Connection | None) -> DirectOutlet | QueuedOutlet:
         """The way past the framework where there is one: frames are ours to write on HTTP/1.1 alone."""
@@ -180,11 +215,11 @@ class Sessions:
             return QueuedOutlet(self._fanout)
         return DirectOutlet(self._fanout, connection, self._send_timeout_s)
 
-    def _admit(self, websocket: WebSocket) -> str:
-        """The address to count this client by. Raises Problem if it may not come in."""
-        headers = websocket.headers
+    def enter(self, client: HTTPConnection[Any]) -> str:
+        """Count a client in; gives the address to count it by. Raises Problem if it may not come in."""
+        headers = client.headers
         address = client_address(
-            websocket.client.host if websocket.client else None,
+            client.client.host if client.client else None,
             headers.getlist("x-forwarded-for"),
             self._settings.trusted_hops,
         )
@@ -192,7 +227,14 @@ class Sessions:
         if problem is not None:
             self.refused += 1
             raise problem
+        self._gate.enter(address)
         return address
+
+    def leave(self, address: str, outlet: Outlet) -> None:
+        """Count it out."""
+        self._gate.leave(address)
+        self.cut += outlet.was_cut
+        self.replaced += outlet.replaced
 
     def _objection(self, origin: str | None, host: str, address: str) -> Problem | None:
         if not origin_is_allowed(origin, host, self._settings.allowed_origins):

@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 
 from pulse.market.intervals import Bar, Interval, missing_minutes
-from pulse.market.view import View
+from pulse.market.view import TapeView, View
 
-BOOK = "book:"
+BOOK, TRADES = "book:", "trades:"
 
 
 def book_topic(symbol: str) -> str:
@@ -16,8 +16,13 @@ def book_topic(symbol: str) -> str:
     return BOOK + symbol
 
 
-def encode_view(view: View) -> bytes:
-    """One picture as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
+def trades_topic(symbol: str) -> str:
+    """The name under which a symbol's newest trades travel."""
+    return TRADES + symbol
+
+
+def encode_view(view: View | TapeView) -> bytes:
+    """What travels as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
     return orjson.dumps(view)
 
 

@@ -31,6 +31,7 @@ class Stage:
         self.asked: list[tuple[str, str]] = []
         self.gaps: list[TradeGap] = []
         self.pictures: list[tuple[float, View]] = []
+        self.tapes: list[list[int]] = []
         origin = Origin("9f3ac21b", "exchange", "us")
         self.engine = Engine(
             [Market(s, origin, levels_max=100, trades_kept=5, stale_after_ms=5000) for s in ("BTCUSDT", "ETHUSDT")],
@@ -43,7 +44,10 @@ class Stage:
         """Take every picture the moment it is there."""
         while True:
             _, view = await self.outbox.get()
-            self.pictures.append((now_s(), view))
+            if isinstance(view, View):
+                self.pictures.append((now_s(), view))
+            else:
+                self.tapes.append([trade.id for trade in view.trades])
 
     async def put(self, at_s: float, *events: object, symbol: str = "BTCUSDT") -> None:
         """At this time of the loop, let these events arrive."""

@@ -14,9 +14,10 @@ MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs", "stats", "backoff", "conflate", "clock", "framing"),
-    ("settings", "market", "window"),
-    ("binance", "wire", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool"),
-    ("intake", "recording", "query", "bars"),
+    ("settings", "market", "window", "topics", "tradelog"),
+    ("streams", "wire"),
+    ("binance", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool"),
+    ("intake", "recording", "query", "subscriptions", "bars"),
     ("repair",),
     (
         "feed",

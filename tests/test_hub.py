@@ -30,7 +30,7 @@ def watch() -> Watch:
 @pytest.fixture
 def hub(watch: Watch) -> Hub:
     """A hub of two topics."""
-    return Hub([TOPIC, OTHER_TOPIC], OWN, watch)
+    return Hub(["BTCUSDT", "ETHUSDT"], OWN, watch)
 
 
 class Ear:
@@ -194,7 +194,7 @@ def test_who_leaves_is_told_nothing_more(hub: Hub) -> None:
     hub.publish(TOPIC, picture(1))
 
     assert ear.heard == []
-    assert not hub.is_heard(TOPIC)
+    assert not hub.is_heard("BTCUSDT")
 
 
 def test_a_topic_that_there_is_not_cannot_be_joined(hub: Hub) -> None:

@@ -7,7 +7,7 @@ import orjson
 from pulse.bus.memory import MemoryBus
 from pulse.conflate import ConflatingQueue
 from pulse.market.market import Market, Origin
-from pulse.market.view import View
+from pulse.market.view import TapeView, View
 from pulse.publisher import publish
 from pulse.wire import book_topic
 
@@ -15,10 +15,10 @@ from pulse.wire import book_topic
 async def test_the_newest_picture_of_a_symbol_is_published() -> None:
     """A picture that was replaced before its turn is never sent."""
     market = Market("BTCUSDT", Origin("00", "exchange", "us"), levels_max=10, trades_kept=1, stale_after_ms=5000)
-    outbox: ConflatingQueue[str, View] = ConflatingQueue()
+    outbox: ConflatingQueue[str, View | TapeView] = ConflatingQueue()
     bus = MemoryBus([book_topic("BTCUSDT")])
-    outbox.put("BTCUSDT", market.view(0.0, 0.0))
-    outbox.put("BTCUSDT", market.view(0.0, 0.0))
+    outbox.put(book_topic("BTCUSDT"), market.view(0.0, 0.0))
+    outbox.put(book_topic("BTCUSDT"), market.view(0.0, 0.0))
     task = asyncio.create_task(publish(outbox, bus))
     topic, payload = await anext(bus.messages())
     task.cancel()

@@ -11,7 +11,7 @@ from tests.web import until
 async def test_every_message_is_passed_on_untouched() -> None:
     """The hub's latest picture is the bus's payload."""
     topic, payload = "book:BTCUSDT", b'{"seq":1,"instance":"00","symbol":"BTCUSDT"}'
-    bus, hub = MemoryBus([topic]), Hub([topic], "00")
+    bus, hub = MemoryBus([topic]), Hub(["BTCUSDT"], "00")
     task = asyncio.create_task(subscribe(bus, hub))
     await bus.publish(topic, payload)
     await until(lambda: hub.latest(topic) is not None)

@@ -186,7 +186,7 @@ async def serving(
 
     Candles come from a `Shelf` unless another store is given, which must be open.
     """
-    hub = Hub([book_topic(symbol) for symbol in settings.symbols], INSTANCE)
+    hub = Hub(settings.symbols, INSTANCE)
     sessions = Sessions(settings, hub, current_connection, send_timeout_s=send_timeout_s)
     shelf = Shelf()
     bars = Bars(shelf if store is None else store, lambda _: newest, ManualClock())

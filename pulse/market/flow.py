@@ -79,6 +79,10 @@ class TradeFlow:
         self._rate = 0.0
         self._rate_at_ms = 0.0
 
+    def restart(self) -> None:
+        """A new session begins: its sums with it, the rate goes on."""
+        self.cvd = self._volume = self._notional = 0.0
+
     def add(self, trade: Trade, now_ms: float) -> None:
         """Take the next trade. One that was repaired did not happen now, and says nothing about the rate."""
         if not trade.is_market:

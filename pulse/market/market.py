@@ -16,8 +16,10 @@ from pulse.market.flow import OrderFlow, TradeFlow, Volatility
 from pulse.market.indicators import TOP_LEVELS, measure
 from pulse.market.pace import Pace
 from pulse.market.sync import BookAnchor
+from pulse.market.tape import Tape
 from pulse.market.trust import Trust
 from pulse.market.types import (
+    MINUTE_MS,
     BookLost,
     BookTicker,
     Candle,
@@ -33,13 +35,14 @@ from pulse.market.types import (
     TradeGap,
     TradesHeld,
 )
-from pulse.market.view import CandleView, Certificate, Metrics, TradeView, View, WindowView
+from pulse.market.view import CandleView, Certificate, Metrics, TapeView, TradeView, View, WindowView
 
 TICKER_LEAD_MS = 3_000
 """A bookTicker proves that the book changed; its diff follows within 100 ms, so this much later it is missing."""
 STALE_UNKNOWN_MS = 30_000
 """The silence allowed before a symbol's habit is known."""
 TRADING = "TRADING"
+DAY_MS = 24 * 60 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Market:
         self._trade_flow = TradeFlow()
         self._volatility = Volatility()
         self._trades: deque[TradeView] = deque(maxlen=trades_kept)
+        self._tape = Tape()
         self._session_start_ms = 0
         self._event_time_ms = 0
         self._seq = 0
@@ -196,11 +200,19 @@ class Market:
         newest = self._trades[0].id if self._trades else -1
         if trade.trade_id <= newest:
             return
-        self._session_start_ms = self._session_start_ms or trade.time_ms
+        self._keep_session(trade.time_ms)
         self._trade_flow.add(trade, now_ms)
         self.candles.on_trade(trade)
         shown = TradeView(trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms)
         self._trades.appendleft(shown)
+        self._tape.add(shown)
+
+    def _keep_session(self, time_ms: int) -> None:
+        """A session begins with the first trade of this process, and anew at each 00:00 UTC of exchange time."""
+        midnight_ms = time_ms - time_ms % DAY_MS
+        if midnight_ms > self._session_start_ms:
+            self._session_start_ms = midnight_ms if self._session_start_ms else time_ms
+            self._trade_flow.restart()
 
     def _on_trades_missing(self, _: TradesHeld | TradeGap, now_ms: float) -> None:
         self.candles.interrupt()  # the next trade's id tells whether they came after all
@@ -262,6 +274,11 @@ class Market:
             event_time_ms=self._event_time_ms,
             data_age_ms=self.data_age_ms(now_ms),
         )  # fmt: skip
+
+    def tape(self) -> TapeView | None:
+        """The trades that go with the newest picture; None if there are no new ones."""
+        trades = self._tape.take()
+        return TapeView(self._seq, self._origin.instance, self.symbol, trades) if trades else None
 
     def certificate(self, now_ms: float) -> Certificate:
         """What the book can show for itself as of now."""

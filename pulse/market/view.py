@@ -46,6 +46,16 @@ class TradeView:
 
 
 @dataclass(frozen=True, slots=True)
+class TapeView:
+    """The newest trades alone, oldest first, with the number of the picture that they go with."""
+
+    seq: int
+    instance: str
+    symbol: str
+    trades: list[TradeView]
+
+
+@dataclass(frozen=True, slots=True)
 class CandleView:
     """One minute of a picture; `timestamp` is ISO 8601, UTC, the minute's open."""
 

@@ -148,3 +148,29 @@ def test_a_picture_shows_twenty_levels_a_side() -> None:
     view = view_of(market_after(FeedUp(), anchor(10, bids=bids)))
 
     assert view.bids == [[100.0 - i, 1.0] for i in range(20)]
+
+
+def test_a_session_begins_anew_at_midnight() -> None:
+    """At 00:00 UTC by the trades' own time: its sums start from nothing."""
+    market = live_market()
+    day_ms = 24 * 60 * MINUTE_MS
+    market.apply(trade(1, 100.0, 2.0, MIDNIGHT_MS + 5), 0.0)
+    market.apply(trade(2, 101.0, 1.0, MIDNIGHT_MS + day_ms - 1), 0.0)
+    before = view_of(market)
+    market.apply(trade(3, 102.0, 0.5, MIDNIGHT_MS + day_ms + 7), 0.0)
+    after = view_of(market)
+
+    assert (before.session_start_ms, before.metrics.trade_cvd) == (MIDNIGHT_MS + 5, 3.0)
+    assert (after.session_start_ms, after.metrics.trade_cvd, after.metrics.vwap) == (MIDNIGHT_MS + day_ms, 0.5, 102.0)
+
+
+def test_trades_travel_beside_the_picture() -> None:
+    """With its number, oldest first, and only when there are new ones."""
+    market = live_market()
+    market.apply(trade(1), 0.0)
+    market.apply(trade(2), 0.0)
+    picture, tape, again = view_of(market), market.tape(), market.tape()
+
+    assert tape is not None
+    assert (tape.seq, [entry.id for entry in tape.trades]) == (picture.seq, [1, 2])
+    assert again is None

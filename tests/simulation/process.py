@@ -22,6 +22,7 @@ from pulse.intake import Received, make_inbox
 from pulse.ledger import Ledger
 from pulse.market.market import Origin
 from pulse.market.types import MINUTE_MS, CandleMismatch, TradeGap
+from pulse.market.view import View
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.shelf import InlineStore
@@ -123,7 +124,8 @@ class Process:
     async def _look_at_pictures(self) -> None:
         while True:
             _, view = await self.outbox.get()
-            self.checker.picture(view)
+            if isinstance(view, View):
+                self.checker.picture(view)
 
     async def _keep_candles(self) -> None:
         await self._store.open()

@@ -1,0 +1,104 @@
+"""What one client of the feed has subscribed to, and the answers to what it asks.
+
+It knows the hub and the client's outlet; who carries the words, and how, is not its matter.
+"""
+
+import time
+from typing import Any
+
+import orjson
+
+from pulse.framing import Message
+from pulse.hub import Hub
+from pulse.outlet import Outlet, Slot
+from pulse.streams import Listener, Trades
+from pulse.topics import TOPICS_MAX, Choice, Refusal, Request, read_id, read_request
+from pulse.tradelog import KEPT_MAX
+
+
+class Subscriptions:
+    """One client's topics. `close` must be called when it has left."""
+
+    def __init__(self, hub: Hub, outlet: Outlet, symbols: tuple[str, ...]) -> None:
+        self._hub = hub
+        self._outlet = outlet
+        self._symbols = symbols
+        self._joined: dict[str, tuple[Choice, Listener]] = {}
+        self.logs: dict[str, Trades] = {}
+
+    def hear(self, raw: str | bytes | None) -> bool:
+        """Do what the client says, and answer; False if it asks without reading the answers."""
+        try:
+            answer = self._do(read_request(raw, self._symbols))
+        except Refusal as refusal:
+            answer = {
+                "op": "error",
+                "id": _named(raw),
+                "parameter": refusal.parameter,
+                "detail": refusal.detail,
+                "allowed": refusal.allowed,
+            }
+        return self._outlet.reply(Message(orjson.dumps(answer)))
+
+    def subscribe(self, request: Request) -> None:
+        """Add topics; one that is there already takes the new options. Raises Refusal, and then changes nothing."""
+        names = self._joined.keys() | {choice.topic for choice in request.choices}
+        if len(names) > TOPICS_MAX:
+            raise Refusal(
+                "topics",
+                f"A client may have {TOPICS_MAX} topics; this would make {len(names)}.",
+                f"1 to {TOPICS_MAX} topics",
+            )
+        for choice in request.choices:
+            self._check_from(choice, request.from_id)
+        for choice in request.choices:
+            self._leave(choice.topic)
+            self._join(choice, request.from_id)
+
+    def close(self) -> None:
+        """Leave everything."""
+        for topic in tuple(self._joined):
+            self._leave(topic)
+
+    def _do(self, request: Request) -> dict[str, Any]:
+        if request.op == "ping":
+            return {"op": "pong", "id": request.id, "time_ms": int(time.time() * 1000)}
+        if request.op == "subscribe":
+            self.subscribe(request)
+        else:
+            for choice in request.choices:
+                self._leave(choice.topic)
+        return {"op": f"{request.op}d", "id": request.id, "topics": list(self._joined)}
+
+    def _check_from(self, choice: Choice, from_id: int | None) -> None:
+        if choice.kind == "trades" and from_id is not None:
+            last = self._hub.log(choice.symbol).next_id + KEPT_MAX
+            if from_id > last:
+                detail = f"from_id of {choice.topic} must be at most {last}, not {from_id}."
+                raise Refusal("from_id", detail, f"0 to {last}")
+
+    def _join(self, choice: Choice, from_id: int | None) -> None:
+        if choice.kind == "trades":
+            listener = Trades(self._hub.log(choice.symbol), from_id, self._outlet.note)
+            self.logs[choice.topic] = self._outlet.sources[choice.topic] = listener
+            self._joined[choice.topic] = choice, listener
+            self._hub.subscribe(choice, listener)
+            return
+        slot = self._outlet.sources[choice.topic] = Slot(self._outlet)
+        self._joined[choice.topic] = choice, slot
+        self._hub.subscribe(choice, slot)
+
+    def _leave(self, topic: str) -> None:
+        if topic in self._joined:
+            self._hub.unsubscribe(*self._joined.pop(topic))
+            del self._outlet.sources[topic]
+            self.logs.pop(topic, None)
+
+
+def _named(raw: str | bytes | None) -> int | str | None:
+    """The id of a request that was refused, so that the client knows which; None if it has none that can be used."""
+    try:
+        said = orjson.loads(raw or b"")
+        return read_id(said) if isinstance(said, dict) else None
+    except (orjson.JSONDecodeError, Refusal):
+        return None
