@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket
 
 from pulse.bars import Bars
 from pulse.errors import StoreUnavailable
+from pulse.events import Events
 from pulse.hub import Hub
 from pulse.market.view import Certificate
 from pulse.ohlcv import Ohlcv
@@ -117,6 +118,7 @@ def build_app(
     certificates: Callable[[], Mapping[str, Certificate]],
     static_dir: Path,
     sessions: Sessions,
+    events: Events,
 ) -> ASGIApp:
     """The ASGI app. `catalogue` gives the object of /api/symbols, `readiness` that of /readyz with its key `ready`,
     `certificates` what each symbol's book can show for itself.
@@ -127,6 +129,7 @@ def build_app(
             Ohlcv(bars, settings.symbols, COMPRESSED_FROM_BYTES),
             Udf(bars, catalogue),
             sessions,
+            events,
             static_dir,
         ),
         exception_handlers={HTTPException: on_problem, StoreUnavailable: on_store_away, Exception: on_crash},
@@ -138,12 +141,15 @@ def build_app(
     return SecurityHeaders(shared, origins)
 
 
-def _routes(api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, static_dir: Path) -> list[BaseRoute]:
+def _routes(
+    api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, events: Events, static_dir: Path
+) -> list[BaseRoute]:
     return [
         WebSocketRoute("/ws", sessions.serve_feed),
         WebSocketRoute("/ws/orderbook", sessions.serve),
         WebSocketRoute("/ws/orderbook/{symbol}", sessions.serve),
         WebSocketRoute("/{path:path}", _no_such_socket),
+        Route("/sse", events.serve, methods=["GET"]),
         Route("/orderbook", api.orderbook),
         Route("/api/ohlcv", ohlcv.serve, middleware=COMPRESSED),
         Route("/api/symbols", api.symbols, middleware=COMPRESSED),

@@ -37,6 +37,7 @@ from pulse.clock import Clock, ReplayClock, SystemClock
 from pulse.conflate import ConflatingQueue
 from pulse.engine import Engine, Outbox
 from pulse.errors import ExchangeRefused, SettingsError, StoreUnavailable
+from pulse.events import Events
 from pulse.feed import Feed
 from pulse.hub import Hub
 from pulse.intake import Inbox, Received, make_inbox
@@ -150,6 +151,7 @@ class _Terminal:
             app = build_app(
                 self.settings, hub, Bars(store, engine.newest, self.clock), self._catalogue_answer(engine),
                 _readiness(engine, bus, store, ledger), engine.certificates, _assets("static"), sessions,
+                Events(hub, sessions, self.plan.symbols, current_connection),
             )  # fmt: skip
             # What the imports and the start built lives for ever: the collector need not walk it again.
             gc.freeze()

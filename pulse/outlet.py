@@ -212,3 +212,11 @@ class QueuedOutlet(Outlet):
             return None
         self._wake.clear()
         return self._take()
+
+    async def next_within(self, timeout_s: float) -> list[Message] | None:
+        """The same, with nothing at all if nothing is owed for so long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self.next()
+        except TimeoutError:
+            return []

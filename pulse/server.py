@@ -56,8 +56,8 @@ FEED_BURST_BYTES, FEED_BYTES_S = 8 * 1024, 1024
 and is answered without a pause: 64 KiB of them, all Hypercorn reads at once, would hold up everybody for a second."""
 PING_EVERY_S = 20.0
 PING_FRAME = b"\x89\x00"
-READ_TIMEOUT_S = 60
-"""Longer than two pings: a peer from which not even a pong comes is gone."""
+SILENCE_MAX_S = 60
+"""Longer than two pings: a WebSocket's peer from which not even a pong comes is gone."""
 KEEP_ALIVE_S = 10.0
 """How long a connection may be silent, or drip its header, before it is closed."""
 
@@ -104,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._credit_bytes = float(self._burst_bytes)
         self._credited_at_s = 0.0
         self._window = Window()
+        self._heard_at_s = 0.0
         self._is_full = False
         self.takes_deflated = False
         """Whether compressed messages were agreed on."""
@@ -121,6 +122,7 @@ class Connection(asyncio.Protocol):
         Hypercorn's own pings keep a task, and all that belongs to the client, until an interval after it has gone.
         """
         self._burst_bytes, self._earns_bytes_s = FEED_BURST_BYTES, FEED_BYTES_S
+        self._heard_at_s = asyncio.get_running_loop().time()
         self._ping_later()
 
     def is_ready(self) -> bool:
@@ -155,6 +157,9 @@ class Connection(asyncio.Protocol):
     def _ping(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return  # `connection_lost` comes
+        if asyncio.get_running_loop().time() - self._heard_at_s > SILENCE_MAX_S:
+            self.abort()
+            return
         # Hypercorn writes whole frames, so there is room between any two. Who is behind has a deadline for that.
         if not self._transport.get_write_buffer_size():
             self._transport.write(PING_FRAME)
@@ -198,6 +203,7 @@ class Connection(asyncio.Protocol):
         if not self._affords(len(data)):
             self.abort()
             return
+        self._heard_at_s = self._credited_at_s
         if self._window.probe() and sole_pong(data) == self._window.probe():
             self.answered(sole_pong(data))  # a client's most frequent word, and dear to Hypercorn
             return
@@ -394,11 +400,11 @@ def _config(listener: socket.socket) -> Config:
     config.backlog = BACKLOG
     config.graceful_timeout = STOP_TASKS_S
     config.keep_alive_timeout = KEEP_ALIVE_S
-    config.read_timeout = READ_TIMEOUT_S
     config.h11_max_incomplete_size = REQUEST_HEAD_BYTES_MAX
     config.websocket_max_message_size = MESSAGE_BYTES_MAX
     if not isinstance(asyncio.get_running_loop(), ServerLoop):  # then nobody else pings
         config.websocket_ping_interval = PING_EVERY_S
+        config.read_timeout = SILENCE_MAX_S
     return config
 
 

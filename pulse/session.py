@@ -141,8 +141,9 @@ def _ignore(_: str | bytes | None) -> bool:
 class Sessions:
     """All sessions of this process, and the door they come in by.
 
-    `connection` gives the one that the running task serves. For /metrics: `open_count`, `refused` and `cut` (clients
-    that took nothing in time), and `replaced` (pictures that ended sessions never got, because a newer one came).
+    `connection` gives the one that the running task serves; `fanout` and `send_timeout_s` are for all clients. For
+    /metrics: `open_count`, `refused` and `cut` (clients that took nothing in time), and `replaced` (messages that ended
+    clients never got, because a newer one came).
     """
 
     def __init__(
@@ -157,9 +158,9 @@ class Sessions:
         self._settings = settings
         self._hub = hub
         self._connection = connection
-        self._send_timeout_s = send_timeout_s
+        self.send_timeout_s = send_timeout_s
         self._clock = clock
-        self._fanout = Fanout()
+        self.fanout = Fanout()
         self._gate = Gate(settings.clients_max, settings.clients_per_address_max)
         self.refused = 0
         self.cut = 0
@@ -205,15 +206,15 @@ class Sessions:
         outlet = self._outlet(websocket, connection)
         try:
             await websocket.accept()
-            await talk(Session(websocket, outlet, connection, self._send_timeout_s, self._clock), outlet)
+            await talk(Session(websocket, outlet, connection, self.send_timeout_s, self._clock), outlet)
         finally:
             self.leave(address, outlet)
 
     def _outlet(self, websocket: WebSocket, connection: Connection | None) -> DirectOutlet | QueuedOutlet:
         """The way past the framework where there is one: frames are ours to write on HTTP/1.1 alone."""
         if connection is None or websocket.scope["http_version"] != "1.1":
-            return QueuedOutlet(self._fanout)
-        return DirectOutlet(self._fanout, connection, self._send_timeout_s)
+            return QueuedOutlet(self.fanout)
+        return DirectOutlet(self.fanout, connection, self.send_timeout_s)
 
     def enter(self, client: HTTPConnection[Any]) -> str:
         """Count a client in; gives the address to count it by. Raises Problem if it may not come in."""

@@ -24,7 +24,7 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "accelerometer=(), camera=(), geolocation=(), gyroscope=(), magnetometer=(), "
     "microphone=(), payment=(), usb=()",
 }
-SHARED_PATHS = ("/api/", "/orderbook", "/udf/", "/openapi.json")
+SHARED_PATHS = ("/api/", "/orderbook", "/udf/", "/openapi.json", "/sse")
 """What other sites may use, once PULSE_ALLOWED_ORIGINS names any."""
 STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 

@@ -42,6 +42,13 @@ class Subscriptions:
 
     def subscribe(self, request: Request) -> None:
         """Add topics; one that is there already takes the new options. Raises Refusal, and then changes nothing."""
+        self.check(request)
+        for choice in request.choices:
+            self._leave(choice.topic)
+            self._join(choice, request.from_id)
+
+    def check(self, request: Request) -> None:
+        """Raise Refusal if these topics cannot be added."""
         names = self._joined.keys() | {choice.topic for choice in request.choices}
         if len(names) > TOPICS_MAX:
             raise Refusal(
@@ -51,9 +58,6 @@ class Subscriptions:
             )
         for choice in request.choices:
             self._check_from(choice, request.from_id)
-        for choice in request.choices:
-            self._leave(choice.topic)
-            self._join(choice, request.from_id)
 
     def close(self) -> None:
         """Leave everything."""

@@ -35,7 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "ohlcv",
         "udf",
     ),
-    ("openapi",),
+    ("openapi", "events"),
     ("app",),
     ("main",),
     ("__main__",),
@@ -49,6 +49,7 @@ HOMES = {
     "psycopg_pool": {"pulse/store/postgres.py"},
     "starlette": {
         "pulse/session.py",
+        "pulse/events.py",
         "pulse/app.py",
         "pulse/problems.py",
         "pulse/query.py",

@@ -21,6 +21,7 @@ import orjson
 from pulse.app import build_app
 from pulse.bars import Bars
 from pulse.errors import StoreUnavailable
+from pulse.events import Events
 from pulse.hub import Hub
 from pulse.market.intervals import Bar, Interval, Newest, bar_of
 from pulse.market.market import Market, Origin
@@ -190,6 +191,7 @@ async def serving(
     sessions = Sessions(settings, hub, current_connection, send_timeout_s=send_timeout_s)
     shelf = Shelf()
     bars = Bars(shelf if store is None else store, lambda _: newest, ManualClock())
+    events = Events(hub, sessions, settings.symbols, current_connection)
     report = {"ready": True} if readiness is None else readiness
     symbols = [{"symbol": symbol} for symbol in settings.symbols]
     catalogue = {"default": settings.symbols[0], "venue": "us", "symbols": symbols} if catalogue is None else catalogue
@@ -198,7 +200,9 @@ async def serving(
         for symbol in settings.symbols
     ]
     certificates = {market.symbol: market.certificate(0.0) for market in markets}
-    app = build_app(settings, hub, bars, lambda: catalogue, lambda: report, lambda: certificates, static_dir, sessions)
+    app = build_app(
+        settings, hub, bars, lambda: catalogue, lambda: report, lambda: certificates, static_dir, sessions, events
+    )
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
     task = asyncio.create_task(serve(app, listener, stop, hub.close, settings.clients_max))

@@ -1,0 +1,145 @@
+"""The feed as Server-Sent Events: the topics and messages of /ws for whoever can only make a GET request.
+
+A client is counted and bounded as one on a WebSocket, gets the newest of what it is owed, and is cut if it takes
+nothing. `EventSource` comes back by itself and says where its trades ended.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from pulse.framing import Message
+from pulse.hub import Hub
+from pulse.outlet import Connection, QueuedOutlet
+from pulse.problems import Problem
+from pulse.session import Sessions
+from pulse.subscriptions import Subscriptions
+from pulse.topics import Choice, Refusal, Request, read_query
+
+HEARTBEAT_S = 15.0
+"""A silent stream says at least a comment this often: proxies cut what they take for dead."""
+HEARTBEAT = b": still here\n\n"
+RETRY_MS = 2_000
+"""How long a browser waits before it comes back."""
+HEADERS = {"Cache-Control": "no-store", "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+LAST_EVENT_ID_MAX = 4_096
+
+
+class Events:
+    """The endpoint of /sse. `connection` gives the one that the running task serves."""
+
+    def __init__(
+        self, hub: Hub, sessions: Sessions, symbols: tuple[str, ...], connection: Callable[[], Connection | None]
+    ) -> None:
+        self._hub = hub
+        self._sessions = sessions
+        self._symbols = symbols
+        self._connection = connection
+
+    async def serve(self, request: HttpRequest) -> Response:
+        """A stream of the topics asked for. Raises Problem for what cannot be had, and for who may not come in."""
+        asked = request.query_params
+        names = ("topics", "rate", "depth", "from_id")
+        unknown = [name for name in asked if name not in names]
+        try:
+            if unknown:
+                raise Refusal(unknown[0], f"There is no parameter {unknown[0][:60]!r}.", names)
+            topics, rate, depth, from_id = (asked.get(name, "") for name in names)
+            wanted = read_query(topics, rate, depth, from_id, self._symbols)
+            requests = resumed(wanted, request.headers.get("last-event-id", ""))
+            outlet = QueuedOutlet(self._sessions.fanout)
+            subscriptions = Subscriptions(self._hub, outlet, self._symbols)
+            for each in requests:
+                subscriptions.check(each)
+        except Refusal as refusal:
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                refusal.detail,
+                parameter=refusal.parameter,
+                allowed=refusal.allowed if isinstance(refusal.allowed, str) else [str(one) for one in refusal.allowed],
+            ) from None
+        return _EventStream(self._hub, self._sessions, self._connection(), request, requests, subscriptions, outlet)
+
+
+class _EventStream(Response):
+    """A response that goes on for as long as the client stays."""
+
+    def __init__(
+        self, hub: Hub, sessions: Sessions, connection: Connection | None, request: HttpRequest,
+        requests: Sequence[Request], subscriptions: Subscriptions, outlet: QueuedOutlet,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._hub = hub
+        self._sessions = sessions
+        self._connection = connection
+        self._request = request
+        self._requests = requests
+        self._subscriptions = subscriptions
+        self._outlet = outlet
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the client has left, has taken nothing for too long, or the server stops."""
+        address = self._sessions.enter(self._request)
+        leaving = asyncio.create_task(_left(receive, self._outlet), name="events-left")
+        try:
+            self._hub.admit(self._outlet)
+            for each in self._requests:
+                self._subscriptions.subscribe(each)
+            headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+            await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+            async with asyncio.timeout(None) as deadline:
+                await self._send_all(send, deadline)
+        except TimeoutError:
+            self._outlet.was_cut = True
+            if self._connection is not None:
+                self._connection.abort()
+        finally:
+            leaving.cancel()
+            self._hub.dismiss(self._outlet)
+            self._subscriptions.close()
+            self._sessions.leave(address, self._outlet)
+
+    async def _send_all(self, send: Send, deadline: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
+        body = b"retry: %d\n\n" % RETRY_MS
+        while True:
+            deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            deadline.reschedule(None)
+            messages = await self._outlet.next_within(HEARTBEAT_S)
+            if messages is None:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            body = b"".join(event(message, self._subscriptions) for message in messages) or HEARTBEAT
+
+
+def event(message: Message, subscriptions: Subscriptions) -> bytes:
+    """One message as an event; its id says where the client is in each of its trades topics."""
+    places = ",".join(f"{topic}={log.next_id}" for topic, log in subscriptions.logs.items())
+    head = b"id: %s\n" % places.encode() if places else b""
+    return head + b"data: " + message.payload + b"\n\n"
+
+
+def resumed(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
+    """The request of a client that comes back, one for each of its places: trades go on where its last event ended."""
+    places = dict(part.rpartition("=")[::2] for part in last_event_id[:LAST_EVENT_ID_MAX].split(",") if "=" in part)
+    found: list[Request] = []
+    rest: list[Choice] = []
+    for choice in wanted.choices:
+        place = places.get(choice.topic, "")
+        if choice.kind == "trades" and place.isascii() and place.isdigit() and len(place) < 17:
+            found.append(Request("subscribe", None, (choice,), int(place)))
+        else:
+            rest.append(choice)
+    return (Request("subscribe", None, tuple(rest), wanted.from_id), *found)
+
+
+async def _left(receive: Receive, outlet: QueuedOutlet) -> None:
+    """Notice that the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    outlet.end()

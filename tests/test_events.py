@@ -1,0 +1,170 @@
+"""The feed over plain HTTP: the same topics and messages, read by what browsers and curl have."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from pulse import events
+from tests.test_subscriptions import trade
+from tests.web import SETTINGS, WAIT_S, Web, on_server_loop, raw_socket, read_to_end, serving, until
+
+
+class Reader:
+    """Reads events: the blocks between empty lines, as fields by name."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def block(self) -> dict[str, str]:
+        """The next block; a comment's name is empty."""
+        fields: dict[str, str] = {}
+        while line := (await asyncio.wait_for(self._answer.content.readline(), WAIT_S)).decode().rstrip("\n"):
+            name, _, value = line.partition(":")
+            fields[name] = value.strip()
+        return fields
+
+    async def data(self) -> dict[str, Any]:
+        """The next message."""
+        while "data" not in (block := await self.block()):
+            assert block, "the stream has ended"
+        message: dict[str, Any] = orjson.loads(block["data"])
+        return message
+
+
+@asynccontextmanager
+async def listening(web: Web, query: str, **headers: str) -> AsyncIterator[Reader]:
+    """A client of /sse."""
+    async with aiohttp.ClientSession() as client, client.get(f"{web.url}/sse?{query}", headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+        yield Reader(answer)
+
+
+async def refused(web: Web, query: str) -> tuple[int, dict[str, Any]]:
+    """Status and problem of what cannot be had."""
+    async with aiohttp.ClientSession() as client, client.get(f"{web.url}/sse?{query}") as answer:
+        return answer.status, orjson.loads(await answer.read())
+
+
+@on_server_loop
+async def test_the_messages_are_those_of_the_socket() -> None:
+    """What there is at once, then what comes."""
+    async with serving() as web:
+        web.publish(1)
+        async with listening(web, "topics=book.BTCUSDT,status.ETHUSDT&depth=5") as reader:
+            first = await reader.data()
+            web.publish(2, "ETHUSDT")
+            second = await reader.data()
+
+    assert (first["topic"], first["seq"]) == ("book.BTCUSDT", 1)
+    assert (second["topic"], second["seq"]) == ("status.ETHUSDT", 2)
+
+
+@on_server_loop
+async def test_who_comes_back_says_where_its_trades_ended() -> None:
+    """`EventSource` sends the last event's id by itself: nothing is missed and nothing comes twice."""
+    async with serving() as web:
+        trade(web, 1, 10, 11, 12)
+        async with listening(web, "topics=trades.BTCUSDT") as reader:
+            while "data" not in (block := await reader.block()):
+                pass
+        trade(web, 2, 13, 14)
+        async with listening(web, "topics=trades.BTCUSDT", **{"Last-Event-ID": block["id"]}) as reader:
+            resumed = await reader.data()
+
+    assert block["id"] == "trades.BTCUSDT=13"
+    assert [entry["id"] for entry in resumed["trades"]] == [13, 14]
+
+
+@pytest.mark.parametrize("last", ["nonsense", "trades.BTCUSDT=", "trades.BTCUSDT=-1", "=,=,=", "trades.BTCUSDT=1e9"])
+@on_server_loop
+async def test_a_place_that_cannot_be_read_is_no_place(last: str) -> None:
+    """The client gets the newest, as if it had come for the first time."""
+    async with serving() as web:
+        trade(web, 1, 10)
+        async with listening(web, "topics=trades.BTCUSDT", **{"Last-Event-ID": last}) as reader:
+            first = await reader.data()
+
+    assert first["first_id"] == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("", "topics"),
+        ("topics=book.NONE", "topics"),
+        ("topics=book.BTCUSDT&depth=7", "depth"),
+        ("topics=book.BTCUSDT&rate=9hz", "rate"),
+        ("topics=trades.BTCUSDT&from_id=99999999", "from_id"),
+        ("topics=book.BTCUSDT&colour=red", "colour"),
+    ],
+)
+@on_server_loop
+async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
+    """As a problem, before anything is streamed."""
+    async with serving() as web:
+        status, problem = await refused(web, query)
+
+    assert (status, problem["parameter"]) == (400, parameter)
+    assert problem["allowed"]
+    assert web.sessions.open_count == 0
+
+
+@on_server_loop
+async def test_listeners_are_counted_as_clients() -> None:
+    """The same bound, the same refusal; a place that was left is free."""
+    settings = type(SETTINGS)(symbols=SETTINGS.symbols, clients_max=1)
+    async with serving(settings) as web:
+        async with listening(web, "topics=book.BTCUSDT"):
+            status, _ = await refused(web, "topics=book.BTCUSDT")
+        await until(lambda: web.sessions.open_count == 0)
+
+        assert not web.hub.is_heard("BTCUSDT")
+
+    assert status == 503
+
+
+@on_server_loop
+async def test_a_silent_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a comment, which readers skip."""
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.02)
+    async with serving() as web, listening(web, "topics=book.BTCUSDT") as reader:
+        blocks = [await reader.block() for _ in range(2)]
+
+    assert blocks == [{"retry": "2000"}, {"": "still here"}]
+
+
+@on_server_loop
+async def test_the_end_of_the_server_ends_the_stream() -> None:
+    """In order: the browser then comes back by itself."""
+    async with serving() as web, listening(web, "topics=book.BTCUSDT") as reader:
+        await reader.block()
+        web.stop.set()
+        end = await reader.block()
+
+    assert end == {}
+
+
+@on_server_loop
+async def test_who_takes_nothing_is_cut() -> None:
+    """At the deadline of every client."""
+    async with serving(send_timeout_s=0.2) as web:
+        stalled = await raw_socket(web.port, 4096)
+        request = b"GET /sse?topics=book.BTCUSDT HTTP/1.1\r\nHost: x\r\n\r\n"
+        await asyncio.get_running_loop().sock_sendall(stalled, request)
+        await until(lambda: web.sessions.open_count == 1)
+        levels = [[float(n), 0.123456789] for n in range(20)]
+        seq = 0
+        while web.sessions.open_count:
+            seq += 1
+            body = {"seq": seq, "instance": "0a1b2c3d", "bids": levels, "asks": levels}
+            web.hub.publish("book:BTCUSDT", orjson.dumps(body))
+            await asyncio.sleep(0.001)
+        await read_to_end(stalled)
+        stalled.close()
+
+    assert web.sessions.cut == 1
