@@ -7,7 +7,7 @@ export const REQUEST_MS_MAX = 10_000;
 export class ApiTrouble extends Error {}
 
 /**
- * Where things are: `http(path, parameters)` and `book(symbol)`, as URL texts. `config` is `window.PULSE`; empty
+ * Where things are: `http(path, parameters)` and `feed()`, as URL texts. `config` is `window.PULSE`; empty
  * bases mean the place `page` (an URL text) came from, also under a path prefix.
  */
 export function addresses(config, page) {
@@ -17,8 +17,8 @@ export function addresses(config, page) {
     http(path, parameters = {}) {
       return `${new URL(path, api)}${query(parameters)}`;
     },
-    book(symbol) {
-      const url = new URL(`ws/orderbook/${encodeURIComponent(symbol)}`, sockets);
+    feed() {
+      const url = new URL("ws", sockets);
       url.protocol = url.protocol.replace("http", "ws");
       return url.href;
     },

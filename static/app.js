@@ -2,8 +2,8 @@
 // nothing: what things mean is in state.js, how they look is in panels/.
 
 import { addresses } from "./api.js";
-import { Connection } from "./connection.js";
 import { attribute } from "./dom.js";
+import { Feed } from "./feed.js";
 import { Fetcher } from "./fetcher.js";
 import { applyCandles, EMPTY_CHART, intervalOf, MINUTE } from "./intervals.js";
 import { command, neighbour } from "./keys.js";
@@ -44,7 +44,7 @@ const page = {
 };
 
 const schedule = createSchedule(paint);
-const connection = new Connection({ onMessage: received, onChange: lineChanged });
+const feed = new Feed({ onPicture: received, onChange: lineChanged, onRefused: (detail) => failed(new Error(detail)) });
 const history = new Fetcher({ onData: historyCame, onChange: () => schedule.mark("time") });
 const symbols = new Fetcher({ onData: symbolsCame, onChange: () => schedule.mark("time") });
 const proof = new Fetcher({ onData: certificateCame, onChange: () => schedule.mark("proof") });
@@ -70,7 +70,7 @@ function start() {
   window.addEventListener("hashchange", () => select(wished()));
   window.addEventListener("online", retry);
   window.addEventListener("keydown", pressed);
-  document.addEventListener("visibilitychange", () => connection.check());
+  document.addEventListener("visibilitychange", () => feed.check());
   root.querySelector(".pause").addEventListener("click", togglePause);
   root.querySelector(".help-open").addEventListener("click", openHelp);
   root.querySelector(".chart-retry").addEventListener("click", () => history.retryNow());
@@ -116,7 +116,7 @@ function received(picture) {
 }
 
 function lineChanged() {
-  const { openedAtMs } = connection.status;
+  const { openedAtMs } = feed.status;
   // Minutes that closed while the line was down are in the store, not in the next picture.
   const reopened = page.openedAtMs !== 0 && page.openedAtMs !== openedAtMs;
   page.openedAtMs = openedAtMs;
@@ -181,7 +181,7 @@ function select(symbol) {
   if (books.get(symbol).picture !== null) page.shown = symbol;
   window.history.replaceState(null, "", `#${symbol}`);
   remember("symbol", symbol);
-  connection.open(where.book(symbol));
+  feed.follow(where.feed(), symbol);
   loadHistory();
   schedule.mark("time", "symbols", "book", "trades", "candles");
 }
@@ -194,7 +194,7 @@ function selectInterval(name) {
 }
 
 function retry() {
-  connection.retryNow();
+  feed.retryNow();
   history.retryNow();
   symbols.retryNow();
 }
@@ -298,8 +298,8 @@ function readView(nowMs) {
     nowMs,
     instrument: book.picture?.instrument ?? null,
     verdict: standing(newest, nowMs),
-    connection: connection.status,
-    retryable: connection.status.phase === "waiting" || symbols.status.phase === "waiting",
+    connection: feed.status,
+    retryable: feed.status.phase === "waiting" || symbols.status.phase === "waiting",
     history: history.status,
     source: page.source,
     symbols: page.symbols,
@@ -312,7 +312,7 @@ function readView(nowMs) {
 }
 
 function standing(book, nowMs) {
-  const said = verdict({ connection: connection.status, book, nowMs, fault: page.fault });
+  const said = verdict({ connection: feed.status, book, nowMs, fault: page.fault });
   if (page.fault !== "") return said;
   if (page.symbols.length === 0) return withoutSymbols(said, nowMs);
   return said.kind === "connecting" ? { ...said, words: `Loading ${page.selected}` } : said;

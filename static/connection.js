@@ -1,5 +1,5 @@
 // One WebSocket to the server, kept alive: backoff with jitter, "retry now", and a watchdog for a line that is open
-// but mute. It hands over parsed pictures and says how it stands; it knows no page and nothing of markets.
+// but mute. It hands over parsed messages and says how it stands; it knows no page and nothing of markets.
 
 import { retryDelay } from "./backoff.js";
 
@@ -7,8 +7,9 @@ export const SILENCE_RECONNECT_MS = 10_000; // ten missed heartbeats: the line i
 export const WATCH_MS = 1_000;
 
 /**
- * `onMessage(picture)` per message, `onChange()` per change of `status`. `status.phase` is "idle", "connecting",
- * "open" or "waiting"; `attempt` counts failures since a message last came; `retryAtMs` is when waiting ends.
+ * `onMessage(message)` per message, `onOpen()` whenever the line opens, `onChange()` per change of `status`.
+ * `status.phase` is "idle", "connecting", "open" or "waiting"; `attempt` counts failures since a message last came;
+ * `retryAtMs` is when waiting ends.
  */
 export class Connection {
   #socket = null;
@@ -17,8 +18,9 @@ export class Connection {
   #watchTimer = null;
   #means;
 
-  constructor({ onMessage, onChange, ...means }) {
+  constructor({ onMessage, onOpen, onChange, ...means }) {
     this.onMessage = onMessage;
+    this.onOpen = onOpen;
     this.onChange = onChange;
     this.#means = { ...browserMeans(), ...means };
     this.status = { phase: "idle", attempt: 0, retryAtMs: 0, openedAtMs: 0, lastMessageAtMs: 0, reason: "" };
@@ -47,6 +49,11 @@ export class Connection {
     if (silenceMs > SILENCE_RECONNECT_MS) this.#lost(`no word from the server for ${Math.floor(silenceMs / 1000)} s`);
   }
 
+  /** Says something to the server; a line that is not open does not say it later. */
+  send(words) {
+    if (this.status.phase === "open") this.#socket.send(JSON.stringify(words));
+  }
+
   /** Leaves for good. */
   close() {
     this.#drop();
@@ -70,15 +77,16 @@ export class Connection {
   #opened() {
     const nowMs = this.#means.now();
     this.#say({ phase: "open", openedAtMs: nowMs, lastMessageAtMs: nowMs });
+    this.onOpen();
   }
 
   #received(data) {
-    const picture = parsed(data);
-    if (picture === null) return; // not counted as a word: a line that speaks only nonsense is replaced
+    const message = parsed(data);
+    if (message === null) return; // not counted as a word: a line that speaks only nonsense is replaced
     const recovered = this.status.attempt > 0;
     this.status.lastMessageAtMs = this.#means.now();
     if (recovered) this.#say({ attempt: 0, reason: "" });
-    this.onMessage(picture);
+    this.onMessage(message);
   }
 
   #lost(reason) {
@@ -118,8 +126,8 @@ function browserMeans() {
 
 function parsed(data) {
   try {
-    const picture = JSON.parse(data);
-    return typeof picture?.symbol === "string" ? picture : null;
+    const message = JSON.parse(data);
+    return typeof (message?.topic ?? message?.op) === "string" ? message : null;
   } catch (trouble) {
     if (trouble instanceof SyntaxError) return null;
     throw trouble;

@@ -72,7 +72,7 @@ const CARDS = [
   {
     name: "trade_cvd", label: "Trade CVD", unit: base, text: signedQuantity, signs: 3,
     extra: (m, i, p) => `since ${utcMinute(p.session_start_ms).slice(11)} UTC`,
-    formula: "quantity bought by takers - quantity sold by takers, over the trades since the session began",
+    formula: "bought - sold by takers since the session began: with the server's start, and anew at 00:00 UTC",
   },
   {
     name: "trade_rate", label: "Trade rate", unit: () => "per s", text: (v) => fixed(v, v < 10 ? 2 : 1),

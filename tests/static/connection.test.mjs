@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { RETRY_MS_MAX, RETRY_MS_MIN, retryDelay } from "../../static/backoff.js";
 import { Connection } from "../../static/connection.js";
 
-const PICTURE = JSON.stringify({ symbol: "BTCUSDT", seq: 1 });
+const PICTURE = JSON.stringify({ topic: "book.BTCUSDT", seq: 1 });
 
 function line() {
   const sockets = [];
@@ -25,6 +25,7 @@ function line() {
   }
   const connection = new Connection({
     onMessage: (picture) => heard.push(picture.seq),
+    onOpen: () => {},
     onChange: () => {},
     WebSocket: Socket,
     now: () => clock.nowMs,
@@ -34,7 +35,7 @@ function line() {
     setInterval: () => 0,
     clearInterval: () => {},
   });
-  connection.open("ws://server/ws/orderbook/BTCUSDT");
+  connection.open("ws://server/ws");
   return { connection, sockets, heard, timers, clock, last: () => sockets.at(-1) };
 }
 
@@ -121,9 +122,9 @@ test("waking from sleep after the wait's end reconnects at the first look", () =
   assert.equal(sockets.length, 2);
 });
 
-test("the line to a symbol that was left is closed and no longer heard", () => {
+test("a line that was left is closed and no longer heard", () => {
   const { connection, sockets, heard } = opened();
-  connection.open("ws://server/ws/orderbook/ETHUSDT");
+  connection.open("ws://server/ws");
   sockets[0].onmessage({ data: PICTURE });
   sockets[0].onclose({ code: 1000, reason: "" });
 

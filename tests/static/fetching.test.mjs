@@ -17,8 +17,8 @@ test("empty bases mean the page's own place, also under a prefix", () => {
   const prefixed = addresses(undefined, "http://127.0.0.1:8000/pulse/index.html?x=1");
 
   assert.equal(root.http("api/symbols"), "https://pulse.example/api/symbols");
-  assert.equal(root.book("BTCUSDT"), "wss://pulse.example/ws/orderbook/BTCUSDT");
-  assert.equal(prefixed.book("BTCUSDT"), "ws://127.0.0.1:8000/pulse/ws/orderbook/BTCUSDT");
+  assert.equal(root.feed(), "wss://pulse.example/ws");
+  assert.equal(prefixed.feed(), "ws://127.0.0.1:8000/pulse/ws");
 });
 
 test("other bases point elsewhere, and the WebSocket's follows the API's when it is empty", () => {
@@ -26,8 +26,8 @@ test("other bases point elsewhere, and the WebSocket's follows the API's when it
   const one = addresses({ apiBase: "https://api.example/v1", wsBase: "" }, "https://page.example/");
 
   assert.equal(both.http("api/ohlcv", { symbol: "A&B" }), "https://api.example/v1/api/ohlcv?symbol=A%26B");
-  assert.equal(both.book("BTCUSDT"), "wss://ws.example/ws/orderbook/BTCUSDT");
-  assert.equal(one.book("BTCUSDT"), "wss://api.example/v1/ws/orderbook/BTCUSDT");
+  assert.equal(both.feed(), "wss://ws.example/ws");
+  assert.equal(one.feed(), "wss://api.example/v1/ws");
 });
 
 test("a problem is its own detail", async () => {
