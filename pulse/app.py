@@ -83,6 +83,10 @@ class _Api:
             return _json(orjson.dumps(certificates))
         return _json(orjson.dumps(certificates[known_symbol(request.path_params["symbol"], self._symbols)]))
 
+    async def store(self, _: Request) -> Response:
+        """Whether closed candles reach the store, and how many wait."""
+        return _json(orjson.dumps(self._readiness()["store"]))
+
     async def openapi(self, _: Request) -> Response:
         """What is answered here, for programs that read such descriptions."""
         return _json(self._openapi)
@@ -120,8 +124,8 @@ def build_app(
     sessions: Sessions,
     events: Events,
 ) -> ASGIApp:
-    """The ASGI app. `catalogue` gives the object of /api/symbols, `readiness` that of /readyz with its key `ready`,
-    `certificates` what each symbol's book can show for itself.
+    """The ASGI app. `catalogue` gives the object of /api/symbols, `readiness` that of /readyz with its keys `ready` and
+    `store`, `certificates` what each symbol's book can show for itself.
     """
     app = Starlette(
         routes=_routes(
@@ -156,6 +160,7 @@ def _routes(
         Route("/api/proof", api.proof, middleware=COMPRESSED),
         Route("/api/proof/{symbol}", api.proof, middleware=COMPRESSED),
         Mount("/udf", routes=udf.routes(), middleware=COMPRESSED),
+        Route("/api/store", api.store),
         Route("/openapi.json", api.openapi, middleware=COMPRESSED),
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz),

@@ -213,7 +213,7 @@ def _udf(schemas: _Schemas) -> Json:
 def _health(schemas: _Schemas) -> Json:
     state = _object({"state": STRING, "reason": STRING, "data_age_ms": _or_null(NUMBER)})
     bus = _object({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
-    store = _object({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER})
+    store = schemas.named("Store", _object({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
     feeds = {"type": "object", "additionalProperties": state}
     readiness = schemas.named("Readiness", _object({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store}))
     return {
@@ -222,6 +222,7 @@ def _health(schemas: _Schemas) -> Json:
             "Whether what is served can be trusted.",
             {"200": _answer("It can.", readiness), "503": _answer("Not all of it.", readiness)},
         ),
+        "/api/store": _get("Whether closed candles reach the store.", {"200": _answer("It says why not.", store)}),
         "/metrics": _get("The program's own counters.", {"200": _answer("For Prometheus.", STRING, "text/plain")}),
         "/openapi.json": _get("This document.", {"200": _answer("OpenAPI 3.1.", {"type": "object"})}),
     }

@@ -25,6 +25,7 @@ const EMPTY_HISTORY_MS = 5_000;
 const NEWEST_BARS = 3; // the running bar of a longer interval is asked for with those before it, CHART_MS apart
 const CHART_MS = 2_000;
 const FILLING_MS = 5_000; // how often it is asked how far the server has come with the past, while it fetches it
+const STORE_MS = 10_000; // how often the page asks whether candles are stored
 const PROOF_MS = 2_000; // how often an open certificate is asked for anew
 const KEEP_OLD_MS = 1_500; // how long another symbol's dimmed book may stand in while the new one comes
 
@@ -39,6 +40,7 @@ const page = {
   shown: "", // the symbol whose book is on the screen: for a moment still the one before
   paused: null, // {atMs, book} while the reader holds the picture
   openedAtMs: 0,
+  store: null, // what the server last said of its store
   certificate: null, // {body, readAtMs, url, instrument} while its dialog is open
   asking: null, // the timer that asks for it
 };
@@ -47,6 +49,7 @@ const schedule = createSchedule(paint);
 const feed = new Feed({ onPicture: received, onChange: lineChanged, onRefused: (detail) => failed(new Error(detail)) });
 const history = new Fetcher({ onData: historyCame, onChange: () => schedule.mark("time") });
 const symbols = new Fetcher({ onData: symbolsCame, onChange: () => schedule.mark("time") });
+const store = new Fetcher({ onData: storeCame, onChange: () => {} });
 const proof = new Fetcher({ onData: certificateCame, onChange: () => schedule.mark("proof") });
 
 const panel = (name) => root.querySelector(`.panel.${name}`);
@@ -76,6 +79,7 @@ function start() {
   root.querySelector(".chart-retry").addEventListener("click", () => history.retryNow());
   setInterval(() => schedule.mark("time", "candles"), TICK_MS);
   setInterval(followInterval, CHART_MS);
+  setInterval(askStore, STORE_MS);
   askSymbols();
   loadCharts();
 }
@@ -153,6 +157,15 @@ function chartOf(symbol, interval) {
 
 function askAgain(symbol) {
   if (history.status.phase === "ready" && page.selected === symbol) loadHistory();
+}
+
+function askStore() {
+  if (connection.status.phase === "open") store.load(where.http("api/store"));
+}
+
+function storeCame(body) {
+  page.store = body;
+  schedule.mark("time");
 }
 
 function askProof() {
@@ -299,6 +312,7 @@ function readView(nowMs) {
     instrument: book.picture?.instrument ?? null,
     verdict: standing(newest, nowMs),
     connection: feed.status,
+    store: page.store,
     retryable: feed.status.phase === "waiting" || symbols.status.phase === "waiting",
     history: history.status,
     source: page.source,

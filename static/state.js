@@ -207,6 +207,12 @@ function seconds(milliseconds) {
   return `${Math.floor(milliseconds / 1000)} s`;
 }
 
+/** What to say where closed candles cannot be stored, and how many wait; empty while they can, or nothing is known. */
+export function storeWords(store) {
+  if (store === null || store.ok) return "";
+  return `Candles not stored, ${store.pending} waiting`;
+}
+
 /** The sentence that says a source is not the market; empty for the exchange itself. */
 export function sourceWords(source) {
   if (source === "simulation") return "Simulation: no real market data";

@@ -58,6 +58,16 @@ async def test_the_book_of_an_unknown_symbol_is_not_found() -> None:
 
 
 @on_server_loop
+async def test_word_of_the_store() -> None:
+    """The page learns whether candles are stored, with a status that a browser does not call an error."""
+    trouble = {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3}
+    async with serving(readiness={"ready": False, "store": trouble}) as web:
+        status, body, _ = await ask(web, "/api/store")
+
+    assert (status, body) == (200, trouble)
+
+
+@on_server_loop
 async def test_a_store_that_is_away_is_told_without_its_secrets() -> None:
     """503, when to ask again, and nothing of the store's own words."""
     async with serving() as web:

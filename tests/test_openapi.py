@@ -36,6 +36,7 @@ ASKED = {
     "/api/ohlcv?interval=5m&format=csv": 200,
     "/api/ohlcv?interval=5m&format=ndjson": 200,
     "/api/ohlcv?limit=NaN": 400,
+    "/api/store": 200,
     "/udf/config": 200,
     "/udf/symbols?symbol=BTCUSDT": 200,
     "/udf/symbols?symbol=NOPE": 404,

@@ -3,7 +3,7 @@
 
 import { attribute, show, slide, write } from "../dom.js";
 import { age, bps, counted, fixed, UNKNOWN, utcTime } from "../format.js";
-import { lastTrade, sourceWords } from "../state.js";
+import { lastTrade, sourceWords, storeWords } from "../state.js";
 
 const ANNOUNCE_MS_MIN = 5_000;
 const ARROWS = { 1: "\u25b2", "-1": "\u25bc", 0: "" };
@@ -23,11 +23,13 @@ export function createStatus(root, { onRetry }) {
   nodes.retry.addEventListener("click", onRetry);
   let spokenAtMs = 0;
 
-  function paintStanding({ verdict, connection, retryable, paused, waiting, nowMs }) {
+  function paintStanding({ verdict, connection, store, retryable, paused, waiting, nowMs }) {
     write(nodes.words, paused === null ? verdict.words : pausedWords(paused, waiting, verdict));
     write(nodes.age, paused === null ? ageWords(verdict) : "");
     attribute(nodes.state, "title", connection.reason || null);
-    write(nodes.server, serverWords(connection));
+    write(nodes.server, [serverWords(connection), storeWords(store)].filter(Boolean).join(" \u00b7 "));
+    attribute(nodes.server, "title", storeWords(store) === "" ? null : store.detail);
+    attribute(nodes.server, "data-stores", storeWords(store) === "" ? null : "no");
     attribute(nodes.server, "data-phase", connection.phase);
     show(nodes.retry, retryable);
     write(nodes.clock, utcTime(nowMs));

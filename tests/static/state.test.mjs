@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import {
   apply, applyHistory, BARS_MAX, continues, emptyBook, firstSymbol, lastTrade, levelChanges, mergeBars, mergeTrades,
-  missesMinute, SAMPLES_MAX, sourceWords, tapeRows, tradeBalance, TRADES_MAX, verdict,
+  missesMinute, SAMPLES_MAX, sourceWords, storeWords, tapeRows, tradeBalance, TRADES_MAX, verdict,
 } from "../../static/state.js";
 
 const OPEN = { phase: "open", attempt: 0, retryAtMs: 0, openedAtMs: 1_000, lastMessageAtMs: 10_000 };
@@ -283,4 +283,10 @@ test("the first symbol is the address's, else the remembered one, else the serve
   assert.equal(firstSymbol(symbols, "BTCUSDT", "NOPE", "ETHUSDT"), "ETHUSDT");
   assert.equal(firstSymbol(symbols, "BTCUSDT", "", null), "BTCUSDT");
   assert.equal(firstSymbol([], "", ""), "");
+});
+
+test("a store that is away is said with what waits", () => {
+  assert.equal(storeWords(null), "");
+  assert.equal(storeWords({ ok: true, pending: 3 }), "");
+  assert.equal(storeWords({ ok: false, pending: 3, detail: "the disk is full" }), "Candles not stored, 3 waiting");
 });
