@@ -28,7 +28,7 @@ SQL_DIR = Path(__file__).parent.parent / "sql"
 SYMBOL, OTHERS = "BTCUSDT", tuple(f"COIN{number}USDT" for number in range(10))
 NEWEST_MS = 1_723_161_600_000
 BATCH, QUERY_LIMIT = 1000, 1000
-QUERIES, UPSERTS = 30, 200
+QUERIES, UPSERTS = 100, 200
 
 
 def minute(symbol: str, open_time_ms: int, rng: random.Random) -> Candle:

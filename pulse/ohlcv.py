@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from pulse.bars import Bars
 from pulse.market.intervals import Bar
 from pulse.query import CandleQuery, read_candle_query
+from pulse.slices import in_slices
 from pulse.wire import BAR_FIELDS, bar_row
 
 PAGE_BARS = 1000
@@ -51,11 +52,11 @@ class Ohlcv:
         headers = {"Cache-Control": REVALIDATED}
         if len(bars) == query.limit:
             headers["Link"] = _link(query, bars)
-        return self._tagged(request, orjson.dumps(self._rows(query, bars)), headers)
+        return self._tagged(request, orjson.dumps(await self._rows(query, bars)), headers)
 
-    def _rows(self, query: CandleQuery, bars: Sequence[Bar]) -> list[Row]:
+    async def _rows(self, query: CandleQuery, bars: Sequence[Bar]) -> list[Row]:
         running_ms = self._bars.running_ms(query.symbol)
-        return [bar_row(bar, query.interval, running_ms) for bar in bars]
+        return await in_slices(lambda bar: bar_row(bar, query.interval, running_ms), bars)
 
     def _tagged(self, request: Request, body: bytes, headers: dict[str, str]) -> Response:
         """The answer, or that it is the one which the client has."""
@@ -80,9 +81,9 @@ class Ohlcv:
         first: list[Row] = await anext(pages, [])
 
         async def chunks() -> AsyncIterator[bytes]:
-            yield stream.head + b"".join(map(stream.write, first))
+            yield stream.head + b"".join(await in_slices(stream.write, first))
             async for rows in pages:
-                yield b"".join(map(stream.write, rows))
+                yield b"".join(await in_slices(stream.write, rows))
 
         return StreamingResponse(chunks(), headers=headers, media_type=stream.media_type)
 
@@ -91,10 +92,10 @@ class Ohlcv:
             query.symbol, query.interval, query.start_ms, query.end_ms, query.limit
         )  # fmt: skip
         if start_ms is None:  # then the limit is at most a page
-            yield self._rows(query, await self._bars.read(symbol, interval, None, end_ms, limit))
+            yield await self._rows(query, await self._bars.read(symbol, interval, None, end_ms, limit))
             return
         async for bars in self._bars.pages(symbol, interval, start_ms, end_ms, limit, PAGE_BARS):
-            yield self._rows(query, bars)
+            yield await self._rows(query, bars)
 
 
 def _link(query: CandleQuery, bars: Sequence[Bar]) -> str:

@@ -84,7 +84,13 @@ class Bar:
 
 def bar_of(candle: Candle, interval: Interval) -> Bar:
     """A minute's candle as the first of an interval's bar."""
-    return Bar(replace(candle, open_time_ms=interval.floor(candle.open_time_ms)), 1, candle.open_time_ms)
+    open_ms, minute_ms = interval.floor(candle.open_time_ms), candle.open_time_ms
+    return Bar(candle if open_ms == minute_ms else replace(candle, open_time_ms=open_ms), 1, minute_ms)
+
+
+def minute_bar(candle: Candle) -> Bar:
+    """A minute's candle as a bar of its own."""
+    return Bar(candle, 1, candle.open_time_ms)
 
 
 def extended(bar: Bar, minute: Candle) -> Bar:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pulse.market.intervals import HOUR_MS, TIME_MAX_MS, Bar, Interval
+from pulse.slices import in_slices
 from pulse.store.schema import VALUES, candle_of
 
 HOUR = Interval("1h", HOUR_MS)
@@ -113,7 +114,7 @@ async def first_bars(
     while len(bars) < limit and (found_ms := await find(at_ms, to_ms)) is not None:
         from_ms = interval.floor(found_ms)
         at_ms = max(interval.after(from_ms, limit - len(bars)), found_ms + 1)
-        bars += map(bar_of_row, await fetch(from_ms, min(at_ms - 1, to_ms)))
+        bars += await in_slices(bar_of_row, await fetch(from_ms, min(at_ms - 1, to_ms)))
     return bars
 
 
@@ -125,7 +126,7 @@ async def last_bars(
     to_ms = _last_ms(interval, end_ms)
     while len(bars) < limit and to_ms >= 0 and (found_ms := await find(0, to_ms)) is not None:
         from_ms = interval.after(interval.floor(found_ms), len(bars) - limit + 1)
-        bars[:0] = map(bar_of_row, await fetch(from_ms, to_ms))
+        bars[:0] = await in_slices(bar_of_row, await fetch(from_ms, to_ms))
         to_ms = min(from_ms, found_ms) - 1
     return bars
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +21,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, Interval, bar_of
+from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, Interval, minute_bar
 from pulse.market.types import Candle, TradeGap
+from pulse.slices import in_slices
 from pulse.store.bars import HOUR, first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
 
@@ -157,14 +159,14 @@ class PostgresStore:
         rows = await self._fetch(
             READ_LAST if start_ms is None else READ_FIRST, (self._venue, symbol, start, end, limit)
         )
-        return [candle_of(symbol, row) for row in (reversed(rows) if start_ms is None else rows)]
+        return await in_slices(partial(candle_of, symbol), rows[::-1] if start_ms is None else rows)
 
     async def read_bars(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[Bar]:
         """The same for the candles of any interval, put together from the minutes that are there."""
         if interval is MINUTE:
-            return [bar_of(candle, MINUTE) for candle in await self.read_candles(symbol, start_ms, end_ms, limit)]
+            return list(map(minute_bar, await self.read_candles(symbol, start_ms, end_ms, limit)))
 
         async def find(from_ms: int, to_ms: int) -> int | None:
             query = FIND_LAST if start_ms is None else FIND_FIRST

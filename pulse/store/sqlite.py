@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, MINUTE, Bar, Interval, bar_of
+from pulse.market.intervals import INTERVALS, MINUTE, Bar, Interval, minute_bar
 from pulse.market.types import Candle, TradeGap
+from pulse.slices import in_slices
 from pulse.store.bars import HOUR, first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, candle_of, gap_rows, read_migrations, rows_to_write
 
@@ -97,14 +99,14 @@ class SqliteStore:
         """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
         start, end = TIME_MIN if start_ms is None else start_ms, TIME_MAX if end_ms is None else end_ms
         rows = await self._fetch(READ_LAST if start_ms is None else READ_FIRST, symbol, start, end, limit)
-        return [candle_of(symbol, row) for row in (reversed(rows) if start_ms is None else rows)]
+        return await in_slices(partial(candle_of, symbol), rows[::-1] if start_ms is None else rows)
 
     async def read_bars(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[Bar]:
         """The same for the candles of any interval, put together from the minutes that are there."""
         if interval is MINUTE:
-            return [bar_of(candle, MINUTE) for candle in await self.read_candles(symbol, start_ms, end_ms, limit)]
+            return list(map(minute_bar, await self.read_candles(symbol, start_ms, end_ms, limit)))
 
         async def find(from_ms: int, to_ms: int) -> int | None:
             rows = await self._fetch(FIND_LAST if start_ms is None else FIND_FIRST, symbol, from_ms, to_ms)

@@ -5,7 +5,17 @@ from datetime import datetime
 
 import pytest
 
-from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, bar_of, extended, missing_minutes, with_newest
+from pulse.market.intervals import (
+    INTERVALS,
+    MINUTE,
+    TIME_MAX_MS,
+    Bar,
+    bar_of,
+    extended,
+    minute_bar,
+    missing_minutes,
+    with_newest,
+)
 from pulse.market.types import Candle
 from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle
 
@@ -158,4 +168,5 @@ def test_missing_minutes(minutes: tuple[int, ...], running: int, missing: int) -
 
 def test_a_minute_is_a_bar_of_its_own() -> None:
     """The shortest interval holds one minute, unchanged."""
-    assert with_newest([], MINUTE, [minute(4)], None, None, 10) == [Bar(minute(4), 1, MIDNIGHT_MS + 4 * MINUTE_MS)]
+    assert with_newest([], MINUTE, [minute(4)], None, None, 10) == [minute_bar(minute(4))]
+    assert minute_bar(minute(4)) == Bar(minute(4), 1, MIDNIGHT_MS + 4 * MINUTE_MS)
