@@ -42,6 +42,7 @@ class Ledger:
         self._queue = queue
         self._store = store
         self._spool = spool
+        self._has_spool = False  # whether it is ours, and what it held is among those that wait
         self._pending: dict[tuple[str, int], Candle] = {}
         self._unspooled: dict[tuple[str, int], Candle] = {}  # those of them that are not on disk
         self._store_trouble = self._spool_trouble = ""
@@ -116,13 +117,14 @@ class Ledger:
 
     async def _open_spool(self) -> None:
         """Make the spool ours, and take what an earlier process left there."""
-        if self._spool is None or self._spool.is_open:
+        if self._spool is None or self._has_spool:
             return
         try:
             left = await asyncio.to_thread(self._spool.open)
         except OSError as fault:
             self._note_spool_trouble(fault)
             return
+        self._has_spool = True
         for candle in left:
             self._keep(candle)
         on_disk = {(candle.symbol, candle.open_time_ms): candle for candle in left}
@@ -133,11 +135,11 @@ class Ledger:
     async def _keep_on_disk(self) -> None:
         """Bring to disk what waits and is not there yet."""
         await self._open_spool()
-        if self._spool is None or not self._spool.is_open or not self._unspooled:
+        if self._spool is None or not self._has_spool or not self._unspooled:
             return
         batch = dict(self._unspooled)
         try:
-            if self._spool.is_full():
+            if self._spool.is_full:
                 await asyncio.to_thread(self._spool.rewrite, list(self._pending.values()))
             else:
                 await asyncio.to_thread(self._spool.append, batch.values())
@@ -148,7 +150,7 @@ class Ledger:
         self._unspooled = {key: c for key, c in self._unspooled.items() if batch.get(key) is not c}
 
     async def _clear_disk(self) -> None:
-        if self._spool is None or not self._spool.is_open or self._spool.is_empty:
+        if self._spool is None or not self._has_spool or self._spool.is_empty:
             return
         try:
             await asyncio.to_thread(self._spool.clear)

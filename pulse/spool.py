@@ -5,6 +5,7 @@ One process uses the file at a time. Every call blocks on the disk, so it is mad
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -21,22 +22,27 @@ KINDS = {field.name: get_type_hints(Candle)[field.name] for field in fields(Cand
 
 
 class Spool:
-    """Keeps candles in a file. Calls raise OSError for a disk that is full, read-only or gone."""
+    """Keeps candles in a file. Calls raise OSError for a disk that is full, read-only or gone.
+
+    A call may be given up while its thread goes on; the next one waits for it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._turn = threading.Lock()
         self._file = -1
         self._lines = 0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the file is ours."""
-        return self._file >= 0
+        self._is_torn = False  # whether the last line has no end
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was appended since the last `clear`."""
+        """Whether the file holds nothing, so that there is nothing to clear."""
         return self._lines == 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `rewrite` should take the place of the next `append`."""
+        return self._lines >= LINES_MAX
 
     def open(self) -> list[Candle]:
         """Make the file ours, and return what an earlier process left in it, oldest first.
@@ -44,56 +50,66 @@ class Spool:
         A line that was torn when that process ended, or is no candle, is passed over. Raises OSError while another
         process uses the file.
         """
-        self._file = _locked(self._path)
-        with open(os.dup(self._file), "rb") as file:
-            data = file.read()
-        if data and not data.endswith(b"\n"):
-            os.write(self._file, b"\n")  # what is appended begins a line of its own
-        lines = data.splitlines()
-        self._lines = len(lines)
+        with self._turn:
+            if self._file < 0:
+                self._file = _locked(self._path)
+            data = _content(self._file)
+            lines = data.splitlines()
+            self._lines, self._is_torn = len(lines), bool(data) and not data.endswith(b"\n")
         return [candle for line in lines if (candle := _candle_of(line)) is not None]
 
     def append(self, candles: Iterable[Candle]) -> None:
         """Add these, all or none, so that a crash of the machine does not lose them."""
-        data = b"".join(orjson.dumps(candle, option=orjson.OPT_APPEND_NEWLINE) for candle in candles)
-        end = os.lseek(self._file, 0, os.SEEK_END)
-        try:
-            _write(self._file, data)
-        except OSError:
-            os.ftruncate(self._file, end)  # what fitted of a line would spoil the next one
-            raise
-        self._lines += data.count(b"\n")
-
-    def is_full(self) -> bool:
-        """Whether `rewrite` should take the place of the next `append`."""
-        return self._lines >= LINES_MAX
+        with self._turn:
+            data = (b"\n" if self._is_torn else b"") + _lines_of(candles)
+            end = os.lseek(self._file, 0, os.SEEK_END)
+            try:
+                _write(self._file, data)
+            except OSError:
+                os.ftruncate(self._file, end)  # what fitted of a line would spoil the next one
+                raise
+            self._lines += data.count(b"\n")
+            self._is_torn = False
 
     def rewrite(self, candles: Iterable[Candle]) -> None:
         """Hold these alone."""
         beside = self._path.with_name(self._path.name + ".new")
-        beside.unlink(missing_ok=True)
-        renewed = Spool(beside)
-        renewed.open()
-        try:
-            renewed.append(candles)
-            os.replace(beside, self._path)
-        except OSError:
-            renewed.close()
+        with self._turn:
             beside.unlink(missing_ok=True)
-            raise
-        self.close()
-        self._file, self._lines = renewed._file, renewed._lines
+            renewed = _locked(beside)
+            data = _lines_of(candles)
+            try:
+                _write(renewed, data)
+                os.replace(beside, self._path)
+            except OSError:
+                os.close(renewed)
+                beside.unlink(missing_ok=True)
+                raise
+            os.close(self._file)
+            self._file, self._lines, self._is_torn = renewed, data.count(b"\n"), False
 
     def clear(self) -> None:
         """Forget everything: it is in the store."""
-        os.ftruncate(self._file, 0)
-        self._lines = 0
+        with self._turn:
+            os.ftruncate(self._file, 0)
+            self._lines, self._is_torn = 0, False
 
     def close(self) -> None:
         """Leave the file to others, with what is in it. Closing twice does no harm."""
-        if self.is_open:
-            os.close(self._file)
+        with self._turn:
+            if self._file >= 0:
+                os.close(self._file)
             self._file = -1
+
+
+def _content(file: int) -> bytes:
+    with open(os.dup(file), "rb") as reader:
+        reader.seek(0)
+        return reader.read()
+
+
+def _lines_of(candles: Iterable[Candle]) -> bytes:
+    return b"".join(orjson.dumps(candle, option=orjson.OPT_APPEND_NEWLINE) for candle in candles)
 
 
 def _locked(path: Path) -> int:

@@ -64,7 +64,8 @@ def test_nothing_is_there_at_first(path: Path) -> None:
     """A file is made that only its owner may read; a folder that is not there is an error."""
     spool = opened(path)
 
-    assert (spool.is_open, spool.is_empty, path.stat().st_mode & 0o777) == (True, True, 0o600)
+    assert (spool.is_empty, path.stat().st_mode & 0o777) == (True, 0o600)
+    spool.close()
     with pytest.raises(FileNotFoundError):
         Spool(path.parent / "nowhere" / "spool").open()
 
@@ -102,6 +103,17 @@ def test_what_follows_a_torn_line_is_whole(path: Path) -> None:
     assert left_in(path) == [candle(0), candle(1)]
 
 
+def test_a_torn_line_is_found_on_a_full_disk(path: Path) -> None:
+    """What is there can be read where nothing can be written."""
+    path.write_bytes(orjson.dumps(candle(0)) + b"\n" + orjson.dumps(candle(9))[:50])
+    with file_size_limit(path.stat().st_size):
+        spool = Spool(path)
+        found = spool.open()
+    spool.close()
+
+    assert found == [candle(0)]
+
+
 def test_one_process_at_a_time(path: Path) -> None:
     """A second one is told, and may have the file when the first is done."""
     first, second = opened(path), Spool(path)
@@ -132,7 +144,7 @@ def test_a_file_that_grew_too_long_is_written_anew(path: Path, monkeypatch: pyte
     spool = opened(path)
     spool.append(minutes(12))
 
-    assert spool.is_full()
+    assert spool.is_full
     spool.rewrite(minutes(2))
     spool.append([replace(candle(2), close=7.0)])
     with pytest.raises(BlockingIOError):

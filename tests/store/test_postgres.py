@@ -215,6 +215,18 @@ async def test_a_role_that_may_not_change_the_schema(postgres_url: str) -> None:
     assert rows == [candle(0), candle(1)]
 
 
+async def test_a_writer_that_froze_frees_its_lock(postgres_url: str) -> None:
+    """A process that stops in the middle of a write, holding the lock, keeps no other one from writing."""
+    async with store_at(postgres_url) as store:
+        await store.write_candles([candle(0)])
+        with closing(psycopg.connect(postgres_url)) as frozen:  # its transaction is open until somebody ends it
+            frozen.execute(module.LOCK, (module.WRITE_LOCK,))
+            await store.write_candles([candle(1)])
+        rows = await store.read_candles("BTCUSDT", None, None, 10)
+
+    assert rows == [candle(0), candle(1)]
+
+
 # --- what is done to a database
 
 
