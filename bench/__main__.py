@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import engine, fanout, footprint, latency
+from bench import engine, fanout, footprint, latency, soak
 from bench.context import Context
 from bench.machine import describe
 from bench.processes import ROOT, BenchError
@@ -16,7 +16,7 @@ from bench.readme import with_table
 from bench.rows import Outcome, Reading, Row
 from bench.table import render
 
-ROWS: tuple[Row, ...] = (*fanout.ROWS, *latency.ROWS, *engine.ROWS, *footprint.ROWS)
+ROWS: tuple[Row, ...] = (*fanout.ROWS, *latency.ROWS, *engine.ROWS, *footprint.ROWS, *soak.ROWS)
 README = ROOT / "README.md"
 FULL_REPEATS, QUICK_REPEATS = 5, 1
 SOAK_MINUTES, QUICK_SOAK_MINUTES = 20.0, 1.0

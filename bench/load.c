@@ -2,7 +2,7 @@
  *
  * A message's age is CLOCK_REALTIME minus the stamp in its own text, so sender and reader must share a machine.
  * Healthy clients read at once; slow ones at a given rate, with a small receive buffer, as behind a slow link; stalled
- * ones never. Whoever is cut off comes back. Compressed messages are counted, not inflated, and so have no age.
+ * ones never, and as a cut does not reach them either, they leave after a while. Whoever is cut or leaves comes back. Compressed messages are counted, not inflated, and so have no age.
  * It does not check what a message says: that is the tests' business.
  *
  *   load PORT PATH key=value...    see `options` below
@@ -32,6 +32,7 @@ enum { CLOSED, CONNECTING, SHAKING, OPEN };
 #define COARSE_MS 200000             /* those beyond by the millisecond */
 #define REFUSED_MAX 100
 #define TICK_NS 20000000ull          /* how often slow clients read, and visitors come and go */
+#define STALL_S 20                   /* how long a stalled client hangs on */
 #define SLOW_BUFFER 8192
 #define PIECE 65536
 
@@ -47,13 +48,14 @@ struct client {
   size_t used, room;
   char *buffer;
   double newest, credit;
+  uint64_t opened_ns;
 };
 struct ages { uint32_t fine[FINE_US], coarse[COARSE_MS]; uint64_t count; double worst_s; };
 
 static struct client *clients;
 static struct ages ages[2]; /* of healthy clients, and of slow ones */
 static uint64_t messages, wire_bytes, compressed, joined, cut[KINDS], refused;
-static int poller, open_count, pending, next_visitor, visitors, total, last_status;
+static int poller, open_count, pending, visitors, total, last_status;
 
 static uint64_t now_ns(clockid_t clock) {
   struct timespec t;
@@ -191,6 +193,7 @@ static void welcome(struct client *c) {
   memmove(c->buffer, c->buffer + head, c->used - head);
   c->used -= head;
   c->state = OPEN;
+  c->opened_ns = now_ns(CLOCK_MONOTONIC);
   pending--, open_count++, joined++;
   if (*options.subscribe) tell(c, 1, options.subscribe, strlen(options.subscribe));
   if (c->kind == SLOW || c->kind == STALLED) watch(c, 0, EPOLL_CTL_MOD);
@@ -228,8 +231,18 @@ static void dial_missing(void) {
     if (clients[i].state == CLOSED) dial(&clients[i]);
 }
 
+/* Hang up `due` of the clients from `first` on, those longest there; they are dialled again at once. Gives the rest. */
+static double send_off(int first, int count, double due) {
+  for (; count && due >= 1; due--) {
+    struct client *c = &clients[first];
+    for (int i = first; i < first + count; i++)
+      if (clients[i].state == OPEN && (c->state != OPEN || clients[i].opened_ns < c->opened_ns)) c = &clients[i];
+    if (c->state == OPEN) hang_up(c);
+  }
+  return due;
+}
+
 static void tick(double passed_s) {
-  static double owed;
   for (int i = options.clients; i < options.clients + options.slow; i++) {
     struct client *c = &clients[i];
     if (c->state != OPEN) continue;
@@ -237,11 +250,11 @@ static void tick(double passed_s) {
     if (c->credit >= 1) c->credit -= take(c, (size_t)c->credit);
     if (c->credit > options.slow_bytes) c->credit = options.slow_bytes; /* a slow link saves nothing up */
   }
-  if (!visitors) return;
-  for (owed += passed_s * 1000 / options.join_every_ms; owed >= 1; owed--) {
-    struct client *c = &clients[total - visitors + next_visitor++ % visitors];
-    if (c->state == OPEN) hang_up(c); /* dialled again at once */
-  }
+  int stalled_from = options.clients + options.slow, visitors_from = total - visitors;
+  static double leaving_stalled, leaving_visitors;
+  leaving_stalled = send_off(stalled_from, options.stalled, leaving_stalled + passed_s * options.stalled / STALL_S);
+  if (visitors)
+    leaving_visitors = send_off(visitors_from, visitors, leaving_visitors + passed_s * 1000 / options.join_every_ms);
 }
 
 static double percentile_s(const struct ages *a, double share) {

@@ -53,7 +53,7 @@ def terminal(
             port = int(environment["PORT"])
             program.wait_for_port(port)
             _wait_until_ready(port)
-            yield Terminal(program, port, exchange_port, len(_get(port, f"/orderbook?symbol={symbols[0]}")))
+            yield Terminal(program, port, exchange_port, len(get(port, f"/orderbook?symbol={symbols[0]}")))
 
 
 def environment_of(folder: Path, symbols: Sequence[str], exchange_port: int) -> dict[str, str]:
@@ -78,7 +78,7 @@ def _wait_until_ready(port: int) -> None:
     deadline_s = time.monotonic() + LIVE_TIMEOUT_S
     while time.monotonic() < deadline_s:
         try:
-            _get(port, "/readyz")
+            get(port, "/readyz")
         except urllib.error.HTTPError:
             time.sleep(LOOK_EVERY_S)
         else:
@@ -86,7 +86,8 @@ def _wait_until_ready(port: int) -> None:
     raise BenchError("the terminal's books did not become live")
 
 
-def _get(port: int, path: str) -> bytes:
+def get(port: int, path: str) -> bytes:
+    """The body of a path of a terminal. Raises urllib.error.HTTPError for what is not 200."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as answer:
         body: bytes = answer.read()
         return body
