@@ -1,0 +1,20 @@
+"""Rows and outcomes for the tests of the benchmarks' pure parts."""
+
+from bench.context import Context
+from bench.rows import Budget, Outcome, Reading, Row
+
+YARDSTICK = "the limit"
+
+
+def row(budget: Budget | None = None, yardstick: str = YARDSTICK) -> Row:
+    """A row that is never measured."""
+    return Row("cost", "CPU per message", "us", _never, budget, yardstick)
+
+
+def outcome(budget: Budget | None, *repeats: dict[str, float], notes: tuple[str, ...] = ()) -> Outcome:
+    """What these repeats say of a row."""
+    return Outcome(row(budget), tuple(Reading(values, notes) for values in repeats))
+
+
+def _never(_: Context) -> Reading:
+    raise AssertionError("expected no measurement")
