@@ -42,7 +42,8 @@ def _against_text(outcome: Outcome) -> str:
     budget = outcome.row.budget
     if budget is None or budget.against is Against.NOTHING:
         return ""
-    return {Against.TIMES: "x ", Against.ABOVE: "+ "}[budget.against] + spread_text(outcome.against())
+    sign = "x" if budget.against is Against.TIMES else "difference"
+    return f"{sign} {spread_text(outcome.against())}"
 
 
 def budget_text(budget: Budget | None, unit: str) -> str:
