@@ -145,9 +145,7 @@ def build_app(
     return SecurityHeaders(shared, origins)
 
 
-def _routes(
-    api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, events: Events, static_dir: Path
-) -> list[BaseRoute]:
+def _routes(api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, events: Events, static_dir: Path) -> list[BaseRoute]:
     return [
         WebSocketRoute("/ws", sessions.serve_feed),
         WebSocketRoute("/ws/orderbook", sessions.serve),

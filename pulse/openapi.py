@@ -14,6 +14,7 @@ from pulse.market.intervals import INTERVALS
 from pulse.market.view import Certificate, View
 from pulse.problems import MEDIA_TYPE
 from pulse.query import FORMATS, LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX
+from pulse.topics import DEPTHS, RATES_S
 from pulse.udf import BARS_MAX, FOUND_DEFAULT, FOUND_MAX, RESOLUTIONS
 
 Json = dict[str, Any]
@@ -127,6 +128,15 @@ def _feed(schemas: _Schemas, symbols: Sequence[str]) -> Json:
             {"200": _answer("The picture.", schemas.of(View))}
             | _problems(schemas, s404=unknown, s503="There is no picture yet."),
             _query("symbol", "Which symbol; the first one by default.", symbol),
+        ),
+        "/sse": _get(
+            "The feed as Server-Sent Events; /asyncapi.json describes its messages.",
+            {"200": _answer("A stream that goes on for as long as the client stays.", STRING, "text/event-stream")}
+            | _problems(schemas, s400="A parameter is wrong.", s429="Too many from your address.", s503="Full."),
+            _query("topics", "Separated by commas, such as book.BTCUSDT,trades.BTCUSDT.", STRING, required=True),
+            _query("rate", "How often.", {"type": "string", "enum": list(RATES_S)}),
+            _query("depth", "Levels a side.", {"type": "integer", "enum": list(DEPTHS)}),
+            _query("from_id", "The first trade wanted.", INTEGER),
         ),
         "/api/symbols": _get("What is followed.", {"200": _answer("The symbols.", catalogue)}),
         "/api/proof": _get(

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from pulse.app import build_app
 from pulse.bars import Bars
+from pulse.events import Events
 from pulse.hub import Hub
 from pulse.openapi import _Schemas, document
 from pulse.server import current_connection
@@ -26,6 +27,7 @@ from tests.web import ALL_IS_OVER, SETTINGS, Shelf, ask, on_server_loop, serving
 DOCUMENT = document(SETTINGS.symbols)
 PROBLEM = "application/problem+json"
 ASKED = {
+    "/sse?topics=nothing.BTCUSDT": 400,
     "/api/symbols": 200,
     "/api/proof": 200,
     "/api/proof/BTCUSDT": 200,
@@ -86,7 +88,8 @@ def test_every_route_is_described_and_nothing_else() -> None:
     hub = Hub([], "0a1b2c3d")
     bars = Bars(Shelf(), lambda _: ALL_IS_OVER, ManualClock())
     sessions = Sessions(SETTINGS, hub, current_connection)
-    guarded: Any = build_app(SETTINGS, hub, bars, dict, dict, dict, Path(__file__).parent, sessions)
+    events = Events(hub, sessions, SETTINGS.symbols, current_connection)
+    guarded: Any = build_app(SETTINGS, hub, bars, dict, dict, dict, Path(__file__).parent, sessions, events)
     app = guarded._app
 
     assert isinstance(app, Starlette)
