@@ -23,6 +23,7 @@ from pulse.binance.frames import Frame, Message, Reply, ServerShutdown, parse
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import ConnectionEnded, HandshakeRefused, Stream, Transport
 from pulse.clock import Clock
+from pulse.comeback import Comeback
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.intake import Inbox, Intake
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, PartialDepth, Trade
@@ -33,7 +34,9 @@ log = logging.getLogger(__name__)
 
 STREAMS = ("depth@100ms", "bookTicker", "aggTrade", "kline_1m", "depth20")
 """The last one, a witness, comes once a second: its cost is a hundredth of the first's."""
-RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.5, 30.0
+RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.5, 60.0
+RECONNECT_SPACING_S = 3.0
+"""All feeds together try about this often, a third of what the exchange allows, and one success wakes all."""
 REFUSED_WAIT_S = 300.0
 """HTTP 451 and 403 do not pass by themselves: asking more often would only earn a ban."""
 SETTLED_AFTER_S = 30.0
@@ -71,7 +74,7 @@ class Feed:
 
     def __init__(
         self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
-        *, depth_limit: int, stale_after_ms: float, may_fall_back: bool, audit_every_s: float,
+        *, comeback: Comeback, depth_limit: int, stale_after_ms: float, may_fall_back: bool, audit_every_s: float,
         rotate_after_s: float = ROTATE_AFTER_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
@@ -79,6 +82,7 @@ class Feed:
         self._rest = rest
         self._clock = clock
         self._rng = rng
+        self._comeback = comeback
         self._depth_limit = depth_limit
         self._may_fall_back = may_fall_back
         self._rotate_after_s = rotate_after_s
@@ -128,7 +132,7 @@ class Feed:
                 wait_s = next(waits)
             self._tell("feed down", reason, wait_s)
             await self._intake.put(FeedDown(reason))
-            await asyncio.sleep(wait_s)
+            await self._comeback.wait(wait_s)
 
     def _tell(self, what: str, reason: str, wait_s: float) -> None:
         """Log trouble once, and while it lasts only for those who look closely."""
@@ -139,6 +143,7 @@ class Feed:
     async def _connection(self) -> None:
         """One connection and its successors, until one ends that has none; always raises ExchangeError."""
         self._current = link = await self._open()
+        self._comeback.reached()
         ended: BaseException = ConnectionEnded("the connection ended")
         try:
             self._intake.restart()
@@ -267,11 +272,17 @@ class Feed:
             except ExchangeRefused as fault:
                 reason, pause_s = str(fault), REFUSED_WAIT_S
             except ExchangeError as fault:
-                reason, pause_s = str(fault), wait_s
+                self._tell("no snapshot", str(fault), wait_s)
+                await self._say_not_joined(str(fault))
+                await self._rest.wait_until_it_answers(wait_s)
+                continue
             self._tell("no snapshot", reason, pause_s)
-            if self._intake.wants_snapshot:
-                await self._intake.put(BookLost(f"joining the book: {reason}"))
+            await self._say_not_joined(reason)
             await asyncio.sleep(pause_s)
+
+    async def _say_not_joined(self, reason: str) -> None:
+        if self._intake.wants_snapshot:
+            await self._intake.put(BookLost(f"joining the book: {reason}"))
 
     async def _audit(self) -> None:
         while True:

@@ -34,11 +34,12 @@ from pulse.bus import Bus
 from pulse.bus.memory import MemoryBus
 from pulse.catalogue import Catalogue
 from pulse.clock import Clock, ReplayClock, SystemClock
+from pulse.comeback import Comeback
 from pulse.conflate import ConflatingQueue
 from pulse.engine import Engine, Outbox
 from pulse.errors import ExchangeRefused, SettingsError, StoreUnavailable
 from pulse.events import Events
-from pulse.feed import Feed
+from pulse.feed import RECONNECT_SPACING_S, Feed
 from pulse.hub import Hub
 from pulse.intake import Inbox, Received, make_inbox
 from pulse.ledger import Ledger, make_candle_queue
@@ -231,9 +232,11 @@ class _Terminal:
         is_demo = self.plan.source == SIMULATION
         bans = Bans(None if is_demo else Path(self.settings.state_path))
         rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_heard)
+        comeback = Comeback(RECONNECT_SPACING_S)
         for symbol in self.plan.symbols:
             self.feeds[symbol] = Feed(
                 symbol, transport, rest, self.inbox, self.clock, random.Random(),
+                comeback=comeback,
                 depth_limit=self.settings.depth_limit,
                 stale_after_ms=self.settings.stale_after_s * 1000,
                 may_fall_back=self.may_fall_back,

@@ -14,8 +14,9 @@ from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
+from pulse.comeback import Comeback
 from pulse.errors import ExchangeRefused
-from pulse.feed import Feed
+from pulse.feed import RECONNECT_SPACING_S, Feed
 from pulse.intake import make_inbox
 from pulse.market.market import Market, Origin
 from pulse.market.sync import BookAnchor
@@ -46,6 +47,7 @@ class Stand:
         self.rest = BinanceRest(transport, venue, self.clock, Bans(None), lambda _: True)
         self.feed = Feed(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
+            comeback=Comeback(RECONNECT_SPACING_S),
             depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
         )  # fmt: skip
 

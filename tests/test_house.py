@@ -13,7 +13,7 @@ PULSE = ROOT / "pulse"
 MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.py")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "stats", "backoff", "conflate", "clock", "framing", "client", "slices"),
+    ("errors", "logs", "stats", "backoff", "conflate", "clock", "framing", "client", "slices", "comeback"),
     ("settings", "market", "window", "topics", "tradelog"),
     ("streams", "wire"),
     ("binance", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool"),

@@ -21,6 +21,7 @@ from pulse.binance.transport import Answer, Transport
 from pulse.binance.turns import Turns
 from pulse.binance.venues import Venue
 from pulse.clock import Clock
+from pulse.comeback import Comeback
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
 
@@ -29,6 +30,9 @@ RETRY_AFTER_MAX_S = 3 * 24 * 3600.0
 KLINES_MAX = 1000
 AGG_TRADES_MAX = 1000
 INVALID_SYMBOL = -1121
+PING_WEIGHT = 1
+PROBE_EVERY_S = 2.0
+"""How often an exchange that answers no call is asked whether it does again, by all who wait together."""
 RANK_SEEN, RANK_BOOK, RANK_REST, RANK_HISTORY = range(4)
 """Who goes first when the budget is short: a book that somebody looks at, other books, the rest, history. Trades that
 the tape waits for are of the rest."""
@@ -52,6 +56,7 @@ class BinanceRest:
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.close(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
+        self._comeback = Comeback(PROBE_EVERY_S)
         self._answered_ms = 0  # the exchange's own date of the newest answer
         self._answered_at_ms = 0.0  # and our clock's reading then
 
@@ -60,6 +65,20 @@ class BinanceRest:
         if not self._answered_ms:
             return int(self._clock.wall_s() * 1000)
         return self._answered_ms + int(self._clock.now_ms() - self._answered_at_ms)
+
+    async def wait_until_it_answers(self, most_s: float) -> None:
+        """Wait for as long as the exchange answers no call, at most `most_s`. Whoever waits asks now and then.
+
+        The cheapest call there is finds out: what is really wanted may cost two hundred times as much.
+        """
+        started_ms = self._clock.now_ms()
+        while (left_s := most_s - (self._clock.now_ms() - started_ms) / 1000) > 0:
+            await self._comeback.wait(left_s)
+            try:
+                await self._get("/api/v3/ping", {}, PING_WEIGHT, RANK_BOOK)
+            except ExchangeError:
+                continue
+            return
 
     async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
         """The order book, up to `limit` levels a side."""
@@ -129,9 +148,11 @@ class BinanceRest:
             stats.rest_errors.labels(path).inc()
             raise self._trouble(answer)
         try:
-            return orjson.loads(answer.body)
+            body = orjson.loads(answer.body)
         except orjson.JSONDecodeError as fault:
             raise MalformedFrame(f"{self.venue.title} answered with something that is not JSON") from fault
+        self._comeback.reached()
+        return body
 
     async def _wait_turn(self, weight: int, rank: int) -> None:
         """Wait until the budget allows this call, and book it; the most urgent caller goes first."""

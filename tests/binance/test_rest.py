@@ -11,6 +11,7 @@ from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
+from pulse.comeback import Comeback
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.market.candles import candle_of_trades, same_account
 from pulse.market.types import MINUTE_MS
@@ -91,6 +92,29 @@ async def test_instruments_leave_out_what_is_not_listed(asked: Asked) -> None:
 
     assert list(found) == ["BTCUSDT"]
     assert found["BTCUSDT"].base_asset == "BTC"
+
+
+async def test_an_exchange_that_is_away_is_asked_for_little_until_it_answers(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting costs the cheapest call now and then, and ends with the first answer."""
+    monkeypatch.setattr(asked.rest, "_comeback", Comeback(0.01))
+    asked.exchange.faults.rest.answer("/api/*", 503, count=3)
+    with pytest.raises(ExchangeError):
+        await asked.rest.depth("BTCUSDT", 100)
+    await asked.rest.wait_until_it_answers(60.0)
+
+    paths = [(request.path, request.status) for request in asked.exchange.rest.requests]
+    assert paths[1:] == [("/api/v3/ping", 503), ("/api/v3/ping", 503), ("/api/v3/ping", 200)]
+
+
+async def test_waiting_for_an_answer_is_bounded(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none comes the wait ends all the same."""
+    monkeypatch.setattr(asked.rest, "_comeback", Comeback(0.01))
+    asked.exchange.faults.rest.answer("/api/*", 503)
+    await asked.rest.wait_until_it_answers(0.1)
+
+    assert {request.status for request in asked.exchange.rest.requests} == {503}
 
 
 @pytest.mark.parametrize("status", [451, 403])

@@ -24,8 +24,6 @@ class Bound(NamedTuple):
 
 SILENCE_S = 30.0
 """A connection's silence that is allowed before its habit is known (`watch.UNKNOWN_MS`): the longest it takes here."""
-BACKOFF_S = 30.0
-"""The longest wait between two tries, of connections as of snapshots: reached when trouble lasts for minutes."""
 
 BOUNDS: dict[str, Bound] = {
     # fault: (noticed within, live again within) after its end, (live again within) after its beginning
@@ -43,14 +41,14 @@ BOUNDS: dict[str, Bound] = {
     "stall_one": Bound(30.0, AGAIN_S, SILENCE_S + 2 * AGAIN_S),  # a new connection flows
     "stall_all": Bound(30.0, AGAIN_S, SILENCE_S + 2 * AGAIN_S),
     "hiccup": Bound(30.0, AGAIN_S),
-    "half_open": Bound(SILENCE_S, SILENCE_S + AGAIN_S),
+    "half_open": Bound(1.0, AGAIN_S, SILENCE_S + 2 * AGAIN_S),
     "stale_snapshot": Bound(30.0, AGAIN_S),
     "crossed_snapshot": Bound(30.0, AGAIN_S),
     "false_snapshot": Bound(30.0, AGAIN_S),
     "ghosts": Bound(0.0, AGAIN_S),
     "cut": Bound(1.0, AGAIN_S),
-    "refuse": Bound(1.0, BACKOFF_S + AGAIN_S),
-    "rest_down": Bound(30.0, BACKOFF_S + AGAIN_S),
+    "refuse": Bound(1.0, AGAIN_S),
+    "rest_down": Bound(30.0, AGAIN_S),
     "ban": Bound(30.0, AGAIN_S),
     "clock_jump": Bound(0.0, AGAIN_S),
     "drift": Bound(0.0, AGAIN_S),

@@ -8,9 +8,10 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pulse.binance.transport import CONNECT_TIMEOUT_S
 from pulse.simulator.faults import Frame, cross_depth
 from pulse.simulator.payloads import JsonObject
-from tests.simulation.stage import Stage
+from tests.simulation.stage import POLL_S, Stage
 
 DEPTH_PATH = "/api/v3/depth"
 SUFFIXES = ("@depth@100ms", "@depth@100ms", "@bookTicker", "@aggTrade", "@kline_1m", "@depth20")
@@ -165,8 +166,12 @@ async def _hiccup(stage: Stage) -> None:
 
 
 async def _half_open(stage: Stage) -> None:
-    for stream in tuple(stage.world.streams):
+    """The peer is gone and says nothing of it, until we give it up."""
+    frozen = set(stage.world.streams)
+    for stream in frozen:
         stream.freeze()
+    while frozen & stage.world.streams.keys():
+        await asyncio.sleep(POLL_S)
 
 
 async def _cut(stage: Stage) -> None:
@@ -179,7 +184,8 @@ async def _refuse(stage: Stage) -> None:
     stage.world.refuse = stage.rng.choice([0, 503, 429])
     await _cut(stage)
     await asyncio.sleep(stage.rng.uniform(2, 120))
-    stage.world.refuse = None
+    was_mute, stage.world.refuse = stage.world.refuse == 0, None
+    await asyncio.sleep(CONNECT_TIMEOUT_S if was_mute else 0)  # a handshake that was begun stays unanswered
 
 
 async def _shutdown(stage: Stage) -> None:

@@ -14,10 +14,11 @@ from pulse.backfill import Backfill
 from pulse.binance.bans import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
+from pulse.comeback import Comeback
 from pulse.conflate import ConflatingQueue
 from pulse.engine import CandleQueue, Engine, Outbox
 from pulse.errors import ExchangeError
-from pulse.feed import Feed
+from pulse.feed import RECONNECT_SPACING_S, Feed
 from pulse.intake import Received, make_inbox
 from pulse.ledger import Ledger
 from pulse.market.market import Origin
@@ -61,10 +62,11 @@ class Process:
         bans = Bans(folder / "bans.json")
         self.rest = BinanceRest(world, venue_of("us"), clock, bans, lambda symbol: symbol == world.symbols[0])
         self.markets = [self._market(symbol, settings) for symbol in world.symbols]
+        comeback = Comeback(RECONNECT_SPACING_S)
         self.feeds = {
             symbol: Feed(
                 symbol, world, self.rest, self.inbox, clock, random.Random(rng.random()),
-                depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
+                comeback=comeback, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
                 rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
             )
             for symbol in world.symbols
