@@ -57,11 +57,15 @@ INSERT INTO pulse.candles AS kept (
 LOCK = "SELECT pg_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', '5s', true)"
 """Who writes minutes holds it, so that each hour is rolled up from all its minutes, whoever wrote them; one that
 stops in the middle loses it."""
+MINUTES_OF_HOUR = """LATERAL (
+    SELECT *, ctid FROM pulse.candles WHERE venue = hours.venue AND symbol = hours.symbol
+        AND open_time >= hour AND open_time < hour + interval '1 hour' OFFSET 0
+)"""
+"""OFFSET keeps the planner to the index, hour by hour; once it has statistics it would rather read the whole table."""
 ROLL_UP = roll_up(
     "pulse.candles", "pulse.candles_1h", "hour",
-    """unnest(%s::text[], %s::text[], %s::timestamptz[]) AS touched (touched_venue, touched_symbol, hour)
-    JOIN pulse.candles AS candles ON candles.venue = touched_venue AND candles.symbol = touched_symbol
-        AND candles.open_time >= hour AND candles.open_time < hour + interval '1 hour'"""
+    "unnest(%s::text[], %s::text[], %s::timestamptz[]) AS hours (venue, symbol, hour)"
+    f" CROSS JOIN {MINUTES_OF_HOUR} AS candles",
 )  # fmt: skip
 READ_FIRST = """
 SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, quote_volume, trade_count,
@@ -93,15 +97,14 @@ SELECT symbol, first_trade_id, last_trade_id, (extract(epoch FROM from_time) * 1
 FROM pulse.trade_gaps WHERE venue = %s AND symbol = %s AND to_time >= %s AND from_time <= %s
 ORDER BY first_trade_id, last_trade_id LIMIT %s
 """
-DELETE_HOURS = """
+DELETE_HOURS = f"""
 WITH hours AS (
     DELETE FROM pulse.candles_1h WHERE (venue, symbol, open_time) IN (
         SELECT venue, symbol, open_time FROM pulse.candles_1h WHERE venue = %s AND open_time < %s
         ORDER BY open_time LIMIT %s
     ) RETURNING venue, symbol, open_time AS hour
 ), minutes AS (
-    DELETE FROM pulse.candles AS candles USING hours WHERE candles.venue = hours.venue
-        AND candles.symbol = hours.symbol AND open_time >= hour AND open_time < hour + interval '1 hour'
+    DELETE FROM pulse.candles WHERE ctid = ANY (ARRAY (SELECT ctid FROM hours CROSS JOIN {MINUTES_OF_HOUR} AS minutes))
 )
 SELECT count(*) FROM hours
 """
@@ -210,7 +213,7 @@ class PostgresStore:
             async with connection.transaction():
                 await connection.execute(LOCK, (WRITE_LOCK,))
                 await connection.execute(DELETE_GAPS, (self._venue, before))
-                cursor = await connection.execute(DELETE_HOURS, (self._venue, hour, hours_max))
+                cursor = await connection.execute(DELETE_HOURS.encode(), (self._venue, hour, hours_max))
                 deleted: int = (await cursor.fetchall())[0][0]
                 return deleted
 

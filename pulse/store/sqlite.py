@@ -26,6 +26,8 @@ Row = tuple[Any, ...]
 BUSY_TIMEOUT_S = 2.0
 """How long to wait for another process that is writing; a minute's rows take it less than a millisecond."""
 BUSY_RETRY_S = 0.01
+READS_WAITING_MAX = 32
+"""Beyond it a read is refused: the longest take a third of a second, and closed candles must not wait behind many."""
 TIME_MIN, TIME_MAX = -(2**63), 2**63 - 1
 """The integers that SQLite knows."""
 
@@ -80,6 +82,7 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: sqlite3.Connection | None = None
         self._is_closed = False
+        self._reads_waiting = 0
 
     async def open(self) -> None:
         """Open or make the file and bring its schema up to date. Raises StoreUnavailable if that cannot be done."""
@@ -167,7 +170,13 @@ class SqliteStore:
 
     async def _fetch(self, query: str, symbol: str, *numbers: int) -> list[Row]:
         values = (self._venue, symbol, *map(_integer, numbers))
-        return await self._in_thread(lambda: self._opened().execute(query, values).fetchall())
+        if self._reads_waiting >= READS_WAITING_MAX:
+            raise StoreUnavailable(f"The SQLite file {self._path} is busy: {READS_WAITING_MAX} reads wait.")
+        self._reads_waiting += 1
+        try:
+            return await self._in_thread(lambda: self._opened().execute(query, values).fetchall())
+        finally:
+            self._reads_waiting -= 1
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Do this in the store's thread. Raises StoreUnavailable in place of what SQLite raises."""

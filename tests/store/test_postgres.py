@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -41,6 +42,13 @@ async def unavailable(call: Awaitable[object]) -> tuple[str, float]:
     with pytest.raises(StoreUnavailable) as caught:
         await call
     return str(caught.value), time.monotonic() - begin
+
+
+MANY_MINUTES = """
+INSERT INTO pulse.candles SELECT 'us', symbol, timestamptz '2024-01-01 00:00+00' + minute * interval '1 minute',
+    1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, 'exchange', true
+FROM unnest(ARRAY['BTCUSDT', 'ETHUSDT']) AS symbol, generate_series(0, 100000) AS minute
+"""
 
 
 def asking(url: str) -> closing[psycopg.Connection]:
@@ -280,6 +288,22 @@ async def test_a_unix_socket(own_postgres: PostgresServer) -> None:
         await store.write_candles([candle()])
 
         assert await store.last_open_time_ms("BTCUSDT") == candle().open_time_ms
+
+
+async def test_a_large_table_is_read_by_its_index(postgres_url: str) -> None:
+    """With statistics at hand, the planner still does not read all minutes to roll up, delete or show a few hours."""
+    async with store_at(postgres_url) as store:
+        await store.write_candles([candle()])
+    hour = datetime(2024, 2, 1, tzinfo=UTC)
+    touched, hours = (["us"] * 10, ["BTCUSDT"] * 10, [hour] * 10), ("us", hour, 10)
+    shown = ("us", "BTCUSDT", hour, hour + timedelta(hours=9))
+    with asking(postgres_url) as own:
+        own.execute(MANY_MINUTES)
+        own.execute("ANALYZE")
+        statements = [(module.ROLL_UP, touched), (module.DELETE_HOURS, hours), (module.READ_BARS["5m"], shown)]
+        plans = [own.execute(f"EXPLAIN {text}".encode(), values).fetchall() for text, values in statements]
+
+    assert [line for plan in plans for (line,) in plan if "Seq Scan on candles " in line] == []
 
 
 # --- what is said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pulse.errors import StoreUnavailable
-from pulse.store.sqlite import BUSY_TIMEOUT_S, SqliteStore
+from pulse.store.sqlite import BUSY_TIMEOUT_S, READS_WAITING_MAX, SqliteStore
 from tests.store.candles import SQL_DIR, candle, minutes
 
 WRITER = """
@@ -114,3 +114,17 @@ async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Pa
     await store.close()
 
     assert rows[:50] == [candle(minute) for minute in confirmed]
+
+
+async def test_a_flood_of_reads_is_refused_and_delays_no_write(tmp_path: Path) -> None:
+    """More reads than may wait are told that it is busy; those that wait, and a write among them, are done."""
+    store = store_at(tmp_path / "candles.sqlite3")
+    await store.open()
+    await store.write_candles(minutes(10))
+    reads = [store.read_candles("BTCUSDT", None, None, 10) for _ in range(READS_WAITING_MAX + 5)]
+    *found, _ = await asyncio.gather(*reads, store.write_candles([candle(10)]), return_exceptions=True)
+    rows = await store.read_candles("BTCUSDT", None, None, 100)
+    await store.close()
+
+    assert sum(isinstance(result, StoreUnavailable) for result in found) == 5
+    assert len(rows) == 11
