@@ -246,7 +246,7 @@ class _Terminal:
         await catalogue.open()
         self.backfill = Backfill(
             self.plan.symbols, rest, store, self.candles,
-            days=self.settings.backfill_days, tell=self._tell_mismatch,
+            days=self.settings.past_days, tell=self._tell_mismatch,
         )  # fmt: skip
         return {
             **{f"feed-{symbol}": feed.run() for symbol, feed in self.feeds.items()},

@@ -51,6 +51,11 @@ class Settings:
     state_path: str = "pulse.state.json"  # where the end of an exchange's ban is remembered across restarts
     log_level: str = "INFO"  # DEBUG, INFO, WARNING or ERROR
 
+    @property
+    def past_days(self) -> int:
+        """How far back missing minutes are fetched: no further than they are kept."""
+        return min(self.backfill_days, self.retention_days or self.backfill_days)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Read the settings; raise one SettingsError that lists every fault, a sentence a line."""
