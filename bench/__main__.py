@@ -19,6 +19,8 @@ from bench.table import render
 ROWS: tuple[Row, ...] = (*fanout.ROWS, *latency.ROWS, *engine.ROWS, *footprint.ROWS, *soak.ROWS)
 README = ROOT / "README.md"
 FULL_REPEATS, QUICK_REPEATS = 5, 1
+IDLE_LOAD = 0.5
+"""A load average above this, before anything was started, is other people's work on the same cores."""
 SOAK_MINUTES, QUICK_SOAK_MINUTES = 20.0, 1.0
 
 
@@ -27,13 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     chosen = [row for row in ROWS if not options.only or row.name in options.only]
     repeats = options.repeats or (QUICK_REPEATS if options.quick else FULL_REPEATS)
+    headline = _headline(repeats, options.quick, os.getloadavg()[0])
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
         context = Context(
             Path(folder), options.quick, options.recordings,
             options.soak_minutes or (QUICK_SOAK_MINUTES if options.quick else SOAK_MINUTES), _say,
         )  # fmt: skip
         outcomes = _measure(chosen, context, repeats)
-    table = render(outcomes, describe(), _headline(repeats, options.quick))
+    table = render(outcomes, describe(), headline)
     print(table)
     if options.write_readme:
         README.write_text(with_table(README.read_text(), table))
@@ -52,16 +55,17 @@ def _measure(rows: Sequence[Row], context: Context, repeats: int) -> list[Outcom
             _say(f"repeat {repeat + 1} of {repeats}, {row.name}")
             try:
                 readings[row.name].append(row.measure(context))
-            except BenchError as fault:
+            except (BenchError, OSError) as fault:  # one row's trouble is not the run's
                 failures[row.name] = str(fault)
                 _say(f"{row.name}: {fault}")
     return [Outcome(row, tuple(readings[row.name]), failures.get(row.name, "")) for row in rows]
 
 
-def _headline(repeats: int, is_quick: bool) -> str:
+def _headline(repeats: int, is_quick: bool, load_before: float) -> str:
     kind = "a short run" if is_quick else "one run"
     times = "once" if repeats == 1 else f"{repeats} times, the middle and in brackets the least and the most shown"
-    return f"{datetime.now(UTC):%Y-%m-%d}, {kind}, each row {times}"
+    busy = f", on a machine that others used too (load {load_before:.1f} before)" if load_before > IDLE_LOAD else ""
+    return f"{datetime.now(UTC):%Y-%m-%d}, {kind}{busy}, each row {times}"
 
 
 def _say(text: str) -> None:

@@ -1,8 +1,8 @@
 """The usual way: FastAPI on Uvicorn, and a Redis subscription per client whose messages are sent on as they come.
 
 Written as its documentation teaches, and made as good as that allows: the subscription is awaited, not polled; the
-client library's pool, which would stop at 100 clients, may hold one connection for each; hiredis and uvloop would be
-used where installed, and Uvicorn's own choice of protocol is left alone.
+client library's pool, which would stop at 100 clients, may hold one connection for each; Uvicorn runs on uvloop with
+its compiled parsers. hiredis is left out for it as it is for the terminal.
 """
 
 import argparse

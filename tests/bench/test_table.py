@@ -50,6 +50,13 @@ def test_a_row_shows_both_sides_the_ratio_and_the_verdict() -> None:
     assert line == "| CPU per message | us | 10 | the limit 8 | x 1.25 | <= 1.4 x | yes |"
 
 
+def test_a_difference_is_called_one() -> None:
+    """It may be negative, where the floor was measured in a slower moment."""
+    line = line_of(outcome(Budget(2, Against.ABOVE), {PULSE: 1.0, YARDSTICK: 1.5}))
+
+    assert "| difference -0.5 | <= 2 us above | yes |" in line
+
+
 def test_a_missed_budget_stands_out() -> None:
     """Whoever skims the table sees it."""
     assert line_of(outcome(TIMES, {PULSE: 12.0, YARDSTICK: 8.0})).endswith("| **no** |")
