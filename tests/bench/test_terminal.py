@@ -1,0 +1,42 @@
+"""The terminal beside the paced exchange: its books are live, and a picture tells when the exchange sent what made it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench.terminal import Terminal, get, terminal
+
+SYMBOLS = ("BTCUSDT", "TOPIC00USDT")
+START_US = time.time_ns() // 1000
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """A terminal that follows two symbols of the paced exchange."""
+    with terminal(tmp_path_factory.mktemp("bench"), SYMBOLS, rate_hz=20.0) as found:
+        yield found
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_a_picture_is_live_and_whole(running: Terminal, symbol: str) -> None:
+    """What is measured is a terminal at work, whatever the symbol is called."""
+    picture = orjson.loads(get(running.port, f"/orderbook?symbol={symbol}"))
+
+    assert (picture["state"], len(picture["bids"]), len(picture["asks"])) == ("live", 20, 20)
+
+
+def test_the_id_of_a_picture_is_the_time_of_sending(running: Terminal) -> None:
+    """Microseconds since the epoch, after these tests began and before now."""
+    picture = orjson.loads(get(running.port, "/orderbook"))
+
+    assert START_US < picture["last_update_id"] < time.time_ns() // 1000
+
+
+def test_a_running_program_is_weighed(running: Terminal) -> None:
+    """CPU time, memory and descriptors are read from the kernel."""
+    program = running.program
+
+    assert min(program.cpu_s(), program.resident_mb(), program.open_files()) > 0
