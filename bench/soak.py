@@ -24,7 +24,7 @@ BOOK = BOOK_PATH.format(symbol="BTCUSDT")
 WINDOWS = 40
 MINUTES_MIN = 10.0
 FILES_LEFT_MAX = 5
-"""The terminal's own connections to its exchange come and go; a leak would leave one for each of hundreds of clients."""
+"""The terminal's own connections to its exchange come and go; a leak would leave one for each of hundreds."""
 WARMUP_S, LEAVE_S = 5.0, 20.0
 ALONE = "as many, all healthy"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")

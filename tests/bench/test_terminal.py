@@ -1,8 +1,7 @@
-"""The terminal beside the paced exchange: its books are live, and a picture tells when the exchange sent what made it."""
+"""The terminal beside the paced exchange: its books are live, and a picture tells when what made it was sent."""
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import orjson
 import pytest
