@@ -56,6 +56,7 @@ class _Api:
         catalogue: Report,
         readiness: Report,
         certificates: Callable[[], Mapping[str, Certificate]],
+        latency: Report,
     ) -> None:
         self._symbols = settings.symbols
         self._hub = hub
@@ -63,6 +64,7 @@ class _Api:
         self._readiness = readiness
         self._certificates = certificates
         self._openapi = orjson.dumps(document(settings.symbols))
+        self._latency = latency
 
     async def orderbook(self, request: Request) -> Response:
         """The latest picture of ?symbol=, byte for byte as the feed sent it."""
@@ -90,6 +92,10 @@ class _Api:
     async def openapi(self, _: Request) -> Response:
         """What is answered here, for programs that read such descriptions."""
         return _json(self._openapi)
+
+    async def latency(self, _: Request) -> Response:
+        """How long each hop from the exchange to the reader takes."""
+        return _json(orjson.dumps(self._latency()))
 
     async def healthz(self, _: Request) -> Response:
         """The process answers. What it depends on has no say: a platform restarts what is not healthy."""
@@ -120,16 +126,17 @@ def build_app(
     catalogue: Report,
     readiness: Report,
     certificates: Callable[[], Mapping[str, Certificate]],
+    latency: Report,
     static_dir: Path,
     sessions: Sessions,
     events: Events,
 ) -> ASGIApp:
     """The ASGI app. `catalogue` gives the object of /api/symbols, `readiness` that of /readyz with its keys `ready` and
-    `store`, `certificates` what each symbol's book can show for itself.
+    `store`, `certificates` what each symbol's book can show for itself, `latency` the object of /api/latency.
     """
     app = Starlette(
         routes=_routes(
-            _Api(settings, hub, catalogue, readiness, certificates),
+            _Api(settings, hub, catalogue, readiness, certificates, latency),
             Ohlcv(bars, settings.symbols, COMPRESSED_FROM_BYTES),
             Udf(bars, catalogue),
             sessions,
@@ -160,6 +167,7 @@ def _routes(api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, events: Event
         Mount("/udf", routes=udf.routes(), middleware=COMPRESSED),
         Route("/api/store", api.store),
         Route("/openapi.json", api.openapi, middleware=COMPRESSED),
+        Route("/api/latency", api.latency),
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz),
         Route("/metrics", api.metrics),

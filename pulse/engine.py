@@ -13,6 +13,7 @@ from pulse import stats
 from pulse.clock import Clock
 from pulse.conflate import ConflatingQueue
 from pulse.intake import Inbox, Received
+from pulse.latency import Latency
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
 from pulse.market.sync import BookAnchor
@@ -42,7 +43,7 @@ class Engine:
 
     def __init__(
         self, markets: Iterable[Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue, clock: Clock,
-        *, publish_interval_s: float, ask_snapshot: Callable[[str, str], None],
+        latency: Latency, *, publish_interval_s: float, ask_snapshot: Callable[[str, str], None],
         note_gap: Callable[[TradeGap], None],
     ) -> None:  # fmt: skip
         self._markets = {market.symbol: market for market in markets}
@@ -50,6 +51,7 @@ class Engine:
         self._outbox = outbox
         self._candles = candles
         self._clock = clock
+        self._latency = latency
         self._interval_s = publish_interval_s
         self._ask_snapshot = ask_snapshot
         self._note_gap = note_gap
@@ -102,6 +104,11 @@ class Engine:
         symbol = received.symbol
         market = self._markets[symbol]
         market.apply(received.event, received.received_ms)
+        if isinstance(received.event, DepthDiff):
+            self._latency.applied(
+                symbol, received.received_ms, received.event.event_time_ms,
+                self._clock.now_ms(), self._clock.wall_s() * 1000,
+            )  # fmt: skip
         wait_s = 0.0 if isinstance(received.event, URGENT) else self._interval_s
         due_s = max(now_s + wait_s, self._published_s[symbol] + self._interval_s)
         self._due_s[symbol] = min(self._due_s[symbol], due_s)
@@ -128,7 +135,9 @@ class Engine:
 
     def _publish(self, market: Market) -> None:
         view = market.view(self._clock.now_ms(), self._clock.wall_s())
-        self._outbox.put(book_topic(market.symbol), view)
+        topic = book_topic(market.symbol)
+        self._outbox.put(topic, view)
+        self._latency.published(market.symbol, topic, view.seq, self._clock.now_ms())
         tape = market.tape()
         if tape is not None:
             self._outbox.put(trades_topic(market.symbol), tape)

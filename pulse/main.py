@@ -5,6 +5,7 @@ It is the one place that sees everything, and it decides nothing that a part cou
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import random
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from pulse.events import Events
 from pulse.feed import RECONNECT_SPACING_S, Feed
 from pulse.hub import Hub
 from pulse.intake import Inbox, Received, make_inbox
+from pulse.latency import HOPS, Latency
 from pulse.ledger import Ledger, make_candle_queue
 from pulse.market.market import TRADING, Market, Origin
 from pulse.market.types import CandleMismatch, Instrument, TradeGap
@@ -57,6 +60,7 @@ from pulse.spool import Spool
 from pulse.store import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.subscriber import subscribe
+from pulse.timekeeper import keep_time
 
 log = logging.getLogger(__name__)
 
@@ -137,22 +141,24 @@ class _Terminal:
             resources.push_async_callback(bus.close)
             store = await self._open_store(resources)
             ledger = Ledger(self.candles, store, self._make_spool(resources))
-            engine = self._make_engine(origin)
-            work = await self._source_work(hub, store, resources)
+            latency = Latency(origin.instance)
+            engine = self._make_engine(origin, latency)
+            work = await self._source_work(hub, store, latency, resources)
             work |= {
                 "engine": engine.run(),
                 "publisher": publish(self.outbox, bus),
-                "subscriber": subscribe(bus, hub),
+                "subscriber": subscribe(bus, hub, latency, self.clock),
                 "ledger": ledger.run(),
             }
             if self.settings.retention_days:
                 work["retention"] = Retention(store, self.settings.retention_days, self.clock).run()
             sessions = Sessions(self.settings, hub, current_connection)
+            self._watch_latency(latency, sessions)
             _watch_clients(sessions, hub)
             app = build_app(
                 self.settings, hub, Bars(store, engine.newest, self.clock), self._catalogue_answer(engine),
-                _readiness(engine, bus, store, ledger), engine.certificates, _assets("static"), sessions,
-                Events(hub, sessions, self.plan.symbols, current_connection),
+                _readiness(engine, bus, store, ledger), engine.certificates, latency.report, _assets("static"),
+                sessions, Events(hub, sessions, self.plan.symbols, current_connection),
             )  # fmt: skip
             # What the imports and the start built lives for ever: the collector need not walk it again.
             gc.freeze()
@@ -208,14 +214,14 @@ class _Terminal:
 
     # --- what the pictures are made from
 
-    async def _source_work(self, hub: Hub, store: Store, resources: AsyncExitStack) -> Work:
+    async def _source_work(self, hub: Hub, store: Store, latency: Latency, resources: AsyncExitStack) -> Work:
         """The tasks that fill the inbox: a replay, or the feeds with what belongs to them."""
         if self.plan.recording is not None:
             return {"replay": Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed).run()}
         if self.plan.source == SIMULATION:
             exchange = await self._open_simulator(resources)
-            return await self._live_work(hub, store, resources) | {"simulator": exchange.watch()}
-        return await self._live_work(hub, store, resources)
+            return await self._live_work(hub, store, latency, resources) | {"simulator": exchange.watch()}
+        return await self._live_work(hub, store, latency, resources)
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
@@ -226,7 +232,7 @@ class _Terminal:
         self.venue = replace(self.venue, rest_url=exchange.rest_url, stream_url=exchange.stream_url)
         return exchange
 
-    async def _live_work(self, hub: Hub, store: Store, resources: AsyncExitStack) -> Work:
+    async def _live_work(self, hub: Hub, store: Store, latency: Latency, resources: AsyncExitStack) -> Work:
         """The feeds, and what keeps their instruments and their candles whole."""
         transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
         is_demo = self.plan.source == SIMULATION
@@ -251,6 +257,7 @@ class _Terminal:
         return {
             **{f"feed-{symbol}": feed.run() for symbol, feed in self.feeds.items()},
             "catalogue": catalogue.run(),
+            "timekeeper": keep_time(rest, latency.offset),
             "backfill": self.backfill.run(),
         }
 
@@ -262,7 +269,7 @@ class _Terminal:
     async def _tell_mismatch(self, symbol: str, mismatch: CandleMismatch) -> None:
         await self.inbox.put(Received(symbol, mismatch, self.clock.now_ms()))
 
-    def _make_engine(self, origin: Origin) -> Engine:
+    def _make_engine(self, origin: Origin, latency: Latency) -> Engine:
         markets = [
             Market(
                 symbol,
@@ -274,7 +281,7 @@ class _Terminal:
             for symbol in self.plan.symbols
         ]
         return Engine(
-            markets, self.inbox, self.outbox, self.candles, self.clock,
+            markets, self.inbox, self.outbox, self.candles, self.clock, latency,
             publish_interval_s=self.settings.publish_interval_ms / 1000,
             ask_snapshot=self._ask_snapshot,
             note_gap=self._note_gap,
@@ -311,6 +318,18 @@ class _Terminal:
             }  # fmt: skip
 
         return answer
+
+    def _watch_latency(self, latency: Latency, sessions: Sessions) -> None:
+        """Have the clients' end of the way noted, and let /metrics read all of it."""
+        clock = self.clock
+        sessions.fanout.on_round = lambda delay_s: latency.written(delay_s * 1000, clock.now_ms())
+        sessions.on_echo = lambda instance, timestamp: latency.echoed(
+            instance, timestamp * 1000, clock.now_ms(), clock.wall_s() * 1000
+        )
+        for hop, share in itertools.product(HOPS, (0.5, 0.99)):
+            gauge = stats.latency_ms.labels(hop.name, f"{share:g}")
+            gauge.set_function(partial(latency.gauge_ms, hop.name, share))
+        stats.clock_offset_ms.set_function(latency.offset.value_ms)
 
     def _greet(self) -> None:
         host, port = self.listener.getsockname()[:2]

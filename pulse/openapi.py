@@ -226,6 +226,14 @@ def _health(schemas: _Schemas) -> Json:
     store = schemas.named("Store", _object({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
     feeds = {"type": "object", "additionalProperties": state}
     readiness = schemas.named("Readiness", _object({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store}))
+    hop = schemas.named("Hop", _object({
+        "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": _or_null(NUMBER), "p99_ms": _or_null(NUMBER),
+        "budget_ms": NUMBER,
+    }))  # fmt: skip
+    latency = _object({
+        "hops": _array(hop), "over_budget": _array(STRING), "clock_offset_ms": _or_null(NUMBER),
+        "clock_error_ms": _or_null(NUMBER),
+    })  # fmt: skip
     return {
         "/healthz": _get("The process answers.", {"200": _answer("It does.", _object({"status": {"const": "ok"}}))}),
         "/readyz": _get(
@@ -233,6 +241,7 @@ def _health(schemas: _Schemas) -> Json:
             {"200": _answer("It can.", readiness), "503": _answer("Not all of it.", readiness)},
         ),
         "/api/store": _get("Whether closed candles reach the store.", {"200": _answer("It says why not.", store)}),
+        "/api/latency": _get("How long each hop takes.", {"200": _answer("The ledger of delays.", latency)}),
         "/metrics": _get("The program's own counters.", {"200": _answer("For Prometheus.", STRING, "text/plain")}),
         "/openapi.json": _get("This document.", {"200": _answer("OpenAPI 3.1.", {"type": "object"})}),
     }

@@ -39,6 +39,10 @@ def _nothing() -> None:
     """What is done for who asked for nothing."""
 
 
+def _ignore(_: float) -> None:
+    """The same for who asked for a figure."""
+
+
 class Source(Protocol):
     """What a client subscribed to, as its outlet sees it."""
 
@@ -83,23 +87,29 @@ class Fanout:
     REST_MAX_S = 0.05
 
     def __init__(self) -> None:
+        self.on_round: Callable[[float], None] = _ignore
+        """Told after each round how many seconds ago its first outlet was noted."""
         self._due: list[Outlet] = []
+        self._noted_at_s = 0.0
         self._rests_until_s = 0.0
 
     def note(self, outlet: "Outlet") -> None:
         """Flush this outlet with the next round."""
         if not self._due:
-            asyncio.get_running_loop().call_at(self._rests_until_s, self._flush)
+            loop = asyncio.get_running_loop()
+            self._noted_at_s = loop.time()
+            loop.call_at(self._rests_until_s, self._flush)
         self._due.append(outlet)
 
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         started_s = loop.time()
-        due, self._due = self._due, []
+        due, self._due, noted_at_s = self._due, [], self._noted_at_s
         for outlet in due:
             outlet.flush()
-        took_s = loop.time() - started_s
-        self._rests_until_s = started_s + took_s + min(self.REST_MAX_S, self.REST_SHARE * took_s)
+        ended_s = loop.time()
+        self._rests_until_s = ended_s + min(self.REST_MAX_S, self.REST_SHARE * (ended_s - started_s))
+        self.on_round(ended_s - noted_at_s)
 
 
 class Outlet:

@@ -141,9 +141,10 @@ def _ignore(_: str | bytes | None) -> bool:
 class Sessions:
     """All sessions of this process, and the door they come in by.
 
-    `connection` gives the one that the running task serves; `fanout` and `send_timeout_s` are for all clients. For
-    /metrics: `open_count`, `refused` and `cut` (clients that took nothing in time), and `replaced` (messages that ended
-    clients never got, because a newer one came).
+    `connection` gives the one that the running task serves; `fanout` and `send_timeout_s` are for all clients, and
+    `on_echo` is told the instance and the timestamp of a picture that one was shown. For /metrics: `open_count`,
+    `refused` and `cut` (clients that took nothing in time), and `replaced` (messages that ended clients never got,
+    because a newer one came).
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class Sessions:
         self._clock = clock
         self.fanout = Fanout()
         self._gate = Gate(settings.clients_max, settings.clients_per_address_max)
+        self.on_echo: Callable[[str, float], None] = lambda *_: None
         self.refused = 0
         self.cut = 0
         self.replaced = 0
@@ -189,7 +191,7 @@ class Sessions:
         """The endpoint of /ws. Raises Problem, before the upgrade, for who may not come in."""
 
         async def talk(session: Session, outlet: Outlet) -> None:
-            subscriptions = Subscriptions(self._hub, outlet, self._settings.symbols)
+            subscriptions = Subscriptions(self._hub, outlet, self._settings.symbols, self.on_echo)
             session.hear = subscriptions.hear
             self._hub.admit(outlet)
             try:

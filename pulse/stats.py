@@ -34,4 +34,6 @@ clients_refused = Gauge("pulse_clients_refused", "WebSockets refused at the door
 clients_cut = Gauge("pulse_clients_cut", "Clients cut because they took nothing in time.")
 client_pictures_replaced = Gauge("pulse_client_pictures_replaced", "Pictures that ended sessions never got.")
 hub_dropped = Gauge("pulse_hub_dropped", "Messages of the bus that were old, foreign or not ours.")
+latency_ms = Gauge("pulse_latency_ms", "Delay of one hop over the last minutes.", ["hop", "quantile"])
+clock_offset_ms = Gauge("pulse_clock_offset_ms", "How far the exchange's clock is ahead of ours.")
 bus_is_up = Gauge("pulse_bus_is_up", "1 while pictures travel through the configured bus.")

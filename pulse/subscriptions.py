@@ -4,6 +4,7 @@ It knows the hub and the client's outlet; who carries the words, and how, is not
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,10 +17,17 @@ from pulse.topics import TOPICS_MAX, Choice, Refusal, Request, read_id, read_req
 from pulse.tradelog import KEPT_MAX
 
 
-class Subscriptions:
-    """One client's topics. `close` must be called when it has left."""
+def _ignore(_: str, __: float) -> None:
+    """Nobody asked."""
 
-    def __init__(self, hub: Hub, outlet: Outlet, symbols: tuple[str, ...]) -> None:
+
+class Subscriptions:
+    """One client's topics. `close` must be called when it has left; `on_echo` is told of what it says it was shown."""
+
+    def __init__(
+        self, hub: Hub, outlet: Outlet, symbols: tuple[str, ...], on_echo: Callable[[str, float], None] = _ignore
+    ) -> None:
+        self._on_echo = on_echo
         self._hub = hub
         self._outlet = outlet
         self._symbols = symbols
@@ -29,7 +37,11 @@ class Subscriptions:
     def hear(self, raw: str | bytes | None) -> bool:
         """Do what the client says, and answer; False if it asks without reading the answers."""
         try:
-            answer = self._do(read_request(raw, self._symbols))
+            request = read_request(raw, self._symbols)
+            if request.op == "echo":
+                self._on_echo(request.instance, request.timestamp)
+                return True  # an answer would have to be echoed too
+            answer = self._do(request)
         except Refusal as refusal:
             answer = {
                 "op": "error",

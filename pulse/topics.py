@@ -14,7 +14,7 @@ KLINE_INTERVALS = ("1m",)
 DEPTHS = (1, 5, 10, 20)
 RATES_S = {"full": 0.0, "4hz": 0.25, "1hz": 1.0}
 """The least time between two messages of a topic."""
-OPS = ("subscribe", "unsubscribe", "ping")
+OPS = ("subscribe", "unsubscribe", "ping", "echo")
 TOPICS_MAX = 100
 """Topics of one client."""
 ID_CHARACTERS_MAX = 64
@@ -46,12 +46,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing a client says. `from_id` is the first trade wanted; None: the newest."""
+    """One thing a client says. `from_id` is the first trade wanted; None: the newest.
+
+    An echo names a picture that was shown: the instance that made it, and its `timestamp`.
+    """
 
     op: str
     id: int | str | None = None
     choices: tuple[Choice, ...] = ()
     from_id: int | None = None
+    instance: str = ""
+    timestamp: float = 0.0
 
 
 def read_request(raw: str | bytes | None, symbols: Sequence[str]) -> Request:
@@ -63,11 +68,22 @@ def read_request(raw: str | bytes | None, symbols: Sequence[str]) -> Request:
     request_id = read_id(said)
     if op == "ping":
         return Request(op, request_id)
+    if op == "echo":
+        return _echo(said, request_id)
     topics = said.get("topics")
     if not isinstance(topics, list) or not 0 < len(topics) <= TOPICS_MAX:
         raise Refusal("topics", f"topics must be a list of 1 to {TOPICS_MAX} topics.", FORMS)
     choices = read_choices(topics, symbols, said.get("rate", "full"), said.get("depth", 20))
     return Request(op, request_id, choices, _from_id(said.get("from_id")))
+
+
+def _echo(said: dict[str, Any], request_id: int | str | None) -> Request:
+    instance, timestamp = said.get("instance"), said.get("timestamp")
+    if not isinstance(instance, str):
+        raise _wrong("instance", instance, "a message's instance")
+    if type(timestamp) not in (int, float):
+        raise _wrong("timestamp", timestamp, "a message's timestamp")
+    return Request("echo", request_id, instance=instance, timestamp=float(timestamp))  # type: ignore[arg-type]
 
 
 def read_id(said: Any) -> int | str | None:

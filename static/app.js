@@ -9,6 +9,7 @@ import { applyCandles, EMPTY_CHART, intervalOf, MINUTE } from "./intervals.js";
 import { command, neighbour } from "./keys.js";
 import { createCandles } from "./panels/candles.js";
 import { createLadder } from "./panels/ladder.js";
+import { createLatency } from "./panels/latency.js";
 import { createMetrics } from "./panels/metrics.js";
 import { createProof } from "./panels/proof.js";
 import { createStatus } from "./panels/status.js";
@@ -26,6 +27,7 @@ const NEWEST_BARS = 3; // the running bar of a longer interval is asked for with
 const CHART_MS = 2_000;
 const FILLING_MS = 5_000; // how often it is asked how far the server has come with the past, while it fetches it
 const STORE_MS = 10_000; // how often the page asks whether candles are stored
+const LATENCY_MS = 10_000; // how often the delays are asked for
 const PROOF_MS = 2_000; // how often an open certificate is asked for anew
 const KEEP_OLD_MS = 1_500; // how long another symbol's dimmed book may stand in while the new one comes
 
@@ -43,6 +45,7 @@ const page = {
   store: null, // what the server last said of its store
   certificate: null, // {body, readAtMs, url, instrument} while its dialog is open
   asking: null, // the timer that asks for it
+  latency: null, // the newest report on delays
 };
 
 const schedule = createSchedule(paint);
@@ -50,6 +53,7 @@ const feed = new Feed({ onPicture: received, onChange: lineChanged, onRefused: (
 const history = new Fetcher({ onData: historyCame, onChange: () => schedule.mark("time") });
 const symbols = new Fetcher({ onData: symbolsCame, onChange: () => schedule.mark("time") });
 const store = new Fetcher({ onData: storeCame, onChange: () => {} });
+const latency = new Fetcher({ onData: latencyCame, onChange: () => {} });
 const proof = new Fetcher({ onData: certificateCame, onChange: () => schedule.mark("proof") });
 
 const panel = (name) => root.querySelector(`.panel.${name}`);
@@ -62,6 +66,7 @@ const panels = {
   proof: createProof(root, document.querySelector("dialog.certificate"), {
     everyMs: PROOF_MS, onOpen: startAsking, onClose: stopAsking,
   }),
+  latency: createLatency(root.querySelector(".latency")),
   candles: null, // its library is the largest file: the book does not wait for it
 };
 
@@ -80,6 +85,7 @@ function start() {
   setInterval(() => schedule.mark("time", "candles"), TICK_MS);
   setInterval(followInterval, CHART_MS);
   setInterval(askStore, STORE_MS);
+  setInterval(askLatency, LATENCY_MS);
   askSymbols();
   loadCharts();
 }
@@ -171,6 +177,15 @@ function storeCame(body) {
 function askProof() {
   if (page.selected === "" || proof.status.phase === "loading") return;
   proof.load(where.http(`api/proof/${encodeURIComponent(page.selected)}`), page.selected);
+}
+
+function askLatency() {
+  if (feed.status.phase === "open" && !document.hidden) latency.load(where.http("api/latency"));
+}
+
+function latencyCame(report) {
+  page.latency = report;
+  schedule.mark("latency");
 }
 
 function certificateCame(body, symbol) {
@@ -291,6 +306,7 @@ function paint(dirty) {
   if (dirty.has("trades")) panels.trades.paint(view);
   if (dirty.has("candles")) panels.candles?.paint(view);
   if (dirty.has("proof")) panels.proof.paint(view);
+  if (dirty.has("latency")) panels.latency.paint(view);
 }
 
 // The old symbol's dimmed book bridges the switch, but must not stand under the new name for long.
@@ -320,6 +336,7 @@ function readView(nowMs) {
     selected: page.selected,
     paused: page.paused,
     certificate: page.certificate,
+    latency: page.latency,
     trouble: proof.status.reason,
     waiting: page.paused === null ? 0 : newest.trades.filter(({ id }) => id > (book.trades[0]?.id ?? -1)).length,
   };
@@ -350,6 +367,7 @@ function paintRoot({ verdict: said, paused, source, selected }) {
 // The ids change together with the rows they describe, in one frame: whoever reads both reads one picture.
 function paintBook(view) {
   const { picture } = view;
+  if (picture !== null && view.paused === null) feed.shown(picture, view.nowMs);
   panels.status.paintPrice(view);
   panels.ladder.paint(view);
   panels.metrics.paint(view);

@@ -3,6 +3,7 @@
 
 import { Connection } from "./connection.js";
 
+export const ECHO_MS = 20_000; // how often a shown picture is echoed: the server then knows how old it was by then
 export const KINDS = ["status", "proof", "kline", "metrics", "trades", "book"]; // the server sends in this order
 
 /** The topics of a symbol, the book last: what came before it is of the same picture or has not changed since. */
@@ -20,6 +21,7 @@ export class Feed {
   #parts = {};
   #trades = [];
   #nextId = null; // the first trade not seen yet
+  #echoedAtMs = 0;
 
   constructor({ onPicture, onChange, onRefused = () => {}, ...means }) {
     this.onPicture = onPicture;
@@ -38,6 +40,13 @@ export class Feed {
     this.#symbol = symbol;
     this.#nextId = null;
     this.#connection.open(url);
+  }
+
+  /** Tells the server that this picture is on the screen at `nowMs`, now and then. */
+  shown({ instance, timestamp }, nowMs) {
+    if (nowMs - this.#echoedAtMs < ECHO_MS) return;
+    this.#echoedAtMs = nowMs;
+    this.#connection.send({ op: "echo", instance, timestamp });
   }
 
   /** Stops waiting and tries at once. */

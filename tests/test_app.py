@@ -200,3 +200,14 @@ async def test_each_book_s_certificate_is_served() -> None:
     assert (status, one["state"]) == (200, "offline")
     assert every["BTCUSDT"] == one
     assert (unknown, problem["parameter"]) == (404, "symbol")
+
+
+@on_server_loop
+async def test_the_ledger_of_delays_is_served() -> None:
+    """Each hop by its name, none of them measured yet."""
+    async with serving() as web:
+        status, report, _ = await ask(web, "/api/latency")
+
+    assert status == 200
+    assert [row["hop"] for row in report["hops"]] == ["exchange", "applied", "published", "bus", "socket", "echo"]
+    assert report["over_budget"] == []

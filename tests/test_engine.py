@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 from pulse.conflate import ConflatingQueue
 from pulse.engine import BATCH_EVENTS_MAX, CandleQueue, Engine, Outbox
 from pulse.intake import Inbox, Received, make_inbox
+from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.sync import BookAnchor
 from pulse.market.types import BookLost, FeedDown, FeedUp, Instrument, State, TradeGap
@@ -28,6 +29,7 @@ class Stage:
         self.inbox: Inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(candles_max)
+        self.latency = Latency("9f3ac21b")
         self.asked: list[tuple[str, str]] = []
         self.gaps: list[TradeGap] = []
         self.pictures: list[tuple[float, View]] = []
@@ -35,7 +37,7 @@ class Stage:
         origin = Origin("9f3ac21b", "exchange", "us")
         self.engine = Engine(
             [Market(s, origin, levels_max=100, trades_kept=5, stale_after_ms=5000) for s in ("BTCUSDT", "ETHUSDT")],
-            self.inbox, self.outbox, self.candles, StoryClock(),
+            self.inbox, self.outbox, self.candles, StoryClock(), self.latency,
             publish_interval_s=INTERVAL_S, ask_snapshot=lambda symbol, reason: self.asked.append((symbol, reason)),
             note_gap=self.gaps.append,
         )  # fmt: skip

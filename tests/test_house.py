@@ -13,8 +13,20 @@ PULSE = ROOT / "pulse"
 MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.py")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "stats", "backoff", "conflate", "clock", "framing", "client", "slices", "comeback"),
-    ("settings", "market", "window", "topics", "tradelog"),
+    (
+        "errors",
+        "logs",
+        "stats",
+        "backoff",
+        "conflate",
+        "clock",
+        "framing",
+        "client",
+        "slices",
+        "comeback",
+        "offset",
+    ),
+    ("settings", "market", "window", "topics", "tradelog", "latency"),
     ("streams", "wire"),
     ("binance", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool"),
     ("intake", "recording", "query", "subscriptions", "bars"),
@@ -29,6 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "ledger",
         "retention",
         "backfill",
+        "timekeeper",
         "session",
         "server",
         "site",

@@ -39,6 +39,7 @@ ASKED = {
     "/api/ohlcv?interval=5m&format=ndjson": 200,
     "/api/ohlcv?limit=NaN": 400,
     "/api/store": 200,
+    "/api/latency": 200,
     "/udf/config": 200,
     "/udf/symbols?symbol=BTCUSDT": 200,
     "/udf/symbols?symbol=NOPE": 404,
@@ -89,7 +90,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
     bars = Bars(Shelf(), lambda _: ALL_IS_OVER, ManualClock())
     sessions = Sessions(SETTINGS, hub, current_connection)
     events = Events(hub, sessions, SETTINGS.symbols, current_connection)
-    guarded: Any = build_app(SETTINGS, hub, bars, dict, dict, dict, Path(__file__).parent, sessions, events)
+    guarded: Any = build_app(SETTINGS, hub, bars, dict, dict, dict, dict, Path(__file__).parent, sessions, events)
     app = guarded._app
 
     assert isinstance(app, Starlette)

@@ -165,6 +165,20 @@ async def test_a_queued_outlet_gives_what_is_owed_to_a_task() -> None:
     assert await waiting is None
 
 
+async def test_a_round_tells_how_long_its_first_message_waited() -> None:
+    """For the ledger of delays: once a round, whoever is in it."""
+    line = Line()
+    told: list[float] = []
+    outlet, slots = outlet_of(line, "a", "b")
+    outlet._fanout.on_round = told.append
+    for slot in slots:
+        slot.put(Message(b"1"))
+    await rounds()
+
+    assert len(told) == 1
+    assert told[0] >= 0
+
+
 class Busy(Line):
     """A line that takes its time over a write."""
 

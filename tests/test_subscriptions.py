@@ -194,6 +194,20 @@ async def test_trades_are_not_skipped_at_a_low_rate() -> None:
 
 
 @on_server_loop
+async def test_an_echo_is_noted_and_not_answered() -> None:
+    """What the client was shown, for the ledger of delays."""
+    told: list[tuple[str, float]] = []
+    async with serving() as web:
+        web.sessions.on_echo = lambda instance, timestamp: told.append((instance, timestamp))
+        async with connected(web) as feed:
+            await feed.send_str('{"op":"echo","instance":"ab","timestamp":1.5}')
+            answer = await ask(feed, op="ping")
+
+    assert told == [("ab", 1.5)]
+    assert answer["op"] == "pong"
+
+
+@on_server_loop
 async def test_who_talks_too_much_is_ended() -> None:
     """More than the bound is answered with 1008."""
     async with serving() as web, connected(web) as feed:

@@ -57,6 +57,11 @@ def test_a_ping_needs_nothing() -> None:
     assert said(op="ping", id="a") == Request("ping", "a")
 
 
+def test_an_echo_names_what_was_shown() -> None:
+    """By the message's own instance and timestamp."""
+    assert said(op="echo", instance="ab", timestamp=1.5) == Request("echo", instance="ab", timestamp=1.5)
+
+
 def test_an_address_says_the_same() -> None:
     """The parameters of /sse are those of a subscription."""
     request = read_query("book.BTCUSDT,trades.BTCUSDT", "1hz", "10", "5", SYMBOLS)
@@ -82,6 +87,8 @@ def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
         ({"op": "ping", "id": {}}, "id", None),
         ({"op": "ping", "id": True}, "id", None),
         ({"op": "ping", "id": "x" * 65}, "id", None),
+        ({"op": "echo", "timestamp": 1.5}, "instance", None),
+        ({"op": "echo", "instance": "ab", "timestamp": "1"}, "timestamp", None),
         ({"op": "subscribe"}, "topics", FORMS),
         ({"op": "subscribe", "topics": "book.BTCUSDT"}, "topics", FORMS),
         ({"op": "subscribe", "topics": []}, "topics", FORMS),

@@ -23,6 +23,7 @@ from pulse.bars import Bars
 from pulse.errors import StoreUnavailable
 from pulse.events import Events
 from pulse.hub import Hub
+from pulse.latency import Latency
 from pulse.market.intervals import Bar, Interval, Newest, bar_of
 from pulse.market.market import Market, Origin
 from pulse.market.types import Candle, TradeGap
@@ -201,7 +202,16 @@ async def serving(
     ]
     certificates = {market.symbol: market.certificate(0.0) for market in markets}
     app = build_app(
-        settings, hub, bars, lambda: catalogue, lambda: report, lambda: certificates, static_dir, sessions, events
+        settings,
+        hub,
+        bars,
+        lambda: catalogue,
+        lambda: report,
+        lambda: certificates,
+        Latency(INSTANCE).report,
+        static_dir,
+        sessions,
+        events,
     )
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
@@ -113,6 +113,17 @@ class BinanceRest:
             raise MalformedFrame("expected a list of aggregate trades")
         return [frames.parse_agg_trade_row(row) for row in rows[:AGG_TRADES_MAX]]
 
+    async def time(self) -> "RoundTrip":
+        """What time it is at the exchange, and when it was asked and answered, without the wait for our turn."""
+        await self._wait_turn(self.venue.weights.time, RANK_REST)
+        sent_ms = self._clock.wall_s() * 1000
+        body = _object(await self._ask("/api/v3/time", {}))
+        received_ms = self._clock.wall_s() * 1000
+        exchange_ms = body.get("serverTime")
+        if type(exchange_ms) is not int:
+            raise MalformedFrame("expected serverTime to be a whole number")
+        return RoundTrip(sent_ms, exchange_ms, received_ms)
+
     async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
         """What the exchange says of these symbols; one that it does not list is absent from the answer."""
         try:
@@ -137,6 +148,9 @@ class BinanceRest:
 
     async def _get(self, path: str, params: Mapping[str, str], weight: int, rank: int) -> Any:
         await self._wait_turn(weight, rank)
+        return await self._ask(path, params)
+
+    async def _ask(self, path: str, params: Mapping[str, str]) -> Any:
         try:
             answer = await self._transport.get(self.venue.rest_url + path, params)
         except ExchangeError as fault:
@@ -200,6 +214,14 @@ class BinanceRest:
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")
         return ExchangeError(f"{title} answered HTTP {status}: {text or 'no reason given'}")
+
+
+class RoundTrip(NamedTuple):
+    """A question about the time, all in ms since the epoch: asked and answered by our clock, the answer by theirs."""
+
+    sent_ms: float
+    exchange_ms: int
+    received_ms: float
 
 
 class UnknownSymbol(ExchangeError):

@@ -20,6 +20,7 @@ from pulse.engine import CandleQueue, Engine, Outbox
 from pulse.errors import ExchangeError
 from pulse.feed import RECONNECT_SPACING_S, Feed
 from pulse.intake import Received, make_inbox
+from pulse.latency import Latency
 from pulse.ledger import Ledger
 from pulse.market.market import Origin
 from pulse.market.types import MINUTE_MS, CandleMismatch, TradeGap
@@ -72,7 +73,7 @@ class Process:
             for symbol in world.symbols
         }  # fmt: skip
         self.engine = Engine(
-            self.markets, self.inbox, self.outbox, self.candles, clock,
+            self.markets, self.inbox, self.outbox, self.candles, clock, Latency("00"),
             publish_interval_s=settings.publish_interval_s,
             ask_snapshot=lambda symbol, reason: self.feeds[symbol].ask_snapshot(reason),
             note_gap=self._note_gap,

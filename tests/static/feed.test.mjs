@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Feed, topicsOf } from "../../static/feed.js";
+import { ECHO_MS, Feed, topicsOf } from "../../static/feed.js";
 
 function stage(source = "exchange") {
   const sockets = [];
@@ -106,6 +106,14 @@ test("a place in the trades that the server does not know is given up", () => {
 
   assert.deepEqual(last().said[1], { op: "subscribe", topics: topicsOf("BTCUSDT") });
   assert.deepEqual(refusals, []);
+});
+
+test("a shown picture is echoed now and then", () => {
+  const { feed, last } = stage();
+  for (const nowMs of [100_000, 100_100, 100_000 + ECHO_MS]) feed.shown({ instance: "ab", timestamp: nowMs }, nowMs);
+  const echoes = last().said.filter(({ op }) => op === "echo");
+
+  assert.deepEqual(echoes.map(({ instance, timestamp }) => [instance, timestamp]), [["ab", 100_000], ["ab", 120_000]]);
 });
 
 test("any other refusal is told", () => {
