@@ -25,8 +25,8 @@ class Settings:
     host: str = "127.0.0.1"  # the address to listen on; 0.0.0.0 behind a platform's proxy
     port: int = 8000  # the port to listen on; 0 takes a free one
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use the API and the feed; * for any
-    clients_max: int = 1000  # open WebSockets at once; more are refused with 503
-    clients_per_address_max: int = 50  # open WebSockets from one address; more are refused with 429
+    clients_max: int = 1000  # open WebSockets and event streams at once; more are refused with 503
+    clients_per_address_max: int = 50  # the same from one address; more are refused with 429
     trusted_hops: int = 0  # how many proxies in front append to X-Forwarded-For; 0 ignores the header
     # the exchange
     venue: str = "us"  # us (Binance.US), com (Binance.com) or vision (Binance's data-only host)
