@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pulse.conflate import ConflatingQueue
-from pulse.engine import BATCH_EVENTS_MAX, CandleQueue, Engine, Outbox
+from pulse.engine import ADDITIONS_WAIT, BATCH_EVENTS_MAX, CandleQueue, Engine, Outbox
 from pulse.intake import Inbox, Received, make_inbox
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
@@ -111,13 +111,13 @@ def test_what_changes_the_book_is_shown_at_once(event: object) -> None:
 
 
 @pytest.mark.parametrize("event", [trade(1), ticker(1)], ids=lambda event: type(event).__name__)
-def test_what_only_adds_waits_an_interval(event: object) -> None:
-    """Trades and tickers come in great numbers, and wait for a diff, or an interval."""
+def test_what_only_adds_waits_longer_than_an_interval(event: object) -> None:
+    """Trades and tickers come in great numbers, and wait for a diff, or a little more than an interval."""
 
     async def story(stage: Stage) -> None:
         await stage.put(0.5, event)
 
-    assert played(story, until_s=1.4).times() == [0.0, 0.6]
+    assert played(story, until_s=1.4).times() == pytest.approx([0.0, 0.5 + ADDITIONS_WAIT * INTERVAL_S])
 
 
 def test_a_diff_takes_waiting_trades_along() -> None:
@@ -143,6 +143,19 @@ def test_a_picture_comes_at_most_once_an_interval() -> None:
     stage = played(story, until_s=1.5)
     assert stage.times() == pytest.approx([0.0, 0.5, 0.6, 0.7, 0.8])
     assert stage.last().last_update_id == 35
+
+
+def test_a_diff_never_waits_for_trades() -> None:
+    """Diffs in the exchange's own time, and trades without end between them: each diff is shown as it comes."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, FeedUp(), ANCHOR)
+        for i in range(1, 40):
+            events = [diff(10 + i // 4, 10 + i // 4)] if i % 4 == 0 else [trade(i)]
+            await stage.put(0.5 + i * INTERVAL_S * 1.25 / 4, *events)
+
+    shown = played(story, until_s=1.6).times()[1:10]
+    assert shown == pytest.approx([0.5 + n * INTERVAL_S * 1.25 for n in range(9)])
 
 
 def test_symbols_do_not_wait_for_each_other() -> None:
