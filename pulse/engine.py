@@ -30,8 +30,10 @@ BATCH_EVENTS_MAX = 256
 URGENT = (DepthDiff, BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
 """What changes the book or its state is shown at once; trades and tickers wait for it, ADDITIONS_WAIT at most."""
 ADDITIONS_WAIT = 1.5
-"""In intervals. Diffs come every 100 ms: this and an interval of 80 ms see to it that no picture stands in the way of the
-next diff. With both at 100 ms pictures fell out of step with diffs, which then waited half an interval."""
+"""In intervals: longer than from one diff to the next, so that no picture of trades alone stands in a diff's way."""
+EARLY_SHARE = 0.2
+"""A picture may come this share of an interval early, where the one before was late. Otherwise pictures fall out of
+step with diffs that come once an interval, give or take some milliseconds, and these then wait half of one."""
 
 Outbox: TypeAlias = ConflatingQueue[str, View | TapeView]
 """By the topic under which each travels."""
@@ -61,7 +63,7 @@ class Engine:
         self._states: dict[str, State] = {}
         self._incidents_told = dict.fromkeys(self._markets, 0)
         self._mismatches_told = dict.fromkeys(self._markets, 0)
-        self._published_s = dict.fromkeys(self._markets, 0.0)  # loop time of each symbol's newest picture
+        self._paced_s = dict.fromkeys(self._markets, 0.0)  # loop time that counts as each symbol's newest picture's
         self._due_s = dict.fromkeys(self._markets, 0.0)  # loop time at which the next is due
 
     async def run(self) -> None:
@@ -113,7 +115,7 @@ class Engine:
                 self._clock.now_ms(), self._clock.wall_s() * 1000,
             )  # fmt: skip
         wait_s = 0.0 if isinstance(received.event, URGENT) else ADDITIONS_WAIT * self._interval_s
-        due_s = max(now_s + wait_s, self._published_s[symbol] + self._interval_s)
+        due_s = max(now_s + wait_s, self._paced_s[symbol] + self._interval_s)
         self._due_s[symbol] = min(self._due_s[symbol], due_s)
         for candle in market.candles.take_closed():
             self._give_candle(candle)
@@ -133,7 +135,8 @@ class Engine:
         for symbol, due_s in self._due_s.items():
             if due_s <= now_s:
                 self._publish(self._markets[symbol])
-                self._published_s[symbol] = now_s
+                early_s = now_s - EARLY_SHARE * self._interval_s
+                self._paced_s[symbol] = max(self._paced_s[symbol] + self._interval_s, early_s)
                 self._due_s[symbol] = now_s + HEARTBEAT_S
 
     def _publish(self, market: Market) -> None:
