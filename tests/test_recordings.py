@@ -31,6 +31,7 @@ from pulse.market.types import (
 )
 from pulse.recording import Recording, open_recording
 from pulse.replay import Replay
+from tests.makers import MIDNIGHT_MS
 from tests.recordings import recording
 
 Prices = tuple[float, float, float, float, float]
@@ -191,14 +192,15 @@ def test_candles_of_the_2024_session_are_the_exchanges(btcusdt: Played) -> None:
 
 
 def test_trades_of_the_2024_session_are_complete(btcusdt: Played) -> None:
-    """19,904 trades without a missing id, and CVD and VWAP are their sums."""
+    """19,904 trades without a missing id; CVD and VWAP are the sums of those since midnight, where a session begins."""
     view = btcusdt.market.view(0.0, 0.0)
-    bought = sum(t.quantity for t in btcusdt.trades if t.aggressor is Aggressor.BUYER)
-    sold = sum(t.quantity for t in btcusdt.trades if t.aggressor is Aggressor.SELLER)
+    session = [t for t in btcusdt.trades if t.time_ms >= MIDNIGHT_MS]
+    bought = sum(t.quantity for t in session if t.aggressor is Aggressor.BUYER)
+    sold = sum(t.quantity for t in session if t.aggressor is Aggressor.SELLER)
 
     assert [after.trade_id - before.trade_id for before, after in pairwise(btcusdt.trades)] == [1] * 19_903
     assert view.metrics.trade_cvd == pytest.approx(bought - sold)
-    assert view.metrics.vwap == pytest.approx(sum(t.price * t.quantity for t in btcusdt.trades) / (bought + sold))
+    assert view.metrics.vwap == pytest.approx(sum(t.price * t.quantity for t in session) / (bought + sold))
 
 
 # --- BTCUSDT, Binance.com, 2023-04-05: 415 s without a snapshot
