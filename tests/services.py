@@ -5,6 +5,7 @@ Where their programs come from is in `programs`; what the tests ask for by name 
 
 import functools
 import os
+import resource
 import secrets
 import shutil
 import signal
@@ -230,6 +231,13 @@ class PostgresServer(Server, PostgresDatabases):
         for option in options:
             command += ["-c", option]
         return command, installation.mode
+
+    def limit_file_size(self, size_bytes: int) -> None:
+        """Let no file of it grow beyond this size from now on, as on a disk that is full (Linux only)."""
+        assert self._process is not None
+        for pid in _descendants(self._process.pid):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
 
     def _stop_signal(self) -> signal.Signals:
         return signal.SIGINT  # "fast": clients are cut, data is written

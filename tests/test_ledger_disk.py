@@ -1,6 +1,8 @@
 """The ledger with real files: candles that wait on disk over a restart, and disks without room."""
 
 import asyncio
+import resource
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,6 +24,8 @@ from tests.web import until
 
 FULL_BYTES = 20_000
 """Neither the database nor the spool of a test can grow beyond it."""
+POSTGRES_FULL_BYTES = 2**20
+"""No table of a server can; its log of changes is in segments of just this size."""
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +132,28 @@ async def test_a_full_disk_under_sqlite(tmp_path: Path) -> None:
     assert trouble.endswith("Closed candles wait in memory alone: File too large.")
     assert (pending, ledger.trouble) == (500, "")
     assert rows == minutes(500)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process's files")
+async def test_postgres_out_of_disk(own_postgres: PostgresServer, tmp_path: Path) -> None:
+    """What it cannot take waits on our own disk, the trouble says so, and all is written when there is room."""
+    store = PostgresStore(own_postgres.url("postgres"), "us", SQL_DIR)
+    await store.open()
+    async with running(store, tmp_path) as (ledger, give):
+        give(minutes(1))
+        await until(lambda: ledger.pending == 0)
+        own_postgres.limit_file_size(POSTGRES_FULL_BYTES)
+        give(minutes(9000)[1:])
+        await until(lambda: ledger.trouble != "" and on_disk(tmp_path) == ledger.pending, 30.0)
+        trouble, pending = ledger.trouble, ledger.pending
+        own_postgres.limit_file_size(resource.RLIM_INFINITY)
+        await until(lambda: ledger.pending == 0, 30.0)
+        rows = await all_rows(store)
+    await store.close()
+
+    assert trouble.startswith("PostgreSQL: could not extend file")
+    assert pending > 0
+    assert rows == minutes(9000)
 
 
 async def test_what_was_written_leaves_the_disk(tmp_path: Path) -> None:
