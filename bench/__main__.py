@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ from bench.machine import describe
 from bench.processes import ROOT, BenchError
 from bench.readme import with_table
 from bench.rows import Outcome, Reading, Row
-from bench.table import render
+from bench.table import figure, render
 
 ROWS: tuple[Row, ...] = (*fanout.ROWS, *latency.ROWS, *engine.ROWS, *footprint.ROWS, *soak.ROWS)
+EXIT_TERMINATED = 128 + signal.SIGTERM
 README = ROOT / "README.md"
 FULL_REPEATS, QUICK_REPEATS = 5, 1
 IDLE_LOAD = 0.5
@@ -27,6 +29,8 @@ SOAK_MINUTES, QUICK_SOAK_MINUTES = 20.0, 1.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, and perhaps write it into the README; 1 where a budget is not met."""
     options = _parser().parse_args(arguments)
+    # An end from outside takes the programs that were started with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
     chosen = [row for row in ROWS if not options.only or row.name in options.only]
     repeats = options.repeats or (QUICK_REPEATS if options.quick else FULL_REPEATS)
     headline = _headline(repeats, options.quick, os.getloadavg()[0])
@@ -52,9 +56,11 @@ def _measure(rows: Sequence[Row], context: Context, repeats: int) -> list[Outcom
         for row in rows:
             if row.name in failures or (row.is_long and repeat):
                 continue
-            _say(f"repeat {repeat + 1} of {repeats}, {row.name}")
+            _say(f"repeat {repeat + 1} of {repeats}: {row.what}")
             try:
-                readings[row.name].append(row.measure(context))
+                reading = row.measure(context)
+                readings[row.name].append(reading)
+                _say(f"{row.name}: {', '.join(f'{who} {figure(value)}' for who, value in reading.values.items())}")
             except (BenchError, OSError) as fault:  # one row's trouble is not the run's
                 failures[row.name] = str(fault)
                 _say(f"{row.name}: {fault}")
