@@ -166,7 +166,7 @@ function askAgain(symbol) {
 }
 
 function askStore() {
-  if (connection.status.phase === "open") store.load(where.http("api/store"));
+  if (feed.status.phase === "open") store.load(where.http("api/store"));
 }
 
 function storeCame(body) {

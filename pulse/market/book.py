@@ -8,21 +8,28 @@ Rules (the exchange's documentation of local order books, and arithmetic):
 3. A change beyond the horizon says nothing about its neighbours: it is dropped.
 4. Forgetting the worst levels, to stay within a bound, moves the horizon to the worst level kept.
 
-Prices are kept as signed keys (bid +price, ask -price), so that for both sides larger is better, in flat arrays
-with the best level last: most changes are near the touch, where an insert then moves little memory.
+Prices are kept as signed keys (bid +price, ask -price), so that for both sides larger is better, in two parallel lists
+with the best level last: most changes are near the touch, where an insert then moves little memory. Lists, because a
+search in an array makes a float of every number it looks at.
 """
 
-from array import array
 from bisect import bisect_left, bisect_right
 from math import inf
 
 from pulse.market.types import DepthDiff, DepthSnapshot, Level, Levels, Price, Quantity
 
+NEAR_REUSED_MAX = 1000
+"""A running sum is made anew after so many uses: each change may leave a rounding of 1e-16 of it behind."""
+NEAR_FALL_MAX = 1e-4
+"""And when it has fallen to this part of what it was: what is a rounding of the large sum is more of the small one."""
+
 
 class BookSide:
     """The resting levels of one side. `sign` is +1.0 for bids and -1.0 for asks."""
 
-    __slots__ = ("_keys", "_levels_max", "_quantities", "_sign", "horizon")
+    __slots__ = (
+        "_keys", "_levels_max", "_near", "_near_key", "_near_peak", "_near_reused", "_quantities", "_sign", "horizon",
+    )  # fmt: skip
 
     def __init__(self, sign: float, levels: Levels, is_complete: bool, levels_max: int) -> None:
         self._sign = sign
@@ -30,8 +37,10 @@ class BookSide:
         ordered = sorted(zip((sign * p for p in levels.prices), levels.quantities, strict=True))
         ordered = [(key, quantity) for key, quantity in ordered if quantity]
         # A sentinel better than any price spares every look-up a bounds check.
-        self._keys = array("d", [*(key for key, _ in ordered), inf])
-        self._quantities = array("d", [*(quantity for _, quantity in ordered), 0.0])
+        self._keys = [*(key for key, _ in ordered), inf]
+        self._quantities = [*(quantity for _, quantity in ordered), 0.0]
+        # What rests at `_near_key` or better, kept up to date change by change.
+        self._near, self._near_peak, self._near_key, self._near_reused = 0.0, 0.0, inf, NEAR_REUSED_MAX
         self.horizon = -inf if is_complete else self._keys[0]
         self._forget_excess()
 
@@ -41,19 +50,26 @@ class BookSide:
     def apply(self, levels: Levels) -> None:
         """Set absolute quantities, 0 removing a level, in O(levels changed x log levels held)."""
         keys, quantities, sign, horizon = self._keys, self._quantities, self._sign, self.horizon
+        near, near_key = self._near, self._near_key
         for price, quantity in zip(levels.prices, levels.quantities, strict=True):
             key = sign * price
             if key < horizon:
                 continue
             index = bisect_left(keys, key)
             if keys[index] == key:
+                if key >= near_key:
+                    near += quantity - quantities[index]
                 if quantity:
                     quantities[index] = quantity
                 else:
                     del keys[index], quantities[index]
             elif quantity:
+                if key >= near_key:
+                    near += quantity
                 keys.insert(index, key)
                 quantities.insert(index, quantity)
+        self._near = near
+        self._near_peak = max(self._near_peak, near)
         if len(keys) > self._levels_max + 1:
             self._forget_excess()
 
@@ -71,10 +87,22 @@ class BookSide:
         return [[sign * key, quantity] for key, quantity in zip(keys, quantities, strict=True)]
 
     def quantity_within(self, price: Price) -> tuple[Quantity, bool]:
-        """The quantity resting at `price` or better, and whether all of that range is known."""
-        key = self._sign * price
+        """The quantity resting at `price` or better, and whether all of that range is known.
+
+        Asked again for a price nearby, it costs the levels between the two and not all of them.
+        """
+        key, before = self._sign * price, self._near_key
         start = bisect_left(self._keys, key)
-        return sum(self._quantities[start:-1]), key >= self.horizon
+        if self._near_reused >= NEAR_REUSED_MAX or self._near < NEAR_FALL_MAX * self._near_peak:
+            self._near = self._near_peak = sum(self._quantities[start:-1])
+            self._near_reused = 0
+        elif key < before:
+            self._near += sum(self._quantities[start : bisect_left(self._keys, before)])
+        else:
+            self._near -= sum(self._quantities[bisect_left(self._keys, before) : start])
+        self._near_key = key
+        self._near_reused += 1
+        return self._near, key >= self.horizon
 
     def knows(self, price: Price) -> bool:
         """Whether the side is exact at this price."""
@@ -113,6 +141,7 @@ class BookSide:
         self._keys[:0] = other._keys[:cut]
         self._quantities[:0] = other._quantities[:cut]
         self.horizon = other.horizon
+        self._near_reused = NEAR_REUSED_MAX
         self._forget_excess()
 
     def _known_from(self, horizon: float) -> dict[float, float]:
@@ -126,6 +155,7 @@ class BookSide:
         excess = len(self) - self._levels_max + self._levels_max // 8
         del self._keys[:excess], self._quantities[:excess]
         self.horizon = self._keys[0]
+        self._near_reused = NEAR_REUSED_MAX
 
 
 class OrderBook:
@@ -146,8 +176,8 @@ class OrderBook:
 
     def is_crossed(self) -> bool:
         """Whether the best bid is not below the best ask, which no true book shows."""
-        bid, ask = self.bids.best(), self.asks.best()
-        return bid is not None and ask is not None and bid.price >= ask.price
+        bids, asks = self.bids._keys, self.asks._keys
+        return len(bids) > 1 and len(asks) > 1 and bids[-2] >= -asks[-2]
 
 
 def _side(sign: float, levels: Levels, limit: int, levels_max: int) -> BookSide:

@@ -15,7 +15,7 @@ DEPTH_BPS = 10
 TOP_LEVELS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BookMeasures:
     """What the book alone says. Prices in quote units, quantities in base units, imbalances in [-1, 1]."""
 

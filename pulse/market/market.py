@@ -111,9 +111,8 @@ class Market:
             return State.SYNCING, self.trust.reason
         if not self._touch_is_known(self.book):
             return State.SYNCING, "the price left the part of the book that is known; a new snapshot is needed"
-        silence_ms = self._pace.silence_ms(now_ms)
-        if silence_ms > self._pace.limit_ms() or self._is_behind_ticker(now_ms):
-            return State.STALE, f"no book update for {silence_ms / 1000:.0f} s"
+        if self._pace.is_broken(now_ms) or self._is_behind_ticker(now_ms):
+            return State.STALE, f"no book update for {self._pace.silence_ms(now_ms) / 1000:.0f} s"
         return State.LIVE, ""
 
     def data_age_ms(self, now_ms: float) -> int:

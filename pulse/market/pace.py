@@ -34,6 +34,11 @@ class Pace:
         """How long nothing has arrived; 0 before the first connection."""
         return 0.0 if self.heard_ms is None else now_ms - self.heard_ms
 
+    def is_broken(self, now_ms: float) -> bool:
+        """Whether the silence is beyond the limit; the floor, which costs nothing to compare with, mostly tells."""
+        silence_ms = self.silence_ms(now_ms)
+        return silence_ms > self._floor_ms and silence_ms > self.limit_ms()
+
     def limit_ms(self) -> float:
         """The silence beyond which the stream counts as stalled."""
         if len(self._gaps) < GAPS_MIN:

@@ -1,6 +1,7 @@
 """The outward picture of one symbol: what a client gets, complete, so that any later one may replace it.
 
-Field names are the wire's names; `wire` turns a view into JSON and adds nothing.
+Field names are the wire's names; `wire` turns a view into JSON and adds nothing. What is made anew for each picture is
+not frozen, which would make it several times as slow to make; nobody changes it all the same.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pulse.market.proof import Incident
 from pulse.market.types import CandleMismatch, Instrument, Price, Quantity, State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Metrics:
     """Every measure of a picture; None where it cannot be known. Units: the README's table of metrics."""
 
@@ -69,7 +70,7 @@ class CandleView:
     is_closed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WindowView:
     """Inside which prices the book is exact; None where the whole side is known."""
 
@@ -79,7 +80,7 @@ class WindowView:
     ask_levels: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProofView:
     """What the witnesses have said since the start; times are the exchange's, in ms, 0 for never."""
 
@@ -117,7 +118,7 @@ class Certificate:
     candle_mismatches: list[CandleMismatch]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class View:
     """One picture. Levels are [price, quantity], best first; trades newest first."""
 

@@ -62,7 +62,7 @@ class Watch:
 
     def remedy(self, now_ms: float) -> Remedy:
         """What to do now; a resubscription is asked for once per stall."""
-        if self._pace.silence_ms(now_ms) > self._pace.limit_ms():
+        if self._pace.is_broken(now_ms):
             return Remedy.RECONNECT
         if self._lead_since_ms is None or now_ms - self._lead_since_ms <= LEAD_MS:
             return Remedy.NONE

@@ -32,8 +32,10 @@ WAIT_MS = 20_000
 
 
 @asynccontextmanager
-async def opened(pulse: Pulse, origin: str = "", **viewport: int) -> AsyncIterator[tuple[Page, list[str]]]:
-    """The page in a browser, and every error its console shows."""
+async def opened(
+    pulse: Pulse, origin: str = "", script: str = "", **viewport: int
+) -> AsyncIterator[tuple[Page, list[str]]]:
+    """The page in a browser, and every error its console shows; `script` runs before its own."""
     if CHROMIUM is None:
         pytest.fail("Chromium is missing: apt-get install -y chromium", pytrace=False)
     if sys.platform == "linux":
@@ -53,9 +55,16 @@ async def opened(pulse: Pulse, origin: str = "", **viewport: int) -> AsyncIterat
         page = await browser.new_page(viewport=size)
         page.on("console", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
+        await page.add_init_script(script)
         await page.goto((origin or pulse.url) + "/")
         yield page, errors
         await browser.close()
+
+
+HURRIED = """
+const every = window.setInterval;
+window.setInterval = (act, ms, ...rest) => every(act, Math.max(20, ms / 100), ...rest);
+"""
 
 
 async def until_live(page: Page) -> None:
@@ -202,3 +211,17 @@ async def test_the_chart_shows_the_chosen_interval(exchange: SimulatedExchange, 
         await page.wait_for_selector("[data-interval='5m'][aria-pressed=true]", timeout=WAIT_MS)
 
     assert errors == []
+
+
+async def test_whatever_is_done_now_and_then_works(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """With its regular work done a hundred times as often, the page asks for all it should, and nothing fails."""
+    asked: set[str] = set()
+    async with live(exchange, tmp_path) as pulse, opened(pulse, script=HURRIED) as (page, errors):
+        page.on("request", lambda request: asked.add(request.url.removeprefix(pulse.url).partition("?")[0]))
+        await until_live(page)
+        await page.click("[data-testid=intervals] [data-interval='1h']")
+        await page.wait_for_timeout(2000)
+        state = await page.get_attribute("[data-testid=terminal]", "data-state")
+
+    assert {"/api/store", "/api/latency", "/api/ohlcv"} <= asked
+    assert (state, errors) == ("live", [])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.book import BookSide, OrderBook
+from pulse.market.book import NEAR_REUSED_MAX, BookSide, OrderBook
 from pulse.market.types import DepthDiff, Level, Levels
 from tests.makers import diff, levels, snapshot, unhurried
 from tests.market.truth import FIRST_ID, Change, Truth, changes, cuts, held, is_true
@@ -143,6 +143,48 @@ def test_a_band_that_leaves_the_window_is_a_lower_bound() -> None:
 
     assert book.bids.quantity_within(99.98) == (10.0, True)
     assert book.bids.quantity_within(99.0) == (10.0, False)
+
+
+steps = st.lists(
+    st.tuples(st.integers(90, 110), st.integers(0, 3), st.sampled_from(["change", "change", "ask", "extend"])),
+    max_size=60,
+)
+
+
+@unhurried
+@given(st.sampled_from([1.0, -1.0]), steps)
+def test_a_running_sum_is_the_sum(sign: float, steps: list[tuple[int, int, str]]) -> None:
+    """However a side changes between them, each question about a range is answered by all that rests there."""
+    side = BookSide(sign, levels([(100.0, 1.5)]), True, 12)
+    for price, quantity, step in steps:
+        if step == "change":
+            side.apply(levels([(float(price), quantity / 2)]))
+        elif step == "extend" and side.known_to() is not None:
+            side.extend_with(BookSide(sign, levels([(float(p), 1.0) for p in range(90, 111)]), True, 50))
+        reach = float(price)
+        resting = [q for p, q in side.top(50) if sign * p >= sign * reach]
+        assert side.quantity_within(reach)[0] == sum(resting)
+
+
+def test_a_running_sum_keeps_no_roundings() -> None:
+    """What comes and goes leaves nothing behind for long: after NEAR_REUSED_MAX uses the sum is made anew."""
+    side = BookSide(1.0, levels([(100.0, 0.1)]), True, 10)
+    for _ in range(NEAR_REUSED_MAX):
+        side.quantity_within(99.0)
+        side.apply(levels([(100.0, 0.7), (99.5, 0.1)]))
+        side.apply(levels([(100.0, 0.1), (99.5, 0.0)]))
+
+    assert side.quantity_within(99.0) == (0.1, True)
+
+
+def test_a_sum_that_falls_from_a_height_is_made_anew_at_once() -> None:
+    """A huge order that leaves takes its rounding along."""
+    side = BookSide(1.0, levels([(100.0, 0.1)]), True, 10)
+    side.quantity_within(99.0)
+    side.apply(levels([(99.5, 1e9)]))
+    side.apply(levels([(99.5, 0.0)]))
+
+    assert side.quantity_within(99.0) == (0.1, True)
 
 
 @pytest.mark.parametrize(("bid", "is_crossed"), [(100.01, False), (100.02, True), (100.5, True)])
