@@ -1,6 +1,6 @@
 """The candles of an interval as clients have them: those of the store, and the minutes that it does not have yet."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from pulse.clock import Clock
 from pulse.market.intervals import Bar, Interval, Newest, with_newest
@@ -32,6 +32,14 @@ class Bars:
         """
         stored = await self._store.read_bars(symbol, interval, start_ms, end_ms, limit)
         return with_newest(stored, interval, self._newest(symbol).minutes, start_ms, end_ms, limit)
+
+    async def stored(self, symbol: str, interval: Interval, limit: int) -> list[Bar]:
+        """The store's last `limit` bars, oldest first. Raises StoreUnavailable."""
+        return await self._store.read_bars(symbol, interval, None, None, limit)
+
+    def brought_up(self, symbol: str, interval: Interval, stored: Sequence[Bar], limit: int) -> list[Bar]:
+        """Bars that were read a moment ago, with the minutes since then, the last `limit` of them."""
+        return with_newest(stored, interval, self._newest(symbol).minutes, None, None, limit)
 
     async def pages(
         self, symbol: str, interval: Interval, start_ms: int, end_ms: int | None, limit: int, page: int

@@ -7,11 +7,11 @@ log, from which each listener takes what it lacks.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from pulse.streams import Later, Listener, Picture, Stream
+from pulse.streams import Later, Listener, Picture, RunningBars, Stream, no_bars
 from pulse.topics import Choice
 from pulse.tradelog import TradeLog
 from pulse.wire import book_topic, trades_topic
@@ -58,7 +58,8 @@ def call_later(delay_s: float, act: Callable[[], None]) -> object:
 class Hub:
     """Keeps the newest of each symbol and hands it to those who joined.
 
-    `instance` is this process's own stamp, `clock` gives monotonic seconds. `dropped` counts messages not passed on.
+    `instance` is this process's own stamp, `clock` gives monotonic seconds. `dropped` counts messages not passed on;
+    `bars`, which may be set once it is there, knows the candles of intervals longer than a picture's minute.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Hub:
         self._clients: set[Ending] = set()
         self._closed = False
         self.dropped = 0
+        self.bars: RunningBars = no_bars
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Keep and pass on a message, unless it is old, from an instance that is not the one to hear, or not ours."""
@@ -108,9 +110,12 @@ class Hub:
         now_s = self._clock()
         if held is not None and not self._follows(held, instance, seq, now_s):
             return None
-        picture = Picture(payload)
+        picture = Picture(payload, self._running)
         self._held[topic] = _Held(picture, instance, seq, now_s)
         return picture
+
+    def _running(self, symbol: str, interval: str) -> Mapping[str, Any]:
+        return self.bars(symbol, interval)
 
     def _follows(self, held: _Held, instance: str, seq: int, now_s: float) -> bool:
         if instance == held.instance:

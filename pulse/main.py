@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ from pulse.publisher import publish
 from pulse.recording import Recording
 from pulse.replay import Replay
 from pulse.retention import Retention
+from pulse.running import RunningBars
 from pulse.server import current_connection, loop_factory, open_listener, serve
 from pulse.session import Sessions
 from pulse.settings import Settings
@@ -152,11 +154,15 @@ class _Terminal:
             }
             if self.settings.retention_days:
                 work["retention"] = Retention(store, self.settings.retention_days, self.clock).run()
+            bars = Bars(store, engine.newest, self.clock)
+            running = RunningBars(bars, time.monotonic)
+            hub.bars = running.now
+            work["running"] = running.run()
             sessions = Sessions(self.settings, hub, current_connection)
             self._watch_latency(latency, sessions)
             _watch_clients(sessions, hub)
             app = build_app(
-                self.settings, hub, Bars(store, engine.newest, self.clock), self._catalogue_answer(engine),
+                self.settings, hub, bars, self._catalogue_answer(engine),
                 _readiness(engine, bus, store, ledger), engine.certificates, latency.report, _assets("static"),
                 sessions, Events(hub, sessions, self.plan.symbols, current_connection),
             )  # fmt: skip

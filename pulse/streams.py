@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from pulse.framing import Message
+from pulse.market.intervals import MINUTE
 from pulse.topics import Choice
 from pulse.tradelog import TradeLog
 
@@ -35,6 +36,15 @@ Later = Callable[[float, Callable[[], None]], object]
 """Calls something in so many seconds."""
 
 
+RunningBars = Callable[[str, str], Mapping[str, Any]]
+"""`candle` and `closed_candle` of a symbol's interval, as they are now."""
+
+
+def no_bars(symbol: str, interval: str) -> Mapping[str, Any]:
+    """Where only minutes are known."""
+    return {"candle": None, "closed_candle": None}
+
+
 class Listener(Protocol):
     """Who joined a topic."""
 
@@ -43,10 +53,14 @@ class Listener(Protocol):
 
 
 class Picture:
-    """One picture as it came by the bus; decoded when the first part of it is asked for."""
+    """One picture as it came by the bus; decoded when the first part of it is asked for.
 
-    def __init__(self, payload: bytes) -> None:
+    It holds the minute's candle; `bars` knows those of longer intervals.
+    """
+
+    def __init__(self, payload: bytes, bars: RunningBars = no_bars) -> None:
         self.message = Message(payload)
+        self._bars = bars
         self._fields: dict[str, Any] = {}
         self._parts: dict[tuple[str, int], Message] = {}
 
@@ -65,6 +79,8 @@ class Picture:
 
     def _body(self, choice: Choice) -> dict[str, Any]:
         body = {"topic": choice.topic} | {name: self.field(name) for name in (*HEAD, *PARTS[choice.kind])}
+        if choice.kind == "kline" and choice.span != MINUTE.name:
+            body |= self._bars(choice.symbol, choice.span)
         if choice.kind == "book":
             body |= {side: (body[side] or [])[: choice.depth] for side in ("bids", "asks")}
         return body

@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 
+from pulse.market.intervals import INTERVALS
+
 KINDS = ("book", "trades", "metrics", "kline", "proof", "status")
-KLINE_INTERVALS = ("1m",)
 DEPTHS = (1, 5, 10, 20)
 RATES_S = {"full": 0.0, "4hz": 0.25, "1hz": 1.0}
 """The least time between two messages of a topic."""
@@ -21,6 +22,7 @@ ID_CHARACTERS_MAX = 64
 TRADE_ID_MAX = 2**53
 SHOWN_MAX = 60
 FORMS = ("book.SYMBOL", "trades.SYMBOL", "metrics.SYMBOL", "kline.SYMBOL.1m", "proof.SYMBOL", "status.SYMBOL")
+"""In place of 1m any interval may stand."""
 
 
 class Refusal(Exception):
@@ -42,6 +44,11 @@ class Choice:
     symbol: str
     depth: int = 20  # of a book
     interval_s: float = 0.0  # the least time between two messages
+
+    @property
+    def span(self) -> str:
+        """The interval of a kline's candles."""
+        return self.topic.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +128,12 @@ def _choice(topic: Any, symbols: Sequence[str], depth: int, interval_s: float) -
     kind, symbol = parts[:2]
     if symbol not in symbols:
         raise Refusal("topics", f"topics names {_shown(symbol)}, which is not followed here.", tuple(symbols))
-    if kind == "kline" and parts[2] not in KLINE_INTERVALS:
-        raise _wrong("topics", topic, tuple(f"kline.{symbol}.{interval}" for interval in KLINE_INTERVALS))
+    if kind == "kline" and parts[2] not in INTERVALS:
+        raise Refusal(
+            "topics",
+            f"topics names the interval {_shown(parts[2])}, which there is not.",
+            tuple(f"kline.{symbol}.{interval}" for interval in INTERVALS),
+        )
     return Choice(topic, kind, symbol, depth if kind == "book" else 0, interval_s)
 
 

@@ -87,7 +87,7 @@ async def test_it_is_served() -> None:
 
 async def test_a_live_server_s_messages_are_as_described(tmp_path: Path) -> None:
     """Of every topic, in the first state and in the next ones, over the WebSocket, as events and as pictures."""
-    wanted = [f"{kind}.LINKUSDT" + (".1m" if kind == "kline" else "") for kind in OUTGOING]
+    wanted = [f"{kind}.LINKUSDT" + (".1m" if kind == "kline" else "") for kind in OUTGOING] + ["kline.LINKUSDT.1h"]
     seen: dict[str, int] = dict.fromkeys(OUTGOING, 0)
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, aiohttp.ClientSession() as client:
         await pulse.until_live("LINKUSDT")
@@ -141,7 +141,7 @@ async def test_what_is_described_is_taken(words: dict[str, Any], name: str, answ
     [
         {"op": "subscribe", "topics": []},
         {"op": "subscribe", "topics": ["moon.BTCUSDT"]},
-        {"op": "subscribe", "topics": ["kline.BTCUSDT.5m"]},
+        {"op": "subscribe", "topics": ["kline.BTCUSDT.7m"]},
         {"op": "subscribe", "topics": ["book.BTCUSDT"], "depth": 3},
         {"op": "subscribe", "topics": ["book.BTCUSDT"], "rate": "9hz"},
         {"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": -1},

@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from pulse.market.intervals import INTERVALS
 from pulse.topics import (
     DEPTHS,
     FORMS,
@@ -15,6 +16,7 @@ from pulse.topics import (
     read_request,
 )
 
+KLINES = tuple(f"kline.BTCUSDT.{name}" for name in INTERVALS)
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 
@@ -99,7 +101,11 @@ def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
         ({"op": "subscribe", "topics": ["book.BTCUSDT.1m"]}, "topics", FORMS),
         ({"op": "subscribe", "topics": ["book.btcusdt"]}, "topics", SYMBOLS),
         ({"op": "subscribe", "topics": ["book.DOGEUSDT"]}, "topics", SYMBOLS),
-        ({"op": "subscribe", "topics": ["kline.BTCUSDT.7m"]}, "topics", ("kline.BTCUSDT.1m",)),
+        (
+            {"op": "subscribe", "topics": ["kline.BTCUSDT.7m"]},
+            "topics",
+            tuple(f"kline.BTCUSDT.{name}" for name in INTERVALS),
+        ),
         ({"op": "subscribe", "topics": ["book.BTCUSDT"], "rate": "2hz"}, "rate", ("full", "4hz", "1hz")),
         ({"op": "subscribe", "topics": ["book.BTCUSDT"], "rate": []}, "rate", ("full", "4hz", "1hz")),
         ({"op": "subscribe", "topics": ["book.BTCUSDT"], "depth": 7}, "depth", DEPTHS),
