@@ -54,13 +54,14 @@ class Backfill:
 
     def __init__(
         self, symbols: Sequence[str], rest: BinanceRest, store: Store, candles: asyncio.Queue[Candle],
-        *, days: int, tell: TellMismatch,
+        *, days: int, rng: random.Random, tell: TellMismatch,
     ) -> None:  # fmt: skip
         self._symbols = symbols
         self._rest = rest
         self._store = store
         self._candles = candles
         self._days = days
+        self._rng = rng
         self._tell = tell
         self._told: dict[str, str] = {}  # the last trouble logged per symbol: it is told once, however long it lasts
         # Minutes that cannot be helped: the exchange has no candle, or its trades do not make its candle.
@@ -80,17 +81,18 @@ class Backfill:
     async def run(self) -> None:
         """Look for ever, and between the looks walk through the past."""
         loop = asyncio.get_running_loop()
-        waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, random.Random())
+        waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, self._rng)
         due_s = loop.time()
         while True:
             has_looked = loop.time() < due_s or await self._each(self._look)
             if not has_looked or not await self._each(self._walk):
                 await asyncio.sleep(next(waits))
                 continue
-            waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, random.Random())
+            waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, self._rng)
             due_s = loop.time() + LOOK_EVERY_S if loop.time() >= due_s else due_s
             if all(past.is_done for past in self._past.values()):
                 await asyncio.sleep(due_s - loop.time())
+                due_s = loop.time()  # it is due now, whatever rounding makes of the time that has passed
 
     async def _each(self, work: Callable[[str], Awaitable[None]]) -> bool:
         """Do this for every symbol; False where the store or the exchange did not answer for one."""

@@ -258,7 +258,7 @@ class _Terminal:
         await catalogue.open()
         self.backfill = Backfill(
             self.plan.symbols, rest, store, self.candles,
-            days=self.settings.past_days, tell=self._tell_mismatch,
+            days=self.settings.past_days, rng=random.Random(), tell=self._tell_mismatch,
         )  # fmt: skip
         return {
             **{f"feed-{symbol}": feed.run() for symbol, feed in self.feeds.items()},

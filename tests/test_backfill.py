@@ -1,6 +1,7 @@
 """Stored minutes against the exchange's: holes are filled, accounts reconciled, trades fetched, the past walked."""
 
 import asyncio
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -120,7 +121,15 @@ def looked(
         async def tell(symbol: str, mismatch: CandleMismatch) -> None:
             mismatches.append(mismatch)
 
-        backfill = Backfill(symbols, cast(BinanceRest, exchange), cast(Store, shelf), candles, days=days, tell=tell)
+        backfill = Backfill(
+            symbols,
+            cast(BinanceRest, exchange),
+            cast(Store, shelf),
+            candles,
+            days=days,
+            rng=random.Random(1),
+            tell=tell,
+        )
         for gap in gaps:
             backfill.note_gap(gap)
         task = asyncio.create_task(backfill.run())

@@ -33,6 +33,8 @@ INVALID_SYMBOL = -1121
 PING_WEIGHT = 1
 PROBE_EVERY_S = 2.0
 """How often an exchange that answers no call is asked whether it does again, by all who wait together."""
+PROBE_MIN_S = 0.01
+"""A wait shorter than this has ended: what rounding leaves of one may be too short for a clock to pass it."""
 RANK_SEEN, RANK_BOOK, RANK_REST, RANK_HISTORY = range(4)
 """Who goes first when the budget is short: a book that somebody looks at, other books, the rest, history. Trades that
 the tape waits for are of the rest."""
@@ -72,7 +74,7 @@ class BinanceRest:
         The cheapest call there is finds out: what is really wanted may cost two hundred times as much.
         """
         started_ms = self._clock.now_ms()
-        while (left_s := most_s - (self._clock.now_ms() - started_ms) / 1000) > 0:
+        while (left_s := most_s - (self._clock.now_ms() - started_ms) / 1000) > PROBE_MIN_S:
             await self._comeback.wait(left_s)
             try:
                 await self._get("/api/v3/ping", {}, PING_WEIGHT, RANK_BOOK)

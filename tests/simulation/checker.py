@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import orjson
 
+from pulse.feed import RECONNECT_SPACING_S
 from pulse.market.market import Market
 from pulse.market.sync import BookAnchor
 from pulse.market.types import (
@@ -81,6 +82,7 @@ class _Seen:
     trade_id: int = -1
     ticker_ids: tuple[int, int] | None = None  # the first and the newest of this connection
     changes: int = 0
+    up_since_s: float | None = None  # when the connection that there is was made
     down_since_s: float | None = None
     lied_since_s: float | None = None  # the live book has differed from the truth since
 
@@ -143,6 +145,9 @@ class Checker:
             seen.trade_id = max(seen.trade_id, event.trade_id)
         elif isinstance(event, FeedUp):
             seen.ticker_ids = None
+            seen.up_since_s = self.now_s
+        elif isinstance(event, FeedDown):
+            seen.up_since_s = None
         elif isinstance(event, BookLost):
             seen.update_id = 0  # what a false id claimed is not a mark for the book that is joined anew
         tally.anchors += isinstance(event, BookAnchor)
@@ -221,17 +226,23 @@ class Checker:
                 self.fail(f"{symbol} is {state.value} without a fault: {reason}")
         limit_s = max(since_s, self._rest_again_s()) + AGAIN_S
         limit_s = max(limit_s, self._bounds.live_again_by_s)
-        if now_s > limit_s and self._has_heard(symbol, limit_s):
+        if now_s > limit_s and self._has_heard(symbol, seen, limit_s):
             self.fail(f"{symbol} is {state.value} since {since_s:.1f} s, expected live by {limit_s:.1f} s: {reason}")
 
     def _rest_again_s(self) -> float:
         """When a ban, or the wait for the next minute's weight, is over."""
         return max(self.world.silent_until_s, self.world.short_until_s) - BEGIN_S
 
-    def _has_heard(self, symbol: str, limit_s: float) -> bool:
-        """Whether the exchange has made a diff near the limit: without one nothing can join a snapshot."""
+    def _has_heard(self, symbol: str, seen: _Seen, limit_s: float) -> bool:
+        """Whether the exchange has made a diff that could be heard: without one nothing can join a snapshot.
+
+        A connection that was made in time hears what comes from then on; one that was not excuses nothing.
+        """
+        from_s = limit_s - AGAIN_S + TRAVEL_S
+        if seen.up_since_s is not None and seen.up_since_s <= limit_s - AGAIN_S + RECONNECT_SPACING_S + TRAVEL_S:
+            from_s = max(from_s, seen.up_since_s)
         latest = self.world.loop.time() - TRAVEL_S
-        return any(limit_s + BEGIN_S - AGAIN_S + TRAVEL_S < at_s < latest for at_s, _ in self.world.diffs[symbol])
+        return any(from_s + BEGIN_S < at_s < latest for at_s, _ in self.world.diffs[symbol])
 
     def _check_age(self, view: View) -> None:
         """A live picture is not only true of its id: that id is, or lately was, the newest."""

@@ -80,7 +80,9 @@ class Process:
         )  # fmt: skip
         self._store = store
         self._ledger = Ledger(self.candles, store)
-        self._backfill = Backfill(world.symbols, self.rest, store, self.candles, days=0, tell=self._tell)
+        self._backfill = Backfill(
+            world.symbols, self.rest, store, self.candles, days=0, rng=random.Random(rng.random()), tell=self._tell
+        )
         self._world = world
         self._tasks: list[asyncio.Task[None]] = []
         self.is_stopped = False

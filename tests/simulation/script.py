@@ -13,6 +13,8 @@ KINDS = tuple(PLAYS)
 FIRST_S = 90.0
 PAUSE_S = 240.0
 """The mean time between faults, where nothing else is said."""
+ROUNDING_S = 1e-6
+"""What rounding leaves of a wait may be too short for the clock to pass it."""
 TAIL_S = 120.0
 """The end of a run in which nothing new goes wrong."""
 AFTERMATH_S = 480.0
@@ -58,7 +60,7 @@ class Script:
                 broken.set_exception(context.get("exception") or RuntimeError(context["message"]))
 
         loop.set_exception_handler(note)
-        while self._stage.checker.now_s < end_s:
+        while (left_s := end_s - self._stage.checker.now_s) > ROUNDING_S:
             process = self._stage.process
             if process.is_stopped:
                 await asyncio.sleep(POLL_S)
@@ -66,7 +68,7 @@ class Script:
             fault = asyncio.create_task(process.fault())
             done, _ = await asyncio.wait(
                 {fault, broken} | ({plays} if not plays.done() else set()),
-                timeout=end_s - self._stage.checker.now_s,
+                timeout=left_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             fault.cancel()

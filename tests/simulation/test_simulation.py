@@ -101,10 +101,11 @@ def test_what_once_failed(plan: Plan, results: Results) -> None:
     outcome_of(results, plan)
 
 
-def test_one_seed_is_one_run() -> None:
+@pytest.mark.parametrize("kinds", [None, ("ban", "rest_down", "refuse")])
+def test_one_seed_is_one_run(kinds: tuple[str, ...] | None) -> None:
     """Everything follows from the seed: twice the same hash, and another for another seed."""
-    first, second = (simulate(Plan(5, hours=0.2)) for _ in range(2))
-    other = simulate(Plan(6, hours=0.2))
+    first, second = (simulate(Plan(5, 0.2, kinds)) for _ in range(2))
+    other = simulate(Plan(6, 0.2, kinds))
 
     assert first.digest == second.digest
     assert first.digest != other.digest
