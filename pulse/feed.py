@@ -120,7 +120,9 @@ class Feed:
         while True:
             started_ms = self._clock.now_ms()
             try:
-                await self._connection()
+                # In a task of its own: early 3.11 leaves the task of a task group that failed marked as cancelled, and
+                # a time-out in such a task ends it.
+                await asyncio.create_task(self._connection(), name=f"feed-{self.symbol}-connection")
             except ExchangeRefused as fault:
                 if self._may_fall_back:
                     raise

@@ -177,7 +177,7 @@ class _Terminal:
             finally:
                 _arm_last_resort()
                 stop.set()  # no new connections; sessions say goodbye
-                await ledger.finish()
+                await asyncio.create_task(ledger.finish())  # its time-out needs a task that no group has marked
                 await server
 
     # --- what is opened
