@@ -52,7 +52,7 @@ class Events:
             wanted = read_query(topics, rate, depth, from_id, self._symbols)
             requests = resumed(wanted, request.headers.get("last-event-id", ""))
             outlet = QueuedOutlet(self._sessions.fanout)
-            subscriptions = Subscriptions(self._hub, outlet, self._symbols)
+            subscriptions = Subscriptions(self._hub, self._sessions.audiences, outlet, self._symbols)
             for each in requests:
                 subscriptions.check(each)
         except Refusal as refusal:
@@ -99,8 +99,6 @@ class _EventStream(Response):
                 self._connection.abort()
         finally:
             leaving.cancel()
-            self._hub.dismiss(self._outlet)
-            self._subscriptions.close()
             self._sessions.leave(address, self._outlet)
 
     async def _send_all(self, send: Send, deadline: asyncio.Timeout) -> None:

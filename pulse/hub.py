@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pulse.framing import Message
 from pulse.streams import Later, Listener, Picture, RunningBars, Stream, no_bars
 from pulse.topics import Choice
 from pulse.tradelog import TradeLog
@@ -36,10 +37,6 @@ class Ending(Protocol):
 
     def end(self) -> None:
         """There will be no more of anything."""
-
-
-class PictureListener(Listener, Ending, Protocol):
-    """Who joined a symbol's whole pictures, and nothing else."""
 
 
 @dataclass(slots=True)
@@ -72,7 +69,6 @@ class Hub:
         self._symbols = tuple(symbols)
         self.topics = tuple(topic(symbol) for symbol in self._symbols for topic in (book_topic, trades_topic))
         self._held: dict[str, _Held | None] = dict.fromkeys(self.topics)
-        self._listeners: dict[str, set[PictureListener]] = {book_topic(symbol): set() for symbol in self._symbols}
         self._streams: dict[str, dict[Choice, Stream]] = {topic: {} for topic in self.topics}
         self._logs = {trades_topic(symbol): TradeLog(f"trades.{symbol}") for symbol in self._symbols}
         self._instance = instance
@@ -95,8 +91,6 @@ class Hub:
                 for stream in tuple(self._streams[topic].values()):
                     stream.nudge()
             return
-        for listener in self._listeners[topic]:
-            listener.put(picture.message)
         for stream in tuple(self._streams[topic].values()):
             stream.offer(picture)
 
@@ -129,36 +123,26 @@ class Hub:
 
     def is_heard(self, symbol: str) -> bool:
         """Whether anybody listens to anything of a symbol."""
-        topics = (book_topic(symbol), trades_topic(symbol))
-        return bool(self._listeners.get(topics[0])) or any(self._streams.get(topic) for topic in topics)
+        return any(self._streams.get(topic) for topic in (book_topic(symbol), trades_topic(symbol)))
 
     def log(self, symbol: str) -> TradeLog:
         """A symbol's newest trades. Raises KeyError for a symbol that there is not."""
         return self._logs[trades_topic(symbol)]
 
-    def join(self, topic: str, listener: PictureListener) -> None:
-        """Listen to whole pictures, beginning with the latest. Raises KeyError for a topic that there is not."""
-        self._listeners[topic].add(listener)
-        held = self._held[topic]
-        if held is not None:
-            listener.put(held.picture.message)
-        if self._closed:
-            listener.end()
-
-    def leave(self, topic: str, listener: PictureListener) -> None:
-        """Forget a listener. Leaving twice does no harm."""
-        self._listeners[topic].discard(listener)
+    def now(self, choice: Choice) -> Message | None:
+        """What who begins with this topic is told at once; None while there is nothing."""
+        held = self._held[_bus_topic(choice)]
+        if held is None:
+            return None
+        return held.picture.message if choice.kind == "trades" else held.picture.part(choice)
 
     def subscribe(self, choice: Choice, listener: Listener) -> None:
-        """Listen to one topic of the feed, beginning with what it would say now."""
-        topic = _bus_topic(choice)
-        stream = self._streams[topic].get(choice)
+        """Listen to what is new of one topic. Raises KeyError for a symbol that there is not."""
+        streams = self._streams[_bus_topic(choice)]
+        stream = streams.get(choice)
         if stream is None:
-            stream = self._streams[topic][choice] = Stream(choice, self._clock, self._later)
+            stream = streams[choice] = Stream(choice, self._clock, self._later)
         stream.listeners.add(listener)
-        held = self._held[topic]
-        if held is not None:
-            listener.put(held.picture.part(choice) if choice.kind != "trades" else held.picture.message)
 
     def unsubscribe(self, choice: Choice, listener: Listener) -> None:
         """Listen to it no more. Leaving twice does no harm."""
@@ -180,11 +164,8 @@ class Hub:
         self._clients.discard(client)
 
     def close(self) -> None:
-        """Tell every listener, and whoever joins from now on, that there is no more. Closing twice does no harm."""
+        """Tell every client, and whoever joins from now on, that there is no more. Closing twice does no harm."""
         self._closed = True
-        for listeners in self._listeners.values():
-            for listener in tuple(listeners):
-                listener.end()
         for client in tuple(self._clients):
             client.end()
 

@@ -103,13 +103,18 @@ class Connection(asyncio.Protocol):
         self._burst_bytes, self._earns_bytes_s = REQUESTS_BURST_BYTES, REQUESTS_BYTES_S
         self._credit_bytes = float(self._burst_bytes)
         self._credited_at_s = 0.0
-        self._window = Window()
+        self.window = Window()
+        """How far the client has read."""
+        self.descriptor = -1
+        """Its socket's."""
         self._heard_at_s = 0.0
         self._is_full = False
         self.takes_deflated = False
         """Whether compressed messages were agreed on."""
         self.on_ready: Callable[[], None] = _nothing
         """Called whenever the client may be sent more after it could not."""
+        self.on_full: Callable[[], None] = _nothing
+        """Called whenever it can be sent no more for now, and when it never can again."""
 
     def abort(self) -> None:
         """Cut now: what was not sent is thrown away. Does nothing to a connection that is gone."""
@@ -127,14 +132,23 @@ class Connection(asyncio.Protocol):
 
     def is_ready(self) -> bool:
         """Whether the kernel has taken everything and the client has read far enough to be sent more."""
-        return not self._is_full and self._window.is_open(asyncio.get_running_loop().time())
+        return not self._is_full and self.window.is_open(asyncio.get_running_loop().time())
 
     def write(self, frames: bytes) -> None:
         """Send whole frames. Does nothing once the WebSocket is ending."""
-        if self._transport is None or self._is_deaf or self._transport.is_closing():
-            return
-        ping = self._window.send(len(frames), asyncio.get_running_loop().time())
-        self._transport.write(frames + ping if ping else frames)
+        self._write(frames, self.window.send(len(frames), asyncio.get_running_loop().time()))
+
+    def write_counted(self, frames: bytes) -> None:
+        """Send whole frames that the window's meter has counted already."""
+        self._write(frames, self.window.ask(asyncio.get_running_loop().time()))
+
+    def write_rest(self, frames: bytes) -> None:
+        """Send what the kernel did not take of counted frames that were written to `descriptor` itself."""
+        self._write(frames, b"")
+
+    def _write(self, frames: bytes, ping: bytes) -> None:
+        if self._transport is not None and not self._is_deaf and not self._transport.is_closing():
+            self._transport.write(frames + ping if ping else frames)
 
     def write_last(self, close_frame: bytes) -> None:
         """Send the frame that ends the WebSocket, unless it is gone already."""
@@ -144,8 +158,8 @@ class Connection(asyncio.Protocol):
     def answered(self, pong: bytes) -> None:
         """A pong has come with this payload; whoever waited for it may go on."""
         now_s = asyncio.get_running_loop().time()
-        was_open = self._window.is_open(now_s)
-        ping = self._window.answer(pong, now_s)
+        was_open = self.window.is_open(now_s)
+        ping = self.window.answer(pong, now_s)
         if ping and self._transport is not None and not self._transport.is_closing():
             self._transport.write(ping)
         if not was_open and self.is_ready():
@@ -169,6 +183,7 @@ class Connection(asyncio.Protocol):
         """Throw away whatever else comes in, send no more, and cut in `grace_s` seconds."""
         if not self._is_deaf:
             self._is_deaf = True
+            self._fill()
             asyncio.get_running_loop().call_later(grace_s, self.abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -183,12 +198,14 @@ class Connection(asyncio.Protocol):
         transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # asyncio's own, not written down
         # A write then ends when the kernel has all of it: what waits above that waits where it can be replaced.
         transport.set_write_buffer_limits(0)
+        self.descriptor = transport.get_extra_info("socket").fileno()
         _connection.set(self)
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the register. A loss of any kind is told as a reset, the one that Hypercorn handles quietly."""
         self._register.remove(self)
+        self._fill()  # before the kernel may give its descriptor to another
         if self._next_ping is not None:
             self._next_ping.cancel()
         if exc is not None and not isinstance(exc, ConnectionError):
@@ -204,7 +221,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._heard_at_s = self._credited_at_s
-        if self._window.probe() and sole_pong(data) == self._window.probe():
+        if self.window.probe() and sole_pong(data) == self.window.probe():
             self.answered(sole_pong(data))  # a client's most frequent word, and dear to Hypercorn
             return
         self._inner.data_received(data)
@@ -216,7 +233,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The kernel takes no more for now."""
-        self._is_full = True
+        self._fill()
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
@@ -224,8 +241,12 @@ class Connection(asyncio.Protocol):
         self._inner.resume_writing()
         asyncio.get_running_loop().call_soon(self._relieved)
 
+    def _fill(self) -> None:
+        self._is_full = True
+        self.on_full()
+
     def _relieved(self) -> None:
-        if self._transport is not None and not self._transport.get_write_buffer_size():
+        if self._transport is not None and not self._is_deaf and not self._transport.get_write_buffer_size():
             self._is_full = False
             if self.is_ready():
                 self.on_ready()

@@ -15,13 +15,14 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from pulse.admission import Gate, client_address, origin_is_allowed
+from pulse.audience import Audiences
 from pulse.hub import Hub
-from pulse.outlet import Connection, DirectOutlet, Fanout, Outlet, QueuedOutlet, Slot
+from pulse.outlet import Connection, DirectOutlet, Fanout, Outlet, QueuedOutlet
 from pulse.problems import Problem, try_later
 from pulse.query import known_symbol
 from pulse.settings import Settings
 from pulse.subscriptions import Subscriptions
-from pulse.wire import book_topic
+from pulse.topics import whole_picture
 
 SEND_TIMEOUT_S = 8.0
 """How long a client may take to read what it was sent before it is cut: one that takes 10 KB/s still may."""
@@ -162,28 +163,30 @@ class Sessions:
         self.send_timeout_s = send_timeout_s
         self._clock = clock
         self.fanout = Fanout()
+        self.audiences = Audiences(hub, self.fanout)
         self._gate = Gate(settings.clients_max, settings.clients_per_address_max)
         self.on_echo: Callable[[str, float], None] = lambda *_: None
         self.refused = 0
         self.cut = 0
-        self.replaced = 0
+        self._replaced = 0
 
     @property
     def open_count(self) -> int:
         """How many clients are connected."""
         return self._gate.count
 
+    @property
+    def replaced(self) -> int:
+        """How many messages were not sent because a newer one came."""
+        return self._replaced + self.audiences.replaced
+
     async def serve(self, websocket: WebSocket) -> None:
         """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
-        topic = book_topic(known_symbol(websocket.path_params.get("symbol"), self._settings.symbols))
+        choice = whole_picture(known_symbol(websocket.path_params.get("symbol"), self._settings.symbols))
 
         async def talk(session: Session, outlet: Outlet) -> None:
-            outlet.sources[topic] = slot = Slot(outlet)
-            self._hub.join(topic, slot)
-            try:
-                await session.run()
-            finally:
-                self._hub.leave(topic, slot)
+            self.audiences.seat(outlet, [choice], [choice])
+            await session.run()
 
         await self._serve(websocket, talk)
 
@@ -191,14 +194,9 @@ class Sessions:
         """The endpoint of /ws. Raises Problem, before the upgrade, for who may not come in."""
 
         async def talk(session: Session, outlet: Outlet) -> None:
-            subscriptions = Subscriptions(self._hub, outlet, self._settings.symbols, self.on_echo)
+            subscriptions = Subscriptions(self._hub, self.audiences, outlet, self._settings.symbols, self.on_echo)
             session.hear = subscriptions.hear
-            self._hub.admit(outlet)
-            try:
-                await session.run()
-            finally:
-                self._hub.dismiss(outlet)
-                subscriptions.close()
+            await session.run()
 
         await self._serve(websocket, talk)
 
@@ -208,6 +206,7 @@ class Sessions:
         outlet = self._outlet(websocket, connection)
         try:
             await websocket.accept()
+            self._hub.admit(outlet)
             await talk(Session(websocket, outlet, connection, self.send_timeout_s, self._clock), outlet)
         finally:
             self.leave(address, outlet)
@@ -234,10 +233,12 @@ class Sessions:
         return address
 
     def leave(self, address: str, outlet: Outlet) -> None:
-        """Count it out."""
+        """Count it out; it is owed nothing more."""
+        self._hub.dismiss(outlet)
+        self.audiences.seat(outlet, [])
         self._gate.leave(address)
         self.cut += outlet.was_cut
-        self.replaced += outlet.replaced
+        self._replaced += outlet.replaced
 
     def _objection(self, origin: str | None, host: str, address: str) -> Problem | None:
         if not origin_is_allowed(origin, host, self._settings.allowed_origins):

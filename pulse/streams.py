@@ -72,6 +72,8 @@ class Picture:
 
     def part(self, choice: Choice) -> Message:
         """The message that a topic makes of it."""
+        if choice.kind == "picture":
+            return self.message
         key = (choice.topic, choice.depth)
         if key not in self._parts:
             self._parts[key] = Message(orjson.dumps(self._body(choice)))
@@ -164,6 +166,11 @@ class Trades:
         """There are new trades."""
         self._is_due = True
         self._note()
+
+    def go_on_after(self, other: "Trades") -> None:
+        """The client was sent what the other was."""
+        self._next_id = other.next_id
+        self._is_due = False
 
     def take(self) -> Message | None:
         """Those that the client lacks, as far as one message takes them."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import orjson
 
+from pulse.audience import Audiences
 from pulse.framing import Message
 from pulse.hub import Hub
-from pulse.outlet import Outlet, Slot
-from pulse.streams import Listener, Trades
+from pulse.outlet import Outlet
+from pulse.streams import Trades
 from pulse.topics import TOPICS_MAX, Choice, Refusal, Request, read_id, read_request
 from pulse.tradelog import KEPT_MAX
 
@@ -22,17 +23,23 @@ def _ignore(_: str, __: float) -> None:
 
 
 class Subscriptions:
-    """One client's topics. `close` must be called when it has left; `on_echo` is told of what it says it was shown."""
+    """One client's topics; `on_echo` is told of what it says it was shown."""
 
     def __init__(
-        self, hub: Hub, outlet: Outlet, symbols: tuple[str, ...], on_echo: Callable[[str, float], None] = _ignore
-    ) -> None:
+        self, hub: Hub, audiences: Audiences, outlet: Outlet, symbols: tuple[str, ...],
+        on_echo: Callable[[str, float], None] = _ignore,
+    ) -> None:  # fmt: skip
         self._on_echo = on_echo
         self._hub = hub
+        self._audiences = audiences
         self._outlet = outlet
         self._symbols = symbols
-        self._joined: dict[str, tuple[Choice, Listener]] = {}
-        self.logs: dict[str, Trades] = {}
+        self._joined: dict[str, Choice] = {}
+
+    @property
+    def logs(self) -> dict[str, Trades]:
+        """Where the client is in each of its trades topics."""
+        return {topic: source for topic, source in self._outlet.sources.items() if isinstance(source, Trades)}
 
     def hear(self, raw: str | bytes | None) -> bool:
         """Do what the client says, and answer; False if it asks without reading the answers."""
@@ -56,8 +63,9 @@ class Subscriptions:
         """Add topics; one that is there already takes the new options. Raises Refusal, and then changes nothing."""
         self.check(request)
         for choice in request.choices:
-            self._leave(choice.topic)
-            self._join(choice, request.from_id)
+            self._joined.pop(choice.topic, None)
+            self._joined[choice.topic] = choice
+        self._audiences.seat(self._outlet, self._joined.values(), request.choices, request.from_id)
 
     def check(self, request: Request) -> None:
         """Raise Refusal if these topics cannot be added."""
@@ -71,11 +79,6 @@ class Subscriptions:
         for choice in request.choices:
             self._check_from(choice, request.from_id)
 
-    def close(self) -> None:
-        """Leave everything."""
-        for topic in tuple(self._joined):
-            self._leave(topic)
-
     def _do(self, request: Request) -> dict[str, Any]:
         if request.op == "ping":
             return {"op": "pong", "id": request.id, "time_ms": int(time.time() * 1000)}
@@ -83,7 +86,8 @@ class Subscriptions:
             self.subscribe(request)
         else:
             for choice in request.choices:
-                self._leave(choice.topic)
+                self._joined.pop(choice.topic, None)
+            self._audiences.seat(self._outlet, self._joined.values())
         return {"op": f"{request.op}d", "id": request.id, "topics": list(self._joined)}
 
     def _check_from(self, choice: Choice, from_id: int | None) -> None:
@@ -92,23 +96,6 @@ class Subscriptions:
             if from_id > last:
                 detail = f"from_id of {choice.topic} must be at most {last}, not {from_id}."
                 raise Refusal("from_id", detail, f"0 to {last}")
-
-    def _join(self, choice: Choice, from_id: int | None) -> None:
-        if choice.kind == "trades":
-            listener = Trades(self._hub.log(choice.symbol), from_id, self._outlet.note)
-            self.logs[choice.topic] = self._outlet.sources[choice.topic] = listener
-            self._joined[choice.topic] = choice, listener
-            self._hub.subscribe(choice, listener)
-            return
-        slot = self._outlet.sources[choice.topic] = Slot(self._outlet)
-        self._joined[choice.topic] = choice, slot
-        self._hub.subscribe(choice, slot)
-
-    def _leave(self, topic: str) -> None:
-        if topic in self._joined:
-            self._hub.unsubscribe(*self._joined.pop(topic))
-            del self._outlet.sources[topic]
-            self.logs.pop(topic, None)
 
 
 def _named(raw: str | bytes | None) -> int | str | None:

@@ -51,6 +51,11 @@ class Choice:
         return self.topic.rpartition(".")[2]
 
 
+def whole_picture(symbol: str) -> Choice:
+    """What the clients of /ws/orderbook get: no topic of the feed, and told like one."""
+    return Choice(f"picture.{symbol}", "picture", symbol)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One thing a client says. `from_id` is the first trade wanted; None: the newest.

@@ -5,7 +5,7 @@ hold more than 8 s of what a client of 20 KB/s takes. A pong tells. Pure: bytes 
 and time, in seconds of any one clock, is an argument.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pulse.framing import PING_FRAME, frame
 
@@ -17,45 +17,72 @@ QUICK_S = 0.5
 
 
 @dataclass(slots=True)
-class Window:
-    """What one client was sent and has not answered for."""
+class Meter:
+    """Counts the bytes sent to everybody who shares it: one addition, however many they are."""
 
+    total: int = 0
+
+
+@dataclass(slots=True)
+class Window:
+    """What one client was sent and has not answered for, as places on a meter that others may share."""
+
+    _meter: Meter = field(default_factory=Meter)
     _gap: int = GAP_MIN_BYTES
-    _unanswered: int = 0  # bytes sent that no pong has answered for
-    _unasked: int = 0  # of those, what was sent since the newest ping
-    _asked: int = 0  # what the answer to the ping on its way will confirm; 0: there is none
+    _read_to: int = 0  # a pong has answered for everything up to here
+    _asked_to: int = 0  # where the newest ping was sent
+    _is_asked: bool = False  # it has not been answered
     _asked_at_s: float = 0.0
     _number: int = 0
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a ping is on its way."""
+        return self._is_asked
+
+    @property
+    def ask_at(self) -> int:
+        """The meter's total at which the client is to be asked, if nothing is on its way."""
+        return self._asked_to + self._gap
+
     def is_open(self, now_s: float) -> bool:
         """Whether the client may be sent more now."""
-        is_late = self._asked and now_s - self._asked_at_s > QUICK_S
-        return self._unanswered < 2 * (GAP_MIN_BYTES if is_late else self._gap)
+        is_late = self._is_asked and now_s - self._asked_at_s > QUICK_S
+        return self._meter.total - self._read_to < 2 * (GAP_MIN_BYTES if is_late else self._gap)
+
+    def share(self, meter: Meter) -> None:
+        """From now on whatever this meter counts is sent to the client."""
+        ahead = meter.total - self._meter.total
+        self._read_to += ahead
+        self._asked_to += ahead
+        self._meter = meter
 
     def send(self, size: int, now_s: float) -> bytes:
-        """So many bytes are being sent: the ping to send right behind them, or nothing."""
-        self._unanswered += size
-        self._unasked += size
-        return self._ask(now_s)
+        """So many bytes, which the meter does not count, are being sent: the ping to send right behind, or nothing."""
+        self._read_to -= size
+        self._asked_to -= size
+        return self.ask(now_s)
 
     def probe(self) -> bytes:
         """The payload of the ping that is on its way; empty: there is none."""
-        return self._number.to_bytes(4, "big") if self._asked else b""
+        return self._number.to_bytes(4, "big") if self._is_asked else b""
 
     def answer(self, payload: bytes, now_s: float) -> bytes:
         """A pong has come: the ping to send next, or nothing. One that was not asked for changes nothing."""
-        if not self._asked or payload != self.probe():
+        if not self._is_asked or payload != self.probe():
             return b""
         is_quick = now_s - self._asked_at_s <= QUICK_S
         self._gap = min(GAP_MAX_BYTES, 2 * self._gap) if is_quick else GAP_MIN_BYTES
-        self._unanswered -= self._asked
-        self._asked = 0
-        return self._ask(now_s)
+        self._read_to = self._asked_to
+        self._is_asked = False
+        return self.ask(now_s)
 
-    def _ask(self, now_s: float) -> bytes:
-        if self._asked or self._unasked < self._gap:
+    def ask(self, now_s: float) -> bytes:
+        """The ping to send behind all that was sent so far; nothing, unless it is time for one."""
+        if self._is_asked or self._meter.total < self.ask_at:
             return b""
-        self._asked, self._unasked = self._unasked, 0
+        self._asked_to = self._meter.total
+        self._is_asked = True
         self._asked_at_s = now_s
         self._number = (self._number + 1) % 2**32
         return frame(PING_FRAME, self.probe())

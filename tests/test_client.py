@@ -75,7 +75,7 @@ async def test_a_lost_line_is_taken_up_where_its_trades_ended() -> None:
 
 def _connections(web: Web) -> list[Any]:
     """The server's side of every client."""
-    return [outlet._connection for outlet in web.hub._clients]  # type: ignore[attr-defined]
+    return [outlet.connection for outlet in web.hub._clients]  # type: ignore[attr-defined]
 
 
 @on_server_loop

@@ -30,8 +30,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("topics", "wire"),
     ("streams",),
     ("binance", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool"),
-    ("intake", "recording", "query", "subscriptions", "bars"),
-    ("repair",),
+    ("intake", "recording", "query", "audience", "bars"),
+    ("repair", "subscriptions"),
     (
         "feed",
         "replay",

@@ -4,6 +4,7 @@ import pytest
 
 from pulse.framing import Message
 from pulse.hub import OWN_SILENCE_MAX_S, Hub, read_stamp
+from pulse.topics import whole_picture
 from tests.web import picture
 
 TOPIC, OTHER_TOPIC = "book:BTCUSDT", "book:ETHUSDT"
@@ -31,6 +32,9 @@ def watch() -> Watch:
 def hub(watch: Watch) -> Hub:
     """A hub of two topics."""
     return Hub(["BTCUSDT", "ETHUSDT"], OWN, watch)
+
+
+CHOICE, OTHER_CHOICE = whole_picture("BTCUSDT"), whole_picture("ETHUSDT")
 
 
 class Ear:
@@ -155,20 +159,22 @@ def test_a_viewer_does_not_jump_between_two_other_instances(hub: Hub) -> None:
     assert hub.latest(TOPIC) == picture(5, instance=OTHER)
 
 
-def test_who_joins_is_told_the_latest_at_once(hub: Hub) -> None:
+def test_who_begins_can_be_told_the_latest(hub: Hub) -> None:
     """A page does not wait for the next change."""
+    before = hub.now(CHOICE)
     hub.publish(TOPIC, picture(7))
-    ear = Ear()
-    hub.join(TOPIC, ear)
+    now = hub.now(CHOICE)
 
-    assert ear.heard == [picture(7)]
+    assert before is None
+    assert now is not None
+    assert now.payload == picture(7)
 
 
 def test_listeners_are_told_of_their_own_topics(hub: Hub) -> None:
     """Each picture goes to those who joined its topic, and to no others."""
     one, other = Ear(), Ear()
-    hub.join(TOPIC, one)
-    hub.join(OTHER_TOPIC, other)
+    hub.subscribe(CHOICE, one)
+    hub.subscribe(OTHER_CHOICE, other)
     hub.publish(TOPIC, picture(1))
     hub.publish(OTHER_TOPIC, picture(1, "ETHUSDT"))
 
@@ -178,8 +184,8 @@ def test_listeners_are_told_of_their_own_topics(hub: Hub) -> None:
 def test_all_listeners_get_the_very_same_message(hub: Hub) -> None:
     """What is framed for one is framed for all."""
     one, other = Ear(), Ear()
-    hub.join(TOPIC, one)
-    hub.join(TOPIC, other)
+    hub.subscribe(CHOICE, one)
+    hub.subscribe(CHOICE, other)
     hub.publish(TOPIC, picture(1))
 
     assert one.heard[0] is other.heard[0]
@@ -188,9 +194,9 @@ def test_all_listeners_get_the_very_same_message(hub: Hub) -> None:
 def test_who_leaves_is_told_nothing_more(hub: Hub) -> None:
     """A session that ended costs nothing; leaving twice does no harm."""
     ear = Ear()
-    hub.join(TOPIC, ear)
-    hub.leave(TOPIC, ear)
-    hub.leave(TOPIC, ear)
+    hub.subscribe(CHOICE, ear)
+    hub.unsubscribe(CHOICE, ear)
+    hub.unsubscribe(CHOICE, ear)
     hub.publish(TOPIC, picture(1))
 
     assert ear.heard == []
@@ -200,14 +206,16 @@ def test_who_leaves_is_told_nothing_more(hub: Hub) -> None:
 def test_a_topic_that_there_is_not_cannot_be_joined(hub: Hub) -> None:
     """The caller checks the symbol first."""
     with pytest.raises(KeyError):
-        hub.join("book:NONE", Ear())
+        hub.subscribe(whole_picture("NONE"), Ear())
 
 
-def test_closing_tells_every_listener(hub: Hub) -> None:
-    """Those who listen learn of the end, and so does whoever comes late."""
-    early, late = Ear(), Ear()
-    hub.join(TOPIC, early)
+def test_closing_tells_every_client(hub: Hub) -> None:
+    """Those who are there learn of the end, and so does whoever comes late; who has left does not."""
+    early, gone, late = Ear(), Ear(), Ear()
+    hub.admit(early)
+    hub.admit(gone)
+    hub.dismiss(gone)
     hub.close()
-    hub.join(TOPIC, late)
+    hub.admit(late)
 
-    assert (early.heard, late.heard) == ([None], [None])
+    assert (early.heard, gone.heard, late.heard) == ([None], [], [None])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pulse.framing import Message
 from pulse.outlet import REPLIES_MAX, DirectOutlet, Fanout, QueuedOutlet, Slot
+from pulse.window import Window
 from tests.web import TEXT, frames, until
 
 
@@ -14,7 +15,10 @@ class Line:
 
     def __init__(self) -> None:
         self.takes_deflated = False
+        self.descriptor = -1
+        self.window = Window()
         self.on_ready: Callable[[], None] = lambda: None
+        self.on_full: Callable[[], None] = lambda: None
         self.ready = True
         self.is_cut = False
         self.writes: list[bytes] = []
@@ -33,6 +37,8 @@ class Line:
     def write(self, frames: bytes) -> None:
         """Keep it."""
         self.writes.append(frames)
+
+    write_counted = write_rest = write
 
     def texts(self) -> list[list[bytes]]:
         """The payloads of each write."""
@@ -132,7 +138,7 @@ async def test_after_the_end_nothing_is_written() -> None:
     outlet.on_end = lambda: ends.append(1)
     slot.put(Message(b"1"))
     outlet.end()
-    slot.end()
+    outlet.end()
     await rounds()
 
     assert line.writes == []
