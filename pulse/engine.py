@@ -6,8 +6,11 @@ that may be full (then they are counted, and the exchange's own candle repairs t
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TypeAlias
+
+from prometheus_client import Gauge
 
 from pulse import stats
 from pulse.clock import Clock
@@ -32,6 +35,19 @@ URGENT = (DepthDiff, BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
 ADDITIONS_WAIT = 1.5
 """In intervals. Diffs come every 100 ms at most: this and an interval of 80 ms see to it that no picture stands in the
 way of the next diff. At 100 ms one picture between two diffs kept all later diffs waiting, for good."""
+
+SHOWN: Mapping[Gauge, Callable[[Market], float]] = {
+    stats.book_resyncs: lambda market: market.trust.view().resyncs,
+    stats.touch_compared: lambda market: market.trust.view().touch_compared,
+    stats.touch_differing: lambda market: market.trust.view().touch_compared - market.trust.view().touch_equal,
+    stats.top_compared: lambda market: market.trust.view().top_compared,
+    stats.top_differing: lambda market: market.trust.view().top_compared - market.trust.view().top_equal,
+    stats.book_audits: lambda market: market.trust.view().audits,
+    stats.levels_compared: lambda market: market.trust.view().levels_compared,
+    stats.levels_differing: lambda market: market.trust.view().levels_differing,
+    stats.candles_differing: lambda market: market.candles.differing,
+}
+"""What /metrics shows of each market, read when it is asked."""
 
 Outbox: TypeAlias = ConflatingQueue[str, View | TapeView]
 """By the topic under which each travels."""
@@ -63,6 +79,17 @@ class Engine:
         self._mismatches_told = dict.fromkeys(self._markets, 0)
         self._published_s = dict.fromkeys(self._markets, 0.0)  # loop time of each symbol's newest picture
         self._due_s = dict.fromkeys(self._markets, 0.0)  # loop time at which the next is due
+        # Found once: looking a label up costs more than counting.
+        self._published = {symbol: stats.pictures_published.labels(symbol) for symbol in self._markets}
+        for market in self._markets.values():
+            self._show(market)
+        stats.pictures_replaced.set_function(lambda: outbox.replaced)
+
+    def _show(self, market: Market) -> None:
+        """Let /metrics read what a market counts for itself."""
+        for gauge, read in SHOWN.items():
+            gauge.labels(market.symbol).set_function(partial(read, market))
+        stats.book_is_live.labels(market.symbol).set_function(lambda: self._states.get(market.symbol) is State.LIVE)
 
     async def run(self) -> None:
         """Take events and give out pictures for ever."""
@@ -144,26 +171,11 @@ class Engine:
         tape = market.tape()
         if tape is not None:
             self._outbox.put(trades_topic(market.symbol), tape)
-        stats.pictures_published.labels(market.symbol).inc()
+        self._published[market.symbol].inc()
         if self._states.get(market.symbol) is not view.state:
             self._states[market.symbol] = view.state
             log.info("book symbol=%s state=%s reason=%s", market.symbol, view.state.value, view.state_reason)
-        self._note(market, view)
-
-    def _note(self, market: Market, view: View) -> None:
-        symbol, proof = market.symbol, view.proof
-        stats.book_is_live.labels(symbol).set(view.state is State.LIVE)
-        stats.book_resyncs.labels(symbol).set(proof.resyncs)
-        stats.touch_compared.labels(symbol).set(proof.touch_compared)
-        stats.touch_differing.labels(symbol).set(proof.touch_compared - proof.touch_equal)
-        stats.top_compared.labels(symbol).set(proof.top_compared)
-        stats.top_differing.labels(symbol).set(proof.top_compared - proof.top_equal)
-        stats.book_audits.labels(symbol).set(proof.audits)
-        stats.levels_compared.labels(symbol).set(proof.levels_compared)
-        stats.levels_differing.labels(symbol).set(proof.levels_differing)
-        stats.candles_differing.labels(symbol).set(market.candles.differing)
-        stats.pictures_replaced.set(self._outbox.replaced)
-        self._tell_incidents(market, proof.incidents)
+        self._tell_incidents(market, view.proof.incidents)
         self._tell_mismatches(market)
 
     def _tell_incidents(self, market: Market, count: int) -> None:

@@ -8,6 +8,8 @@ import asyncio
 import logging
 from typing import NamedTuple, TypeAlias
 
+from prometheus_client import Counter
+
 from pulse import stats
 from pulse.binance.frames import Frame
 from pulse.clock import Clock
@@ -55,6 +57,7 @@ class Intake:
         self._may_repair = may_repair
         self._sync = DepthSync(HELD_DIFFS_MAX)
         self._trades = TradeSync(symbol, HELD_TRADES_MAX)
+        self._received: dict[str, Counter] = {}  # by kind, found once: looking a label up costs more than counting
         # A full inbox suspends a put; whoever comes then must not overtake it.
         self._order = asyncio.Lock()
 
@@ -87,7 +90,7 @@ class Intake:
 
     async def frame(self, frame: Frame) -> None:
         """Take one frame of the stream."""
-        stats.frames_received.labels(self._symbol, frame.kind).inc()
+        self._count(frame.kind)
         async with self._order:
             if isinstance(frame.event, DepthDiff):
                 await self._diff(frame.event)
@@ -95,6 +98,11 @@ class Intake:
                 await self._trade(frame.event)
             else:
                 await self._put(frame.event)
+
+    def _count(self, kind: str) -> None:
+        if kind not in self._received:
+            self._received[kind] = stats.frames_received.labels(self._symbol, kind)
+        self._received[kind].inc()
 
     async def snapshot(self, snapshot: DepthSnapshot) -> bool:
         """Take a snapshot; False means that it is too old for the diffs that were kept."""

@@ -285,3 +285,20 @@ def test_the_newest_minutes() -> None:
         assert newest.running_ms == MIDNIGHT_MS + 2 * MINUTE_MS
 
     played(story, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("pulse_book_is_live", 1.0), ("pulse_touch_compared", 1.0), ("pulse_touch_differing", 0.0),
+     ("pulse_book_resyncs", 0.0), ("pulse_candles_differing", 0.0)],
+)  # fmt: skip
+def test_what_a_market_counts_is_read_when_it_is_asked(name: str, expected: float) -> None:
+    """/metrics shows the markets' own counts, for which no picture pays."""
+
+    async def story(stage: Stage) -> None:
+        await stage.put(0.5, FeedUp(), ANCHOR, ticker(11, (100.0, 5.0), (101.0, 2.0)), diff(11, 11))
+
+    stage = played(story, until_s=0.6)
+
+    assert stage.last().state is State.LIVE
+    assert REGISTRY.get_sample_value(name, {"symbol": "BTCUSDT"}) == expected
