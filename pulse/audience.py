@@ -165,28 +165,32 @@ class Audience:
                 self._level[outlet] = connection.descriptor
                 heappush(self._asking, (connection.window.ask_at, next(self._ticket), outlet))
 
-    def _write(self, frames: bytes) -> None:
-        self._meter.total += len(frames)
+    def _look_who_is_to_be_asked(self) -> None:
         while self._asking and self._asking[0][0] <= self._meter.total:
             outlet = heappop(self._asking)[2]
             if self._level.pop(outlet, None) is not None:
                 self._watched[outlet] = None
+
+    def _write(self, frames: bytes) -> None:
+        self._meter.total += len(frames)
+        self._look_who_is_to_be_asked()
         watched = tuple(self._watched)
         # Past the transports, whose buffers are empty: theirs would be as much work again as the rest of this.
         write, size = os.write, len(frames)
-        unsent: list[tuple[DirectOutlet, int]] = []
-        for outlet, descriptor in self._level.items():
+        unsent: dict[int, int] = {}
+        for descriptor in self._level.values():
             try:
                 sent = write(descriptor, frames)
             except BlockingIOError:
-                unsent.append((outlet, 0))
+                unsent[descriptor] = 0
             except ConnectionError:
                 pass  # the loop is about to be told the same, and ends it
             else:
                 if sent < size:
-                    unsent.append((outlet, sent))
-        for outlet, sent in unsent:
-            outlet.connection.write_rest(frames[sent:])
+                    unsent[descriptor] = sent
+        if unsent:
+            for outlet in [outlet for outlet, descriptor in self._level.items() if descriptor in unsent]:
+                outlet.connection.write_rest(frames[unsent[outlet.connection.descriptor] :])
         for outlet in watched:
             outlet.connection.write_counted(frames)
 
