@@ -84,4 +84,6 @@ def sole_pong(data: bytes) -> bytes:
     """The payload of a client's short pong, if these bytes are one and nothing else; empty if they are not."""
     if len(data) < 6 or data[0] != PONG_FRAME or data[1] != MASKED | len(data) - 6 or len(data) > 131:
         return b""
-    return bytes(byte ^ data[2 + at % 4] for at, byte in enumerate(data[6:]))
+    payload = data[6:]
+    mask = (data[2:6] * (len(payload) // 4 + 1))[: len(payload)]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(len(payload), "big")

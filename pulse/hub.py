@@ -131,14 +131,14 @@ class Hub:
 
     def now(self, choice: Choice) -> Message | None:
         """What who begins with this topic is told at once; None while there is nothing."""
-        held = self._held[_bus_topic(choice)]
+        held = self._held[bus_topic(choice)]
         if held is None:
             return None
         return held.picture.message if choice.kind == "trades" else held.picture.part(choice)
 
     def subscribe(self, choice: Choice, listener: Listener) -> None:
         """Listen to what is new of one topic. Raises KeyError for a symbol that there is not."""
-        streams = self._streams[_bus_topic(choice)]
+        streams = self._streams[bus_topic(choice)]
         stream = streams.get(choice)
         if stream is None:
             stream = streams[choice] = Stream(choice, self._clock, self._later)
@@ -146,7 +146,7 @@ class Hub:
 
     def unsubscribe(self, choice: Choice, listener: Listener) -> None:
         """Listen to it no more. Leaving twice does no harm."""
-        streams = self._streams[_bus_topic(choice)]
+        streams = self._streams[bus_topic(choice)]
         stream = streams.get(choice)
         if stream is not None:
             stream.listeners.discard(listener)
@@ -170,5 +170,6 @@ class Hub:
             client.end()
 
 
-def _bus_topic(choice: Choice) -> str:
+def bus_topic(choice: Choice) -> str:
+    """Which of the bus's topics a client's topic is made from."""
     return (trades_topic if choice.kind == "trades" else book_topic)(choice.symbol)

@@ -28,7 +28,7 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from pulse.errors import SettingsError
-from pulse.framing import SYNC_TAIL, WINDOW_BITS, deflate_answer, sole_pong
+from pulse.framing import PONG_FRAME, SYNC_TAIL, WINDOW_BITS, deflate_answer, sole_pong
 from pulse.window import Window
 
 if sys.platform != "win32":
@@ -221,8 +221,8 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._heard_at_s = self._credited_at_s
-        if self.window.probe() and sole_pong(data) == self.window.probe():
-            self.answered(sole_pong(data))  # a client's most frequent word, and dear to Hypercorn
+        if data[0] == PONG_FRAME and (probe := self.window.probe()) and sole_pong(data) == probe:
+            self.answered(probe)  # a client's most frequent word, and dear to Hypercorn
             return
         self._inner.data_received(data)
 
