@@ -6,32 +6,13 @@ liquidity. A measure that cannot be known is None, never a guess.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pulse.market.book import BookSide, OrderBook
 from pulse.market.types import Level, Price, Quantity
+from pulse.market.view import Metrics
 
 DEPTH_BPS = 10
 TOP_LEVELS = 20
-
-
-@dataclass(slots=True)
-class BookMeasures:
-    """What the book alone says. Prices in quote units, quantities in base units, imbalances in [-1, 1]."""
-
-    mid_price: Price | None = None
-    spread_abs: Price | None = None
-    spread_pct: float | None = None
-    cvd: Quantity | None = None
-    best_bid: Price | None = None
-    best_ask: Price | None = None
-    spread_bps: float | None = None
-    microprice: Price | None = None
-    imbalance: float | None = None
-    queue_imbalance: float | None = None
-    depth_10bps_bid: Quantity | None = None
-    depth_10bps_ask: Quantity | None = None
-    depth_10bps_exact: bool = False
 
 
 def mid_price(bid: Price, ask: Price) -> Price:
@@ -55,10 +36,13 @@ def imbalance(bid_quantity: Quantity, ask_quantity: Quantity) -> float | None:
     return (bid_quantity - ask_quantity) / total if total else None
 
 
-def measure(book: OrderBook | None, bids: Sequence[Sequence[float]], asks: Sequence[Sequence[float]]) -> BookMeasures:
-    """Every measure of a book; `bids` and `asks` are its top levels as [price, quantity], best first."""
+def measure(book: OrderBook | None, bids: Sequence[Sequence[float]], asks: Sequence[Sequence[float]]) -> Metrics:
+    """Every measure of a book, those of the past left out.
+
+    `bids` and `asks` are its top levels as [price, quantity], best first.
+    """
     if book is None or not bids or not asks:
-        return BookMeasures(
+        return Metrics(
             best_bid=bids[0][0] if bids else None,
             best_ask=asks[0][0] if asks else None,
         )
@@ -71,7 +55,7 @@ def measure(book: OrderBook | None, bids: Sequence[Sequence[float]], asks: Seque
     reach = mid * DEPTH_BPS / 1e4
     depth_bid, bid_is_exact = book.bids.quantity_within(mid - reach)
     depth_ask, ask_is_exact = book.asks.quantity_within(mid + reach)
-    return BookMeasures(
+    return Metrics(
         mid_price=mid,
         # Only a difference of two prices shows the double's last bits; eight decimals are the exchange's finest tick.
         spread_abs=round(ask.price - bid.price, 8),

@@ -298,34 +298,18 @@ class Market:
         )
 
     def _metrics(self, bids: list[list[float]], asks: list[list[float]], state: State, now_ms: float) -> Metrics:
-        book = self.book
-        measured = measure(book, bids, asks)
-        if measured.mid_price is not None and state is State.LIVE:
-            self._volatility.sample(measured.mid_price, now_ms)
+        metrics = measure(self.book, bids, asks)
+        if metrics.mid_price is not None and state is State.LIVE:
+            self._volatility.sample(metrics.mid_price, now_ms)
         else:
             self._volatility.restart()
-        flow = self._trade_flow
-        return Metrics(
-            mid_price=measured.mid_price,
-            spread_abs=measured.spread_abs,
-            spread_pct=measured.spread_pct,
-            cvd=measured.cvd,
-            best_bid=measured.best_bid,
-            best_ask=measured.best_ask,
-            spread_bps=measured.spread_bps,
-            microprice=measured.microprice,
-            imbalance=measured.imbalance,
-            queue_imbalance=measured.queue_imbalance,
-            depth_10bps_bid=measured.depth_10bps_bid,
-            depth_10bps_ask=measured.depth_10bps_ask,
-            depth_10bps_exact=measured.depth_10bps_exact,
-            ofi=self._order_flow.value(now_ms),
-            trade_cvd=flow.cvd,
-            vwap=flow.vwap(),
-            trade_rate=flow.rate(now_ms),
-            realised_volatility=self._volatility.percent_per_year(),
-            realised_volatility_bps=self._volatility.bps(),
-        )
+        metrics.ofi = self._order_flow.value(now_ms)
+        metrics.trade_cvd = self._trade_flow.cvd
+        metrics.vwap = self._trade_flow.vwap()
+        metrics.trade_rate = self._trade_flow.rate(now_ms)
+        metrics.realised_volatility = self._volatility.percent_per_year()
+        metrics.realised_volatility_bps = self._volatility.bps()
+        return metrics
 
 
 def _candle_view(candle: Candle | None) -> CandleView | None:

@@ -3,15 +3,16 @@
 import pytest
 
 from pulse.market.book import OrderBook
-from pulse.market.indicators import BookMeasures, imbalance, measure, microprice, mid_price, spread_bps
+from pulse.market.indicators import imbalance, measure, microprice, mid_price, spread_bps
 from pulse.market.types import Level
+from pulse.market.view import Metrics
 from tests.makers import Pairs, snapshot
 
 BIDS = [(100.0, 5.0), (99.99, 3.0), (99.98, 2.0)]
 ASKS = [(100.02, 2.0), (100.03, 4.0), (100.05, 4.0)]
 
 
-def measured(bids: Pairs = BIDS, asks: Pairs = ASKS, limit: int = 5000, count: int = 20) -> BookMeasures:
+def measured(bids: Pairs = BIDS, asks: Pairs = ASKS, limit: int = 5000, count: int = 20) -> Metrics:
     """The measures of a book made of these levels, its top being `count` levels."""
     book = OrderBook(snapshot(1, bids, asks, limit), 1000)
     return measure(book, book.bids.top(count), book.asks.top(count))
@@ -140,9 +141,9 @@ def test_without_both_sides_only_the_best_is_known(
     bids: Pairs, asks: Pairs, best: tuple[float | None, float | None]
 ) -> None:
     """A book with an empty side has a best level at most, and no measure."""
-    assert measured(bids, asks) == BookMeasures(best_bid=best[0], best_ask=best[1])
+    assert measured(bids, asks) == Metrics(best_bid=best[0], best_ask=best[1])
 
 
 def test_without_a_book_nothing_is_known() -> None:
     """Before the first book every measure is None."""
-    assert measure(None, [], []) == BookMeasures()
+    assert measure(None, [], []) == Metrics()
