@@ -153,7 +153,7 @@ class TradeGap:
     noted_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: it is part of every picture, and orjson is slow with them
 class Instrument:
     """What the exchange says of a symbol: its assets, steps (0.0 when it sets none) and trading status."""
 
