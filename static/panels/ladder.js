@@ -6,9 +6,9 @@ import { attribute, element, show, write } from "../dom.js";
 import { age, bps, commonLead, figure, fixed, quantityColumn, UNKNOWN } from "../format.js";
 import { cumulative, fitRows, percentile, share, sweep } from "../scale.js";
 import { lastTrade, levelChanges } from "../state.js";
+import { beyond, beyondWords, shortWords, TOP_LEVELS } from "../window.js";
 
-const LEVELS_MAX = 20; // what a picture carries
-const ROWS = { most: LEVELS_MAX, fewest: 4, low: 16, high: 24 };
+const ROWS = { most: TOP_LEVELS, fewest: 4, low: 16, high: 24 };
 const FLASH_MS = 130; // a change is bright for this long ...
 const FADE_MS = 280; // ... and gone after this
 const FLASH_MS_MIN = 340; // at most three flashes a second at one price (WCAG 2.3.1)
@@ -72,7 +72,7 @@ export function createLadder(section, { onResize }) {
 
 function createSide(side) {
   const body = element("tbody", { role: "rowgroup", "data-side": side });
-  const rows = Array.from({ length: LEVELS_MAX }, (_, level) => createRow(side, level));
+  const rows = Array.from({ length: TOP_LEVELS }, (_, level) => createRow(side, level));
   body.append(...rows.map(({ row }) => row));
   if (side === "ask") body.replaceChildren(...rows.map(({ row }) => row).reverse()); // the best ask is the lowest
   return { side, body, rows, flashes: new Map() }; // flashes: price -> {change, atMs}
@@ -133,16 +133,9 @@ function readBook({ picture, instrument }, count) {
     totalText: quantityColumn(largest, decimals),
     lead: commonLead([...bids.slice(-1), ...asks.slice(-1), ...bids.slice(0, 1)].map(([price]) => priceText(price))),
     empty: picture === null,
-    beyond: {
-      bid: endsAt(picture?.bids, picture?.window.bid_floor),
-      ask: endsAt(picture?.asks, picture?.window.ask_ceiling),
-    },
+    beyond: beyond(picture),
+    beyondWords: picture === null ? {} : beyondWords(picture, instrument),
   };
-}
-
-// The first level that is not known; none where a picture is full, or the whole side is known.
-function endsAt(levels = [], bound = null) {
-  return bound === null || levels.length >= LEVELS_MAX ? Infinity : levels.length;
 }
 
 // A flash belongs to its price and not to a row, so it moves along when the book shifts under it.
@@ -187,10 +180,12 @@ function createTimer(act, waitMs) {
 
 function paintSide({ side, rows }, book, levels) {
   const totals = book.totals[side];
-  for (let at = 0; at < LEVELS_MAX; at += 1) {
+  for (let at = 0; at < TOP_LEVELS; at += 1) {
     const row = rows[at];
     show(row.row, at < book.count);
-    attribute(row.row, "data-beyond", at >= book.beyond[side]);
+    const isBeyond = at >= book.beyond[side];
+    attribute(row.row, "data-beyond", isBeyond);
+    attribute(row.row, "title", isBeyond ? book.beyondWords[side] : null);
     if (at < levels.length) fillRow(row, levels[at], totals[at], book);
     else clearRow(row, emptyWords(side, at, book));
   }
@@ -240,18 +235,9 @@ function paintSpread(nodes, { picture, instrument, trades }) {
 function paintHead(nodes, { picture, instrument }) {
   write(nodes.quoteAsset, instrument?.quote_asset ?? "");
   for (const node of nodes.baseAssets) write(node, instrument?.base_asset ?? "");
-  const words = picture === null ? "" : windowWords(picture);
+  const words = picture === null ? "" : shortWords(picture);
   write(nodes.note, words);
   attribute(nodes.note, "data-short", words.includes("only"));
-}
-
-// A book known to fewer levels than a picture can carry says so; a whole side that is that short is no defect.
-function windowWords({ bids, asks, window }) {
-  const words = (levels, bound, name) => {
-    if (levels.length >= LEVELS_MAX) return [];
-    return [bound === null ? `whole ${name} side: ${levels.length}` : `only ${levels.length} ${name} levels known`];
-  };
-  return [...words(asks, window?.ask_ceiling, "ask"), ...words(bids, window?.bid_floor, "bid")].join(", ");
 }
 
 function veilWords({ words, ageMs, counts }) {
@@ -293,7 +279,7 @@ function createCursor(table, onMove) {
 function stepped(at, step) {
   if (at === null) return { side: step > 0 ? "ask" : "bid", level: 0 };
   const outward = at.side === "ask" ? step : -step;
-  if (at.level + outward >= 0) return { side: at.side, level: Math.min(LEVELS_MAX - 1, at.level + outward) };
+  if (at.level + outward >= 0) return { side: at.side, level: Math.min(TOP_LEVELS - 1, at.level + outward) };
   return { side: at.side === "ask" ? "bid" : "ask", level: 0 };
 }
 

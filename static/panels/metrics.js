@@ -7,20 +7,28 @@ import {
 } from "../format.js";
 import { lineRuns } from "../scale.js";
 import { SAMPLES_MAX } from "../state.js";
+import { atLeastWords, boundSides, isTopShort } from "../window.js";
 
 const LINE_WIDTH = 200; // the small lines' own units; the page stretches them to the card
 const LINE_HEIGHT = 18;
 const LINE_S_MIN = 60; // a page just opened stretches its first minute, not its first second
+const AT_LEAST = "\u2265";
 
 const base = ({ base_asset }) => base_asset;
 const quote = ({ quote_asset }) => quote_asset;
 const priceText = (value, { price_decimals }, more = 0) => fixed(value, price_decimals + more);
 const quantity = (value, { quantity_decimals }) => figure(value, quantity_decimals);
 const signedQuantity = (value, { quantity_decimals }) => signedFigure(value, quantity_decimals);
-const depthText = (m, side, instrument) => atLeast(m) + quantity(m[`depth_10bps_${side}`], instrument);
-const atLeast = (metrics) => (metrics.depth_10bps_exact ? "" : "\u2265");
+const depth = (m) => total(m.depth_10bps_bid, m.depth_10bps_ask);
+const depthText = (picture, side, instrument) => {
+  const mark = boundSides(picture).includes(side) ? AT_LEAST : "";
+  return `${side} ${mark}${quantity(picture.metrics[`depth_10bps_${side}`], instrument)}`;
+};
+const topLack = (picture) => (isTopShort(picture) ? "fewer than 20 levels known" : "not known");
 
-// `name` is the metric's own name; `text` writes it; `extra` is the second line; `signs` colours it by its sign.
+// `name` is the metric's own name; `text` writes it; `extra` is the second line; `signs` colours it by its sign;
+// `lack` is the second line where it is not known; `bound` says why it is only a lower bound, and of what `line` then
+// draws nothing.
 const CARDS = [
   {
     name: "spread_bps", label: "Spread", unit: () => "bps", text: bps,
@@ -46,6 +54,7 @@ const CARDS = [
     name: "imbalance", label: "Imbalance, top 20", unit: () => "", text: (v) => signed(v, 2), signs: 2,
     extra: () => "\u22121 asks only, +1 bids only",
     formula: "(bid quantity - ask quantity) / (bid quantity + ask quantity), over the best 20 levels of each side",
+    lack: topLack,
   },
   {
     name: "queue_imbalance", label: "Imbalance, touch", unit: () => "", text: (v) => signed(v, 2), signs: 2,
@@ -56,12 +65,12 @@ const CARDS = [
     name: "cvd", label: "Book CVD (top 20)", unit: base, text: signedQuantity, signs: 3,
     extra: () => "resting bids minus asks",
     formula: "bid quantity - ask quantity, over the best 20 levels of each side (not a sum over trades)",
+    lack: topLack,
   },
   {
     name: "depth_10bps_bid", label: "Depth within 10 bps", unit: base,
-    value: (m) => total(m.depth_10bps_bid, m.depth_10bps_ask),
-    text: (v, i, m) => atLeast(m) + quantity(v, i),
-    extra: (m, i) => ["bid", "ask"].map((side) => `${side} ${depthText(m, side, i)}`).join(", "),
+    value: depth, line: (m) => (m.depth_10bps_exact ? depth(m) : null), text: quantity, bound: atLeastWords,
+    extra: (m, i, p) => ["bid", "ask"].map((side) => depthText(p, side, i)).join(", "),
     formula: "quantity resting within 0.1 % of the mid, both sides; \u2265: the known book ends inside that band",
   },
   {
@@ -109,18 +118,25 @@ export function createMetrics(section) {
 function createCard(spec) {
   const value = element("span", { class: "card-value" });
   const unit = element("span", { class: "card-unit" });
+  const words = element("span", { class: "unseen" });
+  const figures = element("span", { class: "card-figure" }, value, " ", unit, words);
   const extra = element("span", { class: "card-extra" });
   const line = drawing("path");
   const box = `0 0 ${LINE_WIDTH} ${LINE_HEIGHT}`;
   const frame = { class: "card-line", viewBox: box, preserveAspectRatio: "none", "aria-hidden": "true" };
   const lines = drawing("svg", frame, line);
   const card = element(
-    "div", { class: "card", "data-metric": spec.name, title: `${spec.formula}. Line: up to 5 minutes seen here.` },
+    "div", { class: "card", "data-metric": spec.name, title: titleOf(spec, "") },
     element("dt", {}, spec.label),
-    element("dd", { class: "figure" }, element("span", { class: "card-figure" }, value, " ", unit), extra, lines),
+    element("dd", { class: "figure" }, figures, extra, lines),
   );
   const read = spec.value ?? ((metrics) => metrics[spec.name]);
-  return { ...spec, card, valueNode: value, unitNode: unit, extraNode: extra, line, read };
+  const drawn = spec.line ?? read;
+  return { ...spec, card, valueNode: value, unitNode: unit, wordsNode: words, extraNode: extra, line, read, drawn };
+}
+
+function titleOf({ formula }, bound) {
+  return `${bound === "" ? "" : `${bound}. `}${formula}. Line: up to 5 minutes seen here.`;
 }
 
 function paintCard(card, { picture, instrument }) {
@@ -128,14 +144,18 @@ function paintCard(card, { picture, instrument }) {
   const known = Number.isFinite(value);
   attribute(card.card, "data-value", known ? value : null);
   attribute(card.card, "data-sign", known && card.signs ? signOf(value, card.signs) : null);
-  write(card.valueNode, known ? card.text(value, instrument, picture.metrics) : UNKNOWN);
+  const bound = known && card.bound !== undefined ? card.bound(picture, instrument) : "";
+  attribute(card.card, "data-bound", bound !== "");
+  attribute(card.card, "title", titleOf(card, bound));
+  write(card.wordsNode, bound);
+  write(card.valueNode, known ? (bound === "" ? "" : AT_LEAST) + card.text(value, instrument) : UNKNOWN);
   write(card.unitNode, picture === null ? "" : card.unit(instrument));
   if (known) write(card.extraNode, card.extra(picture.metrics, instrument, picture));
-  else write(card.extraNode, picture === null ? "" : "not known");
+  else write(card.extraNode, picture === null ? "" : (card.lack?.(picture) ?? "not known"));
 }
 
-function drawLine({ line, read }, samples) {
-  const runs = lineRuns(timeline(samples, read), LINE_WIDTH, LINE_HEIGHT);
+function drawLine({ line, drawn }, samples) {
+  const runs = lineRuns(timeline(samples, drawn), LINE_WIDTH, LINE_HEIGHT);
   const path = runs.map((run) => `M${run.map(pair).join("L")}`);
   attribute(line, "d", path.join(""));
 }

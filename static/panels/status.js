@@ -16,9 +16,10 @@ export function createStatus(root, { onRetry }) {
     source: find(".source"), last: find(".last"), lastPrice: find(".last-price"), lastArrow: find(".last-arrow"),
     lastWord: find(".last-word"), bid: find("[data-testid=best-bid]"), ask: find("[data-testid=best-ask]"),
     spread: find("[data-testid=spread]"), pressureBids: find(".pressure-bids"), pressureAsks: find(".pressure-asks"),
-    pressureBid: find(".pressure .pressure-bid"), server: find(".server"), state: find(".state"),
-    words: find(".state-words"), age: find(".state-age"), retry: find(".state .retry"),
-    pause: find(".pause"), pauseWords: find(".pause-words"), clock: find(".clock"), spoken: find("[role=status]"),
+    pressure: find(".pressure"), pressureBid: find(".pressure .pressure-bid"),
+    server: find(".server"), state: find(".state"), words: find(".state-words"), age: find(".state-age"),
+    retry: find(".state .retry"), pause: find(".pause"), pauseWords: find(".pause-words"), clock: find(".clock"),
+    spoken: find("[role=status]"),
   };
   nodes.retry.addEventListener("click", onRetry);
   let spokenAtMs = 0;
@@ -120,7 +121,8 @@ function paintPressure(nodes, imbalance) {
   const bids = imbalance === null ? null : (1 + imbalance) / 2;
   write(nodes.pressureBids, bids === null ? UNKNOWN : `Bids ${fixed(bids * 100, 0)} %`);
   write(nodes.pressureAsks, bids === null ? UNKNOWN : `${fixed(100 - Math.round(bids * 100), 0)} % asks`);
-  slide(nodes.pressureBid, bids ?? 0.5);
+  attribute(nodes.pressure, "data-known", bids === null ? "no" : null);
+  slide(nodes.pressureBid, bids ?? 0);
 }
 
 function summary({ picture, instrument, verdict }) {

@@ -16,7 +16,7 @@ export function createTrades(section) {
   const body = section.querySelector(".trades-table tbody");
   const balance = {
     bought: section.querySelector(".balance-bought"), sold: section.querySelector(".balance-sold"),
-    track: section.querySelector(".balance .pressure-bid"),
+    box: section.querySelector(".balance"), track: section.querySelector(".balance .pressure-bid"),
   };
   let painted = { trades: null, keys: [], context: "", sizeText: null };
 
@@ -95,5 +95,6 @@ function paintBalance(nodes, trades, instrument) {
   const text = quantityColumn(Math.max(bought, sold), Math.min(4, instrument?.quantity_decimals ?? 0));
   write(nodes.bought, part === null ? "" : `Bought ${text(bought)}`);
   write(nodes.sold, part === null ? "" : `${text(sold)} sold \u00b7 last ${trades.length}`);
-  slide(nodes.track, part ?? 0.5);
+  attribute(nodes.box, "data-known", part === null ? "no" : null);
+  slide(nodes.track, part ?? 0);
 }

@@ -1,5 +1,6 @@
 """The real page of the real terminal in a real browser: what it paints is the exchange's book, and it says when not."""
 
+import asyncio
 import ctypes
 import shutil
 import sys
@@ -28,6 +29,21 @@ PAINTED = """() => {
     bids: side('bid'), asks: side('ask'),
   };
 }"""
+BEYOND = """() => {
+  const root = document.querySelector('[data-testid=terminal]');
+  const rows = [...document.querySelectorAll('[data-testid=ladder] tr[data-side=bid]:not([hidden])')];
+  const beyond = rows.filter((row) => 'beyond' in row.dataset);
+  if (root.dataset.state !== 'live' || beyond.length < 3) return false;
+  const style = (selector) => getComputedStyle(root.querySelector(selector));
+  return {
+    known: rows.length - beyond.length, words: beyond.map((row) => row.innerText.trim()),
+    titles: beyond.map((row) => row.title), images: beyond.map((row) => getComputedStyle(row).backgroundImage),
+    note: root.querySelector('[data-testid=ladder-note]').innerText,
+    cards: ['cvd', 'imbalance'].map((name) => root.querySelector(`[data-metric=${name}]`).innerText),
+    track: style('[data-testid=pressure] .pressure-track').backgroundImage,
+    bar: style('[data-testid=pressure] .pressure-bid').visibility,
+  };
+}"""  # in one look, so that all of it is of one picture; false until there is such a picture
 WAIT_MS = 20_000
 
 
@@ -72,13 +88,14 @@ async def until_live(page: Page) -> None:
     await page.wait_for_selector("[data-testid=terminal][data-state=live]", timeout=WAIT_MS)
 
 
-def live(exchange: SimulatedExchange, folder: Path) -> Pulse:
+def live(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pulse:
     """A terminal that follows this exchange."""
     return Pulse(
         folder,
         PULSE_SYMBOLS="BTCUSDT,LINKUSDT",
         PULSE_REST_URL=exchange.rest_url,
         PULSE_STREAM_URL=exchange.stream_url,
+        **environment,
     )
 
 
@@ -104,6 +121,46 @@ async def test_the_painted_ladder_is_the_exchange_s_book(exchange: SimulatedExch
             await page.wait_for_timeout(100)
 
     assert checked == 30
+    assert errors == []
+
+
+async def test_a_depth_that_is_only_a_lower_bound_is_called_one(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Where the known book ends within 10 bps the depth reads "at least", says how far it is known, and is hatched."""
+    async with live(exchange, tmp_path, PULSE_DEPTH_LIMIT="100") as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        card = page.locator("[data-metric=depth_10bps_bid]")
+        await expect(card.locator(".card-value")).to_contain_text("\u2265", timeout=WAIT_MS)
+        title = await card.get_attribute("title")
+        read = await card.locator(".card-figure").inner_text()
+        hatched = await card.locator(".card-line").evaluate("(line) => getComputedStyle(line).backgroundImage")
+        other = page.locator("[data-metric=mid_price]")
+
+        assert title is not None
+        assert title.startswith("At least: the bid side is known only down to ")
+        assert "At least: the bid side is known only down to" in read
+        assert hatched.startswith("repeating-linear-gradient")
+        assert await other.get_attribute("data-bound") is None
+    assert errors == []
+
+
+async def test_what_lies_beyond_the_known_book_is_hatched(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """When the price nears the end of what is known and no snapshot comes, the rows beyond, and sums of 20, say so."""
+    async with live(exchange, tmp_path, PULSE_DEPTH_LIMIT="100") as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        exchange.faults.rest.answer("/api/v3/depth", 503)
+        looking = asyncio.create_task(page.wait_for_function(BEYOND, timeout=WAIT_MS))
+        while not looking.done():
+            exchange.core.news("BTCUSDT", -0.00002)
+            await page.wait_for_timeout(100)
+        seen = await (await looking).json_value()
+
+    assert seen["words"][0] == "beyond what is known"
+    assert len(seen["words"]) == 20 - seen["known"]
+    assert all(title.startswith("Known down to 61,") for title in seen["titles"])
+    assert all("gradient" in image for image in [*seen["images"], seen["track"]])
+    assert "bid levels known" in seen["note"]
+    assert all("fewer than 20 levels known" in card for card in seen["cards"])
+    assert seen["bar"] == "hidden"
     assert errors == []
 
 
