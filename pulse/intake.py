@@ -67,6 +67,11 @@ class Intake:
         return self._sync.wants_snapshot
 
     @property
+    def holds_trades(self) -> bool:
+        """Whether trades wait because those before them are missing."""
+        return self._trades.is_waiting
+
+    @property
     def trade_hole(self) -> Hole | None:
         """The ids of trades that are missing while later ones wait."""
         return self._trades.hole
@@ -133,12 +138,12 @@ class Intake:
             await self._put(trade)
 
     async def _trade(self, trade: Trade) -> None:
-        was_whole = self._trades.hole is None
+        was_waiting = self._trades.is_waiting
         for ready in self._trades.take(trade):
             await self._put(ready)
-        if self._trades.hole is None:
+        if not self._trades.is_waiting:
             return
-        if was_whole:
+        if not was_waiting:
             stats.trade_holes.labels(self._symbol).inc()
             await self._put(TradesHeld())
         if not self._may_repair or self._trades.is_full:

@@ -41,7 +41,7 @@ class TradeRepair:
 
     def look(self) -> None:
         """Something was delivered: there may be a hole now."""
-        if self._intake.trade_hole is not None:
+        if self._intake.holds_trades:
             self._seen.set()
 
     async def run(self) -> None:

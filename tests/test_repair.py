@@ -12,9 +12,10 @@ from pulse.binance.frames import Frame
 from pulse.binance.rest import BinanceRest
 from pulse.errors import ExchangeBusy, ExchangeError, PulseError
 from pulse.intake import Intake, make_inbox
+from pulse.market.trades import TradeSync
 from pulse.market.types import Trade, TradeGap, TradesHeld
 from pulse.repair import HOLE_TRADES_MAX, PATIENCE_S, TradeRepair
-from tests.makers import trade
+from tests.makers import ManualClock, trade
 from tests.virtual_time import StoryClock, now_s, run
 
 PAGE = 3
@@ -125,3 +126,18 @@ def test_a_hole_that_is_too_large_is_left() -> None:
 
     assert len(ids_of(events)) == 2
     assert exchange.asked == []
+
+
+async def test_no_frame_pays_for_the_trades_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands may wait: the hole is looked for, through all of them, by whoever fills it and not at each frame."""
+    looked: list[TradeSync] = []
+    monkeypatch.setattr(TradeSync, "hole", property(looked.append))
+    clock = ManualClock()
+    intake = Intake("BTCUSDT", make_inbox(), clock, may_repair=True)
+    mender = TradeRepair("BTCUSDT", cast(BinanceRest, Exchange([])), intake, clock, random.Random(1))
+    for trade_id in (1, 4, 5, 6):
+        await intake.frame(Frame("BTCUSDT", "trade", trade(trade_id)))
+        mender.look()
+
+    assert intake.holds_trades
+    assert looked == []

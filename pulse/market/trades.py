@@ -30,8 +30,13 @@ class TradeSync:
         self._last: Trade | None = None
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether trades are held because those before them are missing."""
+        return bool(self._held)
+
+    @property
     def hole(self) -> Hole | None:
-        """What is missing before the first trade that is held."""
+        """What is missing before the first trade that is held; looks through all of those."""
         if not self._held or self._last is None:
             return None
         return Hole(self._last.trade_id + 1, min(self._held) - 1)

@@ -53,6 +53,19 @@ def test_a_jump_holds_what_comes_after_it() -> None:
     assert sync.hole == Hole(8, 9)
 
 
+def test_whether_it_waits_is_known_without_looking_for_the_hole() -> None:
+    """It waits exactly while there is a hole, whichever way that is closed."""
+    sync = sync_after(7)
+    seen = [(sync.is_waiting, sync.hole)]
+    for trade_id in (10, 8):
+        sync.take(at(trade_id))
+        seen.append((sync.is_waiting, sync.hole))
+    sync.fill([at(9)])
+    seen.append((sync.is_waiting, sync.hole))
+
+    assert seen == [(False, None), (True, Hole(8, 9)), (True, Hole(9, 9)), (False, None)]
+
+
 def test_a_trade_that_was_overtaken_closes_the_hole_by_itself() -> None:
     """It comes by the stream after all, and is not called repaired."""
     sync = sync_after(7, 9)
