@@ -9,7 +9,9 @@ Rules:
    interruption only with the next trade, whose id tells whether any were missed.
 5. The exchange's own closed candle takes the place of a minute that is not whole, and of one that differs. One that
    is equal in every field makes ours reconciled.
-6. A print that the exchange leaves out of its candles has an id like any other, and counts for nothing else.
+6. While trading is halted, and from then on until the next trade, a minute without a trade is claimed by nobody but
+   the exchange: its klines have holes there, and contiguous ids do not say that a market was open.
+7. A print that the exchange leaves out of its candles has an id like any other, and counts for nothing else.
 
 Sums are integers in units of 1e-8 (1e-16 for price times quantity), so a candle's volume has the exchange's digits.
 """
@@ -139,6 +141,8 @@ class CandleBuilder:
         self._whole_since_ms: int | None = None  # the record of trades has no hole from here on
         self._whole_before_ms: int | None = None  # the same as it stood before the connection was cut
         self._last_trade_id = -1
+        self._is_halted = False
+        self._may_be_flat = True  # whether a minute without a trade was one of trading
         self._time_ms = 0
         self._settled: Candle | None = None  # the newest closed candle given out
         self._running: Candle | None = None  # the exchange's newest account of the unfinished minute
@@ -156,6 +160,14 @@ class CandleBuilder:
             self._whole_before_ms = self._whole_since_ms
         self._whole_since_ms = None
 
+    def halt(self) -> None:
+        """The symbol does not trade: minutes without a trade are left to the exchange, until trading is seen again."""
+        self._is_halted, self._may_be_flat = True, False
+
+    def resume(self) -> None:
+        """The symbol may trade again. Since when is not known: the next trade tells."""
+        self._is_halted = False
+
     def take_closed(self) -> list[Candle]:
         """The candles closed since the last call, oldest first; a minute may come again, corrected."""
         closed, self._closed = self._closed, []
@@ -169,7 +181,7 @@ class CandleBuilder:
     def live(self) -> Candle | None:
         """The unfinished minute: ours where it is whole, else the exchange's, else None."""
         minute, running = self._minute, self._running
-        if minute is not None and self._is_whole(minute):
+        if minute is not None and self._is_whole(minute) and self._is_claimed(minute):
             return minute.candle(self._symbol, is_closed=False)
         if running is not None and running.open_time_ms >= minute_of(self._time_ms):
             return running
@@ -197,6 +209,7 @@ class CandleBuilder:
         if self._minute is None:
             self._minute = _flat(start, trade.price)
         self._roll(start)
+        self._may_be_flat = not self._is_halted
         self._time_ms = max(self._time_ms, trade.time_ms)
         if trade.is_market:
             self._add(trade, start, self._minute)
@@ -232,6 +245,12 @@ class CandleBuilder:
     def _is_whole(self, minute: _Minute) -> bool:
         return self._whole_since_ms is not None and minute.open_time_ms >= self._whole_since_ms
 
+    def _is_claimed(self, minute: _Minute) -> bool:
+        """Whether there is a candle of this minute: where it had no trade, trading must have gone on, or be told of."""
+        theirs = self._theirs
+        is_theirs = theirs is not None and theirs.open_time_ms == minute.open_time_ms
+        return self._may_be_flat or minute.trade_count > 0 or is_theirs
+
     def _roll(self, start: int) -> None:
         """Close minutes until the one that starts here is being built."""
         minute = self._minute
@@ -248,7 +267,7 @@ class CandleBuilder:
 
     def _settle(self, minute: _Minute) -> None:
         """Give out a minute that has ended, where it is whole."""
-        if not self._is_whole(minute):
+        if not self._is_whole(minute) or not self._is_claimed(minute):
             return
         ours, theirs = minute.candle(self._symbol, is_closed=True), self._theirs
         if theirs is None or theirs.open_time_ms != minute.open_time_ms:

@@ -146,6 +146,10 @@ class Market:
 
     def _on_instrument(self, instrument: Instrument, now_ms: float) -> None:
         self._instrument = instrument
+        if instrument.status == TRADING:
+            self.candles.resume()
+        else:
+            self.candles.halt()
 
     def _on_anchor(self, anchor: BookAnchor, now_ms: float) -> None:
         self._heard(now_ms, anchor.diffs[-1].event_time_ms if anchor.diffs else 0)

@@ -63,7 +63,7 @@ Happening = BestChange | Depth | Traded | CandleFrame
 
 
 class Market:
-    """One symbol from `start_ms` on. While `trading` is False nothing happens or is told, only minutes pass."""
+    """One symbol from `start_ms` on. While `trading` is False nothing happens and minutes leave no candle."""
 
     def __init__(self, instrument: Instrument, seed: int, start_ms: int, phase: int = 0) -> None:
         """`phase` sets this symbol's diffs and frames apart from the others', as they are on the real exchange."""
@@ -154,7 +154,8 @@ class Market:
         told: Happening
         if now_ms == self.minute.open_ms + MINUTE_MS:
             told = CandleFrame(now_ms, self.minute, closed=True)
-            self.minutes.append(self.minute)
+            if self.trading or self.minute.count:  # as the exchange has it: no candle where trading was suspended
+                self.minutes.append(self.minute)
             self.minute = flat_minute(now_ms, self.minute.close)
         elif now_ms == self._next_cut_ms:
             self._next_cut_ms += CUT_MS

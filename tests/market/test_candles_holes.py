@@ -4,7 +4,7 @@ import pytest
 
 from pulse.market.candles import CLOSE_GRACE_MS, MISMATCHES_MAX, CandleBuilder
 from pulse.market.types import CandleMismatch
-from tests.makers import candle, trade
+from tests.makers import MINUTE_MS, candle, trade
 from tests.market.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
 
 # --- after the connection was cut
@@ -201,3 +201,78 @@ def test_a_running_account_of_an_earlier_minute_is_not_shown() -> None:
     builder.on_time(M1)
 
     assert builder.live() is None
+
+
+# --- rule 6: halts
+
+
+def halted_at(time_ms: int) -> CandleBuilder:
+    """A builder whose symbol was halted after a trade, at 100, of this time."""
+    builder = built((1, 100.0, time_ms))
+    builder.halt()
+    return builder
+
+
+def test_a_halt_makes_no_candles() -> None:
+    """The next id follows on, for nothing was traded; yet the minutes of the halt are in no record of the exchange."""
+    builder = halted_at(M0 + 5)
+    builder.resume()
+    for row in trades((2, 101.0, M3 + 5), (3, 102.0, M3 + MINUTE_MS)):
+        builder.on_trade(row)
+
+    assert closed(builder) == [
+        (M0, 100.0, 100.0, 100.0, 100.0, 1.0, "live"),
+        (M3, 101.0, 101.0, 101.0, 101.0, 1.0, "live"),
+    ]
+
+
+def test_time_alone_makes_no_candle_of_a_halt() -> None:
+    """In an emergency the other streams go on: the minute that was traded in closes, and no running one is shown."""
+    builder = halted_at(M0 + 5)
+    builder.on_time(M2)
+
+    assert [row[0] for row in closed(builder)] == [M0]
+    assert builder.live() is None
+
+
+def test_after_a_halt_silence_is_no_candle_until_a_trade() -> None:
+    """That trading may go on is heard some time after or before it does: only the next trade shows that it did."""
+    builder = halted_at(M0 + 5)
+    builder.resume()
+    builder.on_time(M2 + CLOSE_GRACE_MS)
+    assert [row[0] for row in closed(builder)] == [M0]
+
+    builder.on_trade(trade(2, 101.0, 1.0, M2 + 10_000))
+    builder.on_time(M3 + MINUTE_MS + CLOSE_GRACE_MS)
+    assert closed(builder) == [
+        (M2, 101.0, 101.0, 101.0, 101.0, 1.0, "live"),
+        (M3, 101.0, 101.0, 101.0, 101.0, 0.0, "live"),
+    ]
+
+
+def test_trades_before_the_end_of_a_halt_is_told() -> None:
+    """Minutes with trades are candles whatever the status says; those without are left to the exchange."""
+    builder = halted_at(M0 + 5)
+    for row in trades((2, 101.0, M1), (3, 102.0, M3)):
+        builder.on_trade(row)
+
+    assert [row[0] for row in closed(builder)] == [M0, M1]
+
+
+def test_in_a_halt_the_exchange_decides() -> None:
+    """A flat candle that it gives stands, reconciled where ours is the same."""
+    builder = halted_at(M0 + 5)
+    builder.on_time(M1 + CLOSE_GRACE_MS)
+    builder.on_exchange_candle(candle(M1, (100.0, 100.0, 100.0, 100.0), 0.0))
+    builder.on_exchange_candle(candle(M2, (100.0, 100.0, 100.0, 100.0), 0.0))
+
+    assert [(c.open_time_ms, c.reconciled) for c in builder.take_closed()] == [(M0, False), (M1, True), (M2, True)]
+
+
+def test_a_symbol_that_was_never_halted_resumes_nothing() -> None:
+    """That it trades is told at each start: silent minutes are flat as before."""
+    builder = built((1, 100.0, M0))
+    builder.resume()
+    builder.on_time(M2 + CLOSE_GRACE_MS)
+
+    assert [row[0] for row in closed(builder)] == [M0, M1]

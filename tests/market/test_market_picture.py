@@ -58,6 +58,21 @@ def test_a_cut_connection_interrupts_the_candles() -> None:
     assert view_of(market).candle is None
 
 
+def test_a_halt_makes_no_candles() -> None:
+    """While the exchange says that the symbol does not trade, minutes without a trade are no candles."""
+    market = live_market()
+    market.apply(exchange_candle(candle(MIDNIGHT_MS - MINUTE_MS), MIDNIGHT_MS), 1.0)
+    market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
+    market.apply(instrument("BREAK"), 2.0)
+    market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS), 3.0)
+    market.apply(instrument("TRADING"), 4.0)
+    market.apply(trade(3, 103.0, time_ms=MIDNIGHT_MS + 3 * MINUTE_MS), 5.0)
+    market.apply(trade(4, 104.0, time_ms=MIDNIGHT_MS + 5 * MINUTE_MS), 6.0)
+    minutes = [(row.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for row in market.candles.take_closed()]
+
+    assert minutes == [-1, 0, 2, 3, 4]
+
+
 @pytest.mark.parametrize(("trade_id", "volumes"), [(2, [1.0]), (3, [])])
 def test_a_long_silence_interrupts_the_candles(trade_id: int, volumes: list[float]) -> None:
     """Where no stream told the time for long, trades may be lost: the next one's id tells whether any are."""

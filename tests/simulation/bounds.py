@@ -52,6 +52,7 @@ BOUNDS: dict[str, Bound] = {
     "ban": Bound(30.0, AGAIN_S),
     "clock_jump": Bound(0.0, AGAIN_S),
     "drift": Bound(0.0, AGAIN_S),
+    "halt": Bound(30.0, AGAIN_S),
     "shutdown": Bound(0.0, AGAIN_S),
 }
 

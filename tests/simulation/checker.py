@@ -281,8 +281,8 @@ class Checker:
         if minute in self.world.lost_trades & self.world.lost_closes:
             self.tally.unknowable += 1  # neither the trade nor the exchange's account of its minute was told
             return
-        row = self.world.exchange.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)[0]
-        if _prints(candle) != _true_prints(row):
+        row = next(iter(self.world.exchange.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)), None)
+        if row is None or _prints(candle) != _true_prints(row):
             self.fail(f"candle from trades differs: ours {candle}, true {row}")
 
     def table(self, symbol: str, rows: list[Candle], gaps: list[TradeGap]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pulse.binance.transport import CONNECT_TIMEOUT_S
 from pulse.simulator.faults import Frame, cross_depth
+from pulse.simulator.instruments import STATUS_BREAK, STATUS_TRADING
 from pulse.simulator.payloads import JsonObject
 from tests.simulation.stage import POLL_S, Stage
 
@@ -304,6 +305,24 @@ async def _drift(stage: Stage) -> None:
     stage.bounds.begin("drift", stage.checker.now_s)
 
 
+async def _halt(stage: Stage) -> None:
+    """The exchange suspends trading; that it did, and that it is over, is heard of some time after."""
+    symbol, rng = stage.symbol(), stage.rng
+    stage.world.exchange.set_status(symbol, STATUS_BREAK)
+    await asyncio.sleep(rng.uniform(0, 60))
+    await stage.tell_status(symbol, STATUS_BREAK)
+    await asyncio.sleep(rng.uniform(5, 400))
+    is_told_first = rng.random() < 0.5
+    if is_told_first:
+        await stage.tell_status(symbol, STATUS_TRADING)
+        await asyncio.sleep(rng.uniform(0, 150))
+    stage.world.exchange.set_status(symbol, STATUS_TRADING)
+    if not is_told_first:
+        await asyncio.sleep(rng.uniform(0, 300))
+        await stage.tell_status(symbol, STATUS_TRADING)
+    await stage.frames(f"{symbol.lower()}@depth@100ms", 2)
+
+
 PLAYS: dict[str, Play] = {
     "drop": _frame_fault(lambda faults, name, stage, count: faults.drop(name, count)),
     "duplicate": _frame_fault(lambda faults, name, stage, count: faults.duplicate(name, count)),
@@ -327,6 +346,7 @@ PLAYS: dict[str, Play] = {
     "ban": _ban,
     "clock_jump": _clock_jump,
     "drift": _drift,
+    "halt": _halt,
     "shutdown": _shutdown,
     "restart": _restart,
     "kill": _kill,

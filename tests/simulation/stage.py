@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pulse.intake import Received
+from pulse.market.types import Instrument
 from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker
 from tests.simulation.loop import VirtualClock
@@ -42,6 +44,12 @@ class Stage:
     def symbol(self) -> str:
         """One of the symbols."""
         return self.rng.choice(self.world.symbols)
+
+    async def tell_status(self, symbol: str, status: str) -> None:
+        """Let the process hear of a symbol's status, as its catalogue does."""
+        if not self.process.is_stopped:
+            instrument = Instrument(symbol, symbol[:-4], symbol[-4:], status, 0.01, 0.001, 2, 3)
+            await self.process.inbox.put(Received(symbol, instrument, self.clock.now_ms()))
 
     async def frames(self, stream: str, count: int) -> None:
         """Wait until the exchange has made more events of a stream."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from pulse.backfill import RECENT_MINUTES
 from tests.simulation.bounds import BOUNDS
 from tests.simulation.fleet import Failure, run_all
 from tests.simulation.process import Settings
@@ -21,6 +22,7 @@ CLEAN_HOURS = 24
 CLEAN = Plan(1, hours=CLEAN_HOURS, kinds=(), settings=Settings())
 ROTATIONS = Plan(1, hours=3.3, kinds=(), settings=replace(Settings(), rotate_after_s=8.0))
 KILLS = Plan(3, hours=18, kinds=("kill",), pause_s=150.0)
+HALTS = Plan(4, hours=3, kinds=("halt",), pause_s=600.0)
 THREE = Plan(7, hours=0.5, symbols=("LTCUSDT", "AVAXUSDT", "LINKUSDT"))
 
 REGRESSIONS = {
@@ -37,7 +39,7 @@ Results = dict[Plan, Outcome | Failure]
 @pytest.fixture(scope="module")
 def results() -> Results:
     """Every long run, shared by PROCESSES; the longest first."""
-    plans = [CLEAN, KILLS, ROTATIONS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
+    plans = [CLEAN, KILLS, ROTATIONS, HALTS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
     return dict(zip(plans, run_all(plans, PROCESSES), strict=True))
 
 
@@ -88,6 +90,15 @@ def test_two_hundred_kills_leave_every_candle_and_every_trade(results: Results) 
 
     assert outcome.kills >= 200
     assert outcome.tally.rows > 18 * 60
+
+
+def test_halts_leave_no_invented_candle(results: Results) -> None:
+    """Where the exchange suspends trading it has no candles, and neither have we, however late that is heard of."""
+    outcome = outcome_of(results, HALTS)
+
+    assert outcome.faults >= 10
+    assert outcome.tally.rows < RECENT_MINUTES + 3 * 60 - outcome.faults
+    assert outcome.tally.trade_gaps == 0
 
 
 def test_several_symbols_share_one_budget(results: Results) -> None:

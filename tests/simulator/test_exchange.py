@@ -148,6 +148,20 @@ def test_a_break_silences_a_symbol_and_its_end_does_not_make_a_gap() -> None:
     assert all(later["U"] == earlier["u"] + 1 for earlier, later in pairwise(diffs))
 
 
+def test_a_break_leaves_no_candle() -> None:
+    """Minutes that were wholly in a break are missing from the klines; those in which it began and ended are not."""
+    exchange = Exchange((SMALL,), 1, START_MS)
+    exchange.advance(START_MS + 30_000)
+    exchange.set_status(SMALL, "BREAK")
+    exchange.advance(START_MS + 5 * 60_000 + 30_000)
+    exchange.set_status(SMALL, "TRADING")
+    exchange.advance(START_MS + 7 * 60_000)
+    opened_ms = START_MS - START_MS % 60_000
+    minutes = [(row[0] - opened_ms) // 60_000 for row in exchange.klines(SMALL, opened_ms)]
+
+    assert minutes == [0, 5, 6, 7]
+
+
 def test_a_halt_is_listed_while_data_goes_on() -> None:
     """An emergency halt changes the listing alone, as the exchange documents."""
     exchange = Exchange((SMALL,), 1, START_MS)

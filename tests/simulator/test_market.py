@@ -127,9 +127,12 @@ def test_prints_can_be_asked_for_from_the_history_on() -> None:
 
 
 def test_a_market_that_does_not_trade_is_silent() -> None:
-    """While it is paused nothing is told, and its minutes close flat."""
+    """While it is paused nothing is told, and its minutes leave no candle; the next begins at the last price."""
     market = Market(INSTRUMENTS[SMALL], seed=1, start_ms=START_MS)
     market.trading = False
+    before = list(market.minutes)
 
     assert market.advance(START_MS + SPAN_MS) == []
-    assert (market.minutes[-1].count, market.minutes[-1].close) == (0, INSTRUMENTS[SMALL].start_ticks)
+    assert list(market.minutes) == before
+    assert (market.minute.count, market.minute.close) == (0, INSTRUMENTS[SMALL].start_ticks)
+    assert market.minute.open_ms == START_MS + SPAN_MS - (START_MS + SPAN_MS) % 60_000
