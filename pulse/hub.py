@@ -7,9 +7,9 @@ log, from which each listener takes what it lacks.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from pulse.framing import Message
 from pulse.streams import Later, Listener, Picture, RunningBars, Stream, no_bars
@@ -56,7 +56,7 @@ class Hub:
     """Keeps the newest of each symbol and hands it to those who joined.
 
     `instance` is this process's own stamp, `clock` gives monotonic seconds. `dropped` counts messages not passed on;
-    `bars`, which may be set once it is there, knows the candles of intervals longer than a picture's minute.
+    `bars`, to be set before anything is published, knows the candles of intervals longer than a picture's minute.
     """
 
     def __init__(
@@ -104,12 +104,9 @@ class Hub:
         now_s = self._clock()
         if held is not None and not self._follows(held, instance, seq, now_s):
             return None
-        picture = Picture(payload, self._running)
+        picture = Picture(payload, self.bars)
         self._held[topic] = _Held(picture, instance, seq, now_s)
         return picture
-
-    def _running(self, symbol: str, interval: str) -> Mapping[str, Any]:
-        return self.bars(symbol, interval)
 
     def _follows(self, held: _Held, instance: str, seq: int, now_s: float) -> bool:
         if instance == held.instance:
