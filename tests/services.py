@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -61,7 +62,7 @@ def _parents() -> Iterator[tuple[int, int]]:
             yield int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
 
 
-class Server:
+class Server(ABC):
     """A server process on one port of loopback, which a test may kill, pause and start again.
 
     Call `start` from the main thread, or from one that lives as long as the server should: the kernel kills the
@@ -129,14 +130,16 @@ class Server:
     def _prepare(self) -> None:
         self.folder.mkdir(exist_ok=True)
 
+    @abstractmethod
     def _server_command(self) -> tuple[list[str | Path], str]:
-        raise NotImplementedError
+        """What to run, and in which of `launch`'s ways."""
 
     def _stop_signal(self) -> signal.Signals:
         return signal.SIGTERM
 
+    @abstractmethod
     def _answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it can be used by now."""
 
     def _signal_all(self, number: signal.Signals) -> None:
         if self._process is None or not self.is_running:
