@@ -5,6 +5,7 @@ import logging
 
 from pulse.clock import Clock
 from pulse.errors import StoreUnavailable
+from pulse.market.intervals import DAY_MS
 from pulse.store import Store
 
 log = logging.getLogger(__name__)
@@ -13,7 +14,6 @@ LOOK_EVERY_S = 3600.0
 BATCH_HOURS = 200
 """Hours of a symbol in one call, 12,000 minutes: no write waits long behind it."""
 PAUSE_S = 0.2
-DAY_MS = 86_400_000
 
 
 class Retention:

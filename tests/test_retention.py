@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import pulse.retention as module
+from pulse.market.intervals import DAY_MS
 from pulse.market.types import MINUTE_MS
-from pulse.retention import DAY_MS, Retention
+from pulse.retention import Retention
 from pulse.store.sqlite import SqliteStore
 from tests.makers import ManualClock
 from tests.store.candles import BEGIN_MS, SQL_DIR, minutes

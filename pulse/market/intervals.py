@@ -65,7 +65,7 @@ INTERVALS = {
     )
 }
 """Every interval there is, the shortest first, by the name that Binance has for it."""
-MINUTE = INTERVALS["1m"]
+MINUTE, HOUR = INTERVALS["1m"], INTERVALS["1h"]
 
 
 @dataclass(frozen=True, slots=True)

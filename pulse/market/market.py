@@ -14,12 +14,12 @@ from pulse.market.book import OrderBook
 from pulse.market.candles import CLOSE_GRACE_MS, CandleBuilder
 from pulse.market.flow import OrderFlow, TradeFlow, Volatility
 from pulse.market.indicators import TOP_LEVELS, measure
+from pulse.market.intervals import DAY_MS
 from pulse.market.pace import Pace
 from pulse.market.sync import BookAnchor
 from pulse.market.tape import Tape
 from pulse.market.trust import Trust
 from pulse.market.types import (
-    MINUTE_MS,
     BookLost,
     BookTicker,
     Candle,
@@ -42,7 +42,6 @@ TICKER_LEAD_MS = 3_000
 STALE_UNKNOWN_MS = 30_000
 """The silence allowed before a symbol's habit is known."""
 TRADING = "TRADING"
-DAY_MS = 24 * 60 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)

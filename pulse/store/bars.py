@@ -8,11 +8,10 @@ any is flat at the previous close; an interval without any is flat as well.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from pulse.market.intervals import HOUR_MS, TIME_MAX_MS, Bar, Interval
+from pulse.market.intervals import HOUR, HOUR_MS, TIME_MAX_MS, Bar, Interval
 from pulse.slices import in_slices
 from pulse.store.schema import VALUES, candle_of
 
-HOUR = Interval("1h", HOUR_MS)
 COLUMNS = ("venue", "symbol", "open_time", *VALUES[1:])
 """The columns of the table of minutes."""
 SUMS = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
@@ -102,7 +101,19 @@ def bar_of_row(row: Sequence[Any]) -> Bar:
     return Bar(candle_of(symbol, values), minutes, last_minute_ms)
 
 
-async def first_bars(
+async def find_bars(
+    interval: Interval, start_ms: int | None, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchBars
+) -> list[Bar]:
+    """The first `limit` bars that open in [start_ms, end_ms], or without a start the last; oldest first.
+
+    `find` goes back where there is no start.
+    """
+    if start_ms is None:
+        return await _last_bars(interval, end_ms, limit, find, fetch)
+    return await _first_bars(interval, start_ms, end_ms, limit, find, fetch)
+
+
+async def _first_bars(
     interval: Interval, start_ms: int, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchBars
 ) -> list[Bar]:
     """The first `limit` bars that open in [start_ms, end_ms], oldest first.
@@ -118,7 +129,7 @@ async def first_bars(
     return bars
 
 
-async def last_bars(
+async def _last_bars(
     interval: Interval, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchBars
 ) -> list[Bar]:
     """The last `limit` bars that open up to `end_ms`, oldest first."""

@@ -21,10 +21,10 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Bar, Interval, minute_bar
+from pulse.market.intervals import HOUR, INTERVALS, MINUTE, TIME_MAX_MS, Bar, Interval, minute_bar
 from pulse.market.types import Candle, TradeGap
 from pulse.slices import in_slices
-from pulse.store.bars import HOUR, first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
+from pulse.store.bars import find_bars, is_of_hours, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
@@ -180,9 +180,7 @@ class PostgresStore:
             values = self._venue, symbol, _moment(from_ms), _moment(to_ms)
             return await self._fetch(READ_BARS[interval.name], values)
 
-        if start_ms is None:
-            return await last_bars(interval, end_ms, limit, find, fetch)
-        return await first_bars(interval, start_ms, end_ms, limit, find, fetch)
+        return await find_bars(interval, start_ms, end_ms, limit, find, fetch)
 
     async def last_open_time_ms(self, symbol: str) -> int | None:
         """When the newest minute of a symbol opens; None when there is none. Raises StoreUnavailable."""

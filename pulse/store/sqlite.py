@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, MINUTE, Bar, Interval, minute_bar
+from pulse.market.intervals import HOUR, INTERVALS, MINUTE, Bar, Interval, minute_bar
 from pulse.market.types import Candle, TradeGap
 from pulse.slices import in_slices
-from pulse.store.bars import HOUR, first_bars, is_of_hours, last_bars, put_together, roll_up, touched_hours
+from pulse.store.bars import find_bars, is_of_hours, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
@@ -118,9 +118,7 @@ class SqliteStore:
         async def fetch(from_ms: int, to_ms: int) -> list[Row]:
             return await self._fetch(READ_BARS[interval.name], symbol, from_ms, to_ms)
 
-        if start_ms is None:
-            return await last_bars(interval, end_ms, limit, find, fetch)
-        return await first_bars(interval, start_ms, end_ms, limit, find, fetch)
+        return await find_bars(interval, start_ms, end_ms, limit, find, fetch)
 
     async def last_open_time_ms(self, symbol: str) -> int | None:
         """When the newest minute of a symbol opens; None when there is none. Raises StoreUnavailable."""
