@@ -30,6 +30,7 @@ from pulse.ohlcv import Ohlcv
 from pulse.openapi import document
 from pulse.problems import on_crash, on_problem, on_store_away, try_later
 from pulse.query import known_symbol
+from pulse.roster import Roster
 from pulse.session import Sessions
 from pulse.settings import Settings
 from pulse.site import SecurityHeaders, Site
@@ -51,24 +52,24 @@ class _Api:
 
     def __init__(
         self,
-        settings: Settings,
+        roster: Roster,
         hub: Hub,
         catalogue: Report,
         readiness: Report,
         certificates: Callable[[], Mapping[str, Certificate]],
         latency: Report,
     ) -> None:
-        self._symbols = settings.symbols
+        self._roster = roster
         self._hub = hub
         self._catalogue = catalogue
         self._readiness = readiness
         self._certificates = certificates
-        self._openapi = orjson.dumps(document(settings.symbols))
+        self._openapi = orjson.dumps(document(roster.pinned))
         self._latency = latency
 
     async def orderbook(self, request: Request) -> Response:
         """The latest picture of ?symbol=, byte for byte as the feed sent it."""
-        symbol = known_symbol(request.query_params.get("symbol"), self._symbols)
+        symbol = known_symbol(request.query_params.get("symbol"), self._roster)
         picture = self._hub.latest(book_topic(symbol))
         if picture is None:
             raise try_later(f"There is no picture of {symbol} yet.", 1)
@@ -80,10 +81,10 @@ class _Api:
 
     async def proof(self, request: Request) -> Response:
         """Each book's certificate, or that of one symbol."""
-        certificates = self._certificates()
         if "symbol" not in request.path_params:
-            return _json(orjson.dumps(certificates))
-        return _json(orjson.dumps(certificates[known_symbol(request.path_params["symbol"], self._symbols)]))
+            return _json(orjson.dumps(self._certificates()))
+        symbol = known_symbol(request.path_params["symbol"], self._roster)
+        return _json(orjson.dumps(self._certificates()[symbol]))
 
     async def store(self, _: Request) -> Response:
         """Whether closed candles reach the store, and how many wait."""
@@ -121,6 +122,7 @@ async def _no_such_socket(_: WebSocket) -> None:
 
 def build_app(
     settings: Settings,
+    roster: Roster,
     hub: Hub,
     bars: Bars,
     catalogue: Report,
@@ -136,9 +138,9 @@ def build_app(
     """
     app = Starlette(
         routes=_routes(
-            _Api(settings, hub, catalogue, readiness, certificates, latency),
-            Ohlcv(bars, settings.symbols, COMPRESSED_FROM_BYTES),
-            Udf(bars, catalogue),
+            _Api(roster, hub, catalogue, readiness, certificates, latency),
+            Ohlcv(bars, roster, COMPRESSED_FROM_BYTES),
+            Udf(bars, catalogue, roster),
             sessions,
             events,
             static_dir,

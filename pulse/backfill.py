@@ -8,8 +8,8 @@ while nothing ran. The recent minutes are looked at again and again, the past on
 import asyncio
 import logging
 import random
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from pulse import stats
@@ -47,13 +47,13 @@ TellMismatch = Callable[[str, CandleMismatch], Awaitable[None]]
 
 
 class Backfill:
-    """Keeps the stored minutes of some symbols equal to the exchange's, `days` back.
+    """Keeps the stored minutes of some symbols equal to the exchange's, `days` back. `symbols` is read at each look.
 
     `tell` is told of each stored minute that differs, with both accounts.
     """
 
     def __init__(
-        self, symbols: Sequence[str], rest: BinanceRest, store: Store, candles: asyncio.Queue[Candle],
+        self, symbols: Iterable[str], rest: BinanceRest, store: Store, candles: asyncio.Queue[Candle],
         *, days: int, rng: random.Random, tell: TellMismatch,
     ) -> None:  # fmt: skip
         self._symbols = symbols
@@ -65,10 +65,15 @@ class Backfill:
         self._tell = tell
         self._told: dict[str, str] = {}  # the last trouble logged per symbol: it is told once, however long it lasts
         # Minutes that cannot be helped: the exchange has no candle, or its trades do not make its candle.
-        self._absent: dict[str, set[int]] = {symbol: set() for symbol in symbols}
-        self._unprovable: dict[str, set[int]] = {symbol: set() for symbol in symbols}
+        self._absent: defaultdict[str, set[int]] = defaultdict(set)
+        self._unprovable: defaultdict[str, set[int]] = defaultdict(set)
         self._gaps: deque[TradeGap] = deque(maxlen=GAPS_MAX)
         self._past: dict[str, _Past] = {}
+        self._has_news = asyncio.Event()
+
+    def look_soon(self) -> None:
+        """One more symbol is followed."""
+        self._has_news.set()
 
     def note_gap(self, gap: TradeGap) -> None:
         """Trades were given up while they were waited for; they are looked for once more, and then put on record."""
@@ -84,15 +89,35 @@ class Backfill:
         waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, self._rng)
         due_s = loop.time()
         while True:
+            if self._has_news.is_set():
+                self._has_news.clear()
+                due_s = loop.time()
             has_looked = loop.time() < due_s or await self._each(self._look)
+            self._forget_others()
             if not has_looked or not await self._each(self._walk):
-                await asyncio.sleep(next(waits))
+                await self._pause(next(waits))
                 continue
             waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, self._rng)
             due_s = loop.time() + LOOK_EVERY_S if loop.time() >= due_s else due_s
             if all(past.is_done for past in self._past.values()):
-                await asyncio.sleep(due_s - loop.time())
+                await self._pause(due_s - loop.time())
                 due_s = loop.time()  # it is due now, whatever rounding makes of the time that has passed
+
+    async def _pause(self, pause_s: float) -> None:
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._has_news.wait()
+        except TimeoutError:
+            pass
+
+    def _forget_others(self) -> None:
+        """Keep nothing of symbols that are not followed any more."""
+        followed = set(self._symbols)
+        for kept in (self._absent, self._unprovable, self._past, self._told):
+            for symbol in kept.keys() - followed:
+                del kept[symbol]
+        for gap in [gap for gap in self._gaps if gap.symbol not in followed]:
+            self._gaps.remove(gap)
 
     async def _each(self, work: Callable[[str], Awaitable[None]]) -> bool:
         """Do this for every symbol; False where the store or the exchange did not answer for one."""

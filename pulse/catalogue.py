@@ -1,19 +1,20 @@
 """The task that knows what the exchange lists: each symbol's assets, steps and status, looked up again and again.
 
-A symbol that the exchange does not list is a fault of the settings, found before anything else starts where the
-exchange can be asked, and as soon as it can be asked otherwise.
+A symbol of the settings that the exchange does not list is a fault of theirs, found before anything else starts where
+the exchange can be asked, and as soon as it can be asked otherwise. The roster is told what else there is.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from pulse.backoff import delays
 from pulse.binance.rest import BinanceRest
 from pulse.errors import ExchangeError, ExchangeRefused, SettingsError
 from pulse.market.types import Instrument
+from pulse.roster import Roster
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +30,18 @@ class Catalogue:
 
     def __init__(
         self,
-        symbols: Sequence[str],
+        roster: Roster,
         rest: BinanceRest,
         on_change: Callable[[Instrument], Awaitable[None]],
         may_fall_back: bool,
     ) -> None:
-        self._symbols = symbols
+        self._roster = roster
         self._rest = rest
         self._on_change = on_change
         self._may_fall_back = may_fall_back
         self._told = ""
+        self._has_news = asyncio.Event()
+        self._is_whole = False  # the last look went through
         self.instruments: dict[str, Instrument] = {}
 
     async def open(self) -> None:
@@ -52,23 +55,45 @@ class Catalogue:
             self._told = str(fault)
             log.log(level, "exchange did not list its symbols reason=%s", fault)
 
+    def look_soon(self) -> None:
+        """A symbol is followed of which nothing is known yet."""
+        self._has_news.set()
+
     async def run(self) -> None:
         """Look again for ever. Raises what `open` raises."""
         waits = delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
         while True:
-            await asyncio.sleep(LOOK_EVERY_S if self.instruments else next(waits))
+            if self._is_whole:
+                waits = delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S if self._is_whole else next(waits)):
+                    await self._has_news.wait()
+            except TimeoutError:
+                pass
+            self._has_news.clear()
             await self.open()
 
     async def _look(self) -> None:
-        found = await self._rest.instruments(self._symbols)
-        unknown = [symbol for symbol in self._symbols if symbol not in found]
+        self._is_whole = False
+        symbols = tuple(self._roster)
+        found = await self._rest.instruments(symbols)
+        unknown = [symbol for symbol in self._roster.pinned if symbol not in found]
         if unknown and not self.instruments:
             raise SettingsError(
                 f"PULSE_SYMBOLS names {', '.join(unknown)}, which {self._rest.venue.title} does not list."
             )
-        for symbol in self._symbols:
-            instrument = found.get(symbol) or replace(self.instruments[symbol], status=DELISTED)
-            if instrument != self.instruments.get(symbol):
+        for symbol in self.instruments.keys() - set(self._roster):
+            del self.instruments[symbol]
+        for symbol in symbols:
+            instrument = found.get(symbol) or _delisted(self.instruments.get(symbol))
+            if instrument is not None and instrument != self.instruments.get(symbol):
                 log.info("instrument symbol=%s status=%s", symbol, instrument.status)
                 self.instruments[symbol] = instrument
                 await self._on_change(instrument)
+        if self._roster.most > len(self._roster.pinned):
+            self._roster.list_all(await self._rest.listed())
+        self._is_whole = True
+
+
+def _delisted(instrument: Instrument | None) -> Instrument | None:
+    return None if instrument is None else replace(instrument, status=DELISTED)

@@ -32,6 +32,10 @@ class ConflatingQueue(Generic[K, V]):
         self._items[key] = item
         self._filled.set()
 
+    def discard(self, key: K) -> None:
+        """Forget what waits under this key."""
+        self._items.pop(key, None)
+
     async def get(self) -> tuple[K, V]:
         """Wait for an item and take the one whose key has waited longest."""
         while not self._items:

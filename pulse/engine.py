@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeAlias
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from pulse import stats
 from pulse.clock import Clock
@@ -22,7 +22,7 @@ from pulse.market.market import Market
 from pulse.market.sync import BookAnchor
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import Certificate, TapeView, View
-from pulse.wire import book_topic, trades_topic
+from pulse.wire import book_topic, topics_of, trades_topic
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Engine:
         latency: Latency, *, publish_interval_s: float, ask_snapshot: Callable[[str, str], None],
         note_gap: Callable[[TradeGap], None],
     ) -> None:  # fmt: skip
-        self._markets = {market.symbol: market for market in markets}
+        self._markets: dict[str, Market] = {}
         self._inbox = inbox
         self._outbox = outbox
         self._candles = candles
@@ -75,15 +75,33 @@ class Engine:
         self._ask_snapshot = ask_snapshot
         self._note_gap = note_gap
         self._states: dict[str, State] = {}
-        self._incidents_told = dict.fromkeys(self._markets, 0)
-        self._mismatches_told = dict.fromkeys(self._markets, 0)
-        self._published_s = dict.fromkeys(self._markets, 0.0)  # loop time of each symbol's newest picture
-        self._due_s = dict.fromkeys(self._markets, 0.0)  # loop time at which the next is due
-        # Found once: looking a label up costs more than counting.
-        self._published = {symbol: stats.pictures_published.labels(symbol) for symbol in self._markets}
-        for market in self._markets.values():
-            self._show(market)
+        self._incidents_told: dict[str, int] = {}
+        self._mismatches_told: dict[str, int] = {}
+        self._published_s: dict[str, float] = {}  # loop time of each symbol's newest picture
+        self._due_s: dict[str, float] = {}  # loop time at which the next is due
+        self._published: dict[str, Counter] = {}  # found once: looking a label up costs more than counting
+        for market in markets:
+            self.follow(market)
         stats.pictures_replaced.set_function(lambda: outbox.replaced)
+
+    def follow(self, market: Market) -> None:
+        """Make pictures of this one too; `run` needs one at least."""
+        symbol = market.symbol
+        self._markets[symbol] = market
+        self._incidents_told[symbol] = self._mismatches_told[symbol] = 0
+        self._published_s[symbol] = self._due_s[symbol] = 0.0
+        self._published[symbol] = stats.pictures_published.labels(symbol)
+        self._show(market)
+
+    def leave(self, symbol: str) -> None:
+        """Make none of this one any more; what still waits of it is forgotten, and so is what still comes."""
+        for topic in topics_of(symbol):
+            self._outbox.discard(topic)
+        self._states.pop(symbol, None)
+        for kept in (
+            self._markets, self._incidents_told, self._mismatches_told, self._published_s, self._due_s, self._published
+        ):  # fmt: skip
+            del kept[symbol]
 
     def _show(self, market: Market) -> None:
         """Let /metrics read what a market counts for itself."""
@@ -123,16 +141,18 @@ class Engine:
         return {symbol: market.certificate(now_ms) for symbol, market in self._markets.items()}
 
     def newest(self, symbol: str) -> Newest:
-        """The symbol's newest closed minute and its running one, as far as they are known."""
-        candles = self._markets[symbol].candles
-        closed, running = candles.newest_closed(), candles.live()
+        """A symbol's newest closed minute and its running one, as far as they are known."""
+        market = self._markets.get(symbol)
+        closed, running = (market.candles.newest_closed(), market.candles.live()) if market else (None, None)
         now_ms = int(self._clock.wall_s() * 1000)
         running_ms = MINUTE.floor(now_ms) if running is None else running.open_time_ms
         return Newest(tuple(candle for candle in (closed, running) if candle is not None), running_ms)
 
     def _take(self, received: Received, now_s: float) -> None:
         symbol = received.symbol
-        market = self._markets[symbol]
+        market = self._markets.get(symbol)
+        if market is None:
+            return  # it was left while this was on its way
         market.apply(received.event, received.received_ms)
         if isinstance(received.event, DepthDiff):
             self._latency.applied(

@@ -16,6 +16,7 @@ from pulse.framing import Message
 from pulse.hub import Hub
 from pulse.outlet import Connection, QueuedOutlet
 from pulse.problems import Problem
+from pulse.roster import Roster
 from pulse.session import Sessions
 from pulse.subscriptions import Subscriptions
 from pulse.topics import Choice, Refusal, Request, read_query
@@ -33,11 +34,11 @@ class Events:
     """The endpoint of /sse. `connection` gives the one that the running task serves."""
 
     def __init__(
-        self, hub: Hub, sessions: Sessions, symbols: tuple[str, ...], connection: Callable[[], Connection | None]
+        self, hub: Hub, sessions: Sessions, roster: Roster, connection: Callable[[], Connection | None]
     ) -> None:
         self._hub = hub
         self._sessions = sessions
-        self._symbols = symbols
+        self._roster = roster
         self._connection = connection
 
     async def serve(self, request: HttpRequest) -> Response:
@@ -49,10 +50,10 @@ class Events:
             if unknown:
                 raise Refusal(unknown[0], f"There is no parameter {unknown[0][:60]!r}.", names)
             topics, rate, depth, from_id = (asked.get(name, "") for name in names)
-            wanted = read_query(topics, rate, depth, from_id, self._symbols)
+            wanted = read_query(topics, rate, depth, from_id, self._roster)
             requests = resumed(wanted, request.headers.get("last-event-id", ""))
             outlet = QueuedOutlet(self._sessions.fanout)
-            subscriptions = Subscriptions(self._hub, self._sessions.audiences, outlet, self._symbols)
+            subscriptions = Subscriptions(self._hub, self._sessions.audiences, outlet, self._roster)
             for each in requests:
                 subscriptions.check(each)
         except Refusal as refusal:

@@ -15,7 +15,7 @@ from pulse.framing import Message
 from pulse.streams import Later, Listener, Picture, RunningBars, Stream, no_bars
 from pulse.topics import Choice
 from pulse.tradelog import TradeLog
-from pulse.wire import book_topic, trades_topic
+from pulse.wire import book_topic, topics_of, trades_topic
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance speaks at least this often, no other one is heard on its topic: two processes overlap for a
@@ -66,18 +66,31 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
         later: Later = call_later,
     ) -> None:
-        self._symbols = tuple(symbols)
-        self.topics = tuple(topic(symbol) for symbol in self._symbols for topic in (book_topic, trades_topic))
-        self._held: dict[str, _Held | None] = dict.fromkeys(self.topics)
-        self._streams: dict[str, dict[Choice, Stream]] = {topic: {} for topic in self.topics}
-        self._logs = {trades_topic(symbol): TradeLog(f"trades.{symbol}") for symbol in self._symbols}
+        self._held: dict[str, _Held | None] = {}
+        self._streams: dict[str, dict[Choice, Stream]] = {}
+        self._logs: dict[str, TradeLog] = {}
         self._instance = instance
         self._clock = clock
         self._later = later
         self._clients: set[Ending] = set()
         self._closed = False
+        for symbol in symbols:
+            self.open(symbol)
         self.dropped = 0
         self.bars: RunningBars = no_bars
+
+    def open(self, symbol: str) -> None:
+        """Take what comes of a symbol from now on."""
+        for topic in topics_of(symbol):
+            self._held[topic] = None
+            self._streams[topic] = {}
+        self._logs[trades_topic(symbol)] = TradeLog(f"trades.{symbol}")
+
+    def drop(self, symbol: str) -> None:
+        """Forget a symbol that nobody listens to."""
+        for topic in topics_of(symbol):
+            del self._held[topic], self._streams[topic]
+        del self._logs[trades_topic(symbol)]
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Keep and pass on a message, unless it is old, from an instance that is not the one to hear, or not ours."""
@@ -120,7 +133,7 @@ class Hub:
 
     def is_heard(self, symbol: str) -> bool:
         """Whether anybody listens to anything of a symbol."""
-        return any(self._streams.get(topic) for topic in (book_topic(symbol), trades_topic(symbol)))
+        return any(self._streams.get(topic) for topic in topics_of(symbol))
 
     def log(self, symbol: str) -> TradeLog:
         """A symbol's newest trades. Raises KeyError for a symbol that there is not."""

@@ -4,6 +4,7 @@ Pure: times are arguments. Counting costs no memory: buckets are fixed, and the 
 """
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from math import nan
@@ -91,6 +92,12 @@ class Latency:
         if applied_ms is not None:
             self._hops[PUBLISHED].observe(now_ms - applied_ms, now_ms)
         self._sent[topic] = b'{"seq":%d,"instance":"%s",' % (seq, self._instance.encode()), now_ms
+
+    def forget(self, symbol: str, topics: Iterable[str]) -> None:
+        """This symbol is not followed any more."""
+        self._applied_ms.pop(symbol, None)
+        for topic in topics:
+            self._sent.pop(topic, None)
 
     def arrived(self, topic: str, payload: bytes, now_ms: float) -> None:
         """A message has come by the bus; only this process's own tell how long they took."""

@@ -5,7 +5,6 @@ It is the one place that sees everything, and it decides nothing that a part cou
 
 import asyncio
 import gc
-import itertools
 import logging
 import os
 import random
@@ -25,7 +24,7 @@ from typing import Any
 
 import aiohttp
 
-from pulse import stats
+from pulse.answers import Followed, Readiness, watch_clients, watch_latency
 from pulse.app import build_app
 from pulse.backfill import Backfill
 from pulse.bars import Bars
@@ -43,26 +42,30 @@ from pulse.engine import Engine, Outbox
 from pulse.errors import ExchangeRefused, SettingsError, StoreUnavailable
 from pulse.events import Events
 from pulse.feed import RECONNECT_SPACING_S, Feed
+from pulse.following import Following
 from pulse.hub import Hub
 from pulse.intake import Inbox, Received, make_inbox
-from pulse.latency import HOPS, Latency
+from pulse.latency import Latency
 from pulse.ledger import Ledger, make_candle_queue
-from pulse.market.market import TRADING, Market, Origin
+from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument, TradeGap
 from pulse.publisher import publish
 from pulse.recording import Recording
 from pulse.replay import Replay
 from pulse.retention import Retention
+from pulse.roster import Roster
 from pulse.running import RunningBars
 from pulse.server import current_connection, loop_factory, open_listener, serve
 from pulse.session import Sessions
 from pulse.settings import Settings
+from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
 from pulse.spool import Spool
 from pulse.store import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.subscriber import subscribe
 from pulse.timekeeper import keep_time
+from pulse.wire import topics_of
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +74,19 @@ LAST_RESORT_S = 4.5
 SIMULATION, REPLAY = "simulation", "replay"
 
 Work = dict[str, Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _House:
+    """What the parts that follow an exchange stand on."""
+
+    roster: Roster
+    hub: Hub
+    bus: Bus
+    engine: Engine
+    latency: Latency
+    store: Store
+    make_market: Callable[[str], Market]
 
 
 @dataclass(frozen=True)
@@ -105,10 +121,16 @@ def _run_on(venue: Venue, settings: Settings, plan: Plan, *, may_fall_back: bool
         ):
             runner.run(_Terminal(settings, plan, venue, listener, may_fall_back).run())
     except* (SettingsError, ExchangeRefused) as group:
-        expected = group.exceptions[0]
+        expected = _first(group)
     else:
         return
     raise expected
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    """One of what is in a group, or in the groups within it."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 class _Terminal:
@@ -128,8 +150,8 @@ class _Terminal:
         self.outbox: Outbox = ConflatingQueue()
         self.candles = make_candle_queue()
         self.instruments: dict[str, Instrument] = dict(plan.recording.instruments) if plan.recording else {}
-        self.feeds: dict[str, Feed] = {}
-        self.backfill: Backfill | None = None  # a recording has no exchange to ask
+        self.following: Following | None = None  # a recording has no exchange to follow, nor to ask
+        self.backfill: Backfill | None = None
 
     async def run(self) -> None:
         """Open the resources, start the tasks, wait for the end, stop in order."""
@@ -139,13 +161,20 @@ class _Terminal:
         async with AsyncExitStack() as resources:
             origin = Origin(secrets.token_hex(4), self.plan.source, self.venue.name)
             hub = Hub(self.plan.symbols, origin.instance)
-            bus = self._open_bus(hub.topics)
+            roster = self._make_roster(hub)
+            bus = self._open_bus([topic for symbol in roster for topic in topics_of(symbol)])
             resources.push_async_callback(bus.close)
             store = await self._open_store(resources)
             ledger = Ledger(self.candles, store, self._make_spool(resources))
             latency = Latency(origin.instance)
-            engine = self._make_engine(origin, latency)
-            work = await self._source_work(hub, store, latency, resources)
+            make_market = partial(self._make_market, origin)
+            engine = self._make_engine(make_market, latency)
+            if self.plan.recording is not None:
+                replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
+                work: Work = {"replay": replay.run()}
+            else:
+                house = _House(roster, hub, bus, engine, latency, store, make_market)
+                work = await self._live_work(house, resources)
             work |= {
                 "engine": engine.run(),
                 "publisher": publish(self.outbox, bus),
@@ -158,13 +187,14 @@ class _Terminal:
             running = RunningBars(bars, time.monotonic)
             hub.bars = running.now
             work["running"] = running.run()
-            sessions = Sessions(self.settings, hub, current_connection)
-            self._watch_latency(latency, sessions)
-            _watch_clients(sessions, hub)
+            sessions = Sessions(self.settings, roster, hub, current_connection)
+            watch_latency(latency, sessions, self.clock)
+            watch_clients(sessions, hub)
             app = build_app(
-                self.settings, hub, bars, self._catalogue_answer(engine),
-                _readiness(engine, bus, store, ledger), engine.certificates, latency.report, _assets("static"),
-                sessions, Events(hub, sessions, self.plan.symbols, current_connection),
+                self.settings, roster, hub, bars,
+                Followed(self.venue.name, self.plan.source, roster, engine, self.instruments, self._history),
+                Readiness(roster, engine, bus, store, ledger), engine.certificates, latency.report, _assets("static"),
+                sessions, Events(hub, sessions, roster, current_connection),
             )  # fmt: skip
             # What the imports and the start built lives for ever: the collector need not walk it again.
             gc.freeze()
@@ -181,6 +211,10 @@ class _Terminal:
                 await server
 
     # --- what is opened
+
+    def _make_roster(self, hub: Hub) -> Roster:
+        most = 0 if self.plan.recording else self.settings.symbols_max
+        return Roster(self.plan.symbols, most=most, is_heard=hub.is_heard, clock=time.monotonic)
 
     def _open_bus(self, topics: Sequence[str]) -> Bus:
         if not self.settings.redis_url:
@@ -220,83 +254,86 @@ class _Terminal:
 
     # --- what the pictures are made from
 
-    async def _source_work(self, hub: Hub, store: Store, latency: Latency, resources: AsyncExitStack) -> Work:
-        """The tasks that fill the inbox: a replay, or the feeds with what belongs to them."""
-        if self.plan.recording is not None:
-            return {"replay": Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed).run()}
-        if self.plan.source == SIMULATION:
-            exchange = await self._open_simulator(resources)
-            return await self._live_work(hub, store, latency, resources) | {"simulator": exchange.watch()}
-        return await self._live_work(hub, store, latency, resources)
-
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
-            exchange = SimulatedExchange(self.plan.symbols, seed=self.plan.seed)
+            exchange = SimulatedExchange(dict.fromkeys((*self.plan.symbols, *INSTRUMENTS)), seed=self.plan.seed)
         except ValueError as fault:
             raise SettingsError(f"PULSE_SYMBOLS: {fault}.") from fault
         await resources.enter_async_context(exchange)
         self.venue = replace(self.venue, rest_url=exchange.rest_url, stream_url=exchange.stream_url)
         return exchange
 
-    async def _live_work(self, hub: Hub, store: Store, latency: Latency, resources: AsyncExitStack) -> Work:
+    async def _live_work(self, house: "_House", resources: AsyncExitStack) -> Work:
         """The feeds, and what keeps their instruments and their candles whole."""
+        work: Work = {}
+        if self.plan.source == SIMULATION:
+            exchange = await self._open_simulator(resources)
+            work["simulator"] = exchange.watch()
         transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
-        is_demo = self.plan.source == SIMULATION
-        bans = Bans(None if is_demo else Path(self.settings.state_path))
-        rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_heard)
-        comeback = Comeback(RECONNECT_SPACING_S)
-        for symbol in self.plan.symbols:
-            self.feeds[symbol] = Feed(
-                symbol, transport, rest, self.inbox, self.clock, random.Random(),
-                comeback=comeback,
-                depth_limit=self.settings.depth_limit,
-                stale_after_ms=self.settings.stale_after_s * 1000,
-                may_fall_back=self.may_fall_back,
-                audit_every_s=self.settings.audit_every_s,
-            )  # fmt: skip
-        catalogue = Catalogue(self.plan.symbols, rest, self._note_instrument, self.may_fall_back)
+        bans = Bans(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
+        rest = BinanceRest(transport, self.venue, self.clock, bans, house.hub.is_heard)
+        catalogue = Catalogue(house.roster, rest, self._note_instrument, self.may_fall_back)
         await catalogue.open()
-        self.backfill = Backfill(
-            self.plan.symbols, rest, store, self.candles,
+        backfill = self.backfill = Backfill(
+            house.roster, rest, house.store, self.candles,
             days=self.settings.past_days, rng=random.Random(), tell=self._tell_mismatch,
         )  # fmt: skip
-        return {
-            **{f"feed-{symbol}": feed.run() for symbol, feed in self.feeds.items()},
+
+        def look_soon() -> None:
+            catalogue.look_soon()
+            backfill.look_soon()
+
+        self.following = Following(
+            house.roster, house.hub, house.bus, house.engine, house.latency, house.make_market,
+            partial(self._make_feed, transport, rest, Comeback(RECONNECT_SPACING_S)), look_soon,
+        )  # fmt: skip
+        for instrument in catalogue.instruments.values():
+            self.following.note(instrument)
+        return work | {
+            "following": self.following.run(),
             "catalogue": catalogue.run(),
-            "timekeeper": keep_time(rest, latency.offset),
-            "backfill": self.backfill.run(),
+            "timekeeper": keep_time(rest, house.latency.offset),
+            "backfill": backfill.run(),
         }
+
+    def _make_feed(self, transport: AiohttpTransport, rest: BinanceRest, comeback: Comeback, symbol: str) -> Feed:
+        return Feed(
+            symbol, transport, rest, self.inbox, self.clock, random.Random(),
+            comeback=comeback,
+            depth_limit=self.settings.depth_limit,
+            stale_after_ms=self.settings.stale_after_s * 1000,
+            may_fall_back=self.may_fall_back,
+            audit_every_s=self.settings.audit_every_s,
+        )  # fmt: skip
 
     async def _note_instrument(self, instrument: Instrument) -> None:
         self.instruments[instrument.symbol] = instrument
-        self.feeds[instrument.symbol].set_trading(instrument.status == TRADING)
+        if self.following is not None:
+            self.following.note(instrument)
         await self.inbox.put(Received(instrument.symbol, instrument, self.clock.now_ms()))
 
     async def _tell_mismatch(self, symbol: str, mismatch: CandleMismatch) -> None:
         await self.inbox.put(Received(symbol, mismatch, self.clock.now_ms()))
 
-    def _make_engine(self, origin: Origin, latency: Latency) -> Engine:
-        markets = [
-            Market(
-                symbol,
-                origin,
-                levels_max=self.settings.levels_max,
-                trades_kept=self.settings.trades_kept,
-                stale_after_ms=self.settings.stale_after_s * 1000,
-            )
-            for symbol in self.plan.symbols
-        ]
+    def _make_market(self, origin: Origin, symbol: str) -> Market:
+        return Market(
+            symbol, origin,
+            levels_max=self.settings.levels_max,
+            trades_kept=self.settings.trades_kept,
+            stale_after_ms=self.settings.stale_after_s * 1000,
+        )  # fmt: skip
+
+    def _make_engine(self, make_market: Callable[[str], Market], latency: Latency) -> Engine:
         return Engine(
-            markets, self.inbox, self.outbox, self.candles, self.clock, latency,
+            map(make_market, self.plan.symbols), self.inbox, self.outbox, self.candles, self.clock, latency,
             publish_interval_s=self.settings.publish_interval_ms / 1000,
             ask_snapshot=self._ask_snapshot,
             note_gap=self._note_gap,
         )  # fmt: skip
 
     def _ask_snapshot(self, symbol: str, reason: str) -> None:
-        feed = self.feeds.get(symbol)
-        if feed is not None:  # a recording has no exchange to ask
-            feed.ask_snapshot(reason)
+        if self.following is not None:
+            self.following.ask_snapshot(symbol, reason)
 
     def _note_gap(self, gap: TradeGap) -> None:
         if self.backfill is not None:
@@ -304,38 +341,6 @@ class _Terminal:
 
     def _history(self) -> dict[str, dict[str, int]]:
         return {} if self.backfill is None else self.backfill.progress()
-
-    # --- what is answered
-
-    def _catalogue_answer(self, engine: Engine) -> Callable[[], dict[str, Any]]:
-        def answer() -> dict[str, Any]:
-            states, history = engine.states(), self._history()
-            return {
-                "default": self.plan.symbols[0],
-                "venue": self.venue.name,
-                "source": self.plan.source,
-                "symbols": [
-                    {
-                        "symbol": symbol, **_described(self.instruments.get(symbol)),
-                        "state": states[symbol]["state"], "history": history.get(symbol),
-                    }
-                    for symbol in self.plan.symbols
-                ],
-            }  # fmt: skip
-
-        return answer
-
-    def _watch_latency(self, latency: Latency, sessions: Sessions) -> None:
-        """Have the clients' end of the way noted, and let /metrics read all of it."""
-        clock = self.clock
-        sessions.fanout.on_round = lambda delay_s: latency.written(delay_s * 1000, clock.now_ms())
-        sessions.on_echo = lambda instance, timestamp: latency.echoed(
-            instance, timestamp * 1000, clock.now_ms(), clock.wall_s() * 1000
-        )
-        for hop, share in itertools.product(HOPS, (0.5, 0.99)):
-            gauge = stats.latency_ms.labels(hop.name, f"{share:g}")
-            gauge.set_function(partial(latency.gauge_ms, hop.name, share))
-        stats.clock_offset_ms.set_function(latency.offset.value_ms)
 
     def _greet(self) -> None:
         host, port = self.listener.getsockname()[:2]
@@ -362,48 +367,12 @@ async def _guard(server: asyncio.Task[None], stop: asyncio.Event) -> None:
         raise RuntimeError("the web server ended by itself")
 
 
-def _watch_clients(sessions: Sessions, hub: Hub) -> None:
-    """Let /metrics read what sessions and hub count for themselves."""
-    stats.clients_open.set_function(lambda: sessions.open_count)
-    stats.clients_refused.set_function(lambda: sessions.refused)
-    stats.clients_cut.set_function(lambda: sessions.cut)
-    stats.client_pictures_replaced.set_function(lambda: sessions.replaced)
-    stats.hub_dropped.set_function(lambda: hub.dropped)
-
-
 def _arm_last_resort() -> None:
     """See to it that nothing that hangs while stopping keeps the process alive."""
     code = 0 if sys.exc_info()[0] is None else 1
     timer = threading.Timer(LAST_RESORT_S, os._exit, (code,))
     timer.daemon = True
     timer.start()
-
-
-def _readiness(engine: Engine, bus: Bus, store: Store, ledger: Ledger) -> Callable[[], dict[str, Any]]:
-    def answer() -> dict[str, Any]:
-        feeds, bus_health = engine.states(), bus.health()
-        is_ready = (
-            all(feed["state"] in ("live", "halted") for feed in feeds.values()) and bus_health.ok and not ledger.trouble
-        )
-        return {
-            "ready": is_ready,
-            "feeds": feeds,
-            "bus": {"kind": bus_health.kind, "ok": bus_health.ok, "detail": bus_health.detail},
-            "store": {
-                "kind": store.kind,
-                "ok": not ledger.trouble,
-                "detail": ledger.trouble,
-                "pending": ledger.pending,
-            },
-        }
-
-    return answer
-
-
-def _described(instrument: Instrument | None) -> dict[str, Any]:
-    """What /api/symbols says of an instrument; nulls while the exchange has not told."""
-    names = ("base_asset", "quote_asset", "status", "tick_size", "lot_size", "price_decimals", "quantity_decimals")
-    return {name: getattr(instrument, name, None) for name in names}
 
 
 def _assets(name: str) -> Path:

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from pulse.bars import Bars
 from pulse.market.intervals import Bar
 from pulse.query import CandleQuery, read_candle_query
+from pulse.roster import Roster
 from pulse.slices import in_slices
 from pulse.wire import BAR_FIELDS, bar_row
 
@@ -37,15 +38,15 @@ class _Stream:
 class Ohlcv:
     """The route. `compressed_from_bytes` is from where on the server compresses an answer."""
 
-    def __init__(self, bars: Bars, symbols: Sequence[str], compressed_from_bytes: int) -> None:
+    def __init__(self, bars: Bars, roster: Roster, compressed_from_bytes: int) -> None:
         self._bars = bars
-        self._symbols = symbols
+        self._roster = roster
         self._compressed_from_bytes = compressed_from_bytes
 
     async def serve(self, request: Request) -> Response:
         """The candles that are asked for, oldest first. Raises Problem or StoreUnavailable."""
         given = {name: request.query_params.getlist(name) for name in request.query_params}
-        query = read_candle_query(given, self._symbols)
+        query = read_candle_query(given, self._roster)
         if query.format != "json":
             return await self._stream(query, STREAMS[query.format])
         bars = await self._bars.read(query.symbol, query.interval, query.start_ms, query.end_ms, query.limit)

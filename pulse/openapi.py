@@ -24,7 +24,7 @@ STRING, NUMBER, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "numbe
 
 
 def document(symbols: Sequence[str]) -> Json:
-    """The document of a server that follows these symbols."""
+    """The document of a server that always follows these symbols."""
     schemas = _Schemas()
     paths = {**_feed(schemas, symbols), **_history(schemas, symbols), **_udf(schemas), **_health(schemas)}
     return {
@@ -75,6 +75,11 @@ def _object(properties: Json, *, optional: Sequence[str] = ()) -> Json:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
+def _symbol(symbols: Sequence[str]) -> Json:
+    """Any that the exchange lists; these are there from the start."""
+    return {"type": "string", "pattern": "^[A-Za-z0-9]{2,20}$", "examples": list(symbols)}
+
+
 def _array(items: Json) -> Json:
     return {"type": "array", "items": items}
 
@@ -111,7 +116,7 @@ def _problems(schemas: _Schemas, **described: str) -> Json:
 
 
 def _feed(schemas: _Schemas, symbols: Sequence[str]) -> Json:
-    symbol = {"type": "string", "enum": list(symbols)}
+    symbol = _symbol(symbols)
     in_path = {"name": "symbol", "in": "path", "required": True, "schema": symbol}
     certificate = schemas.of(Certificate)
     listed = schemas.named("Symbol", _object({
@@ -120,8 +125,10 @@ def _feed(schemas: _Schemas, symbols: Sequence[str]) -> Json:
         "quantity_decimals": _or_null(INTEGER), "state": STRING,
         "history": _or_null(_object({"minutes": INTEGER, "of": INTEGER})),
     }))  # fmt: skip
-    catalogue = _object({"default": symbol, "venue": STRING, "source": STRING, "symbols": _array(listed)})
-    unknown = "The symbol is not followed."
+    catalogue = _object(
+        {"default": symbol, "venue": STRING, "source": STRING, "symbols": _array(listed), "listed": _array(STRING)}
+    )
+    unknown = "The exchange lists no such symbol."
     return {
         "/orderbook": _get(
             "The latest picture of a symbol, byte for byte as the feed sent it.",
@@ -176,7 +183,7 @@ def _history(schemas: _Schemas, symbols: Sequence[str]) -> Json:
         "/api/ohlcv": _get(
             "Candles of any interval with their receipts.",
             answers | _problems(schemas, s400="A parameter is wrong.", s503="The store cannot be reached."),
-            _query("symbol", "Which symbol; the first one by default.", {"type": "string", "enum": list(symbols)}),
+            _query("symbol", "Which symbol; the first one by default.", _symbol(symbols)),
             _query("interval", "What a candle spans.", {"type": "string", "enum": list(INTERVALS), "default": "1m"}),
             _query("start", "The first open time: ISO 8601, or whole seconds or milliseconds since 1970.", STRING),
             _query("end", "The last open time, in the same forms.", STRING),

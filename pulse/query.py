@@ -10,13 +10,17 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from pulse.market.intervals import INTERVALS, MINUTE, Interval
-from pulse.problems import Problem, wrong_parameter
+from pulse.problems import Problem, try_later, wrong_parameter
+from pulse.roster import NoRoom, NotListed, Roster
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 """Candles in an answer; what is streamed from a start on may be longer."""
 FORMATS = ("json", "csv", "ndjson")
 SECONDS_BELOW = 100_000_000_000
 """A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
+
+ROOM_AFTER_S = 60
+"""When to ask again for a symbol that there was no room for."""
 
 WHOLE = re.compile(r"[0-9]{1,16}", re.ASCII)
 # A "+" that was not escaped reaches us as a space, so a time copied from one of our own answers works as it is.
@@ -38,17 +42,24 @@ class CandleQuery:
     format: str
 
 
-def known_symbol(text: str | None, symbols: Sequence[str], status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
-    """The symbol that a client names, the first one if it names none. Raises Problem for one that is not followed."""
+def known_symbol(text: str | None, roster: Roster, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
+    """The symbol that a client names, the default if it names none; it is followed from now on.
+
+    Raises Problem for one that may not be asked for, and where there is no room for one more.
+    """
     if text is None:
-        return symbols[0]
+        return roster.default
     symbol = text.upper() if text.isascii() else text  # other scripts have letters whose capitals are ASCII
-    if symbol not in symbols:
-        raise wrong_parameter("symbol", text, symbols, status)
+    try:
+        roster.ask(symbol)
+    except NotListed:
+        raise wrong_parameter("symbol", text, roster.allowed(), status) from None
+    except NoRoom as full:
+        raise try_later(str(full), ROOM_AFTER_S) from None
     return symbol
 
 
-def read_candle_query(parameters: Mapping[str, Sequence[str]], symbols: Sequence[str]) -> CandleQuery:
+def read_candle_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -> CandleQuery:
     """Read the parameters of GET /api/ohlcv, each with all its values; all have defaults, unknown ones are ignored."""
     given = {name: single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end", "format")}
     format_name = "json" if given["format"] is None else given["format"]
@@ -56,7 +67,7 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], symbols: Sequence
         raise wrong_parameter("format", format_name, FORMATS)
     limit_max = LIMIT_MAX if format_name == "json" or given["start"] is None else STREAM_MAX
     query = CandleQuery(
-        symbol=known_symbol(given["symbol"], symbols, HTTPStatus.BAD_REQUEST),
+        symbol=known_symbol(given["symbol"], roster, HTTPStatus.BAD_REQUEST),
         interval=_interval(given["interval"]),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, limit_max),
         start_ms=_time_ms("start", given["start"]),

@@ -20,6 +20,7 @@ from pulse.hub import Hub
 from pulse.outlet import Connection, DirectOutlet, Fanout, Outlet, QueuedOutlet
 from pulse.problems import Problem, try_later
 from pulse.query import known_symbol
+from pulse.roster import Roster
 from pulse.settings import Settings
 from pulse.subscriptions import Subscriptions
 from pulse.topics import whole_picture
@@ -151,6 +152,7 @@ class Sessions:
     def __init__(
         self,
         settings: Settings,
+        roster: Roster,
         hub: Hub,
         connection: Callable[[], Connection | None],
         *,
@@ -158,6 +160,7 @@ class Sessions:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self.roster = roster
         self._hub = hub
         self._connection = connection
         self.send_timeout_s = send_timeout_s
@@ -182,7 +185,7 @@ class Sessions:
 
     async def serve(self, websocket: WebSocket) -> None:
         """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
-        choice = whole_picture(known_symbol(websocket.path_params.get("symbol"), self._settings.symbols))
+        choice = whole_picture(known_symbol(websocket.path_params.get("symbol"), self.roster))
 
         async def talk(session: Session, outlet: Outlet) -> None:
             self.audiences.seat(outlet, [choice], [choice])
@@ -194,7 +197,7 @@ class Sessions:
         """The endpoint of /ws. Raises Problem, before the upgrade, for who may not come in."""
 
         async def talk(session: Session, outlet: Outlet) -> None:
-            subscriptions = Subscriptions(self._hub, self.audiences, outlet, self._settings.symbols, self.on_echo)
+            subscriptions = Subscriptions(self._hub, self.audiences, outlet, self.roster, self.on_echo)
             session.hear = subscriptions.hear
             await session.run()
 

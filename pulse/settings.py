@@ -32,6 +32,7 @@ class Settings:
     venue: str = "us"  # us (Binance.US), com (Binance.com) or vision (Binance's data-only host)
     fallback_venue: str = ""  # the venue to use where the first one refuses this region
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")  # what to follow; the first is the default
+    symbols_max: int = 10  # how many to follow at once, those that viewers ask for included
     rest_url: str = ""  # in place of the venue's REST address
     stream_url: str = ""  # in place of the venue's stream address
     # the book and the picture
@@ -160,6 +161,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "venue": _choice(*VENUES),
     "fallback_venue": _choice("", *VENUES),
     "symbols": _symbols,
+    "symbols_max": _whole(1, 200),
     "rest_url": _address("http", "https"),
     "stream_url": _address("ws", "wss"),
     "depth_limit": _whole(100, 5000),

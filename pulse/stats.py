@@ -1,5 +1,7 @@
 """The program's own counters and gauges, each moved where the thing happens and read at /metrics."""
 
+from collections.abc import Sequence
+
 from prometheus_client import Counter, Gauge
 
 frames_received = Counter("pulse_frames_received", "Frames received from the exchange.", ["symbol", "kind"])
@@ -37,3 +39,17 @@ hub_dropped = Gauge("pulse_hub_dropped", "Messages of the bus that were old, for
 latency_ms = Gauge("pulse_latency_ms", "Delay of one hop over the last minutes.", ["hop", "quantile"])
 clock_offset_ms = Gauge("pulse_clock_offset_ms", "How far the exchange's clock is ahead of ours.")
 bus_is_up = Gauge("pulse_bus_is_up", "1 while pictures travel through the configured bus.")
+
+BY_SYMBOL: Sequence[Counter | Gauge] = (
+    frames_received, frames_malformed, feed_connections, depth_gaps, snapshots_joined, trade_holes, trades_repaired,
+    trades_given_up, trades_lost, book_resyncs, touch_compared, touch_differing, top_compared, top_differing,
+    book_audits, levels_compared, levels_differing, book_incidents, book_is_live, pictures_published,
+    candles_differing,
+)  # fmt: skip
+"""Those that tell of one symbol."""
+
+
+def forget(symbol: str) -> None:
+    """Tell of this symbol no more."""
+    for metric in BY_SYMBOL:
+        metric.remove_by_labels({"symbol": symbol})

@@ -13,6 +13,7 @@ from pulse.audience import Audiences
 from pulse.framing import Message
 from pulse.hub import Hub
 from pulse.outlet import Outlet
+from pulse.roster import NoRoom, Roster
 from pulse.streams import Trades
 from pulse.topics import TOPICS_MAX, Choice, Refusal, Request, read_id, read_request
 from pulse.tradelog import KEPT_MAX
@@ -26,14 +27,14 @@ class Subscriptions:
     """One client's topics; `on_echo` is told of what it says it was shown."""
 
     def __init__(
-        self, hub: Hub, audiences: Audiences, outlet: Outlet, symbols: tuple[str, ...],
+        self, hub: Hub, audiences: Audiences, outlet: Outlet, roster: Roster,
         on_echo: Callable[[str, float], None] = _ignore,
     ) -> None:  # fmt: skip
         self._on_echo = on_echo
         self._hub = hub
         self._audiences = audiences
         self._outlet = outlet
-        self._symbols = symbols
+        self._roster = roster
         self._joined: dict[str, Choice] = {}
 
     @property
@@ -44,7 +45,7 @@ class Subscriptions:
     def hear(self, raw: str | bytes | None) -> bool:
         """Do what the client says, and answer; False if it asks without reading the answers."""
         try:
-            request = read_request(raw, self._symbols)
+            request = read_request(raw, self._roster)
             if request.op == "echo":
                 self._on_echo(request.instance, request.timestamp)
                 return True  # an answer would have to be echoed too
@@ -68,7 +69,7 @@ class Subscriptions:
         self._audiences.seat(self._outlet, self._joined.values(), request.choices, request.from_id)
 
     def check(self, request: Request) -> None:
-        """Raise Refusal if these topics cannot be added."""
+        """Raise Refusal if these topics cannot be added; their symbols are followed from now on."""
         names = self._joined.keys() | {choice.topic for choice in request.choices}
         if len(names) > TOPICS_MAX:
             raise Refusal(
@@ -76,6 +77,8 @@ class Subscriptions:
                 f"A client may have {TOPICS_MAX} topics; this would make {len(names)}.",
                 f"1 to {TOPICS_MAX} topics",
             )
+        for choice in request.choices:
+            self._ask(choice.symbol)
         for choice in request.choices:
             self._check_from(choice, request.from_id)
 
@@ -89,6 +92,12 @@ class Subscriptions:
                 self._joined.pop(choice.topic, None)
             self._audiences.seat(self._outlet, self._joined.values())
         return {"op": f"{request.op}d", "id": request.id, "topics": list(self._joined)}
+
+    def _ask(self, symbol: str) -> None:
+        try:
+            self._roster.ask(symbol)
+        except NoRoom as full:
+            raise Refusal("topics", str(full), tuple(self._roster)) from None
 
     def _check_from(self, choice: Choice, from_id: int | None) -> None:
         if choice.kind == "trades" and from_id is not None:

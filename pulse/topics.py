@@ -3,7 +3,7 @@
 Pure: text in, requests or a `Refusal` out. It knows the names of topics and their options, not what they carry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ class Request:
     timestamp: float = 0.0
 
 
-def read_request(raw: str | bytes | None, symbols: Sequence[str]) -> Request:
+def read_request(raw: str | bytes | None, symbols: Collection[str]) -> Request:
     """What a client says on its WebSocket. Raises Refusal."""
     said = _object(raw)
     op = said.get("op")
@@ -107,7 +107,7 @@ def read_id(said: Any) -> int | str | None:
     raise _wrong("id", request_id, f"a whole number or a text of at most {ID_CHARACTERS_MAX} characters")
 
 
-def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: Sequence[str]) -> Request:
+def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: Collection[str]) -> Request:
     """The same request from the parameters of an address, of which only `topics` must be given. Raises Refusal."""
     names = [name for name in topics.split(",") if name]
     if not 0 < len(names) <= TOPICS_MAX:
@@ -117,7 +117,7 @@ def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: Sequen
     return Request("subscribe", None, choices, _from_id(wanted))
 
 
-def read_choices(topics: Sequence[Any], symbols: Sequence[str], rate: Any, depth: Any) -> tuple[Choice, ...]:
+def read_choices(topics: Sequence[Any], symbols: Collection[str], rate: Any, depth: Any) -> tuple[Choice, ...]:
     """Topics by their names, all with these options. Raises Refusal."""
     if not isinstance(rate, str) or rate not in RATES_S:
         raise _wrong("rate", rate, tuple(RATES_S))
@@ -126,7 +126,7 @@ def read_choices(topics: Sequence[Any], symbols: Sequence[str], rate: Any, depth
     return tuple(_choice(topic, symbols, depth, RATES_S[rate]) for topic in topics)
 
 
-def _choice(topic: Any, symbols: Sequence[str], depth: int, interval_s: float) -> Choice:
+def _choice(topic: Any, symbols: Collection[str], depth: int, interval_s: float) -> Choice:
     parts = topic.split(".") if isinstance(topic, str) else []
     if len(parts) != (3 if parts[:1] == ["kline"] else 2) or parts[0] not in KINDS:
         raise _wrong("topics", topic, FORMS)

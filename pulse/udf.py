@@ -19,6 +19,7 @@ from pulse.errors import StoreUnavailable
 from pulse.market.intervals import INTERVALS, Bar
 from pulse.problems import wrong_parameter
 from pulse.query import known_symbol, single, whole_number
+from pulse.roster import Roster
 
 RESOLUTIONS = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
@@ -42,8 +43,9 @@ Parameters = Mapping[str, Sequence[str]]
 class Udf:
     """The routes. `catalogue` gives the object of /api/symbols."""
 
-    def __init__(self, bars: Bars, catalogue: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, bars: Bars, catalogue: Callable[[], Mapping[str, Any]], roster: Roster) -> None:
         self._bars = bars
+        self._roster = roster
         self._catalogue = catalogue
 
     def routes(self) -> list[Route]:
@@ -83,7 +85,7 @@ class Udf:
                 "symbol": symbol, "ticker": symbol, "full_name": f"{exchange}:{symbol}", "exchange": exchange,
                 "description": _description(entry), "type": "crypto",
             }
-            for symbol, entry in self._entries().items()
+            for symbol, entry in self._listed().items()
             if text in symbol
         ]  # fmt: skip
         return _json(found[:limit])
@@ -111,6 +113,10 @@ class Udf:
     def _entries(self) -> dict[str, Mapping[str, Any]]:
         return {entry["symbol"]: entry for entry in self._catalogue()["symbols"]}
 
+    def _listed(self) -> dict[str, Mapping[str, Any]]:
+        """All that may be asked for; of those that are not followed no more is known than the name."""
+        return {symbol: {"symbol": symbol} for symbol in self._roster.listed} | self._entries()
+
     def _exchange(self) -> str:
         venue = str(self._catalogue()["venue"])
         return EXCHANGES.get(venue, venue.upper())
@@ -118,7 +124,7 @@ class Udf:
     def _known(self, parameters: Parameters) -> str:
         """The symbol that is asked for, with or without the exchange before it. Raises Problem."""
         text = single(parameters, "symbol") or ""
-        return known_symbol(text.removeprefix(self._exchange() + ":"), list(self._entries()), HTTPStatus.NOT_FOUND)
+        return known_symbol(text.removeprefix(self._exchange() + ":"), self._roster, HTTPStatus.NOT_FOUND)
 
 
 def _said_as_udf(handler: Handler) -> Handler:

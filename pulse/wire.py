@@ -21,6 +21,11 @@ def trades_topic(symbol: str) -> str:
     return TRADES + symbol
 
 
+def topics_of(symbol: str) -> tuple[str, str]:
+    """All names under which something of a symbol travels."""
+    return book_topic(symbol), trades_topic(symbol)
+
+
 def encode_view(view: View | TapeView) -> bytes:
     """What travels as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
     return orjson.dumps(view)

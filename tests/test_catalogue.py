@@ -13,6 +13,7 @@ from pulse.catalogue import DELISTED, Catalogue
 from pulse.clock import SystemClock
 from pulse.errors import ExchangeRefused, SettingsError
 from pulse.market.types import Instrument
+from pulse.roster import Roster
 from pulse.simulator.server import SimulatedExchange
 
 EXCHANGE_INFO = "/api/v3/exchangeInfo"
@@ -29,7 +30,7 @@ class Bench:
 
     def catalogue(self, *symbols: str, may_fall_back: bool = False) -> Catalogue:
         """A catalogue of these symbols."""
-        return Catalogue(symbols, self.rest, self._tell, may_fall_back)
+        return Catalogue(Roster(symbols), self.rest, self._tell, may_fall_back)
 
     async def _tell(self, instrument: Instrument) -> None:
         self.told.append(instrument)

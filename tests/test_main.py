@@ -144,6 +144,68 @@ async def test_readiness_tells_what_is_the_matter(exchange: SimulatedExchange, t
     assert health == {"status": "ok"}
 
 
+# --- symbols that viewers ask for
+
+
+async def asked(feed: aiohttp.ClientWebSocketResponse, symbol: str) -> dict[str, Any]:
+    """The answer to a subscription of a symbol's book and trades."""
+    topics = [f"book.{symbol}", f"trades.{symbol}"]
+    await feed.send_json({"op": "subscribe", "topics": topics, "id": symbol})
+    async with asyncio.timeout(10):
+        while True:
+            message: dict[str, Any] = json.loads((await feed.receive()).data)
+            if message.get("id") == symbol:
+                return message
+
+
+async def test_a_symbol_that_a_viewer_asks_for_is_followed(tmp_path: Path) -> None:
+    """Its book becomes live and true, its trades come whole, its minutes are fetched; more than there is room for is
+    refused in words, and what is not listed without a question to the exchange."""
+    async with (
+        SimulatedExchange([*SYMBOLS.split(","), "LTCUSDT", "ADAUSDT"], seed=5) as exchange,
+        follow(exchange, tmp_path, PULSE_SYMBOLS_MAX="3") as pulse,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{pulse.url}/ws") as feed,
+    ):
+        await pulse.until_live()
+        await pulse.until(lambda: pulse.get("/api/symbols"), lambda answer: "ADAUSDT" in answer["listed"])
+        calls_before = len(exchange.rest.requests)
+        unlisted = await asked(feed, "NOSUCHUSDT")
+        calls_after = len(exchange.rest.requests)
+        answer = await asked(feed, "LTCUSDT")
+        trades: list[int] = []
+        books: list[dict[str, Any]] = []
+        async with asyncio.timeout(30):
+            while not trades or not books or books[-1]["state"] != "live":
+                message = json.loads((await feed.receive()).data)
+                if message["topic"] == "book.LTCUSDT":
+                    books.append(message)
+                else:
+                    trades += [trade["id"] for trade in message["trades"]]
+        no_room = await asked(feed, "ADAUSDT")
+        rows = await pulse.until(
+            lambda: pulse.get("/api/ohlcv?symbol=LTCUSDT&limit=5"),
+            lambda found: len(found) == 5 and all(row["reconciled"] for row in found[:3]),
+        )
+        followed = await pulse.get("/api/symbols")
+        async with session.get(f"{pulse.url}/orderbook?symbol=ADAUSDT") as refusal:
+            refused = await refusal.json(content_type=None)
+            status, retry_after = refusal.status, refusal.headers["Retry-After"]
+
+    assert (unlisted["op"], unlisted["parameter"]) == ("error", "topics")
+    assert calls_after == calls_before
+    assert answer["op"] == "subscribed"
+    assert is_true(exchange, books[-1])
+    assert trades == list(range(trades[0], trades[0] + len(trades)))
+    assert no_room["op"] == "error"
+    assert "follows 3 symbols" in no_room["detail"]
+    assert [row["symbol"] for row in followed["symbols"]] == ["BTCUSDT", "LINKUSDT", "LTCUSDT"]
+    assert followed["symbols"][-1]["tick_size"] == 0.01
+    assert len(rows) == 5
+    assert (status, retry_after) == (503, "60")
+    assert "follows 3 symbols" in refused["detail"]
+
+
 # --- the end
 
 

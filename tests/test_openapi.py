@@ -17,6 +17,7 @@ from pulse.bars import Bars
 from pulse.events import Events
 from pulse.hub import Hub
 from pulse.openapi import _Schemas, document
+from pulse.roster import Roster
 from pulse.server import current_connection
 from pulse.session import Sessions
 from pulse.wire import BAR_FIELDS
@@ -88,9 +89,12 @@ def test_every_route_is_described_and_nothing_else() -> None:
     """The document has the paths that the app has."""
     hub = Hub([], "0a1b2c3d")
     bars = Bars(Shelf(), lambda _: ALL_IS_OVER, ManualClock())
-    sessions = Sessions(SETTINGS, hub, current_connection)
-    events = Events(hub, sessions, SETTINGS.symbols, current_connection)
-    guarded: Any = build_app(SETTINGS, hub, bars, dict, dict, dict, dict, Path(__file__).parent, sessions, events)
+    roster = Roster(SETTINGS.symbols)
+    sessions = Sessions(SETTINGS, roster, hub, current_connection)
+    events = Events(hub, sessions, roster, current_connection)
+    guarded: Any = build_app(
+        SETTINGS, roster, hub, bars, dict, dict, dict, dict, Path(__file__).parent, sessions, events
+    )
     app = guarded._app
 
     assert isinstance(app, Starlette)

@@ -27,6 +27,7 @@ from pulse.latency import Latency
 from pulse.market.intervals import Bar, Interval, Newest, bar_of
 from pulse.market.market import Market, Origin
 from pulse.market.types import Candle, TradeGap
+from pulse.roster import Roster
 from pulse.server import current_connection, loop_factory, open_listener, serve
 from pulse.session import SEND_TIMEOUT_S, Sessions
 from pulse.settings import Settings
@@ -183,16 +184,18 @@ async def serving(
     store: Store | None = None,
     newest: Newest = ALL_IS_OVER,
     catalogue: Mapping[str, Any] | None = None,
+    roster: Roster | None = None,
 ) -> AsyncIterator[Web]:
     """The real app under the real server on a free port of loopback, stopped at the end.
 
     Candles come from a `Shelf` unless another store is given, which must be open.
     """
     hub = Hub(settings.symbols, INSTANCE)
-    sessions = Sessions(settings, hub, current_connection, send_timeout_s=send_timeout_s)
+    roster = Roster(settings.symbols) if roster is None else roster
+    sessions = Sessions(settings, roster, hub, current_connection, send_timeout_s=send_timeout_s)
     shelf = Shelf()
     bars = Bars(shelf if store is None else store, lambda _: newest, ManualClock())
-    events = Events(hub, sessions, settings.symbols, current_connection)
+    events = Events(hub, sessions, roster, current_connection)
     report = {"ready": True} if readiness is None else readiness
     symbols = [{"symbol": symbol} for symbol in settings.symbols]
     catalogue = {"default": settings.symbols[0], "venue": "us", "symbols": symbols} if catalogue is None else catalogue
@@ -203,6 +206,7 @@ async def serving(
     certificates = {market.symbol: market.certificate(0.0) for market in markets}
     app = build_app(
         settings,
+        roster,
         hub,
         bars,
         lambda: catalogue,

@@ -34,6 +34,10 @@ TIME_MS_MIN, TIME_MS_MAX = 10**12, 10**13
 """Milliseconds since the epoch have 13 digits; a feed switched to microseconds is refused, not stored."""
 DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
+SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
+SYMBOLS_MAX = 20_000
+"""The most names that are read of a list: several times as many as any exchange lists."""
+
 NUMERALS = b"0123456789."
 DIGITS = NUMERALS + b","
 """All that the numbers of levels may be written with, a comma between them; no sign, no exponent."""
@@ -123,6 +127,12 @@ def load_object(raw: str | bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise MalformedFrame("expected a JSON object")
     return body
+
+
+def parse_names(rows: list[Any]) -> list[str]:
+    """Read the names of a list of prices, in its order; what is no name of a symbol is passed over."""
+    names = (row.get("symbol") for row in rows[:SYMBOLS_MAX] if isinstance(row, dict))
+    return [name for name in names if isinstance(name, str) and SYMBOL.fullmatch(name)]
 
 
 def parse_snapshot(body: dict[str, Any], limit: int) -> DepthSnapshot:

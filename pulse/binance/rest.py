@@ -141,6 +141,13 @@ class BinanceRest:
                 continue
         return found
 
+    async def listed(self) -> list[str]:
+        """The names of all symbols that the exchange lists: by their prices, which is its shortest list of all."""
+        rows = await self._get("/api/v3/ticker/price", {}, self.venue.weights.prices, RANK_REST)
+        if not isinstance(rows, list):
+            raise MalformedFrame("expected a list of prices")
+        return frames.parse_names(rows)
+
     async def _exchange_info(self, params: dict[str, str]) -> dict[str, Instrument]:
         body = _object(await self._get("/api/v3/exchangeInfo", params, self.venue.weights.exchange_info, RANK_REST))
         limit = frames.parse_weight_limit(body)

@@ -19,6 +19,7 @@ class Weights:
     klines: int
     agg_trades: int
     exchange_info: int
+    prices: int  # of all symbols in one call
     time: int = 1
 
     def depth_weight(self, limit: int) -> int:
@@ -26,8 +27,8 @@ class Weights:
         return next((weight for levels, weight in self.depth if limit <= levels), self.depth[-1][1])
 
 
-COM = Weights(depth=((100, 5), (500, 25), (1000, 50), (5000, 250)), klines=2, agg_trades=4, exchange_info=20)
-US = Weights(depth=((100, 1), (500, 5), (1000, 10), (5000, 50)), klines=1, agg_trades=1, exchange_info=10)
+COM = Weights(depth=((100, 5), (500, 25), (1000, 50), (5000, 250)), klines=2, agg_trades=4, exchange_info=20, prices=4)
+US = Weights(depth=((100, 1), (500, 5), (1000, 10), (5000, 50)), klines=1, agg_trades=1, exchange_info=10, prices=2)
 
 
 @dataclass(frozen=True, slots=True)

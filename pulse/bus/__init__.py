@@ -4,7 +4,7 @@
 one replaces an older one anywhere on the way; nothing here knows what is in it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,7 @@ class BusHealth:
 
 
 class Bus(Protocol):
-    """Carries the newest payload of each topic. The topics are given at construction; there are no others.
+    """Carries the newest payload of each topic: of those given at construction, and of those opened since.
 
     Whatever a bus does in the background it does inside `messages`: it carries nothing while nobody reads that.
     A payload may arrive twice, and around a switch to or from a server that is away an older one may follow a newer
@@ -31,6 +31,12 @@ class Bus(Protocol):
 
         Never waits and never raises for trouble with a server; ValueError for a topic that there is not.
         """
+
+    def open(self, topics: Iterable[str]) -> None:
+        """Carry these topics too, as if they had been there from the first."""
+
+    def drop(self, topics: Iterable[str]) -> None:
+        """Carry these no more, whatever still waits of them."""
 
     def messages(self) -> AsyncIterator[tuple[str, bytes]]:
         """The one subscription of this process: (topic, payload) for ever, also while a server is away.

@@ -13,10 +13,22 @@ class MemoryBus:
     """The contract of `Bus` without a server: what is published is what `messages` gives."""
 
     def __init__(self, topics: Iterable[str]) -> None:
-        self._latest: dict[str, bytes | None] = dict.fromkeys(topics)
+        self._latest: dict[str, bytes | None] = {}
         self._due: ConflatingQueue[str, bytes] = ConflatingQueue()
         self._is_read = False
         self._is_closed = False
+        self.open(topics)
+
+    def open(self, topics: Iterable[str]) -> None:
+        """Carry these topics too."""
+        for topic in topics:
+            self._latest.setdefault(topic, None)
+
+    def drop(self, topics: Iterable[str]) -> None:
+        """Carry these no more."""
+        for topic in topics:
+            self._latest.pop(topic, None)
+            self._due.discard(topic)
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Hand over the newest payload of a topic. Raises ValueError for a topic that there is not."""
@@ -35,7 +47,7 @@ class MemoryBus:
             raise RuntimeError("expected one reader of this bus, got a second one while the first still reads")
         self._is_read = True
         try:
-            for topic, latest in self._latest.items():
+            for topic, latest in tuple(self._latest.items()):
                 if latest is not None:
                     self._due.put(topic, latest)
             while not self._is_closed:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -54,12 +54,12 @@ class RedisBus:
     """The contract of `Bus` through a Redis or Valkey server. Raises SettingsError for an address it cannot read."""
 
     def __init__(self, url: str, topics: Iterable[str]) -> None:
-        topics = tuple(topics)
-        self._local = MemoryBus(topics)
-        self._own: dict[str, bytes | None] = dict.fromkeys(topics)
+        self._local = MemoryBus(())
+        self._own: dict[str, bytes | None] = {}
         self._outgoing: ConflatingQueue[str, bytes] = ConflatingQueue()
         self._heartbeat = f"heartbeat:{secrets.token_hex(4)}"
-        self._topic_of = {f"{CHANNEL}{topic}".encode(): topic for topic in (*topics, self._heartbeat)}
+        self._topic_of = {_channel(self._heartbeat): self._heartbeat}
+        self._subscribed: set[bytes] = set()  # the channels of the subscription that is being read
         self._round = 0
         self._is_through = False
         self._trouble = ""
@@ -68,6 +68,22 @@ class RedisBus:
         self._publisher = _connect_to(url, SEND_TIMEOUT_S)
         self._subscriber = _connect_to(url, CONNECT_TIMEOUT_S)
         self._workers: list[asyncio.Task[None]] = []
+        self.open(topics)
+
+    def open(self, topics: Iterable[str]) -> None:
+        """Carry these topics too: they are subscribed with the next message, a second's heartbeat at the latest."""
+        for topic in topics:
+            self._own.setdefault(topic, None)
+            self._topic_of[_channel(topic)] = topic
+            self._local.open([topic])
+
+    def drop(self, topics: Iterable[str]) -> None:
+        """Carry these no more."""
+        for topic in topics:
+            self._own.pop(topic, None)
+            self._topic_of.pop(_channel(topic), None)
+            self._outgoing.discard(topic)
+            self._local.drop([topic])
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Hand over the newest payload of a topic. Never waits; raises ValueError for a topic that there is not."""
@@ -205,19 +221,42 @@ class RedisBus:
 
     async def _receive(self, pubsub: PubSub) -> None:
         """Subscribe, take what is stored, then what comes, until something fails."""
-        await pubsub.subscribe(*self._topic_of)
+        self._subscribed = set(self._topic_of)
+        await pubsub.subscribe(*self._subscribed)
         # All channels are subscribed at once, so the first confirmation stands for all. Only then may the stored
         # pictures be asked for: one that came in between would be missed.
         await self._next(pubsub, CONNECT_TIMEOUT_S)
-        stored = await self._publisher.mget([LATEST + topic for topic in self._own])
-        for topic, payload in zip(self._own, stored, strict=True):
-            if isinstance(payload, bytes):
-                self._local.put(topic, payload)
+        await self._take_stored(tuple(self._own))
         self._beat()
+        joining: set[bytes] = set()
         while True:
+            if self._subscribed != self._topic_of.keys():
+                joining |= await self._adjust(pubsub)
             message = await self._next(pubsub, SILENCE_MAX_S)
+            channel = message["channel"]
             if message["type"] == "message":
-                self._take(self._topic_of[message["channel"]], message["data"])
+                self._take(channel, message["data"])
+            elif message["type"] == "subscribe" and channel in joining:
+                joining.discard(channel)
+                await self._take_stored([topic for topic in [self._topic_of.get(channel)] if topic in self._own])
+
+    async def _adjust(self, pubsub: PubSub) -> set[bytes]:
+        """Have the subscription follow the topics; gives the channels that are new."""
+        new, old = self._topic_of.keys() - self._subscribed, self._subscribed - self._topic_of.keys()
+        self._subscribed = set(self._topic_of)
+        if new:
+            await pubsub.subscribe(*new)
+        if old:
+            await pubsub.unsubscribe(*old)
+        return new
+
+    async def _take_stored(self, topics: Sequence[str]) -> None:
+        if not topics:
+            return
+        stored = await self._publisher.mget([LATEST + topic for topic in topics])
+        for topic, payload in zip(topics, stored, strict=True):
+            if isinstance(payload, bytes) and topic in self._own:
+                self._local.put(topic, payload)
 
     async def _next(self, pubsub: PubSub, timeout_s: float) -> dict[str, Any]:
         message: dict[str, Any] | None = await pubsub.get_message(timeout=timeout_s)
@@ -225,11 +264,18 @@ class RedisBus:
             raise TimeoutError
         return message
 
-    def _take(self, topic: str, payload: bytes) -> None:
+    def _take(self, channel: bytes, payload: bytes) -> None:
+        topic = self._topic_of.get(channel)
+        if topic is None:
+            return  # it was dropped while this was on its way
         if topic != self._heartbeat:
             self._local.put(topic, payload)
         elif not self._is_through and int(payload) == self._round:
             self._bring_back()
+
+
+def _channel(topic: str) -> bytes:
+    return f"{CHANNEL}{topic}".encode()
 
 
 def _waits() -> Iterator[float]:

@@ -129,6 +129,14 @@ class Exchange:
         rows = [payloads.symbol_row(self._markets[s].instrument, self._statuses[s]) for s in chosen]
         return payloads.exchange_info(self.now_ms, rows)
 
+    def prices(self) -> list[JsonObject]:
+        """Every symbol with a price of it, the best bid's."""
+        return [
+            {"symbol": symbol, "price": price}
+            for symbol, market in self._markets.items()
+            for price, _ in payloads.level_pairs(market.instrument, market.book.top(BID, 1))
+        ]
+
     # the truth, for those who check
 
     def truth(self, symbol: str) -> Truth:

@@ -66,6 +66,7 @@ class Rest:
             "/api/v3/ping": (_weighs(1), lambda parameters: {}),
             "/api/v3/time": (_weighs(1), lambda parameters: {"serverTime": self._core.now_ms}),
             "/api/v3/exchangeInfo": (_weighs(10), self._exchange_info),
+            "/api/v3/ticker/price": (_weighs(2), lambda parameters: self._core.prices()),
             "/api/v3/depth": (_depth_request_weight, self._depth),
             "/api/v3/klines": (_weighs(1), self._klines),
             "/api/v3/aggTrades": (_weighs(1), self._agg_trades),
