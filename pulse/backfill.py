@@ -80,8 +80,12 @@ class Backfill:
         self._gaps.append(gap)
 
     def progress(self) -> dict[str, dict[str, int]]:
-        """Per symbol, how many minutes of the past were gone through, and of how many."""
-        return {symbol: {"minutes": past.done, "of": past.all} for symbol, past in self._past.items()}
+        """Per symbol, how many minutes of the past were gone through, and of how many: also before that has begun."""
+        pasts = {symbol: self._past.get(symbol) for symbol in self._symbols}
+        return {
+            symbol: {"minutes": past.done if past else 0, "of": past.all if past else _past_minutes(self._days)}
+            for symbol, past in pasts.items()
+        }
 
     async def run(self) -> None:
         """Look for ever, and between the looks walk through the past."""
@@ -264,7 +268,7 @@ class _Past:
 
     def __init__(self, newest_ms: int, days: int) -> None:
         self._newest_ms = newest_ms
-        self.all = max(0, days * 1440 - RECENT_MINUTES)
+        self.all = _past_minutes(days)
         self.done = 0
 
     @property
@@ -287,6 +291,11 @@ class _Past:
     def turn(self) -> None:
         """This page is done."""
         self.done = min(self.all, self.done + KLINES_MAX)
+
+
+def _past_minutes(days: int) -> int:
+    """How many minutes lie before the recent ones."""
+    return max(0, days * 1440 - RECENT_MINUTES)
 
 
 def _lacks_ids(row: Candle) -> bool:

@@ -101,11 +101,18 @@ async function loadCharts() {
 // ---- news comes in: change what is known, mark what shows it
 
 function symbolsCame({ symbols: list, source, default: fallback }) {
+  const before = pastOf(page.selected);
   page.symbols = list;
   page.source = source;
   schedule.mark("symbols");
   if (page.selected === "") select(firstSymbol(list, fallback, wished(), remembered("symbol")));
+  else if (pastOf(page.selected)?.minutes !== before?.minutes) loadHistory(); // the chart reaches further back now
   if (list.some(({ history: past }) => past && past.minutes < past.of)) setTimeout(askSymbols, FILLING_MS);
+}
+
+// How far the server has come with fetching a symbol's past; null where nothing fetches it.
+function pastOf(symbol) {
+  return page.symbols.find((known) => known.symbol === symbol)?.history ?? null;
 }
 
 function askSymbols() {
@@ -323,7 +330,7 @@ function readView(nowMs) {
     ...book,
     ...(page.interval === MINUTE ? {} : chartOf(book.symbol, page.interval)),
     interval: page.interval,
-    filling: page.symbols.find(({ symbol }) => symbol === page.selected)?.history ?? null,
+    filling: pastOf(page.selected),
     nowMs,
     instrument: book.picture?.instrument ?? null,
     verdict: standing(newest, nowMs),

@@ -1,5 +1,6 @@
 // The chart's intervals: what a reader may choose, and the bars of one that is not a minute. Pure.
 
+import { fixed } from "./format.js";
 import { barsOf, mergeBars } from "./state.js";
 
 /** By rising length; `stepSeconds` is 0 where steps differ in length and a hole cannot be told by it. */
@@ -31,4 +32,11 @@ export function applyCandles(chart, candles) {
 export function fillingWords(history) {
   if (!history || history.minutes >= history.of) return "";
   return `history ${Math.floor((100 * history.minutes) / history.of)} % fetched`;
+}
+
+/** The same at length, for whoever points at it. */
+export function fillingTitle(history) {
+  if (fillingWords(history) === "") return "";
+  const part = `${fixed(history.minutes, 0)} of ${fixed(history.of, 0)} minutes so far`;
+  return `The server is fetching the past: ${part}. The chart grows with it.`;
 }

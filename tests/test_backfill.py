@@ -337,6 +337,13 @@ def test_the_past_is_walked_once_after_the_start() -> None:
     assert found.progress == {"BTCUSDT": {"minutes": 3320, "of": 3320}}
 
 
+def test_how_much_there_is_to_walk_is_known_before_it_begins() -> None:
+    """While the recent minutes are still being looked at, the past counts as not fetched."""
+    found = looked(Exchange(ALL, fault=ExchangeError("away")), Shelf([]), days=DAYS)
+
+    assert found.progress == {"BTCUSDT": {"minutes": 0, "of": 3320}}
+
+
 def test_a_walk_goes_on_where_an_earlier_one_ended() -> None:
     """What is stored costs no call; only the part that is missing is asked for."""
     exchange = Exchange(PAST)

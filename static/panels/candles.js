@@ -3,7 +3,7 @@
 
 import { attribute, element, show, write } from "../dom.js";
 import { fixed, quantityColumn, utcMinute } from "../format.js";
-import { fillingWords, INTERVALS } from "../intervals.js";
+import { fillingTitle, fillingWords, INTERVALS } from "../intervals.js";
 import { withGaps } from "../scale.js";
 import { continues, sameBar } from "../state.js";
 
@@ -58,12 +58,14 @@ export function createCandles(section, charts, { onHover, onInterval }) {
     },
     /** The part that also changes with time: why there is no history, and when the next try is. */
     paintTrouble({ history, nowMs, bars, filling }) {
-      write(nodes.filling, fillingWords(filling));
+      const words = fillingWords(filling);
+      write(nodes.filling, words);
+      attribute(nodes.filling, "title", fillingTitle(filling) || null);
       const waiting = history.phase === "waiting";
       const missing = bars.length === 0;
       show(nodes.trouble, waiting || missing);
       show(nodes.retry, waiting);
-      write(nodes.words, waiting ? waitingWords(history, nowMs, missing) : missing ? emptyWords(history) : "");
+      write(nodes.words, waiting ? waitingWords(history, nowMs, missing) : missing ? emptyWords(history, words) : "");
     },
   };
 }
@@ -74,8 +76,10 @@ function waitingWords({ reason, retryAtMs }, nowMs, missing) {
   return `${lack}: ${reason.replace(/\.$/, "")}. Trying again in ${wait} s.`;
 }
 
-function emptyWords({ phase }) {
-  return phase === "ready" ? "No closed candle yet: the first comes with the next full one" : "Loading candles";
+function emptyWords({ phase }, filling) {
+  if (phase !== "ready") return "Loading candles";
+  if (filling !== "") return `Waiting for candles: ${filling}`;
+  return "No closed candle yet: the first comes with the next full one";
 }
 
 // What the drawing lacks: everything from its newest bar on, unless that is still the very same.

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -267,6 +268,23 @@ async def test_the_chart_shows_the_chosen_interval(exchange: SimulatedExchange, 
         await page.reload()
         await page.wait_for_selector("[data-interval='5m'][aria-pressed=true]", timeout=WAIT_MS)
 
+    assert errors == []
+
+
+async def test_the_past_is_seen_to_be_fetched(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """From the start the chart says how far the past is fetched, grows as it comes, and is silent once it is there."""
+    exchange.faults.rest.hang("/api/v3/klines", 1.0)
+    async with live(exchange, tmp_path, PULSE_BACKFILL_DAYS="2") as pulse, opened(pulse) as (page, errors):
+        filling = page.get_by_test_id("chart-filling")
+        await expect(filling).to_have_text(re.compile(r"^history \d+ % fetched$"), timeout=WAIT_MS)
+        title = await filling.get_attribute("title")
+        await page.click("[data-testid=intervals] [data-interval='1h']")
+        for _ in ("when it is chosen", "when more of the past has come"):
+            await page.wait_for_event("requestfinished", lambda r: "interval=1h" in r.url and "limit=500" in r.url)
+        await expect(filling).to_have_text("", timeout=WAIT_MS)
+
+    assert title is not None
+    assert " of 1,880 minutes so far" in title
     assert errors == []
 
 

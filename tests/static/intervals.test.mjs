@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { applyCandles, EMPTY_CHART, fillingWords, intervalOf, INTERVALS, MINUTE } from "../../static/intervals.js";
+import {
+  applyCandles, EMPTY_CHART, fillingTitle, fillingWords, intervalOf, INTERVALS, MINUTE,
+} from "../../static/intervals.js";
 
 function candle(hour, close, change = {}) {
   const timestamp = `2024-08-09T0${hour}:00:00+00:00`;
@@ -37,6 +39,12 @@ test("a bar knows how many of its minutes are missing", () => {
 test("an answer that says nothing new leaves the bars as they are", () => {
   const before = applyCandles(EMPTY_CHART, [candle(1, 2)]);
   assert.equal(applyCandles(before, [candle(1, 2)]).bars, before.bars);
+});
+
+test("whoever points at it is told how much of the past there is", () => {
+  assert.match(fillingTitle({ minutes: 12_000, of: 42_200 }), / 12,000 of 42,200 minutes so far\./);
+  assert.equal(fillingTitle({ minutes: 5, of: 5 }), "");
+  assert.equal(fillingTitle(null), "");
 });
 
 test("the past is told while it is fetched, and not once it is whole", () => {
