@@ -38,6 +38,7 @@ from pulse.catalogue import Catalogue
 from pulse.clock import Clock, ReplayClock, SystemClock
 from pulse.comeback import Comeback
 from pulse.conflate import ConflatingQueue
+from pulse.connection import current_connection, loop_factory
 from pulse.engine import Engine, Outbox
 from pulse.errors import ExchangeRefused, SettingsError, StoreUnavailable
 from pulse.events import Events
@@ -55,7 +56,7 @@ from pulse.replay import Replay
 from pulse.retention import Retention
 from pulse.roster import Roster
 from pulse.running import RunningBars
-from pulse.server import current_connection, loop_factory, open_listener, serve
+from pulse.server import open_listener, serve
 from pulse.session import Sessions
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS

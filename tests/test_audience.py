@@ -15,9 +15,9 @@ import orjson
 import pytest
 
 from pulse.audience import Audiences
+from pulse.connection import Connection, Connections
 from pulse.hub import Hub
 from pulse.outlet import DirectOutlet, Fanout, QueuedOutlet
-from pulse.server import Connection, Connections
 from pulse.topics import Choice, whole_picture
 from pulse.window import GAP_MIN_BYTES
 from pulse.wire import book_topic, trades_topic

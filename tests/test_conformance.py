@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pulse.server import current_connection, open_listener, serve
+from pulse.connection import current_connection
+from pulse.server import open_listener, serve
 from tests.web import (
     BINARY,
     CLOSE,

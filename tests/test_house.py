@@ -30,8 +30,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("settings", "market", "window", "tradelog", "latency"),
     ("topics", "wire"),
     ("streams",),
-    ("binance", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool"),
-    ("intake", "recording", "query", "audience", "bars"),
+    ("binance", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool", "connection"),
+    ("intake", "recording", "query", "audience", "bars", "hardening"),
     ("repair", "subscriptions"),
     (
         "feed",
@@ -73,8 +73,8 @@ HOMES = {
         "pulse/ohlcv.py",
         "pulse/udf.py",
     },
-    "hypercorn": {"pulse/server.py"},
-    "wsproto": {"pulse/server.py"},
+    "hypercorn": {"pulse/server.py", "pulse/hardening.py"},
+    "wsproto": {"pulse/hardening.py"},
 }
 """Third-party libraries and the only files, or folders, that know them."""
 

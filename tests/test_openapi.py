@@ -14,11 +14,11 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from pulse.app import build_app
 from pulse.bars import Bars
+from pulse.connection import current_connection
 from pulse.events import Events
 from pulse.hub import Hub
 from pulse.openapi import _Schemas, document
 from pulse.roster import Roster
-from pulse.server import current_connection
 from pulse.session import Sessions
 from pulse.wire import BAR_FIELDS
 from tests.makers import ManualClock

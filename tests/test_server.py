@@ -4,81 +4,23 @@ import asyncio
 import logging
 import socket
 import time
-import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 
 from pulse import server
+from pulse.connection import current_connection
 from pulse.errors import SettingsError
-from pulse.server import Connection, Connections, current_connection, open_listener, serve
+from pulse.server import open_listener, serve
+from tests.answers import MIB, answering, get, say_ok
 from tests.web import (
-    PING,
-    TEXT,
     WAIT_S,
-    close_code,
-    frame,
-    frames,
     on_server_loop,
     raw_socket,
     raw_websocket,
-    read_to_end,
-    send_until_cut,
     serving,
-    until,
 )
-
-Answer = Callable[[Any, Any], Awaitable[None]]
-MIB = 2**20
-
-
-@asynccontextmanager
-async def answering(
-    answer: Answer, goodbye: Callable[[], None] = lambda: None
-) -> AsyncIterator[tuple[int, asyncio.Event]]:
-    """A server whose app is `answer(receive, send)`; gives its port and its stop, and waits for its end."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "lifespan":
-            await answer(receive, send)
-
-    listener, stop = open_listener("127.0.0.1", 0), asyncio.Event()
-    port = listener.getsockname()[1]
-    task = asyncio.create_task(serve(app, listener, stop, goodbye, clients_max=10))
-    try:
-        yield port, stop
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, WAIT_S)
-
-
-async def say_ok(_: Any, send: Any) -> None:
-    """Answer a request with two bytes."""
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
-
-
-async def accept_and_read(receive: Any, send: Any) -> None:
-    """Accept a WebSocket, as sessions do, and read it to its end."""
-    await send({"type": "websocket.accept"})
-    connection = current_connection()
-    assert connection is not None
-    connection.upgraded()
-    while (await receive())["type"] != "websocket.disconnect":
-        pass
-
-
-async def get(port: int) -> bytes:
-    """Ask for / over a raw connection and read the answer with its head."""
-    client = await raw_socket(port)
-    await asyncio.get_running_loop().sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    answer = await read_to_end(client)
-    client.close()
-    return answer
-
 
 # --- the port
 
@@ -241,78 +183,6 @@ async def test_on_another_loop_it_serves_all_the_same() -> None:
 
 
 @on_server_loop
-async def test_who_sends_on_after_too_large_a_message_is_cut() -> None:
-    """The client reads 1009, nothing of what follows is kept, and a second later the connection is gone."""
-    tracemalloc.start()
-    try:
-        async with answering(accept_and_read) as (port, _):
-            client, _ = await raw_websocket(port)
-            sent = await send_until_cut(client, frame(TEXT, b"x" * 4097), bytes_max=1000 * MIB)
-            received = await read_to_end(client)
-            client.close()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-    assert sent < 1000 * MIB
-    assert close_code(received) in (1009, 0)  # 0: the reset overtook it
-    assert peak < 4 * MIB
-
-
-@on_server_loop
-async def test_fragments_add_up() -> None:
-    """A message in many small frames is bounded as one in a single frame is."""
-    async with answering(accept_and_read) as (port, _):
-        client, _ = await raw_websocket(port)
-        parts = [frame(TEXT, b"x" * 1000, is_final=False)] + [frame(0, b"x" * 1000, is_final=False)] * 5
-        await asyncio.get_running_loop().sock_sendall(client, b"".join(parts))
-        received = await read_to_end(client)
-        client.close()
-
-    assert close_code(received) == 1009
-
-
-@on_server_loop
-async def test_a_ping_is_answered() -> None:
-    """A client's own keep-alive works."""
-    async with answering(accept_and_read) as (port, _):
-        client, _ = await raw_websocket(port)
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(client, frame(PING, b"hello"))
-        received = await asyncio.wait_for(loop.sock_recv(client, 100), WAIT_S)
-        client.close()
-
-    assert frames(received) == [(10, b"hello")]
-
-
-@on_server_loop
-async def test_an_endless_flood_is_cut() -> None:
-    """Pings, which each cost an answer, are bounded by what one connection may send: the loop is not held up."""
-    async with answering(accept_and_read) as (port, _):
-        client, _ = await raw_websocket(port)
-        sent = await send_until_cut(client, frame(PING, b"") * 10_000, bytes_max=50 * MIB)
-        answered = await read_to_end(client)
-        client.close()
-
-    assert sent < 50 * MIB
-    assert len(frames(answered)) < 2000
-
-
-@on_server_loop
-async def test_we_ping_so_that_the_dead_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A WebSocket is pinged again and again."""
-    monkeypatch.setattr(server, "PING_EVERY_S", 0.02)
-    async with answering(accept_and_read) as (port, _):
-        client, _ = await raw_websocket(port)
-        loop, received = asyncio.get_running_loop(), b""
-        while len(received) < 4:
-            received += await asyncio.wait_for(loop.sock_recv(client, 4), WAIT_S)
-        client.close()
-
-    assert frames(received)[:2] == [(PING, b""), (PING, b"")]
-
-
-@on_server_loop
 async def test_connections_beyond_the_bound_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptors stay free for the feed; a connection that ended makes room."""
     monkeypatch.setattr(server, "CONNECTIONS_SPARE", -9)  # with ten clients: one connection
@@ -327,61 +197,6 @@ async def test_connections_beyond_the_bound_are_cut(monkeypatch: pytest.MonkeyPa
             answered = await get(port)
 
     assert refused == b""
-
-
-@pytest.mark.parametrize(
-    "opening",
-    [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]),
-        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n\r\n",
-    ],
-    ids=["prior knowledge", "upgrade"],
-)
-@on_server_loop
-async def test_http2_is_not_spoken(opening: bytes) -> None:
-    """A second protocol on the port would be a second way past every bound: it gets no frame of an answer."""
-    async with answering(say_ok) as (port, _):
-        client = await raw_socket(port)
-        await asyncio.get_running_loop().sock_sendall(client, opening)
-        answer = await read_to_end(client)
-        client.close()
-
-    assert answer.partition(b"\r\n\r\n")[2] == b""
-
-
-async def test_a_lost_connection_is_told_as_a_reset() -> None:
-    """The kernel's time-out reaches Hypercorn as the one error that it takes quietly."""
-    told: list[Exception | None] = []
-
-    class Inner(asyncio.Protocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            told.append(exc)
-
-    for fault in (TimeoutError(110, "timed out"), None):
-        Connection(Inner(), Connections(1)).connection_lost(fault)
-
-    assert isinstance(told[0], ConnectionResetError)
-    assert told[1] is None
-
-
-@on_server_loop
-async def test_a_client_that_asks_for_much_and_leaves_is_forgotten() -> None:
-    """Hypercorn waits for ever with the next of several requests; its task is ended."""
-
-    async def send_much(_: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": bytes(MIB)})
-
-    async with answering(send_much) as (port, _):
-        await get(port)
-        tasks_before = len(asyncio.all_tasks())
-        client = await raw_socket(port, 4096)
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
-        await asyncio.wait_for(loop.sock_recv(client, 1), WAIT_S)
-        client.close()
-
-        await until(lambda: len(asyncio.all_tasks()) <= tasks_before)
 
 
 def test_few_open_files_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

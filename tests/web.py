@@ -20,6 +20,7 @@ import orjson
 
 from pulse.app import build_app
 from pulse.bars import Bars
+from pulse.connection import current_connection, loop_factory
 from pulse.errors import StoreUnavailable
 from pulse.events import Events
 from pulse.hub import Hub
@@ -28,7 +29,7 @@ from pulse.market.intervals import Bar, Interval, Newest, bar_of
 from pulse.market.market import Market, Origin
 from pulse.market.types import Candle, TradeGap
 from pulse.roster import Roster
-from pulse.server import current_connection, loop_factory, open_listener, serve
+from pulse.server import open_listener, serve
 from pulse.session import SEND_TIMEOUT_S, Sessions
 from pulse.settings import Settings
 from pulse.store import Store

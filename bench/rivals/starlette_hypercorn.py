@@ -1,6 +1,6 @@
 """The terminal's own web stack as it comes: Starlette on Hypercorn, one broadcaster, `send_text` to each client.
 
-What pulse/server.py and the hub add to the same two libraries is the difference between this and the terminal.
+What pulse/connection.py and the hub add to the same two libraries is the difference between this and the terminal.
 """
 
 import argparse

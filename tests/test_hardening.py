@@ -1,8 +1,9 @@
-"""The private names of Hypercorn that pulse/server.py stands on: whether they are still what they were."""
+"""The private names of Hypercorn that pulse/hardening.py stands on: whether they are still what they were."""
 
 import asyncio
 import inspect
 import socket
+import tracemalloc
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -15,13 +16,27 @@ from wsproto.connection import Connection as WsprotoConnection
 from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import CloseConnection
 
-from pulse import server
+from pulse import hardening
+from tests.answers import MIB, accept_and_read, answering, say_ok
+from tests.web import (
+    PING,
+    TEXT,
+    WAIT_S,
+    close_code,
+    frame,
+    frames,
+    on_server_loop,
+    raw_socket,
+    raw_websocket,
+    read_to_end,
+    send_until_cut,
+)
 
 REMEDY = (
-    "Hypercorn or wsproto has changed under pulse/server.py. Read what {name} has become in the new version, adapt its "
-    "replacement in HYPERCORN_NAMES and this test, and run tests/test_server.py and tests/test_session.py: they show "
-    "by behaviour whether bombs, floods and HTTP/2 are still refused. If the new version bounds these by itself, drop "
-    "the replacement. Until then keep the old pin in pyproject.toml."
+    "Hypercorn or wsproto has changed under pulse/hardening.py. Read what {name} has become in the new version, adapt "
+    "its replacement in HYPERCORN_NAMES and this test, and run the tests below, tests/test_connection.py and "
+    "tests/test_session.py: they show by behaviour whether bombs, floods and HTTP/2 are still refused. If the new "
+    "version bounds these by itself, drop the replacement. Until then keep the old pin in pyproject.toml."
 )
 
 
@@ -92,7 +107,7 @@ async def test_a_transport_tells_how_much_it_reads_at_once() -> None:
 
 def test_a_buffer_keeps_its_shape() -> None:
     """Our buffer relies on these attributes of Hypercorn's."""
-    buffer = server._BoundedBuffer(max_length=3)
+    buffer = hardening._BoundedBuffer(max_length=3)
 
     assert (buffer.length, buffer.max_length) == (0, 3), REMEDY.format(name="WebsocketBuffer")
     assert {"extend", "clear", "to_message"} <= set(dir(buffer)), REMEDY.format(name="WebsocketBuffer")
@@ -103,3 +118,71 @@ def test_the_arguments_of_a_protocol_are_in_their_order() -> None:
     order = list(inspect.signature(H2Protocol.__init__).parameters)
 
     assert order[9] == "send", REMEDY.format(name="H2Protocol")
+
+
+# --- by behaviour
+
+
+@on_server_loop
+async def test_who_sends_on_after_too_large_a_message_is_cut() -> None:
+    """The client reads 1009, nothing of what follows is kept, and a second later the connection is gone."""
+    tracemalloc.start()
+    try:
+        async with answering(accept_and_read) as (port, _):
+            client, _ = await raw_websocket(port)
+            sent = await send_until_cut(client, frame(TEXT, b"x" * 4097), bytes_max=1000 * MIB)
+            received = await read_to_end(client)
+            client.close()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert sent < 1000 * MIB
+    assert close_code(received) in (1009, 0)  # 0: the reset overtook it
+    assert peak < 4 * MIB
+
+
+@on_server_loop
+async def test_fragments_add_up() -> None:
+    """A message in many small frames is bounded as one in a single frame is."""
+    async with answering(accept_and_read) as (port, _):
+        client, _ = await raw_websocket(port)
+        parts = [frame(TEXT, b"x" * 1000, is_final=False)] + [frame(0, b"x" * 1000, is_final=False)] * 5
+        await asyncio.get_running_loop().sock_sendall(client, b"".join(parts))
+        received = await read_to_end(client)
+        client.close()
+
+    assert close_code(received) == 1009
+
+
+@on_server_loop
+async def test_a_ping_is_answered() -> None:
+    """A client's own keep-alive works."""
+    async with answering(accept_and_read) as (port, _):
+        client, _ = await raw_websocket(port)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, frame(PING, b"hello"))
+        received = await asyncio.wait_for(loop.sock_recv(client, 100), WAIT_S)
+        client.close()
+
+    assert frames(received) == [(10, b"hello")]
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n\r\n",
+    ],
+    ids=["prior knowledge", "upgrade"],
+)
+@on_server_loop
+async def test_http2_is_not_spoken(opening: bytes) -> None:
+    """A second protocol on the port would be a second way past every bound: it gets no frame of an answer."""
+    async with answering(say_ok) as (port, _):
+        client = await raw_socket(port)
+        await asyncio.get_running_loop().sock_sendall(client, opening)
+        answer = await read_to_end(client)
+        client.close()
+
+    assert answer.partition(b"\r\n\r\n")[2] == b""

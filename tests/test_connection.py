@@ -1,0 +1,84 @@
+"""One connection and the register of all: what one may send, how the dead are noticed, and how each ends."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pulse import connection
+from pulse.connection import Connection, Connections
+from tests.answers import MIB, accept_and_read, answering, get
+from tests.web import (
+    PING,
+    WAIT_S,
+    frame,
+    frames,
+    on_server_loop,
+    raw_socket,
+    raw_websocket,
+    read_to_end,
+    send_until_cut,
+    until,
+)
+
+
+@on_server_loop
+async def test_an_endless_flood_is_cut() -> None:
+    """Pings, which each cost an answer, are bounded by what one connection may send: the loop is not held up."""
+    async with answering(accept_and_read) as (port, _):
+        client, _ = await raw_websocket(port)
+        sent = await send_until_cut(client, frame(PING, b"") * 10_000, bytes_max=50 * MIB)
+        answered = await read_to_end(client)
+        client.close()
+
+    assert sent < 50 * MIB
+    assert len(frames(answered)) < 2000
+
+
+@on_server_loop
+async def test_we_ping_so_that_the_dead_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A WebSocket is pinged again and again."""
+    monkeypatch.setattr(connection, "PING_EVERY_S", 0.02)
+    async with answering(accept_and_read) as (port, _):
+        client, _ = await raw_websocket(port)
+        loop, received = asyncio.get_running_loop(), b""
+        while len(received) < 4:
+            received += await asyncio.wait_for(loop.sock_recv(client, 4), WAIT_S)
+        client.close()
+
+    assert frames(received)[:2] == [(PING, b""), (PING, b"")]
+
+
+async def test_a_lost_connection_is_told_as_a_reset() -> None:
+    """The kernel's time-out reaches Hypercorn as the one error that it takes quietly."""
+    told: list[Exception | None] = []
+
+    class Inner(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            told.append(exc)
+
+    for fault in (TimeoutError(110, "timed out"), None):
+        Connection(Inner(), Connections(1)).connection_lost(fault)
+
+    assert isinstance(told[0], ConnectionResetError)
+    assert told[1] is None
+
+
+@on_server_loop
+async def test_a_client_that_asks_for_much_and_leaves_is_forgotten() -> None:
+    """Hypercorn waits for ever with the next of several requests; its task is ended."""
+
+    async def send_much(_: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(MIB)})
+
+    async with answering(send_much) as (port, _):
+        await get(port)
+        tasks_before = len(asyncio.all_tasks())
+        client = await raw_socket(port, 4096)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+        await asyncio.wait_for(loop.sock_recv(client, 1), WAIT_S)
+        client.close()
+
+        await until(lambda: len(asyncio.all_tasks()) <= tasks_before)
