@@ -84,7 +84,7 @@ class Market:
             BookTicker: self._on_ticker,
             Trade: self._on_trade,
             TradesHeld: self._on_trades_missing,
-            TradeGap: self._on_trades_missing,
+            TradeGap: self._on_trades_lost,
             ExchangeCandle: self._on_exchange_candle,
             CandleMismatch: self._on_candle_mismatch,
             BookAnchor: self._on_anchor,
@@ -210,14 +210,19 @@ class Market:
         self._tape.add(shown)
 
     def _keep_session(self, time_ms: int) -> None:
-        """A session begins with the first trade of this process, and anew at each 00:00 UTC of exchange time."""
+        """A session begins with this process's first trade, after lost ones, and at each 00:00 UTC of exchange time."""
         midnight_ms = time_ms - time_ms % DAY_MS
         if midnight_ms > self._session_start_ms:
             self._session_start_ms = midnight_ms if self._session_start_ms else time_ms
             self._trade_flow.restart()
 
-    def _on_trades_missing(self, _: TradesHeld | TradeGap, now_ms: float) -> None:
+    def _on_trades_missing(self, _: TradesHeld, now_ms: float) -> None:
         self.candles.interrupt()  # the next trade's id tells whether they came after all
+
+    def _on_trades_lost(self, _: TradeGap, now_ms: float) -> None:
+        self.candles.interrupt()
+        self._session_start_ms = 0  # sums that lack trades say nothing: they begin anew with the next one
+        self._trade_flow.restart()
 
     def _on_candle_mismatch(self, mismatch: CandleMismatch, now_ms: float) -> None:
         self.candles.note(mismatch)

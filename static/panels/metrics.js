@@ -81,7 +81,7 @@ const CARDS = [
   {
     name: "trade_cvd", label: "Trade CVD", unit: base, text: signedQuantity, signs: 3,
     extra: (m, i, p) => `since ${utcMinute(p.session_start_ms).slice(11)} UTC`,
-    formula: "bought - sold by takers since the session began: with the server's start, and anew at 00:00 UTC",
+    formula: "bought - sold by takers since the session began: the server's start, 00:00 UTC, or lost trades",
   },
   {
     name: "trade_rate", label: "Trade rate", unit: () => "per s", text: (v) => fixed(v, v < 10 ? 2 : 1),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pulse.market.types import Aggressor, FeedDown, FeedUp, Instrument
+from pulse.market.types import Aggressor, FeedDown, FeedUp, Instrument, TradeGap, TradesHeld
 from pulse.market.view import CandleView, TradeView, WindowView
 from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle, diff, exchange_candle, ticker, trade
 from tests.market.scenes import anchor, instrument, live_market, market_after, view_of
@@ -177,6 +177,22 @@ def test_a_session_begins_anew_at_midnight() -> None:
 
     assert (before.session_start_ms, before.metrics.trade_cvd) == (MIDNIGHT_MS + 5, 3.0)
     assert (after.session_start_ms, after.metrics.trade_cvd, after.metrics.vwap) == (MIDNIGHT_MS + day_ms, 0.5, 102.0)
+
+
+def test_a_session_begins_anew_after_lost_trades() -> None:
+    """A sum that lacks trades would silently be another: what is told is whole since the moment that goes with it."""
+    market = live_market()
+    market.apply(trade(1, 100.0, 3.0, MIDNIGHT_MS + 5), 1.0)
+    market.apply(TradesHeld(), 2.0)
+    held = view_of(market)
+    market.apply(TradeGap("BTCUSDT", 2, 3, MIDNIGHT_MS + 5, MIDNIGHT_MS + 9, MIDNIGHT_MS + 10), 3.0)
+    lost = view_of(market)
+    market.apply(trade(4, 102.0, 0.5, MIDNIGHT_MS + 9), 3.0)
+    after = view_of(market)
+
+    assert (held.session_start_ms, held.metrics.trade_cvd) == (MIDNIGHT_MS + 5, 3.0)
+    assert (lost.session_start_ms, lost.metrics.trade_cvd, lost.metrics.vwap) == (0, 0.0, None)
+    assert (after.session_start_ms, after.metrics.trade_cvd, after.metrics.vwap) == (MIDNIGHT_MS + 9, 0.5, 102.0)
 
 
 def test_trades_travel_beside_the_picture() -> None:
