@@ -40,9 +40,10 @@ class OrderFlow:
     def __init__(self) -> None:
         self._buckets: deque[tuple[int, float]] = deque(maxlen=OFI_WINDOW_MS // OFI_BUCKET_MS + 1)
         self._last: BookTicker | None = None
+        self._since_ms = 0.0
 
     def restart(self) -> None:
-        """A new connection begins: the change between the two tickers around the hole is not order flow."""
+        """A new connection begins: what changed between the two tickers around the hole was not seen."""
         self._last = None
 
     def add(self, ticker: BookTicker, now_ms: float) -> None:
@@ -52,6 +53,8 @@ class OrderFlow:
             return
         self._last = ticker
         if before is None:
+            self._since_ms = now_ms
+            self._buckets.clear()
             return
         bucket = int(now_ms // OFI_BUCKET_MS)
         change = order_flow(before, ticker)
@@ -60,8 +63,8 @@ class OrderFlow:
         self._buckets.append((bucket, change))
 
     def value(self, now_ms: float) -> Quantity | None:
-        """The sum over the window that ends now; None before the first ticker."""
-        if self._last is None:
+        """The sum over the window that ends now; None until every change of such a window was seen."""
+        if self._last is None or now_ms - self._since_ms < OFI_WINDOW_MS:
             return None
         oldest = int((now_ms - OFI_WINDOW_MS) // OFI_BUCKET_MS)
         while self._buckets and self._buckets[0][0] <= oldest:

@@ -75,7 +75,7 @@ const CARDS = [
   },
   {
     name: "ofi", label: "OFI, 10 s", unit: base, text: signedQuantity, signs: 3,
-    extra: () => "flow into bids minus asks",
+    extra: () => "flow into bids minus asks", lack: () => "once 10 s were seen",
     formula: "order-flow imbalance: signed changes of quantity at the best bid and ask, summed over the last 10 s",
   },
   {

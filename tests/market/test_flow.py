@@ -2,7 +2,7 @@
 
 import pytest
 
-from pulse.market.flow import VOLATILITY_SAMPLES, OrderFlow, TradeFlow, Volatility, order_flow
+from pulse.market.flow import OFI_WINDOW_MS, VOLATILITY_SAMPLES, OrderFlow, TradeFlow, Volatility, order_flow
 from pulse.market.types import Aggressor, BookTicker
 from tests.makers import ticker, trade
 
@@ -27,10 +27,10 @@ def test_a_better_bid_counts_in_full() -> None:
 
 
 def flow_of(tickers: list[BookTicker], every_ms: float = 0.0) -> OrderFlow:
-    """The order flow after these states, one each `every_ms`."""
+    """The order flow after these states, one each `every_ms`; the first has stood for a whole window by then."""
     flow = OrderFlow()
     for count, state in enumerate(tickers):
-        flow.add(state, count * every_ms)
+        flow.add(state, count * every_ms if count else -OFI_WINDOW_MS)
     return flow
 
 
@@ -41,9 +41,14 @@ def test_order_flow_adds_up(every_ms: float) -> None:
 
 
 def test_order_flow_is_unknown_at_first() -> None:
-    """Before the first ticker there is no flow, after it there is none yet."""
-    assert OrderFlow().value(0.0) is None
-    assert flow_of(STATES[:1]).value(0.0) == 0.0
+    """It is a sum over ten seconds, and told from the moment on at which all of them were seen."""
+    flow = OrderFlow()
+    assert flow.value(0.0) is None
+
+    for count, state in enumerate(STATES[:2]):
+        flow.add(state, count * 500.0)
+    assert flow.value(9_999.0) is None
+    assert flow.value(10_000.0) == 3.0
 
 
 def test_order_flow_forgets_what_left_the_window() -> None:
@@ -70,13 +75,15 @@ def test_a_repeated_ticker_is_no_flow() -> None:
 
 
 def test_order_flow_does_not_bridge_a_hole() -> None:
-    """The step between the tickers around a lost connection is no flow; what was summed before stays in its window."""
+    """After a lost connection nobody knows what changed meanwhile: the sum begins anew, told once it is whole."""
     flow = flow_of(STATES[:2])
     flow.restart()
+    assert flow.value(1.0) is None
 
-    assert flow.value(0.0) is None
-    flow.add(ticker(9, (50.0, 1.0), (51.0, 1.0)), 0.0)
-    assert flow.value(0.0) == 3.0
+    for count, state in enumerate(STATES[2:]):
+        flow.add(state, 2.0 + count * 500.0)
+    assert flow.value(10_001.0) is None
+    assert flow.value(10_002.0) == -8.0 + 1.0
 
 
 def test_cvd_is_bought_minus_sold() -> None:

@@ -100,11 +100,11 @@ def test_order_flow_is_summed_from_tickers() -> None:
     market = live_market()
     assert view_of(market).metrics.ofi is None
     for update_id, bid in ((1, (100.0, 5.0)), (2, (100.0, 8.0))):
-        market.apply(ticker(update_id, bid), 1.0)
-    assert view_of(market, 1.0).metrics.ofi == 3.0
+        market.apply(ticker(update_id, bid), update_id * 500.0)
+    assert view_of(market, 10_500.0).metrics.ofi == 3.0
 
-    market.apply(FeedDown("cut"), 2.0)
-    assert view_of(market, 2.0).metrics.ofi is None
+    market.apply(FeedDown("cut"), 10_501.0)
+    assert view_of(market, 10_501.0).metrics.ofi is None
 
 
 def test_volatility_is_sampled_while_live() -> None:
