@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -273,18 +272,25 @@ async def test_the_chart_shows_the_chosen_interval(exchange: SimulatedExchange, 
 
 async def test_the_past_is_seen_to_be_fetched(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """From the start the chart says how far the past is fetched, grows as it comes, and is silent once it is there."""
-    exchange.faults.rest.hang("/api/v3/klines", 1.0)
+    asked: list[str] = []
+    exchange.faults.rest.hang("/api/v3/klines", 0.0, count=2)  # each symbol's recent minutes are told,
+    exchange.faults.rest.answer("/api/v3/klines", 503)  # and the past only later
     async with live(exchange, tmp_path, PULSE_BACKFILL_DAYS="2") as pulse, opened(pulse) as (page, errors):
+        page.on("requestfinished", lambda request: asked.append(request.url))
         filling = page.get_by_test_id("chart-filling")
-        await expect(filling).to_have_text(re.compile(r"^history \d+ % fetched$"), timeout=WAIT_MS)
+        await expect(filling).to_have_text("history 0 % fetched", timeout=WAIT_MS)
         title = await filling.get_attribute("title")
-        await page.click("[data-testid=intervals] [data-interval='1h']")
-        for _ in ("when it is chosen", "when more of the past has come"):
-            await page.wait_for_event("requestfinished", lambda r: "interval=1h" in r.url and "limit=500" in r.url)
-        await expect(filling).to_have_text("", timeout=WAIT_MS)
+        await pulse.until(lambda: pulse.get("/api/ohlcv?interval=1h"), lambda candles: len(candles) > 10)
+        async with page.expect_event("requestfinished", lambda r: "interval=1h" in r.url and "limit=500" in r.url):
+            await page.click("[data-testid=intervals] [data-interval='1h']")
+        before = len(asked)
+        exchange.faults.rest.clear()
+        await expect(filling).to_have_text("", timeout=3 * WAIT_MS)
+        await page.wait_for_timeout(500)
 
     assert title is not None
     assert " of 1,880 minutes so far" in title
+    assert any("interval=1h" in url and "limit=500" in url for url in asked[before:])
     assert errors == []
 
 
