@@ -7,7 +7,9 @@ import { Feed } from "./feed.js";
 import { Fetcher } from "./fetcher.js";
 import { applyCandles, EMPTY_CHART, intervalOf, MINUTE } from "./intervals.js";
 import { command, neighbour } from "./keys.js";
+import { remember, remembered } from "./memory.js";
 import { createCandles } from "./panels/candles.js";
+import { createFinder } from "./panels/finder.js";
 import { createLadder } from "./panels/ladder.js";
 import { createLatency } from "./panels/latency.js";
 import { createMetrics } from "./panels/metrics.js";
@@ -16,10 +18,11 @@ import { createStatus } from "./panels/status.js";
 import { createSymbols } from "./panels/symbols.js";
 import { createTrades } from "./panels/trades.js";
 import { createSchedule } from "./schedule.js";
-import { apply, applyHistory, emptyBook, firstSymbol, missesMinute, startsOver, verdict } from "./state.js";
+import {
+  apply, applyHistory, emptyBook, firstSymbol, missesMinute, startsOver, verdict, withoutUnknown,
+} from "./state.js";
 
 const CHARTS = "./vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
-const REMEMBERED = { symbol: "pulse.symbol", interval: "pulse.interval" };
 const TICK_MS = 250; // how often ages, countdowns and the chart's live bar are brought up to date
 const HISTORY_LIMIT = 500;
 const EMPTY_HISTORY_MS = 5_000;
@@ -36,7 +39,9 @@ const where = addresses(window.PULSE, document.baseURI);
 const books = new Map(); // symbol -> what state.js keeps of it
 const charts = new Map(); // "symbol interval" -> bars of an interval that is not a minute
 const page = {
-  symbols: [], source: "", fault: "",
+  symbols: [], listed: [], // those the server follows, and the names of all that it would
+  source: "", fault: "",
+  refusal: "", // why the server does not send the selected symbol
   interval: intervalOf(remembered("interval")),
   selected: "", selectedAtMs: 0, // the symbol the reader wants
   shown: "", // the symbol whose book is on the screen: for a moment still the one before
@@ -49,7 +54,7 @@ const page = {
 };
 
 const schedule = createSchedule(paint);
-const feed = new Feed({ onPicture: received, onChange: lineChanged, onRefused: (detail) => failed(new Error(detail)) });
+const feed = new Feed({ onPicture: received, onChange: lineChanged, onRefused: refused });
 const history = new Fetcher({ onData: historyCame, onChange: () => schedule.mark("time") });
 const symbols = new Fetcher({ onData: symbolsCame, onChange: () => schedule.mark("time") });
 const store = new Fetcher({ onData: storeCame, onChange: () => {} });
@@ -60,6 +65,7 @@ const panel = (name) => root.querySelector(`.panel.${name}`);
 const panels = {
   status: createStatus(root, { onRetry: retry }),
   symbols: createSymbols(root.querySelector(".symbols"), { onSelect: select }),
+  finder: createFinder(root.querySelector(".finder"), { onSelect: select }),
   ladder: createLadder(panel("ladder"), { onResize: () => schedule.mark("book") }),
   metrics: createMetrics(panel("metrics")),
   trades: createTrades(panel("trades")),
@@ -100,19 +106,32 @@ async function loadCharts() {
 
 // ---- news comes in: change what is known, mark what shows it
 
-function symbolsCame({ symbols: list, source, default: fallback }) {
+function symbolsCame({ symbols: list, listed, source, default: fallback }) {
   const before = pastOf(page.selected);
   page.symbols = list;
+  page.listed = listed;
   page.source = source;
+  forgetOthers();
   schedule.mark("symbols");
-  if (page.selected === "") select(firstSymbol(list, fallback, wished(), remembered("symbol")));
+  if (page.selected === "") select(firstSymbol(listed, fallback, wished(), remembered("symbol")));
   else if (pastOf(page.selected)?.minutes !== before?.minutes) loadHistory(); // the chart reaches further back now
   if (list.some(({ history: past }) => past && past.minutes < past.of)) setTimeout(askSymbols, FILLING_MS);
 }
 
+// What was kept of a symbol that the server follows no more would grow with every symbol ever looked at.
+function forgetOthers() {
+  const isKept = (symbol) => followed(symbol) !== undefined || symbol === page.selected || symbol === page.shown;
+  for (const symbol of books.keys()) if (!isKept(symbol)) books.delete(symbol);
+  for (const key of charts.keys()) if (!isKept(key.split(" ", 1)[0])) charts.delete(key);
+}
+
+function followed(symbol) {
+  return page.symbols.find((known) => known.symbol === symbol);
+}
+
 // How far the server has come with fetching a symbol's past; null where nothing fetches it.
 function pastOf(symbol) {
-  return page.symbols.find((known) => known.symbol === symbol)?.history ?? null;
+  return followed(symbol)?.history ?? null;
 }
 
 function askSymbols() {
@@ -127,6 +146,8 @@ function received(picture) {
   page.source = picture.source;
   if (picture.symbol !== page.selected) return;
   page.shown = picture.symbol;
+  page.refusal = "";
+  if (known.picture === null && followed(picture.symbol) === undefined) askSymbols(); // it has just been started
   const holed = book.bars !== known.bars && missesMinute(book.bars);
   if (holed || startsOver(known.picture, picture)) loadHistory();
   schedule.mark("time", "book", "trades"); // the chart, far dearer to draw, follows with the next tick
@@ -158,6 +179,7 @@ function historyCame(candles, { symbol, interval }) {
   schedule.mark("candles");
   // A server that has just started is still fetching the past: it is asked again until there is some.
   if (candles.length === 0) setTimeout(() => askAgain(symbol), EMPTY_HISTORY_MS);
+  if (page.refusal !== "" && symbol === page.selected) retry(); // there is room for it now
 }
 
 function chartKey(symbol, interval) {
@@ -197,8 +219,13 @@ function latencyCame(report) {
 
 function certificateCame(body, symbol) {
   const url = where.http(`api/proof/${encodeURIComponent(symbol)}`);
-  const instrument = page.symbols.find((known) => known.symbol === symbol);
+  const instrument = followed(symbol);
   page.certificate = { body, readAtMs: Date.now(), url, instrument };
+}
+
+function refused(detail) {
+  page.refusal = detail;
+  schedule.mark("time");
 }
 
 function failed(error) {
@@ -210,8 +237,8 @@ function failed(error) {
 // ---- the reader acts
 
 function select(symbol) {
-  if (symbol === page.selected || !page.symbols.some((known) => known.symbol === symbol)) return;
-  Object.assign(page, { selected: symbol, selectedAtMs: Date.now(), paused: null, openedAtMs: 0 });
+  if (symbol === page.selected || !page.listed.includes(symbol)) return;
+  Object.assign(page, { selected: symbol, selectedAtMs: Date.now(), paused: null, openedAtMs: 0, refusal: "" });
   if (!books.has(symbol)) books.set(symbol, emptyBook(symbol));
   if (books.get(symbol).picture !== null) page.shown = symbol;
   window.history.replaceState(null, "", `#${symbol}`);
@@ -229,7 +256,8 @@ function selectInterval(name) {
 }
 
 function retry() {
-  feed.retryNow();
+  if (page.refusal === "") feed.retryNow();
+  else feed.follow(where.feed(), page.selected);
   history.retryNow();
   symbols.retryNow();
 }
@@ -265,30 +293,13 @@ function pressed(event) {
   if (wanted.name === "pause") togglePause();
   if (wanted.name === "help") openHelp();
   if (wanted.name === "proof") panels.proof.open();
+  if (wanted.name === "find") panels.finder.open();
   if (wanted.name === "symbol") select(page.symbols[wanted.at]?.symbol);
   if (wanted.name === "step") select(neighbour(page.symbols, page.selected, wanted.by));
 }
 
 function wished() {
   return window.location.hash.slice(1).toUpperCase();
-}
-
-// A browser may forbid storage altogether; then a choice simply lasts as long as the address.
-function remembered(name) {
-  try {
-    return window.localStorage.getItem(REMEMBERED[name]);
-  } catch (trouble) {
-    if (trouble instanceof DOMException) return null;
-    throw trouble;
-  }
-}
-
-function remember(name, value) {
-  try {
-    window.localStorage.setItem(REMEMBERED[name], value);
-  } catch (trouble) {
-    if (!(trouble instanceof DOMException)) throw trouble;
-  }
 }
 
 // ---- one frame: paint what is marked from what is known
@@ -308,7 +319,10 @@ function paint(dirty) {
   panels.ladder.paintVeil(view);
   panels.candles?.paintTrouble(view);
   paintRoot(view);
-  if (dirty.has("symbols")) panels.symbols.paint(view);
+  if (dirty.has("symbols")) {
+    panels.symbols.paint(view);
+    panels.finder.paint(view);
+  }
   if (dirty.has("book")) paintBook(view);
   if (dirty.has("trades")) panels.trades.paint(view);
   if (dirty.has("candles")) panels.candles?.paint(view);
@@ -324,7 +338,7 @@ function dropForeignBook(nowMs, dirty) {
 }
 
 function readView(nowMs) {
-  const book = shownBook();
+  const book = withoutUnknown(shownBook());
   const newest = books.get(page.selected) ?? emptyBook("");
   return {
     ...book,
@@ -336,10 +350,11 @@ function readView(nowMs) {
     verdict: standing(newest, nowMs),
     connection: feed.status,
     store: page.store,
-    retryable: feed.status.phase === "waiting" || symbols.status.phase === "waiting",
+    retryable: page.refusal !== "" || feed.status.phase === "waiting" || symbols.status.phase === "waiting",
     history: history.status,
     source: page.source,
     symbols: page.symbols,
+    listed: page.listed,
     selected: page.selected,
     paused: page.paused,
     certificate: page.certificate,
@@ -350,7 +365,7 @@ function readView(nowMs) {
 }
 
 function standing(book, nowMs) {
-  const said = verdict({ connection: feed.status, book, nowMs, fault: page.fault });
+  const said = verdict({ connection: feed.status, book, nowMs, refusal: page.refusal, fault: page.fault });
   if (page.fault !== "") return said;
   if (page.symbols.length === 0) return withoutSymbols(said, nowMs);
   return said.kind === "connecting" ? { ...said, words: `Loading ${page.selected}` } : said;

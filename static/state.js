@@ -34,6 +34,11 @@ export function apply(book, picture, nowMs) {
   };
 }
 
+/** What of `book` can be painted: no figures while it is not known in which assets and with how many digits. */
+export function withoutUnknown(book) {
+  return book.picture?.instrument === null ? { ...book, picture: null, trades: [] } : book;
+}
+
 // Within one process the sequence orders pictures; between two processes nothing does, so the later one wins.
 function isOlder(known, picture) {
   return known !== null && known.instance === picture.instance && picture.seq < known.seq;
@@ -168,14 +173,16 @@ function sampled(samples, picture, nowMs) {
  * Whether what is on the screen may be believed, in one word for machines (`kind`) and a few for people (`words`).
  * `trusted` is true for live alone. `ageMs` is how long ago the server last heard of this symbol, null if never;
  * `counts` is true when the words say how long already.
- * `connection` is what `Connection.status` says; a `fault` is an error in this page's own code.
+ * `connection` is what `Connection.status` says; `refusal` is why the server does not send the symbol that was asked
+ * for; a `fault` is an error in this page's own code.
  */
-export function verdict({ connection, book, nowMs, fault = "" }) {
+export function verdict({ connection, book, nowMs, refusal = "", fault = "" }) {
   const picture = book?.picture ?? null;
   const ageMs = picture === null ? null : Math.max(0, nowMs - book.receivedAtMs) + picture.data_age_ms;
   const say = (kind, words, counts = false) => ({ kind, words, counts, ageMs, trusted: kind === "live" });
   if (fault !== "") return say("fault", `This page has a fault: ${fault}. Reload it.`);
   if (connection.phase !== "open") return say(...disconnected(connection, nowMs));
+  if (refusal !== "") return say("refused", `${book.symbol} refused: ${refusal}`);
   const silenceMs = nowMs - connection.lastMessageAtMs;
   if (silenceMs > SILENCE_STALE_MS) return say("stale", `Stale: server silent for ${seconds(silenceMs)}`, true);
   if (picture === null || book.receivedAtMs < connection.openedAtMs) {
@@ -183,6 +190,9 @@ export function verdict({ connection, book, nowMs, fault = "" }) {
   }
   const mute = picture.state === "stale" && !picture.state_reason;
   if (mute) return say("stale", `Stale: no update for ${seconds(ageMs)}`, true);
+  if (picture.state === "live" && picture.instrument === null) {
+    return say("syncing", "Syncing: the exchange has not said yet how this symbol is traded");
+  }
   return say(picture.state, bookWords(picture));
 }
 
@@ -219,8 +229,14 @@ export function sourceWords(source) {
   return source === "replay" ? "Replay of a recording, not live" : "";
 }
 
-/** The symbol to show first: the address's, then the remembered one, then the server's default. */
-export function firstSymbol(symbols, fallback, ...wishes) {
-  const names = symbols.map(({ symbol }) => symbol);
-  return [...wishes, fallback].find((wish) => names.includes(wish)) ?? names[0] ?? "";
+/** The symbol to show first, of those that are listed: the address's, the remembered one, or the server's default. */
+export function firstSymbol(listed, fallback, ...wishes) {
+  return [...wishes, fallback].find((wish) => listed.includes(wish)) ?? listed[0] ?? "";
+}
+
+/** Those of `names` that hold what was typed, however it was parted: the name itself, those that begin so, the rest. */
+export function matching(names, typed) {
+  const wanted = typed.toUpperCase().replaceAll(/[\s/_:-]/g, "");
+  const rank = (name) => (name === wanted ? 0 : name.startsWith(wanted) ? 1 : 2);
+  return names.filter((name) => name.includes(wanted)).sort((left, right) => rank(left) - rank(right));
 }

@@ -13,6 +13,7 @@ const BARS_SHOWN_MIN = 30;
 const RIGHT_BARS = 3; // empty room to the right of the live bar
 const DAY_S = 86_400;
 const BAR_PX = 7; // room a bar wants, to choose how many to show at first
+const NOTHING = Object.freeze({ key: "", bars: [], last: null });
 
 /**
  * Paints into `section` with `charts`, the chart library's module; `onHover()` asks for a paint of the legend,
@@ -31,12 +32,19 @@ export function createCandles(section, charts, { onHover, onInterval }) {
     const button = event.target.closest("[data-interval]");
     if (button !== null) onInterval(button.dataset.interval);
   });
-  let painted = { key: "", bars: [], last: null };
+  let painted = NOTHING;
   let hovered = null;
   drawing.chart.subscribeCrosshairMove((event) => {
     hovered = event.time ?? null;
     onHover();
   });
+
+  // Another symbol's bars would stand for those of a symbol that has none.
+  function clear() {
+    if (painted !== NOTHING) drawing.start([]);
+    painted = NOTHING;
+    write(nodes.legend, "");
+  }
 
   return {
     paint(view) {
@@ -44,7 +52,7 @@ export function createCandles(section, charts, { onHover, onInterval }) {
       for (const button of nodes.intervals.children) {
         attribute(button, "aria-pressed", String(button.dataset.interval === interval.name));
       }
-      if (instrument === null) return;
+      if (instrument === null) return clear();
       const key = `${picture.symbol} ${interval.name}`;
       if (painted.key !== key) drawing.adopt(instrument, interval);
       if (painted.key !== key || !continues(painted.bars, bars)) {

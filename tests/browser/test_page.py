@@ -178,6 +178,63 @@ async def test_symbols_are_switched_and_their_candles_shown(exchange: SimulatedE
     assert errors == []
 
 
+async def test_any_listed_symbol_is_found_followed_and_shown(tmp_path: Path) -> None:
+    """By keys alone, a symbol that is not followed yet: its book comes, and it has a button and an address."""
+    async with (
+        SimulatedExchange(["BTCUSDT", "LINKUSDT", "DOGEUSDT"], seed=9) as exchange,
+        live(exchange, tmp_path) as pulse,
+        opened(pulse) as (page, errors),
+    ):
+        await until_live(page)
+        await page.keyboard.press("/")
+        field = page.get_by_test_id("finder-field")
+        await expect(field).to_be_focused()
+        await page.keyboard.type("1p usdt")
+        await expect(page.get_by_test_id("found-more")).to_contain_text("None of the 3 listed symbols")
+        await field.fill("usdt")
+        options = page.locator("[role=option]")
+        await expect(options).to_have_text(["BTCUSDT", "LINKUSDT", "DOGEUSDT"])
+        await page.keyboard.press("ArrowUp")
+        await expect(field).to_have_attribute("aria-activedescendant", "found-2")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("[data-testid=terminal][data-symbol=DOGEUSDT][data-state=live]", timeout=WAIT_MS)
+        painted = await page.evaluate(PAINTED)
+        truth = exchange.core.truth_at("DOGEUSDT", painted["id"])
+        await expect(page.locator("[data-testid=symbols] [aria-current]")).to_have_text("DOGE/USDT")
+        await expect(page.get_by_test_id("finder")).to_be_hidden()  # now all have a button
+        address = page.url
+        await page.reload()
+        await page.wait_for_selector("[data-testid=terminal][data-symbol=DOGEUSDT][data-state=live]", timeout=WAIT_MS)
+
+    assert truth is not None
+    assert painted["bids"][0] == [float(text) for text in truth.bids[0]]
+    assert address.endswith("#DOGEUSDT")
+    assert errors == []
+
+
+async def test_a_symbol_there_is_no_room_for_is_refused_in_words(tmp_path: Path) -> None:
+    """The page says why it has no picture, and shows the next symbol that is chosen."""
+    names = ["BTCUSDT", "LINKUSDT", "DOGEUSDT", "SOLUSDT"]
+    async with (
+        SimulatedExchange(names, seed=9) as exchange,
+        live(exchange, tmp_path, PULSE_SYMBOLS_MAX="3") as pulse,
+        opened(pulse) as (page, _),
+    ):
+        await until_live(page)
+        async with pulse.feed("SOLUSDT") as other:
+            await other.receive()
+            await page.keyboard.press("/")
+            await page.keyboard.type("doge")
+            await page.get_by_role("option", name="DOGEUSDT").click()
+            await page.wait_for_selector("[data-testid=terminal][data-state=refused]", timeout=WAIT_MS)
+            words = await page.inner_text("[data-testid=state-words]")
+            await expect(page.get_by_test_id("legend")).to_have_text("")  # no other symbol's candles under its name
+            await page.keyboard.press("1")
+            await until_live(page)
+
+    assert words == "DOGEUSDT refused: This server follows 3 symbols at once, and all of them are being looked at."
+
+
 async def test_frozen_data_is_never_shown_as_live(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """When the exchange is gone the page says so within two seconds, keeps the last book, and recovers by itself."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, _):

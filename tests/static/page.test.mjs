@@ -54,11 +54,14 @@ test("a paint that fails does not stop the next one", () => {
 const BODY = { closest: () => null };
 const BUTTON = { closest: () => BUTTON };
 
-test("digits, brackets, p, the question mark and the space bar are commands", () => {
+const FIELD = { closest: (selector) => (selector.startsWith("input") ? FIELD : null) };
+
+test("digits, brackets, p, the slash, the question mark and the space bar are commands", () => {
   assert.deepEqual(command({ key: "2", target: BODY }), { name: "symbol", at: 1 });
   assert.deepEqual(command({ key: "[", target: BODY }), { name: "step", by: -1 });
   assert.deepEqual(command({ key: "]", target: BODY }), { name: "step", by: 1 });
   assert.deepEqual(command({ key: "p", target: BODY }), { name: "proof" });
+  assert.deepEqual(command({ key: "/", target: BODY }), { name: "find" });
   assert.deepEqual(command({ key: "?", target: BODY }), { name: "help" });
   assert.deepEqual(command({ key: " ", target: BODY }), { name: "pause" });
 });
@@ -67,6 +70,10 @@ test("the space bar stays a focused control's own, and the browser's shortcuts s
   assert.equal(command({ key: " ", target: BUTTON }), null);
   assert.equal(command({ key: "1", ctrlKey: true, target: BODY }), null);
   assert.equal(command({ key: "x", target: BODY }), null);
+});
+
+test("what is typed into a field is no command", () => {
+  for (const key of ["1", "[", "p", "/", "?", " "]) assert.equal(command({ key, target: FIELD }), null);
 });
 
 test("stepping through the symbols goes round", () => {

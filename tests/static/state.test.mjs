@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  apply, applyHistory, BARS_MAX, continues, emptyBook, firstSymbol, lastTrade, levelChanges, mergeBars, mergeTrades,
-  missesMinute, SAMPLES_MAX, sourceWords, storeWords, tapeRows, tradeBalance, TRADES_MAX, verdict,
+  apply, applyHistory, BARS_MAX, continues, emptyBook, firstSymbol, lastTrade, levelChanges, matching, mergeBars,
+  mergeTrades, missesMinute, SAMPLES_MAX, sourceWords, storeWords, tapeRows, tradeBalance, TRADES_MAX, verdict,
+  withoutUnknown,
 } from "../../static/state.js";
 
 const OPEN = { phase: "open", attempt: 0, retryAtMs: 0, openedAtMs: 1_000, lastMessageAtMs: 10_000 };
@@ -17,7 +18,8 @@ const PROOF = {
 function picture(change = {}) {
   return {
     seq: 1, instance: "aaaaaaaa", symbol: "BTCUSDT", state: "live", state_reason: "", source: "exchange",
-    metrics: { mid_price: 100 }, proof: PROOF, trades: [], candle: null, closed_candle: null, data_age_ms: 40, ...change,
+    instrument: { tick_size: 0.01 }, metrics: { mid_price: 100 }, proof: PROOF, trades: [], candle: null,
+    closed_candle: null, data_age_ms: 40, ...change,
   };
 }
 
@@ -230,6 +232,16 @@ test("whatever the server says of the book is said with its reason, and not trus
   assert.equal(judged({ state: "halted" }).words, "Halted");
 });
 
+test("a book of which the digits are not known yet is neither live nor painted", () => {
+  const book = apply(emptyBook("BTCUSDT"), picture({ instrument: null }), 10_000);
+
+  assert.equal(judged({ instrument: null }).words, "Syncing: the exchange has not said yet how this symbol is traded");
+  assert.equal(judged({ instrument: null, state: "offline", state_reason: "HTTP 451" }).words, "Offline: HTTP 451");
+  assert.equal(withoutUnknown(book).picture, null);
+  assert.equal(withoutUnknown(apply(book, picture({ seq: 9 }), 10_100)).picture.seq, 9);
+  assert.equal(withoutUnknown(emptyBook("BTCUSDT")).picture, null);
+});
+
 test("a stale book counts the seconds since the exchange was last heard of", () => {
   assert.equal(judged({ state: "stale", data_age_ms: 7_000 }).words, "Stale: no update for 7 s");
 });
@@ -263,6 +275,14 @@ test("before the first picture there is nothing to trust", () => {
   assert.equal(verdict({ connection: { phase: "idle" }, book: undefined, nowMs: 0 }).kind, "connecting");
 });
 
+test("a refused symbol is not waited for: the server's reason is said", () => {
+  const refusal = "This server follows 2 symbols at once.";
+  const said = verdict({ connection: OPEN, book: emptyBook("BTCUSDT"), nowMs: 20_000, refusal });
+
+  assert.deepEqual([said.kind, said.words, said.trusted], ["refused", `BTCUSDT refused: ${refusal}`, false]);
+  assert.equal(verdict({ connection: { phase: "idle" }, book: undefined, nowMs: 0, refusal }).kind, "connecting");
+});
+
 test("a fault of the page itself outranks everything", () => {
   const said = judged({}, { fault: "x is undefined" });
 
@@ -277,12 +297,22 @@ test("what is not the market is called so", () => {
 });
 
 test("the first symbol is the address's, else the remembered one, else the server's default", () => {
-  const symbols = [{ symbol: "BTCUSDT" }, { symbol: "ETHUSDT" }];
+  const symbols = ["BTCUSDT", "ETHUSDT"];
 
   assert.equal(firstSymbol(symbols, "BTCUSDT", "ETHUSDT", "BTCUSDT"), "ETHUSDT");
   assert.equal(firstSymbol(symbols, "BTCUSDT", "NOPE", "ETHUSDT"), "ETHUSDT");
   assert.equal(firstSymbol(symbols, "BTCUSDT", "", null), "BTCUSDT");
   assert.equal(firstSymbol([], "", ""), "");
+});
+
+test("a symbol is found however its assets are parted, its own name and those that begin so first", () => {
+  const names = ["BTCUSDT", "WBTCETH", "ETHBTC", "BTCUSD", "SOLUSDT"];
+
+  assert.deepEqual(matching(names, "btc"), ["BTCUSDT", "BTCUSD", "WBTCETH", "ETHBTC"]);
+  assert.deepEqual(matching(names, "btc/usd"), ["BTCUSD", "BTCUSDT"]);
+  assert.deepEqual(matching(names, " Sol-usdt "), ["SOLUSDT"]);
+  assert.deepEqual(matching(names, ""), names);
+  assert.deepEqual(matching(names, "(.*"), []);
 });
 
 test("a store that is away is said with what waits", () => {
