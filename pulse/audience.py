@@ -114,7 +114,7 @@ class Audience:
         outlet.group = None
         if not (self._level or self._watched or self._behind):
             for choice in self._key[0]:
-                self._hub.unsubscribe(choice, self._sources[choice.topic])
+                self._hub.unsubscribe(choice, self._sources.pop(choice.topic))
             self._register.dissolve(self._key)
 
     def note(self) -> None:

@@ -6,7 +6,6 @@ What one may send and for how long it may be silent is bounded here. Nothing her
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -51,6 +50,7 @@ class Connection(asyncio.Protocol):
         self.task: asyncio.Task[Any] | None = None  # Hypercorn's, for this connection
         self._ending: asyncio.TimerHandle | None = None
         self._is_deaf = False
+        self._loss: Exception | None = None
         self._burst_bytes, self._earns_bytes_s = REQUESTS_BURST_BYTES, REQUESTS_BYTES_S
         self._credit_bytes = float(self._burst_bytes)
         self._credited_at_s = 0.0
@@ -159,8 +159,12 @@ class Connection(asyncio.Protocol):
         self._fill()  # before the kernel may give its descriptor to another
         if self._next_ping is not None:
             self._next_ping.cancel()
+            self._next_ping = None
+        if self._transport is not None:
+            self._transport._read_ready_cb = None  # type: ignore[attr-defined]  # asyncio's own: it leads back there
         if exc is not None and not isinstance(exc, ConnectionError):
             exc = ConnectionResetError(str(exc))
+        self._loss = exc
         self._inner.connection_lost(exc)
         self._end_soon()
 
@@ -215,6 +219,12 @@ class Connection(asyncio.Protocol):
         self.abort()
         if self.task is not None:
             self.task.cancel()
+        self._fill()
+        # What leads back here is let go of, so that all goes at once: see `garbage`.
+        self.on_ready = self.on_full = _nothing
+        self.task = self._ending = None
+        if self._loss is not None:
+            self._loss.__traceback__ = None
 
     def _affords(self, size: int) -> bool:
         now_s = asyncio.get_running_loop().time()
@@ -291,8 +301,10 @@ class ServerLoop(asyncio.SelectorEventLoop):
 
 async def _until_cancelled(work: Coroutine[Any, Any, Any]) -> None:
     """Do this work; being cancelled is a good end of it, which asyncio's streams would log as a fault."""
-    with suppress(asyncio.CancelledError):
+    try:
         await work
+    except asyncio.CancelledError as end:
+        end.__traceback__ = None  # a task group keeps the error that it raises: see `garbage`
 
 
 def loop_factory() -> asyncio.AbstractEventLoop:

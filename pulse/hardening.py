@@ -9,6 +9,8 @@ from collections.abc import Generator, Iterable
 from typing import Any
 
 from hypercorn import protocol as hypercorn_protocol
+from hypercorn.asyncio import run as hypercorn_run
+from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Closed, Event
 from hypercorn.protocol import ws_stream
 from wsproto.connection import Connection as WsprotoConnection
@@ -108,6 +110,10 @@ class _Conversation(WsprotoConnection):
                 connection.write_last(self.send(event))
             yield event
 
+    def __del__(self) -> None:
+        """Let the parser go: it and what it reads from hold each other, which only the collector would find."""
+        self._proto._parse_more.close()
+
 
 class _BoundedBuffer(ws_stream.WebsocketBuffer):
     """Where Hypercorn gathers a message. Its own keeps growing after the limit while the client goes on sending."""
@@ -127,7 +133,25 @@ class _BoundedBuffer(ws_stream.WebsocketBuffer):
         raise ws_stream.FrameTooLargeError
 
 
-class _NoHttp2:
+class _Ended:
+    """In place of the protocol of a connection that is gone."""
+
+    async def handle(self, event: Event) -> None:
+        """Ignore what still comes."""
+
+
+class _PassingServer(TCPServer):
+    """What serves one connection. It and its protocol hold each other, which only the collector would find."""
+
+    async def run(self) -> None:
+        """Serve it, and let go of the protocol."""
+        try:
+            await super().run()
+        finally:
+            self.protocol = _Ended()  # type: ignore[assignment]
+
+
+class _NoHttp2(_Ended):
     """In place of HTTP/2, which Hypercorn offers on the plain port and cannot be told not to: hangs up."""
 
     def __init__(self, *args: Any) -> None:
@@ -137,15 +161,13 @@ class _NoHttp2:
         """Close the connection instead of beginning."""
         await self._send(Closed())
 
-    async def handle(self, event: Event) -> None:
-        """Ignore what still comes."""
-
 
 HYPERCORN_NAMES: tuple[tuple[Any, str, Any], ...] = (
     (ws_stream, "server_extensions_handshake", _agree_on_deflate),
     (ws_stream, "Connection", _Conversation),
     (ws_stream, "WebsocketBuffer", _BoundedBuffer),
     (hypercorn_protocol, "H2Protocol", _NoHttp2),
+    (hypercorn_run, "TCPServer", _PassingServer),
 )
 """Every private name of Hypercorn that is replaced here. tests/test_hardening.py says what to do when one breaks."""
 

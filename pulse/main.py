@@ -4,7 +4,6 @@ It is the one place that sees everything, and it decides nothing that a part cou
 """
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -24,6 +23,7 @@ from typing import Any
 
 import aiohttp
 
+from pulse import garbage
 from pulse.answers import Followed, Readiness, watch_clients, watch_latency
 from pulse.app import build_app
 from pulse.backfill import Backfill
@@ -197,8 +197,8 @@ class _Terminal:
                 Readiness(roster, engine, bus, store, ledger), engine.certificates, latency.report, _assets("static"),
                 sessions, Events(hub, sessions, roster, current_connection),
             )  # fmt: skip
-            # What the imports and the start built lives for ever: the collector need not walk it again.
-            gc.freeze()
+            resources.enter_context(garbage.kept_off())
+            work["garbage"] = garbage.look_everywhere_at_times()
             self._greet()
             server = asyncio.create_task(
                 serve(app, self.listener, stop, hub.close, self.settings.clients_max), name="web"

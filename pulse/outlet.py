@@ -206,7 +206,8 @@ class Outlet(ABC):
             self.is_ended = True
             if self.group is not None:
                 self.group.leave(self)
-            self.on_end()
+            tell, self.on_end = self.on_end, _nothing
+            tell()
 
     def _take(self) -> list[Message]:
         self._is_due = False

@@ -77,9 +77,10 @@ class Session:
         async with asyncio.TaskGroup() as self._group:
             if isinstance(self._outlet, QueuedOutlet):
                 self._start(self._send(self._outlet), "session-send")
-            self._outlet.on_end = self._leave
             if self._outlet.is_ended:
                 self._leave()
+            else:
+                self._outlet.on_end = self._leave
             try:
                 await self._receive()
             finally:

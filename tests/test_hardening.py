@@ -9,12 +9,14 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.protocol import ProtocolWrapper, ws_stream
 from hypercorn.protocol.h2 import H2Protocol
 from wsproto.connection import Connection as WsprotoConnection
 from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import CloseConnection
+from wsproto.frame_protocol import FrameProtocol
 
 from pulse import hardening
 from tests.answers import MIB, accept_and_read, answering, say_ok
@@ -59,6 +61,10 @@ def test_the_libraries_are_those_that_were_read(library: str, pinned: str) -> No
         ("WebsocketBuffer", ws_stream.WSStream.__init__, "WebsocketBuffer(config.websocket_max_message_size)"),
         ("FrameTooLargeError", ws_stream.WSStream._handle_events, "except FrameTooLargeError:"),
         ("H2Protocol", ProtocolWrapper.handle, "self.protocol = H2Protocol("),
+        ("FrameProtocol._parse_more", FrameProtocol.__init__, "self._parse_more = self._parse_more_gen()"),
+        ("TCPServer", hypercorn_run.worker_serve, "await TCPServer(app, loop, config, context, lifespan_state,"),
+        ("TCPServer.run", TCPServer.__await__, "return self.run().__await__()"),
+        ("TCPServer.protocol", TCPServer.run, "self.protocol = ProtocolWrapper("),
     ],
 )
 def test_the_replaced_names_are_used_as_they_were(name: str, user: Callable[..., Any], used_as: str) -> None:

@@ -26,6 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "comeback",
         "offset",
         "roster",
+        "garbage",
     ),
     ("settings", "market", "window", "tradelog", "latency"),
     ("topics", "wire"),
