@@ -53,6 +53,9 @@ class _Schemas:
             return {"type": NAMES[kind]}
         if get_origin(kind) is list:
             return {"type": "array", "items": self.of(get_args(kind)[0])}
+        if get_origin(kind) is tuple:
+            parts = [self.of(part) for part in get_args(kind)]
+            return {"type": "array", "prefixItems": parts, "minItems": len(parts), "maxItems": len(parts)}
         if isinstance(kind, UnionType):
             return {"anyOf": [self.of(option) for option in get_args(kind)]}
         if isinstance(kind, type) and is_dataclass(kind):

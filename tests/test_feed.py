@@ -81,7 +81,7 @@ class Stand:
             return
         self.checked += 1
         shown = (book.bids.top(20), book.asks.top(20))
-        if shown != tuple([[float(p), float(q)] for p, q in side] for side in (truth.bids, truth.asks)):
+        if shown != tuple([(float(p), float(q)) for p, q in side] for side in (truth.bids, truth.asks)):
             self.wrong.append(book.last_update_id)
 
 

@@ -8,8 +8,8 @@ as the exchange adds both without notice; what is wrong raises MalformedFrame an
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any, TypeAlias
+from math import inf, isfinite
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -44,7 +44,10 @@ DIGITS = NUMERALS + b","
 BIDS, ASKS = b'"b":', b',"a":'
 """Where a depth diff's levels begin, as the exchange writes it."""
 LEVEL_FRAME = b'["",""],'
-"""What is left of a level without its numbers."""
+LEVEL_FRAMES = b"[" + LEVEL_FRAME * LEVELS_MAX
+"""What is left of a level without its numbers, and of as many as there may be."""
+BARE = bytes.maketrans(b'["]', b"   ")
+"""Leaves of levels their numbers and the commas between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,7 @@ class ServerShutdown:
 Event: TypeAlias = DepthDiff | PartialDepth | BookTicker | Trade | ExchangeCandle
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One event of one symbol, and the kind of stream it came by: depth, partial, bookTicker, trade or kline."""
 
     symbol: str
@@ -249,20 +251,18 @@ def _flat_levels(text: bytes) -> Levels | None:
     if text == b"[]":
         return Levels([], [])
     frame = text.translate(None, NUMERALS)
-    count = len(frame) // len(LEVEL_FRAME)
-    if not 0 < count <= LEVELS_MAX or frame != b"[%b]" % (LEVEL_FRAME * count)[:-1]:
+    if len(frame) % len(LEVEL_FRAME) != 1 or not frame.endswith(b"]]") or not LEVEL_FRAMES.startswith(frame[:-1]):
         return None
-    plain = text[3:-3].replace(b'"],["', b",").replace(b'","', b",")
+    if b'""' in text:
+        return None
     try:
-        # A quote is left where a digit stands outside of the quotes, or none within.
-        numbers = orjson.loads(b"[%b]" % plain) if b'"' not in plain else []
+        # With a digit within all quotes, one outside of them would be a second number without a comma between.
+        numbers = orjson.loads(b"[" + text.translate(BARE) + b"]")
     except orjson.JSONDecodeError:
-        return None
-    if len(numbers) != 2 * count:
         return None
     prices = numbers[::2]
     # Endless digits make an infinity, and with it the sum one.
-    return Levels(prices, numbers[1::2]) if min(prices) > 0 and isfinite(sum(numbers)) else None
+    return Levels(prices, numbers[1::2]) if min(prices) > 0 and sum(numbers) < inf else None
 
 
 def _levels(rows: Any) -> Levels:

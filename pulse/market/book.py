@@ -15,8 +15,9 @@ search in an array makes a float of every number it looks at.
 
 from bisect import bisect_left, bisect_right
 from math import inf
+from operator import neg
 
-from pulse.market.types import DepthDiff, DepthSnapshot, Level, Levels, Price, Quantity
+from pulse.market.types import DepthDiff, DepthSnapshot, Level, Levels, Pairs, Price, Quantity
 
 NEAR_REUSED_MAX = 1000
 """A running sum is made anew after so many uses: each change may leave a rounding of 1e-16 of it behind."""
@@ -49,10 +50,10 @@ class BookSide:
 
     def apply(self, levels: Levels) -> None:
         """Set absolute quantities, 0 removing a level, in O(levels changed x log levels held)."""
-        keys, quantities, sign, horizon = self._keys, self._quantities, self._sign, self.horizon
+        keys, quantities, horizon = self._keys, self._quantities, self.horizon
         near, near_key = self._near, self._near_key
-        for price, quantity in zip(levels.prices, levels.quantities, strict=True):
-            key = sign * price
+        signed = levels.prices if self._sign > 0 else map(neg, levels.prices)
+        for key, quantity in zip(signed, levels.quantities, strict=True):
             if key < horizon:
                 continue
             index = bisect_left(keys, key)
@@ -79,12 +80,11 @@ class BookSide:
             return None
         return Level(self._sign * self._keys[-2], self._quantities[-2])
 
-    def top(self, count: int) -> list[list[float]]:
-        """Up to `count` known levels as [price, quantity], best first."""
-        sign = self._sign
+    def top(self, count: int) -> Pairs:
+        """Up to `count` known levels, best first."""
         keys = self._keys[-2 : -2 - count : -1]
         quantities = self._quantities[-2 : -2 - count : -1]
-        return [[sign * key, quantity] for key, quantity in zip(keys, quantities, strict=True)]
+        return list(zip(keys if self._sign > 0 else map(neg, keys), quantities, strict=True))
 
     def quantity_within(self, price: Price) -> tuple[Quantity, bool]:
         """The quantity resting at `price` or better, and whether all of that range is known.

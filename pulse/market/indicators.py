@@ -5,10 +5,8 @@ Gatheral & Oomen 2010); queue imbalance is Gould & Bonart 2016; depth within x b
 liquidity. A measure that cannot be known is None, never a guess.
 """
 
-from collections.abc import Sequence
-
 from pulse.market.book import BookSide, OrderBook
-from pulse.market.types import Level, Price, Quantity
+from pulse.market.types import Level, Pairs, Price, Quantity
 from pulse.market.view import Metrics
 
 DEPTH_BPS = 10
@@ -36,10 +34,10 @@ def imbalance(bid_quantity: Quantity, ask_quantity: Quantity) -> float | None:
     return (bid_quantity - ask_quantity) / total if total else None
 
 
-def measure(book: OrderBook | None, bids: Sequence[Sequence[float]], asks: Sequence[Sequence[float]]) -> Metrics:
+def measure(book: OrderBook | None, bids: Pairs, asks: Pairs) -> Metrics:
     """Every measure of a book, those of the past left out.
 
-    `bids` and `asks` are its top levels as [price, quantity], best first.
+    `bids` and `asks` are its top levels.
     """
     if book is None or not bids or not asks:
         return Metrics(
@@ -49,8 +47,8 @@ def measure(book: OrderBook | None, bids: Sequence[Sequence[float]], asks: Seque
     bid, ask = Level(*bids[0]), Level(*asks[0])
     mid = mid_price(bid.price, ask.price)
     bps = spread_bps(bid.price, ask.price)
-    bid_volume = sum([level[1] for level in bids])
-    ask_volume = sum([level[1] for level in asks])
+    bid_volume = sum([quantity for _, quantity in bids])
+    ask_volume = sum([quantity for _, quantity in asks])
     top_is_exact = _is_exact(bids, book.bids) and _is_exact(asks, book.asks)
     reach = mid * DEPTH_BPS / 1e4
     depth_bid, bid_is_exact = book.bids.quantity_within(mid - reach)
@@ -73,6 +71,6 @@ def measure(book: OrderBook | None, bids: Sequence[Sequence[float]], asks: Seque
     )
 
 
-def _is_exact(levels: Sequence[Sequence[float]], side: BookSide) -> bool:
+def _is_exact(levels: Pairs, side: BookSide) -> bool:
     """Whether these are truly the side's best TOP_LEVELS: fewer are so only where the whole side is known."""
     return len(levels) == TOP_LEVELS or side.known_to() is None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pulse.market.book import OrderBook
+from pulse.market.book import BookSide, OrderBook
 from pulse.market.candles import CLOSE_GRACE_MS, CandleBuilder
 from pulse.market.flow import OrderFlow, TradeFlow, Volatility
 from pulse.market.indicators import TOP_LEVELS, measure
@@ -29,6 +29,7 @@ from pulse.market.types import (
     FeedDown,
     FeedUp,
     Instrument,
+    Pairs,
     PartialDepth,
     State,
     Trade,
@@ -119,7 +120,8 @@ class Market:
         return 0 if self._heard_ms is None else int(now_ms - self._heard_ms)
 
     def _touch_is_known(self, book: OrderBook) -> bool:
-        return all(len(side) > 0 or side.known_to() is None for side in (book.bids, book.asks))
+        bids, asks = book.bids, book.asks
+        return (len(bids) > 0 or bids.known_to() is None) and (len(asks) > 0 or asks.known_to() is None)
 
     def _is_behind_ticker(self, now_ms: float) -> bool:
         return self._ahead is not None and now_ms - self._ahead[1] > TICKER_LEAD_MS
@@ -175,10 +177,10 @@ class Market:
         before_id = book.last_update_id
         book.apply(diff)
         self.trust.applied(book, before_id, diff, self._event_time_ms)
-        for side, low in zip((book.bids, book.asks), self._low_water, strict=True):
-            if len(side) < low and side.known_to() is not None:
-                self.trust.wish = "the price comes near the end of the known part of the book"
-                self._low_water = (0, 0)  # asked once; the next anchor sets it anew
+        low_bids, low_asks = self._low_water
+        if _is_low(book.bids, low_bids) or _is_low(book.asks, low_asks):
+            self.trust.wish = "the price comes near the end of the known part of the book"
+            self._low_water = (0, 0)  # asked once; the next anchor sets it anew
 
     def _on_ticker(self, ticker: BookTicker, now_ms: float) -> None:
         self._heard(now_ms, 0)
@@ -305,7 +307,7 @@ class Market:
             candle_mismatches=list(self.candles.mismatches),
         )
 
-    def _metrics(self, bids: list[list[float]], asks: list[list[float]], state: State, now_ms: float) -> Metrics:
+    def _metrics(self, bids: Pairs, asks: Pairs, state: State, now_ms: float) -> Metrics:
         metrics = measure(self.book, bids, asks)
         if metrics.mid_price is not None and state is State.LIVE:
             self._volatility.sample(metrics.mid_price, now_ms)
@@ -318,6 +320,11 @@ class Market:
         metrics.realised_volatility = self._volatility.percent_per_year()
         metrics.realised_volatility_bps = self._volatility.bps()
         return metrics
+
+
+def _is_low(side: BookSide, low: int) -> bool:
+    """Whether a side that is known in part holds fewer levels than this."""
+    return len(side) < low and side.known_to() is not None
 
 
 def _candle_view(candle: Candle | None) -> CandleView | None:

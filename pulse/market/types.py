@@ -10,6 +10,8 @@ from typing import NamedTuple, TypeAlias
 
 Price: TypeAlias = float
 Quantity: TypeAlias = float
+Pairs: TypeAlias = list[tuple[Price, Quantity]]
+"""Levels of one side, best first. Plain pairs, because each picture makes forty of them."""
 
 MINUTE_MS = 60_000
 
@@ -55,8 +57,7 @@ class DepthSnapshot:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class DepthDiff:
+class DepthDiff(NamedTuple):
     """Absolute quantities of the levels that changed between two ids, both included; quantity 0 removes a level."""
 
     first_update_id: int
@@ -75,8 +76,7 @@ class PartialDepth:
     asks: Levels
 
 
-@dataclass(frozen=True, slots=True)
-class BookTicker:
+class BookTicker(NamedTuple):
     """The best bid and ask after the book's change `update_id`."""
 
     update_id: int

@@ -7,7 +7,7 @@ frozen nor slotted: frozen it would take four times as long to make, and slotted
 from dataclasses import dataclass
 
 from pulse.market.proof import Incident
-from pulse.market.types import CandleMismatch, Instrument, Price, Quantity, State
+from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Certificate:
 
 @dataclass
 class View:
-    """One picture. Levels are [price, quantity], best first; trades newest first."""
+    """One picture. Levels come best first, trades newest first."""
 
     seq: int
     instance: str
@@ -133,8 +133,8 @@ class View:
     source: str
     venue: str
     last_update_id: int
-    bids: list[list[float]]
-    asks: list[list[float]]
+    bids: Pairs
+    asks: Pairs
     metrics: Metrics
     session_start_ms: int
     trades: list[TradeView]

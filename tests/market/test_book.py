@@ -56,7 +56,7 @@ def test_zero_quantities_of_a_snapshot_are_no_levels() -> None:
     """A level without quantity does not exist, wherever it is stated."""
     book = OrderBook(snapshot(10, [(100.0, 0.0), (99.0, 1.0)]), 10)
 
-    assert held(book.bids) == [[99.0, 1.0]]
+    assert held(book.bids) == [(99.0, 1.0)]
 
 
 def test_a_diff_sets_absolute_quantities() -> None:
@@ -64,8 +64,8 @@ def test_a_diff_sets_absolute_quantities() -> None:
     book = book_of()
     book.apply(diff(11, 12, [(99.99, 7.0), (99.985, 1.0), (99.98, 0.0)], [(100.01, 6.0), (100.02, 0.0)]))
 
-    assert held(book.bids) == [[100.0, 5.0], [99.99, 7.0], [99.985, 1.0]]
-    assert held(book.asks) == [[100.01, 6.0], [100.03, 4.0], [100.05, 4.0]]
+    assert held(book.bids) == [(100.0, 5.0), (99.99, 7.0), (99.985, 1.0)]
+    assert held(book.asks) == [(100.01, 6.0), (100.03, 4.0), (100.05, 4.0)]
     assert book.last_update_id == 12
 
 
@@ -74,7 +74,7 @@ def test_removing_an_unknown_level_is_normal() -> None:
     book = book_of()
     book.apply(diff(11, 11, [(99.5, 0.0)]))
 
-    assert held(book.bids) == [list(level) for level in BIDS]
+    assert held(book.bids) == BIDS
 
 
 def test_diffs_never_move_the_horizon() -> None:
@@ -98,8 +98,8 @@ def test_a_change_beyond_the_horizon_is_dropped() -> None:
     book = book_of(limit=3)
     book.apply(diff(11, 11, [(99.97, 9.0), (99.98, 8.0)], [(100.06, 9.0), (100.05, 8.0)]))
 
-    assert held(book.bids)[-1] == [99.98, 8.0]
-    assert held(book.asks)[-1] == [100.05, 8.0]
+    assert held(book.bids)[-1] == (99.98, 8.0)
+    assert held(book.asks)[-1] == (100.05, 8.0)
 
 
 def test_forgetting_moves_the_horizon_to_the_worst_kept() -> None:
@@ -116,15 +116,15 @@ def test_forgotten_levels_are_not_taken_back() -> None:
     side.apply(levels([(17.0, 1.0), (0.5, 1.0)]))
     side.apply(levels([(2.5, 1.0)]))
 
-    assert (len(side), side.known_to(), held(side)[-1]) == (14, 4.0, [4.0, 1.0])
+    assert (len(side), side.known_to(), held(side)[-1]) == (14, 4.0, (4.0, 1.0))
 
 
 def test_the_top_is_best_first() -> None:
     """The top levels come best first on both sides, and never more than there are."""
     book = book_of()
 
-    assert book.bids.top(2) == [[100.0, 5.0], [99.99, 3.0]]
-    assert book.asks.top(20) == [list(level) for level in ASKS]
+    assert book.bids.top(2) == [(100.0, 5.0), (99.99, 3.0)]
+    assert book.asks.top(20) == ASKS
     assert book.asks.best() == Level(100.02, 2.0)
 
 

@@ -34,14 +34,14 @@ def test_with_a_joined_book_it_is_live() -> None:
     market.apply(diff(11, 12, [(100.01, 1.0)]), 10.0)
 
     assert market.state(10.0) == (State.LIVE, "")
-    assert view_of(market).bids[0] == [100.01, 1.0]
+    assert view_of(market).bids[0] == (100.01, 1.0)
 
 
 def test_an_anchor_brings_its_diffs() -> None:
     """The book of an anchor is the snapshot with its diffs applied."""
     view = view_of(market_after(FeedUp(), anchor(10, diff(9, 11, [(100.0, 0.0)]), diff(12, 12, [(99.0, 1.0)]))))
 
-    assert (view.last_update_id, view.bids) == (12, [[99.99, 3.0], [99.98, 2.0], [99.0, 1.0]])
+    assert (view.last_update_id, view.bids) == (12, [(99.99, 3.0), (99.98, 2.0), (99.0, 1.0)])
 
 
 def test_a_lost_connection_is_offline_with_its_reason() -> None:
@@ -51,7 +51,7 @@ def test_a_lost_connection_is_offline_with_its_reason() -> None:
     view = view_of(market, 5.0)
 
     assert (view.state, view.state_reason) == (State.OFFLINE, "the exchange closed the connection (code 1006)")
-    assert (view.bids[0], view.proof.resyncs) == ([100.0, 5.0], 1)
+    assert (view.bids[0], view.proof.resyncs) == ((100.0, 5.0), 1)
 
 
 def test_a_new_connection_needs_a_new_book() -> None:
@@ -342,7 +342,7 @@ def test_a_second_account_that_differs_takes_the_books_place() -> None:
     view = view_of(market)
 
     assert (view.proof.levels_differing, view.proof.resyncs, view.state) == (1, 1, State.LIVE)
-    assert view.bids[-1] == [99.98, 7.0]
+    assert view.bids[-1] == (99.98, 7.0)
 
 
 def test_a_crossed_second_account_says_nothing() -> None:
@@ -350,7 +350,7 @@ def test_a_crossed_second_account_says_nothing() -> None:
     market = live_market()
     market.apply(anchor(10, bids=[(101.0, 1.0)]), 1.0)
 
-    assert (market.state(1.0)[0], view_of(market).bids[0]) == (State.LIVE, [100.0, 5.0])
+    assert (market.state(1.0)[0], view_of(market).bids[0]) == (State.LIVE, (100.0, 5.0))
     assert market.trust.take_wish() == "the exchange's snapshot has crossed prices"
 
 

@@ -162,7 +162,7 @@ def test_a_picture_shows_twenty_levels_a_side() -> None:
     bids = [(100.0 - i, 1.0) for i in range(30)]
     view = view_of(market_after(FeedUp(), anchor(10, bids=bids)))
 
-    assert view.bids == [[100.0 - i, 1.0] for i in range(20)]
+    assert view.bids == [(100.0 - i, 1.0) for i in range(20)]
 
 
 def test_a_session_begins_anew_at_midnight() -> None:

@@ -1,7 +1,6 @@
 """The witnesses: bookTicker, partial depth and diffs in any order, never a false alarm, never a miss."""
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -167,7 +166,7 @@ def test_true_streams_never_alarm_and_a_wrong_one_always_does(
         bad = touches[wrong]
         touches[wrong] = bad._replace(bid=Level(bad.bid.price, bad.bid.quantity + 0.5))
     tickers = truth.tickers()
-    closing = replace(tickers[-1], update_id=truth.last_id + 1)
+    closing = tickers[-1]._replace(update_id=truth.last_id + 1)
     events = [tickers[0], *interleaved(touches, [*tickers[1:], closing], rng)]
     witness, found = witness_of(*events)
 

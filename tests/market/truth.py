@@ -6,7 +6,7 @@ from typing import TypeAlias
 from hypothesis import strategies as st
 
 from pulse.market.book import BookSide, OrderBook
-from pulse.market.types import BookTicker, DepthDiff, DepthSnapshot
+from pulse.market.types import BookTicker, DepthDiff, DepthSnapshot, Pairs
 from tests.makers import diff, levels
 
 Side: TypeAlias = dict[float, float]
@@ -93,7 +93,7 @@ def price_of(change: Change) -> float:
     return 100.0 - ticks if is_bid else 101.0 + ticks
 
 
-def held(side: BookSide) -> list[list[float]]:
+def held(side: BookSide) -> Pairs:
     """Every level that a side holds, best first."""
     return side.top(len(side))
 
@@ -102,6 +102,6 @@ def is_true(book: OrderBook, truth: Truth) -> bool:
     """Whether the book is the true one at its id, wherever it claims to know."""
     bids, asks = truth.at(book.last_update_id)
     floor, ceiling = book.bids.known_to(), book.asks.known_to()
-    known_bids = [[p, q] for p, q in sorted(bids.items(), reverse=True) if floor is None or p >= floor]
-    known_asks = [[p, q] for p, q in sorted(asks.items()) if ceiling is None or p <= ceiling]
+    known_bids = [(p, q) for p, q in sorted(bids.items(), reverse=True) if floor is None or p >= floor]
+    known_asks = [(p, q) for p, q in sorted(asks.items()) if ceiling is None or p <= ceiling]
     return held(book.bids) == known_bids and held(book.asks) == known_asks

@@ -8,13 +8,12 @@ from collections import deque
 from typing import Any
 
 from pulse.market.book import BookSide, OrderBook
+from pulse.market.types import Pairs
 from pulse.simulator.exchange import Exchange
 from pulse.simulator.payloads import JsonObject
 
 TOP = 20
 WHOLE = 10**6
-
-Pairs = list[list[float]]
 
 
 class TrueSide:
@@ -41,7 +40,7 @@ class TrueSide:
     def top(self, count: int, horizon: float) -> Pairs:
         """Up to `count` levels no worse than a horizon, best first."""
         start = max(bisect_left(self.keys, horizon), len(self.keys) - count)
-        return [[self.sign * key, self.quantities[key]] for key in reversed(self.keys[start:])]
+        return [(self.sign * key, self.quantities[key]) for key in reversed(self.keys[start:])]
 
 
 class TrueBook:
