@@ -8,6 +8,7 @@ pictures have no measures. What a process does besides, sockets and scheduling, 
 import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import cycle
 from typing import Any, TypeAlias
 
 import orjson
@@ -21,6 +22,7 @@ from pulse.market.types import DepthDiff, FeedUp
 from pulse.wire import encode_view
 
 TOP = 20
+FLOOR_PICTURES = 16
 LEVELS_MAX, TRADES_KEPT, STALE_AFTER_MS, HELD_MAX = 20_000, 30, 5000.0, 10_000
 PERIOD_MS = 100.0
 
@@ -60,19 +62,20 @@ class PulseBook:
 
 
 class Floor:
-    """orjson alone: the frame's bytes read, a picture of ours written."""
+    """orjson alone: the frame's bytes read, a picture of ours written.
+
+    The pictures are a few that take turns, so that they are in the caches as one is that was made a moment ago.
+    """
 
     def __init__(self, pictures: Sequence[Any]) -> None:
-        self._pictures = pictures
-        self._next = 0
+        self._pictures = cycle(pictures[:: max(1, len(pictures) // FLOOR_PICTURES)])
 
     def take_all(self, frames: Sequence[bytes]) -> None:
         """Frame after frame, picture after picture."""
         loads, dumps = orjson.loads, orjson.dumps
-        for raw, picture in zip(frames, self._pictures[self._next :], strict=False):
+        for raw, picture in zip(frames, self._pictures, strict=False):
             loads(raw)
             dumps(picture)
-        self._next += len(frames)
 
 
 class CryptofeedBook:

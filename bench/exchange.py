@@ -38,7 +38,7 @@ class PacedExchange:
         app = web.Application()
         app.router.add_get("/api/v3/exchangeInfo", self._exchange_info)
         app.router.add_get("/api/v3/depth", self._depth)
-        app.router.add_get("/api/v3/{rest}", self._nothing)
+        app.router.add_get("/api/v3/{rest:.+}", self._nothing)
         app.router.add_get("/stream", self._stream)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import sysconfig
 from pathlib import Path
 
 
@@ -17,7 +18,7 @@ def describe() -> str:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{_cpu_model()}, {count} core{'s' if count != 1 else ''}, {platform.system()} {platform.release()}, "
-        f"{platform.python_implementation()} {platform.python_version()} ({_build()})"
+        f"{platform.python_implementation()} {platform.python_version()}{_build()}"
     )
 
 
@@ -31,8 +32,9 @@ def _cpu_model() -> str:
 
 
 def _build() -> str:
-    """Whether the interpreter was built with profile-guided optimisation, which matters more than most code does."""
-    import sysconfig
+    """Says so where the interpreter is known to be built with profile-guided optimisation, which matters a great deal.
 
+    Who makes packages may do so in a way of their own that does not show.
+    """
     options = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    return "optimised build" if "--enable-optimizations" in options else "plain build"
+    return " (optimised build)" if "--enable-optimizations" in options else ""
