@@ -5,6 +5,7 @@ What one may send and for how long it may be silent is bounded here. Nothing her
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
@@ -20,6 +21,10 @@ FEED_BURST_BYTES, FEED_BYTES_S = 8 * 1024, 1024
 """The same once it carries a WebSocket, which has next to nothing to say. Each ping costs six bytes, must be answered,
 and is answered without a pause: 64 KiB of them, all Hypercorn reads at once, would hold up everybody for a second."""
 PING_EVERY_S = 20.0
+"""How long a WebSocket's peer may be silent before it is pinged."""
+PING_TURNS = 20
+"""Connections are looked at in so many parts, one after another: a timer for each would wake the process all the time,
+and in a heap of thousands every other timer costs more."""
 PING_FRAME = b"\x89\x00"
 SILENCE_MAX_S = 60
 """Longer than two pings: a WebSocket's peer from which not even a pong comes is gone."""
@@ -34,8 +39,9 @@ _connection: ContextVar["Connection | None"] = ContextVar("pulse_connection", de
 class Connection(asyncio.Protocol):
     """One accepted connection: stands between its transport and the protocol that Hypercorn brought.
 
-    It passes everything on and adds: a way to cut it at once, pings and a task that end with it, a bound on what comes
-    in, an entry in the server's register, and for whole WebSocket frames a way past Hypercorn to the kernel.
+    It passes everything on and adds: a way to cut it at once, a task that ends with it, a bound on what comes in, an
+    entry in the server's register, which has it pinged, and for whole WebSocket frames a way past Hypercorn to the
+    kernel.
 
     Two may write frames here because each write is whole frames, and because none of ours follows a close frame: one
     that the kernel takes is followed by the end of the transport at once, and one that has to wait has Hypercorn's task
@@ -46,7 +52,6 @@ class Connection(asyncio.Protocol):
         self._inner = inner
         self._register = register
         self._transport: asyncio.Transport | None = None
-        self._next_ping: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[Any] | None = None  # Hypercorn's, for this connection
         self._ending: asyncio.TimerHandle | None = None
         self._is_deaf = False
@@ -79,7 +84,7 @@ class Connection(asyncio.Protocol):
         """
         self._burst_bytes, self._earns_bytes_s = FEED_BURST_BYTES, FEED_BYTES_S
         self._heard_at_s = asyncio.get_running_loop().time()
-        self._ping_later()
+        self._register.ping(self)
 
     def is_ready(self) -> bool:
         """Whether the kernel has taken everything and the client has read far enough to be sent more."""
@@ -116,19 +121,16 @@ class Connection(asyncio.Protocol):
         if not was_open and self.is_ready():
             self.on_ready()
 
-    def _ping_later(self) -> None:
-        self._next_ping = asyncio.get_running_loop().call_later(PING_EVERY_S, self._ping)
-
-    def _ping(self) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return  # `connection_lost` comes
-        if asyncio.get_running_loop().time() - self._heard_at_s > SILENCE_MAX_S:
-            self.abort()
+    def ping_if_silent(self, now_s: float) -> None:
+        """Ask a peer that has not been heard for a while whether it is there, and cut one that does not answer."""
+        silent_s = now_s - self._heard_at_s
+        if silent_s < PING_EVERY_S or self._transport is None or self._transport.is_closing():
             return
+        if silent_s > SILENCE_MAX_S:
+            self.abort()
         # Hypercorn writes whole frames, so there is room between any two. Who is behind has a deadline for that.
-        if not self._transport.get_write_buffer_size():
+        elif not self._transport.get_write_buffer_size():
             self._transport.write(PING_FRAME)
-        self._ping_later()
 
     def refuse_input(self, grace_s: float) -> None:
         """Throw away whatever else comes in, send no more, and cut in `grace_s` seconds."""
@@ -157,9 +159,6 @@ class Connection(asyncio.Protocol):
         """Leave the register. A loss of any kind is told as a reset, the one that Hypercorn handles quietly."""
         self._register.remove(self)
         self._fill()  # before the kernel may give its descriptor to another
-        if self._next_ping is not None:
-            self._next_ping.cancel()
-            self._next_ping = None
         if self._transport is not None:
             self._transport._read_ready_cb = None  # type: ignore[attr-defined]  # asyncio's own: it leads back there
         if exc is not None and not isinstance(exc, ConnectionError):
@@ -244,6 +243,7 @@ class Connections:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._live: set[Connection] = set()
+        self._turns: deque[set[Connection]] = deque(set() for _ in range(PING_TURNS))  # the part whose turn it is first
         self._emptied = asyncio.Event()
         self._emptied.set()
 
@@ -258,8 +258,23 @@ class Connections:
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
         self._live.discard(connection)
+        for part in self._turns:
+            part.discard(connection)
         if not self._live:
             self._emptied.set()
+
+    def ping(self, connection: Connection) -> None:
+        """Have this one pinged from now on; it is in the smallest part, so that all take about as long."""
+        min(self._turns, key=len).add(connection)
+
+    async def ping_in_turn(self) -> None:
+        """Look at one part after another for ever, at each every PING_EVERY_S."""
+        while True:
+            await asyncio.sleep(PING_EVERY_S / PING_TURNS)
+            now_s = asyncio.get_running_loop().time()
+            for connection in tuple(self._turns[0]):
+                connection.ping_if_silent(now_s)
+            self._turns.rotate(-1)
 
     async def abort_after(self, grace_s: float) -> int:
         """Wait until all are gone, at most `grace_s` seconds, and cut those that are left; returns their number."""

@@ -105,11 +105,13 @@ async def serve(
             name="hypercorn",
             context=context,
         )
+        pings = group.create_task(register.ping_in_turn(), name="pings")
         await stop.wait()
         goodbye()
         cut = await register.abort_after(STOP_GRACE_S)
         if cut:
             log.info("connections cut at stop count=%s", cut)
+        pings.cancel()
 
 
 def _config(listener: socket.socket) -> Config:

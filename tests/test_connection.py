@@ -1,6 +1,7 @@
 """One connection and the register of all: what one may send, how the dead are noticed, and how each ends."""
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -47,6 +48,43 @@ async def test_we_ping_so_that_the_dead_are_noticed(monkeypatch: pytest.MonkeyPa
         client.close()
 
     assert frames(received)[:2] == [(PING, b""), (PING, b"")]
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "said", "is_cut"),
+    [
+        (connection.PING_EVERY_S - 1, b"", False),
+        (connection.PING_EVERY_S, connection.PING_FRAME, False),
+        (connection.SILENCE_MAX_S - 1, connection.PING_FRAME, False),
+        (connection.SILENCE_MAX_S + 1, b"", True),
+    ],
+)
+async def test_only_the_silent_are_pinged_and_the_dead_cut(silent_s: float, said: bytes, is_cut: bool) -> None:
+    """Who answers for what it was sent needs no other ping, and who says nothing for longer than two is gone."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    transport, one = await loop.create_connection(lambda: Connection(asyncio.Protocol(), Connections(1)), sock=ours)
+    one.upgraded()
+    one.ping_if_silent(loop.time() + silent_s)
+    was_cut = transport.is_closing()
+    transport.abort()
+    await asyncio.sleep(0)  # the loop closes it
+    with theirs:
+        heard = theirs.recv(100)
+
+    assert (heard, was_cut) == (said, is_cut)
+
+
+async def test_all_who_are_pinged_have_their_turn_until_they_leave() -> None:
+    """Each part of the register comes once in a round, whoever else there is."""
+    register = Connections(100)
+    here = [Connection(asyncio.Protocol(), register) for _ in range(50)]
+    for one in here:
+        register.ping(one)
+    register.remove(here[0])
+
+    assert {one for part in register._turns for one in part} == set(here[1:])
+    assert {len(part) for part in register._turns} <= {2, 3}
 
 
 async def test_a_lost_connection_is_told_as_a_reset() -> None:
