@@ -36,6 +36,9 @@ ADDITIONS_WAIT = 1.5
 """In intervals. Diffs come every 100 ms at most: this and an interval of 80 ms see to it that no picture stands in the
 way of the next diff. At 100 ms one picture between two diffs kept all later diffs waiting, for good."""
 
+NOTHING = Received("", None, 0.0)
+"""Of no symbol: it wakes the engine and says no more."""
+
 SHOWN: Mapping[Gauge, Callable[[Market], float]] = {
     stats.book_resyncs: lambda market: market.trust.view().resyncs,
     stats.touch_compared: lambda market: market.trust.view().touch_compared,
@@ -79,6 +82,7 @@ class Engine:
         self._mismatches_told: dict[str, int] = {}
         self._published_s: dict[str, float] = {}  # loop time of each symbol's newest picture
         self._due_s: dict[str, float] = {}  # loop time at which the next is due
+        self._alarm: asyncio.TimerHandle | None = None
         self._published: dict[str, Counter] = {}  # found once: looking a label up costs more than counting
         for market in markets:
             self.follow(market)
@@ -112,19 +116,36 @@ class Engine:
     async def run(self) -> None:
         """Take events and give out pictures for ever."""
         loop = asyncio.get_running_loop()
-        while True:
-            self._publish_due(loop.time())
-            try:
-                async with asyncio.timeout_at(min(self._due_s.values())):
-                    received = await self._inbox.get()
-            except TimeoutError:
-                continue
-            self._take(received, loop.time())
-            for _ in range(min(self._inbox.qsize(), BATCH_EVENTS_MAX)):
-                self._take(self._inbox.get_nowait(), loop.time())
-            if not self._inbox.empty():
+        try:
+            while True:
                 self._publish_due(loop.time())
-                await asyncio.sleep(0)
+                self._set_alarm(loop)
+                self._take(await self._inbox.get(), loop.time())
+                for _ in range(min(self._inbox.qsize(), BATCH_EVENTS_MAX)):
+                    self._take(self._inbox.get_nowait(), loop.time())
+                if not self._inbox.empty():
+                    self._publish_due(loop.time())
+                    await asyncio.sleep(0)
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that `run` wakes when a picture is due.
+
+        An alarm that is set for earlier stays: events come by the hundred between two pictures, and a timer for each
+        would cost as much as the event.
+        """
+        due_s = min(self._due_s.values())
+        if self._alarm is None or due_s < self._alarm.when():
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = loop.call_at(due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._inbox.empty():
+            self._inbox.put_nowait(NOTHING)
 
     def states(self) -> dict[str, dict[str, object]]:
         """Each symbol's state, its reason and the age of its data, for those who ask whether we are ready."""
@@ -152,7 +173,7 @@ class Engine:
         symbol = received.symbol
         market = self._markets.get(symbol)
         if market is None:
-            return  # it was left while this was on its way
+            return  # NOTHING, or it was left while this was on its way
         market.apply(received.event, received.received_ms)
         if isinstance(received.event, DepthDiff):
             self._latency.applied(
