@@ -5,6 +5,7 @@ What one may send and for how long it may be silent is bounded here. Nothing her
 """
 
 import asyncio
+from asyncio import selector_events, sslproto
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
@@ -14,7 +15,8 @@ from pulse.framing import PONG_FRAME, sole_pong
 from pulse.window import Window
 
 READ_BYTES = 16 * 1024
-"""What is read of a connection at once."""
+"""What is read of any connection at once, the exchange's included. asyncio sets aside 256 KiB for each read, and then
+finds a frame of 200 bytes there: that takes ten times as long as the read itself."""
 REQUESTS_BURST_BYTES, REQUESTS_BYTES_S = 128 * 1024, 16 * 1024
 """What one connection may send, at once and then by the second: requests with their cookies, far more than a page's."""
 FEED_BURST_BYTES, FEED_BYTES_S = 8 * 1024, 1024
@@ -28,6 +30,8 @@ and in a heap of thousands every other timer costs more."""
 PING_FRAME = b"\x89\x00"
 SILENCE_MAX_S = 60
 """Longer than two pings: a WebSocket's peer from which not even a pong comes is gone."""
+READERS: tuple[Any, ...] = (selector_events._SelectorTransport, sslproto.SSLProtocol)  # type: ignore[attr-defined]
+"""asyncio's own, which read from sockets, and from what TLS has deciphered; their `max_size` is not written down."""
 LINGER_S = 1.0
 """How long Hypercorn has to notice that a client has gone."""
 
@@ -147,8 +151,6 @@ class Connection(asyncio.Protocol):
             transport.abort()
             return
         self._credited_at_s = asyncio.get_running_loop().time()
-        # asyncio would set aside 256 KiB for each read, which is most of what a pong costs.
-        transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # asyncio's own, not written down
         # A write then ends when the kernel has all of it: what waits above that waits where it can be replaced.
         transport.set_write_buffer_limits(0)
         self.descriptor = transport.get_extra_info("socket").fileno()
@@ -323,5 +325,7 @@ async def _until_cancelled(work: Coroutine[Any, Any, Any]) -> None:
 
 
 def loop_factory() -> asyncio.AbstractEventLoop:
-    """The loop to run `serve` on: `asyncio.Runner(loop_factory=loop_factory)`."""
+    """The loop to run `serve` on: `asyncio.Runner(loop_factory=loop_factory)`. Sets READ_BYTES for this process."""
+    for reader in READERS:
+        reader.max_size = READ_BYTES
     return ServerLoop()

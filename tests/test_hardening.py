@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import socket
 import tracemalloc
 from collections.abc import Callable
 from importlib.metadata import version
@@ -98,17 +97,6 @@ def test_an_answered_close_ends_the_transport_without_a_pause() -> None:
     assert after.split()[1:3] == ["await", "self.send(StreamClosed(stream_id=self.stream_id))"], REMEDY.format(
         name="WSStream._handle_events"
     )
-
-
-async def test_a_transport_tells_how_much_it_reads_at_once() -> None:
-    """asyncio's own figure, which is lowered for each connection."""
-    one, other = socket.socketpair()
-    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=one)
-    size = getattr(transport, "max_size", None)
-    transport.close()
-    other.close()
-
-    assert isinstance(size, int), REMEDY.format(name="the transport's max_size")
 
 
 def test_a_buffer_keeps_its_shape() -> None:
