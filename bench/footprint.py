@@ -6,6 +6,8 @@ it waits on the server's side; pictures are made 50 times a second, five times a
 """
 
 import http.client
+import re
+import socket
 import time
 
 from bench.context import Context
@@ -18,9 +20,12 @@ from bench.terminal import BOOK_PATH, environment_of, exchange, terminal
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 BOOK = BOOK_PATH.format(symbol="BTCUSDT")
+EVENTS = "/sse?topics=book.BTCUSDT,metrics.BTCUSDT"
 SETTLE_S = 3.0
 SLOW_BYTES_S, SLOW_RATE_HZ = 20_000, 50.0
 STARLETTE = "Starlette + Hypercorn"
+SLOW_BUFFER = 8192
+LISTENER_WARMUP_S, LISTENER_TICK_S = 5.0, 0.02
 LOOK_EVERY_S = 0.005
 
 
@@ -60,6 +65,34 @@ def _slow_window(context: Context, port: int, path: str, program: Program) -> Wi
         slow_bytes_s=SLOW_BYTES_S, **PUBLISHED,
     ) as windows:  # fmt: skip
         return next(windows)
+
+
+def slow_listener(context: Context) -> float:
+    """The same reader on an event stream; the age of the oldest message it sees once its buffer is full."""
+    seconds = context.seconds(60.0, 15.0)
+    worst_s, unread = 0.0, b""
+    with terminal(context.folder, rate_hz=SLOW_RATE_HZ) as ours, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
+        client.settimeout(READY_TIMEOUT_S)
+        client.connect(("127.0.0.1", ours.port))
+        client.sendall(f"GET {EVENTS} HTTP/1.1\r\nHost: 127.0.0.1:{ours.port}\r\n\r\n".encode())
+        began_s = time.monotonic()
+        while (passed_s := time.monotonic() - began_s) < LISTENER_WARMUP_S + seconds:
+            time.sleep(LISTENER_TICK_S)
+            unread += client.recv(int(SLOW_BYTES_S * LISTENER_TICK_S))
+            *whole, unread = unread.split(b"\n\n")
+            for made_s in map(_made_s, whole):
+                if made_s and passed_s > LISTENER_WARMUP_S:
+                    worst_s = max(worst_s, time.time() - made_s)
+    if not worst_s:
+        raise BenchError("the slow listener got nothing")
+    return worst_s
+
+
+def _made_s(event: bytes) -> float:
+    """When the picture that an event is of was made; 0 for what is no message."""
+    found = re.search(rb'"timestamp":([0-9.]+)', event)
+    return float(found[1]) if found else 0.0
 
 
 def start(context: Context) -> float:
@@ -104,5 +137,9 @@ ROWS = (
     Row("memory-1000", "the same with 1,000 clients", "MB", lambda c: _memory_of(1000, c), Budget(125)),
     Row("memory-3000", "the same with 3,000 clients", "MB", lambda c: _memory_of(3000, c), Budget(190)),
     Row("slow-reader", "age of what a reader of 20 KB/s sees", "s", _slow_age, Budget(3.0), STARLETTE),
+    Row(
+        "slow-listener", "the same on an event stream, two topics", "s",
+        lambda c: Reading({PULSE: c.once(slow_listener)}), Budget(3.0),
+    ),
     Row("start", "start to the first byte of the page", "s", lambda c: Reading({PULSE: c.once(start)}), Budget(1.5)),
-)
+)  # fmt: skip

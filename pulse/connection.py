@@ -5,6 +5,7 @@ What one may send and for how long it may be silent is bounded here. Nothing her
 """
 
 import asyncio
+import sys
 from asyncio import selector_events, sslproto
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -13,6 +14,10 @@ from typing import Any
 
 from pulse.framing import PONG_FRAME, sole_pong
 from pulse.window import Window
+
+if sys.platform == "linux":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
 
 READ_BYTES = 16 * 1024
 """What is read of any connection at once, the exchange's included. asyncio sets aside 256 KiB for each read, and then
@@ -93,6 +98,12 @@ class Connection(asyncio.Protocol):
     def is_ready(self) -> bool:
         """Whether the kernel has taken everything and the client has read far enough to be sent more."""
         return not self._is_full and self.window.is_open(asyncio.get_running_loop().time())
+
+    def unacknowledged(self) -> int:
+        """How many bytes of what was sent the peer's system has not confirmed; 0 where the kernel does not tell."""
+        if self._transport is None or self._transport.is_closing() or sys.platform != "linux":
+            return 0
+        return int.from_bytes(ioctl(self.descriptor, TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def write(self, frames: bytes) -> None:
         """Send whole frames. Does nothing once the WebSocket is ending."""

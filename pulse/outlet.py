@@ -39,6 +39,9 @@ class Connection(Protocol):
         `on_full` is called when the kernel takes no more, and when the connection is gone.
         """
 
+    def unacknowledged(self) -> int:
+        """How many bytes of what was sent the peer's system has not confirmed; 0 where that is not known."""
+
     def write(self, frames: bytes) -> None:
         """Send whole frames."""
 

@@ -1,6 +1,7 @@
 """The feed over plain HTTP: the same topics and messages, read by what browsers and curl have."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from pulse import events
 from tests.test_subscriptions import trade
-from tests.web import SETTINGS, WAIT_S, Web, on_server_loop, raw_socket, read_to_end, serving, until
+from tests.web import INSTANCE, SETTINGS, WAIT_S, Web, on_server_loop, raw_socket, read_to_end, serving, until
 
 
 class Reader:
@@ -149,22 +150,68 @@ async def test_the_end_of_the_server_ends_the_stream() -> None:
     assert end == {}
 
 
+async def slow_listener(web: Web) -> socket.socket:
+    """A client of /sse with a small receive buffer, that has not read anything yet."""
+    client = await raw_socket(web.port, 4096)
+    request = b"GET /sse?topics=book.BTCUSDT HTTP/1.1\r\nHost: x\r\n\r\n"
+    await asyncio.get_running_loop().sock_sendall(client, request)
+    await until(lambda: web.sessions.open_count == 1)
+    return client
+
+
+def publish_book(web: Web, seq: int) -> None:
+    """A picture of which a book message makes a kilobyte."""
+    levels = [[float(n), 0.123456789] for n in range(20)]
+    body = {"seq": seq, "instance": INSTANCE, "bids": levels, "asks": levels}
+    web.hub.publish("book:BTCUSDT", orjson.dumps(body))
+
+
 @on_server_loop
 async def test_who_takes_nothing_is_cut() -> None:
     """At the deadline of every client."""
     async with serving(send_timeout_s=0.2) as web:
-        stalled = await raw_socket(web.port, 4096)
-        request = b"GET /sse?topics=book.BTCUSDT HTTP/1.1\r\nHost: x\r\n\r\n"
-        await asyncio.get_running_loop().sock_sendall(stalled, request)
-        await until(lambda: web.sessions.open_count == 1)
-        levels = [[float(n), 0.123456789] for n in range(20)]
+        stalled = await slow_listener(web)
         seq = 0
         while web.sessions.open_count:
             seq += 1
-            body = {"seq": seq, "instance": "0a1b2c3d", "bids": levels, "asks": levels}
-            web.hub.publish("book:BTCUSDT", orjson.dumps(body))
+            publish_book(web, seq)
             await asyncio.sleep(0.001)
         await read_to_end(stalled)
         stalled.close()
 
     assert web.sessions.cut == 1
+
+
+@on_server_loop
+async def test_a_slow_reader_does_not_read_the_past() -> None:
+    """Of 200 books that were made before it read, it gets the few that were on their way, and the newest."""
+    async with serving() as web:
+        slow = await slow_listener(web)
+        for seq in range(1, 201):
+            publish_book(web, seq)
+            await asyncio.sleep(0.002)
+        loop, received = asyncio.get_running_loop(), b""
+        while b'"seq":200,' not in received:
+            received += await asyncio.wait_for(loop.sock_recv(slow, 2048), WAIT_S)
+        slow.close()
+
+    assert received.count(b"data: ") < 20
+
+
+@on_server_loop
+async def test_who_takes_little_is_not_cut() -> None:
+    """As long as it takes anything before the deadline, however much lies before it."""
+    async with serving(send_timeout_s=0.6) as web:
+        slow = await slow_listener(web)
+        for seq in range(1, 101):
+            publish_book(web, seq)
+            await asyncio.sleep(0.002)
+        loop = asyncio.get_running_loop()
+        for seq in range(101, 131):
+            publish_book(web, seq)
+            await asyncio.wait_for(loop.sock_recv(slow, 700), WAIT_S)
+            await asyncio.sleep(0.05)
+        count = web.sessions.open_count
+        slow.close()
+
+    assert (count, web.sessions.cut) == (1, 0)
