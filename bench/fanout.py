@@ -23,6 +23,8 @@ TOPIC_DEPTH = "500"
 LIMIT, STARLETTE, FASTAPI = "the limit (C, epoll)", "Starlette + Hypercorn", "FastAPI + Uvicorn, Redis per client"
 RIVALS: dict[str, Starter] = {LIMIT: hard_limit, STARLETTE: starlette_hypercorn, FASTAPI: fastapi_redis}
 NOBODY = "feeds and engine alone, without clients"
+SETTLE_S = 20.0
+"""By then the terminal has asked the exchange what it asks once, at the start."""
 WARMUP_S = 3.0
 SERVED_SHARE = 0.95
 """Of the messages that were made; who delivers less is not doing the work, and the table says so."""
@@ -33,6 +35,7 @@ def plain(context: Context) -> dict[str, Window]:
     """1,000 clients at 10 Hz, one contender after another."""
     windows: dict[str, Window] = {}
     with terminal(context.folder, rate_hz=RATE_HZ) as ours:
+        time.sleep(SETTLE_S)
         windows[PULSE] = _window(context, ours, PATH)
         size = windows[PULSE].bytes // max(1, windows[PULSE].messages) - 4  # the frame's head
     for name, start in RIVALS.items():
@@ -60,6 +63,7 @@ def topics(context: Context) -> tuple[Window, float]:
     symbols = [f"TOPIC{number:02d}USDT" for number in range(TOPICS)]
     subscription = '{"op":"subscribe","topics":[' + ",".join(f'"book.{symbol}"' for symbol in symbols) + "]}"
     with terminal(context.folder, symbols, RATE_HZ, PULSE_DEPTH_LIMIT=TOPIC_DEPTH) as ours:
+        time.sleep(SETTLE_S)
         alone = _share(context, ours)
         try:
             return _window(context, ours, "/ws", clients=TOPIC_CLIENTS, subscribe=subscription), alone
