@@ -46,7 +46,7 @@ SNAPSHOT_SPACING_S = 1.0
 """Even an exchange whose every snapshot must be refused is asked no more often than this."""
 STALE_SNAPSHOT_MAX_S = 3.0
 """A snapshot that lags the stream is asked for again no later than this: lags are of seconds."""
-WATCH_EVERY_S = 0.5
+WATCH_EVERY_S = 1.0
 ROTATE_AFTER_S = 23.5 * 3600
 """The exchange cuts at 24 h."""
 ROTATE_SPREAD = 0.05
