@@ -3,9 +3,9 @@
  * A message's age is CLOCK_REALTIME minus the stamp in its own text, so sender and reader must share a machine.
  * Healthy clients read at once; slow ones at a given rate, with a small receive buffer, as behind a slow link; stalled
  * ones never, and as a cut does not reach them either, they leave after a while. Whoever is cut or leaves comes back. Compressed messages are counted, not inflated, and so have no age.
- * It does not check what a message says: that is the tests' business.
+ * It does not check what a message says: that is the tests' business. Of several paths the clients take turns.
  *
- *   load PORT PATH key=value...    see `options` below
+ *   load PORT PATH[,PATH...] key=value...    see `options` below
  *
  * Writes one JSON object a line: connected, begin, then a window for each measuring window; ends when stdin does.
  */
@@ -35,16 +35,18 @@ enum { CLOSED, CONNECTING, SHAKING, OPEN };
 #define STALL_S 20                   /* how long a stalled client hangs on */
 #define SLOW_BUFFER 8192
 #define PIECE 65536
+#define PATHS_MAX 100
 
 static struct {
   int port, clients, slow, stalled, slow_bytes, join_every_ms, deflate, windows;
   double scale, connect_s, warmup_s, window_s;
-  const char *path, *stamp, *subscribe;
+  const char *stamp, *subscribe;
 } options = {.clients = 1, .slow_bytes = 20000, .windows = 1, .scale = 1, .connect_s = 60, .warmup_s = 1, .window_s = 1,
              .stamp = "", .subscribe = ""};
 
 struct client {
   int fd, kind, state;
+  const char *path;
   size_t used, room;
   char *buffer;
   double newest, credit;
@@ -53,6 +55,8 @@ struct client {
 struct ages { uint32_t fine[FINE_US], coarse[COARSE_MS]; uint64_t count; double worst_s; };
 
 static struct client *clients;
+static const char *paths[PATHS_MAX];
+static int path_count;
 static struct ages ages[2]; /* of healthy clients, and of slow ones */
 static uint64_t messages, wire_bytes, compressed, joined, cut[KINDS], refused;
 static int poller, open_count, pending, visitors, total, last_status;
@@ -115,7 +119,7 @@ static void ask(struct client *c) {
   int size = snprintf(request, sizeof request,
     "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-    options.path, options.port, options.deflate ? offer : "");
+    c->path, options.port, options.deflate ? offer : "");
   if (write(c->fd, request, size) != size) { lose(c); return; }
   c->state = SHAKING;
   watch(c, EPOLLIN, EPOLL_CTL_MOD);
@@ -315,7 +319,11 @@ static int run_until(uint64_t end_ns, int is_connecting) {
 static void read_options(int count, char **words) {
   if (count < 3) { fprintf(stderr, "load PORT PATH key=value...\n"); exit(2); }
   options.port = atoi(words[1]);
-  options.path = words[2];
+  for (char *path = strtok(words[2], ","); path; path = strtok(NULL, ",")) {
+    if (path_count == PATHS_MAX) { fprintf(stderr, "expected at most %d paths\n", PATHS_MAX); exit(2); }
+    paths[path_count++] = path;
+  }
+  if (!path_count) { fprintf(stderr, "expected a path\n"); exit(2); }
   for (int i = 3; i < count; i++) {
     char *value = strchr(words[i], '=');
     if (value == NULL) { fprintf(stderr, "expected key=value, got %s\n", words[i]); exit(2); }
@@ -342,10 +350,12 @@ static void place_clients(void) {
   visitors = options.join_every_ms ? 1 + 2000 / options.join_every_ms : 0; /* each stays about two seconds */
   total = options.clients + options.slow + options.stalled + visitors;
   clients = calloc(total, sizeof *clients);
-  for (int i = 0; i < total; i++)
+  for (int i = 0; i < total; i++) {
+    clients[i].path = paths[i % path_count];
     clients[i].kind = i < options.clients ? HEALTHY
                       : i < options.clients + options.slow ? SLOW
                       : i < total - visitors ? STALLED : VISITOR;
+  }
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;

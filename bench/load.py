@@ -102,7 +102,8 @@ def load(
 ) -> Iterator[Iterator[Window]]:
     """Connect the clients; gives the windows as they are measured, while the clients stay. Raises Refused.
 
-    `servers` are the programs whose CPU counts. The options are those of load.c.
+    Of several paths, separated by commas, the clients take turns. `servers` are the programs whose CPU counts. The
+    options are those of load.c.
     """
     own = {"windows": windows, "window_s": window_s, "connect_s": CONNECT_S}
     words = [f"{name}={value}" for name, value in {**options, **own}.items()]

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 STALL_S, TICK_S = 20.0, 0.02
@@ -175,7 +176,7 @@ def quantiles(ages: Sequence[float]) -> dict[str, float] | None:
 SHARES = {"p50_s": 0.5, "p99_s": 0.99}
 
 
-def _clients(options: Mapping[str, str], port: int, path: str, tally: Tally) -> list[Client]:
+def _clients(options: Mapping[str, str], port: int, paths: str, tally: Tally) -> list[Client]:
     every_ms = int(options["join_every_ms"])
     numbers = {
         HEALTHY: int(options["clients"]),
@@ -183,7 +184,9 @@ def _clients(options: Mapping[str, str], port: int, path: str, tally: Tally) -> 
         STALLED: int(options["stalled"]),
         VISITOR: 1 + 2000 // every_ms if every_ms else 0,
     }
-    return [Client(kind, options, port, path, tally) for kind, number in numbers.items() for _ in range(number)]
+    kinds = [kind for kind, number in numbers.items() for _ in range(number)]
+    turns = cycle(paths.split(","))
+    return [Client(kind, options, port, path, tally) for kind, path in zip(kinds, turns, strict=False)]
 
 
 def _report(tally: Tally, clients: Sequence[Client], seconds: float, cpu_s: float) -> dict[str, Any]:
@@ -202,9 +205,9 @@ def _say(said: Mapping[str, Any]) -> None:
     print(json.dumps(said), flush=True)
 
 
-async def _run(port: int, path: str, options: Mapping[str, str]) -> int:
+async def _run(port: int, paths: str, options: Mapping[str, str]) -> int:
     tally, gate = Tally(), asyncio.Semaphore(PENDING_MAX)
-    clients = _clients(options, port, path, tally)
+    clients = _clients(options, port, paths, tally)
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(client.stay(gate)) for client in clients]
     deadline_s = loop.time() + float(options["connect_s"])
@@ -232,12 +235,12 @@ async def _run(port: int, path: str, options: Mapping[str, str]) -> int:
 
 
 def main() -> None:
-    """Follow the arguments: PORT PATH key=value..."""
-    port, path, *words = sys.argv[1:]
+    """Follow the arguments: PORT PATH[,PATH...] key=value..."""
+    port, paths, *words = sys.argv[1:]
     options = {**DEFAULTS, **dict(word.split("=", 1) for word in words)}
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    code = asyncio.run(_run(int(port), path, options))
+    code = asyncio.run(_run(int(port), paths, options))
     sys.stdout.flush()
     os._exit(code)  # the clients' sockets go with the process
 

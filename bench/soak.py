@@ -3,42 +3,51 @@
 2,550 are healthy, 300 slow (10 KB/s, half of what is made), 150 stalled (they read nothing for 20 s, then come anew),
 and five a second join and leave. Before that, as many clients that are all healthy and stay are measured for a fifth
 of the time: that is the yardstick of the healthy ones' p99. Memory is compared between the second and the last quarter
-of the soak, descriptors before anybody came and after all have left. The number of asyncio tasks shows from outside
-only as memory.
+of the soak, tasks and descriptors before anybody came and after all have left.
+
+It is made twice: with the paced exchange and three symbols, and with the busy one, five symbols, and a real browser
+that is there from before the first until after the last.
 """
 
+import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
+from bench.busy import SYMBOLS as BUSY_SYMBOLS
 from bench.context import Context
 from bench.load import PUBLISHED, Window, load
-from bench.processes import BenchError
+from bench.machine import cores
+from bench.processes import BenchError, Program, python
 from bench.rows import PULSE, Against, Budget, Reading, Row
-from bench.terminal import BOOK_PATH, Terminal, get, terminal
+from bench.terminal import BOOK_PATH, Terminal, busy_terminal, get, terminal
 
 HEALTHY, SLOW, STALLED = 2550, 300, 150
 SLOW_BYTES_S = 10_000
 JOIN_EVERY_MS = 200
-BOOK = BOOK_PATH.format(symbol="BTCUSDT")
 WINDOWS = 40
 MINUTES_MIN = 10.0
-FILES_LEFT_MAX = 5
+LEFT_MAX = 5
 """The terminal's own connections to its exchange come and go; a leak would leave one for each of hundreds."""
 WARMUP_S, LEAVE_S = 5.0, 20.0
+PAGE_TIMEOUT_S = 60.0
 ALONE = "as many, all healthy"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """What was seen: resident memory in MB at the end of each window, the windows, and descriptors left over."""
+    """What was seen: resident memory in MB at the end of each window, the windows, and what was left over."""
 
     alone: list[Window]
     windows: list[Window]
     resident_mb: list[float]
     files_left: int
+    tasks_left: int
     cut: int
+    frames_s: float
 
     def growth_mb(self) -> float:
         """How much more memory the last quarter holds than the second, which is past the warming up."""
@@ -46,28 +55,71 @@ class Soaked:
         return median(self.resident_mb[-quarter:]) - median(self.resident_mb[quarter : 2 * quarter])
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What became of the page: its delay in ms, from the making of a picture to the page's word that it was shown."""
+
+    p50_ms: float
+    p99_ms: float
+    heap_mb: float
+
+
 def soak(context: Context) -> Soaked:
     """3,000 clients, 10 % slow, 5 % stalled, five joins and leaves a second."""
-    window_s = max(1.0, context.soak_minutes * 60 / WINDOWS)
     with terminal(context.folder, SYMBOLS) as ours:
-        time.sleep(LEAVE_S)  # what the start asked of the exchange has closed its connections by then
-        files_before = ours.program.open_files()
-        alone, _ = _phase(context, ours, WINDOWS // 5, window_s, clients=HEALTHY + SLOW + STALLED)
-        windows, resident_mb = _phase(
-            context, ours, WINDOWS, window_s, clients=HEALTHY, slow=SLOW, stalled=STALLED, slow_bytes_s=SLOW_BYTES_S,
-            join_every_ms=JOIN_EVERY_MS,
-        )  # fmt: skip
-        time.sleep(LEAVE_S)
-        return Soaked(alone, windows, resident_mb, ours.program.open_files() - files_before, _cut(ours))
+        return _soak(context, ours, BOOK_PATH.format(symbol=SYMBOLS[0]))
+
+
+def busy_soak(context: Context) -> tuple[Soaked, Shown]:
+    """The same on five symbols three times as busy as BTCUSDT really is, with Chromium's page among the clients."""
+    _, driving = cores()
+    with (
+        busy_terminal(context.folder) as ours,
+        Program(
+            python("bench.browser", f"http://127.0.0.1:{ours.port}/"), driving, context.folder / "browser.log"
+        ) as page,
+    ):
+        page.read_object(PAGE_TIMEOUT_S)
+        soaked = _soak(context, ours, ",".join(BOOK_PATH.format(symbol=symbol) for symbol in BUSY_SYMBOLS))
+        return soaked, _shown(ours, page)
+
+
+def _soak(context: Context, ours: Terminal, paths: str) -> Soaked:
+    window_s = max(1.0, context.soak_minutes * 60 / WINDOWS)
+    time.sleep(LEAVE_S)  # what the start asked of the exchange has closed its connections by then
+    files_before, tasks_before = ours.program.open_files(), _counted(ours, "pulse_tasks")
+    alone, _ = _phase(context, ours, paths, WINDOWS // 5, window_s, clients=HEALTHY + SLOW + STALLED)
+    frames_before, began_s = _counted(ours, "pulse_frames_received_total"), time.monotonic()
+    windows, resident_mb = _phase(
+        context, ours, paths, WINDOWS, window_s, clients=HEALTHY, slow=SLOW, stalled=STALLED,
+        slow_bytes_s=SLOW_BYTES_S, join_every_ms=JOIN_EVERY_MS,
+    )  # fmt: skip
+    frames_s = (_counted(ours, "pulse_frames_received_total") - frames_before) / (time.monotonic() - began_s)
+    time.sleep(LEAVE_S)
+    return Soaked(
+        alone, windows, resident_mb, ours.program.open_files() - files_before,
+        int(_counted(ours, "pulse_tasks") - tasks_before), int(_counted(ours, "pulse_clients_cut")), frames_s,
+    )  # fmt: skip
+
+
+def _shown(ours: Terminal, page: Program) -> Shown:
+    """Ask the page. Raises BenchError unless it is live, and was so on one compressed connection."""
+    assert page.process.stdin is not None
+    page.process.stdin.write(b"\n")
+    said = page.read_object(PAGE_TIMEOUT_S)
+    if (said["state"], said["sockets"], said["compressed"]) != ("live", 1, 1):
+        raise BenchError(f"the page was {said['state']} on {said['sockets']} sockets, {said['compressed']} compressed")
+    hops = {hop["hop"]: hop for hop in json.loads(get(ours.port, "/api/latency"))["hops"]}
+    return Shown(hops["echo"]["p50_ms"], hops["echo"]["p99_ms"], said["heap_mb"])
 
 
 def _phase(
-    context: Context, ours: Terminal, count: int, window_s: float, **clients: int
+    context: Context, ours: Terminal, paths: str, count: int, window_s: float, **clients: int
 ) -> tuple[list[Window], list[float]]:
     seen: list[Window] = []
     resident_mb: list[float] = []
     with load(
-        context.folder, ours.port, BOOK, [ours.program], count, window_s, warmup_s=WARMUP_S,
+        context.folder, ours.port, paths, [ours.program], count, window_s, warmup_s=WARMUP_S,
         **PUBLISHED, **clients,
     ) as windows:  # fmt: skip
         for window in windows:
@@ -76,9 +128,10 @@ def _phase(
     return seen, resident_mb
 
 
-def _cut(ours: Terminal) -> int:
-    """How many clients the terminal cut because they took nothing, as it counts them itself."""
-    return int(float(get(ours.port, "/metrics").partition(b"\npulse_clients_cut ")[2].split()[0]))
+def _counted(ours: Terminal, name: str) -> float:
+    """One of the terminal's own figures, of all symbols together."""
+    lines = get(ours.port, "/metrics").decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
 def _p99_ms(windows: list[Window]) -> float:
@@ -89,8 +142,7 @@ def _p99_ms(windows: list[Window]) -> float:
     return median(found)
 
 
-def _p99(context: Context) -> Reading:
-    found = context.once(soak)
+def _p99(found: Soaked) -> Reading:
     notes = [_note(found)]
     if any(window.is_saturated for window in found.windows):
         notes.append("The load generator was saturated.")
@@ -101,32 +153,61 @@ def _note(found: Soaked) -> str:
     healthy = sum(window.cut_healthy for window in found.windows)
     minutes = sum(window.seconds for window in found.windows) / 60
     short = ", too short to say that memory stays flat" if minutes < MINUTES_MIN else ""
-    return f"A soak of {minutes:.1f} minutes{short}; {found.cut:,} clients were cut, {healthy:,} of them healthy."
+    return (
+        f"A soak of {minutes:.1f} minutes{short}, {found.frames_s:,.0f} frames a second from the exchange; "
+        f"{found.cut:,} clients were cut, {healthy:,} of them healthy."
+    )
 
 
-def _slow_age(context: Context) -> Reading:
-    ages = [window.slow.p99_s for window in context.once(soak).windows if window.slow]
+def _slow_age(found: Soaked) -> Reading:
+    ages = [window.slow.p99_s for window in found.windows if window.slow]
     if not ages:
         raise BenchError("the slow clients got nothing")
-    return Reading({PULSE: median(ages)}, (_note(context.once(soak)),))
+    return Reading({PULSE: median(ages)}, (_note(found),))
+
+
+def _figure(value: float, found: Soaked) -> Reading:
+    return Reading({PULSE: value}, (_note(found),))
+
+
+def _page(context: Context) -> Reading:
+    _, page = context.once(busy_soak)
+    note = f"Over the last minutes, p50 {page.p50_ms:.0f} ms. The page's scripts then held {page.heap_mb:.0f} MB."
+    return Reading({PULSE: page.p99_ms}, (note,))
+
+
+def _rows(name: str, what: str, found: Callable[[Context], Soaked]) -> tuple[Row, ...]:
+    def row(part: str, words: str, unit: str, read: Callable[[Soaked], Reading], **bound: Any) -> Row:
+        return Row(
+            f"{name}-{part}", f"{what}: {words}", unit, lambda context: read(found(context)), is_long=True, **bound
+        )
+
+    return (
+        row("memory", "most resident memory", "MB", lambda s: _figure(max(s.resident_mb), s), budget=Budget(250)),
+        row(
+            "growth", "growth of resident memory after warming up", "MB", lambda s: _figure(s.growth_mb(), s),
+            budget=Budget(5),
+        ),
+        row(
+            "files", "descriptors left open after all clients have gone", "files",
+            lambda s: _figure(float(s.files_left), s), budget=Budget(LEFT_MAX),
+        ),
+        row(
+            "tasks", "tasks left by then", "tasks", lambda s: _figure(float(s.tasks_left), s), budget=Budget(LEFT_MAX)
+        ),
+        row(
+            "p99", "p99 of healthy clients, the sick ones among them", "ms", _p99,
+            budget=Budget(1.2, Against.TIMES), yardstick=ALONE,
+        ),
+        row("slow", "p99 of the age of what slow clients see", "s", _slow_age),
+    )  # fmt: skip
 
 
 ROWS = (
+    *_rows("soak", "soak", lambda context: context.once(soak)),
+    *_rows("busy-soak", "busy soak, a browser among them", lambda context: context.once(busy_soak)[0]),
     Row(
-        "soak-memory", "soak: most resident memory", "MB",
-        lambda c: Reading({PULSE: max(c.once(soak).resident_mb)}), Budget(250), is_long=True,
+        "busy-soak-page", "the browser in it: p99 from making a picture to the page's word that it was shown", "ms",
+        _page, Budget(1000), is_long=True,
     ),
-    Row(
-        "soak-growth", "soak: growth of resident memory after warming up", "MB",
-        lambda c: Reading({PULSE: c.once(soak).growth_mb()}, (_note(c.once(soak)),)), Budget(5), is_long=True,
-    ),
-    Row(
-        "soak-files", "soak: descriptors left open after all clients have gone", "files",
-        lambda c: Reading({PULSE: float(c.once(soak).files_left)}), Budget(FILES_LEFT_MAX), is_long=True,
-    ),
-    Row(
-        "soak-p99", "soak: p99 of healthy clients, the sick ones among them", "ms", _p99,
-        Budget(1.2, Against.TIMES), ALONE, is_long=True,
-    ),
-    Row("soak-slow", "soak: p99 of the age of what slow clients see", "s", _slow_age, is_long=True),
 )  # fmt: skip

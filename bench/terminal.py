@@ -1,4 +1,5 @@
-"""The terminal as it is deployed, `python -m pulse`, beside the paced exchange that feeds it. It knows no rival.
+"""The terminal as it is deployed, `python -m pulse`, beside the exchange that feeds it: the paced one, or the busy one.
+It knows no rival.
 
 What is measured is the whole process: the feed, the engine, the bus and the fan-out.
 """
@@ -6,11 +7,12 @@ What is measured is the whole process: the feed, the engine, the bus and the fan
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.busy import SYMBOLS
 from bench.machine import cores
 from bench.processes import READY_TIMEOUT_S, BenchError, Program, free_port, python
 
@@ -45,15 +47,38 @@ def exchange(folder: Path, symbols: Sequence[str], rate_hz: float) -> Iterator[i
 def terminal(
     folder: Path, symbols: Sequence[str] = ("BTCUSDT",), rate_hz: float = 10.0, **settings: str
 ) -> Iterator[Terminal]:
-    """Run the terminal on the measured core until every book is live; settings as in the README."""
+    """Run the terminal on the paced exchange; settings as in the README."""
+    with (
+        exchange(folder, symbols, rate_hz) as exchange_port,
+        _running(folder, symbols, exchange_port, settings) as ours,
+    ):
+        yield ours
+
+
+@contextmanager
+def busy_terminal(folder: Path) -> Iterator[Terminal]:
+    """Run the terminal on the busy exchange, with the pace of pictures that it has by itself."""
+    port = free_port()
+    _, driving = cores()
+    settings = {"PULSE_VENUE": "us", "PULSE_PUBLISH_INTERVAL_MS": "80"}  # the simulator has that venue's weights
+    with Program(python("bench.busy", port), driving, folder / "busy.log") as program:
+        program.read_object(READY_TIMEOUT_S)
+        with _running(folder, SYMBOLS, port, settings) as ours:
+            yield ours
+
+
+@contextmanager
+def _running(
+    folder: Path, symbols: Sequence[str], exchange_port: int, settings: Mapping[str, str]
+) -> Iterator[Terminal]:
+    """The terminal on the measured core, once every book is live."""
     measured, _ = cores()
-    with exchange(folder, symbols, rate_hz) as exchange_port:
-        environment = environment_of(folder, symbols, exchange_port) | settings
-        with Program(python("pulse"), measured, folder / "pulse.log", environment) as program:
-            port = int(environment["PORT"])
-            program.wait_for_port(port)
-            _wait_until_ready(port)
-            yield Terminal(program, port, exchange_port, len(get(port, f"/orderbook?symbol={symbols[0]}")))
+    environment = {**environment_of(folder, symbols, exchange_port), **settings}
+    with Program(python("pulse"), measured, folder / "pulse.log", environment) as program:
+        port = int(environment["PORT"])
+        program.wait_for_port(port)
+        _wait_until_ready(port)
+        yield Terminal(program, port, exchange_port, len(get(port, f"/orderbook?symbol={symbols[0]}")))
 
 
 def environment_of(folder: Path, symbols: Sequence[str], exchange_port: int) -> dict[str, str]:

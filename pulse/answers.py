@@ -3,6 +3,7 @@
 It joins what others know, and knows nothing itself.
 """
 
+import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ def watch_clients(sessions: Sessions, hub: Hub) -> None:
     stats.clients_cut.set_function(lambda: sessions.cut)
     stats.client_pictures_replaced.set_function(lambda: sessions.replaced)
     stats.hub_dropped.set_function(lambda: hub.dropped)
+    stats.tasks.set_function(lambda: len(asyncio.all_tasks()))
 
 
 def watch_latency(latency: Latency, sessions: Sessions, clock: Clock) -> None:

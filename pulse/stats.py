@@ -38,6 +38,7 @@ client_pictures_replaced = Gauge("pulse_client_pictures_replaced", "Messages tha
 hub_dropped = Gauge("pulse_hub_dropped", "Messages of the bus that were old, foreign or not ours.")
 latency_ms = Gauge("pulse_latency_ms", "Delay of one hop over the last minutes.", ["hop", "quantile"])
 clock_offset_ms = Gauge("pulse_clock_offset_ms", "How far the exchange's clock is ahead of ours.")
+tasks = Gauge("pulse_tasks", "Tasks of the event loop; connections have some each, and leave none.")
 bus_is_up = Gauge("pulse_bus_is_up", "1 while pictures travel through the configured bus.")
 
 BY_SYMBOL: Sequence[Counter | Gauge] = (

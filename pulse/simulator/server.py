@@ -7,7 +7,7 @@ tests also reach the core's truth and the faults.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
 import orjson
@@ -24,7 +24,7 @@ from pulse.simulator.connection import (
 )
 from pulse.simulator.exchange import Exchange
 from pulse.simulator.faults import Faults, Frame
-from pulse.simulator.instruments import INSTRUMENTS
+from pulse.simulator.instruments import INSTRUMENTS, Instrument
 from pulse.simulator.limits import WeightAccount
 from pulse.simulator.payloads import REQUEST_WEIGHT_PER_MINUTE
 from pulse.simulator.rest import Rest
@@ -54,6 +54,7 @@ class SimulatedExchange:
         self,
         symbols: Iterable[str] = DEFAULT_SYMBOLS,
         *,
+        known: Mapping[str, Instrument] = INSTRUMENTS,
         seed: int = 1,
         speed: float = 1.0,
         port: int = 0,
@@ -65,7 +66,7 @@ class SimulatedExchange:
         outbox_bytes_max: int = OUTBOX_BYTES_MAX,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The session begins at `start_ms`, by default now. ValueError names symbols that it does not know."""
+        """The session begins at `start_ms`, by default now. ValueError names symbols that are not among the `known`."""
         self._epoch_ms = int(time.time() * 1000) if start_ms is None else start_ms
         self._epoch_s = clock()
         self._clock = clock
@@ -75,7 +76,7 @@ class SimulatedExchange:
         self._pong_timeout_s = pong_timeout_s
         self._connection_life_s = connection_life_s
         self._outbox_bytes_max = outbox_bytes_max
-        self.core = Exchange(symbols, seed, self._epoch_ms)
+        self.core = Exchange(symbols, seed, self._epoch_ms, known)
         self.faults = Faults()
         self.rest = Rest(self.core, WeightAccount(weight_per_minute), self.faults)
         self.connections: dict[Connection, None] = {}  # the open ones, oldest first

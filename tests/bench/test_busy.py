@@ -1,0 +1,39 @@
+"""The busy exchange: as busy as it says."""
+
+from collections import Counter
+
+import pytest
+
+from bench.busy import REAL_DIFFS_S, REAL_LEVELS_S, REAL_TICKERS_S, REAL_TRADES_S, SYMBOLS, TIMES, listing
+from pulse.simulator.exchange import Exchange
+
+START_MS, SECONDS, STEP_MS = 1_790_000_040_000, 20, 25
+STREAMS = ("depth@100ms", "bookTicker", "aggTrade")
+
+
+@pytest.fixture(scope="module")
+def counted() -> Counter[str]:
+    """What all symbols together had in SECONDS: messages by stream, and level changes."""
+    exchange = Exchange(SYMBOLS, 1, START_MS, listing())
+    wanted = {f"{symbol.lower()}@{name}" for symbol in SYMBOLS for name in STREAMS}
+    counts: Counter[str] = Counter()
+    for now_ms in range(START_MS, START_MS + SECONDS * 1000, STEP_MS):
+        for event in exchange.advance(now_ms, wanted):
+            name = event.stream.partition("@")[2]
+            counts[name] += 1
+            if name == "depth@100ms":
+                counts["levels"] += len(event.data["b"]) + len(event.data["a"])
+    return counts
+
+
+def test_diffs_come_as_often_as_they_do(counted: Counter[str]) -> None:
+    """Ten a second, whatever they hold."""
+    assert counted["depth@100ms"] / SECONDS / len(SYMBOLS) == pytest.approx(REAL_DIFFS_S, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "real_s"), [("levels", REAL_LEVELS_S), ("bookTicker", REAL_TICKERS_S), ("aggTrade", REAL_TRADES_S)]
+)
+def test_each_symbol_is_three_times_as_busy_as_one_really_was(counted: Counter[str], name: str, real_s: float) -> None:
+    """In what the diffs hold, in the changes of the touch, and in trades."""
+    assert counted[name] / SECONDS / len(SYMBOLS) >= TIMES * real_s
