@@ -22,13 +22,13 @@ class WeightBudget:
         """The exchange has stated its limit."""
         self._limit = int(weight_per_minute * OUR_SHARE)
 
-    def wait_s(self, weight: int, now_s: float) -> float:
-        """Seconds until a call of this weight may be made; 0 means now."""
+    def wait_s(self, weight: int, now_s: float, share: float = 1.0) -> float:
+        """Seconds until a call of this weight may be made by who may use this share of what is ours; 0 means now."""
         if now_s < self._closed_until_s:
             return self._closed_until_s - now_s
         self._turn(now_s)
         # A call heavier than our whole share still goes through, alone in its minute.
-        if self._used == 0 or self._used + weight <= self._limit:
+        if self._used == 0 or self._used + weight <= self._limit * share:
             return 0.0
         return MINUTE_S - now_s % MINUTE_S
 

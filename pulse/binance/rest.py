@@ -38,6 +38,8 @@ PROBE_MIN_S = 0.01
 RANK_SEEN, RANK_BOOK, RANK_REST, RANK_HISTORY = range(4)
 """Who goes first when the budget is short: a book that somebody looks at, other books, the rest, history. Trades that
 the tape waits for are of the rest."""
+HISTORY_SHARE = 0.75
+"""What history may use of our share: the last quarter is there for a book that has to be joined anew, at once."""
 
 
 class BinanceRest:
@@ -55,6 +57,7 @@ class BinanceRest:
         self._bans = bans
         self._is_seen = is_seen
         self._turns = Turns()
+        self._history_turns = Turns()  # apart, for who has the turn may have to wait most of a minute
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.close(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
@@ -179,10 +182,11 @@ class BinanceRest:
 
     async def _wait_turn(self, weight: int, rank: int) -> None:
         """Wait until the budget allows this call, and book it; the most urgent caller goes first."""
-        await self._turns.take(rank)
+        turns, share = (self._history_turns, HISTORY_SHARE) if rank == RANK_HISTORY else (self._turns, 1.0)
+        await turns.take(rank)
         try:
             # At most a minute: then the exchange's count starts anew.
-            while wait_s := self._budget.wait_s(weight, self._now_s()):
+            while wait_s := self._budget.wait_s(weight, self._now_s(), share):
                 closed_s = self._budget.closed_for_s(self._now_s())
                 if closed_s:
                     raise ExchangeBusy(f"{self.venue.title} asked for no requests for {closed_s:.0f} s more", closed_s)
@@ -190,7 +194,7 @@ class BinanceRest:
             self._budget.spend(weight, self._now_s())
             stats.rest_weight.inc(weight)
         finally:
-            self._turns.give_back()
+            turns.give_back()
 
     def _book_rank(self, symbol: str) -> int:
         return RANK_SEEN if self._is_seen(symbol) else RANK_BOOK

@@ -19,6 +19,15 @@ def test_half_of_the_limit_is_ours(budget: WeightBudget) -> None:
     assert budget.wait_s(51, 610.0) == 50.0
 
 
+def test_a_part_of_our_share_can_be_kept_from_some(budget: WeightBudget) -> None:
+    """Who may use three quarters waits earlier, whoever spent them."""
+    budget.spend(430, 610.0)
+
+    assert budget.wait_s(20, 610.0, share=0.75) == 0.0
+    assert budget.wait_s(21, 610.0, share=0.75) == 50.0
+    assert budget.wait_s(170, 610.0) == 0.0
+
+
 def test_each_minute_starts_anew(budget: WeightBudget) -> None:
     """What was spent in one minute does not count in the next."""
     budget.spend(600, 659.0)

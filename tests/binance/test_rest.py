@@ -1,5 +1,6 @@
 """Asking a real exchange on loopback, and what its refusals become."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -7,7 +8,8 @@ import aiohttp
 import pytest
 
 from pulse.binance.bans import Bans
-from pulse.binance.rest import BinanceRest
+from pulse.binance.budget import OUR_SHARE
+from pulse.binance.rest import HISTORY_SHARE, BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
@@ -17,6 +19,7 @@ from pulse.market.candles import candle_of_trades, same_account
 from pulse.market.types import MINUTE_MS
 from pulse.simulator.server import SimulatedExchange
 from tests.makers import ManualClock
+from tests.web import WAIT_S
 
 
 class Asked(NamedTuple):
@@ -115,6 +118,22 @@ async def test_waiting_for_an_answer_is_bounded(asked: Asked, monkeypatch: pytes
     await asked.rest.wait_until_it_answers(0.1)
 
     assert {request.status for request in asked.exchange.rest.requests} == {503}
+
+
+async def test_history_leaves_a_book_room(asked: Asked) -> None:
+    """However much of it is asked for at once, and waits for the next minute, a snapshot goes through now."""
+    venue = asked.rest.venue
+    clock = ManualClock(now_ms=60_000.0)  # a minute begins, and stays
+    async with aiohttp.ClientSession() as session:
+        rest = BinanceRest(AiohttpTransport(session), venue, clock, Bans(None), lambda _: False)
+        rest._budget.spend(int(venue.weight_per_minute * OUR_SHARE * HISTORY_SHARE), 60.0)
+        history = [asyncio.create_task(rest.klines("BTCUSDT", 0, 1)) for _ in range(3)]
+        snapshot = await asyncio.wait_for(rest.depth("BTCUSDT", 100), WAIT_S)
+        waiting = [task.cancel() for task in history]
+        await asyncio.wait(history)
+
+    assert snapshot.limit == 100
+    assert waiting == [True] * 3
 
 
 @pytest.mark.parametrize("status", [451, 403])
