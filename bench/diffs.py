@@ -15,8 +15,9 @@ from pulse.simulator.exchange import Exchange
 
 SYMBOL = "BTCUSDT"
 SESSION = "btcusdt-2024-08-08"
-FRAMES_MAX = 5000
-"""Of the real session: a little later the price leaves what its one snapshot of 1,000 levels a side reaches to."""
+FRAMES_MAX = 2400
+"""Of the real session: a little later the price leaves what its one snapshot of 1,000 levels a side reaches to, and a
+book that knows this has fewer than 20 levels to show."""
 SIMULATED_MS, START_MS, STEP_MS = 500_000, 1_790_000_040_000, 1000
 CHANGES, MID_TICKS, NEAR_LEVELS = 46, 6_000_000, 400
 TICKS_APART = 13

@@ -7,6 +7,7 @@ costs several times as much, for every contender. What is timed, and how, is in 
 from typing import Any
 
 from bench.context import Context
+from bench.diffs import FRAMES_MAX
 from bench.machine import cores
 from bench.processes import Program, python
 from bench.rows import PULSE, Against, Budget, Reading, Row
@@ -19,7 +20,7 @@ RUN_TIMEOUT_S = 180.0
 def engines(context: Context) -> dict[str, Any]:
     """Ours, orjson alone and cryptofeed on the same diffs; then ours on a small and a large book."""
     measured, _ = cores()
-    frames = 1000 if context.is_quick else 5000
+    frames = 1000 if context.is_quick else FRAMES_MAX
     command = python("bench.engine_run", context.recordings.resolve(), frames)
     with Program(command, measured, context.folder / "engine.log") as program:
         return program.read_object(RUN_TIMEOUT_S)

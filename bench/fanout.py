@@ -12,7 +12,7 @@ from typing import Any
 from bench.context import Context
 from bench.load import PUBLISHED, Refused, Window, load
 from bench.processes import BenchError
-from bench.rivals.run import Rival, Starter, fastapi_redis, hard_limit, starlette_hypercorn
+from bench.rivals.run import Rival, Starter, fastapi_redis, hard_limit, raw_asyncio, starlette_hypercorn
 from bench.rows import PULSE, Against, Budget, Reading, Row
 from bench.terminal import BOOK_PATH, Terminal, terminal
 
@@ -20,8 +20,11 @@ CLIENTS, RATE_HZ = 1000, 10.0
 TOPICS, TOPIC_CLIENTS = 20, 500
 TOPIC_DEPTH = "500"
 """Deeper snapshots of so many books would take the terminal's request budget most of a minute."""
-LIMIT, STARLETTE, FASTAPI = "the limit (C, epoll)", "Starlette + Hypercorn", "FastAPI + Uvicorn, Redis per client"
-RIVALS: dict[str, Starter] = {LIMIT: hard_limit, STARLETTE: starlette_hypercorn, FASTAPI: fastapi_redis}
+LIMIT, ASYNCIO = "the limit (C, epoll)", "asyncio's transport.write and nothing else"
+STARLETTE, FASTAPI = "Starlette + Hypercorn", "FastAPI + Uvicorn, Redis per client"
+RIVALS: dict[str, Starter] = {
+    LIMIT: hard_limit, ASYNCIO: raw_asyncio, STARLETTE: starlette_hypercorn, FASTAPI: fastapi_redis
+}  # fmt: skip
 NOBODY = "feeds and engine alone, without clients"
 SETTLE_S = 20.0
 """By then the terminal has asked the exchange what it asks once, at the start."""
@@ -31,11 +34,12 @@ SERVED_SHARE = 0.95
 PATH = BOOK_PATH.format(symbol="BTCUSDT")
 
 
-def plain(context: Context) -> dict[str, Window]:
-    """1,000 clients at 10 Hz, one contender after another."""
+def plain(context: Context) -> tuple[dict[str, Window], float]:
+    """1,000 clients at 10 Hz, one contender after another; and the terminal's share of a core without clients."""
     windows: dict[str, Window] = {}
     with terminal(context.folder, rate_hz=RATE_HZ) as ours:
         time.sleep(SETTLE_S)
+        alone = _share(context, ours)
         windows[PULSE] = _window(context, ours, PATH)
         size = windows[PULSE].bytes // max(1, windows[PULSE].messages) - 4  # the frame's head
     for name, start in RIVALS.items():
@@ -44,7 +48,7 @@ def plain(context: Context) -> dict[str, Window]:
                 windows[name] = _window(context, rival, rival.path)
         except BenchError as fault:  # a rival that cannot be had, or cannot stand it, leaves its column empty
             context.say(f"{name}: {fault}")
-    return windows
+    return windows, alone
 
 
 def compressed(context: Context) -> dict[str, Window]:
@@ -106,14 +110,21 @@ def notes_of(windows: Mapping[str, Window], clients: int = CLIENTS, topics_each:
 
 
 def _cost(context: Context) -> Reading:
-    windows = context.once(plain)
+    windows, _ = context.once(plain)
     size = windows[PULSE].bytes / max(1, windows[PULSE].messages)
     note = f"The whole terminal, fed by an exchange on loopback: pictures of {size / 1000:.1f} KB."
     return Reading({name: w.server_us for name, w in windows.items()}, (note, *notes_of(windows)))
 
 
+def _cost_of_clients(context: Context) -> Reading:
+    windows, alone = context.once(plain)
+    ours = windows[PULSE]
+    values = {PULSE: ours.server_us - alone * ours.seconds / ours.messages * 1e6}
+    return Reading(values | {name: windows[name].server_us for name in (LIMIT, ASYNCIO) if name in windows})
+
+
 def _p99(context: Context) -> Reading:
-    windows = context.once(plain)
+    windows, _ = context.once(plain)
     return Reading({n: w.healthy.p99_s * 1000 for n, w in windows.items() if w.healthy}, notes_of(windows))
 
 
@@ -138,6 +149,10 @@ def _topics(context: Context) -> Reading:
 ROWS = (
     Row(
         "fanout-cpu", "server CPU per delivered message, 1,000 clients x 10 Hz, one topic", "us", _cost,
+        Budget(1.4, Against.TIMES), LIMIT,
+    ),
+    Row(
+        "fanout-clients", "the same without what feeds and engine take when nobody is there", "us", _cost_of_clients,
         Budget(1.4, Against.TIMES), LIMIT,
     ),
     Row("fanout-p99", "p99 from publishing to the client, same load", "ms", _p99, Budget(1.5, Against.TIMES), LIMIT),

@@ -1,6 +1,6 @@
 """The limit of asyncio: the same framed bytes written to every transport, with no HTTP server around it.
 
-It stands in for epoll.c where there is no C compiler, and speaks as little HTTP: whoever asks is upgraded.
+It stands in for epoll.c, too, where there is no C compiler, and speaks as little HTTP: whoever asks is upgraded.
 """
 
 import argparse

@@ -36,6 +36,13 @@ def hard_limit(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
 
 
 @contextmanager
+def raw_asyncio(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
+    """The broadcaster that is nothing but asyncio."""
+    with _run(folder, "asyncio", python("bench.rivals.raw_asyncio"), size, rate_hz) as rival:
+        yield rival
+
+
+@contextmanager
 def starlette_hypercorn(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
     """Starlette on Hypercorn, as they come."""
     with _run(folder, "starlette", python("bench.rivals.starlette_hypercorn"), size, rate_hz) as rival:
