@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from pulse.market.book import BookSide, OrderBook
@@ -43,6 +44,8 @@ TICKER_LEAD_MS = 3_000
 STALE_UNKNOWN_MS = 30_000
 """The silence allowed before a symbol's habit is known."""
 TRADING = "TRADING"
+MINUTES_SHOWN = 16
+"""A picture shows two; symbols share them, and change to the next within moments of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,12 +330,18 @@ def _is_low(side: BookSide, low: int) -> bool:
     return len(side) < low and side.known_to() is not None
 
 
+@lru_cache(MINUTES_SHOWN)
+def _iso(time_ms: int) -> str:
+    """A minute's open, ISO 8601, UTC: the same for hundreds of pictures."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+
+
 def _candle_view(candle: Candle | None) -> CandleView | None:
     if candle is None:
         return None
     return CandleView(
         symbol=candle.symbol,
-        timestamp=datetime.fromtimestamp(candle.open_time_ms / 1000, UTC).isoformat(),
+        timestamp=_iso(candle.open_time_ms),
         open=candle.open,
         high=candle.high,
         low=candle.low,
