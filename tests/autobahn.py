@@ -1,0 +1,79 @@
+"""Autobahn's own cases against the real server, its app an echo: `python -m tests.autobahn PYTHON27`.
+
+The suite runs on CPython 2.7 alone, which is why it is not part of the tests; tests/test_conformance.py asks the same,
+case by case. PYTHON27 is the interpreter of an environment with `pip install autobahntestsuite`. What one client may
+send is not bounded here, for the cases send up to 16 MiB: all bounds are tested elsewhere.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pulse import connection, hardening, server
+from pulse.connection import loop_factory
+from pulse.server import open_listener, serve
+from tests.test_conformance import echo
+
+PASSED = {"OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED"}
+"""The last: cases of an extension's parameter that we decline, as a server may."""
+ALL_CASES = ("*",)
+NO_BOUND = 2**40
+MESSAGE_BYTES_MAX = 64 * 2**20
+RUN = "from autobahntestsuite.wstest import run; run()"
+
+
+def lift_bounds() -> None:
+    """For this process: let clients say as much as they like."""
+    connection.REQUESTS_BURST_BYTES = connection.REQUESTS_BYTES_S = NO_BOUND
+    connection.FEED_BURST_BYTES = connection.FEED_BYTES_S = NO_BOUND
+    for module in (hardening, server):
+        vars(module)["MESSAGE_BYTES_MAX"] = MESSAGE_BYTES_MAX
+
+
+async def run_cases(python27: str, cases: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
+    """What the suite found, case by case. Raises RuntimeError if it found nothing."""
+    listener, stop = open_listener("127.0.0.1", 0), asyncio.Event()
+    url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    spec = {"outdir": str(folder), "servers": [{"agent": "pulse", "url": url}], "cases": list(cases)}
+    (folder / "spec.json").write_text(json.dumps(spec))
+    serving = asyncio.create_task(serve(echo, listener, stop, lambda: None, clients_max=100))
+    suite = await asyncio.create_subprocess_exec(
+        python27, "-c", RUN, "-m", "fuzzingclient", "-s", str(folder / "spec.json")
+    )
+    await suite.wait()
+    stop.set()
+    await serving
+    report = folder / "index.json"
+    if not report.exists():
+        raise RuntimeError(f"the suite wrote no report: is autobahntestsuite installed for {python27}?")
+    found: dict[str, dict[str, Any]] = json.loads(report.read_text())["pulse"]
+    return found
+
+
+def main() -> int:
+    """Run the cases, print what became of them, and tell by the exit code whether all passed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.autobahn", description=__doc__)
+    parser.add_argument("python27")
+    parser.add_argument("--cases", nargs="+", default=ALL_CASES, metavar="CASE", help="such as 1.* 2.*; by default all")
+    options = parser.parse_args()
+    lift_bounds()
+    with (
+        tempfile.TemporaryDirectory(prefix="pulse-autobahn-") as folder,
+        asyncio.Runner(loop_factory=loop_factory) as runner,
+    ):
+        found = runner.run(run_cases(options.python27, options.cases, Path(folder)))
+    failed = [case for case, outcome in found.items() if not {outcome["behavior"], outcome["behaviorClose"]} <= PASSED]
+    tally = Counter(outcome["behavior"] for outcome in found.values())
+    words = [f"{len(found)} cases", *(f"{count} {name.lower()}" for name, count in tally.most_common())]
+    sys.stdout.write(f"{', '.join(words)}; not passed: {', '.join(failed) or 'none'}\n")
+    return 1 if failed or not found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
