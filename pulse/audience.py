@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, repeat
 
 from pulse.hub import Hub, bus_topic
 from pulse.outlet import Debtor, DirectOutlet, Fanout, Outlet, Slot, Source
@@ -188,24 +188,30 @@ class Audience:
         self._meter.total += len(frames)
         self._look_who_is_to_be_asked()
         watched = tuple(self._watched)
-        # Past the transports, whose buffers are empty: theirs would be as much work again as the rest of this.
-        write, size = os.write, len(frames)
-        unsent: dict[int, int] = {}
-        for descriptor in self._level.values():
-            try:
-                sent = write(descriptor, frames)
-            except BlockingIOError:
-                unsent[descriptor] = 0
-            except ConnectionError:
-                pass  # the loop is about to be told the same, and ends it
-            else:
-                if sent < size:
-                    unsent[descriptor] = sent
-        if unsent:
-            for outlet in [outlet for outlet, descriptor in self._level.items() if descriptor in unsent]:
-                outlet.connection.write_rest(frames[unsent[outlet.connection.descriptor] :])
+        taken = _write_all(list(self._level.values()), frames)
+        if min(taken, default=len(frames)) < len(frames):
+            for outlet, size in [pair for pair in zip(self._level, taken, strict=True) if pair[1] < len(frames)]:
+                outlet.connection.write_rest(frames[size:])
         for outlet in watched:
             outlet.connection.write_counted(frames)
+
+
+def _write_all(descriptors: list[int], frames: bytes) -> list[int]:
+    """Write the same to every one of these sockets; how many bytes the kernel took for each.
+
+    Past the transports, whose buffers are empty: theirs would be as much work again as the rest of this. One that is
+    broken counts as written to: the loop is about to be told the same, and ends it.
+    """
+    taken: list[int] = []
+    left = iter(descriptors)
+    while len(taken) < len(descriptors):
+        try:
+            taken.extend(map(os.write, left, repeat(frames)))
+        except BlockingIOError:
+            taken.append(0)
+        except ConnectionError:
+            taken.append(len(frames))
+    return taken
 
 
 def source_of(choice: Choice, hub: Hub, debtor: Debtor, from_id: int | None = None) -> Slot | Trades:
