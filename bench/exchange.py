@@ -8,8 +8,10 @@ trades, so a picture is the book, its measures and its proof. Run as a program; 
 
 import argparse
 import asyncio
+import contextlib
 import random
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -60,9 +62,9 @@ class PacedExchange:
             readers = [socket for socket, streams in self._sockets.items() if stream in streams]
             if readers:
                 diff = {"e": "depthUpdate", "E": self._last_id // 1000, "s": symbol, "U": first_id, "u": self._last_id}
-                frame = orjson.dumps({"stream": stream, "data": {**diff, "b": bids, "a": asks}}).decode()
-                for socket in readers:
-                    await socket.send_str(frame)
+                await send_each(
+                    readers, orjson.dumps({"stream": stream, "data": {**diff, "b": bids, "a": asks}}).decode()
+                )
 
     def _changes(self, sign: int) -> list[list[str]]:
         """Levels near the best price with new quantities; the levels themselves stay, so the book keeps its size."""
@@ -99,6 +101,13 @@ class PacedExchange:
 
     async def _nothing(self, _: web.Request) -> web.Response:
         return _json([])
+
+
+async def send_each(readers: Iterable[web.WebSocketResponse], text: str) -> None:
+    """Send to all who are still there: one may have hung up and its handler not know yet."""
+    for socket in readers:
+        with contextlib.suppress(ConnectionResetError):
+            await socket.send_str(text)
 
 
 def _level(sign: int, rank: int, quantity: float) -> list[str]:
