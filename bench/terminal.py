@@ -91,6 +91,7 @@ def environment_of(folder: Path, symbols: Sequence[str], exchange_port: int) -> 
         "PULSE_VENUE": "com",
         "PULSE_CLIENTS_MAX": "20000",
         "PULSE_CLIENTS_PER_ADDRESS_MAX": "20000",
+        "PULSE_REQUESTS_PER_ADDRESS_S": "0",
         # Below the exchange's own period, so that no picture waits for the next one's turn.
         "PULSE_PUBLISH_INTERVAL_MS": "0",
         "PULSE_SQLITE_PATH": str(folder / "candles.sqlite3"),

@@ -1,4 +1,4 @@
-"""Who may open a WebSocket: from which sites, how many in all, and how many from one address.
+"""Who may come in and ask: from which sites, how many in all, how many from one address, and how often.
 
 Pure: it judges header values and addresses and counts; it knows no framework and no socket.
 """
@@ -105,3 +105,29 @@ class Gate:
         self._by_address[address] -= 1
         if self._by_address[address] == 0:
             del self._by_address[address]
+
+
+class Allowance:
+    """How often each key may ask: `per_s` times a second in the long run, `burst` times at once after a pause.
+
+    A token bucket in the form of the generic cell rate algorithm (ITU-T I.371): all that is kept of a key is when its
+    bucket is full again. Of more than `keys_max` keys, those that asked longest ago are forgotten.
+    """
+
+    def __init__(self, per_s: float, burst: int, keys_max: int) -> None:
+        self._each_s = 1 / per_s
+        self._burst_s = burst / per_s
+        self._keys_max = keys_max
+        self._full_at_s: dict[str, float] = {}  # who asked longest ago comes first
+
+    def ask(self, key: str, now_s: float) -> float:
+        """Count one more and give 0; or give the seconds until it may ask again, and count nothing."""
+        full_at_s = max(self._full_at_s.get(key, now_s), now_s) + self._each_s
+        wait_s = full_at_s - now_s - self._burst_s
+        if wait_s > 0:
+            return wait_s
+        self._full_at_s.pop(key, None)
+        self._full_at_s[key] = full_at_s
+        if len(self._full_at_s) > self._keys_max:
+            del self._full_at_s[next(iter(self._full_at_s))]
+        return 0.0

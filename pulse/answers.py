@@ -84,7 +84,7 @@ class Readiness:
 def watch_clients(sessions: Sessions, hub: Hub) -> None:
     """Let /metrics read what sessions and hub count for themselves."""
     stats.clients_open.set_function(lambda: sessions.open_count)
-    stats.clients_refused.set_function(lambda: sessions.refused)
+    stats.clients_refused.set_function(lambda: sessions.door.refused)
     stats.clients_cut.set_function(lambda: sessions.cut)
     stats.client_pictures_replaced.set_function(lambda: sessions.replaced)
     stats.hub_dropped.set_function(lambda: hub.dropped)

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from pulse.bars import Bars
+from pulse.door import Counted, Door
 from pulse.errors import StoreUnavailable
 from pulse.events import Events
 from pulse.hub import Hub
@@ -41,7 +42,7 @@ NEVER_KEPT = {"Cache-Control": "no-store"}
 COMPRESSED_FROM_BYTES = 1024
 PREFLIGHT_KEPT_S = 600
 
-COMPRESSED = (Middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=5),)
+COMPRESSED = Middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=5)
 
 Report = Callable[[], Mapping[str, Any]]
 """Gives a JSON object as things stand now."""
@@ -122,6 +123,7 @@ async def _no_such_socket(_: WebSocket) -> None:
 
 def build_app(
     settings: Settings,
+    door: Door,
     roster: Roster,
     hub: Hub,
     bars: Bars,
@@ -144,6 +146,7 @@ def build_app(
             sessions,
             events,
             static_dir,
+            Middleware(Counted, door=door),
         ),
         exception_handlers={HTTPException: on_problem, StoreUnavailable: on_store_away, Exception: on_crash},
     )
@@ -154,24 +157,28 @@ def build_app(
     return SecurityHeaders(shared, origins)
 
 
-def _routes(api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, events: Events, static_dir: Path) -> list[BaseRoute]:
+def _routes(
+    api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, events: Events, static_dir: Path, counted: Middleware
+) -> list[BaseRoute]:
+    """All of them. Sessions and events count who comes in; the page's files and /healthz are free."""
+    plain, compressed = [counted], [counted, COMPRESSED]
     return [
         WebSocketRoute("/ws", sessions.serve_feed),
         WebSocketRoute("/ws/orderbook", sessions.serve),
         WebSocketRoute("/ws/orderbook/{symbol}", sessions.serve),
         WebSocketRoute("/{path:path}", _no_such_socket),
         Route("/sse", events.serve, methods=["GET"]),
-        Route("/orderbook", api.orderbook),
-        Route("/api/ohlcv", ohlcv.serve, middleware=COMPRESSED),
-        Route("/api/symbols", api.symbols, middleware=COMPRESSED),
-        Route("/api/proof", api.proof, middleware=COMPRESSED),
-        Route("/api/proof/{symbol}", api.proof, middleware=COMPRESSED),
-        Mount("/udf", routes=udf.routes(), middleware=COMPRESSED),
-        Route("/api/store", api.store),
-        Route("/openapi.json", api.openapi, middleware=COMPRESSED),
-        Route("/api/latency", api.latency),
+        Route("/orderbook", api.orderbook, middleware=plain),
+        Route("/api/ohlcv", ohlcv.serve, middleware=compressed),
+        Route("/api/symbols", api.symbols, middleware=compressed),
+        Route("/api/proof", api.proof, middleware=compressed),
+        Route("/api/proof/{symbol}", api.proof, middleware=compressed),
+        Mount("/udf", routes=udf.routes(), middleware=compressed),
+        Route("/api/store", api.store, middleware=plain),
+        Route("/openapi.json", api.openapi, middleware=compressed),
+        Route("/api/latency", api.latency, middleware=plain),
         Route("/healthz", api.healthz),
-        Route("/readyz", api.readyz),
-        Route("/metrics", api.metrics),
+        Route("/readyz", api.readyz, middleware=plain),
+        Route("/metrics", api.metrics, middleware=plain),
         Mount("/", Site(directory=static_dir, html=True)),
     ]

@@ -89,7 +89,7 @@ class _EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the client has left, has taken nothing for too long, or the server stops."""
-        address = self._sessions.enter(self._request)
+        address = self._sessions.door.enter(self._request)
         leaving = asyncio.create_task(_left(receive, self._outlet), name="events-left")
         try:
             self._hub.admit(self._outlet)

@@ -39,6 +39,7 @@ from pulse.clock import Clock, ReplayClock, SystemClock
 from pulse.comeback import Comeback
 from pulse.conflate import ConflatingQueue
 from pulse.connection import current_connection, loop_factory
+from pulse.door import Door
 from pulse.engine import Engine, Outbox
 from pulse.errors import ExchangeRefused, SettingsError, StoreUnavailable
 from pulse.events import Events
@@ -188,11 +189,12 @@ class _Terminal:
             running = RunningBars(bars, time.monotonic)
             hub.bars = running.now
             work["running"] = running.run()
-            sessions = Sessions(self.settings, roster, hub, current_connection)
+            door = Door(self.settings, time.monotonic)
+            sessions = Sessions(door, roster, hub, current_connection)
             watch_latency(latency, sessions, self.clock)
             watch_clients(sessions, hub)
             app = build_app(
-                self.settings, roster, hub, bars,
+                self.settings, door, roster, hub, bars,
                 Followed(self.venue.name, self.plan.source, roster, engine, self.instruments, self._history),
                 Readiness(roster, engine, bus, store, ledger), engine.certificates, latency.report, _assets("static"),
                 sessions, Events(hub, sessions, roster, current_connection),

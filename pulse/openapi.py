@@ -22,11 +22,17 @@ Json = dict[str, Any]
 NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
 STRING, NUMBER, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "number", "integer", "boolean"))
 
+FREE_PATH = "/healthz"
+"""The one that may be asked as often as one likes."""
+
 
 def document(symbols: Sequence[str]) -> Json:
     """The document of a server that always follows these symbols."""
     schemas = _Schemas()
     paths = {**_feed(schemas, symbols), **_history(schemas, symbols), **_udf(schemas), **_health(schemas)}
+    for path, answers in paths.items():
+        if path != FREE_PATH:
+            answers["get"]["responses"] |= _problems(schemas, s429="Your address asks too often, or has too much open.")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -142,7 +148,7 @@ def _feed(schemas: _Schemas, symbols: Sequence[str]) -> Json:
         "/sse": _get(
             "The feed as Server-Sent Events; /asyncapi.json describes its messages.",
             {"200": _answer("A stream that goes on for as long as the client stays.", STRING, "text/event-stream")}
-            | _problems(schemas, s400="A parameter is wrong.", s429="Too many from your address.", s503="Full."),
+            | _problems(schemas, s400="A parameter is wrong.", s503="Full."),
             _query("topics", "Separated by commas, such as book.BTCUSDT,trades.BTCUSDT.", STRING, required=True),
             _query("rate", "How often.", {"type": "string", "enum": list(RATES_S)}),
             _query("depth", "Levels a side.", {"type": "integer", "enum": list(DEPTHS)}),

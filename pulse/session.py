@@ -8,20 +8,16 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
-from pulse.admission import Gate, client_address, origin_is_allowed
 from pulse.audience import Audiences
+from pulse.door import Door
 from pulse.hub import Hub
 from pulse.outlet import Connection, DirectOutlet, Fanout, Outlet, QueuedOutlet
-from pulse.problems import Problem, try_later
 from pulse.query import known_symbol
 from pulse.roster import Roster
-from pulse.settings import Settings
 from pulse.subscriptions import Subscriptions
 from pulse.topics import whole_picture
 
@@ -31,7 +27,6 @@ GOODBYE_S = 1.0
 """How long it may take to answer a goodbye."""
 MESSAGES_MAX, MESSAGES_WINDOW_S = 50, 10.0
 """What a client may say: room for changing its mind, and for habits such as text pings."""
-RETRY_AFTER_S = 30
 
 
 class Goodbye(NamedTuple):
@@ -142,17 +137,17 @@ def _ignore(_: str | bytes | None) -> bool:
 
 
 class Sessions:
-    """All sessions of this process, and the door they come in by.
+    """All sessions of this process.
 
-    `connection` gives the one that the running task serves; `fanout` and `send_timeout_s` are for all clients, and
-    `on_echo` is told the instance and the timestamp of a picture that one was shown. For /metrics: `open_count`,
-    `refused` and `cut` (clients that took nothing in time), and `replaced` (messages that ended clients never got,
+    They come in by `door`. `connection` gives the one that the running task serves; `fanout` and `send_timeout_s` are
+    for all clients, and `on_echo` is told the instance and the timestamp of a picture that one was shown. For /metrics:
+    `open_count`, `cut` (clients that took nothing in time), and `replaced` (messages that ended clients never got,
     because a newer one came).
     """
 
     def __init__(
         self,
-        settings: Settings,
+        door: Door,
         roster: Roster,
         hub: Hub,
         connection: Callable[[], Connection | None],
@@ -160,7 +155,7 @@ class Sessions:
         send_timeout_s: float = SEND_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
+        self.door = door
         self.roster = roster
         self._hub = hub
         self._connection = connection
@@ -168,16 +163,14 @@ class Sessions:
         self._clock = clock
         self.fanout = Fanout()
         self.audiences = Audiences(hub, self.fanout)
-        self._gate = Gate(settings.clients_max, settings.clients_per_address_max)
         self.on_echo: Callable[[str, float], None] = lambda *_: None
-        self.refused = 0
         self.cut = 0
         self._replaced = 0
 
     @property
     def open_count(self) -> int:
         """How many clients are connected."""
-        return self._gate.count
+        return self.door.count
 
     @property
     def replaced(self) -> int:
@@ -205,7 +198,7 @@ class Sessions:
         await self._serve(websocket, talk)
 
     async def _serve(self, websocket: WebSocket, talk: Callable[[Session, Outlet], Awaitable[None]]) -> None:
-        address = self.enter(websocket)
+        address = self.door.enter(websocket)
         connection = self._connection()
         outlet = self._outlet(websocket, connection)
         try:
@@ -221,40 +214,10 @@ class Sessions:
             return QueuedOutlet(self.fanout)
         return DirectOutlet(self.fanout, connection, self.send_timeout_s)
 
-    def enter(self, client: HTTPConnection[Any]) -> str:
-        """Count a client in; gives the address to count it by. Raises Problem if it may not come in."""
-        headers = client.headers
-        address = client_address(
-            client.client.host if client.client else None,
-            headers.getlist("x-forwarded-for"),
-            self._settings.trusted_hops,
-        )
-        problem = self._objection(headers.get("origin"), headers.get("host", ""), address)
-        if problem is not None:
-            self.refused += 1
-            raise problem
-        self._gate.enter(address)
-        return address
-
     def leave(self, address: str, outlet: Outlet) -> None:
         """Count it out; it is owed nothing more."""
         self._hub.dismiss(outlet)
         self.audiences.seat(outlet, [])
-        self._gate.leave(address)
+        self.door.leave(address)
         self.cut += outlet.was_cut
         self._replaced += outlet.replaced
-
-    def _objection(self, origin: str | None, host: str, address: str) -> Problem | None:
-        if not origin_is_allowed(origin, host, self._settings.allowed_origins):
-            return Problem(
-                HTTPStatus.FORBIDDEN, "Pages of this origin may not connect: PULSE_ALLOWED_ORIGINS lists who may."
-            )
-        if self._gate.is_full():
-            return try_later("As many clients are connected as this server takes.", RETRY_AFTER_S)
-        if self._gate.is_full_for(address):
-            return try_later(
-                "As many clients are connected from your address as this server takes from one.",
-                RETRY_AFTER_S,
-                HTTPStatus.TOO_MANY_REQUESTS,
-            )
-        return None

@@ -27,6 +27,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use the API and the feed; * for any
     clients_max: int = 1000  # open WebSockets and event streams at once; more are refused with 503
     clients_per_address_max: int = 50  # the same from one address; more are refused with 429
+    requests_per_address_s: int = 20  # requests a second from one address; more are refused with 429; 0: no bound
     trusted_hops: int = 0  # how many proxies in front append to X-Forwarded-For; 0 ignores the header
     # the exchange
     venue: str = "us"  # us (Binance.US), com (Binance.com) or vision (Binance's data-only host)
@@ -157,6 +158,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "allowed_origins": _origins,
     "clients_max": _whole(1, 100_000),
     "clients_per_address_max": _whole(1, 100_000),
+    "requests_per_address_s": _whole(0, 100_000),
     "trusted_hops": _whole(0, 10),
     "venue": _choice(*VENUES),
     "fallback_venue": _choice("", *VENUES),

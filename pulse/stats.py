@@ -33,6 +33,7 @@ candles_pending = Gauge("pulse_candles_pending", "Closed candles that wait for t
 candles_differing = Gauge("pulse_candles_differing", "Minutes in which our candle was not the exchange's.", ["symbol"])
 clients_open = Gauge("pulse_clients_open", "Open WebSockets and event streams.")
 clients_refused = Gauge("pulse_clients_refused", "Clients refused at the door.")
+requests_refused = Counter("pulse_requests_refused", "Requests of addresses that asked too often.")
 clients_cut = Gauge("pulse_clients_cut", "Clients cut because they took nothing in time.")
 client_pictures_replaced = Gauge("pulse_client_pictures_replaced", "Messages that ended clients never got.")
 hub_dropped = Gauge("pulse_hub_dropped", "Messages of the bus that were old, foreign or not ours.")

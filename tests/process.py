@@ -31,6 +31,7 @@ class Pulse:
             **{name: value for name, value in os.environ.items() if not name.startswith("PULSE_")},
             "PYTHONPATH": str(ROOT),
             "PORT": str(self.port),
+            "PULSE_REQUESTS_PER_ADDRESS_S": "0",  # tests look as often as they can
             **environment,
         }
         self._process: asyncio.subprocess.Process | None = None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pulse.admission import Gate, client_address, origin_is_allowed
+from pulse.admission import Allowance, Gate, client_address, origin_is_allowed
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,42 @@ def test_the_gate_forgets_who_left() -> None:
 
     assert gate.count == 0
     assert not gate._by_address
+
+
+def test_so_many_at_once_and_then_at_the_rate() -> None:
+    """After a pause a whole burst; then each at its time and not before. Who is refused is told how long to wait."""
+    allowance = Allowance(per_s=2, burst=4, keys_max=10)
+    burst = [allowance.ask("a", 100.0) for _ in range(4)]
+    refused = [allowance.ask("a", 100.0), allowance.ask("a", 100.25)]
+    later = [allowance.ask("a", now_s) for now_s in (100.5, 100.5, 101.0)]
+
+    assert burst == [0.0] * 4
+    assert refused == pytest.approx([0.5, 0.25])
+    assert later == pytest.approx([0.0, 0.5, 0.0])
+
+
+def test_in_the_long_run_the_rate_is_kept() -> None:
+    """Whoever asks ten times as often as it may is served as often as it may."""
+    allowance = Allowance(per_s=2, burst=4, keys_max=10)
+    served = sum(allowance.ask("a", tick / 20) == 0.0 for tick in range(20 * 100))
+
+    assert served == pytest.approx(2 * 100 + 4, abs=1)
+
+
+def test_each_key_has_its_own_allowance() -> None:
+    """One that asks too often costs nobody else anything."""
+    allowance = Allowance(per_s=1, burst=1, keys_max=10)
+    first = [allowance.ask("a", 0.0) for _ in range(2)]
+
+    assert first[1] > 0
+    assert allowance.ask("b", 0.0) == 0.0
+
+
+def test_no_more_keys_are_kept_than_are_allowed() -> None:
+    """Those that asked longest ago are forgotten, so that addresses without number cost nothing."""
+    allowance = Allowance(per_s=1, burst=1, keys_max=2)
+    for key in ("a", "b", "a", "c"):
+        allowance.ask(key, 0.0)
+
+    assert len(allowance._full_at_s) == 2
+    assert "c" in allowance._full_at_s

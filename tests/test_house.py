@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("topics", "wire"),
     ("streams",),
     ("binance", "store", "bus", "hub", "simulator", "admission", "problems", "outlet", "spool", "connection"),
-    ("intake", "recording", "query", "audience", "bars", "hardening"),
+    ("intake", "recording", "query", "audience", "bars", "hardening", "door"),
     ("repair", "subscriptions"),
     (
         "feed",
@@ -67,6 +67,7 @@ HOMES = {
     "starlette": {
         "pulse/session.py",
         "pulse/events.py",
+        "pulse/door.py",
         "pulse/app.py",
         "pulse/problems.py",
         "pulse/query.py",

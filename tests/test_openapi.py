@@ -1,7 +1,8 @@
 """The document, held against the live server: every route is in it and nothing else, and real answers are as told."""
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from pulse.app import build_app
 from pulse.bars import Bars
 from pulse.connection import current_connection
+from pulse.door import BURST_S, Door
 from pulse.events import Events
 from pulse.hub import Hub
 from pulse.openapi import _Schemas, document
@@ -90,10 +92,11 @@ def test_every_route_is_described_and_nothing_else() -> None:
     hub = Hub([], "0a1b2c3d")
     bars = Bars(Shelf(), lambda _: ALL_IS_OVER, ManualClock())
     roster = Roster(SETTINGS.symbols)
-    sessions = Sessions(SETTINGS, roster, hub, current_connection)
+    door = Door(SETTINGS, time.monotonic)
+    sessions = Sessions(door, roster, hub, current_connection)
     events = Events(hub, sessions, roster, current_connection)
     guarded: Any = build_app(
-        SETTINGS, roster, hub, bars, dict, dict, dict, dict, Path(__file__).parent, sessions, events
+        SETTINGS, door, roster, hub, bars, dict, dict, dict, dict, Path(__file__).parent, sessions, events
     )
     app = guarded._app
 
@@ -155,6 +158,20 @@ async def test_trouble_is_as_described(path: str, status: int) -> None:
 
     assert found == status
     check("/orderbook?symbol=NOPE" if path == "/nothing" else path, status, headers["Content-Type"], orjson.dumps(body))
+
+
+@on_server_loop
+async def test_asking_too_often_is_as_described() -> None:
+    """Every path but the health check says what its answer then is."""
+    told = {path for path, item in DOCUMENT["paths"].items() if "429" in item["get"]["responses"]}
+    async with serving(replace(SETTINGS, requests_per_address_s=1), clock=lambda: 0.0) as web:
+        for _ in range(BURST_S):
+            await ask(web, "/api/symbols")
+        status, body, headers = await ask(web, "/api/symbols")
+
+    assert status == 429
+    assert told == set(DOCUMENT["paths"]) - {"/healthz"}
+    check("/api/symbols", status, headers["Content-Type"], orjson.dumps(body))
 
 
 @on_server_loop

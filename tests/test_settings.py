@@ -41,6 +41,7 @@ def test_other_programs_variables_are_ignored() -> None:
         ("PULSE_ALLOWED_ORIGINS", "*", "allowed_origins", ("*",)),
         ("PULSE_CLIENTS_MAX", "5", "clients_max", 5),
         ("PULSE_CLIENTS_PER_ADDRESS_MAX", "5", "clients_per_address_max", 5),
+        ("PULSE_REQUESTS_PER_ADDRESS_S", "0", "requests_per_address_s", 0),
         ("PULSE_TRUSTED_HOPS", "1", "trusted_hops", 1),
         ("PULSE_VENUE", "vision", "venue", "vision"),
         ("PULSE_FALLBACK_VENUE", "us", "fallback_venue", "us"),

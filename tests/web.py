@@ -21,6 +21,7 @@ import orjson
 from pulse.app import build_app
 from pulse.bars import Bars
 from pulse.connection import current_connection, loop_factory
+from pulse.door import Door
 from pulse.errors import StoreUnavailable
 from pulse.events import Events
 from pulse.hub import Hub
@@ -37,7 +38,7 @@ from pulse.wire import book_topic
 from tests.makers import ManualClock
 
 INSTANCE = "0a1b2c3d"
-SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"))
+SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"), requests_per_address_s=0)
 WAIT_S = 5.0
 """The bound of every wait in these tests."""
 ALL_IS_OVER = Newest((), 4_102_444_800_000)
@@ -186,14 +187,16 @@ async def serving(
     newest: Newest = ALL_IS_OVER,
     catalogue: Mapping[str, Any] | None = None,
     roster: Roster | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Web]:
-    """The real app under the real server on a free port of loopback, stopped at the end.
+    """The real app under the real server on a free port of loopback, stopped at the end. `clock` is its door's.
 
     Candles come from a `Shelf` unless another store is given, which must be open.
     """
     hub = Hub(settings.symbols, INSTANCE)
     roster = Roster(settings.symbols) if roster is None else roster
-    sessions = Sessions(settings, roster, hub, current_connection, send_timeout_s=send_timeout_s)
+    door = Door(settings, clock)
+    sessions = Sessions(door, roster, hub, current_connection, send_timeout_s=send_timeout_s)
     shelf = Shelf()
     bars = Bars(shelf if store is None else store, lambda _: newest, ManualClock())
     events = Events(hub, sessions, roster, current_connection)
@@ -207,6 +210,7 @@ async def serving(
     certificates = {market.symbol: market.certificate(0.0) for market in markets}
     app = build_app(
         settings,
+        door,
         roster,
         hub,
         bars,
