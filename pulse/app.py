@@ -25,6 +25,7 @@ from pulse.bars import Bars
 from pulse.door import Counted, Door
 from pulse.errors import StoreUnavailable
 from pulse.events import Events
+from pulse.gaps import Gaps
 from pulse.hub import Hub
 from pulse.market.view import Certificate
 from pulse.ohlcv import Ohlcv
@@ -142,6 +143,7 @@ def build_app(
         routes=_routes(
             _Api(roster, hub, catalogue, readiness, certificates, latency),
             Ohlcv(bars, roster, COMPRESSED_FROM_BYTES),
+            Gaps(bars, roster),
             Udf(bars, catalogue, roster),
             sessions,
             events,
@@ -158,7 +160,14 @@ def build_app(
 
 
 def _routes(
-    api: _Api, ohlcv: Ohlcv, udf: Udf, sessions: Sessions, events: Events, static_dir: Path, counted: Middleware
+    api: _Api,
+    ohlcv: Ohlcv,
+    gaps: Gaps,
+    udf: Udf,
+    sessions: Sessions,
+    events: Events,
+    static_dir: Path,
+    counted: Middleware,
 ) -> list[BaseRoute]:
     """All of them. Sessions and events count who comes in; the page's files and /healthz are free."""
     plain, compressed = [counted], [counted, COMPRESSED]
@@ -170,6 +179,7 @@ def _routes(
         Route("/sse", events.serve, methods=["GET"]),
         Route("/orderbook", api.orderbook, middleware=plain),
         Route("/api/ohlcv", ohlcv.serve, middleware=compressed),
+        Route("/api/gaps", gaps.serve, middleware=compressed),
         Route("/api/symbols", api.symbols, middleware=compressed),
         Route("/api/proof", api.proof, middleware=compressed),
         Route("/api/proof/{symbol}", api.proof, middleware=compressed),

@@ -1,9 +1,10 @@
-"""The candles of an interval as clients have them: those of the store, and the minutes that it does not have yet."""
+"""What clients have of the past: candles, those of the store and the minutes that it does not have yet, and gaps."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from pulse.clock import Clock
 from pulse.market.intervals import Bar, Interval, Newest, with_newest
+from pulse.market.types import TradeGap
 from pulse.store import Store
 
 
@@ -36,6 +37,10 @@ class Bars:
     async def stored(self, symbol: str, interval: Interval, limit: int) -> list[Bar]:
         """The store's last `limit` bars, oldest first. Raises StoreUnavailable."""
         return await self._store.read_bars(symbol, interval, None, None, limit)
+
+    async def gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
+        """The first `limit` holes in the symbol's trades that touch [start_ms, end_ms]. Raises StoreUnavailable."""
+        return await self._store.read_gaps(symbol, start_ms, end_ms, limit)
 
     def brought_up(self, symbol: str, interval: Interval, stored: Sequence[Bar], limit: int) -> list[Bar]:
         """Bars that were read a moment ago, with the minutes since then, the last `limit` of them."""

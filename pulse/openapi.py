@@ -188,7 +188,20 @@ def _history(schemas: _Schemas, symbols: Sequence[str]) -> Json:
     }
     answers = {"200": candles, "304": {"description": "Unchanged since the answer with that ETag."}}
     limit = {"type": "integer", "minimum": 1, "maximum": STREAM_MAX, "default": LIMIT_DEFAULT}
+    time = {"type": "string", "format": "date-time"}
+    gap = schemas.named("TradeGap", _object(
+        {"symbol": STRING, "first_trade_id": INTEGER, "last_trade_id": INTEGER, "from": time, "to": time, "noted": time}
+    ))  # fmt: skip
     return {
+        "/api/gaps": _get(
+            "Trades that are in no candle, because the exchange gave them no more.",
+            {"200": _answer("The gaps, oldest first.", _array(gap))}
+            | _problems(schemas, s400="A parameter is wrong.", s503="The store cannot be reached."),
+            _query("symbol", "Which symbol; the first one by default.", _symbol(symbols)),
+            _query("start", "From when on: ISO 8601, or whole seconds or milliseconds since 1970.", STRING),
+            _query("end", "Until when, in the same forms.", STRING),
+            _query("limit", f"At most {LIMIT_MAX}.", limit | {"maximum": LIMIT_MAX}),
+        ),
         "/api/ohlcv": _get(
             "Candles of any interval with their receipts.",
             answers | _problems(schemas, s400="A parameter is wrong.", s503="The store cannot be reached."),
@@ -198,7 +211,7 @@ def _history(schemas: _Schemas, symbols: Sequence[str]) -> Json:
             _query("end", "The last open time, in the same forms.", STRING),
             _query("limit", f"At most {LIMIT_MAX}; more only for a stream from a start on.", limit),
             _query("format", "How to write it.", {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}),
-        )
+        ),
     }
 
 

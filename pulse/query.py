@@ -18,6 +18,8 @@ LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 FORMATS = ("json", "csv", "ndjson")
 SECONDS_BELOW = 100_000_000_000
 """A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
+TIME_MS_MAX = 253_402_300_799_999
+"""The last millisecond of the year 9999, after which stores know no time."""
 
 ROOM_AFTER_S = 60
 """When to ask again for a symbol that there was no room for."""
@@ -40,6 +42,16 @@ class CandleQuery:
     start_ms: int | None
     end_ms: int | None
     format: str
+
+
+@dataclass(frozen=True)
+class GapQuery:
+    """Which gaps are asked for: the first `limit` that touch [start_ms, end_ms]."""
+
+    symbol: str
+    limit: int
+    start_ms: int
+    end_ms: int
 
 
 def known_symbol(text: str | None, roster: Roster, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
@@ -66,19 +78,27 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -
     if format_name not in FORMATS:
         raise wrong_parameter("format", format_name, FORMATS)
     limit_max = LIMIT_MAX if format_name == "json" or given["start"] is None else STREAM_MAX
-    query = CandleQuery(
+    start_ms, end_ms = _range_ms(given["start"], given["end"])
+    return CandleQuery(
         symbol=known_symbol(given["symbol"], roster, HTTPStatus.BAD_REQUEST),
         interval=_interval(given["interval"]),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, limit_max),
-        start_ms=_time_ms("start", given["start"]),
-        end_ms=_time_ms("end", given["end"]),
+        start_ms=start_ms,
+        end_ms=end_ms,
         format=format_name,
     )
-    if query.start_ms is not None and query.end_ms is not None and query.start_ms > query.end_ms:
-        raise Problem(
-            HTTPStatus.BAD_REQUEST, "start must not be after end.", parameter="start", allowed="a time up to end"
-        )
-    return query
+
+
+def read_gap_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -> GapQuery:
+    """Read the parameters of GET /api/gaps, in the same way; without a bound all of time is asked for."""
+    given = {name: single(parameters, name) for name in ("symbol", "limit", "start", "end")}
+    start_ms, end_ms = _range_ms(given["start"], given["end"])
+    return GapQuery(
+        symbol=known_symbol(given["symbol"], roster, HTTPStatus.BAD_REQUEST),
+        limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, LIMIT_MAX),
+        start_ms=0 if start_ms is None else start_ms,
+        end_ms=TIME_MS_MAX if end_ms is None else end_ms,
+    )
 
 
 def single(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:
@@ -104,6 +124,15 @@ def whole_number(name: str, text: str | None, default: int, most: int) -> int:
     if not WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
         raise wrong_parameter(name, text, f"a whole number from 1 to {most}")
     return int(text)
+
+
+def _range_ms(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    start_ms, end_ms = _time_ms("start", start), _time_ms("end", end)
+    if start_ms is not None and end_ms is not None and start_ms > end_ms:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "start must not be after end.", parameter="start", allowed="a time up to end"
+        )
+    return start_ms, end_ms
 
 
 def _time_ms(name: str, text: str | None) -> int | None:

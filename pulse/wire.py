@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from pulse.market.intervals import Bar, Interval, missing_minutes
+from pulse.market.types import TradeGap
 from pulse.market.view import TapeView, View
 
 BOOK, TRADES = "book:", "trades:"
@@ -31,6 +32,11 @@ def encode_view(view: View | TapeView) -> bytes:
     return orjson.dumps(view)
 
 
+def _iso(time_ms: int) -> str:
+    """A time in milliseconds since the epoch as ISO 8601, UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+
+
 BAR_FIELDS = (
     "symbol", "timestamp", "open", "high", "low", "close", "volume", "quote_volume", "trade_count", "taker_buy_volume",
     "taker_buy_quote_volume", "first_trade_id", "last_trade_id", "source", "reconciled", "is_closed", "missing_minutes",
@@ -46,7 +52,7 @@ def bar_row(bar: Bar, interval: Interval, running_ms: int) -> dict[str, Any]:
     candle = bar.candle
     return {
         "symbol": candle.symbol,
-        "timestamp": datetime.fromtimestamp(candle.open_time_ms / 1000, UTC).isoformat(),
+        "timestamp": _iso(candle.open_time_ms),
         "open": candle.open,
         "high": candle.high,
         "low": candle.low,
@@ -62,4 +68,16 @@ def bar_row(bar: Bar, interval: Interval, running_ms: int) -> dict[str, Any]:
         "reconciled": candle.reconciled,
         "is_closed": interval.after(candle.open_time_ms) <= running_ms,
         "missing_minutes": missing_minutes(bar, interval, running_ms),
+    }
+
+
+def gap_row(gap: TradeGap) -> dict[str, Any]:
+    """One row of GET /api/gaps. Its times are ISO 8601, UTC: of the trades around the hole, and of giving it up."""
+    return {
+        "symbol": gap.symbol,
+        "first_trade_id": gap.first_trade_id,
+        "last_trade_id": gap.last_trade_id,
+        "from": _iso(gap.from_ms),
+        "to": _iso(gap.to_ms),
+        "noted": _iso(gap.noted_ms),
     }

@@ -41,6 +41,8 @@ ASKED = {
     "/api/ohlcv?interval=5m&format=csv": 200,
     "/api/ohlcv?interval=5m&format=ndjson": 200,
     "/api/ohlcv?limit=NaN": 400,
+    "/api/gaps": 200,
+    "/api/gaps?start=x": 400,
     "/api/store": 200,
     "/api/latency": 200,
     "/udf/config": 200,
