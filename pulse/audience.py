@@ -199,18 +199,16 @@ class Audience:
 def _write_all(descriptors: list[int], frames: bytes) -> list[int]:
     """Write the same to every one of these sockets; how many bytes the kernel took for each.
 
-    Past the transports, whose buffers are empty: theirs would be as much work again as the rest of this. One that is
-    broken counts as written to: the loop is about to be told the same, and ends it.
+    Past the transports, whose buffers are empty: theirs would be as much work again as the rest of this. One that fails
+    takes nothing, whatever reason a network has; its transport, which is given what is left, finds the same and ends.
     """
     taken: list[int] = []
     left = iter(descriptors)
     while len(taken) < len(descriptors):
         try:
             taken.extend(map(os.write, left, repeat(frames)))
-        except BlockingIOError:
+        except OSError:
             taken.append(0)
-        except ConnectionError:
-            taken.append(len(frames))
     return taken
 
 

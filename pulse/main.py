@@ -191,6 +191,7 @@ class _Terminal:
             work["running"] = running.run()
             door = Door(self.settings, time.monotonic)
             sessions = Sessions(door, roster, hub, current_connection)
+            work["fanout"] = sessions.fanout.watch()
             watch_latency(latency, sessions, self.clock)
             watch_clients(sessions, hub)
             app = build_app(

@@ -131,6 +131,7 @@ class Fanout:
         self.on_round: Callable[[float], None] = _ignore
         """Told after each round how many seconds ago its first message was noted."""
         self._due: list[Debtor] = []
+        self._failure: asyncio.Future[None] | None = None
         self._is_called = False
         self._noted_at_s = 0.0
         self._rests_until_s = 0.0
@@ -144,7 +145,20 @@ class Fanout:
             self._noted_at_s = loop.time()
             loop.call_at(self._rests_until_s, self._flush)
 
+    async def watch(self) -> None:
+        """Wait for ever. Raises what a round has failed with: nobody knows who has not got what it is owed."""
+        self._failure = asyncio.get_running_loop().create_future()
+        await self._failure
+
     def _flush(self) -> None:
+        try:
+            self._round()
+        except Exception as fault:
+            if self._failure is None or self._failure.done():
+                raise
+            self._failure.set_exception(fault)
+
+    def _round(self) -> None:
         loop = asyncio.get_running_loop()
         started_s, noted_at_s = loop.time(), self._noted_at_s
         # Twice: what is owed to many makes debts to those of them who are behind.

@@ -4,6 +4,7 @@ Real connections over real sockets: each client is the other end of a pair, and 
 """
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -253,6 +254,28 @@ async def test_who_is_gone_is_not_written_to() -> None:
 
         assert got_its_number
         assert other.seqs() == [1, 2, 3]
+
+
+async def test_whatever_a_write_fails_with_is_one_clients_matter() -> None:
+    """A network has more ways to fail than a reset: a peer that has vanished times out. The others get everything."""
+    async with open_house() as house:
+        broken, other = await house.client(PICTURES), await house.client(PICTURES)
+        for _ in range(2):
+            house.publish()
+            await house.rounds()
+        audience: Any = broken.outlet.group
+        with open(os.devnull, "rb") as unwritable:  # noqa: ASYNC230  # nothing is read
+            audience._level[broken.outlet] = unwritable.fileno()
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.write(unwritable.fileno(), b"x")
+            house.publish()
+            await house.rounds()
+        house.publish()
+        await house.rounds()
+        await house.read_all()
+
+        assert other.seqs() == [1, 2, 3, 4]
+        assert broken.seqs() == [1, 2, 3, 4]  # its transport was whole, and was given what the write did not take
 
 
 async def test_an_end_by_the_client_is_survived() -> None:

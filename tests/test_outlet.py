@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import pytest
+
 from pulse.framing import Message
 from pulse.outlet import REPLIES_MAX, DirectOutlet, Fanout, QueuedOutlet, Slot
 from pulse.window import Window
@@ -212,3 +214,27 @@ async def test_a_costly_round_is_followed_by_a_rest() -> None:
     await until(lambda: len(line.writes) == 2)
 
     assert line.texts() == [[b"1"], [b"2", b"3"]]
+
+
+async def test_a_round_that_fails_is_told_to_who_watches() -> None:
+    """Nobody knows who has not got what it is owed: the process must not go on as if all had."""
+
+    class Broken:
+        """A debtor with a fault that nobody thought of."""
+
+        replaced = 0
+
+        def note(self) -> None:
+            """Nothing to note."""
+
+        def flush(self) -> None:
+            """Fail."""
+            raise KeyError("a topic")
+
+    fanout = Fanout()
+    watch = asyncio.create_task(fanout.watch())
+    await asyncio.sleep(0)
+    fanout.note(Broken())
+
+    with pytest.raises(KeyError, match="a topic"):
+        await asyncio.wait_for(watch, 5.0)
