@@ -28,13 +28,13 @@ FEED_BURST_BYTES, FEED_BYTES_S = 8 * 1024, 1024
 """The same once it carries a WebSocket, which has next to nothing to say. Each ping costs six bytes, must be answered,
 and is answered without a pause: 64 KiB of them, all Hypercorn reads at once, would hold up everybody for a second."""
 PING_EVERY_S = 20.0
-"""How long a WebSocket's peer may be silent before it is pinged."""
+"""How long a WebSocket's peer must be silent to be pinged. Looked at every so often, it is after twice that at most."""
 PING_TURNS = 20
 """Connections are looked at in so many parts, one after another: a timer for each would wake the process all the time,
 and in a heap of thousands every other timer costs more."""
 PING_FRAME = b"\x89\x00"
 SILENCE_MAX_S = 60
-"""Longer than two pings: a WebSocket's peer from which not even a pong comes is gone."""
+"""A WebSocket's peer from which not even a pong has come for so long is gone, when it is looked at next."""
 READERS: tuple[Any, ...] = (selector_events._SelectorTransport, sslproto.SSLProtocol)  # type: ignore[attr-defined]
 """asyncio's own, which read from sockets, and from what TLS has deciphered; their `max_size` is not written down."""
 LINGER_S = 1.0
@@ -277,8 +277,9 @@ class Connections:
             self._emptied.set()
 
     def ping(self, connection: Connection) -> None:
-        """Have this one pinged from now on; it is in the smallest part, so that all take about as long."""
-        min(self._turns, key=len).add(connection)
+        """Have this one pinged from now on, unless it is gone; it is in the smallest part, so that all are as long."""
+        if connection in self._live:
+            min(self._turns, key=len).add(connection)
 
     async def ping_in_turn(self) -> None:
         """Look at one part after another for ever, at each every PING_EVERY_S."""

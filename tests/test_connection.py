@@ -110,11 +110,23 @@ async def test_all_who_are_pinged_have_their_turn_until_they_leave() -> None:
     register = Connections(100)
     here = [Connection(asyncio.Protocol(), register) for _ in range(50)]
     for one in here:
+        register.admit(one)
         register.ping(one)
     register.remove(here[0])
 
     assert {one for part in register._turns for one in part} == set(here[1:])
     assert {len(part) for part in register._turns} <= {2, 3}
+
+
+async def test_who_was_gone_before_it_was_served_is_not_kept() -> None:
+    """A reset right after the handshake is heard of before the session begins, which then asks for pings."""
+    register = Connections(100)
+    gone = Connection(asyncio.Protocol(), register)
+    register.admit(gone)
+    register.remove(gone)
+    gone.upgraded()
+
+    assert not any(register._turns)
 
 
 async def test_a_lost_connection_is_told_as_a_reset() -> None:
