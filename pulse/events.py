@@ -6,6 +6,7 @@ nothing. `EventSource` comes back by itself and says where its trades ended.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from http import HTTPStatus
 
 from starlette.requests import Request as HttpRequest
@@ -20,6 +21,7 @@ from pulse.roster import Roster
 from pulse.session import Sessions
 from pulse.subscriptions import Subscriptions
 from pulse.topics import Choice, Refusal, Request, read_query
+from pulse.tradelog import TradesMessage
 
 HEARTBEAT_S = 15.0
 """A silent stream says at least a comment this often: proxies cut what they take for dead."""
@@ -31,6 +33,9 @@ LAST_EVENT_ID_MAX = 4_096
 AHEAD_BYTES = 8 * 1024
 """What a client may have on its way when it is sent more. A reader of events says nothing, so what its system confirms
 must do, which a WebSocket's pongs do better: the kernels on the way would hold 8 s of what 20 KB/s take."""
+PIECE_BYTES = 8 * 1024
+"""What is given to the kernel at once, so that it has room for it and the deadline moves on with what the client takes:
+who comes back to many topics is owed more than a slow line takes by then."""
 LOOK_FIRST_S, LOOK_MAX_S = 0.01, 0.16
 """How often that is looked at; the kernel does not say when it changes."""
 
@@ -48,19 +53,17 @@ class Events:
 
     async def serve(self, request: HttpRequest) -> Response:
         """A stream of the topics asked for. Raises Problem for what cannot be had, and for who may not come in."""
-        asked = request.query_params
-        names = ("topics", "rate", "depth", "from_id")
-        unknown = [name for name in asked if name not in names]
+        door = self._sessions.door
+        if request.method == "HEAD":
+            door.ask(request)
+            return Response(headers=HEADERS)
+        address = door.enter(request)
         try:
-            if unknown:
-                raise Refusal(unknown[0], f"There is no parameter {unknown[0][:60]!r}.", names)
-            topics, rate, depth, from_id = (asked.get(name, "") for name in names)
-            wanted = read_query(topics, rate, depth, from_id, self._roster)
-            requests = resumed(wanted, request.headers.get("last-event-id", ""))
-            outlet = QueuedOutlet(self._sessions.fanout)
-            subscriptions = Subscriptions(self._hub, self._sessions.audiences, outlet, self._roster)
-            for each in requests:
-                subscriptions.check(each)
+            with ExitStack() as undone:
+                undone.callback(door.leave, address)
+                stream = self._stream(request, address)
+                undone.pop_all()  # from here on the stream leaves by itself
+                return stream
         except Refusal as refusal:
             raise Problem(
                 HTTPStatus.BAD_REQUEST,
@@ -68,28 +71,41 @@ class Events:
                 parameter=refusal.parameter,
                 allowed=refusal.allowed if isinstance(refusal.allowed, str) else [str(one) for one in refusal.allowed],
             ) from None
-        return _EventStream(self._hub, self._sessions, self._connection(), request, requests, subscriptions, outlet)
+
+    def _stream(self, request: HttpRequest, address: str) -> "_EventStream":
+        asked = request.query_params
+        names = ("topics", "rate", "depth", "from_id")
+        unknown = [name for name in asked if name not in names]
+        if unknown:
+            raise Refusal(unknown[0], f"There is no parameter {unknown[0][:60]!r}.", names)
+        topics, rate, depth, from_id = (asked.get(name, "") for name in names)
+        wanted = read_query(topics, rate, depth, from_id, self._roster)
+        requests = resumed(wanted, request.headers.get("last-event-id", ""))
+        outlet = QueuedOutlet(self._sessions.fanout)
+        subscriptions = Subscriptions(self._hub, self._sessions.audiences, outlet, self._roster)
+        for each in requests:
+            subscriptions.check(each)
+        return _EventStream(self._hub, self._sessions, self._connection(), address, requests, subscriptions, outlet)
 
 
 class _EventStream(Response):
     """A response that goes on for as long as the client stays."""
 
     def __init__(
-        self, hub: Hub, sessions: Sessions, connection: Connection | None, request: HttpRequest,
+        self, hub: Hub, sessions: Sessions, connection: Connection | None, address: str,
         requests: Sequence[Request], subscriptions: Subscriptions, outlet: QueuedOutlet,
     ) -> None:  # fmt: skip
         super().__init__()
         self._hub = hub
         self._sessions = sessions
         self._connection = connection
-        self._request = request
+        self._address = address
         self._requests = requests
         self._subscriptions = subscriptions
         self._outlet = outlet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the client has left, has taken nothing for too long, or the server stops."""
-        address = self._sessions.door.enter(self._request)
         leaving = asyncio.create_task(_left(receive, self._outlet), name="events-left")
         try:
             self._hub.admit(self._outlet)
@@ -105,21 +121,24 @@ class _EventStream(Response):
                 self._connection.abort()
         finally:
             leaving.cancel()
-            self._sessions.leave(address, self._outlet)
+            self._sessions.leave(self._address, self._outlet)
 
     async def _send_all(self, send: Send, deadline: asyncio.Timeout) -> None:
         loop = asyncio.get_running_loop()
+        places = {topic: log.next_id for topic, log in self._subscriptions.logs.items()}
         body = b"retry: %d\n\n" % RETRY_MS
         while True:
-            deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
-            await self._confirmed(deadline)
+            for start in range(0, len(body), PIECE_BYTES):
+                deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
+                piece = body[start : start + PIECE_BYTES]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await self._confirmed(deadline)
             deadline.reschedule(None)
             messages = await self._outlet.next_within(HEARTBEAT_S)
             if messages is None:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            body = b"".join(event(message, self._subscriptions) for message in messages) or HEARTBEAT
+            body = b"".join([event(message, places) for message in messages]) or HEARTBEAT
 
     async def _confirmed(self, deadline: asyncio.Timeout) -> None:
         """Wait until the client's system has all but a little; as long as it takes anything, the deadline moves on."""
@@ -135,10 +154,16 @@ class _EventStream(Response):
                 deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
 
 
-def event(message: Message, subscriptions: Subscriptions) -> bytes:
-    """One message as an event; its id says where the client is in each of its trades topics."""
-    places = ",".join(f"{topic}={log.next_id}" for topic, log in subscriptions.logs.items())
-    head = b"id: %s\n" % places.encode() if places else b""
+def event(message: Message, places: dict[str, int]) -> bytes:
+    """One message as an event; its id says where the client is, once it has it, in each of its trades topics.
+
+    `places` are those before it, and are brought up to it. What follows in the same write its id knows nothing of: the
+    line may break between the two.
+    """
+    if isinstance(message, TradesMessage):
+        places[message.topic] = message.next_id
+    told = ",".join(f"{topic}={next_id}" for topic, next_id in places.items())
+    head = b"id: %s\n" % told.encode() if told else b""
     return head + b"data: " + message.payload + b"\n\n"
 
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from starlette.websockets import WebSocket
 
@@ -27,6 +27,10 @@ GOODBYE_S = 1.0
 """How long it may take to answer a goodbye."""
 MESSAGES_MAX, MESSAGES_WINDOW_S = 50, 10.0
 """What a client may say: room for changing its mind, and for habits such as text pings."""
+
+
+Talk: TypeAlias = "Callable[[Session, Outlet], Awaitable[None]]"
+"""What is done for a client that was let in."""
 
 
 class Goodbye(NamedTuple):
@@ -179,13 +183,17 @@ class Sessions:
 
     async def serve(self, websocket: WebSocket) -> None:
         """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
-        choice = whole_picture(known_symbol(websocket.path_params.get("symbol"), self.roster))
 
-        async def talk(session: Session, outlet: Outlet) -> None:
-            self.audiences.seat(outlet, [choice], [choice])
-            await session.run()
+        def choose() -> Talk:
+            choice = whole_picture(known_symbol(websocket.path_params.get("symbol"), self.roster))
 
-        await self._serve(websocket, talk)
+            async def talk(session: Session, outlet: Outlet) -> None:
+                self.audiences.seat(outlet, [choice], [choice])
+                await session.run()
+
+            return talk
+
+        await self._serve(websocket, choose)
 
     async def serve_feed(self, websocket: WebSocket) -> None:
         """The endpoint of /ws. Raises Problem, before the upgrade, for who may not come in."""
@@ -195,13 +203,15 @@ class Sessions:
             session.hear = subscriptions.hear
             await session.run()
 
-        await self._serve(websocket, talk)
+        await self._serve(websocket, lambda: talk)
 
-    async def _serve(self, websocket: WebSocket, talk: Callable[[Session, Outlet], Awaitable[None]]) -> None:
+    async def _serve(self, websocket: WebSocket, choose: Callable[[], Talk]) -> None:
+        """Let one in, and only then look at what it wants: a symbol that is named is followed, which costs."""
         address = self.door.enter(websocket)
         connection = self._connection()
         outlet = self._outlet(websocket, connection)
         try:
+            talk = choose()
             await websocket.accept()
             self._hub.admit(outlet)
             await talk(Session(websocket, outlet, connection, self.send_timeout_s, self._clock), outlet)

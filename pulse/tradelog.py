@@ -21,6 +21,17 @@ SHARED_MAX = 64
 """Messages kept for several clients that are equally far."""
 
 
+class TradesMessage(Message):
+    """Trades of one topic: whoever has been sent it lacks those from `next_id` on."""
+
+    __slots__ = ("next_id", "topic")
+
+    def __init__(self, payload: bytes, topic: str, next_id: int) -> None:
+        super().__init__(payload)
+        self.topic = topic
+        self.next_id = next_id
+
+
 class TradeLog:
     """The trades of one topic, by id."""
 
@@ -28,7 +39,7 @@ class TradeLog:
         self._topic = topic
         self._ids: list[int] = []
         self._texts: list[bytes] = []
-        self._shared: dict[int, tuple[Message, int]] = {}
+        self._shared: dict[int, TradesMessage] = {}
 
     @property
     def next_id(self) -> int:
@@ -53,7 +64,7 @@ class TradeLog:
         """Where a client begins that does not say where."""
         return self._ids[-AT_FIRST:][0] if self._ids else 0
 
-    def since(self, next_id: int) -> tuple[Message | None, int]:
+    def since(self, next_id: int) -> tuple[TradesMessage | None, int]:
         """The message for who has all trades below `next_id`, and its next id after that; None if there is nothing."""
         if next_id > self.next_id + KEPT_MAX:
             next_id = self.beginning()  # its trades were another world's
@@ -63,9 +74,10 @@ class TradeLog:
             if len(self._shared) == SHARED_MAX:
                 self._shared.clear()
             self._shared[next_id] = self._message(next_id)
-        return self._shared[next_id]
+        message = self._shared[next_id]
+        return message, message.next_id
 
-    def _message(self, next_id: int) -> tuple[Message, int]:
+    def _message(self, next_id: int) -> TradesMessage:
         start = bisect_left(self._ids, next_id)
         end = start + 1
         while end < min(len(self._ids), start + PER_MESSAGE_MAX) and self._ids[end] == self._ids[end - 1] + 1:
@@ -74,4 +86,5 @@ class TradeLog:
         # Nothing is missing before a client's first trade.
         gap = {"first_id": next_id, "last_id": first - 1} if 0 < next_id < first else None
         head = orjson.dumps({"topic": self._topic, "seq": last, "first_id": first, "last_id": last, "gap": gap})
-        return Message(head[:-1] + b',"trades":[' + b",".join(self._texts[start:end]) + b"]}"), last + 1
+        payload = head[:-1] + b',"trades":[' + b",".join(self._texts[start:end]) + b"]}"
+        return TradesMessage(payload, self._topic, last + 1)

@@ -9,6 +9,7 @@ import aiohttp
 import orjson
 import pytest
 
+from pulse.roster import Roster
 from pulse.session import MESSAGES_MAX
 from tests.web import (
     PING,
@@ -350,6 +351,22 @@ async def test_no_more_clients_than_one_address_may_have() -> None:
         status, headers, _ = await refusal(web, **{"X-Forwarded-For": "203.0.113.9"})
 
     assert (status, headers["Retry-After"]) == (429, "30")
+
+
+@on_server_loop
+async def test_who_may_not_come_in_has_nothing_followed() -> None:
+    """Another site's page must not make a terminal follow what it likes, and a wrong name gives its place back."""
+    roster = Roster(SETTINGS.symbols, most=5)
+    roster.list_all(["SOLUSDT"])
+    async with serving(roster=roster) as web, aiohttp.ClientSession() as client:
+        for path, origin, status in (("SOLUSDT", "https://evil.example", 403), ("NOPE", web.url, 404)):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await client.ws_connect(f"{web.feed_url}/{path}", headers={"Origin": origin})
+            assert refused.value.status == status
+        count = web.sessions.open_count
+
+    assert count == 0
+    assert list(roster) == list(SETTINGS.symbols)
 
 
 @on_server_loop
