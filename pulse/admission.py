@@ -12,6 +12,8 @@ UNKNOWN_ADDRESS = "unknown"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 IPV6_HOST_BITS = 64
 """One household has a whole /64, so its addresses count as one."""
+ROUNDING_S = 1e-6
+"""What sums of seconds may be off by; without it the last of a burst is refused as often as not."""
 
 
 def origin_is_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> bool:
@@ -111,20 +113,20 @@ class Allowance:
     """How often each key may ask: `per_s` times a second in the long run, `burst` times at once after a pause.
 
     A token bucket in the form of the generic cell rate algorithm (ITU-T I.371): all that is kept of a key is when its
-    bucket is full again. Of more than `keys_max` keys, those that asked longest ago are forgotten.
+    bucket is full again. Of more than `keys_max` keys, those served longest ago are forgotten.
     """
 
     def __init__(self, per_s: float, burst: int, keys_max: int) -> None:
         self._each_s = 1 / per_s
         self._burst_s = burst / per_s
         self._keys_max = keys_max
-        self._full_at_s: dict[str, float] = {}  # who asked longest ago comes first
+        self._full_at_s: dict[str, float] = {}  # who was served longest ago comes first
 
     def ask(self, key: str, now_s: float) -> float:
         """Count one more and give 0; or give the seconds until it may ask again, and count nothing."""
         full_at_s = max(self._full_at_s.get(key, now_s), now_s) + self._each_s
         wait_s = full_at_s - now_s - self._burst_s
-        if wait_s > 0:
+        if wait_s > ROUNDING_S:
             return wait_s
         self._full_at_s.pop(key, None)
         self._full_at_s[key] = full_at_s

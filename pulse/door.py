@@ -21,7 +21,7 @@ RETRY_AFTER_S = 30
 BURST_S = 5
 """How many seconds' worth one address may ask at once: a page that opens asks for a dozen things."""
 ADDRESSES_MAX = 10_000
-"""Of how many addresses it is known what they asked; of more, those longest silent are forgotten."""
+"""Of how many addresses it is known what they asked; of more, those served longest ago are forgotten."""
 
 
 class Door:

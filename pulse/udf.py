@@ -1,6 +1,7 @@
 """The charts of others: TradingView's UDF protocol under /udf, which its library and those like it speak.
 
-A request is answered from the same bars as /api/ohlcv. What is wrong is said as UDF says it, with HTTP's own status.
+A request is answered from the same bars as /api/ohlcv. What is wrong is said as UDF says it, with HTTP's own status;
+that its address asks too often is said by the door, as everywhere.
 """
 
 import re

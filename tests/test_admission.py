@@ -127,10 +127,19 @@ def test_each_key_has_its_own_allowance() -> None:
 
 
 def test_no_more_keys_are_kept_than_are_allowed() -> None:
-    """Those that asked longest ago are forgotten, so that addresses without number cost nothing."""
-    allowance = Allowance(per_s=1, burst=1, keys_max=2)
+    """Those served longest ago are forgotten, so that addresses without number cost nothing."""
+    allowance = Allowance(per_s=1, burst=2, keys_max=2)
     for key in ("a", "b", "a", "c"):
         allowance.ask(key, 0.0)
 
-    assert len(allowance._full_at_s) == 2
-    assert "c" in allowance._full_at_s
+    assert list(allowance._full_at_s) == ["a", "c"]
+
+
+@pytest.mark.parametrize("now_s", [0.1, 12_345.678, 999_999.9])
+def test_a_burst_is_whole_whatever_the_clock_says(now_s: float) -> None:
+    """Sums of twentieths of a second are not exact, and the last of a hundred is not refused for it."""
+    allowance = Allowance(per_s=20, burst=100, keys_max=10)
+    waits_s = [allowance.ask("a", now_s) for _ in range(101)]
+
+    assert waits_s[:100] == [0.0] * 100
+    assert waits_s[100] == pytest.approx(0.05)

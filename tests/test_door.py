@@ -7,11 +7,14 @@ import aiohttp
 import pytest
 
 from pulse.door import BURST_S
+from pulse.openapi import document
 from tests.makers import ManualClock
 from tests.web import SETTINGS, Web, ask, on_server_loop, serving
 
 ONE_A_S = replace(SETTINGS, requests_per_address_s=1)
-COUNTED = ("/api/symbols", "/orderbook", "/api/ohlcv", "/udf/time", "/metrics", "/readyz", "/openapi.json")
+COUNTED = [
+    path.format(symbol="BTCUSDT") for path in document(SETTINGS.symbols)["paths"] if path not in ("/healthz", "/sse")
+]
 
 
 async def use_up(web: Web, **headers: str) -> None:
