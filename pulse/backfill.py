@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from pulse import stats
 from pulse.backoff import delays
-from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, BinanceRest
+from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, RANK_HISTORY, BinanceRest
 from pulse.errors import ExchangeError, StoreUnavailable
 from pulse.market.candles import candle_of_trades, same_account
 from pulse.market.types import MINUTE_MS, Candle, CandleMismatch, Trade, TradeGap
@@ -210,7 +210,7 @@ class Backfill:
         while len(page) == AGG_TRADES_MAX and trades[-1].time_ms <= end_ms:
             if len(trades) >= MINUTE_TRADES_MAX:
                 return []
-            page = await self._rest.agg_trades(symbol, trades[-1].trade_id + 1)
+            page = await self._rest.agg_trades(symbol, trades[-1].trade_id + 1, RANK_HISTORY)
             trades = trades + page
         return [trade for trade in trades if trade.time_ms <= end_ms]
 
@@ -232,7 +232,8 @@ class Backfill:
         for _ in range(GAP_PAGES_MAX):
             if expected > gap.last_trade_id:
                 break
-            found = [trade.trade_id for trade in await self._rest.agg_trades(gap.symbol, expected)]
+            page = await self._rest.agg_trades(gap.symbol, expected, RANK_HISTORY)
+            found = [trade.trade_id for trade in page]
             for trade_id in [*found, *([] if found else [gap.last_trade_id + 1])]:
                 if trade_id > expected:
                     lost.append((expected, min(trade_id - 1, gap.last_trade_id)))

@@ -17,7 +17,7 @@ from pulse.backfill import (
     SETTLE_MS,
     Backfill,
 )
-from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, BinanceRest
+from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, RANK_HISTORY, BinanceRest
 from pulse.errors import ExchangeError, PulseError, StoreUnavailable
 from pulse.market.types import Candle, CandleMismatch, Trade, TradeGap
 from pulse.store import Store
@@ -62,8 +62,9 @@ class Exchange:
             for minute in found
         ]
 
-    async def agg_trades(self, symbol: str, from_id: int) -> list[Trade]:
-        """From an id on."""
+    async def agg_trades(self, symbol: str, from_id: int, rank: int) -> list[Trade]:
+        """From an id on; never in the books' way."""
+        assert rank == RANK_HISTORY
         self.trades_asked.append(from_id)
         return [row for row in self.trades if row.trade_id >= from_id][:AGG_TRADES_MAX]
 

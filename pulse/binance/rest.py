@@ -103,9 +103,9 @@ class BinanceRest:
             raise MalformedFrame("expected a list of klines")
         return [frames.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
 
-    async def agg_trades(self, symbol: str, from_id: int) -> list[Trade]:
+    async def agg_trades(self, symbol: str, from_id: int, rank: int = RANK_REST) -> list[Trade]:
         """Aggregate trades from this id on, oldest first, at most AGG_TRADES_MAX."""
-        return await self._agg_trades(symbol, {"fromId": str(from_id)}, RANK_REST)
+        return await self._agg_trades(symbol, {"fromId": str(from_id)}, rank)
 
     async def agg_trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[Trade]:
         """The first aggregate trades of [start, end] by their own time, oldest first, at most AGG_TRADES_MAX."""
