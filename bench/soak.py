@@ -1,9 +1,9 @@
 """The soak: 3,000 clients for minutes, some of them slow, some stalled, some coming and going.
 
-2,550 are healthy, 300 slow (10 KB/s, half of what is made), 150 stalled (they read nothing for 20 s, then come anew),
-and five a second join and leave. Before that, as many clients that are all healthy and stay are measured for a fifth
-of the time: that is the yardstick of the healthy ones' p99. Memory is compared between the second and the last quarter
-of the soak, tasks and descriptors before anybody came and after all have left.
+2,550 are healthy, 300 slow (10 KB/s, half of what is made or less), 150 stalled (they read nothing for 20 s, then come
+anew), and five a second join and leave. Before that, as many clients that are all healthy and stay are measured for a
+fifth of the time: that is the yardstick of the healthy ones' p99. Memory is compared between the second and the last
+quarter of the soak, tasks and descriptors before anybody came and after all have left.
 
 It is made twice: with the paced exchange and three symbols, and with the busy one, five symbols, and a real browser
 that is there from before the first until after the last.
@@ -172,7 +172,10 @@ def _figure(value: float, found: Soaked) -> Reading:
 
 def _page(context: Context) -> Reading:
     _, page = context.once(busy_soak)
-    note = f"Over the last minutes, p50 {page.p50_ms:.0f} ms. The page's scripts then held {page.heap_mb:.0f} MB."
+    note = (
+        f"Over the last two minutes, the clients' leaving included; p50 {page.p50_ms:.0f} ms. "
+        f"The page's scripts then held {page.heap_mb:.0f} MB."
+    )
     return Reading({PULSE: page.p99_ms}, (note,))
 
 
