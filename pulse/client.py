@@ -22,7 +22,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SILENCE_MAX_S = 10.0
-"""Every topic but trades speaks each second: a line that says nothing for so long is dead."""
+"""A line that says nothing for so long is dead, for halfway there the server is asked whether it is there: a symbol's
+trades may be rarer than that."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 30.0
 MESSAGE_BYTES_MAX = 16 * 2**20
 HEAD_BYTES_MAX = 16 * 1024
@@ -44,6 +45,7 @@ class Line:
     def __init__(self, url: str, timeout_s: float = SILENCE_MAX_S) -> None:
         self._buffer = b""
         self._inflates = False
+        self._is_asked = True  # a server that does not even answer the handshake is not asked again
         parts = urlsplit(url)
         is_safe = parts.scheme == "wss"
         host, port = parts.hostname or "localhost", parts.port or (443 if is_safe else 80)
@@ -56,6 +58,7 @@ class Line:
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             self._upgrade(parts.netloc.rpartition("@")[2], path)
+            self._socket.settimeout(timeout_s / 2)
         except BaseException:
             self._socket.close()
             raise
@@ -148,10 +151,17 @@ class Line:
     def _receive(self) -> None:
         try:
             more = self._socket.recv(65536)
+        except TimeoutError as fault:
+            if self._is_asked:
+                raise Lost("no word from the server") from fault
+            self._is_asked = True
+            self._write(PING, b"")
+            return
         except OSError as fault:
-            raise Lost("no word from the server" if isinstance(fault, TimeoutError) else str(fault)) from fault
+            raise Lost(str(fault)) from fault
         if not more:
             raise Lost("the line broke")
+        self._is_asked = False
         self._buffer += more
 
     def _write(self, opcode: int, payload: bytes) -> None:

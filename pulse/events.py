@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 from pulse.framing import Message
 from pulse.hub import Hub
 from pulse.outlet import Connection, QueuedOutlet
-from pulse.problems import Problem
+from pulse.problems import Problem, try_later
+from pulse.query import ROOM_AFTER_S
 from pulse.roster import Roster
 from pulse.session import Sessions
 from pulse.subscriptions import Subscriptions
@@ -65,6 +66,8 @@ class Events:
                 undone.pop_all()  # from here on the stream leaves by itself
                 return stream
         except Refusal as refusal:
+            if refusal.passes:
+                raise try_later(refusal.detail, ROOM_AFTER_S) from None
             raise Problem(
                 HTTPStatus.BAD_REQUEST,
                 refusal.detail,

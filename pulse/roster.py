@@ -110,7 +110,7 @@ class Roster:
             if not self._is_heard(symbol) and now_s - self._asked_s[symbol] >= SPARED_S
         ]  # fmt: skip
         if not idle:
-            raise NoRoom(f"This server follows {self.most} symbols at once, and all of them are being looked at.")
+            raise NoRoom(f"This server follows {self.most} symbols at once, and all of them are in use.")
         self._stop(min(idle, key=self._asked_s.__getitem__))
 
     def _others(self) -> list[str]:

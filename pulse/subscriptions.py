@@ -97,7 +97,7 @@ class Subscriptions:
         try:
             self._roster.ask(symbol)
         except NoRoom as full:
-            raise Refusal("topics", str(full), tuple(self._roster)) from None
+            raise Refusal("topics", str(full), tuple(self._roster), passes=True) from None
 
     def _check_from(self, choice: Choice, from_id: int | None) -> None:
         if choice.kind == "trades" and from_id is not None:

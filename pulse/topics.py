@@ -3,13 +3,14 @@
 Pure: text in, requests or a `Refusal` out. It knows the names of topics and their options, not what they carry.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from pulse.market.intervals import INTERVALS
+from pulse.roster import Roster
 
 KINDS = ("book", "trades", "metrics", "kline", "proof", "status")
 DEPTHS = (1, 5, 10, 20)
@@ -26,10 +27,14 @@ FORMS = ("book.SYMBOL", "trades.SYMBOL", "metrics.SYMBOL", "kline.SYMBOL.1m", "p
 
 
 class Refusal(Exception):
-    """What is wrong with a request: `parameter` names the part, `allowed` what it may be."""
+    """What is wrong with a request: `parameter` names the part, `allowed` what it may be.
 
-    def __init__(self, parameter: str, detail: str, allowed: Sequence[object] | str) -> None:
+    `passes`: it is not the request's fault, and may be granted later.
+    """
+
+    def __init__(self, parameter: str, detail: str, allowed: Sequence[object] | str, *, passes: bool = False) -> None:
         super().__init__(detail)
+        self.passes = passes
         self.parameter = parameter
         self.detail = detail
         self.allowed = allowed
@@ -71,7 +76,7 @@ class Request:
     timestamp: float = 0.0
 
 
-def read_request(raw: str | bytes | None, symbols: Collection[str]) -> Request:
+def read_request(raw: str | bytes | None, symbols: Roster) -> Request:
     """What a client says on its WebSocket. Raises Refusal."""
     said = _object(raw)
     op = said.get("op")
@@ -107,7 +112,7 @@ def read_id(said: Any) -> int | str | None:
     raise _wrong("id", request_id, f"a whole number or a text of at most {ID_CHARACTERS_MAX} characters")
 
 
-def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: Collection[str]) -> Request:
+def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: Roster) -> Request:
     """The same request from the parameters of an address, of which only `topics` must be given. Raises Refusal."""
     names = [name for name in topics.split(",") if name]
     if not 0 < len(names) <= TOPICS_MAX:
@@ -117,7 +122,7 @@ def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: Collec
     return Request("subscribe", None, choices, _from_id(wanted))
 
 
-def read_choices(topics: Sequence[Any], symbols: Collection[str], rate: Any, depth: Any) -> tuple[Choice, ...]:
+def read_choices(topics: Sequence[Any], symbols: Roster, rate: Any, depth: Any) -> tuple[Choice, ...]:
     """Topics by their names, all with these options. Raises Refusal."""
     if not isinstance(rate, str) or rate not in RATES_S:
         raise _wrong("rate", rate, tuple(RATES_S))
@@ -126,13 +131,14 @@ def read_choices(topics: Sequence[Any], symbols: Collection[str], rate: Any, dep
     return tuple(_choice(topic, symbols, depth, RATES_S[rate]) for topic in topics)
 
 
-def _choice(topic: Any, symbols: Collection[str], depth: int, interval_s: float) -> Choice:
+def _choice(topic: Any, symbols: Roster, depth: int, interval_s: float) -> Choice:
     parts = topic.split(".") if isinstance(topic, str) else []
     if len(parts) != (3 if parts[:1] == ["kline"] else 2) or parts[0] not in KINDS:
         raise _wrong("topics", topic, FORMS)
     kind, symbol = parts[:2]
     if symbol not in symbols:
-        raise Refusal("topics", f"topics names {_shown(symbol)}, which is not followed here.", tuple(symbols))
+        detail = f"topics names {_shown(symbol)}, which is none of those that may be asked for."
+        raise Refusal("topics", detail, symbols.allowed())
     if kind == "kline" and parts[2] not in INTERVALS:
         raise Refusal(
             "topics",

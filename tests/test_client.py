@@ -2,7 +2,10 @@
 
 import ast
 import asyncio
+import base64
+import hashlib
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,8 +98,48 @@ async def test_trades_of_another_world_begin_anew() -> None:
 async def test_a_wrong_request_is_refused_in_the_server_s_words() -> None:
     """It would be no better the next time."""
     async with serving() as web:
-        with pytest.raises(Refused, match="not followed here"):
+        with pytest.raises(Refused, match="may be asked for"):
             await heard(messages(url_of(web), ["book.DOGEUSDT"]))
+
+
+@on_server_loop
+async def test_a_quiet_topic_is_no_dead_line() -> None:
+    """Trades may be rare: the server is asked whether it is there, and its answer is enough."""
+    async with serving() as web:
+        line = await asyncio.to_thread(Line, url_of(web), 0.2)
+        line.say({"op": "subscribe", "topics": ["trades.BTCUSDT"]})
+        loop = asyncio.get_running_loop()
+        hearing = loop.run_in_executor(None, lambda: [line.hear() for _ in range(2)])
+        await asyncio.sleep(0.8)
+        trade(web, 1, 10)
+        _, message = await asyncio.wait_for(hearing, WAIT_S)
+        await asyncio.to_thread(line.close)
+
+    assert message["first_id"] == 10
+
+
+async def test_a_server_that_has_fallen_silent_is_noticed() -> None:
+    """Not even a ping is answered: the line is lost, and not before it was asked."""
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            server, _ = listener.accept()
+            key = server.recv(4096).split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
+            accept = base64.b64encode(hashlib.sha1(key + client.ACCEPT, usedforsecurity=False).digest())
+            server.sendall(b"HTTP/1.1 101 OK\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            heard.append(server.recv(4096))
+            server.recv(4096)
+            server.close()
+
+        serving_it = asyncio.create_task(asyncio.to_thread(serve))
+        line = await asyncio.to_thread(Line, f"ws://127.0.0.1:{listener.getsockname()[1]}/ws", 0.2)
+        with pytest.raises(Lost, match="no word from the server"):
+            await asyncio.to_thread(line.hear)
+        line.close()
+        await serving_it
+
+    assert heard[0][0] == 0x80 | client.PING
 
 
 @on_server_loop

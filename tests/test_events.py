@@ -160,6 +160,20 @@ async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
 
 
 @on_server_loop
+async def test_where_there_is_no_room_the_client_may_come_back() -> None:
+    """It asked for nothing wrong: another symbol is being looked at in the place that this one needs."""
+    roster = Roster(SETTINGS.symbols, most=3, is_heard=lambda _: True)
+    roster.list_all(["SOLUSDT", "LTCUSDT"])
+    roster.ask("SOLUSDT")
+    async with serving(roster=roster) as web:
+        status, problem, headers = await ask(web, "/sse?topics=book.LTCUSDT")
+        count = web.sessions.open_count
+
+    assert (status, headers["Retry-After"], count) == (503, "60", 0)
+    assert "3 symbols at once" in problem["detail"]
+
+
+@on_server_loop
 async def test_listeners_are_counted_as_clients() -> None:
     """The same bound, the same refusal; a place that was left is free."""
     settings = type(SETTINGS)(symbols=SETTINGS.symbols, clients_max=1)

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from pulse.market.intervals import INTERVALS
+from pulse.roster import Roster
 from pulse.topics import (
     DEPTHS,
     FORMS,
@@ -18,11 +19,12 @@ from pulse.topics import (
 
 KLINES = tuple(f"kline.BTCUSDT.{name}" for name in INTERVALS)
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
+ROSTER = Roster(SYMBOLS)
 
 
 def said(**message: object) -> Request:
     """What this message asks for."""
-    return read_request(orjson.dumps(message), SYMBOLS)
+    return read_request(orjson.dumps(message), ROSTER)
 
 
 def subscribed(*topics: object, **options: object) -> Request:
@@ -66,7 +68,7 @@ def test_an_echo_names_what_was_shown() -> None:
 
 def test_an_address_says_the_same() -> None:
     """The parameters of /sse are those of a subscription."""
-    request = read_query("book.BTCUSDT,trades.BTCUSDT", "1hz", "10", "5", SYMBOLS)
+    request = read_query("book.BTCUSDT,trades.BTCUSDT", "1hz", "10", "5", ROSTER)
 
     assert request == subscribed("book.BTCUSDT", "trades.BTCUSDT", rate="1hz", depth=10, from_id=5)
 
@@ -75,7 +77,7 @@ def test_an_address_says_the_same() -> None:
 def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
     """Whatever it is."""
     with pytest.raises(Refusal) as caught:
-        read_request(raw, SYMBOLS)
+        read_request(raw, ROSTER)
 
     assert caught.value.parameter == "message"
 
@@ -118,7 +120,7 @@ def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
 def test_what_is_wrong_is_named(message: dict[str, object], parameter: str, allowed: object) -> None:
     """With what it may be."""
     with pytest.raises(Refusal) as caught:
-        read_request(orjson.dumps(message), SYMBOLS)
+        read_request(orjson.dumps(message), ROSTER)
 
     assert caught.value.parameter == parameter
     assert allowed is None or caught.value.allowed == allowed
@@ -139,6 +141,6 @@ def test_what_is_wrong_is_named(message: dict[str, object], parameter: str, allo
 def test_what_is_wrong_in_an_address_is_named(query: tuple[str, str, str, str], parameter: str) -> None:
     """As it is on the socket."""
     with pytest.raises(Refusal) as caught:
-        read_query(*query, SYMBOLS)
+        read_query(*query, ROSTER)
 
     assert caught.value.parameter == parameter

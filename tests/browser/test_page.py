@@ -232,7 +232,7 @@ async def test_a_symbol_there_is_no_room_for_is_refused_in_words(tmp_path: Path)
             await page.keyboard.press("1")
             await until_live(page)
 
-    assert words == "DOGEUSDT refused: This server follows 3 symbols at once, and all of them are being looked at."
+    assert words == "DOGEUSDT refused: This server follows 3 symbols at once, and all of them are in use."
 
 
 async def test_frozen_data_is_never_shown_as_live(exchange: SimulatedExchange, tmp_path: Path) -> None:
