@@ -64,11 +64,20 @@ class Ledger:
         await self._open_spool()
         if self._pending:
             await self._write_until_empty()
+        else:
+            await self._look_at_store()
         while True:
             self._keep(await self._queue.get())
             await asyncio.sleep(GATHER_S)
             await self._open_spool()  # another process may have had it
             await self._write_until_empty()
+
+    async def _look_at_store(self) -> None:
+        """See whether the store is there: whoever asks whether we are ready need not wait for the first minute."""
+        try:
+            await self._store.check()
+        except StoreUnavailable as fault:
+            self._note_trouble(str(fault))
 
     async def finish(self) -> None:
         """Write what is left, once, within LAST_WRITE_S; the process is stopping."""

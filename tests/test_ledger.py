@@ -63,9 +63,10 @@ class ShyStore:
         """Not asked for by a ledger."""
         raise NotImplementedError
 
-    async def last_open_time_ms(self, symbol: str) -> int | None:
-        """Not asked for by a ledger."""
-        raise NotImplementedError
+    async def check(self) -> None:
+        """Whether the next write would be taken."""
+        if self.away:
+            raise StoreUnavailable("the store is away")
 
 
 def minutes(count: int, start: int = 0) -> list[Candle]:
@@ -110,6 +111,20 @@ def test_minutes_that_close_together_are_written_together() -> None:
 
     ledger = told(store, story)
     assert (store.writes, ledger.pending, ledger.trouble) == ([(1.0, 3)], 0, "")
+
+
+def test_a_store_that_is_away_from_the_start_is_told_at_once() -> None:
+    """The first minute closes up to a minute later; nobody should think until then that all is well."""
+    store = ShyStore(away=1)
+
+    async def story(queue: asyncio.Queue[Candle], ledger: Ledger) -> None:
+        await asyncio.sleep(0.1)
+        assert ledger.trouble == "the store is away"
+        store.away = 0
+        await put(queue, minutes(1))
+
+    ledger = told(store, story)
+    assert (len(store.rows), ledger.trouble) == (1, "")
 
 
 def test_a_store_that_is_away_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:

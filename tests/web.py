@@ -125,9 +125,8 @@ class Shelf:
             raise StoreUnavailable("the disk at /secret is full")
         return [gap for gap in self.gaps if gap.symbol == symbol]
 
-    async def last_open_time_ms(self, symbol: str) -> int | None:
+    async def check(self) -> None:
         """Not asked for here."""
-        return None
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
         """Not asked for here."""

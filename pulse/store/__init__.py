@@ -39,8 +39,8 @@ class Store(Protocol):
     ) -> list[Bar]:
         """The same for the candles of any interval, put together from the minutes that are there."""
 
-    async def last_open_time_ms(self, symbol: str) -> int | None:
-        """When the newest minute of a symbol opens; None when there is none."""
+    async def check(self) -> None:
+        """See whether it answers."""
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Keep all of them or none; one that is known by its ids stays as it was noted first."""

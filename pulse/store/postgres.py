@@ -82,9 +82,6 @@ SELECT (extract(epoch FROM open_time) * 1000)::bigint FROM pulse.candles
 WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time LIMIT 1
 """
 FIND_LAST = FIND_FIRST.replace("LIMIT", "DESC LIMIT")
-LAST_TIME = """
-SELECT (extract(epoch FROM max(open_time)) * 1000)::bigint FROM pulse.candles WHERE venue = %s AND symbol = %s
-"""
 WRITE_GAPS = """
 INSERT INTO pulse.trade_gaps (venue, symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at)
 SELECT * FROM unnest(
@@ -182,11 +179,9 @@ class PostgresStore:
 
         return await find_bars(interval, start_ms, end_ms, limit, find, fetch)
 
-    async def last_open_time_ms(self, symbol: str) -> int | None:
-        """When the newest minute of a symbol opens; None when there is none. Raises StoreUnavailable."""
-        rows = await self._fetch(LAST_TIME, (self._venue, symbol))
-        newest: int | None = rows[0][0]
-        return newest
+    async def check(self) -> None:
+        """See whether the server answers. Raises StoreUnavailable."""
+        await self._fetch("SELECT 1", ())
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Keep all of them or none; one that is known stays as it was. Raises StoreUnavailable."""

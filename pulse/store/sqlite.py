@@ -55,7 +55,6 @@ FIND_FIRST = """
 SELECT open_time FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? ORDER BY open_time LIMIT 1
 """
 FIND_LAST = FIND_FIRST.replace("LIMIT", "DESC LIMIT")
-LAST_TIME = "SELECT max(open_time) FROM candles WHERE venue = ? AND symbol = ?"
 WRITE_GAPS = "INSERT INTO trade_gaps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 READ_GAPS = """
 SELECT symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at FROM trade_gaps
@@ -120,10 +119,9 @@ class SqliteStore:
 
         return await find_bars(interval, start_ms, end_ms, limit, find, fetch)
 
-    async def last_open_time_ms(self, symbol: str) -> int | None:
-        """When the newest minute of a symbol opens; None when there is none. Raises StoreUnavailable."""
-        newest: int | None = (await self._fetch(LAST_TIME, symbol))[0][0]
-        return newest
+    async def check(self) -> None:
+        """See whether the file can be read. Raises StoreUnavailable."""
+        await self._in_thread(lambda: self._opened().execute("SELECT count(*) FROM sqlite_master").fetchall())
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Keep all of them or none; one that is known stays as it was. Raises StoreUnavailable."""

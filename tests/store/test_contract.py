@@ -101,7 +101,7 @@ async def test_nothing_to_write(store: AnyStore) -> None:
     """An empty batch is no trouble."""
     await store.write_candles([])
 
-    assert await store.last_open_time_ms("BTCUSDT") is None
+    assert await store.read_candles("BTCUSDT", None, None, 10) == []
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,13 @@ async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None
     assert [row.close for row in ours] == [1.0]
 
 
-async def test_the_newest_minute(store: AnyStore) -> None:
-    """The store knows where its candles end, so that what is missing can be asked for."""
-    await store.write_candles(minutes(10))
+async def test_a_store_that_is_there_says_so(store: AnyStore) -> None:
+    """And one that was closed does not."""
+    await store.check()
+    await store.close()
 
-    assert await store.last_open_time_ms("BTCUSDT") == BEGIN_MS + 9 * MINUTE_MS
-    assert await store.last_open_time_ms("ETHUSDT") is None
+    with pytest.raises(StoreUnavailable):
+        await store.check()
 
 
 async def test_a_large_batch(store: AnyStore) -> None:

@@ -287,7 +287,7 @@ async def test_a_unix_socket(own_postgres: PostgresServer) -> None:
     async with store_at(own_postgres.socket_url) as store:
         await store.write_candles([candle()])
 
-        assert await store.last_open_time_ms("BTCUSDT") == candle().open_time_ms
+        assert await store.read_candles("BTCUSDT", None, None, 10) == [candle()]
 
 
 async def test_a_large_table_is_read_by_its_index(postgres_url: str) -> None:
