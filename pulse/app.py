@@ -25,19 +25,18 @@ from pulse.bars import Bars
 from pulse.door import Counted, Door
 from pulse.errors import StoreUnavailable
 from pulse.events import Events
-from pulse.gaps import Gaps
 from pulse.hub import Hub
 from pulse.market.view import Certificate
 from pulse.ohlcv import Ohlcv
 from pulse.openapi import document
 from pulse.problems import on_crash, on_problem, on_store_away, try_later
-from pulse.query import known_symbol
+from pulse.query import known_symbol, parameters_of, read_gap_query
 from pulse.roster import Roster
 from pulse.session import Sessions
 from pulse.settings import Settings
 from pulse.site import SecurityHeaders, Site
 from pulse.udf import Udf
-from pulse.wire import book_topic
+from pulse.wire import book_topic, gap_row
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
 COMPRESSED_FROM_BYTES = 1024
@@ -56,6 +55,7 @@ class _Api:
         self,
         roster: Roster,
         hub: Hub,
+        bars: Bars,
         catalogue: Report,
         readiness: Report,
         certificates: Callable[[], Mapping[str, Certificate]],
@@ -63,6 +63,7 @@ class _Api:
     ) -> None:
         self._roster = roster
         self._hub = hub
+        self._bars = bars
         self._catalogue = catalogue
         self._readiness = readiness
         self._certificates = certificates
@@ -80,6 +81,12 @@ class _Api:
     async def symbols(self, _: Request) -> Response:
         """What is followed, and how it is written."""
         return _json(orjson.dumps(self._catalogue()))
+
+    async def gaps(self, request: Request) -> Response:
+        """The trades of a symbol that are in no candle, because the exchange gave them no more; oldest first."""
+        query = read_gap_query(parameters_of(request), self._roster)
+        gaps = await self._bars.gaps(query.symbol, query.start_ms, query.end_ms, query.limit)
+        return _json(orjson.dumps(list(map(gap_row, gaps))))
 
     async def proof(self, request: Request) -> Response:
         """Each book's certificate, or that of one symbol."""
@@ -141,9 +148,8 @@ def build_app(
     """
     app = Starlette(
         routes=_routes(
-            _Api(roster, hub, catalogue, readiness, certificates, latency),
+            _Api(roster, hub, bars, catalogue, readiness, certificates, latency),
             Ohlcv(bars, roster, COMPRESSED_FROM_BYTES),
-            Gaps(bars, roster),
             Udf(bars, catalogue, roster),
             sessions,
             events,
@@ -162,7 +168,6 @@ def build_app(
 def _routes(
     api: _Api,
     ohlcv: Ohlcv,
-    gaps: Gaps,
     udf: Udf,
     sessions: Sessions,
     events: Events,
@@ -179,7 +184,7 @@ def _routes(
         Route("/sse", events.serve, methods=["GET"]),
         Route("/orderbook", api.orderbook, middleware=plain),
         Route("/api/ohlcv", ohlcv.serve, middleware=compressed),
-        Route("/api/gaps", gaps.serve, middleware=compressed),
+        Route("/api/gaps", api.gaps, middleware=compressed),
         Route("/api/symbols", api.symbols, middleware=compressed),
         Route("/api/proof", api.proof, middleware=compressed),
         Route("/api/proof/{symbol}", api.proof, middleware=compressed),

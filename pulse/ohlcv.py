@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from pulse.bars import Bars
 from pulse.market.intervals import Bar
-from pulse.query import CandleQuery, read_candle_query
+from pulse.query import CandleQuery, parameters_of, read_candle_query
 from pulse.roster import Roster
 from pulse.slices import in_slices
 from pulse.wire import BAR_FIELDS, bar_row
@@ -45,8 +45,7 @@ class Ohlcv:
 
     async def serve(self, request: Request) -> Response:
         """The candles that are asked for, oldest first. Raises Problem or StoreUnavailable."""
-        given = {name: request.query_params.getlist(name) for name in request.query_params}
-        query = read_candle_query(given, self._roster)
+        query = read_candle_query(parameters_of(request), self._roster)
         if query.format != "json":
             return await self._stream(query, STREAMS[query.format])
         bars = await self._bars.read(query.symbol, query.interval, query.start_ms, query.end_ms, query.limit)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from pulse.market.intervals import INTERVALS, MINUTE, Interval
+from starlette.requests import Request
+
+from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
 from pulse.problems import Problem, try_later, wrong_parameter
 from pulse.roster import NoRoom, NotListed, Roster
 
@@ -18,8 +20,6 @@ LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 FORMATS = ("json", "csv", "ndjson")
 SECONDS_BELOW = 100_000_000_000
 """A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
-TIME_MS_MAX = 253_402_300_799_999
-"""The last millisecond of the year 9999, after which stores know no time."""
 
 ROOM_AFTER_S = 60
 """When to ask again for a symbol that there was no room for."""
@@ -97,8 +97,13 @@ def read_gap_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -> G
         symbol=known_symbol(given["symbol"], roster, HTTPStatus.BAD_REQUEST),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, LIMIT_MAX),
         start_ms=0 if start_ms is None else start_ms,
-        end_ms=TIME_MS_MAX if end_ms is None else end_ms,
+        end_ms=TIME_MAX_MS if end_ms is None else end_ms,
     )
+
+
+def parameters_of(request: Request) -> dict[str, list[str]]:
+    """The parameters of a request, each with all its values."""
+    return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
 def single(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:

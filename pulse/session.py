@@ -7,8 +7,9 @@ picture says, nor which server carries it: a connection is something that can be
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from starlette.websockets import WebSocket
 
@@ -27,10 +28,6 @@ GOODBYE_S = 1.0
 """How long it may take to answer a goodbye."""
 MESSAGES_MAX, MESSAGES_WINDOW_S = 50, 10.0
 """What a client may say: room for changing its mind, and for habits such as text pings."""
-
-
-Talk: TypeAlias = "Callable[[Session, Outlet], Awaitable[None]]"
-"""What is done for a client that was let in."""
 
 
 class Goodbye(NamedTuple):
@@ -183,40 +180,34 @@ class Sessions:
 
     async def serve(self, websocket: WebSocket) -> None:
         """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
-
-        def choose() -> Talk:
+        with self._admitted(websocket) as outlet:
             choice = whole_picture(known_symbol(websocket.path_params.get("symbol"), self.roster))
-
-            async def talk(session: Session, outlet: Outlet) -> None:
-                self.audiences.seat(outlet, [choice], [choice])
-                await session.run()
-
-            return talk
-
-        await self._serve(websocket, choose)
+            session = await self._accepted(websocket, outlet)
+            self.audiences.seat(outlet, [choice], [choice])
+            await session.run()
 
     async def serve_feed(self, websocket: WebSocket) -> None:
         """The endpoint of /ws. Raises Problem, before the upgrade, for who may not come in."""
-
-        async def talk(session: Session, outlet: Outlet) -> None:
-            subscriptions = Subscriptions(self._hub, self.audiences, outlet, self.roster, self.on_echo)
-            session.hear = subscriptions.hear
+        with self._admitted(websocket) as outlet:
+            session = await self._accepted(websocket, outlet)
+            session.hear = Subscriptions(self._hub, self.audiences, outlet, self.roster, self.on_echo).hear
             await session.run()
 
-        await self._serve(websocket, lambda: talk)
-
-    async def _serve(self, websocket: WebSocket, choose: Callable[[], Talk]) -> None:
-        """Let one in, and only then look at what it wants: a symbol that is named is followed, which costs."""
+    @contextmanager
+    def _admitted(self, websocket: WebSocket) -> Iterator[DirectOutlet | QueuedOutlet]:
+        """Count one in for this block, before anything is done for it: a symbol that is named is followed."""
         address = self.door.enter(websocket)
-        connection = self._connection()
-        outlet = self._outlet(websocket, connection)
+        outlet = self._outlet(websocket, self._connection())
         try:
-            talk = choose()
-            await websocket.accept()
-            self._hub.admit(outlet)
-            await talk(Session(websocket, outlet, connection, self.send_timeout_s, self._clock), outlet)
+            yield outlet
         finally:
             self.leave(address, outlet)
+
+    async def _accepted(self, websocket: WebSocket, outlet: DirectOutlet | QueuedOutlet) -> Session:
+        """Upgrade."""
+        await websocket.accept()
+        self._hub.admit(outlet)
+        return Session(websocket, outlet, self._connection(), self.send_timeout_s, self._clock)
 
     def _outlet(self, websocket: WebSocket, connection: Connection | None) -> DirectOutlet | QueuedOutlet:
         """The way past the framework where there is one: frames are ours to write on HTTP/1.1 alone."""

@@ -19,7 +19,7 @@ from pulse.bars import Bars
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import INTERVALS, Bar
 from pulse.problems import wrong_parameter
-from pulse.query import known_symbol, single, whole_number
+from pulse.query import known_symbol, parameters_of, single, whole_number
 from pulse.roster import Roster
 
 RESOLUTIONS = {
@@ -71,11 +71,11 @@ class Udf:
         )
 
     async def _symbol(self, request: Request) -> Response:
-        symbol = self._known(_parameters(request))
+        symbol = self._known(parameters_of(request))
         return _json(_symbol_info(self._entries()[symbol], self._exchange()))
 
     async def _search(self, request: Request) -> Response:
-        parameters = _parameters(request)
+        parameters = parameters_of(request)
         text = (single(parameters, "query") or "").upper()
         limit = whole_number("limit", single(parameters, "limit"), FOUND_DEFAULT, FOUND_MAX)
         exchange = self._exchange()
@@ -93,7 +93,7 @@ class Udf:
 
     async def _history(self, request: Request) -> Response:
         """The bars that open in [from, to), or with countback so many that open before `to`."""
-        parameters = _parameters(request)
+        parameters = parameters_of(request)
         symbol = self._known(parameters)
         interval = INTERVALS[_resolution(single(parameters, "resolution"))]
         end_ms = _seconds("to", single(parameters, "to")) * 1000 - 1
@@ -144,10 +144,6 @@ def _said_as_udf(handler: Handler) -> Handler:
 
 def _json(body: Any, status: int = HTTPStatus.OK) -> Response:
     return Response(orjson.dumps(body), status, {"Cache-Control": "no-store"}, media_type="application/json")
-
-
-def _parameters(request: Request) -> dict[str, list[str]]:
-    return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
 def _symbol_info(entry: Mapping[str, Any], exchange: str) -> dict[str, Any]:

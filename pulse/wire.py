@@ -1,11 +1,10 @@
 """Our spelling: views into the JSON that a client reads, and bars into the rows of the API. No I/O."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from pulse.market.intervals import Bar, Interval, missing_minutes
+from pulse.market.intervals import Bar, Interval, iso_time, missing_minutes
 from pulse.market.types import TradeGap
 from pulse.market.view import TapeView, View
 
@@ -32,11 +31,6 @@ def encode_view(view: View | TapeView) -> bytes:
     return orjson.dumps(view)
 
 
-def _iso(time_ms: int) -> str:
-    """A time in milliseconds since the epoch as ISO 8601, UTC."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
-
-
 BAR_FIELDS = (
     "symbol", "timestamp", "open", "high", "low", "close", "volume", "quote_volume", "trade_count", "taker_buy_volume",
     "taker_buy_quote_volume", "first_trade_id", "last_trade_id", "source", "reconciled", "is_closed", "missing_minutes",
@@ -52,7 +46,7 @@ def bar_row(bar: Bar, interval: Interval, running_ms: int) -> dict[str, Any]:
     candle = bar.candle
     return {
         "symbol": candle.symbol,
-        "timestamp": _iso(candle.open_time_ms),
+        "timestamp": iso_time(candle.open_time_ms),
         "open": candle.open,
         "high": candle.high,
         "low": candle.low,
@@ -77,7 +71,7 @@ def gap_row(gap: TradeGap) -> dict[str, Any]:
         "symbol": gap.symbol,
         "first_trade_id": gap.first_trade_id,
         "last_trade_id": gap.last_trade_id,
-        "from": _iso(gap.from_ms),
-        "to": _iso(gap.to_ms),
-        "noted": _iso(gap.noted_ms),
+        "from": iso_time(gap.from_ms),
+        "to": iso_time(gap.to_ms),
+        "noted": iso_time(gap.noted_ms),
     }

@@ -20,6 +20,11 @@ MIXED = "mixed"
 """The source of a bar whose candles have several."""
 
 
+def iso_time(time_ms: int) -> str:
+    """A time in milliseconds since the epoch as ISO 8601, UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A span of time that candles are made for. `length_ms` is 0 for the month, which has no fixed one."""

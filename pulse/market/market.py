@@ -7,7 +7,6 @@ It does no I/O and reads no clock: `now_ms` is the receiver's clock, in ms from 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from pulse.market.book import BookSide, OrderBook
 from pulse.market.candles import CLOSE_GRACE_MS, CandleBuilder
 from pulse.market.flow import OrderFlow, TradeFlow, Volatility
 from pulse.market.indicators import TOP_LEVELS, measure
-from pulse.market.intervals import DAY_MS
+from pulse.market.intervals import DAY_MS, iso_time
 from pulse.market.pace import Pace
 from pulse.market.sync import BookAnchor
 from pulse.market.tape import Tape
@@ -46,6 +45,8 @@ STALE_UNKNOWN_MS = 30_000
 TRADING = "TRADING"
 MINUTES_SHOWN = 16
 """A picture shows two; symbols share them, and change to the next within moments of each other."""
+_minute_text = lru_cache(MINUTES_SHOWN)(iso_time)
+"""A minute's open is the same for hundreds of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,18 +331,12 @@ def _is_low(side: BookSide, low: int) -> bool:
     return len(side) < low and side.known_to() is not None
 
 
-@lru_cache(MINUTES_SHOWN)
-def _iso(time_ms: int) -> str:
-    """A minute's open, ISO 8601, UTC: the same for hundreds of pictures."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
-
-
 def _candle_view(candle: Candle | None) -> CandleView | None:
     if candle is None:
         return None
     return CandleView(
         symbol=candle.symbol,
-        timestamp=_iso(candle.open_time_ms),
+        timestamp=_minute_text(candle.open_time_ms),
         open=candle.open,
         high=candle.high,
         low=candle.low,
