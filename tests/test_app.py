@@ -67,12 +67,13 @@ async def test_word_of_the_store() -> None:
     assert (status, body) == (200, trouble)
 
 
+@pytest.mark.parametrize("path", ["/api/ohlcv", "/api/gaps"])
 @on_server_loop
-async def test_a_store_that_is_away_is_told_without_its_secrets() -> None:
+async def test_a_store_that_is_away_is_told_without_its_secrets(path: str) -> None:
     """503, when to ask again, and nothing of the store's own words."""
     async with serving() as web:
         web.store.is_away = True
-        status, body, headers = await ask(web, "/api/ohlcv")
+        status, body, headers = await ask(web, path)
 
     assert (status, headers["Retry-After"]) == (503, "5")
     assert "/secret" not in str(body)

@@ -58,14 +58,3 @@ async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
         status, problem, _ = await ask(web, f"/api/gaps?{query}")
 
     assert (status, problem["parameter"]) == (400, parameter)
-
-
-@on_server_loop
-async def test_a_store_that_is_away_is_said_to_be() -> None:
-    """Without telling where it is."""
-    async with serving() as web:
-        web.store.is_away = True
-        status, problem, headers = await ask(web, "/api/gaps")
-
-    assert (status, headers["Retry-After"]) == (503, "5")
-    assert "secret" not in problem["detail"]
