@@ -178,7 +178,8 @@ function sampled(samples, picture, nowMs) {
  */
 export function verdict({ connection, book, nowMs, refusal = "", fault = "" }) {
   const picture = book?.picture ?? null;
-  const ageMs = picture === null ? null : Math.max(0, nowMs - book.receivedAtMs) + picture.data_age_ms;
+  const isHeard = picture !== null && picture.data_age_ms !== null;
+  const ageMs = isHeard ? Math.max(0, nowMs - book.receivedAtMs) + picture.data_age_ms : null;
   const say = (kind, words, counts = false) => ({ kind, words, counts, ageMs, trusted: kind === "live" });
   if (fault !== "") return say("fault", `This page has a fault: ${fault}. Reload it.`);
   if (connection.phase !== "open") return say(...disconnected(connection, nowMs));

@@ -234,7 +234,7 @@ def test_states_are_told_for_readiness() -> None:
     told: dict[str, dict[str, object]] = {}
     played(story, until_s=1.0)
     assert told["BTCUSDT"] == {"state": "live", "reason": "", "data_age_ms": 250}
-    assert told["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": 0}
+    assert told["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": None}
 
 
 def test_certificates_are_told_for_proof() -> None:

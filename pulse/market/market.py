@@ -119,9 +119,9 @@ class Market:
             return State.STALE, f"no book update for {self._pace.silence_ms(now_ms) / 1000:.0f} s"
         return State.LIVE, ""
 
-    def data_age_ms(self, now_ms: float) -> int:
-        """How long ago anything was received; 0 before anything was."""
-        return 0 if self._heard_ms is None else int(now_ms - self._heard_ms)
+    def data_age_ms(self, now_ms: float) -> int | None:
+        """How long ago anything was received; None before anything was."""
+        return None if self._heard_ms is None else int(now_ms - self._heard_ms)
 
     def _touch_is_known(self, book: OrderBook) -> bool:
         bids, asks = book.bids, book.asks

@@ -145,4 +145,4 @@ class View:
     instrument: Instrument | None
     timestamp: float
     event_time_ms: int
-    data_age_ms: int
+    data_age_ms: int | None

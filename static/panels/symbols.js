@@ -31,14 +31,14 @@ export function createSymbols(nav, { onSelect }) {
 }
 
 function symbolButton({ symbol, base_asset: base, quote_asset: quote, status }, at) {
-  const halted = status !== "TRADING";
+  const halted = status !== null && status !== "TRADING"; // null: the exchange has not said yet
   return element(
     "button",
     {
       type: "button", class: "symbol", "data-symbol": symbol, "data-halted": halted,
       "aria-keyshortcuts": at < SHORTCUTS_MAX ? at + 1 : null, title: halted ? `Not trading: ${status}` : null,
     },
-    element("span", { class: "symbol-base" }, base),
-    element("span", { class: "symbol-quote" }, `/${quote}`),
+    element("span", { class: "symbol-base" }, base || symbol),
+    element("span", { class: "symbol-quote" }, quote ? `/${quote}` : ""),
   );
 }

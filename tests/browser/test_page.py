@@ -212,6 +212,24 @@ async def test_any_listed_symbol_is_found_followed_and_shown(tmp_path: Path) -> 
     assert errors == []
 
 
+async def test_before_the_exchange_is_reached_nothing_is_made_up(tmp_path: Path) -> None:
+    """Symbols go by their names, none of them is called halted, and data that never came has no age."""
+    closed = free_port()
+    settings = {"PULSE_REST_URL": f"http://127.0.0.1:{closed}", "PULSE_STREAM_URL": f"ws://127.0.0.1:{closed}"}
+    async with Pulse(tmp_path, **settings, PULSE_SYMBOLS="BTCUSDT,ETHUSDT") as pulse, opened(pulse) as (page, errors):
+        await page.wait_for_selector("[data-testid=terminal][data-state=offline]", timeout=WAIT_MS)
+        names = await page.locator("button.symbol").all_inner_texts()
+        halted = await page.locator("button.symbol[data-halted]").count()
+        body = await page.inner_text("body")
+
+    assert [name.strip() for name in names] == ["BTCUSDT", "ETHUSDT"]
+    assert halted == 0
+    assert "cannot be reached" in body
+    assert "last data" not in body
+    assert "null" not in body
+    assert errors == []
+
+
 async def test_a_symbol_there_is_no_room_for_is_refused_in_words(tmp_path: Path) -> None:
     """The page says why it has no picture, and shows the next symbol that is chosen."""
     names = ["BTCUSDT", "LINKUSDT", "DOGEUSDT", "SOLUSDT"]

@@ -242,6 +242,10 @@ test("a book of which the digits are not known yet is neither live nor painted",
   assert.equal(withoutUnknown(emptyBook("BTCUSDT")).picture, null);
 });
 
+test("what was never heard of has no age", () => {
+  assert.equal(judged({ state: "offline", data_age_ms: null }).ageMs, null);
+});
+
 test("a stale book counts the seconds since the exchange was last heard of", () => {
   assert.equal(judged({ state: "stale", data_age_ms: 7_000 }).words, "Stale: no update for 7 s");
 });
