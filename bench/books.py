@@ -15,9 +15,9 @@ import orjson
 
 from bench.diffs import SYMBOL, Session
 from bench.processes import BenchError
-from pulse.binance.frames import Frame, parse, parse_snapshot
+from pulse.binance.messages import Frame, parse, parse_snapshot
+from pulse.market.depth_sync import DepthSync, Verdict
 from pulse.market.market import Market, Origin
-from pulse.market.sync import DepthSync, Verdict
 from pulse.market.types import DepthDiff, FeedUp
 from pulse.wire import encode_view
 

@@ -21,10 +21,10 @@ import psycopg
 
 from pulse.market.intervals import INTERVALS
 from pulse.market.types import MINUTE_MS, Candle
-from pulse.store import Store
+from pulse.store.contract import Store
 from pulse.store.postgres import PostgresStore
 from pulse.store.sqlite import SqliteStore
-from tests.services import PostgresServer
+from tests.support.services import PostgresServer
 
 SQL_DIR = Path(__file__).parent.parent / "sql"
 SYMBOL, OTHERS = "BTCUSDT", tuple(f"COIN{number}USDT" for number in range(10))

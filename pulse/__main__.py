@@ -15,9 +15,9 @@ from typing import NoReturn
 
 from pulse import __version__, logs
 from pulse.errors import SettingsError
-from pulse.main import Plan, start
-from pulse.recording import open_recording
+from pulse.ingest.recording import open_recording
 from pulse.settings import Settings
+from pulse.terminal import Plan, start
 
 EXIT_BROKEN, EXIT_SETTINGS = 1, 2
 SEED_MAX = 2**32 - 1

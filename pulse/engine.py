@@ -14,14 +14,14 @@ from prometheus_client import Counter, Gauge
 
 from pulse import stats
 from pulse.clock import Clock
-from pulse.conflate import ConflatingQueue
-from pulse.intake import Inbox, Received
+from pulse.ingest.sequencer import Inbox, Received
 from pulse.latency import Latency
+from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
-from pulse.market.sync import BookAnchor
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import Certificate, TapeView, View
+from pulse.queues import ConflatingQueue
 from pulse.wire import book_topic, topics_of, trades_topic
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,6 @@
 """Autobahn's own cases against the real server, its app an echo: `python -m tests.autobahn PYTHON27`.
 
-The suite runs on CPython 2.7 alone, which is why it is not part of the tests; tests/test_conformance.py asks the same,
-case by case. PYTHON27 is the interpreter of an environment with `pip install autobahntestsuite`. What one client may
+The suite runs on CPython 2.7 alone, so it is not part of the tests; tests/server/test_conformance.py asks the same, case by case. PYTHON27 is the interpreter of an environment with `pip install autobahntestsuite`. What one client may
 send is not bounded here, for the cases send up to 16 MiB: all bounds are tested elsewhere.
 """
 
@@ -15,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pulse import connection, hardening, server
-from pulse.connection import loop_factory
-from pulse.server import open_listener, serve
-from tests.test_conformance import echo
+from pulse.server import connection, hypercorn_patches, listener
+from pulse.server.connection import loop_factory
+from pulse.server.listener import open_listener, serve
+from tests.server.test_conformance import echo
 
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED"}
 """The last: cases of an extension's parameter that we decline, as a server may."""
@@ -32,17 +31,17 @@ def lift_bounds() -> None:
     """For this process: let clients say as much as they like."""
     connection.REQUESTS_BURST_BYTES = connection.REQUESTS_BYTES_S = NO_BOUND
     connection.FEED_BURST_BYTES = connection.FEED_BYTES_S = NO_BOUND
-    for module in (hardening, server):
+    for module in (hypercorn_patches, listener):
         vars(module)["MESSAGE_BYTES_MAX"] = MESSAGE_BYTES_MAX
 
 
 async def run_cases(python27: str, cases: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
     """What the suite found, case by case. Raises RuntimeError if it found nothing."""
-    listener, stop = open_listener("127.0.0.1", 0), asyncio.Event()
-    url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    server_socket, stop = open_listener("127.0.0.1", 0), asyncio.Event()
+    url = f"ws://127.0.0.1:{server_socket.getsockname()[1]}"
     spec = {"outdir": str(folder), "servers": [{"agent": "pulse", "url": url}], "cases": list(cases)}
     (folder / "spec.json").write_text(json.dumps(spec))
-    serving = asyncio.create_task(serve(echo, listener, stop, lambda: None, clients_max=100))
+    serving = asyncio.create_task(serve(echo, server_socket, stop, lambda: None, clients_max=100))
     suite = await asyncio.create_subprocess_exec(
         python27, "-c", RUN, "-m", "fuzzingclient", "-s", str(folder / "spec.json")
     )

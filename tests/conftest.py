@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.services import NoServer, PgBouncer, PostgresDatabases, PostgresServer, Server, ValkeyServer
+from tests.support.services import NoServer, PgBouncer, PostgresDatabases, PostgresServer, Server, ValkeyServer
 
 
 def start(server: Server) -> None:

@@ -15,9 +15,9 @@ import pytest
 
 from pulse import client
 from pulse.client import Line, Lost, Refused, messages
-from tests.services import free_port
-from tests.test_subscriptions import trade
-from tests.web import WAIT_S, Web, on_server_loop, serving, until
+from tests.fanout.test_subscriptions import trade
+from tests.support.services import free_port
+from tests.support.web import WAIT_S, Web, on_server_loop, serving, until
 
 Messages = Iterator[dict[str, Any]]
 

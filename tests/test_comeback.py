@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pulse.comeback import Comeback
-from tests.virtual_time import now_s, run
+from tests.support.virtual_time import now_s, run
 
 
 @pytest.mark.parametrize(("most_s", "waited_s"), [(1.0, 1.0), (30.0, 3.0)])

@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable
 import pytest
 from prometheus_client import REGISTRY
 
-from pulse.conflate import ConflatingQueue
 from pulse.engine import ADDITIONS_WAIT, BATCH_EVENTS_MAX, CandleQueue, Engine, Outbox
-from pulse.intake import Inbox, Received, make_inbox
+from pulse.ingest.sequencer import Inbox, Received, make_inbox
 from pulse.latency import Latency
+from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
-from pulse.market.sync import BookAnchor
 from pulse.market.types import BookLost, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import View
-from tests.makers import MIDNIGHT_MS, MINUTE_MS, diff, snapshot, ticker, trade
-from tests.virtual_time import StoryClock, at, now_s, run
+from pulse.queues import ConflatingQueue
+from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, diff, snapshot, ticker, trade
+from tests.support.virtual_time import StoryClock, at, now_s, run
 
 INTERVAL_S = 0.1
 ANCHOR = BookAnchor(snapshot(10, [(100.0, 5.0)], [(101.0, 2.0)]), ())

@@ -26,17 +26,17 @@ def _restored() -> Iterator[None]:
 def test_a_line_says_when_what_and_where(capsys: pytest.CaptureFixture[str]) -> None:
     """Time, level, logger and the message with its values, on stderr."""
     logs.set_up("INFO")
-    logging.getLogger("pulse.feed").info("feed up symbol=%s", "BTCUSDT")
+    logging.getLogger("pulse.ingest.exchange_stream").info("feed up symbol=%s", "BTCUSDT")
 
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.endswith(" INFO    pulse.feed feed up symbol=BTCUSDT\n")
+    assert err.endswith(" INFO    pulse.ingest.exchange_stream feed up symbol=BTCUSDT\n")
 
 
 def test_below_the_level_nothing_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
     """The level is the least that is shown."""
     logs.set_up("WARNING")
-    logging.getLogger("pulse.feed").info("feed up")
+    logging.getLogger("pulse.ingest.exchange_stream").info("feed up")
 
     assert capsys.readouterr().err == ""
 

@@ -4,12 +4,12 @@ import json
 import math
 from dataclasses import replace
 
+from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import INTERVALS, bar_of
 from pulse.market.market import Market, Origin
-from pulse.market.sync import BookAnchor
 from pulse.market.types import FeedUp, Instrument
 from pulse.wire import BAR_FIELDS, bar_row, book_topic, encode_view
-from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle, snapshot, trade
+from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, snapshot, trade
 
 FIVE = INTERVALS["5m"]
 

@@ -1,6 +1,6 @@
 """The terminal's own web stack as it comes: Starlette on Hypercorn, one broadcaster, `send_text` to each client.
 
-What pulse/connection.py and the hub add to the same two libraries is the difference between this and the terminal.
+The difference between this and the terminal is what pulse/server/ and pulse/fanout/ add to the same two libraries.
 """
 
 import argparse

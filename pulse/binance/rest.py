@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from pulse import stats
-from pulse.binance import frames
+from pulse.binance import messages
 from pulse.binance.bans import Bans
-from pulse.binance.budget import WeightBudget
+from pulse.binance.rate_limit import WeightBudget
 from pulse.binance.transport import Answer, Transport
 from pulse.binance.turns import Turns
 from pulse.binance.venues import Venue
@@ -90,7 +90,7 @@ class BinanceRest:
         weight = self.venue.weights.depth_weight(limit)
         params = {"symbol": symbol, "limit": str(limit)}
         body = await self._get("/api/v3/depth", params, weight, self._book_rank(symbol))
-        return frames.parse_snapshot(_object(body), limit)
+        return messages.parse_snapshot(_object(body), limit)
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """The exchange's one-minute candles that open in [start, end], oldest first, at most KLINES_MAX."""
@@ -101,7 +101,7 @@ class BinanceRest:
         rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, RANK_HISTORY)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
-        return [frames.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
+        return [messages.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
 
     async def agg_trades(self, symbol: str, from_id: int, rank: int = RANK_REST) -> list[Trade]:
         """Aggregate trades from this id on, oldest first, at most AGG_TRADES_MAX."""
@@ -116,7 +116,7 @@ class BinanceRest:
         rows = await self._get("/api/v3/aggTrades", params, self.venue.weights.agg_trades, rank)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of aggregate trades")
-        return [frames.parse_agg_trade_row(row) for row in rows[:AGG_TRADES_MAX]]
+        return [messages.parse_agg_trade_row(row) for row in rows[:AGG_TRADES_MAX]]
 
     async def time(self) -> "RoundTrip":
         """What time it is at the exchange, and when it was asked and answered, without the wait for our turn."""
@@ -149,14 +149,14 @@ class BinanceRest:
         rows = await self._get("/api/v3/ticker/price", {}, self.venue.weights.prices, RANK_REST)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of prices")
-        return frames.parse_names(rows)
+        return messages.parse_names(rows)
 
     async def _exchange_info(self, params: dict[str, str]) -> dict[str, Instrument]:
         body = _object(await self._get("/api/v3/exchangeInfo", params, self.venue.weights.exchange_info, RANK_REST))
-        limit = frames.parse_weight_limit(body)
+        limit = messages.parse_weight_limit(body)
         if limit is not None:
             self._budget.set_limit(limit)
-        return frames.parse_instruments(body)
+        return messages.parse_instruments(body)
 
     async def _get(self, path: str, params: Mapping[str, str], weight: int, rank: int) -> Any:
         await self._wait_turn(weight, rank)

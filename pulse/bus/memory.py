@@ -5,8 +5,8 @@ It holds at most one payload per topic on its way and one that was the latest; i
 
 from collections.abc import AsyncGenerator, Iterable
 
-from pulse.bus import BusHealth
-from pulse.conflate import ConflatingQueue
+from pulse.bus.contract import BusHealth
+from pulse.queues import ConflatingQueue
 
 
 class MemoryBus:

@@ -22,10 +22,10 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from pulse.backoff import delays
-from pulse.bus import BusHealth
+from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
-from pulse.conflate import ConflatingQueue
 from pulse.errors import SettingsError
+from pulse.queues import ConflatingQueue
 
 log = logging.getLogger(__name__)
 

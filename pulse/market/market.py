@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pulse.market.book import BookSide, OrderBook
+from pulse.market.book_metrics import TOP_LEVELS, measure
 from pulse.market.candles import CLOSE_GRACE_MS, CandleBuilder
-from pulse.market.flow import OrderFlow, TradeFlow, Volatility
-from pulse.market.indicators import TOP_LEVELS, measure
+from pulse.market.depth_sync import BookAnchor
+from pulse.market.flow_metrics import OrderFlow, TradeFlow, Volatility
+from pulse.market.integrity import Trust
 from pulse.market.intervals import DAY_MS, iso_time
+from pulse.market.order_book import BookSide, OrderBook
 from pulse.market.pace import Pace
-from pulse.market.sync import BookAnchor
 from pulse.market.tape import Tape
-from pulse.market.trust import Trust
 from pulse.market.types import (
     BookLost,
     BookTicker,

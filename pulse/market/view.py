@@ -6,7 +6,7 @@ frozen nor slotted: frozen it would take four times as long to make, and slotted
 
 from dataclasses import dataclass
 
-from pulse.market.proof import Incident
+from pulse.market.cross_checks import Incident
 from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State
 
 

@@ -20,11 +20,11 @@ from psycopg.pq import Conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from pulse.concurrency import in_slices
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import HOUR, INTERVALS, MINUTE, TIME_MAX_MS, Bar, Interval, minute_bar
 from pulse.market.types import Candle, TradeGap
-from pulse.slices import in_slices
-from pulse.store.bars import find_bars, is_of_hours, put_together, roll_up, touched_hours
+from pulse.store.aggregation import find_bars, is_of_hours, put_together, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")

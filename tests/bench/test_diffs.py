@@ -7,7 +7,7 @@ import pytest
 
 from bench.books import PulseBook
 from bench.diffs import SESSION, even_book, session
-from tests.recordings import recording
+from tests.support.recordings import recording
 
 
 def test_without_a_recording_the_simulator_stands_in(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.rows import PULSE, Against, Budget, Spread, spread_of
-from tests.bench.makers import YARDSTICK, outcome
+from tests.support.bench_rows import YARDSTICK, outcome
 
 TIMES = Budget(1.4, Against.TIMES)
 ABOVE = Budget(2.0, Against.ABOVE)

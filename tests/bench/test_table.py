@@ -4,7 +4,7 @@ import pytest
 
 from bench.rows import PULSE, Against, Budget, Outcome, Spread
 from bench.table import budget_text, figure, render, spread_text
-from tests.bench.makers import YARDSTICK, outcome, row
+from tests.support.bench_rows import YARDSTICK, outcome, row
 
 TIMES = Budget(1.4, Against.TIMES)
 

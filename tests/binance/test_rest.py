@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from pulse.binance.bans import Bans
-from pulse.binance.budget import OUR_SHARE
+from pulse.binance.rate_limit import OUR_SHARE
 from pulse.binance.rest import HISTORY_SHARE, BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
@@ -18,8 +18,8 @@ from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, Malformed
 from pulse.market.candles import candle_of_trades, same_account
 from pulse.market.types import MINUTE_MS
 from pulse.simulator.server import SimulatedExchange
-from tests.makers import ManualClock
-from tests.web import WAIT_S
+from tests.support.makers import ManualClock
+from tests.support.web import WAIT_S
 
 
 class Asked(NamedTuple):

@@ -14,8 +14,8 @@ from aiohttp import web
 from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
 
 from pulse.simulator.server import SimulatedExchange
-from tests.process import Pulse
-from tests.services import free_port
+from tests.support.process import Pulse
+from tests.support.services import free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAINTED = """() => {

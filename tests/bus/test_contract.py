@@ -8,7 +8,7 @@ import pytest
 
 from pulse.bus.memory import MemoryBus
 from pulse.bus.redis import RedisBus
-from tests.bus.reading import BTC, ETH, TOPICS, AnyBus, reading, until
+from tests.support.bus import BTC, ETH, TOPICS, AnyBus, reading, until
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -1,8 +1,8 @@
 """The bus within the process, where it promises more than the contract: order, and no message twice."""
 
-from pulse.bus import BusHealth
+from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
-from tests.bus.reading import BTC, ETH, TOPICS, reading
+from tests.support.bus import BTC, ETH, TOPICS, reading
 
 
 async def test_each_payload_comes_once_and_in_order() -> None:

@@ -14,10 +14,10 @@ import redis
 
 from pulse.bus.redis import LATEST_LIFE_S, RedisBus
 from pulse.errors import SettingsError
-from tests.bus.reading import BTC, ETH, TOPICS, Reader, reading, until
-from tests.programs import free_port
-from tests.proxy import Proxy
-from tests.services import ValkeyServer
+from tests.support.bus import BTC, ETH, TOPICS, Reader, reading, until
+from tests.support.programs import free_port
+from tests.support.proxy import Proxy
+from tests.support.services import ValkeyServer
 
 NOTICED_WITHIN_S = 3.0
 RETURN_WITHIN_S = 2.0

@@ -16,8 +16,8 @@ from pulse.market.candles import (
     same_account,
 )
 from pulse.market.types import Aggressor, Candle, Trade
-from tests.makers import MINUTE_MS, candle, trade, unhurried
-from tests.market.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
+from tests.support.makers import MINUTE_MS, candle, trade, unhurried
+from tests.support.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
 
 # --- rule 1: a trade belongs to the minute of its exchange time
 

@@ -4,8 +4,8 @@ import pytest
 
 from pulse.market.candles import CLOSE_GRACE_MS, MISMATCHES_MAX, CandleBuilder
 from pulse.market.types import CandleMismatch
-from tests.makers import MINUTE_MS, candle, trade
-from tests.market.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
+from tests.support.makers import MINUTE_MS, candle, trade
+from tests.support.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
 
 # --- after the connection was cut
 

@@ -17,7 +17,7 @@ from pulse.market.intervals import (
     with_newest,
 )
 from pulse.market.types import Candle
-from tests.makers import MIDNIGHT_MS, MINUTE_MS, candle
+from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle
 
 FIVE = INTERVALS["5m"]
 

@@ -5,8 +5,8 @@ import pytest
 from pulse.market.market import Market
 from pulse.market.types import BookLost, FeedDown, FeedUp, State
 from pulse.market.view import WindowView
-from tests.makers import MIDNIGHT_MS, diff, ticker
-from tests.market.scenes import ASKS, BIDS, anchor, instrument, live_market, market_after, partial, view_of
+from tests.support.makers import MIDNIGHT_MS, diff, ticker
+from tests.support.market import ASKS, BIDS, anchor, instrument, live_market, market_after, partial, view_of
 
 LEFT = "the price left the part of the book that is known; a new snapshot is needed"
 NEAR = "the price comes near the end of the known part of the book"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulse.market.types import Level, State
-from tests.makers import candle, diff, exchange_candle, snapshot, ticker, trade, unhurried
+from tests.support.makers import candle, diff, exchange_candle, snapshot, ticker, trade, unhurried
 
 
 @unhurried

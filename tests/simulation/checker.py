@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import orjson
 
-from pulse.feed import RECONNECT_SPACING_S
+from pulse.ingest.exchange_stream import RECONNECT_SPACING_S
+from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market
-from pulse.market.sync import BookAnchor
 from pulse.market.types import (
     MINUTE_MS,
     BookLost,

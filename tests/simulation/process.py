@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulse.backfill import Backfill
 from pulse.binance.bans import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
+from pulse.candle_history.reconciler import Backfill
+from pulse.candle_history.writer import Ledger
 from pulse.comeback import Comeback
-from pulse.conflate import ConflatingQueue
 from pulse.engine import CandleQueue, Engine, Outbox
 from pulse.errors import ExchangeError
-from pulse.feed import RECONNECT_SPACING_S, Feed
-from pulse.intake import Received, make_inbox
+from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, Feed
+from pulse.ingest.sequencer import Received, make_inbox
 from pulse.latency import Latency
-from pulse.ledger import Ledger
 from pulse.market.market import Origin
 from pulse.market.types import MINUTE_MS, CandleMismatch, TradeGap
 from pulse.market.view import View
+from pulse.queues import ConflatingQueue
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.shelf import InlineStore

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pulse.intake import Received
+from pulse.ingest.sequencer import Received
 from pulse.market.types import Instrument
 from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pulse.backfill import RECENT_MINUTES
+from pulse.candle_history.reconciler import RECENT_MINUTES
 from tests.simulation.bounds import BOUNDS
 from tests.simulation.fleet import Failure, run_all
 from tests.simulation.process import Settings

@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from typing import Any
 
-from pulse.market.book import BookSide, OrderBook
+from pulse.market.order_book import BookSide, OrderBook
 from pulse.market.types import Pairs
 from pulse.simulator.exchange import Exchange
 from pulse.simulator.payloads import JsonObject

@@ -25,7 +25,7 @@ from pulse.binance.transport import (
     HandshakeRefused,
 )
 from pulse.errors import ExchangeError
-from pulse.feed import STREAMS
+from pulse.ingest.exchange_stream import STREAMS
 from pulse.simulator.connection import MESSAGES_PER_SECOND_MAX
 from pulse.simulator.exchange import Exchange
 from pulse.simulator.faults import Frame as SentFrame

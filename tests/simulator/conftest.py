@@ -6,7 +6,7 @@ import pytest
 from aiohttp import ClientSession
 
 from pulse.simulator.server import SimulatedExchange
-from tests.simulator.scenes import SMALL, START_MS
+from tests.support.simulator import SMALL, START_MS
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from aiohttp import ClientSession, WSMsgType
 from pulse.simulator.connection import FIN, RST, TORN
 from pulse.simulator.server import SimulatedExchange
 from pulse.simulator.subscriptions import STREAMS_MAX
-from tests.simulator.scenes import SMALL, START_MS, read_until, until
+from tests.support.simulator import SMALL, START_MS, read_until, until
 
 STREAM = f"{SMALL.lower()}@depth@100ms"
 LIST = '{"method":"LIST_SUBSCRIPTIONS","id":1}'

@@ -6,7 +6,7 @@ import pytest
 
 from pulse.simulator.exchange import Exchange
 from pulse.simulator.payloads import Event
-from tests.simulator.scenes import MINUTE_MS, SMALL, START_MS, ClientBook
+from tests.support.simulator import MINUTE_MS, SMALL, START_MS, ClientBook
 
 PAIR = ("AVAXUSDT", SMALL)
 

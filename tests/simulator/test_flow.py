@@ -8,7 +8,7 @@ import pytest
 from pulse.simulator.book import ASK, BID, Book
 from pulse.simulator.flow import HEAT_MAX, LEVELS_MIN, Flow
 from pulse.simulator.instruments import INSTRUMENTS
-from tests.simulator.scenes import SMALL, START_MS
+from tests.support.simulator import SMALL, START_MS
 
 
 def lived(symbol: str, seed: int, orders: int) -> tuple[Flow, Book, list[int]]:

@@ -7,7 +7,7 @@ import pytest
 from pulse.simulator.candles import flat_minute
 from pulse.simulator.history import HISTORY_MINUTES, MINUTE_MS, History
 from pulse.simulator.instruments import INSTRUMENTS
-from tests.simulator.scenes import SMALL, START_MS
+from tests.support.simulator import SMALL, START_MS
 
 INSTRUMENT = INSTRUMENTS[SMALL]
 

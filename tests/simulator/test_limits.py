@@ -3,7 +3,7 @@
 import pytest
 
 from pulse.simulator.limits import BAN_FIRST_MS, STRIKES_MAX, WeightAccount, depth_weight
-from tests.simulator.scenes import MINUTE_MS, START_MS
+from tests.support.simulator import MINUTE_MS, START_MS
 
 
 def banned() -> WeightAccount:

@@ -9,7 +9,7 @@ from pulse.simulator.candles import flat_minute
 from pulse.simulator.history import MINUTE_MS
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.market import BestChange, CandleFrame, Depth, Happening, Market, Traded
-from tests.simulator.scenes import SMALL, START_MS
+from tests.support.simulator import SMALL, START_MS
 
 SPAN_MS = 65_000
 

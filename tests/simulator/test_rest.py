@@ -7,7 +7,7 @@ from aiohttp import ClientSession, ClientTimeout
 
 from pulse.simulator.faults import cross_depth
 from pulse.simulator.server import SimulatedExchange
-from tests.simulator.scenes import MINUTE_MS, SMALL, START_MS, get
+from tests.support.simulator import MINUTE_MS, SMALL, START_MS, get
 
 MISSING, ILLEGAL, INTERVAL, SYMBOL, LIMIT, COMBINATION = -1102, -1100, -1120, -1121, -1130, -1128
 

@@ -9,7 +9,7 @@ from aiohttp import ClientConnectionError, ClientSession, WSMsgType, WSServerHan
 
 from pulse.simulator.server import SimulatedExchange
 from pulse.simulator.subscriptions import STREAMS_MAX
-from tests.simulator.scenes import SMALL, START_MS, ClientBook, get, read_until, until
+from tests.support.simulator import SMALL, START_MS, ClientBook, get, read_until, until
 
 DEPTH, TRADES = f"{SMALL.lower()}@depth@100ms", f"{SMALL.lower()}@aggTrade"
 

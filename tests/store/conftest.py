@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.places import AnyStore, make_store
+from tests.support.stores import AnyStore, make_store
 
 
 @pytest.fixture(params=["sqlite", "postgres_url", "pooled_postgres_url"])

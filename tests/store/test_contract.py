@@ -13,8 +13,8 @@ import pytest
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import INTERVALS
 from pulse.market.types import MINUTE_MS, Candle
-from tests.store.candles import BEGIN_MS, SQL_DIR, candle, gap, minutes, running
-from tests.store.places import AnyStore, make_store
+from tests.support.candles import BEGIN_MS, SQL_DIR, candle, gap, minutes, running
+from tests.support.stores import AnyStore, make_store
 
 OURS = candle(close=1.0)
 OURS_LATER = candle(close=2.0)

@@ -16,10 +16,10 @@ import pytest
 from pulse.errors import StoreUnavailable
 from pulse.store import postgres as module
 from pulse.store.postgres import PostgresStore, conninfo_of
-from tests.programs import free_port
-from tests.proxy import Proxy
-from tests.services import PostgresDatabases, PostgresServer
-from tests.store.candles import SQL_DIR, candle, minutes
+from tests.support.candles import SQL_DIR, candle, minutes
+from tests.support.programs import free_port
+from tests.support.proxy import Proxy
+from tests.support.services import PostgresDatabases, PostgresServer
 
 WRITER_DEADLINE_S = 8.0
 RETURN_WITHIN_S = 2.0

@@ -6,7 +6,7 @@ import pytest
 
 from pulse.errors import StoreUnavailable
 from pulse.store.schema import VALUES, Migration, candle_of, read_migrations, rows_to_write
-from tests.store.candles import SQL_DIR, candle, running
+from tests.support.candles import SQL_DIR, candle, running
 
 
 def write_files(folder: Path, *names: str) -> Path:

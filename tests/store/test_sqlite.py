@@ -10,13 +10,13 @@ import pytest
 
 from pulse.errors import StoreUnavailable
 from pulse.store.sqlite import BUSY_TIMEOUT_S, READS_WAITING_MAX, SqliteStore
-from tests.store.candles import SQL_DIR, candle, minutes
+from tests.support.candles import SQL_DIR, candle, minutes
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
 from pulse.store.sqlite import SqliteStore
-from tests.store.candles import SQL_DIR, candle
+from tests.support.candles import SQL_DIR, candle
 
 async def main():
     store = SqliteStore(Path(sys.argv[1]), "us", SQL_DIR)

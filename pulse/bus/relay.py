@@ -1,0 +1,15 @@
+"""The task between engine and bus: each picture is encoded once and handed over, the newest per symbol first."""
+
+from pulse import stats
+from pulse.bus.contract import Bus
+from pulse.market.view import TapeView, View
+from pulse.queues import ConflatingQueue
+from pulse.wire import encode_view
+
+
+async def publish(outbox: ConflatingQueue[str, View | TapeView], bus: Bus) -> None:
+    """Encode and publish for ever; while the bus is slow, newer pictures replace those that wait."""
+    while True:
+        topic, view = await outbox.get()
+        await bus.publish(topic, encode_view(view))
+        stats.bus_is_up.set(bus.health().ok)

@@ -1,0 +1,1 @@
+"""From the newest views to what each client is sent: topics, subscriptions, broadcast."""

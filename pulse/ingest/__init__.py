@@ -1,0 +1,1 @@
+"""Sources of market events: the live exchange, or a recording played back."""

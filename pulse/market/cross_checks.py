@@ -1,0 +1,173 @@
+"""The witnesses of a book: independent accounts by the exchange that must agree with ours, compared by id.
+
+Touch: the rule that holds exactly on recorded sessions is that after the diff whose final id is u, the book's best
+bid and ask, price and quantity, equal the newest bookTicker whose id is at or below u. Tickers and diffs arrive in
+either order, so a comparison waits until a ticker at or beyond u shows that none below it can still come.
+
+Top: a partial depth names the id of its moment. Where that is the book's id, every level must be equal; where it
+falls inside a diff, every level that the diff does not touch.
+
+Whole: a new snapshot and the diffs after it make a second book of the same id; where both are exact, all levels must
+be equal (`Market`, at each anchor).
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pulse.market.order_book import BookSide, OrderBook
+from pulse.market.types import BookTicker, DepthDiff, Level, Levels, PartialDepth
+
+TICKERS_MAX = 4096
+"""Tickers ahead of the book that are remembered: 8 s of the busiest recorded stream."""
+INCIDENTS_MAX = 50
+"""Incidents remembered per symbol; older ones are in the log."""
+PENDING_MAX = 512
+"""Diffs that wait for a ticker: 50 s of a book whose best levels do not change."""
+
+
+class Touch(NamedTuple):
+    """The best levels of a book after the diff with this final id."""
+
+    update_id: int
+    bid: Level
+    ask: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Two accounts of one moment that differ, each as [price, quantity] of the levels in question."""
+
+    update_id: int
+    ours: list[list[float]]
+    theirs: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something spoke against a book. Times are the exchange's, in ms; levels are [price, quantity]."""
+
+    time_ms: int
+    cause: str  # "gap", "crossed", "touch", "top", "whole" or "snapshot"
+    reason: str
+    update_id: int
+    ours: list[list[float]]
+    theirs: list[list[float]]
+
+
+class TouchWitness:
+    """Compares the book's best levels with the bookTicker stream; O(1) per event on average."""
+
+    def __init__(self) -> None:
+        self._tickers: deque[BookTicker] = deque(maxlen=TICKERS_MAX)
+        self._pending: deque[Touch] = deque(maxlen=PENDING_MAX)
+        self.compared = 0
+        self.equal = 0
+
+    def restart(self) -> None:
+        """A new connection or a new book begins: what was heard before says nothing about it."""
+        self._tickers.clear()
+        self._pending.clear()
+
+    def forget_pending(self) -> None:
+        """The book was replaced: what it said before is no longer its word."""
+        self._pending.clear()
+
+    def on_touch(self, touch: Touch) -> Mismatch | None:
+        """Take the book's best levels after a diff."""
+        tickers = self._tickers
+        while len(tickers) > 1 and tickers[1].update_id <= touch.update_id:
+            tickers.popleft()
+        if tickers and tickers[0].update_id > touch.update_id:
+            return None
+        if len(tickers) > 1 or (tickers and tickers[0].update_id == touch.update_id):
+            return self._compare(touch, tickers[0])
+        self._pending.append(touch)
+        return None
+
+    def on_ticker(self, ticker: BookTicker) -> Mismatch | None:
+        """Take the next ticker; it settles every waiting diff with an id at or below its own."""
+        tickers, pending = self._tickers, self._pending
+        if tickers and ticker.update_id <= tickers[-1].update_id:
+            return None
+        mismatch = None
+        while pending and pending[0].update_id <= ticker.update_id:
+            touch = pending.popleft()
+            if touch.update_id == ticker.update_id:
+                mismatch = self._compare(touch, ticker) or mismatch
+            elif tickers:
+                mismatch = self._compare(touch, tickers[-1]) or mismatch
+        tickers.append(ticker)
+        return mismatch
+
+    def _compare(self, touch: Touch, ticker: BookTicker) -> Mismatch | None:
+        self.compared += 1
+        ours = [list(touch.bid), list(touch.ask)]
+        theirs = [[ticker.bid_price, ticker.bid_quantity], [ticker.ask_price, ticker.ask_quantity]]
+        if ours != theirs:
+            return Mismatch(touch.update_id, ours, theirs)
+        self.equal += 1
+        return None
+
+
+class TopWitness:
+    """Compares the book's best levels with the partial depth stream; work in proportion to the levels it carries."""
+
+    def __init__(self) -> None:
+        self._ahead: PartialDepth | None = None  # one that is newer than the book
+        self._last: tuple[int, DepthDiff] | None = None  # the last diff, and the book's id before it
+        self.compared = 0
+        self.equal = 0
+
+    def restart(self) -> None:
+        """A new connection or a new book begins."""
+        self._ahead = None
+        self._last = None
+
+    def on_diff(self, book: OrderBook, before_id: int, diff: DepthDiff) -> Mismatch | None:
+        """The book has just applied a diff that it stood at `before_id` for."""
+        self._last = (before_id, diff)
+        partial, self._ahead = self._ahead, None
+        return None if partial is None else self.on_partial(book, partial)
+
+    def on_partial(self, book: OrderBook, partial: PartialDepth) -> Mismatch | None:
+        """Take the exchange's best levels."""
+        at = partial.last_update_id
+        if at > book.last_update_id:
+            self._ahead = partial
+            return None
+        if at == book.last_update_id:
+            return self._compare(book, partial, None)
+        if self._last is None or at < self._last[0]:
+            return None  # older than the last diff: nothing tells what the book was then
+        return self._compare(book, partial, self._last[1])
+
+    def _compare(self, book: OrderBook, partial: PartialDepth, diff: DepthDiff | None) -> Mismatch | None:
+        self.compared += 1
+        ours: list[list[float]] = []
+        theirs: list[list[float]] = []
+        sides = (
+            (book.bids, partial.bids, diff.bids.prices if diff else ()),
+            (book.asks, partial.asks, diff.asks.prices if diff else ()),
+        )
+        for side, levels, touched in sides:
+            for price, quantity, stated in _differences(side, levels, frozenset(touched)):
+                ours.append([price, quantity])
+                theirs.append([price, stated])
+        if ours:
+            return Mismatch(partial.last_update_id, ours, theirs)
+        self.equal += 1
+        return None
+
+
+def _differences(side: BookSide, levels: Levels, touched: frozenset[float]) -> list[tuple[float, float, float]]:
+    """Price, our quantity and theirs wherever they differ, inside what both know and beside what was touched."""
+    stated = dict(zip(levels.prices, levels.quantities, strict=True))
+    if not stated:
+        return []
+    ours = side.known_between(levels.prices[0], levels.prices[-1])
+    return [
+        (price, ours.get(price, 0.0), stated.get(price, 0.0))
+        for price in ours.keys() | stated.keys()
+        if price not in touched and side.knows(price) and ours.get(price) != stated.get(price)
+    ]

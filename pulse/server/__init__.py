@@ -1,0 +1,1 @@
+"""The HTTP and WebSocket server: Hypercorn, its connections, and what one client may cost."""

@@ -1,0 +1,107 @@
+"""What the process answers about itself: what it follows, whether it is ready, and what /metrics reads of its parts.
+
+It joins what others know, and knows nothing itself.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pulse import stats
+from pulse.bus.contract import Bus
+from pulse.candle_history.writer import Ledger
+from pulse.clock import Clock
+from pulse.engine import Engine
+from pulse.fanout.hub import Hub
+from pulse.latency import HOPS, Latency
+from pulse.market.types import Instrument
+from pulse.store.contract import Store
+from pulse.symbols import Roster
+from pulse.web.websocket import Sessions
+
+TRUSTED = ("live", "halted")
+"""States of a book that is as it should be."""
+DESCRIBED = ("base_asset", "quote_asset", "status", "tick_size", "lot_size", "price_decimals", "quantity_decimals")
+"""What /api/symbols says of an instrument; nulls while the exchange has not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The object of /api/symbols. `instruments` are those known, `history` tells how far each symbol's past is."""
+
+    venue: str
+    source: str
+    roster: Roster
+    engine: Engine
+    instruments: Mapping[str, Instrument]
+    history: Callable[[], Mapping[str, Mapping[str, int]]]
+
+    def __call__(self) -> dict[str, Any]:
+        """As things stand now."""
+        states, history = self.engine.states(), self.history()
+        return {
+            "default": self.roster.default,
+            "venue": self.venue,
+            "source": self.source,
+            "symbols": [
+                {
+                    "symbol": symbol, **_described(self.instruments.get(symbol)),
+                    "state": states[symbol]["state"], "history": history.get(symbol),
+                }
+                for symbol in self.roster
+            ],
+            "listed": self.roster.listed,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The object of /readyz: the pinned symbols' feeds, the bus and the store decide, the others are told of."""
+
+    roster: Roster
+    engine: Engine
+    bus: Bus
+    store: Store
+    ledger: Ledger
+
+    def __call__(self) -> dict[str, Any]:
+        """As things stand now."""
+        feeds, bus, trouble = self.engine.states(), self.bus.health(), self.ledger.trouble
+        is_ready = all(feeds[symbol]["state"] in TRUSTED for symbol in self.roster.pinned) and bus.ok and not trouble
+        return {
+            "ready": is_ready,
+            "feeds": feeds,
+            "bus": {"kind": bus.kind, "ok": bus.ok, "detail": bus.detail},
+            "store": {
+                "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.ledger.pending
+            },
+        }  # fmt: skip
+
+
+def watch_clients(sessions: Sessions, hub: Hub) -> None:
+    """Let /metrics read what sessions and hub count for themselves."""
+    stats.clients_open.set_function(lambda: sessions.open_count)
+    stats.clients_refused.set_function(lambda: sessions.door.refused)
+    stats.clients_cut.set_function(lambda: sessions.cut)
+    stats.client_pictures_replaced.set_function(lambda: sessions.replaced)
+    stats.hub_dropped.set_function(lambda: hub.dropped)
+    stats.tasks.set_function(lambda: len(asyncio.all_tasks()))
+
+
+def watch_latency(latency: Latency, sessions: Sessions, clock: Clock) -> None:
+    """Have the clients' end of the way noted, and let /metrics read all of it."""
+    sessions.fanout.on_round = lambda delay_s: latency.written(delay_s * 1000, clock.now_ms())
+    sessions.on_echo = lambda instance, timestamp: latency.echoed(
+        instance, timestamp * 1000, clock.now_ms(), clock.wall_s() * 1000
+    )
+    for hop, share in itertools.product(HOPS, (0.5, 0.99)):
+        gauge = stats.latency_ms.labels(hop.name, f"{share:g}")
+        gauge.set_function(partial(latency.gauge_ms, hop.name, share))
+    stats.clock_offset_ms.set_function(latency.offset.value_ms)
+
+
+def _described(instrument: Instrument | None) -> dict[str, Any]:
+    return {name: getattr(instrument, name, None) for name in DESCRIBED}

@@ -1,0 +1,165 @@
+"""What a request asks for: its parameters, checked strictly and turned into values.
+
+Every fault is a Problem that names the parameter and what it may be. It knows no store and no route.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from starlette.requests import Request
+
+from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
+from pulse.symbols import NoRoom, NotListed, Roster
+from pulse.web.problems import Problem, try_later, wrong_parameter
+
+LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
+"""Candles in an answer; what is streamed from a start on may be longer."""
+FORMATS = ("json", "csv", "ndjson")
+SECONDS_BELOW = 100_000_000_000
+"""A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
+
+ROOM_AFTER_S = 60
+"""When to ask again for a symbol that there was no room for."""
+
+WHOLE = re.compile(r"[0-9]{1,16}", re.ASCII)
+# A "+" that was not escaped reaches us as a space, so a time copied from one of our own answers works as it is.
+ISO_TIME = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)(?:(Z)|([+ -])(\d{2}:\d{2}))?)?", re.ASCII
+)
+TIME_ALLOWED = "an ISO 8601 time (UTC unless it says otherwise), or whole seconds or milliseconds since 1970"
+
+
+@dataclass(frozen=True)
+class CandleQuery:
+    """Which candles are asked for: open times from `start_ms` to `end_ms`, both included, None for no bound."""
+
+    symbol: str
+    interval: Interval
+    limit: int
+    start_ms: int | None
+    end_ms: int | None
+    format: str
+
+
+@dataclass(frozen=True)
+class GapQuery:
+    """Which gaps are asked for: the first `limit` that touch [start_ms, end_ms]."""
+
+    symbol: str
+    limit: int
+    start_ms: int
+    end_ms: int
+
+
+def known_symbol(text: str | None, roster: Roster, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
+    """The symbol that a client names, the default if it names none; it is followed from now on.
+
+    Raises Problem for one that may not be asked for, and where there is no room for one more.
+    """
+    if text is None:
+        return roster.default
+    symbol = text.upper() if text.isascii() else text  # other scripts have letters whose capitals are ASCII
+    try:
+        roster.ask(symbol)
+    except NotListed:
+        raise wrong_parameter("symbol", text, roster.allowed(), status) from None
+    except NoRoom as full:
+        raise try_later(str(full), ROOM_AFTER_S) from None
+    return symbol
+
+
+def read_candle_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -> CandleQuery:
+    """Read the parameters of GET /api/ohlcv, each with all its values; all have defaults, unknown ones are ignored."""
+    given = {name: single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end", "format")}
+    format_name = "json" if given["format"] is None else given["format"]
+    if format_name not in FORMATS:
+        raise wrong_parameter("format", format_name, FORMATS)
+    limit_max = LIMIT_MAX if format_name == "json" or given["start"] is None else STREAM_MAX
+    start_ms, end_ms = _range_ms(given["start"], given["end"])
+    return CandleQuery(
+        symbol=known_symbol(given["symbol"], roster, HTTPStatus.BAD_REQUEST),
+        interval=_interval(given["interval"]),
+        limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, limit_max),
+        start_ms=start_ms,
+        end_ms=end_ms,
+        format=format_name,
+    )
+
+
+def read_gap_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -> GapQuery:
+    """Read the parameters of GET /api/gaps, in the same way; without a bound all of time is asked for."""
+    given = {name: single(parameters, name) for name in ("symbol", "limit", "start", "end")}
+    start_ms, end_ms = _range_ms(given["start"], given["end"])
+    return GapQuery(
+        symbol=known_symbol(given["symbol"], roster, HTTPStatus.BAD_REQUEST),
+        limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, LIMIT_MAX),
+        start_ms=0 if start_ms is None else start_ms,
+        end_ms=TIME_MAX_MS if end_ms is None else end_ms,
+    )
+
+
+def parameters_of(request: Request) -> dict[str, list[str]]:
+    """The parameters of a request, each with all its values."""
+    return {name: request.query_params.getlist(name) for name in request.query_params}
+
+
+def single(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The one value of a parameter, None where it is not given. Raises Problem where it is given twice."""
+    values = parameters.get(name, ())
+    if len(values) > 1:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} is given twice.", parameter=name, allowed="once")
+    return values[0] if values else None
+
+
+def _interval(text: str | None) -> Interval:
+    if text is None:
+        return MINUTE
+    if text not in INTERVALS:
+        raise wrong_parameter("interval", text, list(INTERVALS))
+    return INTERVALS[text]
+
+
+def whole_number(name: str, text: str | None, default: int, most: int) -> int:
+    """A whole number from 1 to `most`, the default where none is given. Raises Problem."""
+    if text is None:
+        return default
+    if not WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
+        raise wrong_parameter(name, text, f"a whole number from 1 to {most}")
+    return int(text)
+
+
+def _range_ms(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    start_ms, end_ms = _time_ms("start", start), _time_ms("end", end)
+    if start_ms is not None and end_ms is not None and start_ms > end_ms:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "start must not be after end.", parameter="start", allowed="a time up to end"
+        )
+    return start_ms, end_ms
+
+
+def _time_ms(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if WHOLE.fullmatch(text):
+        number = int(text)
+        return number * 1000 if number < SECONDS_BELOW else number
+    time_ms = _iso_ms(text)
+    if time_ms is None:
+        raise wrong_parameter(name, text, TIME_ALLOWED)
+    return time_ms
+
+
+def _iso_ms(text: str) -> int | None:
+    match = ISO_TIME.fullmatch(text)
+    if match is None:
+        return None
+    day, time_of_day, _, sign, offset = match.groups()
+    zone = f"{'-' if sign == '-' else '+'}{offset}" if offset else "+00:00"
+    try:
+        moment = datetime.fromisoformat(f"{day}T{time_of_day or '00:00'}{zone}")
+    except ValueError:  # a month 13 or an hour 25
+        return None
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)

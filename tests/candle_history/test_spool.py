@@ -1,0 +1,178 @@
+"""Candles on disk: what comes back after any end, and what a disk without room does."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pulse.candle_history.spool import Spool
+from tests.support.candles import candle, minutes
+from tests.support.disk import file_size_limit
+
+APPEND_FOR_EVER = """
+import sys
+from pathlib import Path
+from pulse.candle_history.spool import Spool
+from tests.support.candles import candle
+spool = Spool(Path(sys.argv[1]))
+spool.open()
+for minute in range(100_000):
+    spool.append([candle(minute)])
+    print(minute, flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the spool of a test is."""
+    return tmp_path / "spool.ndjson"
+
+
+def opened(path: Path) -> Spool:
+    """A spool that has the file."""
+    spool = Spool(path)
+    spool.open()
+    return spool
+
+
+def left_in(path: Path) -> list[object]:
+    """What the next process finds."""
+    spool = Spool(path)
+    found = spool.open()
+    spool.close()
+    return list(found)
+
+
+def test_what_was_appended_is_found_by_the_next_process(path: Path) -> None:
+    """In order, exactly as it was, and only until it is cleared."""
+    spool = opened(path)
+    spool.append(minutes(3))
+    spool.append([candle(3)])
+    spool.close()
+
+    assert left_in(path) == [*minutes(3), candle(3)]
+    spool = opened(path)
+    spool.clear()
+    spool.close()
+    assert left_in(path) == []
+
+
+def test_nothing_is_there_at_first(path: Path) -> None:
+    """A file is made that only its owner may read; a folder that is not there is an error."""
+    spool = opened(path)
+
+    assert (spool.is_empty, path.stat().st_mode & 0o777) == (True, 0o600)
+    spool.close()
+    with pytest.raises(FileNotFoundError):
+        Spool(path.parent / "nowhere" / "spool").open()
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        orjson.dumps(candle(9))[:100],
+        b"\x00" * 50,
+        b"{}",
+        b"[1, 2]",
+        b"null",
+        orjson.dumps({**orjson.loads(orjson.dumps(candle(9))), "volume": "1"}),
+        orjson.dumps({**orjson.loads(orjson.dumps(candle(9))), "more": 1}),
+    ],
+)
+def test_a_line_that_is_no_candle_is_passed_over(path: Path, junk: bytes) -> None:
+    """A line torn by a crash, or anything else, costs nothing but itself."""
+    spool = opened(path)
+    spool.append([candle(0)])
+    spool.close()
+    with path.open("ab") as file:
+        file.write(junk + b"\n" + orjson.dumps(candle(1)) + b"\n" + junk)
+
+    assert left_in(path) == [candle(0), candle(1)]
+
+
+def test_what_follows_a_torn_line_is_whole(path: Path) -> None:
+    """A process that finds a torn end appends on a line of its own."""
+    path.write_bytes(orjson.dumps(candle(0)) + b"\n" + orjson.dumps(candle(9))[:50])
+    spool = opened(path)
+    spool.append([candle(1)])
+    spool.close()
+
+    assert left_in(path) == [candle(0), candle(1)]
+
+
+def test_a_torn_line_is_found_on_a_full_disk(path: Path) -> None:
+    """What is there can be read where nothing can be written."""
+    path.write_bytes(orjson.dumps(candle(0)) + b"\n" + orjson.dumps(candle(9))[:50])
+    with file_size_limit(path.stat().st_size):
+        spool = Spool(path)
+        found = spool.open()
+    spool.close()
+
+    assert found == [candle(0)]
+
+
+def test_one_process_at_a_time(path: Path) -> None:
+    """A second one is told, and may have the file when the first is done."""
+    first, second = opened(path), Spool(path)
+    first.append([candle()])
+    with pytest.raises(BlockingIOError, match="another process uses"):
+        second.open()
+    first.close()
+
+    assert second.open() == [candle()]
+    second.close()
+
+
+def test_a_disk_without_room(path: Path) -> None:
+    """An append that does not fit raises, leaves what was there whole, and succeeds when there is room again."""
+    spool = opened(path)
+    spool.append([candle(0)])
+    with file_size_limit(path.stat().st_size + 1000), pytest.raises(OSError, match="File too large"):
+        spool.append(minutes(100))
+    spool.append([candle(1)])
+    spool.close()
+
+    assert left_in(path) == [candle(0), candle(1)]
+
+
+def test_a_file_that_grew_too_long_is_written_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It then holds what still waits, goes on from there, and is still locked."""
+    monkeypatch.setattr("pulse.candle_history.spool.LINES_MAX", 10)
+    spool = opened(path)
+    spool.append(minutes(12))
+
+    assert spool.is_full
+    spool.rewrite(minutes(2))
+    spool.append([replace(candle(2), close=7.0)])
+    with pytest.raises(BlockingIOError):
+        Spool(path).open()
+    spool.close()
+    assert left_in(path) == [*minutes(2), replace(candle(2), close=7.0)]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_writing_anew_without_room(path: Path) -> None:
+    """The old file stays as it was."""
+    spool = opened(path)
+    spool.append(minutes(3))
+    with file_size_limit(100), pytest.raises(OSError, match="File too large"):
+        spool.rewrite(minutes(2))
+    spool.append([candle(3)])
+    spool.close()
+
+    assert left_in(path) == [*minutes(3), candle(3)]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_nothing_confirmed_is_lost_when_the_process_is_killed(path: Path) -> None:
+    """After SIGKILL in the middle of appending, all that had been appended is found."""
+    arguments = [sys.executable, "-c", APPEND_FOR_EVER, str(path)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as writer:
+        assert writer.stdout is not None
+        confirmed = [int(writer.stdout.readline()) for _ in range(50)]
+        writer.kill()
+
+    assert left_in(path)[:50] == [candle(minute) for minute in confirmed]

@@ -1,0 +1,35 @@
+"""The time is asked for within the budget, and survives an exchange that does not tell it."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from pulse.binance.bans import Bans
+from pulse.binance.rest import BinanceRest
+from pulse.binance.transport import AiohttpTransport
+from pulse.binance.venues import venue_of
+from pulse.clock import SystemClock
+from pulse.ingest import clock_sync
+from pulse.ingest.clock_sync import keep_time
+from pulse.offset import ClockOffset
+from pulse.simulator.server import SimulatedExchange
+from tests.support.web import until
+
+
+@pytest.mark.parametrize("refusals", [0, 3])
+async def test_the_offset_comes_to_be_known(refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from an exchange that refuses at first."""
+    monkeypatch.setattr(clock_sync, "FIRST_EVERY_S", 0.02)
+    offset = ClockOffset()
+    async with SimulatedExchange(["BTCUSDT"], seed=3) as exchange, aiohttp.ClientSession() as session:
+        venue = venue_of("us", exchange.rest_url, exchange.stream_url)
+        rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), Bans(None), lambda _: False)
+        exchange.faults.rest.answer("/api/v3/time", 503, count=refusals)
+        task = asyncio.create_task(keep_time(rest, offset))
+        await until(lambda: offset.error_ms() is not None)
+        trip = await rest.time()
+        task.cancel()
+
+    shown_ms = trip.exchange_ms - (trip.sent_ms + trip.received_ms) / 2
+    assert offset.value_ms() == pytest.approx(shown_ms, abs=1000)

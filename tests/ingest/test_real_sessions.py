@@ -1,0 +1,294 @@
+"""Real sessions played through the real code, held against what the exchange itself said: tickers and candles."""
+
+import asyncio
+import csv
+import gzip
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from pulse.clock import ReplayClock
+from pulse.ingest.recording import Recording, open_recording
+from pulse.ingest.replay import Replay
+from pulse.ingest.sequencer import Received, make_inbox
+from pulse.market.candles import CandleBuilder
+from pulse.market.depth_sync import BookAnchor
+from pulse.market.market import Market, Origin
+from pulse.market.types import (
+    MINUTE_MS,
+    Aggressor,
+    BookLost,
+    BookTicker,
+    Candle,
+    DepthDiff,
+    FeedDown,
+    Level,
+    State,
+    Trade,
+)
+from tests.support.makers import MIDNIGHT_MS
+from tests.support.recordings import recording
+
+Prices = tuple[float, float, float, float, float]
+"""Open, high, low, close and volume."""
+UNKNOWN_TO_THE_SNAPSHOT = {50093478174, 50093480542}
+"""Diffs of the 2024 session whose true best bid is older than the snapshot and lies beyond its reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the market said right after an anchor or a diff."""
+
+    update_id: int
+    is_anchor: bool
+    state: State
+    bid: Level | None
+    ask: Level | None
+    is_top_20_exact: bool
+
+
+@dataclass
+class Played:
+    """One symbol of a session, as the engine would have seen it, and what the exchange said of it."""
+
+    market: Market
+    claims: list[Claim] = field(default_factory=list)
+    tickers: list[BookTicker] = field(default_factory=list)
+    states: Counter[State] = field(default_factory=Counter)
+    lost: list[BookLost] = field(default_factory=list)
+    trades: list[Trade] = field(default_factory=list)
+    candles: list[Candle] = field(default_factory=list)
+
+    def take(self, received: Received) -> None:
+        """Let the market have the next event, and note what it says."""
+        event, market = received.event, self.market
+        market.apply(event, received.received_ms)
+        if isinstance(event, BookTicker):
+            self.tickers.append(event)
+            return
+        state, _ = market.state(received.received_ms)
+        self.states[state] += 1
+        if isinstance(event, Trade):
+            self.trades.append(event)
+        elif isinstance(event, BookLost):
+            self.lost.append(event)
+        elif isinstance(event, DepthDiff | BookAnchor):
+            self.claims.append(self._claim(isinstance(event, BookAnchor), state))
+        self.candles += market.candles.take_closed()
+
+    def _claim(self, is_anchor: bool, state: State) -> Claim:
+        book = self.market.book
+        assert book is not None
+        is_exact = all(len(side) >= 20 or side.known_to() is None for side in (book.bids, book.asks))
+        return Claim(book.last_update_id, is_anchor, state, book.bids.best(), book.asks.best(), is_exact)
+
+    def live_claims(self) -> list[Claim]:
+        """The moments at which the book was called live."""
+        return [claim for claim in self.claims if claim.state is State.LIVE]
+
+    def verdicts(self, claims: list[Claim]) -> Counter[bool | None]:
+        """How many claims equal the newest ticker at or below their id, in price and quantity; None: there is none.
+
+        All tickers of the session are looked at, after the fact: nothing of the code under test takes part.
+        """
+        ids = [ticker.update_id for ticker in self.tickers]
+        return Counter(self._verdict(claim, bisect_right(ids, claim.update_id)) for claim in claims)
+
+    def _verdict(self, claim: Claim, index: int) -> bool | None:
+        if not index:
+            return None
+        ticker = self.tickers[index - 1]
+        theirs = ((ticker.bid_price, ticker.bid_quantity), (ticker.ask_price, ticker.ask_quantity))
+        return (claim.bid, claim.ask) == theirs
+
+
+def played(folder: str, pattern: str = "*") -> dict[str, Played]:
+    """Play a session as fast as it goes, every event through its market."""
+    session = open_recording(sorted(recording(folder).glob(pattern)))
+    return asyncio.run(_play(session))
+
+
+async def _play(session: Recording) -> dict[str, Played]:
+    inbox, origin = make_inbox(), Origin("00000000", "replay", "com")
+    symbols = {
+        symbol: Played(Market(symbol, origin, levels_max=20_000, trades_kept=30, stale_after_ms=5000))
+        for symbol in session.instruments
+    }
+    replay = asyncio.create_task(Replay(session, inbox, ReplayClock(), inf).run())
+    ended = 0
+    while ended < len(symbols):
+        received = await inbox.get()
+        symbols[received.symbol].take(received)
+        ended += isinstance(received.event, FeedDown)
+    await replay
+    return symbols
+
+
+def prints(candle: Candle) -> Prices:
+    """What a candle and a row of the exchange can be compared by."""
+    return candle.open, candle.high, candle.low, candle.close, candle.volume
+
+
+def exchange_candles(path: Path) -> dict[int, Prices]:
+    """The exchange's own candles by their first millisecond."""
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return {int(row[0]): (float(row[1]), float(row[2]), float(row[3]), float(row[4]), float(row[5])) for row in rows}
+
+
+# --- BTCUSDT, Binance.com, 2024-08-08: 650 s across midnight, one snapshot of a thousand levels
+
+
+@pytest.fixture(scope="module")
+def btcusdt() -> Played:
+    """The whole session."""
+    return played("btcusdt-2024-08-08", "*.gz")["BTCUSDT"]
+
+
+def test_the_2024_session_joins_once_and_has_no_gap(btcusdt: Played) -> None:
+    """Of 6,495 diffs two are older than the snapshot, one joins with it, and all others follow without a gap."""
+    assert [claim.is_anchor for claim in btcusdt.claims] == [True] + [False] * 6_492
+    assert btcusdt.lost == []
+
+
+def test_every_live_book_of_the_2024_session_is_right(btcusdt: Played) -> None:
+    """At each of 5,575 moments called live, best bid and ask equal the exchange's, in price and in quantity."""
+    live = btcusdt.live_claims()
+
+    assert (len(live), btcusdt.verdicts(live)) == (5_575, Counter({True: 5_575}))
+    assert btcusdt.verdicts([claim for claim in live if claim.is_top_20_exact]) == Counter({True: 5_276})
+
+
+def test_what_the_2024_snapshot_did_not_reach_is_not_claimed(btcusdt: Played) -> None:
+    """The price left the snapshot's reach: there the book says that it does not know, instead of being wrong."""
+    unsure = [claim for claim in btcusdt.claims if claim.state is not State.LIVE]
+
+    assert {claim.state for claim in unsure} == {State.SYNCING}
+    assert {claim.update_id for claim in unsure} >= UNKNOWN_TO_THE_SNAPSHOT
+    assert all(claim.bid is None for claim in unsure)
+
+
+def test_the_witness_of_the_2024_session_found_the_same(btcusdt: Played) -> None:
+    """The book's own witness compared each of those moments while it ran, and none differed."""
+    witness = btcusdt.market.trust.touch
+
+    assert (witness.compared, witness.equal) == (5_575, 5_575)
+    assert btcusdt.market.trust.incident_count == 0
+
+
+def test_candles_of_the_2024_session_are_the_exchanges(btcusdt: Played) -> None:
+    """The ten whole minutes equal the exchange's own; the two that were cut are not given out."""
+    theirs = exchange_candles(recording("btcusdt-2024-08-08") / "klines-1m.csv")
+    whole = range(1_723_161_300_000, 1_723_161_900_000, MINUTE_MS)  # 23:55 to 00:04
+
+    assert [candle.open_time_ms for candle in btcusdt.candles] == list(whole)
+    assert [prints(candle) for candle in btcusdt.candles] == [theirs[minute] for minute in whole]
+    assert all(candle.is_closed and candle.source == "live" for candle in btcusdt.candles)
+
+
+def test_trades_of_the_2024_session_are_complete(btcusdt: Played) -> None:
+    """19,904 trades without a missing id; CVD and VWAP are the sums of those since midnight, where a session begins."""
+    view = btcusdt.market.view(0.0, 0.0)
+    session = [t for t in btcusdt.trades if t.time_ms >= MIDNIGHT_MS]
+    bought = sum(t.quantity for t in session if t.aggressor is Aggressor.BUYER)
+    sold = sum(t.quantity for t in session if t.aggressor is Aggressor.SELLER)
+
+    assert [after.trade_id - before.trade_id for before, after in pairwise(btcusdt.trades)] == [1] * 19_903
+    assert view.metrics.trade_cvd == pytest.approx(bought - sold)
+    assert view.metrics.vwap == pytest.approx(sum(t.price * t.quantity for t in session) / (bought + sold))
+
+
+# --- BTCUSDT, Binance.com, 2023-04-05: 415 s without a snapshot
+
+
+def test_without_a_snapshot_no_book_is_ever_live() -> None:
+    """The 2023 session has every stream and no snapshot: its book is being joined from the first event to the last."""
+    session = played("btcusdt-2023-04-05-no-snapshot")["BTCUSDT"]
+    view = session.market.view(0.0, 0.0)
+
+    assert set(session.states) == {State.OFFLINE, State.SYNCING}
+    assert session.states[State.OFFLINE] == 2  # before its first event, and after its last
+    assert (session.claims, view.bids, view.last_update_id) == ([], [], 0)
+    assert len(session.trades) > 0
+
+
+# --- four small symbols each of Binance.US and Binance.com, 2021-10-12: 30 s with their snapshots
+
+
+@pytest.mark.parametrize(
+    ("folder", "symbols", "compared", "unwitnessed"),
+    [
+        ("binance-us-2021-10-12", ["COMPUSDT", "CRVUSDT", "OMGBUSD", "ZRXUSDT"], 316, 16),
+        ("binance-com-2021-10-12", ["BLZETH", "LRCBTC", "NKNUSDT", "RUNEEUR"], 159, 13),
+    ],
+)
+def test_every_diff_of_the_2021_sessions_is_right(
+    folder: str, symbols: list[str], compared: int, unwitnessed: int
+) -> None:
+    """After each diff beyond its snapshot best bid and ask equal the newest ticker at or below its id, if there is one.
+
+    Diffs before the first ticker of their symbol have no witness and are counted apart. All snapshots join, no id is
+    missing, and the books are live from then on.
+    """
+    session = played(folder)
+    diffs = {symbol: [claim for claim in s.claims if not claim.is_anchor] for symbol, s in session.items()}
+    verdicts = sum((s.verdicts(diffs[symbol]) for symbol, s in session.items()), Counter[bool | None]())
+
+    assert sorted(session) == symbols
+    assert verdicts == Counter({True: compared, None: unwitnessed})
+    assert all([c.is_anchor for c in s.claims[:2]] == [True, False] and not s.lost for s in session.values())
+    assert all(s.live_claims() == s.claims for s in session.values())
+    assert all(s.market.trust.incident_count == 0 for s in session.values())
+
+
+# --- XRPETH, Binance.com, 2019-10-11: every trade of a day
+
+
+@pytest.fixture(scope="module")
+def xrpeth() -> list[Candle]:
+    """Our candles of that day, from its trades alone."""
+    day_ms = 1_570_752_000_000
+    builder = CandleBuilder("XRPETH")
+    builder.on_time(day_ms)
+    with gzip.open(recording("xrpeth-2019-10-11") / "trades.csv.gz", "rt", newline="") as file:
+        for row in csv.DictReader(file):
+            aggressor = Aggressor.BUYER if row["taker_side"] == "buy" else Aggressor.SELLER
+            trade_id, time_ms = int(row["trade_id"]), int(row["time_ms"])
+            builder.on_trade(
+                Trade(trade_id, float(row["price"]), float(row["qty"]), time_ms, aggressor, trade_id, trade_id)
+            )
+    builder.on_time(day_ms + 1_441 * MINUTE_MS)
+    return builder.take_closed()
+
+
+def test_candles_of_a_day_are_the_exchanges(xrpeth: list[Candle]) -> None:
+    """All 1,440 minutes equal the exchange's own, those without a trade among them."""
+    theirs = exchange_candles(recording("xrpeth-2019-10-11") / "klines-1m.csv")
+    flat = [candle for candle in xrpeth if candle.trade_count == 0]
+
+    assert len(theirs) == 1_440
+    assert {candle.open_time_ms: prints(candle) for candle in xrpeth} == theirs
+    assert len(flat) > 0
+    assert all(candle.volume == 0.0 and candle.open == candle.close for candle in flat)
+
+
+def test_five_minutes_of_ours_are_five_of_the_exchanges(xrpeth: list[Candle]) -> None:
+    """Five of our minutes put together equal each of the exchange's 288 five-minute candles."""
+    theirs = exchange_candles(recording("xrpeth-2019-10-11") / "klines-5m.csv")
+    ours = {five[0].open_time_ms: together(five) for five in zip(*[iter(xrpeth)] * 5, strict=True)}
+
+    assert len(theirs) == 288
+    assert ours == theirs
+
+
+def together(minutes: tuple[Candle, ...]) -> Prices:
+    """Several minutes as one candle: its open is its first trade's price, so minutes without one say nothing."""
+    traded = [candle for candle in minutes if candle.trade_count] or minutes
+    volume = round(sum(candle.volume for candle in traded), 8)
+    high, low = max(candle.high for candle in traded), min(candle.low for candle in traded)
+    return traded[0].open, high, low, traded[-1].close, volume

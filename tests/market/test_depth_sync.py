@@ -1,0 +1,310 @@
+"""Joining diffs to snapshots: the exchange's rule by example, and a transport that loses, repeats and reorders."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulse.market.depth_sync import BookAnchor, DepthSync, Verdict
+from pulse.market.order_book import OrderBook
+from pulse.market.types import DepthDiff
+from tests.support.book_truth import FIRST_ID, Change, Truth, changes, cuts, is_true
+from tests.support.makers import diff, snapshot, unhurried
+
+
+def sync_with(*diffs: DepthDiff, held_max: int = 100) -> DepthSync:
+    """A machine that has heard these diffs and no snapshot."""
+    sync = DepthSync(held_max)
+    for part in diffs:
+        sync.on_diff(part)
+    return sync
+
+
+def joined_at(update_id: int) -> DepthSync:
+    """A machine that continues a book which stands at this id."""
+    sync = sync_with(diff(update_id, update_id))
+    assert sync.on_snapshot(snapshot(update_id - 1))
+    assert sync.take_anchor() is not None
+    return sync
+
+
+def test_diffs_before_the_snapshot_are_held() -> None:
+    """Rule 1: without a book a diff is kept, and a snapshot is wanted."""
+    sync = DepthSync(10)
+
+    assert sync.on_diff(diff(1, 2)) is Verdict.HOLD
+    assert (sync.is_joined, sync.wants_snapshot, sync.take_anchor()) == (False, True, None)
+
+
+def test_a_snapshot_older_than_the_held_diffs_is_refused() -> None:
+    """Rule 2: a hole between snapshot and stream makes it useless; the diffs stay for the next."""
+    sync = sync_with(diff(12, 13))
+
+    assert not sync.on_snapshot(snapshot(10))
+    assert sync.wants_snapshot
+    assert sync.on_snapshot(snapshot(11))
+
+
+def test_the_anchor_is_the_snapshot_and_the_diffs_after_it() -> None:
+    """Rule 3: held diffs up to the snapshot's id are dropped, the one across it is used."""
+    sync = sync_with(diff(5, 8), diff(9, 12), diff(13, 13))
+    sync.on_snapshot(snapshot(10))
+
+    assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(9, 12), diff(13, 13)))
+    assert (sync.is_joined, sync.wants_snapshot, sync.take_anchor()) == (True, False, None)
+
+
+def test_a_snapshot_that_ends_the_held_diffs_is_the_book() -> None:
+    """Where the snapshot already holds everything that was heard, it is the anchor alone."""
+    sync = sync_with(diff(5, 8))
+    sync.on_snapshot(snapshot(8))
+
+    assert sync.take_anchor() == BookAnchor(snapshot(8), ())
+    assert sync.on_diff(diff(9, 9)) is Verdict.DELIVER
+
+
+def test_a_snapshot_before_the_stream_waits_for_it() -> None:
+    """Where nothing was heard yet, the first diff tells whether the snapshot joins."""
+    sync = DepthSync(10)
+
+    assert sync.on_snapshot(snapshot(10))
+    assert (sync.take_anchor(), sync.wants_snapshot) == (None, False)
+    sync.on_diff(diff(9, 12))
+    assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(9, 12),))
+
+
+def test_a_waiting_snapshot_that_the_stream_has_left_behind_is_dropped() -> None:
+    """Where the first diff shows a hole after the snapshot, it is kept for the next one."""
+    sync = DepthSync(10)
+    sync.on_snapshot(snapshot(10))
+    sync.on_diff(diff(12, 13))
+
+    assert (sync.take_anchor(), sync.wants_snapshot) == (None, True)
+    sync.on_snapshot(snapshot(11))
+    assert sync.take_anchor() == BookAnchor(snapshot(11), (diff(12, 13),))
+
+
+@pytest.mark.parametrize(
+    ("first", "final", "verdict"),
+    [
+        (11, 11, Verdict.DELIVER),
+        (11, 20, Verdict.DELIVER),
+        (8, 11, Verdict.DELIVER),  # an overlap is safe: quantities are absolute
+        (10, 10, Verdict.OLD),
+        (5, 9, Verdict.OLD),
+        (12, 12, Verdict.GAP),
+    ],
+)
+def test_what_follows_the_book(first: int, final: int, verdict: Verdict) -> None:
+    """Rule 4: after a book at id 10, what overlaps or follows joins, what is over is old, a hole is a gap."""
+    sync = joined_at(10)
+
+    assert sync.on_diff(diff(first, final)) is verdict
+    assert sync.is_joined is (verdict is not Verdict.GAP)
+
+
+@pytest.mark.parametrize(("first", "follows"), [(5, True), (11, True), (12, False)])
+def test_whether_a_diff_would_follow(first: int, follows: bool) -> None:
+    """A diff can be tried before it is taken: it reaches the book where it overlaps or follows on."""
+    assert joined_at(10).reaches(diff(first, 20)) is follows
+    assert DepthSync(10).reaches(diff(first, 20))
+
+
+def test_a_false_final_id_is_noticed_by_the_next_diff() -> None:
+    """Rule 5: a diff that begins inside the last one shows that the book's id is false; the next snapshot joins."""
+    sync = joined_at(10)
+    sync.on_diff(diff(11, 900))
+
+    assert sync.on_diff(diff(14, 16)) is Verdict.ASTRAY
+    assert sync.wants_snapshot
+    sync.on_snapshot(snapshot(15))
+    assert sync.take_anchor() == BookAnchor(snapshot(15), (diff(14, 16),))
+
+
+def test_a_false_final_id_among_held_diffs_is_forgotten() -> None:
+    """What follows a held diff whose final id is false begins the run that a snapshot may join."""
+    sync = sync_with(diff(11, 900), diff(14, 16), diff(17, 18))
+
+    assert not sync.on_snapshot(snapshot(12))
+    assert sync.on_snapshot(snapshot(13))
+
+
+def test_the_last_diff_said_twice_is_old() -> None:
+    """A repetition begins where the one applied last began."""
+    sync = joined_at(10)
+    sync.on_diff(diff(11, 15))
+
+    assert sync.on_diff(diff(11, 15)) is Verdict.OLD
+
+
+def test_after_a_gap_one_snapshot_is_enough() -> None:
+    """The diff that showed the gap, and those after it, are kept for the next snapshot."""
+    sync = joined_at(10)
+    sync.on_diff(diff(15, 16))
+    sync.on_diff(diff(17, 17))
+    sync.on_snapshot(snapshot(15))
+
+    assert sync.take_anchor() == BookAnchor(snapshot(15), (diff(15, 16), diff(17, 17)))
+
+
+def test_a_gap_discards_a_snapshot_that_was_awaited() -> None:
+    """A snapshot ahead of the stream was to be compared with the book that is now lost."""
+    sync = joined_at(10)
+    sync.on_snapshot(snapshot(20))
+    sync.on_diff(diff(15, 16))
+
+    assert sync.wants_snapshot
+
+
+def test_a_hole_among_held_diffs_forgets_those_before_it() -> None:
+    """Only an unbroken run of diffs can follow a snapshot."""
+    sync = sync_with(diff(1, 2), diff(5, 6))
+
+    assert not sync.on_snapshot(snapshot(1))
+    assert sync.on_snapshot(snapshot(4))
+
+
+def test_a_repeated_diff_is_held_once() -> None:
+    """A diff that ends at or before the last held one brings nothing."""
+    sync = sync_with(diff(1, 2), diff(3, 4), diff(1, 2), diff(3, 4))
+    sync.on_snapshot(snapshot(0))
+    anchor = sync.take_anchor()
+
+    assert anchor is not None
+    assert anchor.diffs == (diff(1, 2), diff(3, 4))
+
+
+def test_held_diffs_are_bounded() -> None:
+    """When too many are held the oldest go, and a snapshot that would need them is refused."""
+    sync = sync_with(diff(1, 1), diff(2, 2), diff(3, 3), held_max=2)
+
+    assert not sync.on_snapshot(snapshot(0))
+    assert sync.on_snapshot(snapshot(1))
+
+
+def test_a_new_connection_forgets_everything() -> None:
+    """Neither the book nor what was held outlives a connection."""
+    sync = joined_at(10)
+    sync.on_snapshot(snapshot(20))
+    sync.restart()
+
+    assert sync.wants_snapshot
+    assert sync.on_diff(diff(11, 11)) is Verdict.HOLD
+
+
+def test_a_second_snapshot_makes_a_book_at_the_running_ones_id() -> None:
+    """Diffs are kept from the moment a second snapshot is asked for, while the book goes on."""
+    sync = joined_at(10)
+    sync.expect_snapshot()
+
+    assert [sync.on_diff(diff(i, i)) for i in (11, 12, 13)] == [Verdict.DELIVER] * 3
+    assert sync.on_snapshot(snapshot(11))
+    assert sync.take_anchor() == BookAnchor(snapshot(11), (diff(12, 12), diff(13, 13)))
+    assert sync.on_diff(diff(14, 14)) is Verdict.DELIVER
+
+
+def test_a_second_snapshot_from_before_it_was_asked_for_is_refused() -> None:
+    """Diffs from before the request were not kept, so an older snapshot cannot be brought up to the book."""
+    sync = joined_at(10)
+    sync.expect_snapshot()
+
+    assert not sync.on_snapshot(snapshot(9))
+    sync.on_diff(diff(11, 11))
+    assert not sync.on_snapshot(snapshot(9))
+    assert sync.on_snapshot(snapshot(10))
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_second_snapshot_ahead_of_the_book_waits_for_it(is_asked: bool) -> None:
+    """A snapshot newer than the book is compared once the book stands at its id or beyond, asked for or not."""
+    sync = joined_at(10)
+    if is_asked:
+        sync.expect_snapshot()
+
+    assert sync.on_snapshot(snapshot(12))
+    assert sync.take_anchor() is None
+    sync.on_diff(diff(11, 11))
+    assert sync.take_anchor() is None
+    sync.on_diff(diff(12, 14))
+    assert sync.take_anchor() == BookAnchor(snapshot(12), (diff(12, 14),))
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["next"] * 6 + ["drop", "repeat", "swap", "ask", "snapshot", "early", "restart"]),
+        st.integers(0, 9),
+    ),
+    max_size=40,
+)
+
+
+@unhurried
+@given(changes, changes, cuts, steps)
+def test_whatever_the_transport_does_the_book_is_the_true_one(
+    start: list[Change], stream: list[Change], sizes: list[int], steps: list[tuple[str, int]]
+) -> None:
+    """Diffs lost, repeated, reordered, snapshots late or early: what is delivered joins, and each anchor is true."""
+    truth = Truth(start, stream)
+    receiver = Receiver(truth)
+    todo = truth.diffs(sizes)
+    at = 0
+    for step, amount in steps:
+        if step == "swap":
+            todo[at : at + 2] = reversed(todo[at : at + 2])
+        elif step == "ask":
+            receiver.sync.expect_snapshot()
+        elif step == "restart":
+            receiver.restart()
+        elif step in ("snapshot", "early"):
+            now = todo[at - 1].final_update_id if at else FIRST_ID
+            back = -amount if step == "early" else amount
+            receiver.snapshot(min(max(now - back, FIRST_ID), truth.last_id))
+        elif at < len(todo):
+            if step != "drop":
+                receiver.diff(todo[at])
+            at += step != "repeat"
+
+
+class Receiver:
+    """The other end of the transport: it believes what it is told, and compares it with the truth."""
+
+    def __init__(self, truth: Truth) -> None:
+        self.sync = DepthSync(8)
+        self._truth = truth
+        self._book: OrderBook | None = None
+
+    def restart(self) -> None:
+        """A new connection."""
+        self.sync.restart()
+        self._book = None
+
+    def diff(self, part: DepthDiff) -> None:
+        """A diff arrives."""
+        verdict = self.sync.on_diff(part)
+        if verdict is Verdict.DELIVER:
+            assert self._book is not None
+            assert part.first_update_id <= self._book.last_update_id + 1 <= part.final_update_id
+            self._book.apply(part)
+            assert is_true(self._book, self._truth)
+        elif verdict is Verdict.OLD:
+            assert self._book is not None
+            assert part.final_update_id <= self._book.last_update_id
+        else:
+            self._book = None
+        self._anchor()
+
+    def snapshot(self, update_id: int) -> None:
+        """A snapshot of this id arrives."""
+        self.sync.on_snapshot(self._truth.snapshot(update_id, 6))
+        self._anchor()
+
+    def _anchor(self) -> None:
+        anchor = self.sync.take_anchor()
+        if anchor is None:
+            return
+        book = OrderBook(anchor.snapshot, 1000)
+        for part in anchor.diffs:
+            assert part.first_update_id <= book.last_update_id + 1 <= part.final_update_id
+            book.apply(part)
+        assert is_true(book, self._truth)
+        assert self._book is None or self._book.last_update_id == book.last_update_id
+        self._book = book

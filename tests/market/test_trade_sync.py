@@ -1,0 +1,149 @@
+"""The order of trades: what goes on, what waits, what fills a hole, and what is told when it cannot be filled."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulse.market.trade_sync import Hole, TradeSync
+from pulse.market.types import Trade
+from tests.support.makers import MIDNIGHT_MS, trade, unhurried
+
+NOTED_MS = MIDNIGHT_MS + 99
+
+
+def sync_after(*ids: int, held_max: int = 100) -> TradeSync:
+    """A machine that has taken these trades."""
+    sync = TradeSync("BTCUSDT", held_max)
+    for trade_id in ids:
+        sync.take(at(trade_id))
+    return sync
+
+
+def at(trade_id: int) -> Trade:
+    """A trade whose time follows from its id."""
+    return trade(trade_id, time_ms=MIDNIGHT_MS + trade_id)
+
+
+def ids(trades: list[Trade]) -> list[int]:
+    """Their ids."""
+    return [row.trade_id for row in trades]
+
+
+def test_what_follows_on_goes_on() -> None:
+    """The first trade begins the order, wherever it stands; each next id follows."""
+    sync = sync_after()
+
+    assert [ids(sync.take(at(trade_id))) for trade_id in (7, 8, 9)] == [[7], [8], [9]]
+    assert sync.hole is None
+
+
+def test_a_repetition_is_dropped() -> None:
+    """An id at or below the last goes no further, while nothing waits and while something does."""
+    sync = sync_after(7, 8)
+    assert [sync.take(at(trade_id)) for trade_id in (8, 7, 1)] == [[], [], []]
+
+    sync.take(at(11))
+    assert [sync.take(at(trade_id)) for trade_id in (8, 11)] == [[], []]
+
+
+def test_a_jump_holds_what_comes_after_it() -> None:
+    """Nothing overtakes what is missing."""
+    sync = sync_after(7)
+
+    assert [sync.take(at(trade_id)) for trade_id in (10, 11)] == [[], []]
+    assert sync.hole == Hole(8, 9)
+
+
+def test_whether_it_waits_is_known_without_looking_for_the_hole() -> None:
+    """It waits exactly while there is a hole, whichever way that is closed."""
+    sync = sync_after(7)
+    seen = [(sync.is_waiting, sync.hole)]
+    for trade_id in (10, 8):
+        sync.take(at(trade_id))
+        seen.append((sync.is_waiting, sync.hole))
+    sync.fill([at(9)])
+    seen.append((sync.is_waiting, sync.hole))
+
+    assert seen == [(False, None), (True, Hole(8, 9)), (True, Hole(9, 9)), (False, None)]
+
+
+def test_a_trade_that_was_overtaken_closes_the_hole_by_itself() -> None:
+    """It comes by the stream after all, and is not called repaired."""
+    sync = sync_after(7, 9)
+    found = sync.take(at(8))
+
+    assert (ids(found), [row.is_repaired for row in found]) == ([8, 9], [False, False])
+    assert sync.hole is None
+
+
+def test_fetched_trades_fill_the_hole() -> None:
+    """They go on in order, marked, with those that waited; what was fetched beyond the hole is left to the stream."""
+    sync = sync_after(7, 10)
+    found = sync.fill([at(8), at(9), at(10), at(11)])
+
+    assert [(row.trade_id, row.is_repaired) for row in found] == [(8, True), (9, True), (10, False)]
+    assert ids(sync.take(at(11))) == [11]
+
+
+def test_a_page_fills_the_holes_beginning() -> None:
+    """What follows on goes on at once; the rest is still missing."""
+    sync = sync_after(7, 12)
+
+    assert ids(sync.fill([at(8), at(9)])) == [8, 9]
+    assert sync.hole == Hole(10, 11)
+
+
+def test_a_hole_can_be_given_up() -> None:
+    """The gap names what is missing and the times around it; what waited goes on up to the next hole."""
+    sync = sync_after(7, 10, 11, 20)
+    gap, found = sync.give_up(NOTED_MS)
+
+    assert gap is not None
+    assert (gap.symbol, gap.first_trade_id, gap.last_trade_id) == ("BTCUSDT", 8, 9)
+    assert (gap.from_ms, gap.to_ms, gap.noted_ms) == (MIDNIGHT_MS + 7, MIDNIGHT_MS + 10, NOTED_MS)
+    assert (ids(found), sync.hole) == ([10, 11], Hole(12, 19))
+
+
+def test_where_nothing_is_missing_nothing_is_given_up() -> None:
+    """Neither before the first trade nor while all is whole."""
+    assert sync_after().give_up(NOTED_MS) == (None, [])
+    assert sync_after(7).give_up(NOTED_MS) == (None, [])
+
+
+def test_how_much_is_held_is_bounded() -> None:
+    """The bound is told, so that the hole is given up in time."""
+    sync = sync_after(1, 3, held_max=2)
+    assert not sync.is_full
+
+    sync.take(at(4))
+    assert sync.is_full
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["next"] * 5 + ["drop", "repeat", "swap", "fill", "give up"]), st.integers(1, 5))
+)
+
+
+@unhurried
+@given(steps)
+def test_whatever_the_stream_does_every_trade_goes_on_once_or_is_in_a_gap(steps: list[tuple[str, int]]) -> None:
+    """Trades lost, repeated, overtaken, fetched or given up: what came out and the gaps are all ids, in order."""
+    sync, out, lost, coming = sync_after(), [], set[int](), list(range(1, 200))
+    for step, amount in steps:
+        if step == "swap":
+            coming[0], coming[amount] = coming[amount], coming[0]
+        elif step == "fill" and sync.hole is not None:
+            first = sync.hole.first_id
+            out += ids(sync.fill([at(trade_id) for trade_id in range(first, first + amount)]))
+        elif step == "give up":
+            gap, found = sync.give_up(NOTED_MS)
+            lost |= set(range(gap.first_trade_id, gap.last_trade_id + 1)) if gap else set()
+            out += ids(found)
+        elif step != "drop":
+            out += ids(sync.take(at(coming[0])))
+        if step in ("next", "drop"):
+            coming.pop(0)
+
+    assert out == sorted(set(out))
+    assert not out or sorted({*out, *(trade_id for trade_id in lost if trade_id > out[0])}) == [
+        *range(out[0], out[-1] + 1)
+    ]

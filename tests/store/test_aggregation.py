@@ -1,0 +1,247 @@
+"""Candles of every interval, from both rooms, held against the exchange's own and against the same sum in Python."""
+
+import asyncio
+import csv
+import gzip
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+from functools import reduce
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from pulse.market.intervals import INTERVALS, Bar, Interval, bar_of, extended
+from pulse.market.types import MINUTE_MS, Candle
+from pulse.store.aggregation import touched_hours
+from pulse.store.schema import rows_to_write
+from tests.support.candles import candle
+from tests.support.recordings import recording
+from tests.support.stores import AnyStore, make_store
+
+FRIDAY_MS = 1_722_556_800_000
+"""2024-08-02 00:00:00 UTC: a week that began in July."""
+HOUR_MS = 60 * MINUTE_MS
+LONG_AGO, FAR_AWAY = -(10**20), 10**20
+
+
+def minute_at(open_time_ms: int, price: float = 100.0, volume: float = 1.0, trades: int = 1) -> Candle:
+    """A minute whose prices are all the same; flat where it has no trades."""
+    return replace(
+        candle(), open_time_ms=open_time_ms, open=price, high=price, low=price, close=price, volume=volume,
+        quote_volume=volume, taker_buy_volume=volume, taker_buy_quote_volume=volume, trade_count=trades,
+        first_trade_id=7 if trades else -1, last_trade_id=9 if trades else -1,
+    )  # fmt: skip
+
+
+def walk(seed: int, count: int, start_ms: int = FRIDAY_MS) -> list[Candle]:
+    """Minutes as a market makes them: prices that go on from one to the next, some without trades, some missing."""
+    rng = random.Random(seed)
+    price, trade_id, made = 1000, 1, []
+    for number in range(count):
+        flat = rng.random() < 0.3
+        prices = [price] if flat else [max(1, price + rng.randint(-50, 50)) for _ in range(4)]
+        price, trades = prices[-1], 0 if flat else rng.randint(1, 9)
+        volumes = [0.0] * 4 if flat else [rng.randint(1, 10**12) / 10**8 for _ in range(4)]
+        minute = Candle(
+            "BTCUSDT", start_ms + number * MINUTE_MS, prices[0] / 100, max(prices) / 100, min(prices) / 100,
+            price / 100, volumes[0], volumes[1], trades, volumes[2], volumes[3], trade_id if trades else -1,
+            trade_id + trades - 1 if trades else -1, True, rng.choice(["live", "live", "repaired"]), rng.random() < 0.9,
+        )  # fmt: skip
+        trade_id += trades
+        if rng.random() > 0.05:
+            made.append(minute)
+    return made
+
+
+def together(minutes: Iterable[Candle], interval: Interval) -> list[Bar]:
+    """The bars of minutes, added one by one in Python."""
+    groups = groupby(minutes, lambda minute: interval.floor(minute.open_time_ms))
+    bars = [reduce(extended, rest, bar_of(first, interval)) for _, (first, *rest) in groups]
+    return [replace(bar, candle=replace(bar.candle, is_closed=True)) for bar in bars]
+
+
+def rows(name: str) -> list[list[float]]:
+    """The exchange's own candles of a day, as numbers."""
+    with (recording("xrpeth-2019-10-11") / f"klines-{name}.csv").open(newline="") as file:
+        return [[float(value) for value in row] for row in list(csv.reader(file))[1:]]
+
+
+def day_of_the_exchange() -> list[Candle]:
+    """Its 1,440 minutes; how many trades each had is counted from the trades themselves."""
+    with gzip.open(recording("xrpeth-2019-10-11") / "trades.csv.gz", "rt", newline="") as file:
+        traded = {int(row["time_ms"]) // MINUTE_MS for row in csv.DictReader(file)}
+    return [
+        Candle("XRPETH", int(at), first, high, low, last, volume, 0.0, int(at // MINUTE_MS in traded), 0.0, 0.0, -1, -1,
+               True, "exchange", True)
+        for at, first, high, low, last, volume in rows("1m")
+    ]  # fmt: skip
+
+
+async def test_the_exchanges_five_minutes(store: AnyStore) -> None:
+    """Put together from its minutes, all 288 five-minute candles of a day equal the exchange's own in every field."""
+    await store.write_candles(day_of_the_exchange())
+    bars = [bar.candle for bar in await store.read_bars("XRPETH", INTERVALS["5m"], 0, None, 1000)]
+
+    assert len(bars) == 288
+    assert [[c.open_time_ms, c.open, c.high, c.low, c.close, c.volume] for c in bars] == rows("5m")
+
+
+@pytest.mark.parametrize("name", INTERVALS)
+async def test_every_interval_is_the_sum_of_its_minutes(store: AnyStore, name: str) -> None:
+    """With flat minutes, holes, corrections and several sources, each field is what adding minute by minute gives."""
+    minutes = walk(1, 4000)
+    await store.write_candles([replace(minute, close=0.5, reconciled=False) for minute in minutes[::7]])
+    for begin in range(0, 4000, 900):
+        await store.write_candles(minutes[begin : begin + 900])
+
+    assert await store.read_bars("BTCUSDT", INTERVALS[name], None, None, 10_000) == together(minutes, INTERVALS[name])
+    assert await store.read_bars("BTCUSDT", INTERVALS[name], 0, None, 10_000) == together(minutes, INTERVALS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "opens"),
+    [
+        ("1w", [FRIDAY_MS - 4 * 24 * HOUR_MS, FRIDAY_MS + 3 * 24 * HOUR_MS]),
+        ("1M", [FRIDAY_MS - 24 * HOUR_MS, FRIDAY_MS + 30 * 24 * HOUR_MS]),
+        ("12h", [FRIDAY_MS, FRIDAY_MS + 72 * HOUR_MS, FRIDAY_MS + 744 * HOUR_MS - 24 * HOUR_MS]),
+    ],
+)
+async def test_when_an_interval_opens(store: AnyStore, name: str, opens: list[int]) -> None:
+    """A week opens on Monday, a month on the first, all in UTC."""
+    await store.write_candles([minute_at(open_ms + HOUR_MS) for open_ms in [*opens, FRIDAY_MS]])
+    bars = await store.read_bars("BTCUSDT", INTERVALS[name], None, None, 10)
+
+    assert [bar.candle.open_time_ms for bar in bars] == opens
+
+
+async def test_minutes_without_trades_say_nothing_of_prices(store: AnyStore) -> None:
+    """The price at which nothing was traded is no open, high or low; where nothing is traded at all, it is all four."""
+    prices = [(200.0, 0), (100.0, 2), (101.0, 3), (101.0, 0)]
+    await store.write_candles(
+        [minute_at(FRIDAY_MS + i * MINUTE_MS, price, trades=trades) for i, (price, trades) in enumerate(prices)]
+    )
+    await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS, 101.0, trades=0) for i in range(5, 10)])
+    bars = [bar.candle for bar in await store.read_bars("BTCUSDT", INTERVALS["5m"], None, None, 2)]
+
+    assert [(c.open, c.high, c.low, c.close, c.trade_count, c.first_trade_id) for c in bars] == [
+        (100.0, 101.0, 100.0, 101.0, 5, 7),
+        (101.0, 101.0, 101.0, 101.0, 0, -1),
+    ]
+
+
+@pytest.mark.parametrize("interval", [INTERVALS["30m"], INTERVALS["1d"]])
+@pytest.mark.parametrize(
+    "volumes",
+    [
+        [0.1] * 10,
+        [0.1, 0.2],
+        [61837.63654277, 0.00000001],
+        [89_999_999.12345678, 0.87654322],
+        [1e15, 0.5],
+        [1.7e308, 1.0],
+    ],
+)
+async def test_sums_have_the_exchanges_digits(store: AnyStore, interval: Interval, volumes: list[float]) -> None:
+    """Volumes add up as decimals do, to the double nearest to their sum; what no double can hold is no trouble."""
+    await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS, volume=v) for i, v in enumerate(volumes)])
+    expected = float(f"{sum(map(Decimal, map(repr, volumes))):f}")
+    (bar,) = await store.read_bars("BTCUSDT", interval, None, None, 2)
+
+    assert bar.candle.volume == bar.candle.quote_volume == bar.candle.taker_buy_volume == expected
+
+
+@pytest.mark.parametrize("name", ["3m", "4h", "1w", "1M"])
+@pytest.mark.parametrize("limit", [1, 2, 5, 1000])
+async def test_pages_follow_on_one_another(store: AnyStore, name: str, limit: int) -> None:
+    """Read forwards or backwards, page by page over a hole of months, every bar comes exactly once."""
+    interval = INTERVALS[name]
+    minutes = walk(2, 300) + walk(3, 300, FRIDAY_MS + 100 * 24 * HOUR_MS)
+    await store.write_candles(minutes)
+    forwards: list[Bar] = []
+    while page := await store.read_bars("BTCUSDT", interval, next_ms(forwards), None, limit):
+        forwards += page
+    backwards: list[Bar] = []
+    end_ms = None
+    while page := await store.read_bars("BTCUSDT", interval, None, end_ms, limit):
+        backwards, end_ms = page + backwards, page[0].candle.open_time_ms - 1
+
+    assert forwards == backwards == together(minutes, interval)
+
+
+def next_ms(bars: list[Bar]) -> int:
+    """Where the page after these begins."""
+    return bars[-1].candle.open_time_ms + 1 if bars else 0
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "limit", "expected"),
+    [
+        (0, 8, 10, [0, 5]),
+        (1, 8, 10, [5]),
+        (6, None, 10, [10]),
+        (0, 4, 10, [0]),
+        (None, 4, 10, [0]),
+        (None, 5, 1, [5]),
+        (LONG_AGO, FAR_AWAY, 2, [0, 5]),
+        (FAR_AWAY, None, 2, []),
+        (None, LONG_AGO, 2, []),
+        (9, 3, 2, []),
+        (0, None, 0, []),
+    ],
+)
+async def test_a_range_is_of_open_times(
+    store: AnyStore, start: int | None, end: int | None, limit: int, expected: list[int]
+) -> None:
+    """A bar is in a range when it opens there, and then holds all its minutes."""
+    await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS) for i in range(12)])
+    bounds = [None if minute is None else FRIDAY_MS + minute * MINUTE_MS for minute in (start, end)]
+    bars = await store.read_bars("BTCUSDT", INTERVALS["5m"], bounds[0], bounds[1], limit)
+
+    assert [(bar.candle.open_time_ms - FRIDAY_MS) // MINUTE_MS for bar in bars] == expected
+
+
+async def test_a_correction_reaches_the_hour(store: AnyStore) -> None:
+    """When an old minute is written anew, the hour, the day and the month say so at once."""
+    await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS) for i in range(60)])
+    await store.write_candles([minute_at(FRIDAY_MS + 7 * MINUTE_MS, price=500.0, volume=3.0)])
+    found = [(await store.read_bars("BTCUSDT", INTERVALS[name], None, None, 1))[0] for name in ("1h", "1d", "1M")]
+
+    assert [(bar.candle.high, bar.candle.volume, bar.minutes) for bar in found] == [(500.0, 62.0, 60)] * 3
+
+
+async def test_two_writers_of_the_same_hour(place: str | Path) -> None:
+    """Two processes that write different minutes of the same hours at once leave hours that hold all of them."""
+    one, two = make_store(place), make_store(place)
+    await asyncio.gather(one.open(), two.open())
+    minutes = walk(4, 600)
+    for begin in range(0, 600, 20):
+        batch = minutes[begin : begin + 20]
+        await asyncio.gather(
+            one.write_candles(batch[::2]), two.write_candles(batch[1::2]), one.write_candles(batch[:3])
+        )
+    read = await one.read_bars("BTCUSDT", INTERVALS["1h"], None, None, 100)
+    await asyncio.gather(one.close(), two.close())
+
+    assert read == together(minutes, INTERVALS["1h"])
+
+
+async def test_symbols_and_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None:
+    """An hour holds the minutes of its own symbol at its own venue."""
+    other = make_store(place, venue="com")
+    await other.open()
+    await store.write_candles([minute_at(FRIDAY_MS), replace(minute_at(FRIDAY_MS, 2.0), symbol="ETHUSDT")])
+    await other.write_candles([minute_at(FRIDAY_MS, 3.0)])
+    (bar,) = await store.read_bars("BTCUSDT", INTERVALS["1d"], None, None, 10)
+    await other.close()
+
+    assert (bar.candle.close, bar.minutes) == (100.0, 1)
+
+
+def test_the_hours_of_rows() -> None:
+    """Each hour once, in the order of the key."""
+    rows = rows_to_write("us", [minute_at(FRIDAY_MS + i * MINUTE_MS) for i in (61, 60, 0, 59)])
+
+    assert touched_hours(rows) == [("us", "BTCUSDT", FRIDAY_MS), ("us", "BTCUSDT", FRIDAY_MS + HOUR_MS)]

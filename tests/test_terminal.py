@@ -1,0 +1,406 @@
+"""The whole terminal as a process: live on a real exchange on loopback, demo, replay, faults, and its end."""
+
+import asyncio
+import csv
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from pulse.simulator.server import SimulatedExchange
+from tests.support.process import Pulse, run_pulse, stalled_reader
+from tests.support.recordings import recording
+from tests.support.services import PostgresServer, ValkeyServer
+
+SYMBOLS = "BTCUSDT,LINKUSDT"
+COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[SimulatedExchange]:
+    """The exchange that the terminal under test follows."""
+    async with SimulatedExchange(SYMBOLS.split(","), seed=5) as running:
+        yield running
+
+
+def follow(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pulse:
+    """A terminal that follows this exchange as if it were Binance.US."""
+    return Pulse(
+        folder,
+        PULSE_SYMBOLS=SYMBOLS,
+        PULSE_REST_URL=exchange.rest_url,
+        PULSE_STREAM_URL=exchange.stream_url,
+        PULSE_DEPTH_LIMIT="1000",
+        **environment,
+    )
+
+
+def is_true(exchange: SimulatedExchange, picture: Mapping[str, Any]) -> bool:
+    """Whether a live picture shows the exchange's book as it was at that id."""
+    truth = exchange.core.truth_at(picture["symbol"], picture["last_update_id"])
+    assert truth is not None
+    sides = tuple([[float(p), float(q)] for p, q in side] for side in (truth.bids, truth.asks))
+    return (picture["bids"], picture["asks"]) == sides
+
+
+async def pictures(pulse: Pulse, count: int, symbol: str = "BTCUSDT") -> list[dict[str, Any]]:
+    """The next pictures of the feed."""
+    async with asyncio.timeout(30), pulse.feed(symbol) as feed:
+        return [json.loads((await feed.receive()).data) for _ in range(count)]
+
+
+# --- live
+
+
+async def test_each_live_picture_is_the_exchange_s_book(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """From the exchange's frame to the client's message, the top 20 are true at the id they state."""
+    async with follow(exchange, tmp_path) as pulse:
+        await pulse.until_live()
+        seen = await pictures(pulse, 30)
+
+    assert all(picture["state"] == "live" for picture in seen)
+    assert all(is_true(exchange, picture) for picture in seen)
+    assert [p["seq"] for p in seen] == sorted({p["seq"] for p in seen})
+
+
+async def test_clients_of_the_original_project_work_unchanged(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """The default symbol needs no name, and the fields they read have the meanings they had."""
+    async with follow(exchange, tmp_path) as pulse:
+        await pulse.until_live()
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{pulse.url}/ws/orderbook") as feed:
+            picture = json.loads((await feed.receive()).data)
+
+    metrics = picture["metrics"]
+    bids, asks = picture["bids"], picture["asks"]
+    assert picture["symbol"] == "BTCUSDT"
+    assert (metrics["best_bid"], metrics["best_ask"]) == (bids[0][0], asks[0][0])
+    assert metrics["cvd"] == pytest.approx(sum(q for _, q in bids) - sum(q for _, q in asks), rel=1e-9)
+    assert metrics["spread_abs"] == pytest.approx(asks[0][0] - bids[0][0], abs=1e-9)
+    assert metrics["spread_pct"] == pytest.approx(metrics["spread_abs"] / metrics["mid_price"] * 100, rel=1e-6)
+
+
+async def test_history_is_there_from_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Closed minutes that the store lacks come from the exchange, and equal its own."""
+    async with follow(exchange, tmp_path) as pulse:
+        rows = await pulse.until(
+            lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT", limit="1000"), lambda rows: len(rows) >= 990
+        )
+
+    truth = {row[0]: [float(value) for value in row[1:6]] for row in exchange.core.klines("BTCUSDT")}
+    stored = {row["timestamp"]: [row[k] for k in COLUMNS] for row in closed(rows)}
+    assert stored.items() <= {iso(open_ms): values for open_ms, values in truth.items()}.items()
+
+
+def closed(rows: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """The rows of minutes that are over."""
+    return [row for row in rows or [] if row["is_closed"]]
+
+
+def iso(time_ms: int) -> str:
+    """A time as the API writes it."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+
+
+async def test_cut_exchange_is_shown_within_a_second(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """The book is no longer called live, the last one stays visible, and it is live again by itself."""
+    async with follow(exchange, tmp_path) as pulse:
+        await pulse.until_live()
+        exchange.faults.refuse_sockets = 503
+        exchange.cut()
+        picture = await pulse.until(pulse.picture, lambda answer: answer["state"] != "live", timeout_s=1.0)
+        exchange.faults.clear()
+        await pulse.until_live()
+
+    assert picture["state"] == "offline"
+    assert picture["state_reason"]
+    assert len(picture["bids"]) == 20
+
+
+async def test_halted_symbol_is_called_halted_from_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """What does not trade is not shown as live."""
+    exchange.core.set_status("LINKUSDT", "HALT")
+    async with follow(exchange, tmp_path) as pulse:
+        picture = await pulse.until(lambda: pulse.picture("LINKUSDT"), lambda p: p.get("state") == "halted")
+
+    assert "HALT" in picture["state_reason"]
+
+
+async def test_readiness_tells_what_is_the_matter(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """/readyz is 200 with everything well and names the feed that is not."""
+    async with follow(exchange, tmp_path) as pulse:
+        await pulse.until(lambda: pulse.get("/readyz"), lambda report: report["ready"])
+        exchange.faults.refuse_sockets = 451
+        exchange.cut()
+        report = await pulse.until(lambda: pulse.get("/readyz"), lambda report: not report["ready"])
+        health = await pulse.get("/healthz")
+
+    assert report["feeds"]["BTCUSDT"]["state"] == "offline"
+    assert health == {"status": "ok"}
+
+
+# --- symbols that viewers ask for
+
+
+async def asked(feed: aiohttp.ClientWebSocketResponse, symbol: str) -> dict[str, Any]:
+    """The answer to a subscription of a symbol's book and trades."""
+    topics = [f"book.{symbol}", f"trades.{symbol}"]
+    await feed.send_json({"op": "subscribe", "topics": topics, "id": symbol})
+    async with asyncio.timeout(10):
+        while True:
+            message: dict[str, Any] = json.loads((await feed.receive()).data)
+            if message.get("id") == symbol:
+                return message
+
+
+async def test_a_symbol_that_a_viewer_asks_for_is_followed(tmp_path: Path) -> None:
+    """Its book becomes live and true, its trades come whole, its minutes are fetched; more than there is room for is
+    refused in words, and what is not listed without a question to the exchange."""
+    async with (
+        SimulatedExchange([*SYMBOLS.split(","), "LTCUSDT", "ADAUSDT"], seed=5) as exchange,
+        follow(exchange, tmp_path, PULSE_SYMBOLS_MAX="3") as pulse,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{pulse.url}/ws") as feed,
+    ):
+        await pulse.until_live()
+        await pulse.until(lambda: pulse.get("/api/symbols"), lambda answer: "ADAUSDT" in answer["listed"])
+        calls_before = len(exchange.rest.requests)
+        unlisted = await asked(feed, "NOSUCHUSDT")
+        calls_after = len(exchange.rest.requests)
+        answer = await asked(feed, "LTCUSDT")
+        trades: list[int] = []
+        books: list[dict[str, Any]] = []
+        async with asyncio.timeout(30):
+            while not trades or not books or books[-1]["state"] != "live":
+                message = json.loads((await feed.receive()).data)
+                if message["topic"] == "book.LTCUSDT":
+                    books.append(message)
+                else:
+                    trades += [trade["id"] for trade in message["trades"]]
+        no_room = await asked(feed, "ADAUSDT")
+        rows = await pulse.until(
+            lambda: pulse.get("/api/ohlcv?symbol=LTCUSDT&limit=5"),
+            lambda found: len(found) == 5 and all(row["reconciled"] for row in found[:3]),
+        )
+        followed = await pulse.get("/api/symbols")
+        async with session.get(f"{pulse.url}/orderbook?symbol=ADAUSDT") as refusal:
+            refused = await refusal.json(content_type=None)
+            status, retry_after = refusal.status, refusal.headers["Retry-After"]
+
+    assert (unlisted["op"], unlisted["parameter"]) == ("error", "topics")
+    assert calls_after == calls_before
+    assert answer["op"] == "subscribed"
+    assert is_true(exchange, books[-1])
+    assert trades == list(range(trades[0], trades[0] + len(trades)))
+    assert no_room["op"] == "error"
+    assert "follows 3 symbols" in no_room["detail"]
+    assert [row["symbol"] for row in followed["symbols"]] == ["BTCUSDT", "LINKUSDT", "LTCUSDT"]
+    assert followed["symbols"][-1]["tick_size"] == 0.01
+    assert len(rows) == 5
+    assert (status, retry_after) == (503, "60")
+    assert "follows 3 symbols" in refused["detail"]
+
+
+# --- the end
+
+
+async def test_sigterm_with_clients_one_of_them_stalled_exits_0_within_5_s(
+    exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    """Every reader is told 1001; the one that does not read cannot hold the process."""
+    async with follow(exchange, tmp_path) as pulse:
+        await pulse.until_live()
+        with stalled_reader(pulse.port, "/ws/orderbook"):
+            async with pulse.feed() as feed, pulse.feed("LINKUSDT"):
+                await feed.receive()
+                started = asyncio.get_running_loop().time()
+                stopped = asyncio.create_task(pulse.stop())
+                while (message := await feed.receive()).type is aiohttp.WSMsgType.TEXT:
+                    pass
+                code = await stopped
+                took_s = asyncio.get_running_loop().time() - started
+
+    assert code == 0, pulse.log.read_text()
+    assert took_s < 5
+    assert message.data == 1001
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_stops_when_asked_with_nobody_there(tmp_path: Path, number: int) -> None:
+    """The demo ends with code 0 and leaves no traceback."""
+    async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse:
+        code = await pulse.stop(number)
+
+    assert code == 0
+    assert "Traceback" not in pulse.log.read_text()
+
+
+# --- what its owner must change
+
+
+async def test_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    """Exit code 2, what is wrong and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, stderr = await run_pulse(tmp_path, "--demo", PORT=str(port))
+
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert stderr.startswith(f"pulse: Port {port} on 127.0.0.1 is in use")
+
+
+async def test_every_wrong_setting_is_a_sentence(tmp_path: Path) -> None:
+    """All faults are reported at once."""
+    code, stderr = await run_pulse(tmp_path, PORT="seventy", PULSE_VENUE="mars", PULSE_SYMBOL="X")
+
+    assert code == 2
+    assert sorted(line.split()[1] for line in stderr.splitlines()) == ["PORT", "PULSE_SYMBOL", "PULSE_VENUE"]
+
+
+async def test_unknown_symbol_is_one_sentence(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """A symbol that the exchange does not list is found before anything is served."""
+    code, stderr = await run_pulse(
+        tmp_path, PULSE_SYMBOLS="BTCUSDT,NOSUCHCOIN", PULSE_REST_URL=exchange.rest_url,
+        PULSE_STREAM_URL=exchange.stream_url, PULSE_LOG_LEVEL="ERROR",
+    )  # fmt: skip
+
+    assert code == 2
+    assert stderr == "pulse: PULSE_SYMBOLS names NOSUCHCOIN, which Binance.US does not list.\n"
+
+
+async def test_unknown_symbol_of_the_demo_is_one_sentence(tmp_path: Path) -> None:
+    """The simulator says what it knows."""
+    code, stderr = await run_pulse(tmp_path, "--demo", PULSE_SYMBOLS="NOSUCHCOIN", PULSE_LOG_LEVEL="ERROR")
+
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert "NOSUCHCOIN" in stderr
+    assert "BTCUSDT" in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--replay", "absent.gz"), "The recording absent.gz cannot be read: No such file or directory."),
+        (("--replay", "garbage.txt"), "Line 1 of garbage.txt is not a recorded frame: 'hello'."),
+        (("--speed", "2"), "--speed belongs to --replay."),
+        (("--demo", "--seed", "-1"), "expected"),
+        (("--nonsense",), "Unrecognized arguments: --nonsense"),
+    ],
+)
+async def test_wrong_arguments_are_one_sentence(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    """Whatever is wrong on the command line is said without a traceback."""
+    (tmp_path / "garbage.txt").write_text("hello\n")
+    code, stderr = await run_pulse(tmp_path, *arguments)
+
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert words in stderr
+
+
+async def test_sqlite_path_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
+    """A folder that is not there is a fault of the setting."""
+    code, stderr = await run_pulse(tmp_path, PULSE_SQLITE_PATH="absent/candles.sqlite3", PULSE_LOG_LEVEL="ERROR")
+
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert "absent/candles.sqlite3" in stderr
+
+
+# --- replay
+
+
+async def test_replayed_recording_gives_the_exchange_s_candles(tmp_path: Path) -> None:
+    """BTCUSDT's ten whole minutes of 2024-08-08/09 equal the exchange's; then the picture says that it has ended."""
+    folder = recording("btcusdt-2024-08-08")
+    async with Pulse(tmp_path, "--replay", *sorted(folder.glob("*.gz")), "--speed", "max") as pulse:
+        rows = await pulse.until(lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT"), lambda r: len(closed(r)) >= 10)
+        picture = await pulse.until(pulse.picture, lambda p: p.get("state") == "offline")
+
+    with (folder / "klines-1m.csv").open() as file:
+        truth = {iso(int(r["open_time_ms"])): [float(r[k]) for k in COLUMNS] for r in csv.DictReader(file)}
+    assert [row["timestamp"] for row in closed(rows)] == [iso(1723161300000 + 60_000 * n) for n in range(10)]
+    assert all([row[k] for k in COLUMNS] == truth[row["timestamp"]] for row in closed(rows))
+    assert picture["source"] == "replay"
+    assert picture["state_reason"] == "the recording has ended"
+
+
+async def test_recording_without_a_snapshot_is_never_live(tmp_path: Path) -> None:
+    """There is nothing to join the diffs to, and the picture says so."""
+    (path,) = recording("btcusdt-2023-04-05-no-snapshot").glob("*.gz")
+    async with Pulse(tmp_path, "--replay", path, "--speed", "50") as pulse:
+        seen = await pictures(pulse, 40)
+
+    assert {picture["state"] for picture in seen} <= {"syncing", "offline"}
+    assert all(picture["bids"] == [] for picture in seen)
+
+
+# --- Redis and PostgreSQL
+
+
+async def test_redis_killed_and_restarted_costs_a_browser_nothing(
+    exchange: SimulatedExchange, own_valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """Pictures go on while Redis is away, and through it again when it is back."""
+    async with follow(exchange, tmp_path, REDIS_URL=own_valkey.url) as pulse:
+        await pulse.until_live()
+        await pulse.until(lambda: pulse.get("/readyz"), lambda report: report["bus"]["ok"])
+        async with pulse.feed() as feed:
+            own_valkey.kill()
+            while_away = [json.loads((await feed.receive()).data) for _ in range(40)]
+            away = await pulse.get("/readyz")
+            own_valkey.restart()
+            await pulse.until(lambda: pulse.get("/readyz"), lambda report: report["bus"]["ok"])
+            after = [json.loads((await feed.receive()).data) for _ in range(20)]
+
+    assert not away["bus"]["ok"]
+    assert all(is_true(exchange, picture) for picture in [*while_away[-20:], *after])
+    assert [p["seq"] for p in after] == sorted({p["seq"] for p in after})
+
+
+async def test_postgres_killed_and_restarted_loses_no_candle(
+    exchange: SimulatedExchange, own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """History that arrives while the database is away is there when it is back; the feed never notices."""
+    url = own_postgres.create_database()
+    own_postgres.kill()
+    async with follow(exchange, tmp_path, DATABASE_URL=url) as pulse:
+        await pulse.until_live()
+        problem = await pulse.get("/api/ohlcv", symbol="BTCUSDT")
+        own_postgres.restart()
+        rows = await pulse.until(
+            lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT", limit="1000"),
+            lambda rows: isinstance(rows, list) and len(rows) >= 990,
+            timeout_s=90,
+        )
+        live = await pulse.picture()
+
+    assert problem["status"] == 503
+    assert len(rows) >= 990
+    assert live["state"] == "live"
+
+
+async def test_refused_region_falls_back_to_the_configured_venue(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """HTTP 451 of the first venue is said in words, and the terminal goes on at the second."""
+    exchange.faults.rest.answer("/api/v3/*", 451)
+    async with follow(exchange, tmp_path, PULSE_FALLBACK_VENUE="com") as pulse:
+        picture = await pulse.until(pulse.picture, lambda answer: answer.get("venue") == "com")
+
+    assert picture["state"] == "offline"
+    assert "does not serve this address or region (HTTP 451)" in pulse.log.read_text()
+
+
+async def test_refused_region_without_a_fallback_is_said_and_not_stormed(
+    exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    """The page names the reason, and the exchange is asked once."""
+    exchange.faults.rest.answer("/api/v3/*", 451)
+    exchange.faults.refuse_sockets = 451
+    async with follow(exchange, tmp_path) as pulse:
+        picture = await pulse.until(pulse.picture, lambda answer: "451" in answer.get("state_reason", ""))
+        await asyncio.sleep(3)  # time in which a storm would show
+        asked = [request for request in exchange.rest.requests if request[1] == "/api/v3/exchangeInfo"]
+
+    assert picture["state"] == "offline"
+    assert len(asked) <= 3

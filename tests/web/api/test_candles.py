@@ -1,0 +1,240 @@
+"""GET /api/ohlcv, asked as clients ask: the real app, the real server, a real store."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+
+from pulse.market.intervals import INTERVALS, Newest
+from pulse.market.types import MINUTE_MS
+from pulse.store.sqlite import SqliteStore
+from pulse.web.api.candles import PAGE_BARS
+from pulse.wire import BAR_FIELDS
+from tests.support.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
+from tests.support.web import ALL_IS_OVER, Web, ask, on_server_loop, serving
+
+
+@asynccontextmanager
+async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_IS_OVER) -> AsyncIterator[Web]:
+    """The app above a store with so many minutes of BTCUSDT from 23:55 on."""
+    store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
+    await store.open()
+    await store.write_candles(minutes(count))
+    async with serving(store=store, newest=newest) as web:
+        yield web
+    await store.close()
+
+
+@on_server_loop
+async def test_candles_are_told_oldest_first(tmp_path: Path) -> None:
+    """A plain list of the last minutes, each with its open in ISO 8601 and every field."""
+    async with serving_minutes(tmp_path, 3) as web:
+        status, body, _ = await ask(web, "/api/ohlcv?limit=2")
+
+    assert status == 200
+    assert [row["timestamp"] for row in body] == ["2024-08-08T23:56:00+00:00", "2024-08-08T23:57:00+00:00"]
+    assert [tuple(row) for row in body] == [BAR_FIELDS] * 2
+
+
+@on_server_loop
+async def test_a_bar_with_a_hole_does_not_look_whole(tmp_path: Path) -> None:
+    """A day of which nine minutes are there says how many are missing; one that goes on is not closed."""
+    newest = Newest((running(9),), BEGIN_MS + 9 * MINUTE_MS)
+    async with serving_minutes(tmp_path, 9, newest) as web:
+        _, body, _ = await ask(web, "/api/ohlcv?interval=1d")
+
+    assert [(row["missing_minutes"], row["is_closed"]) for row in body] == [(1435, True), (0, False)]
+    assert body[1]["trade_count"] == 5 * candle().trade_count
+
+
+@on_server_loop
+async def test_a_wrong_parameter_is_named(tmp_path: Path) -> None:
+    """The problem says which parameter, and what it may be."""
+    async with serving_minutes(tmp_path, 1) as web:
+        status, body, headers = await ask(web, "/api/ohlcv?symbol=BTCUSDT&interval=7m")
+
+    assert (status, headers["Content-Type"]) == (400, "application/problem+json")
+    assert (body["parameter"], body["allowed"]) == ("interval", list(INTERVALS))
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("interval=NaN", "interval"),
+        ("interval=1\uff4d", "interval"),
+        ("interval=", "interval"),
+        ("start=2&end=1", "start"),
+        ("start=NaN", "start"),
+        ("start=-1", "start"),
+        ("end=1e99", "end"),
+        ("end=\uff11\uff12", "end"),
+        ("limit=0", "limit"),
+        ("limit=1000000000", "limit"),
+        ("limit=\uff15", "limit"),
+        ("limit=NaN", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("format=xml", "format"),
+        ("format=", "format"),
+        ("symbol='; DROP TABLE candles; --", "symbol"),
+        ('symbol="BTCUSDT"', "symbol"),
+        ("symbol=" + "A" * 10_240, "symbol"),
+        ("symbol=BTCUSDT\x00", "symbol"),
+    ],
+)
+@on_server_loop
+async def test_bad_input(tmp_path: Path, query: str, parameter: str) -> None:
+    """Whatever is sent, the answer is a short problem that names the parameter."""
+    async with serving_minutes(tmp_path, 1) as web:
+        status, body, headers = await ask(web, "/api/ohlcv?" + quote(query, safe="=&"))
+
+    assert (status, headers["Content-Type"], body["parameter"]) == (400, "application/problem+json", parameter)
+    assert len(body["detail"]) < 400
+    assert body["allowed"]
+
+
+@on_server_loop
+async def test_pages_forward(tmp_path: Path) -> None:
+    """A full page links to the next one, until there is none."""
+    async with serving_minutes(tmp_path, 25) as web:
+        rows: list[Any] = []
+        link = "?start=0&interval=5m&limit=2"
+        while link:
+            _, page, headers = await ask(web, "/api/ohlcv" + link)
+            rows += page
+            link = target(headers, "next")
+        _, whole, _ = await ask(web, "/api/ohlcv?start=0&interval=5m")
+
+    assert len(rows) == 5
+    assert rows == whole
+
+
+@on_server_loop
+async def test_pages_backward(tmp_path: Path) -> None:
+    """Without a start the newest are told, and a link leads to those before."""
+    async with serving_minutes(tmp_path, 25) as web:
+        rows: list[Any] = []
+        link = "?interval=5m&limit=2"
+        while link:
+            _, page, headers = await ask(web, "/api/ohlcv" + link)
+            rows, link = page + rows, target(headers, "prev")
+        _, whole, _ = await ask(web, "/api/ohlcv?interval=5m")
+
+    assert len(rows) == 5
+    assert rows == whole
+
+
+def target(headers: Mapping[str, str], relation: str) -> str:
+    """Where the Link header leads."""
+    link, _, rest = headers.get("Link", "").partition(">; ")
+    assert rest in ("", f'rel="{relation}"')
+    return link.removeprefix("<")
+
+
+@on_server_loop
+async def test_an_answer_that_did_not_change_is_not_sent_again(tmp_path: Path) -> None:
+    """Its strong tag gives 304 without a body; when a minute is corrected, the answer comes."""
+    path = f"/api/ohlcv?start={BEGIN_MS}&end={BEGIN_MS + MINUTE_MS}"
+    async with serving_minutes(tmp_path, 3) as web:
+        _, _, first = await ask(web, path)
+        again = await ask(web, path, **{"If-None-Match": f'"other", {first["ETag"]}'})
+        await correct(tmp_path)
+        changed = await ask(web, path, **{"If-None-Match": first["ETag"]})
+
+    assert first["ETag"].startswith('"')
+    assert first["Cache-Control"] == "no-cache"
+    assert (again[0], again[1], again[2]["ETag"]) == (304, b"", first["ETag"])
+    assert (changed[0], changed[1][0]["close"]) == (200, 7.0)
+
+
+async def correct(folder: Path) -> None:
+    """Another process writes the first minute anew."""
+    store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
+    await store.open()
+    await store.write_candles([replace(candle(), close=7.0)])
+    await store.close()
+
+
+@on_server_loop
+async def test_what_is_compressed_has_a_tag_of_its_own(tmp_path: Path) -> None:
+    """Other bytes, another strong tag; each is known again."""
+    async with serving_minutes(tmp_path, 100) as web:
+        tags = []
+        for encoding in ("identity", "gzip"):
+            _, _, headers = await ask(web, "/api/ohlcv", **{"Accept-Encoding": encoding})
+            tags.append(headers["ETag"])
+            known = {"Accept-Encoding": encoding, "If-None-Match": headers["ETag"]}
+
+            assert headers.get("Content-Encoding", "identity") == encoding
+            assert (await ask(web, "/api/ohlcv", **known))[0] == 304
+
+    assert len(set(tags)) == 2
+
+
+@on_server_loop
+async def test_csv(tmp_path: Path) -> None:
+    """A head and a line a candle with the same values as in JSON; browsers save it as a file."""
+    async with serving_minutes(tmp_path, 12) as web:
+        _, rows, _ = await ask(web, "/api/ohlcv?interval=5m")
+        status, body, headers = await ask(web, "/api/ohlcv?interval=5m&format=csv")
+    lines = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+
+    assert (status, headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
+    assert headers["Content-Disposition"] == 'attachment; filename="BTCUSDT-5m.csv"'
+    assert [{name: read(text) for name, text in line.items()} for line in lines] == rows
+
+
+def read(text: str) -> object:
+    """A cell's value."""
+    known = {"": None, "true": True, "false": False}
+    if text in known:
+        return known[text]
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return text
+
+
+@on_server_loop
+async def test_a_long_stream(tmp_path: Path) -> None:
+    """Pages of a stream follow on one another: what JSON gives in many answers comes in one, compressed too."""
+    count = 2 * PAGE_BARS + 7
+    async with serving_minutes(tmp_path, count) as web:
+        path = f"/api/ohlcv?format=ndjson&start=0&limit={count}"
+        _, plain, headers = await ask(web, path, **{"Accept-Encoding": "identity"})
+        _, unpacked, compressed = await ask(web, path, **{"Accept-Encoding": "gzip"})
+        _, last, _ = await ask(web, "/api/ohlcv?limit=1000")
+    rows = [orjson.loads(line) for line in plain.splitlines()]
+
+    assert (headers["Content-Type"], compressed["Content-Encoding"]) == ("application/x-ndjson", "gzip")
+    assert plain == unpacked
+    assert len({row["timestamp"] for row in rows}) == len(rows) == count
+    assert rows[-1000:] == last
+
+
+@on_server_loop
+async def test_a_stream_without_rows(tmp_path: Path) -> None:
+    """Where there is nothing, CSV is its head and NDJSON is empty."""
+    async with serving_minutes(tmp_path, 0) as web:
+        _, table, _ = await ask(web, "/api/ohlcv?format=csv&start=0")
+        _, lines, _ = await ask(web, "/api/ohlcv?format=ndjson")
+
+    assert (table.decode().strip(), lines) == (",".join(BAR_FIELDS), b"")
+
+
+@pytest.mark.parametrize("name", ["json", "csv", "ndjson"])
+@on_server_loop
+async def test_a_store_that_is_away_is_told_before_a_stream_begins(name: str) -> None:
+    """503 and when to ask again, in every format."""
+    async with serving() as web:
+        web.store.is_away = True
+        status, body, headers = await ask(web, f"/api/ohlcv?start=0&format={name}")
+
+    assert (status, headers["Retry-After"]) == (503, "5")
+    assert body["title"] == "Service Unavailable"

@@ -1,0 +1,198 @@
+"""The document, held against the live server: every route is in it and nothing else, and real answers are as told."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route
+
+from pulse.candle_history.reader import Bars
+from pulse.fanout.hub import Hub
+from pulse.server.connection import current_connection
+from pulse.symbols import Roster
+from pulse.web.api.openapi import _Schemas, document
+from pulse.web.app import build_app
+from pulse.web.door import BURST_S, Door
+from pulse.web.sse import Events
+from pulse.web.websocket import Sessions
+from pulse.wire import BAR_FIELDS
+from tests.support.makers import ManualClock
+from tests.support.process import Pulse
+from tests.support.web import ALL_IS_OVER, SETTINGS, Shelf, ask, on_server_loop, serving
+
+DOCUMENT = document(SETTINGS.symbols)
+PROBLEM = "application/problem+json"
+ASKED = {
+    "/sse?topics=nothing.BTCUSDT": 400,
+    "/api/symbols": 200,
+    "/api/proof": 200,
+    "/api/proof/BTCUSDT": 200,
+    "/api/proof/NOPE": 404,
+    "/orderbook": 200,
+    "/orderbook?symbol=NOPE": 404,
+    "/api/ohlcv?interval=5m": 200,
+    "/api/ohlcv?interval=5m&format=csv": 200,
+    "/api/ohlcv?interval=5m&format=ndjson": 200,
+    "/api/ohlcv?limit=NaN": 400,
+    "/api/gaps": 200,
+    "/api/gaps?start=x": 400,
+    "/api/store": 200,
+    "/api/latency": 200,
+    "/udf/config": 200,
+    "/udf/symbols?symbol=BTCUSDT": 200,
+    "/udf/symbols?symbol=NOPE": 404,
+    "/udf/search?query=BTC": 200,
+    "/udf/search?limit=x": 400,
+    "/udf/history?symbol=BTCUSDT&resolution=5&from=0&to=4102444800": 200,
+    "/udf/history?symbol=BTCUSDT&resolution=5&from=0&to=1": 200,
+    "/udf/history?symbol=BTCUSDT&resolution=x": 400,
+    "/udf/history?symbol=NOPE": 404,
+    "/udf/time": 200,
+    "/healthz": 200,
+    "/readyz": 200,
+    "/metrics": 200,
+    "/openapi.json": 200,
+}
+"""What a terminal that is whole is asked, and the status it answers with."""
+
+
+def check(path: str, status: int, content_type: str, body: bytes) -> None:
+    """Fail where an answer is not what the document says of its path."""
+    place = next(place for place in candidates(path.partition("?")[0]) if place in DOCUMENT["paths"])
+    media_type = content_type.partition(";")[0]
+    answer = DOCUMENT["paths"][place]["get"]["responses"][str(status)]
+    schema = {**answer["content"][media_type]["schema"], "components": DOCUMENT["components"]}
+    value = orjson.loads(body) if media_type.endswith("/json") or media_type == PROBLEM else body.decode()
+    Draft202012Validator(schema).validate(value)
+
+
+def candidates(path: str) -> tuple[str, str]:
+    """A path and its template."""
+    return path, path.rpartition("/")[0] + "/{symbol}"
+
+
+def paths_of(routes: Iterable[BaseRoute], prefix: str = "") -> set[str]:
+    """Where HTTP is answered, the page's own files aside."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Mount):
+            found |= paths_of(route.routes, prefix + route.path)
+        elif isinstance(route, Route):
+            found.add(prefix + route.path)
+    return found
+
+
+def test_every_route_is_described_and_nothing_else() -> None:
+    """The document has the paths that the app has."""
+    hub = Hub([], "0a1b2c3d")
+    bars = Bars(Shelf(), lambda _: ALL_IS_OVER, ManualClock())
+    roster = Roster(SETTINGS.symbols)
+    door = Door(SETTINGS, time.monotonic)
+    sessions = Sessions(door, roster, hub, current_connection)
+    events = Events(hub, sessions, roster, current_connection)
+    guarded: Any = build_app(
+        SETTINGS, door, roster, hub, bars, dict, dict, dict, dict, Path(__file__).parent, sessions, events
+    )
+    app = guarded._app
+
+    assert isinstance(app, Starlette)
+    assert set(DOCUMENT["paths"]) == paths_of(app.routes)
+
+
+def test_every_schema_is_one() -> None:
+    """Each is valid by JSON Schema's own rules; every reference leads somewhere, and every named one is used."""
+    for schema in DOCUMENT["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    references = {word for word in orjson.dumps(DOCUMENT).decode().split('"') if word.startswith("#/")}
+
+    assert references == {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+
+
+def test_a_candle_is_described_field_by_field() -> None:
+    """The same fields as in a row, in the same order."""
+    assert tuple(DOCUMENT["components"]["schemas"]["Candle"]["properties"]) == BAR_FIELDS
+
+
+async def test_real_answers_are_as_described(tmp_path: Path) -> None:
+    """A whole terminal, its exchange simulated, answers everything as its document says, and nothing is left out."""
+    async with Pulse(tmp_path, "--demo") as pulse, aiohttp.ClientSession() as client:
+        await pulse.until_live()
+        await pulse.until(lambda: pulse.get("/readyz"), lambda answer: answer["ready"])
+        await pulse.until(lambda: pulse.get("/api/ohlcv"), lambda rows: len(rows) == 100)
+        for path, status in ASKED.items():
+            async with client.get(pulse.url + path) as answer:
+                assert (path, answer.status) == (path, status)
+                check(path, status, answer.headers["Content-Type"], await answer.read())
+
+    places = {place for path in ASKED for place in candidates(path.partition("?")[0])}
+    assert set(DOCUMENT["paths"]) <= places
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/orderbook", 503),
+        ("/readyz", 503),
+        ("/api/ohlcv", 503),
+        ("/udf/history?symbol=BTCUSDT&resolution=5&from=0&to=9", 503),
+        ("/nothing", 404),
+    ],
+)
+@on_server_loop
+async def test_trouble_is_as_described(path: str, status: int) -> None:
+    """Where something is away, the answer is the one that is told."""
+    trouble = {
+        "ready": False,
+        "feeds": {"BTCUSDT": {"state": "offline", "reason": "", "data_age_ms": None}},
+        "bus": {"kind": "memory", "ok": True, "detail": ""},
+        "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
+    }
+    async with serving(readiness=trouble) as web:
+        web.store.is_away = True
+        found, body, headers = await ask(web, path)
+
+    assert found == status
+    check("/orderbook?symbol=NOPE" if path == "/nothing" else path, status, headers["Content-Type"], orjson.dumps(body))
+
+
+@on_server_loop
+async def test_asking_too_often_is_as_described() -> None:
+    """Every path but the health check says what its answer then is."""
+    told = {path for path, item in DOCUMENT["paths"].items() if "429" in item["get"]["responses"]}
+    async with serving(replace(SETTINGS, requests_per_address_s=1), clock=lambda: 0.0) as web:
+        for _ in range(BURST_S):
+            await ask(web, "/api/symbols")
+        status, body, headers = await ask(web, "/api/symbols")
+
+    assert status == 429
+    assert told == set(DOCUMENT["paths"]) - {"/healthz"}
+    check("/api/symbols", status, headers["Content-Type"], orjson.dumps(body))
+
+
+@on_server_loop
+async def test_the_document_is_served() -> None:
+    """It is the one that is tested here."""
+    async with serving() as web:
+        _, body, _ = await ask(web, "/openapi.json")
+
+    assert body == orjson.loads(orjson.dumps(DOCUMENT))
+
+
+def test_what_json_cannot_hold_is_refused() -> None:
+    """A type of an answer that nobody thought of is noticed when the document is written."""
+
+    @dataclass
+    class Strange:
+        """It has a set."""
+
+        names: set[str]
+
+    with pytest.raises(TypeError):
+        _Schemas().of(Strange)

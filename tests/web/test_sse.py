@@ -1,0 +1,286 @@
+"""The feed over plain HTTP: the same topics and messages, read by what browsers and curl have."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from pulse.symbols import Roster
+from pulse.web import sse
+from tests.fanout.test_subscriptions import trade
+from tests.support.web import (
+    INSTANCE,
+    SETTINGS,
+    WAIT_S,
+    Web,
+    ask,
+    on_server_loop,
+    raw_socket,
+    read_to_end,
+    serving,
+    until,
+)
+
+
+class Reader:
+    """Reads events: the blocks between empty lines, as fields by name."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def block(self) -> dict[str, str]:
+        """The next block; a comment's name is empty."""
+        fields: dict[str, str] = {}
+        while line := (await asyncio.wait_for(self._answer.content.readline(), WAIT_S)).decode().rstrip("\n"):
+            name, _, value = line.partition(":")
+            fields[name] = value.strip()
+        return fields
+
+    async def data(self) -> dict[str, Any]:
+        """The next message."""
+        while "data" not in (block := await self.block()):
+            assert block, "the stream has ended"
+        message: dict[str, Any] = orjson.loads(block["data"])
+        return message
+
+
+@asynccontextmanager
+async def listening(web: Web, query: str, **headers: str) -> AsyncIterator[Reader]:
+    """A client of /sse."""
+    async with aiohttp.ClientSession() as client, client.get(f"{web.url}/sse?{query}", headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+        yield Reader(answer)
+
+
+async def refused(web: Web, query: str) -> tuple[int, dict[str, Any]]:
+    """Status and problem of what cannot be had."""
+    async with aiohttp.ClientSession() as client, client.get(f"{web.url}/sse?{query}") as answer:
+        return answer.status, orjson.loads(await answer.read())
+
+
+@on_server_loop
+async def test_the_messages_are_those_of_the_socket() -> None:
+    """What there is at once, then what comes."""
+    async with serving() as web:
+        web.publish(1)
+        async with listening(web, "topics=book.BTCUSDT,status.ETHUSDT&depth=5") as reader:
+            first = await reader.data()
+            web.publish(2, "ETHUSDT")
+            second = await reader.data()
+
+    assert (first["topic"], first["seq"]) == ("book.BTCUSDT", 1)
+    assert (second["topic"], second["seq"]) == ("status.ETHUSDT", 2)
+
+
+@on_server_loop
+async def test_who_comes_back_says_where_its_trades_ended() -> None:
+    """`EventSource` sends the last event's id by itself: nothing is missed and nothing comes twice."""
+    async with serving() as web:
+        trade(web, 1, 10, 11, 12)
+        async with listening(web, "topics=trades.BTCUSDT") as reader:
+            while "data" not in (block := await reader.block()):
+                pass
+        trade(web, 2, 13, 14)
+        async with listening(web, "topics=trades.BTCUSDT", **{"Last-Event-ID": block["id"]}) as reader:
+            resumed = await reader.data()
+
+    assert block["id"] == "trades.BTCUSDT=13"
+    assert [entry["id"] for entry in resumed["trades"]] == [13, 14]
+
+
+@on_server_loop
+async def test_an_event_claims_no_trades_that_come_after_it() -> None:
+    """The line may break between two events of one write: the first one's id must not skip what is in the second."""
+    async with serving() as web:
+        trade(web, 1, 10)
+        async with listening(web, "topics=book.BTCUSDT,trades.BTCUSDT") as reader:
+            while "trades" not in (block := await reader.block()).get("data", ""):
+                pass
+            trade(web, 2, 11, 12)
+            web.publish(3)
+            blocks = [await reader.block() for _ in range(2)]
+
+    assert block["id"] == "trades.BTCUSDT=11"
+    assert [(orjson.loads(each["data"])["topic"], each["id"]) for each in blocks] == [
+        ("book.BTCUSDT", "trades.BTCUSDT=11"), ("trades.BTCUSDT", "trades.BTCUSDT=13")
+    ]  # fmt: skip
+
+
+@on_server_loop
+async def test_to_ask_for_the_head_alone_takes_no_place() -> None:
+    """There is no stream to stay for."""
+    async with serving() as web:
+        status, body, headers = await ask(web, "/sse?topics=book.BTCUSDT", "HEAD")
+        count = web.sessions.open_count
+
+    assert (status, body, count) == (200, b"", 0)
+    assert headers["Content-Type"] == "text/event-stream"
+
+
+@on_server_loop
+async def test_who_may_not_come_in_has_nothing_followed() -> None:
+    """Another site's page must not make a terminal follow what it likes, and a wrong request gives its place back."""
+    roster = Roster(SETTINGS.symbols, most=5)
+    roster.list_all(["SOLUSDT"])
+    async with serving(roster=roster) as web:
+        status, _, _ = await ask(web, "/sse?topics=book.SOLUSDT", Origin="https://evil.example")
+        wrong, _, _ = await ask(web, "/sse?topics=book.NOPE")
+        count = web.sessions.open_count
+
+    assert (status, wrong, count) == (403, 400, 0)
+    assert list(roster) == list(SETTINGS.symbols)
+
+
+@pytest.mark.parametrize("last", ["nonsense", "trades.BTCUSDT=", "trades.BTCUSDT=-1", "=,=,=", "trades.BTCUSDT=1e9"])
+@on_server_loop
+async def test_a_place_that_cannot_be_read_is_no_place(last: str) -> None:
+    """The client gets the newest, as if it had come for the first time."""
+    async with serving() as web:
+        trade(web, 1, 10)
+        async with listening(web, "topics=trades.BTCUSDT", **{"Last-Event-ID": last}) as reader:
+            first = await reader.data()
+
+    assert first["first_id"] == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("", "topics"),
+        ("topics=book.NONE", "topics"),
+        ("topics=book.BTCUSDT&depth=7", "depth"),
+        ("topics=book.BTCUSDT&rate=9hz", "rate"),
+        ("topics=trades.BTCUSDT&from_id=99999999", "from_id"),
+        ("topics=book.BTCUSDT&colour=red", "colour"),
+    ],
+)
+@on_server_loop
+async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
+    """As a problem, before anything is streamed."""
+    async with serving() as web:
+        status, problem = await refused(web, query)
+
+    assert (status, problem["parameter"]) == (400, parameter)
+    assert problem["allowed"]
+    assert web.sessions.open_count == 0
+
+
+@on_server_loop
+async def test_where_there_is_no_room_the_client_may_come_back() -> None:
+    """It asked for nothing wrong: another symbol is being looked at in the place that this one needs."""
+    roster = Roster(SETTINGS.symbols, most=3, is_heard=lambda _: True)
+    roster.list_all(["SOLUSDT", "LTCUSDT"])
+    roster.ask("SOLUSDT")
+    async with serving(roster=roster) as web:
+        status, problem, headers = await ask(web, "/sse?topics=book.LTCUSDT")
+        count = web.sessions.open_count
+
+    assert (status, headers["Retry-After"], count) == (503, "60", 0)
+    assert "3 symbols at once" in problem["detail"]
+
+
+@on_server_loop
+async def test_listeners_are_counted_as_clients() -> None:
+    """The same bound, the same refusal; a place that was left is free."""
+    settings = type(SETTINGS)(symbols=SETTINGS.symbols, clients_max=1)
+    async with serving(settings) as web:
+        async with listening(web, "topics=book.BTCUSDT"):
+            status, _ = await refused(web, "topics=book.BTCUSDT")
+        await until(lambda: web.sessions.open_count == 0)
+
+        assert not web.hub.is_heard("BTCUSDT")
+
+    assert status == 503
+
+
+@on_server_loop
+async def test_a_silent_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a comment, which readers skip."""
+    monkeypatch.setattr(sse, "HEARTBEAT_S", 0.02)
+    async with serving() as web, listening(web, "topics=book.BTCUSDT") as reader:
+        blocks = [await reader.block() for _ in range(2)]
+
+    assert blocks == [{"retry": "2000"}, {"": "still here"}]
+
+
+@on_server_loop
+async def test_the_end_of_the_server_ends_the_stream() -> None:
+    """In order: the browser then comes back by itself."""
+    async with serving() as web, listening(web, "topics=book.BTCUSDT") as reader:
+        await reader.block()
+        web.stop.set()
+        end = await reader.block()
+
+    assert end == {}
+
+
+async def slow_listener(web: Web, topic: str = "book.BTCUSDT") -> socket.socket:
+    """A client of /sse with a small receive buffer, that has not read anything yet."""
+    client = await raw_socket(web.port, 4096)
+    request = f"GET /sse?topics={topic} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    await asyncio.get_running_loop().sock_sendall(client, request)
+    await until(lambda: web.sessions.open_count == 1)
+    return client
+
+
+def publish_book(web: Web, seq: int) -> None:
+    """A picture of which a book message makes a kilobyte."""
+    levels = [[float(n), 0.123456789] for n in range(20)]
+    body = {"seq": seq, "instance": INSTANCE, "bids": levels, "asks": levels}
+    web.hub.publish("book:BTCUSDT", orjson.dumps(body))
+
+
+@on_server_loop
+async def test_who_takes_nothing_is_cut() -> None:
+    """At the deadline of every client."""
+    async with serving(send_timeout_s=0.2) as web:
+        stalled = await slow_listener(web)
+        seq = 0
+        while web.sessions.open_count:
+            seq += 1
+            publish_book(web, seq)
+            await asyncio.sleep(0.001)
+        await read_to_end(stalled)
+        stalled.close()
+
+    assert web.sessions.cut == 1
+
+
+@on_server_loop
+async def test_a_slow_reader_does_not_read_the_past() -> None:
+    """Of 200 books that were made before it read, it gets the few that were on their way, and the newest."""
+    async with serving() as web:
+        slow = await slow_listener(web)
+        for seq in range(1, 201):
+            publish_book(web, seq)
+            await asyncio.sleep(0.002)
+        loop, received = asyncio.get_running_loop(), b""
+        while b'"seq":200,' not in received:
+            received += await asyncio.wait_for(loop.sock_recv(slow, 2048), WAIT_S)
+        slow.close()
+
+    assert received.count(b"data: ") < 20
+
+
+@on_server_loop
+async def test_who_takes_little_is_not_cut() -> None:
+    """As long as it takes anything before the deadline, however long all that lies before it takes."""
+    trades = [{"id": number, "padding": "x" * 100} for number in range(300)]
+    async with serving(send_timeout_s=0.8) as web:
+        slow = await slow_listener(web, "trades.BTCUSDT&from_id=0")
+        web.hub.publish("trades:BTCUSDT", orjson.dumps({"seq": 1, "instance": INSTANCE, "trades": trades}))
+        loop, received = asyncio.get_running_loop(), b""
+        while b'"id":299' not in received:
+            taken = await asyncio.wait_for(loop.sock_recv(slow, 700), WAIT_S)
+            assert taken, "it was cut"
+            received += taken
+            await asyncio.sleep(0.05)
+        count = web.sessions.open_count
+        slow.close()
+
+    assert (count, web.sessions.cut) == (1, 0)

@@ -1,0 +1,131 @@
+"""The page's files, and the headers of every answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from pulse.settings import Settings
+from pulse.web.static_files import CONTENT_SECURITY_POLICY
+from tests.support.web import SETTINGS, Web, on_server_loop, raw_socket, raw_websocket, read_to_end, serving
+
+
+@pytest.fixture
+def static_dir(tmp_path: Path) -> Path:
+    """A page with a script, a vendored library and a neighbour that is not served."""
+    (tmp_path / "secret.txt").write_text("not for you")
+    root = tmp_path / "static"
+    (root / "vendor" / "chart-1.2.3").mkdir(parents=True)
+    (root / "index.html").write_text("<!doctype html><title>Pulse</title>")
+    (root / "app.js").write_text("export {};")
+    (root / "vendor" / "chart-1.2.3" / "chart.mjs").write_text("export {};")
+    return root
+
+
+@asynccontextmanager
+async def browsing(static_dir: Path, settings: Settings = SETTINGS) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a server of these files; its paths begin there."""
+    async with serving(settings, static_dir=static_dir) as web, aiohttp.ClientSession(web.url) as client:
+        yield client
+
+
+@on_server_loop
+async def test_the_page_is_at_the_root(static_dir: Path) -> None:
+    """/ is index.html, and other files have their own path."""
+    async with browsing(static_dir) as client, client.get("/") as page, client.get("/app.js") as script:
+        assert (page.status, page.content_type) == (200, "text/html")
+        assert "<title>Pulse</title>" in await page.text()
+        assert (script.status, script.content_type) == (200, "text/javascript")
+
+
+@on_server_loop
+async def test_a_file_is_sent_once(static_dir: Path) -> None:
+    """Own files are asked about each time and answered 304; vendored ones are kept for ever."""
+    async with browsing(static_dir) as client:
+        async with client.get("/app.js") as script:
+            tag, kept = script.headers["ETag"], script.headers["Cache-Control"]
+        async with client.get("/app.js", headers={"If-None-Match": tag}) as again:
+            assert (again.status, again.headers["Cache-Control"]) == (304, "no-cache")
+        async with client.get("/vendor/chart-1.2.3/chart.mjs") as vendored:
+            assert "immutable" in vendored.headers["Cache-Control"]
+
+    assert kept == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nothing.js", "/vendor", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "//etc/passwd", "/a%00b"],
+)
+@on_server_loop
+async def test_what_is_not_a_file_of_the_page_is_not_found(static_dir: Path, path: str) -> None:
+    """No path leads out of the folder, and folders are not listed."""
+    async with serving(static_dir=static_dir) as web:
+        answer = await raw_get(web, path)
+
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert b"application/problem+json" in answer
+    assert b"not for you" not in answer
+
+
+async def raw_get(web: Web, path: str) -> bytes:
+    """Ask for a path exactly as written."""
+    client = await raw_socket(web.port)
+    client.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    answer = await read_to_end(client)
+    client.close()
+    return answer
+
+
+@on_server_loop
+async def test_the_page_is_only_read(static_dir: Path) -> None:
+    """HEAD has the headers without the body; other methods are refused, naming those there are."""
+    async with browsing(static_dir) as client, client.head("/app.js") as head, client.post("/app.js") as post:
+        assert (head.status, head.headers["Content-Length"], await head.read()) == (200, "10", b"")
+        assert (post.status, post.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/app.js", "/nothing", "/orderbook", "/orderbook?symbol=x", "/api/ohlcv", "/api/ohlcv?limit=x",
+     "/api/symbols", "/healthz", "/readyz", "/metrics", "/ws/orderbook"],
+)  # fmt: skip
+@on_server_loop
+async def test_every_answer_is_guarded(static_dir: Path, path: str) -> None:
+    """Pages, data and errors alike carry the security headers."""
+    async with browsing(static_dir) as client, client.get(path) as answer:
+        headers = answer.headers
+
+    assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert "Server" not in headers
+
+
+@on_server_loop
+async def test_an_upgrade_is_guarded_too() -> None:
+    """So is the answer that begins a WebSocket."""
+    async with serving() as web:
+        client, head = await raw_websocket(web.port)
+        client.close()
+
+    assert head.startswith("HTTP/1.1 101")
+    assert "content-security-policy: default-src 'none'" in head.lower()
+
+
+@on_server_loop
+async def test_data_is_shared_with_allowed_sites(static_dir: Path) -> None:
+    """Once other origins are allowed, they may read the API and the book, but not embed the page."""
+    settings = replace(SETTINGS, allowed_origins=("https://friend.example",))
+    async with browsing(static_dir, settings) as client:
+        policies = {}
+        for path in ("/api/symbols", "/orderbook", "/app.js"):
+            async with client.get(path) as answer:
+                policies[path] = answer.headers["Cross-Origin-Resource-Policy"]
+
+    assert policies == {"/api/symbols": "cross-origin", "/orderbook": "cross-origin", "/app.js": "same-origin"}

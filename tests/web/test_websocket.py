@@ -1,0 +1,401 @@
+"""One browser: let in or refused, kept fresh, and told goodbye. The real app under the real server."""
+
+import asyncio
+import socket
+import time
+from dataclasses import replace
+
+import aiohttp
+import orjson
+import pytest
+
+from pulse.symbols import Roster
+from pulse.web.websocket import MESSAGES_MAX
+from tests.support.web import (
+    PING,
+    PONG,
+    SETTINGS,
+    TEXT,
+    WAIT_S,
+    Web,
+    close_code,
+    frame,
+    frames,
+    on_server_loop,
+    raw_socket,
+    raw_websocket,
+    read_to_end,
+    serving,
+    split_frames,
+    until,
+    upgrade,
+)
+
+SMALL_BUFFER_BYTES = 4096
+LARGE_PICTURE_BYTES = 60_000
+
+
+async def refusal(
+    web: Web, path: str = "/ws/orderbook", **headers: str
+) -> tuple[int, dict[str, str], dict[str, object]]:
+    """Status, headers and problem of a WebSocket that is not let in."""
+    asked = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    asked |= {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} | headers
+    async with aiohttp.ClientSession() as client, client.get(web.url + path, headers=asked) as answer:
+        return answer.status, dict(answer.headers), orjson.loads(await answer.read())
+
+
+async def read_until(feed: aiohttp.ClientWebSocketResponse, seq: int) -> dict[str, object]:
+    """Read a feed up to the picture with this number; gives it."""
+    while (newest := await feed.receive_json(timeout=WAIT_S))["seq"] < seq:
+        pass
+    return dict(newest)
+
+
+async def ages_s(client: socket.socket, bytes_s: int, messages: int) -> list[tuple[float, int]]:
+    """Read so many pictures, no faster than this, and answer pings: when each was whole, and its number."""
+    loop, data = asyncio.get_running_loop(), b""
+    got: list[tuple[float, int]] = []
+    while len(got) < messages:
+        data += await asyncio.wait_for(loop.sock_recv(client, bytes_s // 20), WAIT_S)
+        whole, data = split_frames(data)
+        for opcode, payload in whole:
+            if opcode == PING:
+                await loop.sock_sendall(client, frame(PONG, payload))
+            else:
+                got.append((time.monotonic(), int(orjson.loads(payload)["seq"])))
+        await asyncio.sleep(0.05)
+    return got
+
+
+async def stalled_client(web: Web) -> socket.socket:
+    """A client that has stopped reading, with a connection that can take no more."""
+    client, _ = await raw_websocket(web.port, receive_buffer_bytes=SMALL_BUFFER_BYTES)
+    for seq in range(1, 41):
+        web.publish(seq, padding=LARGE_PICTURE_BYTES)
+        await asyncio.sleep(0.002)
+    return client
+
+
+@on_server_loop
+async def test_the_latest_picture_is_sent_at_once() -> None:
+    """Who connects does not wait for the next change."""
+    async with serving() as web, aiohttp.ClientSession() as client:
+        web.publish(7)
+        async with client.ws_connect(web.feed_url) as feed:
+            first = await feed.receive_json(timeout=WAIT_S)
+
+    assert first["seq"] == 7
+
+
+@pytest.mark.parametrize("symbol", ["ETHUSDT", "ethusdt"])
+@on_server_loop
+async def test_a_symbol_is_chosen_by_the_path(symbol: str) -> None:
+    """/ws/orderbook/{symbol} pushes that symbol's pictures and no other's."""
+    async with (
+        serving() as web,
+        aiohttp.ClientSession() as client,
+        client.ws_connect(f"{web.feed_url}/{symbol}") as feed,
+    ):
+        web.publish(1, "BTCUSDT")
+        web.publish(2, "ETHUSDT")
+        first = await feed.receive_json(timeout=WAIT_S)
+
+    assert (first["seq"], first["symbol"]) == (2, "ETHUSDT")
+
+
+@on_server_loop
+async def test_each_picture_is_pushed_as_text() -> None:
+    """A reader that keeps up gets every picture, as a text message with the bytes of the bus."""
+    async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
+        got = []
+        for seq in (1, 2, 3):
+            web.publish(seq)
+            got.append(await feed.receive_json(timeout=WAIT_S))
+
+    assert [message["seq"] for message in got] == [1, 2, 3]
+
+
+@on_server_loop
+async def test_a_slow_reader_skips_to_the_newest() -> None:
+    """What a client could not take in time is replaced, never queued."""
+    async with serving() as web:
+        client = await stalled_client(web)
+        web.stop.set()
+        seqs = [orjson.loads(payload)["seq"] for opcode, payload in frames(await read_to_end(client)) if opcode == TEXT]
+        client.close()
+
+    assert seqs == sorted(set(seqs))
+    assert len(seqs) < 10
+    assert web.sessions.replaced > 25
+
+
+@on_server_loop
+async def test_a_client_that_takes_nothing_is_cut_at_its_deadline() -> None:
+    """It is cut, not closed: a close would wait for it as well. Others notice nothing."""
+    async with (
+        serving(send_timeout_s=0.2) as web,
+        aiohttp.ClientSession() as client,
+        client.ws_connect(web.feed_url) as healthy,
+    ):
+        reading = asyncio.create_task(read_until(healthy, 1000))
+        stalled = await stalled_client(web)
+        await until(lambda: web.sessions.open_count == 1)
+        web.publish(1000)
+        newest = await reading
+        stalled.close()
+
+    assert web.sessions.cut == 1
+    assert newest["seq"] == 1000
+
+
+@on_server_loop
+async def test_a_client_that_answers_no_ping_is_cut() -> None:
+    """It takes the bytes and never says that it has read them."""
+    async with serving(send_timeout_s=0.2) as web:
+        mute, _ = await raw_websocket(web.port)
+        reading = asyncio.create_task(read_to_end(mute))
+        for seq in range(1, 11):
+            web.publish(seq, padding=LARGE_PICTURE_BYTES)
+            await asyncio.sleep(0.002)
+        await reading
+        mute.close()
+
+    assert web.sessions.cut == 1
+
+
+@on_server_loop
+async def test_a_reader_of_20_kb_a_second_sees_what_is_at_most_3_s_old() -> None:
+    """With the buffers that systems give by default: pongs tell how far it has read, the kernels cannot."""
+    async with serving() as web:
+        client, _ = await raw_websocket(web.port)
+        reading = asyncio.create_task(ages_s(client, bytes_s=20_000, messages=70))
+        seq = 0
+        while not reading.done():
+            web.publish(seq := seq + 1, padding=2000)
+            await asyncio.sleep(0.02)
+        ages = [read_s - web.sent_at_s[seq] for read_s, seq in await reading]
+        client.close()
+
+    assert max(ages) < 3.0
+
+
+@on_server_loop
+async def test_a_client_that_leaves_costs_nothing_more() -> None:
+    """However it leaves, its tasks and its place end with it."""
+    async with serving() as web, aiohttp.ClientSession() as client:
+        await refusal(web, "/ws/nothing")  # now the server is up
+        tasks_before = len(asyncio.all_tasks())
+        polite = await client.ws_connect(web.feed_url)
+        rude, _ = await raw_websocket(web.port)
+        await until(lambda: web.sessions.open_count == 2)
+        await polite.close()
+        rude.close()
+        await until(lambda: web.sessions.open_count == 0)
+
+        await until(lambda: len(asyncio.all_tasks()) <= tasks_before)
+
+
+@on_server_loop
+async def test_every_client_is_told_when_the_server_stops() -> None:
+    """A page reads 1001 and connects again."""
+    async with serving() as web, aiohttp.ClientSession() as client:
+        feeds = [await client.ws_connect(web.feed_url) for _ in range(10)]
+        took_s = asyncio.create_task(web.stopped_after_s())
+        ends = [await feed.receive(timeout=WAIT_S) for feed in feeds]
+
+        assert {(end.type, end.data) for end in ends} == {(aiohttp.WSMsgType.CLOSE, 1001)}
+        assert await took_s < 1
+
+
+@on_server_loop
+async def test_a_client_that_does_not_read_cannot_delay_the_stop() -> None:
+    """The server is gone within 3 s, and the others were told."""
+    async with serving() as web, aiohttp.ClientSession() as client:
+        stalled = await stalled_client(web)
+        healthy = await client.ws_connect(web.feed_url)
+        took_s = asyncio.create_task(web.stopped_after_s())
+        while (end := await healthy.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
+            pass
+        stopped_after_s = await took_s
+        stalled.close()
+
+    assert end.data == 1001
+    assert stopped_after_s < 3
+
+
+@on_server_loop
+async def test_a_client_that_does_not_answer_the_goodbye_is_cut() -> None:
+    """It has a second for that."""
+    async with serving() as web:
+        mute, _ = await raw_websocket(web.port)
+        web.hub.close()
+        received = await read_to_end(mute)
+        mute.close()
+
+    assert close_code(received) == 1001
+    assert web.sessions.cut == 1
+
+
+@on_server_loop
+async def test_a_few_messages_are_ignored() -> None:
+    """Clients written for other servers may send their pings and subscriptions."""
+    async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
+        for _ in range(MESSAGES_MAX):
+            await feed.send_str('{"op":"ping"}')
+        web.publish(1)
+        got = await feed.receive_json(timeout=WAIT_S)
+
+    assert got["seq"] == 1
+
+
+@on_server_loop
+async def test_a_flood_of_messages_is_ended() -> None:
+    """More than the bound is answered with 1008."""
+    async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
+        for _ in range(MESSAGES_MAX + 1):
+            await feed.send_bytes(b"x")
+        end = await feed.receive(timeout=WAIT_S)
+
+    assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+
+
+@on_server_loop
+async def test_a_flood_that_does_not_stop_is_cut() -> None:
+    """Who ignores the 1008 and sends on is cut, and leaves nothing behind."""
+    async with serving() as web:
+        client, _ = await raw_websocket(web.port)
+        await asyncio.get_running_loop().sock_sendall(client, frame(TEXT, b"x") * 500)
+        received = await read_to_end(client)
+        client.close()
+        await until(lambda: web.sessions.open_count == 0)
+
+    assert close_code(received) == 1008
+
+
+@on_server_loop
+async def test_an_oversize_message_is_ended() -> None:
+    """More than 4 KiB is answered with 1009."""
+    async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
+        await feed.send_str("x" * 5000)
+        end = await feed.receive(timeout=WAIT_S)
+
+    assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+@on_server_loop
+async def test_a_page_of_another_site_is_refused(origin: str) -> None:
+    """CORS does not cover WebSockets, so the Origin is judged before the upgrade."""
+    async with serving() as web:
+        status, _, problem = await refusal(web, Origin=origin)
+
+    assert status == 403
+    assert "PULSE_ALLOWED_ORIGINS" in str(problem["detail"])
+    assert web.sessions.door.refused == 1
+
+
+@on_server_loop
+async def test_our_own_page_and_friends_are_let_in() -> None:
+    """The Origin may be the host itself or one of the allowed ones."""
+    settings = replace(SETTINGS, allowed_origins=("https://friend.example",))
+    async with serving(settings) as web, aiohttp.ClientSession() as client:
+        for origin in (web.url, "https://friend.example"):
+            async with client.ws_connect(web.feed_url, origin=origin):
+                pass
+
+    assert web.sessions.door.refused == 0
+
+
+@on_server_loop
+async def test_an_unknown_symbol_is_refused_with_those_there_are() -> None:
+    """The refusal is a problem like any other, before the upgrade."""
+    async with serving() as web:
+        status, headers, problem = await refusal(web, "/ws/orderbook/DOGEUSDT")
+
+    assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+    assert (problem["parameter"], problem["allowed"]) == ("symbol", ["BTCUSDT", "ETHUSDT"])
+
+
+@on_server_loop
+async def test_an_unknown_socket_is_refused() -> None:
+    """A WebSocket of another path is a 404 as well."""
+    async with serving() as web:
+        status, headers, problem = await refusal(web, "/ws/nothing")
+
+    assert (status, problem["status"]) == (404, 404)
+    assert "Content-Security-Policy" in headers
+
+
+@on_server_loop
+async def test_no_more_clients_than_the_process_takes() -> None:
+    """Above the bound a client is refused with 503 and when to try again; a place that was left is free."""
+    async with serving(replace(SETTINGS, clients_max=1)) as web, aiohttp.ClientSession() as client:
+        async with client.ws_connect(web.feed_url):
+            status, headers, _ = await refusal(web)
+        await until(lambda: web.sessions.open_count == 0)
+        async with client.ws_connect(web.feed_url):
+            pass
+
+    assert (status, headers["Retry-After"]) == (503, "30")
+
+
+@on_server_loop
+async def test_no_more_clients_than_one_address_may_have() -> None:
+    """Above the bound a client is refused with 429; a forged X-Forwarded-For does not help."""
+    async with (
+        serving(replace(SETTINGS, clients_per_address_max=1)) as web,
+        aiohttp.ClientSession() as client,
+        client.ws_connect(web.feed_url),
+    ):
+        status, headers, _ = await refusal(web, **{"X-Forwarded-For": "203.0.113.9"})
+
+    assert (status, headers["Retry-After"]) == (429, "30")
+
+
+@on_server_loop
+async def test_who_may_not_come_in_has_nothing_followed() -> None:
+    """Another site's page must not make a terminal follow what it likes, and a wrong name gives its place back."""
+    roster = Roster(SETTINGS.symbols, most=5)
+    roster.list_all(["SOLUSDT"])
+    async with serving(roster=roster) as web, aiohttp.ClientSession() as client:
+        for path, origin, status in (("SOLUSDT", "https://evil.example", 403), ("NOPE", web.url, 404)):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await client.ws_connect(f"{web.feed_url}/{path}", headers={"Origin": origin})
+            assert refused.value.status == status
+        count = web.sessions.open_count
+
+    assert count == 0
+    assert list(roster) == list(SETTINGS.symbols)
+
+
+@on_server_loop
+async def test_behind_a_proxy_its_clients_are_counted() -> None:
+    """With a trusted hop, the address that the proxy appended is the one that counts."""
+    settings = replace(SETTINGS, clients_per_address_max=1, trusted_hops=1)
+    async with serving(settings) as web, aiohttp.ClientSession() as client:
+        headers = [{"X-Forwarded-For": f"6.6.6.6, 203.0.113.{n}"} for n in (1, 2)]
+        first = await client.ws_connect(web.feed_url, headers=headers[0])
+        second = await client.ws_connect(web.feed_url, headers=headers[1])
+        status, _, _ = await refusal(web, **headers[1])
+        await first.close()
+        await second.close()
+
+    assert status == 429
+
+
+@pytest.mark.parametrize("read_bytes", [12, 65536], ids=["by a reset", "politely"])
+@on_server_loop
+async def test_a_client_that_speaks_too_early_leaves_nothing_behind(read_bytes: int) -> None:
+    """Hypercorn answers a frame before the upgrade with 400 and never tells the app that the client has left."""
+    async with serving() as web:
+        client = await raw_socket(web.port)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, upgrade(web.port) + frame(TEXT, b"x"))
+        answer = await asyncio.wait_for(loop.sock_recv(client, read_bytes), WAIT_S)
+        await until(lambda: web.sessions.open_count == 1)
+        client.close()
+
+        await until(lambda: web.sessions.open_count == 0)
+
+    assert answer.startswith(b"HTTP/1.1 400")
