@@ -10,7 +10,7 @@ from itertools import accumulate
 from math import nan
 from typing import Any
 
-from pulse.offset import ClockOffset
+from pulse.clock import ClockOffset
 
 BOUNDS_MS = tuple(0.02 * 1.25**step for step in range(70))
 """Upper ends of the buckets: from 20 us to 98 s, each a quarter wider than the one before."""

@@ -23,22 +23,20 @@ from typing import Any
 
 import aiohttp
 
-from pulse.binance.bans import Bans
+from pulse.binance.rate_limit import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import VENUES, Venue, venue_of
 from pulse.bus.contract import Bus
 from pulse.bus.memory import MemoryBus
-from pulse.bus.relay import publish
-from pulse.bus.subscriber import subscribe
-from pulse.candle_history.reader import Bars
+from pulse.bus.relay import publish, subscribe
+from pulse.candle_history.reader import Bars, RunningBars
 from pulse.candle_history.reconciler import Backfill
 from pulse.candle_history.retention import Retention
-from pulse.candle_history.running import RunningBars
 from pulse.candle_history.spool import Spool
 from pulse.candle_history.writer import Ledger, make_candle_queue
 from pulse.clock import Clock, ReplayClock, SystemClock
-from pulse.comeback import Comeback
+from pulse.concurrency import Comeback
 from pulse.engine import Engine, Outbox
 from pulse.errors import ExchangeRefused, SettingsError, StoreUnavailable
 from pulse.fanout.hub import Hub
@@ -62,9 +60,9 @@ from pulse.simulator.server import SimulatedExchange
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import Roster
+from pulse.web.admission import Door
 from pulse.web.api.status import Followed, Readiness, watch_clients, watch_latency
 from pulse.web.app import build_app
-from pulse.web.door import Door
 from pulse.web.sse import Events
 from pulse.web.websocket import Sessions
 from pulse.wire import topics_of

@@ -1,6 +1,7 @@
 """Autobahn's own cases against the real server, its app an echo: `python -m tests.autobahn PYTHON27`.
 
-The suite runs on CPython 2.7 alone, so it is not part of the tests; tests/server/test_conformance.py asks the same, case by case. PYTHON27 is the interpreter of an environment with `pip install autobahntestsuite`. What one client may
+The suite runs on CPython 2.7 alone, so it is not part of the tests; tests/server/test_conformance.py asks the same,
+case by case. PYTHON27 is the interpreter of an environment with `pip install autobahntestsuite`. What one client may
 send is not bounded here, for the cases send up to 16 MiB: all bounds are tested elsewhere.
 """
 

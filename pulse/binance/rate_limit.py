@@ -5,6 +5,14 @@ figure rules, for others may share the address. Half of the limit is ours to use
 our minutes do not begin with the exchange's. HTTP 429 and 418 stop every call until the time they name.
 """
 
+import asyncio
+import heapq
+import itertools
+import logging
+from pathlib import Path
+
+import orjson
+
 OUR_SHARE = 0.5
 MINUTE_S = 60.0
 
@@ -55,3 +63,75 @@ class WeightBudget:
         if minute != self._minute:
             self._minute = minute
             self._used = 0
+
+
+log = logging.getLogger(__name__)
+
+BAN_MAX_S = 3 * 24 * 3600.0
+"""The longest ban that the exchange documents: whatever the file says beyond it is not believed."""
+
+
+class Bans:
+    """One small file: host -> end of its ban, seconds since the epoch. Without a path nothing is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def remaining_s(self, host: str, wall_s: float) -> float:
+        """How much of a remembered ban of this host is left."""
+        until_s = self._read().get(host, 0.0)
+        return min(max(0.0, until_s - wall_s), BAN_MAX_S)
+
+    def remember(self, host: str, until_s: float) -> None:
+        """Keep the end of a ban, before anything else is done."""
+        if self._path is None:
+            return
+        beside = self._path.with_name(self._path.name + ".new")
+        try:
+            beside.write_bytes(orjson.dumps(self._read() | {host: until_s}))
+            beside.replace(self._path)
+        except OSError as fault:
+            log.warning("ban cannot be remembered path=%s reason=%s", self._path, fault.strerror)
+
+    def _read(self) -> dict[str, float]:
+        if self._path is None:
+            return {}
+        try:
+            body = orjson.loads(self._path.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return {}
+        if not isinstance(body, dict):
+            return {}
+        return {host: float(until) for host, until in body.items() if isinstance(until, int | float)}
+
+
+class Turns:
+    """At most one holder; `take` with the lowest rank goes first, and among equals who came first."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+        self._is_taken = False
+
+    async def take(self, rank: int) -> None:
+        """Wait for the turn; whoever has it must `give_back`."""
+        if not self._is_taken:
+            self._is_taken = True
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (rank, next(self._numbers), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Let the next one in."""
+        while self._waiting:
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._is_taken = False

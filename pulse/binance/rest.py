@@ -15,13 +15,11 @@ import orjson
 
 from pulse import stats
 from pulse.binance import messages
-from pulse.binance.bans import Bans
-from pulse.binance.rate_limit import WeightBudget
+from pulse.binance.rate_limit import Bans, Turns, WeightBudget
 from pulse.binance.transport import Answer, Transport
-from pulse.binance.turns import Turns
 from pulse.binance.venues import Venue
 from pulse.clock import Clock
-from pulse.comeback import Comeback
+from pulse.concurrency import Comeback
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
 

@@ -21,9 +21,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from pulse.backoff import delays
 from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
+from pulse.concurrency import delays
 from pulse.errors import SettingsError
 from pulse.queues import ConflatingQueue
 

@@ -2,6 +2,9 @@
 
 from pulse import stats
 from pulse.bus.contract import Bus
+from pulse.clock import Clock
+from pulse.fanout.hub import Hub
+from pulse.latency import Latency
 from pulse.market.view import TapeView, View
 from pulse.queues import ConflatingQueue
 from pulse.wire import encode_view
@@ -13,3 +16,10 @@ async def publish(outbox: ConflatingQueue[str, View | TapeView], bus: Bus) -> No
         topic, view = await outbox.get()
         await bus.publish(topic, encode_view(view))
         stats.bus_is_up.set(bus.health().ok)
+
+
+async def subscribe(bus: Bus, hub: Hub, latency: Latency, clock: Clock) -> None:
+    """Pass on every message for ever."""
+    async for topic, payload in bus.messages():
+        latency.arrived(topic, payload, clock.now_ms())
+        hub.publish(topic, payload)

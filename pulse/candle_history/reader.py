@@ -1,11 +1,16 @@
 """What clients have of the past: candles, those of the store and the minutes that it does not have yet, and gaps."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 from pulse.clock import Clock
-from pulse.market.intervals import Bar, Interval, Newest, with_newest
+from pulse.errors import StoreUnavailable
+from pulse.market.intervals import INTERVALS, Bar, Interval, Newest, with_newest
 from pulse.market.types import TradeGap
 from pulse.store.contract import Store
+from pulse.wire import bar_row
 
 
 class Bars:
@@ -55,3 +60,64 @@ class Bars:
             yield bars
             limit -= len(bars)
             at_ms = interval.after(bars[-1].candle.open_time_ms)
+
+
+log = logging.getLogger(__name__)
+
+READ_EVERY_S = 5.0
+"""Much shorter than a minute: what the store lacks is then never more than the newest closed minute."""
+FORGOTTEN_AFTER_S = 30.0
+"""Who follows an interval asks at each picture; where nobody has asked for so long, nobody does."""
+BARS_KEPT = 2
+
+Key = tuple[str, str]
+
+
+class RunningBars:
+    """`clock` gives monotonic seconds."""
+
+    def __init__(self, bars: Bars, clock: Callable[[], float]) -> None:
+        self._bars = bars
+        self._clock = clock
+        self._stored: dict[Key, Sequence[Bar]] = {}
+        self._asked_s: dict[Key, float] = {}
+        self._has_new = asyncio.Event()
+
+    def now(self, symbol: str, interval: str) -> dict[str, Any]:
+        """`candle`, the running bar, and `closed_candle`, the newest closed one, as rows; null while not known."""
+        key = symbol, interval
+        self._asked_s[key] = self._clock()
+        if key not in self._stored:
+            self._has_new.set()
+            return {"candle": None, "closed_candle": None}
+        span, running_ms = INTERVALS[interval], self._bars.running_ms(symbol)
+        bars = self._bars.brought_up(symbol, span, self._stored[key], BARS_KEPT)
+        rows = [bar_row(bar, span, running_ms) for bar in bars]
+        return {
+            "candle": next((row for row in reversed(rows) if not row["is_closed"]), None),
+            "closed_candle": next((row for row in reversed(rows) if row["is_closed"]), None),
+        }
+
+    async def run(self) -> None:
+        """Read for ever what is followed."""
+        while True:
+            self._has_new.clear()
+            for key, asked_s in list(self._asked_s.items()):
+                if self._clock() - asked_s > FORGOTTEN_AFTER_S:
+                    del self._asked_s[key]
+                    self._stored.pop(key, None)
+                else:
+                    await self._read(key)
+            try:
+                async with asyncio.timeout(READ_EVERY_S):
+                    await self._has_new.wait()
+            except TimeoutError:
+                pass
+
+    async def _read(self, key: Key) -> None:
+        symbol, interval = key
+        try:
+            self._stored[key] = await self._bars.stored(symbol, INTERVALS[interval], BARS_KEPT)
+        except StoreUnavailable as fault:
+            # What was read before stays, and says itself which minutes it lacks.
+            log.debug("running bar not read symbol=%s interval=%s reason=%s", symbol, interval, fault)

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from pulse import stats
-from pulse.backoff import delays
 from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, RANK_HISTORY, BinanceRest
+from pulse.concurrency import delays
 from pulse.errors import ExchangeError, StoreUnavailable
 from pulse.market.candles import candle_of_trades, same_account
 from pulse.market.types import MINUTE_MS, Candle, CandleMismatch, Trade, TradeGap

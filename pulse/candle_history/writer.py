@@ -9,8 +9,8 @@ import logging
 import random
 
 from pulse import stats
-from pulse.backoff import delays
 from pulse.candle_history.spool import Spool
+from pulse.concurrency import delays
 from pulse.errors import StoreUnavailable
 from pulse.market.types import Candle
 from pulse.store.contract import Store

@@ -4,8 +4,8 @@ import asyncio
 import logging
 
 from pulse.binance.rest import BinanceRest
+from pulse.clock import ROUND_TRIPS, ClockOffset
 from pulse.errors import ExchangeError
-from pulse.offset import ROUND_TRIPS, ClockOffset
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,11 @@ from typing import Any
 import orjson
 
 from pulse import stats
-from pulse.backoff import delays
 from pulse.binance.messages import Frame, Message, Reply, ServerShutdown, parse
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import ConnectionEnded, HandshakeRefused, Stream, Transport
 from pulse.clock import Clock
-from pulse.comeback import Comeback
+from pulse.concurrency import Comeback, delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.ingest.sequencer import Inbox, Intake
 from pulse.ingest.trade_repair import TradeRepair

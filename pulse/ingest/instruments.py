@@ -10,8 +10,8 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from pulse.backoff import delays
 from pulse.binance.rest import BinanceRest
+from pulse.concurrency import delays
 from pulse.errors import ExchangeError, ExchangeRefused, SettingsError
 from pulse.market.types import Instrument
 from pulse.symbols import Roster

@@ -9,9 +9,9 @@ import logging
 import random
 
 from pulse import stats
-from pulse.backoff import delays
 from pulse.binance.rest import BinanceRest
 from pulse.clock import Clock
+from pulse.concurrency import delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused
 from pulse.ingest.sequencer import Intake
 from pulse.market.trade_sync import Hole

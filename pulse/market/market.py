@@ -17,8 +17,7 @@ from pulse.market.flow_metrics import OrderFlow, TradeFlow, Volatility
 from pulse.market.integrity import Trust
 from pulse.market.intervals import DAY_MS, iso_time
 from pulse.market.order_book import BookSide, OrderBook
-from pulse.market.pace import Pace
-from pulse.market.tape import Tape
+from pulse.market.staleness import Pace
 from pulse.market.types import (
     BookLost,
     BookTicker,
@@ -36,7 +35,7 @@ from pulse.market.types import (
     TradeGap,
     TradesHeld,
 )
-from pulse.market.view import CandleView, Certificate, Metrics, TapeView, TradeView, View, WindowView
+from pulse.market.view import CandleView, Certificate, Metrics, Tape, TapeView, TradeView, View, WindowView
 
 TICKER_LEAD_MS = 3_000
 """A bookTicker proves that the book changed; its diff follows within 100 ms, so this much later it is missing."""

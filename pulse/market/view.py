@@ -4,7 +4,9 @@ Field names are the wire's names; `wire` turns a view into JSON and adds nothing
 frozen nor slotted: frozen it would take four times as long to make, and slotted five times as long to encode.
 """
 
+from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 from pulse.market.cross_checks import Incident
 from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State
@@ -146,3 +148,31 @@ class View:
     timestamp: float
     event_time_ms: int
     data_age_ms: int | None
+
+
+REPEATED = 10
+"""So many messages in a row may be lost without a trade being lost: a second's worth."""
+TRADES_MAX = 2_000
+"""Trades in a message at most; a busy second of the busiest symbol has some hundreds."""
+
+
+class Tape:
+    """Trades in the order of their ids; `take` gives those that the next message holds."""
+
+    def __init__(self) -> None:
+        self._trades: deque[TradeView] = deque(maxlen=TRADES_MAX)
+        self._count = 0
+        self._counts: deque[int] = deque([0], maxlen=REPEATED)  # as it stood at the newest messages
+
+    def add(self, trade: TradeView) -> None:
+        """Take the next trade."""
+        self._trades.append(trade)
+        self._count += 1
+
+    def take(self) -> list[TradeView]:
+        """Every trade that the last REPEATED messages did not all hold, oldest first; nothing if none is new."""
+        if self._count == self._counts[-1]:
+            return []
+        held = min(self._count - self._counts[0], len(self._trades))
+        self._counts.append(self._count)
+        return list(islice(self._trades, len(self._trades) - held, None))

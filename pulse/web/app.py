@@ -27,10 +27,10 @@ from pulse.fanout.hub import Hub
 from pulse.market.view import Certificate
 from pulse.settings import Settings
 from pulse.symbols import Roster
+from pulse.web.admission import Counted, Door
 from pulse.web.api.candles import Ohlcv
 from pulse.web.api.openapi import document
 from pulse.web.api.udf import Udf
-from pulse.web.door import Counted, Door
 from pulse.web.params import known_symbol, parameters_of, read_gap_query
 from pulse.web.problems import on_crash, on_problem, on_store_away, try_later
 from pulse.web.sse import Events

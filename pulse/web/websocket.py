@@ -19,7 +19,7 @@ from pulse.fanout.hub import Hub
 from pulse.fanout.requests import whole_picture
 from pulse.fanout.subscriptions import Subscriptions
 from pulse.symbols import Roster
-from pulse.web.door import Door
+from pulse.web.admission import Door
 from pulse.web.params import known_symbol
 
 SEND_TIMEOUT_S = 8.0

@@ -1,8 +1,11 @@
 """The request budget: half of a minute's weight, the exchange's own count, and silence when it is demanded."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from pulse.binance.rate_limit import WeightBudget
+from pulse.binance.rate_limit import BAN_MAX_S, Bans, Turns, WeightBudget
 
 
 @pytest.fixture
@@ -76,3 +79,98 @@ def test_a_shorter_silence_does_not_end_a_longer_one(budget: WeightBudget) -> No
     budget.close(10.0, 605.0)
 
     assert budget.closed_for_s(605.0) == 115.0
+
+
+HOST = "api.binance.us"
+
+
+def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
+    """Another one that reads the same file knows how long to wait."""
+    Bans(tmp_path / "state.json").remember(HOST, 1000.0)
+
+    assert Bans(tmp_path / "state.json").remaining_s(HOST, 940.0) == 60.0
+    assert Bans(tmp_path / "state.json").remaining_s("other", 940.0) == 0.0
+
+
+def test_a_past_ban_is_over(tmp_path: Path) -> None:
+    """Nothing is waited for after its end."""
+    bans = Bans(tmp_path / "state.json")
+    bans.remember(HOST, 1000.0)
+
+    assert bans.remaining_s(HOST, 1001.0) == 0.0
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{broken", '{"api.binance.us": "soon"}'])
+def test_a_file_that_is_not_ours_is_no_ban(tmp_path: Path, content: str) -> None:
+    """Whatever it holds, the process starts."""
+    (tmp_path / "state.json").write_text(content)
+
+    assert Bans(tmp_path / "state.json").remaining_s(HOST, 0.0) == 0.0
+
+
+def test_no_ban_is_believed_to_last_for_ever(tmp_path: Path) -> None:
+    """A clock that was wrong when the ban was written cannot silence the terminal for years."""
+    bans = Bans(tmp_path / "state.json")
+    bans.remember(HOST, 10.0**12)
+
+    assert bans.remaining_s(HOST, 0.0) == BAN_MAX_S
+
+
+def test_a_path_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A full or read-only disk does not stop the feed."""
+    Bans(tmp_path / "absent" / "state.json").remember(HOST, 1000.0)
+
+    assert "cannot be remembered" in caplog.text
+
+
+def test_without_a_path_nothing_is_kept() -> None:
+    """The demo has nothing to remember."""
+    bans = Bans(None)
+    bans.remember(HOST, 1000.0)
+
+    assert bans.remaining_s(HOST, 0.0) == 0.0
+
+
+async def test_the_most_urgent_waiter_goes_first() -> None:
+    """Lower ranks overtake, equals keep their order."""
+    turns, order = Turns(), []
+
+    async def caller(name: str, rank: int) -> None:
+        await turns.take(rank)
+        order.append(name)
+        turns.give_back()
+
+    await turns.take(0)
+    waiting = [asyncio.create_task(caller(name, rank)) for name, rank in (("late", 3), ("a", 1), ("b", 1), ("now", 0))]
+    await asyncio.sleep(0)
+    turns.give_back()
+    await asyncio.gather(*waiting)
+
+    assert order == ["now", "a", "b", "late"]
+
+
+async def test_a_waiter_that_gives_up_is_passed_over() -> None:
+    """A cancelled one neither gets the turn nor keeps it."""
+    turns = Turns()
+    await turns.take(0)
+    gone = asyncio.create_task(turns.take(0))
+    next_one = asyncio.create_task(turns.take(1))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    turns.give_back()
+
+    await asyncio.wait_for(next_one, 1)
+
+
+async def test_a_turn_given_to_one_that_was_just_cancelled_goes_on() -> None:
+    """Cancelled in the moment of being let in, it hands the turn to the next."""
+    turns = Turns()
+    await turns.take(0)
+    gone = asyncio.create_task(turns.take(0))
+    next_one = asyncio.create_task(turns.take(1))
+    await asyncio.sleep(0)
+    turns.give_back()
+    gone.cancel()
+
+    await asyncio.wait_for(next_one, 1)

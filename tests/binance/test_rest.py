@@ -7,13 +7,12 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
-from pulse.binance.bans import Bans
-from pulse.binance.rate_limit import OUR_SHARE
+from pulse.binance.rate_limit import OUR_SHARE, Bans
 from pulse.binance.rest import HISTORY_SHARE, BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
-from pulse.comeback import Comeback
+from pulse.concurrency import Comeback
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.market.candles import candle_of_trades, same_account
 from pulse.market.types import MINUTE_MS

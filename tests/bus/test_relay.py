@@ -5,11 +5,15 @@ import asyncio
 import orjson
 
 from pulse.bus.memory import MemoryBus
-from pulse.bus.relay import publish
+from pulse.bus.relay import publish, subscribe
+from pulse.fanout.hub import Hub
+from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.view import TapeView, View
 from pulse.queues import ConflatingQueue
 from pulse.wire import book_topic
+from tests.support.makers import ManualClock
+from tests.support.web import until
 
 
 async def test_the_newest_picture_of_a_symbol_is_published() -> None:
@@ -25,3 +29,16 @@ async def test_the_newest_picture_of_a_symbol_is_published() -> None:
 
     assert topic == "book:BTCUSDT"
     assert orjson.loads(payload)["seq"] == 2
+
+
+async def test_every_message_is_passed_on_untouched() -> None:
+    """The hub's latest picture is the bus's payload."""
+    topic, payload = "book:BTCUSDT", b'{"seq":1,"instance":"00","symbol":"BTCUSDT"}'
+    bus, hub = MemoryBus([topic]), Hub(["BTCUSDT"], "00")
+    task = asyncio.create_task(subscribe(bus, hub, Latency("00"), ManualClock()))
+    await bus.publish(topic, payload)
+    await until(lambda: hub.latest(topic) is not None)
+    await bus.close()
+    await task
+
+    assert hub.latest(topic) == payload

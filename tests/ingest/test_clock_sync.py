@@ -5,14 +5,13 @@ import asyncio
 import aiohttp
 import pytest
 
-from pulse.binance.bans import Bans
+from pulse.binance.rate_limit import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
-from pulse.clock import SystemClock
+from pulse.clock import ClockOffset, SystemClock
 from pulse.ingest import clock_sync
 from pulse.ingest.clock_sync import keep_time
-from pulse.offset import ClockOffset
 from pulse.simulator.server import SimulatedExchange
 from tests.support.web import until
 

@@ -9,12 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pulse.binance.bans import Bans
+from pulse.binance.rate_limit import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
-from pulse.comeback import Comeback
+from pulse.concurrency import Comeback
 from pulse.errors import ExchangeRefused
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, Feed
 from pulse.ingest.sequencer import make_inbox

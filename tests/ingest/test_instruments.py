@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from pulse.binance.bans import Bans
+from pulse.binance.rate_limit import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of

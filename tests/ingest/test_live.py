@@ -11,17 +11,16 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from pulse.binance.bans import Bans
+from pulse.binance.rate_limit import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.bus.contract import Bus
 from pulse.bus.memory import MemoryBus
 from pulse.bus.redis import RedisBus
-from pulse.bus.relay import publish
-from pulse.bus.subscriber import subscribe
+from pulse.bus.relay import publish, subscribe
 from pulse.clock import SystemClock
-from pulse.comeback import Comeback
+from pulse.concurrency import Comeback
 from pulse.engine import CandleQueue, Engine, Outbox
 from pulse.fanout.hub import Hub
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, Feed

@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from pulse.market.types import Instrument
-from pulse.market.view import CandleView, Metrics, ProofView, TradeView, View, WindowView
+from pulse.market.view import REPEATED, TRADES_MAX, CandleView, Metrics, ProofView, Tape, TradeView, View, WindowView
 
 
 def names(kind: type) -> list[str]:
@@ -40,3 +40,45 @@ def test_the_parts_of_a_picture() -> None:
         "levels_compared", "levels_differing", "resyncs", "incidents",
     ]  # fmt: skip
     assert names(Instrument)[-4:] == ["tick_size", "lot_size", "price_decimals", "quantity_decimals"]
+
+
+def shown(trade_id: int) -> TradeView:
+    """A trade with this id."""
+    return TradeView(trade_id, 100.0, 1.0, "buyer", 0)
+
+
+def fed(tape: Tape, *ids: int) -> list[int]:
+    """The ids of the message after these trades."""
+    for trade_id in ids:
+        tape.add(shown(trade_id))
+    return [trade.id for trade in tape.take()]
+
+
+def test_new_trades_are_given_oldest_first() -> None:
+    """As they came."""
+    assert fed(Tape(), 1, 2, 3) == [1, 2, 3]
+
+
+def test_without_a_new_trade_there_is_nothing() -> None:
+    """Before the first one, and after it was given."""
+    tape = Tape()
+
+    assert fed(tape) == []
+    assert fed(tape, 1) == [1]
+    assert fed(tape) == []
+
+
+def test_a_message_repeats_those_before() -> None:
+    """All but REPEATED - 1 in a row may be lost."""
+    tape = Tape()
+    messages = [fed(tape, number) for number in range(1, 2 * REPEATED)]
+
+    assert messages[1] == [1, 2]
+    assert messages[-1] == list(range(REPEATED, 2 * REPEATED))
+
+
+def test_a_message_has_a_bound() -> None:
+    """The oldest are left out."""
+    message = fed(Tape(), *range(TRADES_MAX + 5))
+
+    assert (len(message), message[0]) == (TRADES_MAX, 5)

@@ -37,8 +37,8 @@ REMEDY = (
     "Hypercorn or wsproto has changed under pulse/server/hypercorn_patches.py. Read what {name} has become in the new "
     "version, adapt its replacement in HYPERCORN_NAMES and this test, and run the tests below, "
     "tests/server/test_connection.py and tests/web/test_websocket.py: they show by behaviour whether bombs, floods and "
-    "HTTP/2 are still refused. If the new version bounds these by itself, drop the replacement. Until then keep the old "
-    "pin in pyproject.toml."
+    "HTTP/2 are still refused. If the new version bounds these by itself, drop the replacement. Until then keep the "
+    "old pin in pyproject.toml."
 )
 
 

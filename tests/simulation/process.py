@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulse.binance.bans import Bans
+from pulse.binance.rate_limit import Bans
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
 from pulse.candle_history.reconciler import Backfill
 from pulse.candle_history.writer import Ledger
-from pulse.comeback import Comeback
+from pulse.concurrency import Comeback
 from pulse.engine import CandleQueue, Engine, Outbox
 from pulse.errors import ExchangeError
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, Feed

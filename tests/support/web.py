@@ -30,8 +30,8 @@ from pulse.server.listener import open_listener, serve
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import Roster
+from pulse.web.admission import Door
 from pulse.web.app import build_app
-from pulse.web.door import Door
 from pulse.web.sse import Events
 from pulse.web.websocket import SEND_TIMEOUT_S, Sessions
 from pulse.wire import book_topic

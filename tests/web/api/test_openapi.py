@@ -17,9 +17,9 @@ from pulse.candle_history.reader import Bars
 from pulse.fanout.hub import Hub
 from pulse.server.connection import current_connection
 from pulse.symbols import Roster
+from pulse.web.admission import BURST_S, Door
 from pulse.web.api.openapi import _Schemas, document
 from pulse.web.app import build_app
-from pulse.web.door import BURST_S, Door
 from pulse.web.sse import Events
 from pulse.web.websocket import Sessions
 from pulse.wire import BAR_FIELDS
