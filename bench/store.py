@@ -81,7 +81,7 @@ async def measure(store: Store, rows: int, settle: Callable[[], None]) -> None:
     line(store, f"bulk write of {BATCH:,} minutes", taken, f"{rate:,.0f} rows/s over {rows:,} rows")
     settle()
     for name, interval in INTERVALS.items():
-        query = partial(store.read_bars, SYMBOL, interval, None, None, QUERY_LIMIT)
+        query = partial(store.read_intervals, SYMBOL, interval, None, None, QUERY_LIMIT)
         found = await query()
         line(
             store,

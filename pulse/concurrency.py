@@ -12,7 +12,7 @@ SLICE = 100
 """Things at a time: of a candle's conversions less than a millisecond."""
 
 
-async def in_slices(work: Callable[[A], B], things: Sequence[A]) -> list[B]:
+async def map_in_chunks(work: Callable[[A], B], things: Sequence[A]) -> list[B]:
     """What `work` makes of each."""
     done: list[B] = []
     for begin in range(0, len(things), SLICE):
@@ -21,7 +21,7 @@ async def in_slices(work: Callable[[A], B], things: Sequence[A]) -> list[B]:
     return done
 
 
-class Comeback:
+class RetryGate:
     """Shared by all who wait for one server. `spacing_s` is about how far apart their tries are, taken together."""
 
     def __init__(self, spacing_s: float) -> None:
@@ -48,7 +48,7 @@ class Comeback:
             self._reached = asyncio.Event()
 
 
-def delays(first_s: float, max_s: float, rng: random.Random) -> Iterator[float]:
+def backoff_delays(first_s: float, max_s: float, rng: random.Random) -> Iterator[float]:
     """Yield ever longer waits in seconds, each drawn evenly from [half, all] of a bound that doubles up to `max_s`.
 
     The jitter keeps many clients of one server, which were cut at the same moment, from coming back together.

@@ -1,6 +1,6 @@
-"""The task that turns the feeds' events into pictures: one Market per symbol, and when each picture is due.
+"""The task that turns the feeds' events into views: one Market per symbol, and when each view is due.
 
-It waits for nothing but its inbox: pictures go to a queue that keeps the newest per symbol, closed candles to one
+It waits for nothing but its inbox: views go to a queue that keeps the newest per symbol, closed candles to one
 that may be full (then they are counted, and the exchange's own candle repairs the minute later).
 """
 
@@ -8,53 +8,47 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TypeAlias
 
 from prometheus_client import Counter, Gauge
 
 from pulse import stats
 from pulse.clock import Clock
-from pulse.ingest.sequencer import Inbox, Received
 from pulse.latency import Latency
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
-from pulse.market.view import Certificate, TapeView, View
-from pulse.queues import ConflatingQueue
+from pulse.market.view import Certificate
+from pulse.queues import CandleQueue, Inbox, Outbox, Received
 from pulse.wire import book_topic, topics_of, trades_topic
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
-"""A symbol's picture goes out at least this often, so that silence on the way out always means trouble."""
+"""A symbol's view goes out at least this often, so that silence on the way out always means trouble."""
 BATCH_EVENTS_MAX = 256
 """Events taken in one go before others on the loop get their turn."""
 URGENT = (DepthDiff, BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
 """What changes the book or its state is shown at once; trades and tickers wait for it, ADDITIONS_WAIT at most."""
 ADDITIONS_WAIT = 1.5
-"""In intervals. Diffs come every 100 ms at most: this and an interval of 80 ms see to it that no picture stands in the
-way of the next diff. At 100 ms one picture between two diffs kept all later diffs waiting, for good."""
+"""In intervals. Diffs come every 100 ms at most: this and an interval of 80 ms see to it that no view stands in the
+way of the next diff. At 100 ms one view between two diffs kept all later diffs waiting, for good."""
 
 NOTHING = Received("", None, 0.0)
 """Of no symbol: it wakes the engine and says no more."""
 
 SHOWN: Mapping[Gauge, Callable[[Market], float]] = {
-    stats.book_resyncs: lambda market: market.trust.view().resyncs,
-    stats.touch_compared: lambda market: market.trust.view().touch_compared,
-    stats.touch_differing: lambda market: market.trust.view().touch_compared - market.trust.view().touch_equal,
-    stats.top_compared: lambda market: market.trust.view().top_compared,
-    stats.top_differing: lambda market: market.trust.view().top_compared - market.trust.view().top_equal,
-    stats.book_audits: lambda market: market.trust.view().audits,
-    stats.levels_compared: lambda market: market.trust.view().levels_compared,
-    stats.levels_differing: lambda market: market.trust.view().levels_differing,
+    stats.book_resyncs: lambda market: market.integrity.view().resyncs,
+    stats.touch_compared: lambda market: market.integrity.view().touch_compared,
+    stats.touch_differing: lambda market: market.integrity.view().touch_compared - market.integrity.view().touch_equal,
+    stats.top_compared: lambda market: market.integrity.view().top_compared,
+    stats.top_differing: lambda market: market.integrity.view().top_compared - market.integrity.view().top_equal,
+    stats.book_audits: lambda market: market.integrity.view().audits,
+    stats.levels_compared: lambda market: market.integrity.view().levels_compared,
+    stats.levels_differing: lambda market: market.integrity.view().levels_differing,
     stats.candles_differing: lambda market: market.candles.differing,
 }
 """What /metrics shows of each market, read when it is asked."""
-
-Outbox: TypeAlias = ConflatingQueue[str, View | TapeView]
-"""By the topic under which each travels."""
-CandleQueue: TypeAlias = asyncio.Queue[Candle]
 
 
 class Engine:
@@ -80,7 +74,7 @@ class Engine:
         self._states: dict[str, State] = {}
         self._incidents_told: dict[str, int] = {}
         self._mismatches_told: dict[str, int] = {}
-        self._published_s: dict[str, float] = {}  # loop time of each symbol's newest picture
+        self._published_s: dict[str, float] = {}  # loop time of each symbol's newest view
         self._due_s: dict[str, float] = {}  # loop time at which the next is due
         self._alarm: asyncio.TimerHandle | None = None
         self._published: dict[str, Counter] = {}  # found once: looking a label up costs more than counting
@@ -89,7 +83,7 @@ class Engine:
         stats.pictures_replaced.set_function(lambda: outbox.replaced)
 
     def follow(self, market: Market) -> None:
-        """Make pictures of this one too; `run` needs one at least."""
+        """Make views of this one too; `run` needs one at least."""
         symbol = market.symbol
         self._markets[symbol] = market
         self._incidents_told[symbol] = self._mismatches_told[symbol] = 0
@@ -114,7 +108,7 @@ class Engine:
         stats.book_is_live.labels(market.symbol).set_function(lambda: self._states.get(market.symbol) is State.LIVE)
 
     async def run(self) -> None:
-        """Take events and give out pictures for ever."""
+        """Take events and give out views for ever."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -131,9 +125,9 @@ class Engine:
                 self._alarm.cancel()
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
-        """See to it that `run` wakes when a picture is due.
+        """See to it that `run` wakes when a view is due.
 
-        An alarm that is set for earlier stays: events come by the hundred between two pictures, and a timer for each
+        An alarm that is set for earlier stays: events come by the hundred between two views, and a timer for each
         would cost as much as the event.
         """
         due_s = min(self._due_s.values())
@@ -187,7 +181,7 @@ class Engine:
             self._give_candle(candle)
         if isinstance(received.event, TradeGap):
             self._note_gap(received.event)
-        wish = market.trust.take_wish()
+        wish = market.integrity.pop_resync_request()
         if wish:
             self._ask_snapshot(symbol, wish)
 
@@ -209,7 +203,7 @@ class Engine:
         topic = book_topic(market.symbol)
         self._outbox.put(topic, view)
         self._latency.published(market.symbol, topic, view.seq, self._clock.now_ms())
-        tape = market.tape()
+        tape = market.trades_view()
         if tape is not None:
             self._outbox.put(trades_topic(market.symbol), tape)
         self._published[market.symbol].inc()
@@ -222,7 +216,7 @@ class Engine:
     def _tell_incidents(self, market: Market, count: int) -> None:
         news = count - self._incidents_told[market.symbol]
         self._incidents_told[market.symbol] = count
-        for incident in reversed(list(market.trust.incidents)[:news]):
+        for incident in reversed(list(market.integrity.incidents)[:news]):
             stats.book_incidents.labels(market.symbol, incident.cause).inc()
             log.warning("incident symbol=%s cause=%s reason=%s", market.symbol, incident.cause, incident.reason)
 

@@ -1,4 +1,4 @@
-"""The ledger of delays: how long each hop from the exchange to the reader takes, so that a breach names its hop.
+"""The latency report: how long each hop from the exchange to the reader takes, so that a breach names its hop.
 
 Pure: times are arguments. Counting costs no memory: buckets are fixed, and the newest one to two minutes count.
 """
@@ -31,10 +31,10 @@ class Hop:
 HOPS = (
     Hop("exchange", "the exchange's event time to received here", 500.0),
     Hop("applied", "received to applied to the book", 10.0),
-    Hop("published", "applied to handed to the bus, the wait for the next picture included", 150.0),
+    Hop("published", "applied to handed to the bus, the wait for the next view included", 150.0),
     Hop("bus", "handed to the bus to taken from it", 10.0),
     Hop("socket", "taken from the bus to written to the last client that is ready", 100.0),
-    Hop("echo", "picture made to a reader's word that it was shown", 1_000.0),
+    Hop("echo", "view made to a reader's word that it was shown", 1_000.0),
 )
 EXCHANGE, APPLIED, PUBLISHED, BUS, SOCKET, ECHO = (hop.name for hop in HOPS)
 
@@ -69,13 +69,13 @@ class Histogram:
 
 
 class Latency:
-    """One process's ledger; `instance` is its stamp. `now_ms` is a monotonic clock's, `wall_ms` since the epoch."""
+    """One process's writer; `instance` is its stamp. `now_ms` is a monotonic clock's, `wall_ms` since the epoch."""
 
     def __init__(self, instance: str) -> None:
         self.offset = ClockOffset()
         self._instance = instance
         self._hops = {hop.name: Histogram() for hop in HOPS}
-        self._applied_ms: dict[str, float] = {}  # the oldest change of each symbol that is in no picture yet
+        self._applied_ms: dict[str, float] = {}  # the oldest change of each symbol that is in no view yet
         self._sent: dict[str, tuple[bytes, float]] = {}  # how the newest message of each topic begins, and when it went
 
     def applied(self, symbol: str, received_ms: float, event_time_ms: int, now_ms: float, wall_ms: float) -> None:
@@ -87,7 +87,7 @@ class Latency:
         self._applied_ms.setdefault(symbol, now_ms)
 
     def published(self, symbol: str, topic: str, seq: int, now_ms: float) -> None:
-        """A picture has been handed over."""
+        """A view has been handed over."""
         applied_ms = self._applied_ms.pop(symbol, None)
         if applied_ms is not None:
             self._hops[PUBLISHED].observe(now_ms - applied_ms, now_ms)
@@ -111,7 +111,7 @@ class Latency:
         self._hops[SOCKET].observe(delay_ms, now_ms)
 
     def echoed(self, instance: str, made_wall_ms: float, now_ms: float, wall_ms: float) -> None:
-        """A reader says that it was shown the picture of that time."""
+        """A reader says that it was shown the view of that time."""
         delay_ms = wall_ms - made_wall_ms
         if instance == self._instance and 0 <= delay_ms < ECHO_MAX_MS:
             self._hops[ECHO].observe(delay_ms, now_ms)
@@ -126,7 +126,7 @@ class Latency:
         return nan if delay_ms is None else delay_ms
 
     def report(self) -> dict[str, Any]:
-        """The ledger as JSON: each hop with its figures in ms, and the names of those over their budget."""
+        """The writer as JSON: each hop with its figures in ms, and the names of those over their budget."""
         hops: list[dict[str, Any]] = [
             {
                 "hop": hop.name,

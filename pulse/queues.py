@@ -1,20 +1,40 @@
-"""A queue that keeps the newest item per key: how everything behind the book stays fresh under a slow reader.
+"""Every buffer between the tasks of the process: what it holds, its bound, and what happens when it is full.
 
-It knows nothing of what it carries. Its bound is the number of keys, which the caller fixes by what it puts.
+| queue | from → to | bound | when full |
+| --- | --- | --- | --- |
+| inbox | ingest → engine | INBOX_EVENTS_MAX events | the producer waits, and with it its socket (backpressure) |
+| outbox | engine → relay | one view per bus channel | a newer view replaces the one that waits (conflation) |
+| candle queue | engine, reconciler → writer | CANDLES_MAX candles | the engine drops and counts, the reconciler waits |
+| snapshot requests | engine → ingest | one reason per symbol | a newer reason replaces the one that waits |
+| trade gaps | engine → reconciler | TRADE_GAPS_MAX gaps | the engine drops and counts |
+
+Inward, up to the book, nothing may be lost, so those queues make their producers wait. Outward, each item is a complete
+view, so those queues keep the newest item per key.
 """
 
 import asyncio
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
+
+from pulse.market.types import Candle, TradeGap
+from pulse.market.view import TradesView, View
+
+INBOX_EVENTS_MAX = 4096
+"""Events between ingest and engine."""
+CANDLES_MAX = 10_000
+"""Closed candles between engine and writer: more than a day of six symbols."""
+TRADE_GAPS_MAX = 1000
+"""Gaps that wait for the reconciler; only a broken exchange makes more."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class ConflatingQueue(Generic[K, V]):
-    """At most one item per key, given out in the order in which the keys first became due.
+    """A queue of at most one item per key, in the order in which the keys first became due.
 
-    Putting a key that still waits replaces its item in place and counts it in `replaced`.
+    Putting a key that still waits replaces its item in place and counts it in `replaced`. The bound is the number of
+    keys, which the caller fixes by what it puts.
     """
 
     def __init__(self) -> None:
@@ -26,14 +46,14 @@ class ConflatingQueue(Generic[K, V]):
         return len(self._items)
 
     def put(self, key: K, item: V) -> None:
-        """Keep this item for the key, in place of any that has not been taken yet."""
+        """Queue this item for the key, in place of any that has not been taken yet."""
         if key in self._items:
             self.replaced += 1
         self._items[key] = item
         self._filled.set()
 
     def discard(self, key: K) -> None:
-        """Forget what waits under this key."""
+        """Drop the item that waits under this key."""
         self._items.pop(key, None)
 
     async def get(self) -> tuple[K, V]:
@@ -43,3 +63,35 @@ class ConflatingQueue(Generic[K, V]):
             await self._filled.wait()
         key = next(iter(self._items))
         return key, self._items.pop(key)
+
+
+class Received(NamedTuple):
+    """One market event of one symbol, and when it was received, in ms of the process's clock."""
+
+    symbol: str
+    event: object
+    received_ms: float
+
+
+Inbox: TypeAlias = asyncio.Queue[Received]
+Outbox: TypeAlias = ConflatingQueue[str, View | TradesView]
+"""By bus channel."""
+CandleQueue: TypeAlias = asyncio.Queue[Candle]
+SnapshotRequests: TypeAlias = ConflatingQueue[str, str]
+"""Reasons, in words, by symbol."""
+GapQueue: TypeAlias = asyncio.Queue[TradeGap]
+
+
+def make_inbox() -> Inbox:
+    """Make the queue between every source of events and the engine."""
+    return asyncio.Queue(INBOX_EVENTS_MAX)
+
+
+def make_candle_queue() -> CandleQueue:
+    """Make the queue of closed candles on their way to the writer."""
+    return asyncio.Queue(CANDLES_MAX)
+
+
+def make_gap_queue() -> GapQueue:
+    """Make the queue of trade gaps on their way to the reconciler."""
+    return asyncio.Queue(TRADE_GAPS_MAX)

@@ -36,12 +36,12 @@ class Settings:
     symbols_max: int = 10  # how many to follow at once, those that viewers ask for included
     rest_url: str = ""  # in place of the venue's REST address
     stream_url: str = ""  # in place of the venue's stream address
-    # the book and the picture
+    # the book and the view
     depth_limit: int = 5000  # levels a side asked of a snapshot
     levels_max: int = 20_000  # levels a side kept; the worst beyond it are forgotten
     audit_every_s: float = 600.0  # how often the whole book is compared with a new snapshot
-    publish_interval_ms: int = 80  # the least time between two pictures of a symbol
-    trades_kept: int = 30  # trades in a picture
+    publish_interval_ms: int = 80  # the least time between two views of a symbol
+    trades_kept: int = 30  # trades in a view
     stale_after_s: float = 5.0  # silence of a busy symbol's book before it is called stale
     backfill_days: int = 30  # how far back missing minutes are fetched at the start; 0: the last 1,000 minutes alone
     # where state travels and rests

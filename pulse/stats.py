@@ -22,9 +22,9 @@ book_audits = Gauge("pulse_book_audits", "Whole books compared with a snapshot."
 levels_compared = Gauge("pulse_levels_compared", "Levels compared in those audits.", ["symbol"])
 levels_differing = Gauge("pulse_levels_differing", "Of those, how many differed.", ["symbol"])
 book_incidents = Counter("pulse_book_incidents", "What has spoken against a book.", ["symbol", "cause"])
-book_is_live = Gauge("pulse_book_is_live", "1 while the newest picture's state is live.", ["symbol"])
-pictures_published = Counter("pulse_pictures_published", "Pictures made.", ["symbol"])
-pictures_replaced = Gauge("pulse_pictures_replaced", "Pictures replaced by a newer one before they were sent on.")
+book_is_live = Gauge("pulse_book_is_live", "1 while the newest view's state is live.", ["symbol"])
+pictures_published = Counter("pulse_pictures_published", "Views made.", ["symbol"])
+pictures_replaced = Gauge("pulse_pictures_replaced", "Views replaced by a newer one before they were sent on.")
 rest_weight = Counter("pulse_rest_weight", "Request weight spent at the exchange.")
 rest_errors = Counter("pulse_rest_errors", "REST calls that failed.", ["path"])
 candles_written = Counter("pulse_candles_written", "Closed candles written to the store.")
@@ -40,7 +40,7 @@ hub_dropped = Gauge("pulse_hub_dropped", "Messages of the bus that were old, for
 latency_ms = Gauge("pulse_latency_ms", "Delay of one hop over the last minutes.", ["hop", "quantile"])
 clock_offset_ms = Gauge("pulse_clock_offset_ms", "How far the exchange's clock is ahead of ours.")
 tasks = Gauge("pulse_tasks", "Tasks of the event loop; connections have some each, and leave none.")
-bus_is_up = Gauge("pulse_bus_is_up", "1 while pictures travel through the configured bus.")
+bus_is_up = Gauge("pulse_bus_is_up", "1 while views travel through the configured bus.")
 
 BY_SYMBOL: Sequence[Counter | Gauge] = (
     frames_received, frames_malformed, feed_connections, depth_gaps, snapshots_joined, trade_holes, trades_repaired,

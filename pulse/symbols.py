@@ -16,11 +16,11 @@ SHOWN_MAX = 100
 """Names that an error text repeats."""
 
 
-class NotListed(Exception):
+class UnknownListing(Exception):
     """There is no such symbol."""
 
 
-class NoRoom(Exception):
+class TooManySymbols(Exception):
     """As many symbols are followed as this process may follow; the text is for who asked."""
 
 
@@ -28,7 +28,7 @@ def _nothing(_: str) -> None:
     """Where nothing can be started, nothing needs to be done for it."""
 
 
-class Roster:
+class SymbolRegistry:
     """`pinned` are the settings' symbols, the first being the default. At most `most` are followed, the pinned always.
 
     `is_heard(symbol)` tells whether anybody listens to a symbol. `on_start` is called with each symbol that is to be
@@ -84,7 +84,7 @@ class Roster:
     def ask(self, symbol: str) -> None:
         """Somebody wants this symbol: it is followed from now on. Raises NotListed, or NoRoom."""
         if symbol not in self:
-            raise NotListed(symbol)
+            raise UnknownListing(symbol)
         is_new = symbol not in self._asked_s
         if is_new:
             self._make_room()
@@ -110,7 +110,7 @@ class Roster:
             if not self._is_heard(symbol) and now_s - self._asked_s[symbol] >= SPARED_S
         ]  # fmt: skip
         if not idle:
-            raise NoRoom(f"This server follows {self.most} symbols at once, and all of them are in use.")
+            raise TooManySymbols(f"This server follows {self.most} symbols at once, and all of them are in use.")
         self._stop(min(idle, key=self._asked_s.__getitem__))
 
     def _others(self) -> list[str]:

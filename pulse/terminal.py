@@ -23,34 +23,33 @@ from typing import Any
 
 import aiohttp
 
-from pulse.binance.rate_limit import Bans
+from pulse.binance.rate_limit import BanFile
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import VENUES, Venue, venue_of
 from pulse.bus.contract import Bus
 from pulse.bus.memory import MemoryBus
 from pulse.bus.relay import publish, subscribe
-from pulse.candle_history.reader import Bars, RunningBars
-from pulse.candle_history.reconciler import Backfill
+from pulse.candle_history.reader import CandleReader, RunningCandles
+from pulse.candle_history.reconciler import CandleReconciler
 from pulse.candle_history.retention import Retention
 from pulse.candle_history.spool import Spool
-from pulse.candle_history.writer import Ledger, make_candle_queue
+from pulse.candle_history.writer import CandleWriter
 from pulse.clock import Clock, ReplayClock, SystemClock
-from pulse.concurrency import Comeback
-from pulse.engine import Engine, Outbox
+from pulse.concurrency import RetryGate
+from pulse.engine import Engine
 from pulse.errors import ExchangeRefused, SettingsError, StoreUnavailable
 from pulse.fanout.hub import Hub
-from pulse.ingest.clock_sync import keep_time
-from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, Feed
-from pulse.ingest.instruments import Catalogue
-from pulse.ingest.live import Following
+from pulse.ingest.clock_sync import sync_clock
+from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.instruments import InstrumentPoller
+from pulse.ingest.live import LiveIngest
 from pulse.ingest.recording import Recording
 from pulse.ingest.replay import Replay
-from pulse.ingest.sequencer import Inbox, Received, make_inbox
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument, TradeGap
-from pulse.queues import ConflatingQueue
+from pulse.queues import ConflatingQueue, Inbox, Outbox, Received, make_candle_queue, make_inbox
 from pulse.server import gc_tuning
 from pulse.server.connection import current_connection, loop_factory
 from pulse.server.listener import open_listener, serve
@@ -59,12 +58,12 @@ from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
-from pulse.symbols import Roster
-from pulse.web.admission import Door
-from pulse.web.api.status import Followed, Readiness, watch_clients, watch_latency
+from pulse.symbols import SymbolRegistry
+from pulse.web.admission import Admission
+from pulse.web.api.status import ReadinessReport, SymbolsReport, watch_clients, watch_latency
 from pulse.web.app import build_app
-from pulse.web.sse import Events
-from pulse.web.websocket import Sessions
+from pulse.web.sse import SseEndpoint
+from pulse.web.websocket import WebSocketSessions
 from pulse.wire import topics_of
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ Work = dict[str, Coroutine[Any, Any, None]]
 class _House:
     """What the parts that follow an exchange stand on."""
 
-    roster: Roster
+    registry: SymbolRegistry
     hub: Hub
     bus: Bus
     engine: Engine
@@ -119,7 +118,7 @@ def _run_on(venue: Venue, settings: Settings, plan: Plan, *, may_fall_back: bool
             open_listener(settings.host, settings.port) as listener,
             asyncio.Runner(loop_factory=loop_factory) as runner,
         ):
-            runner.run(_Terminal(settings, plan, venue, listener, may_fall_back).run())
+            runner.run(Terminal(settings, plan, venue, listener, may_fall_back).run())
     except* (SettingsError, ExchangeRefused) as group:
         expected = _first(group)
     else:
@@ -133,7 +132,7 @@ def _first(group: BaseExceptionGroup[Exception]) -> Exception:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-class _Terminal:
+class Terminal:
     """One run of everything, on one venue."""
 
     def __init__(
@@ -150,8 +149,8 @@ class _Terminal:
         self.outbox: Outbox = ConflatingQueue()
         self.candles = make_candle_queue()
         self.instruments: dict[str, Instrument] = dict(plan.recording.instruments) if plan.recording else {}
-        self.following: Following | None = None  # a recording has no exchange to follow, nor to ask
-        self.backfill: Backfill | None = None
+        self.following: LiveIngest | None = None  # a recording has no exchange to follow, nor to ask
+        self.reconciler: CandleReconciler | None = None
 
     async def run(self) -> None:
         """Open the resources, start the tasks, wait for the end, stop in order."""
@@ -161,11 +160,11 @@ class _Terminal:
         async with AsyncExitStack() as resources:
             origin = Origin(secrets.token_hex(4), self.plan.source, self.venue.name)
             hub = Hub(self.plan.symbols, origin.instance)
-            roster = self._make_roster(hub)
-            bus = self._open_bus([topic for symbol in roster for topic in topics_of(symbol)])
+            registry = self._make_roster(hub)
+            bus = self._open_bus([topic for symbol in registry for topic in topics_of(symbol)])
             resources.push_async_callback(bus.close)
             store = await self._open_store(resources)
-            ledger = Ledger(self.candles, store, self._make_spool(resources))
+            writer = CandleWriter(self.candles, store, self._make_spool(resources))
             latency = Latency(origin.instance)
             make_market = partial(self._make_market, origin)
             engine = self._make_engine(make_market, latency)
@@ -173,33 +172,33 @@ class _Terminal:
                 replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
                 work: Work = {"replay": replay.run()}
             else:
-                house = _House(roster, hub, bus, engine, latency, store, make_market)
+                house = _House(registry, hub, bus, engine, latency, store, make_market)
                 work = await self._live_work(house, resources)
             work |= {
                 "engine": engine.run(),
                 "publisher": publish(self.outbox, bus),
                 "subscriber": subscribe(bus, hub, latency, self.clock),
-                "ledger": ledger.run(),
+                "writer": writer.run(),
             }
             if self.settings.retention_days:
                 work["retention"] = Retention(store, self.settings.retention_days, self.clock).run()
-            bars = Bars(store, engine.newest, self.clock)
-            running = RunningBars(bars, time.monotonic)
+            bars = CandleReader(store, engine.newest, self.clock)
+            running = RunningCandles(bars, time.monotonic)
             hub.bars = running.now
             work["running"] = running.run()
-            door = Door(self.settings, time.monotonic)
-            sessions = Sessions(door, roster, hub, current_connection)
-            work["fanout"] = sessions.fanout.watch()
+            door = Admission(self.settings, time.monotonic)
+            sessions = WebSocketSessions(door, registry, hub, current_connection)
+            work["scheduler"] = sessions.scheduler.watch()
             watch_latency(latency, sessions, self.clock)
             watch_clients(sessions, hub)
             app = build_app(
-                self.settings, door, roster, hub, bars,
-                Followed(self.venue.name, self.plan.source, roster, engine, self.instruments, self._history),
-                Readiness(roster, engine, bus, store, ledger), engine.certificates, latency.report, _assets("static"),
-                sessions, Events(hub, sessions, roster, current_connection),
+                self.settings, door, registry, hub, bars,
+                SymbolsReport(self.venue.name, self.plan.source, registry, engine, self.instruments, self._history),
+                ReadinessReport(registry, engine, bus, store, writer), engine.certificates, latency.report,
+                _assets("static"), sessions, SseEndpoint(hub, sessions, registry, current_connection),
             )  # fmt: skip
-            resources.enter_context(gc_tuning.kept_off())
-            work["garbage"] = gc_tuning.look_everywhere_at_times()
+            resources.enter_context(gc_tuning.frozen_gc())
+            work["garbage"] = gc_tuning.collect_full_periodically()
             self._greet()
             server = asyncio.create_task(
                 serve(app, self.listener, stop, hub.close, self.settings.clients_max), name="web"
@@ -209,14 +208,14 @@ class _Terminal:
             finally:
                 _arm_last_resort()
                 stop.set()  # no new connections; sessions say goodbye
-                await asyncio.create_task(ledger.finish())  # its time-out needs a task that no group has marked
+                await asyncio.create_task(writer.finish())  # its time-out needs a task that no group has marked
                 await server
 
     # --- what is opened
 
-    def _make_roster(self, hub: Hub) -> Roster:
+    def _make_roster(self, hub: Hub) -> SymbolRegistry:
         most = 0 if self.plan.recording else self.settings.symbols_max
-        return Roster(self.plan.symbols, most=most, is_heard=hub.is_heard, clock=time.monotonic)
+        return SymbolRegistry(self.plan.symbols, most=most, is_heard=hub.is_heard, clock=time.monotonic)
 
     def _open_bus(self, topics: Sequence[str]) -> Bus:
         if not self.settings.redis_url:
@@ -254,7 +253,7 @@ class _Terminal:
         folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="pulse-"))
         return Path(folder) / Path(path).name
 
-    # --- what the pictures are made from
+    # --- what the views are made from
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
@@ -272,34 +271,36 @@ class _Terminal:
             exchange = await self._open_simulator(resources)
             work["simulator"] = exchange.watch()
         transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
-        bans = Bans(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
+        bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         rest = BinanceRest(transport, self.venue, self.clock, bans, house.hub.is_heard)
-        catalogue = Catalogue(house.roster, rest, self._note_instrument, self.may_fall_back)
+        catalogue = InstrumentPoller(house.registry, rest, self._note_instrument, self.may_fall_back)
         await catalogue.open()
-        backfill = self.backfill = Backfill(
-            house.roster, rest, house.store, self.candles,
+        reconciler = self.reconciler = CandleReconciler(
+            house.registry, rest, house.store, self.candles,
             days=self.settings.past_days, rng=random.Random(), tell=self._tell_mismatch,
         )  # fmt: skip
 
         def look_soon() -> None:
             catalogue.look_soon()
-            backfill.look_soon()
+            reconciler.look_soon()
 
-        self.following = Following(
-            house.roster, house.hub, house.bus, house.engine, house.latency, house.make_market,
-            partial(self._make_feed, transport, rest, Comeback(RECONNECT_SPACING_S)), look_soon,
+        self.following = LiveIngest(
+            house.registry, house.hub, house.bus, house.engine, house.latency, house.make_market,
+            partial(self._make_feed, transport, rest, RetryGate(RECONNECT_SPACING_S)), look_soon,
         )  # fmt: skip
         for instrument in catalogue.instruments.values():
             self.following.note(instrument)
         return work | {
             "following": self.following.run(),
             "catalogue": catalogue.run(),
-            "timekeeper": keep_time(rest, house.latency.offset),
-            "backfill": backfill.run(),
+            "timekeeper": sync_clock(rest, house.latency.offset),
+            "reconciler": reconciler.run(),
         }
 
-    def _make_feed(self, transport: AiohttpTransport, rest: BinanceRest, comeback: Comeback, symbol: str) -> Feed:
-        return Feed(
+    def _make_feed(
+        self, transport: AiohttpTransport, rest: BinanceRest, comeback: RetryGate, symbol: str
+    ) -> ExchangeStream:
+        return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
             comeback=comeback,
             depth_limit=self.settings.depth_limit,
@@ -338,11 +339,11 @@ class _Terminal:
             self.following.ask_snapshot(symbol, reason)
 
     def _note_gap(self, gap: TradeGap) -> None:
-        if self.backfill is not None:
-            self.backfill.note_gap(gap)
+        if self.reconciler is not None:
+            self.reconciler.note_gap(gap)
 
     def _history(self) -> dict[str, dict[str, int]]:
-        return {} if self.backfill is None else self.backfill.progress()
+        return {} if self.reconciler is None else self.reconciler.progress()
 
     def _greet(self) -> None:
         host, port = self.listener.getsockname()[:2]

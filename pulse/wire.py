@@ -4,15 +4,15 @@ from typing import Any
 
 import orjson
 
-from pulse.market.intervals import Bar, Interval, iso_time, missing_minutes
+from pulse.market.intervals import AggregatedCandle, Interval, iso_time, missing_minutes
 from pulse.market.types import TradeGap
-from pulse.market.view import TapeView, View
+from pulse.market.view import TradesView, View
 
 BOOK, TRADES = "book:", "trades:"
 
 
 def book_topic(symbol: str) -> str:
-    """The name under which a symbol's pictures travel."""
+    """The name under which a symbol's views travel."""
     return BOOK + symbol
 
 
@@ -26,19 +26,19 @@ def topics_of(symbol: str) -> tuple[str, str]:
     return book_topic(symbol), trades_topic(symbol)
 
 
-def encode_view(view: View | TapeView) -> bytes:
+def encode_view(view: View | TradesView) -> bytes:
     """What travels as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
     return orjson.dumps(view)
 
 
-BAR_FIELDS = (
+CANDLE_FIELDS = (
     "symbol", "timestamp", "open", "high", "low", "close", "volume", "quote_volume", "trade_count", "taker_buy_volume",
     "taker_buy_quote_volume", "first_trade_id", "last_trade_id", "source", "reconciled", "is_closed", "missing_minutes",
 )  # fmt: skip
 """What a row of GET /api/ohlcv holds, in its order."""
 
 
-def bar_row(bar: Bar, interval: Interval, running_ms: int) -> dict[str, Any]:
+def candle_row(bar: AggregatedCandle, interval: Interval, running_ms: int) -> dict[str, Any]:
     """One row of GET /api/ohlcv, while the running minute opens at `running_ms`.
 
     `timestamp` is the interval's open, ISO 8601, UTC; a trade id that is not known is null.

@@ -6,14 +6,14 @@ from itertools import islice
 
 import pytest
 
-from pulse.concurrency import SLICE, Comeback, delays, in_slices
+from pulse.concurrency import SLICE, RetryGate, backoff_delays, map_in_chunks
 from tests.support.virtual_time import now_s, run
 
 
 async def test_everything_is_done_in_order() -> None:
     """Whatever their number, each thing has its result."""
     for count in (0, 1, SLICE, SLICE + 1, 3 * SLICE):
-        assert await in_slices(str, range(count)) == [str(number) for number in range(count)]
+        assert await map_in_chunks(str, range(count)) == [str(number) for number in range(count)]
 
 
 async def test_others_get_their_turn() -> None:
@@ -30,7 +30,7 @@ async def test_others_get_their_turn() -> None:
             turns.append(done)
             await asyncio.sleep(0)
 
-    await asyncio.gather(in_slices(work, range(3 * SLICE)), other())
+    await asyncio.gather(map_in_chunks(work, range(3 * SLICE)), other())
     assert turns == [SLICE - 1, 2 * SLICE - 1, 3 * SLICE - 1]
 
 
@@ -39,7 +39,7 @@ def test_who_waits_alone_waits_no_longer_than_the_spacing(most_s: float, waited_
     """A short wait stays as it is, a long one is cut."""
 
     async def story() -> float:
-        await Comeback(3.0).wait(most_s)
+        await RetryGate(3.0).wait(most_s)
         return now_s()
 
     assert run(story()) == waited_s
@@ -49,7 +49,7 @@ def test_the_more_wait_the_longer_each_of_them_does() -> None:
     """Taken together their tries keep their distance."""
 
     async def story() -> list[float]:
-        comeback = Comeback(3.0)
+        comeback = RetryGate(3.0)
 
         async def one() -> float:
             await comeback.wait(30.0)
@@ -64,7 +64,7 @@ def test_one_answer_ends_the_wait_of_all() -> None:
     """And only of those who wait then: the next wait is a new one."""
 
     async def story() -> list[float]:
-        comeback = Comeback(3.0)
+        comeback = RetryGate(3.0)
         comeback.reached()
         waits = [asyncio.create_task(comeback.wait(30.0)) for _ in range(3)]
         await asyncio.sleep(1.0)
@@ -79,7 +79,7 @@ def test_one_answer_ends_the_wait_of_all() -> None:
 
 def first(count: int, seed: int = 1) -> list[float]:
     """The first waits of a retry from 0.5 s up to 30 s."""
-    return list(islice(delays(0.5, 30.0, random.Random(seed)), count))
+    return list(islice(backoff_delays(0.5, 30.0, random.Random(seed)), count))
 
 
 def test_each_wait_lies_in_the_upper_half_of_its_bound() -> None:

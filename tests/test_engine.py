@@ -1,4 +1,4 @@
-"""The engine on a real loop in virtual time: when a picture is due, what is urgent, and that it never waits."""
+"""The engine on a real loop in virtual time: when a view is due, what is urgent, and that it never waits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from prometheus_client import REGISTRY
 
-from pulse.engine import ADDITIONS_WAIT, BATCH_EVENTS_MAX, CandleQueue, Engine, Outbox
-from pulse.ingest.sequencer import Inbox, Received, make_inbox
+from pulse.engine import ADDITIONS_WAIT, BATCH_EVENTS_MAX, Engine
 from pulse.latency import Latency
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import View
-from pulse.queues import ConflatingQueue
+from pulse.queues import CandleQueue, ConflatingQueue, Inbox, Outbox, Received, make_inbox
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, diff, snapshot, ticker, trade
 from tests.support.virtual_time import StoryClock, at, now_s, run
 
@@ -32,7 +31,7 @@ class Stage:
         self.latency = Latency("9f3ac21b")
         self.asked: list[tuple[str, str]] = []
         self.gaps: list[TradeGap] = []
-        self.pictures: list[tuple[float, View]] = []
+        self.views: list[tuple[float, View]] = []
         self.tapes: list[list[int]] = []
         origin = Origin("9f3ac21b", "exchange", "us")
         self.engine = Engine(
@@ -43,11 +42,11 @@ class Stage:
         )  # fmt: skip
 
     async def watch(self) -> None:
-        """Take every picture the moment it is there."""
+        """Take every view the moment it is there."""
         while True:
             _, view = await self.outbox.get()
             if isinstance(view, View):
-                self.pictures.append((now_s(), view))
+                self.views.append((now_s(), view))
             else:
                 self.tapes.append([trade.id for trade in view.trades])
 
@@ -58,12 +57,12 @@ class Stage:
             await self.inbox.put(Received(symbol, event, at_s * 1000))
 
     def last(self) -> View:
-        """The newest picture of BTCUSDT."""
-        return [view for _, view in self.pictures if view.symbol == "BTCUSDT"][-1]
+        """The newest view of BTCUSDT."""
+        return [view for _, view in self.views if view.symbol == "BTCUSDT"][-1]
 
     def times(self, symbol: str = "BTCUSDT") -> list[float]:
-        """When this symbol's pictures came."""
-        return [at for at, view in self.pictures if view.symbol == symbol]
+        """When this symbol's views came."""
+        return [at for at, view in self.views if view.symbol == symbol]
 
 
 def played(story: Story, until_s: float, candles_max: int = 100) -> Stage:
@@ -88,11 +87,11 @@ async def nothing(stage: Stage) -> None:
 
 
 def test_silence_has_a_heartbeat() -> None:
-    """Every symbol has a picture at once, and one a second even when nothing changes."""
+    """Every symbol has a view at once, and one a second even when nothing changes."""
     stage = played(nothing, until_s=3.5)
 
     assert stage.times("BTCUSDT") == stage.times("ETHUSDT") == [0.0, 1.0, 2.0, 3.0]
-    assert [view.seq for _, view in stage.pictures if view.symbol == "BTCUSDT"] == [1, 2, 3, 4]
+    assert [view.seq for _, view in stage.views if view.symbol == "BTCUSDT"] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def test_silence_has_a_heartbeat() -> None:
     ids=lambda event: type(event).__name__,
 )  # fmt: skip
 def test_what_changes_the_book_is_shown_at_once(event: object) -> None:
-    """A change of book or state does not wait, when the last picture is an interval old."""
+    """A change of book or state does not wait, when the last view is an interval old."""
 
     async def story(stage: Stage) -> None:
         await stage.put(0.5, event)
@@ -121,7 +120,7 @@ def test_what_only_adds_waits_longer_than_an_interval(event: object) -> None:
 
 
 def test_a_diff_takes_waiting_trades_along() -> None:
-    """Where a diff comes within the interval, its picture is for both."""
+    """Where a diff comes within the interval, its view is for both."""
 
     async def story(stage: Stage) -> None:
         await stage.put(0.5, trade(1))
@@ -133,7 +132,7 @@ def test_a_diff_takes_waiting_trades_along() -> None:
 
 
 def test_a_picture_comes_at_most_once_an_interval() -> None:
-    """However many diffs there are, pictures keep their distance, and the last one holds the last diff."""
+    """However many diffs there are, views keep their distance, and the last one holds the last diff."""
 
     async def story(stage: Stage) -> None:
         await stage.put(0.5, FeedUp(), ANCHOR)
@@ -159,7 +158,7 @@ def test_a_diff_never_waits_for_trades() -> None:
 
 
 def test_symbols_do_not_wait_for_each_other() -> None:
-    """One symbol's events make no picture of another."""
+    """One symbol's events make no view of another."""
 
     async def story(stage: Stage) -> None:
         await stage.put(0.5, FeedUp())
@@ -211,7 +210,7 @@ def test_closed_candles_leave_by_their_queue() -> None:
 
 
 def test_a_full_candle_queue_does_not_stop_the_engine() -> None:
-    """A candle that finds no room is dropped and counted; pictures go on."""
+    """A candle that finds no room is dropped and counted; views go on."""
 
     def dropped() -> float:
         return REGISTRY.get_sample_value("pulse_candles_dropped_total") or 0.0
@@ -253,7 +252,7 @@ def test_certificates_are_told_for_proof() -> None:
 
 
 def test_a_state_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
-    """One line a change, none a picture."""
+    """One line a change, none a view."""
     caplog.set_level("INFO", "pulse.engine")
 
     async def story(stage: Stage) -> None:
@@ -293,7 +292,7 @@ def test_the_newest_minutes() -> None:
      ("pulse_book_resyncs", 0.0), ("pulse_candles_differing", 0.0)],
 )  # fmt: skip
 def test_what_a_market_counts_is_read_when_it_is_asked(name: str, expected: float) -> None:
-    """/metrics shows the markets' own counts, for which no picture pays."""
+    """/metrics shows the markets' own counts, for which no view pays."""
 
     async def story(stage: Stage) -> None:
         await stage.put(0.5, FeedUp(), ANCHOR, ticker(11, (100.0, 5.0), (101.0, 2.0)), diff(11, 11))

@@ -1,4 +1,4 @@
-"""The ledger of delays: each hop by itself, whatever the clocks."""
+"""The latency report: each hop by itself, whatever the clocks."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_a_change_is_told_hop_by_hop() -> None:
 
 
 def test_the_oldest_change_of_a_picture_counts() -> None:
-    """A picture without a change has no such delay."""
+    """A view without a change has no such delay."""
     latency = Latency("ab")
     for received_ms in (1000.0, 1040.0):
         latency.applied("BTCUSDT", received_ms, int(WALL_MS), received_ms, WALL_MS)

@@ -141,7 +141,7 @@ def test_names_in_the_environment() -> None:
     assert names == ["PORT", "REDIS_URL", "DATABASE_URL", "PULSE_VENUE"]
 
 
-@pytest.mark.parametrize(("backfill", "kept", "fetched"), [(30, 730, 30), (30, 7, 7), (30, 0, 30), (0, 7, 0)])
-def test_nothing_is_fetched_that_would_be_deleted(backfill: int, kept: int, fetched: int) -> None:
+@pytest.mark.parametrize(("reconciler", "kept", "fetched"), [(30, 730, 30), (30, 7, 7), (30, 0, 30), (0, 7, 0)])
+def test_nothing_is_fetched_that_would_be_deleted(reconciler: int, kept: int, fetched: int) -> None:
     """The past is fetched as far back as it is kept."""
-    assert Settings(backfill_days=backfill, retention_days=kept).past_days == fetched
+    assert Settings(backfill_days=reconciler, retention_days=kept).past_days == fetched

@@ -2,32 +2,32 @@
 
 import pytest
 
-from pulse.symbols import IDLE_AFTER_S, SPARED_S, NoRoom, NotListed, Roster
+from pulse.symbols import IDLE_AFTER_S, SPARED_S, SymbolRegistry, TooManySymbols, UnknownListing
 
 
 class House:
-    """A roster of two pinned symbols with room for two more, its clock, and what it has done."""
+    """A registry of two pinned symbols with room for two more, its clock, and what it has done."""
 
     def __init__(self, most: int = 4) -> None:
         self.now_s = 0.0
         self.heard: set[str] = set()
         self.done: list[str] = []
-        self.roster = Roster(
+        self.registry = SymbolRegistry(
             ("BTCUSDT", "ETHUSDT"), most=most, is_heard=lambda symbol: symbol in self.heard, clock=lambda: self.now_s
         )
-        self.roster.list_all(["ADAUSDT", "BTCUSDT", "DOGEUSDT", "XRPUSDT"])
-        self.roster.on_start = lambda symbol: self.done.append(f"+{symbol}")
-        self.roster.on_stop = lambda symbol: self.done.append(f"-{symbol}")
+        self.registry.list_all(["ADAUSDT", "BTCUSDT", "DOGEUSDT", "XRPUSDT"])
+        self.registry.on_start = lambda symbol: self.done.append(f"+{symbol}")
+        self.registry.on_stop = lambda symbol: self.done.append(f"-{symbol}")
 
     def ask(self, symbol: str, at_s: float = 0.0) -> None:
         """Somebody asks at this time."""
         self.now_s = at_s
-        self.roster.ask(symbol)
+        self.registry.ask(symbol)
 
     def sweep(self, at_s: float) -> None:
         """It is looked through at this time."""
         self.now_s = at_s
-        self.roster.sweep()
+        self.registry.sweep()
 
 
 def test_a_listed_symbol_is_started_once() -> None:
@@ -38,27 +38,27 @@ def test_a_listed_symbol_is_started_once() -> None:
     house.ask("BTCUSDT")
 
     assert house.done == ["+DOGEUSDT"]
-    assert list(house.roster) == ["BTCUSDT", "ETHUSDT", "DOGEUSDT"]
-    assert house.roster.is_followed("DOGEUSDT")
+    assert list(house.registry) == ["BTCUSDT", "ETHUSDT", "DOGEUSDT"]
+    assert house.registry.is_followed("DOGEUSDT")
 
 
 def test_what_is_not_listed_is_refused() -> None:
     """And nothing is done."""
     house = House()
 
-    with pytest.raises(NotListed):
+    with pytest.raises(UnknownListing):
         house.ask("NOSUCHUSDT")
     assert house.done == []
-    assert "NOSUCHUSDT" not in house.roster
+    assert "NOSUCHUSDT" not in house.registry
 
 
 def test_before_the_listing_is_known_the_pinned_ones_are_there() -> None:
     """A page can open while the exchange is away."""
-    roster = Roster(("BTCUSDT",), most=10)
+    registry = SymbolRegistry(("BTCUSDT",), most=10)
 
-    assert roster.listed == ("BTCUSDT",)
-    assert roster.default == "BTCUSDT"
-    roster.ask("BTCUSDT")
+    assert registry.listed == ("BTCUSDT",)
+    assert registry.default == "BTCUSDT"
+    registry.ask("BTCUSDT")
 
 
 def test_an_idle_symbol_is_stopped() -> None:
@@ -71,7 +71,7 @@ def test_an_idle_symbol_is_stopped() -> None:
 
     assert before == ["+DOGEUSDT"]
     assert house.done == ["+DOGEUSDT", "-DOGEUSDT"]
-    assert "DOGEUSDT" in house.roster
+    assert "DOGEUSDT" in house.registry
 
 
 def test_one_that_somebody_listens_to_goes_on() -> None:
@@ -104,7 +104,7 @@ def test_without_room_it_is_said() -> None:
     house.ask("XRPUSDT")
     house.heard.add("XRPUSDT")
 
-    with pytest.raises(NoRoom, match="4 symbols"):
+    with pytest.raises(TooManySymbols, match="4 symbols"):
         house.ask("ADAUSDT", SPARED_S - 1)
     assert house.done == ["+DOGEUSDT", "+XRPUSDT"]
 
@@ -123,8 +123,8 @@ def test_where_no_more_may_run_nothing_else_is_listed() -> None:
     """A bound of as many as are pinned, as in a replay, turns it off."""
     house = House(most=0)
 
-    assert house.roster.listed == ("BTCUSDT", "ETHUSDT")
-    with pytest.raises(NotListed):
+    assert house.registry.listed == ("BTCUSDT", "ETHUSDT")
+    with pytest.raises(UnknownListing):
         house.ask("DOGEUSDT")
 
 
@@ -132,9 +132,9 @@ def test_a_symbol_that_was_delisted_goes_on_until_nobody_looks() -> None:
     """The exchange's list changes while it is followed."""
     house = House()
     house.ask("DOGEUSDT")
-    house.roster.list_all(["BTCUSDT"])
+    house.registry.list_all(["BTCUSDT"])
     house.ask("DOGEUSDT", 1.0)
     house.sweep(1.0 + IDLE_AFTER_S)
 
     assert house.done == ["+DOGEUSDT", "-DOGEUSDT"]
-    assert "DOGEUSDT" not in house.roster
+    assert "DOGEUSDT" not in house.registry

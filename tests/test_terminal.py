@@ -41,16 +41,16 @@ def follow(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pul
     )
 
 
-def is_true(exchange: SimulatedExchange, picture: Mapping[str, Any]) -> bool:
-    """Whether a live picture shows the exchange's book as it was at that id."""
-    truth = exchange.core.truth_at(picture["symbol"], picture["last_update_id"])
+def is_true(exchange: SimulatedExchange, view: Mapping[str, Any]) -> bool:
+    """Whether a live view shows the exchange's book as it was at that id."""
+    truth = exchange.core.truth_at(view["symbol"], view["last_update_id"])
     assert truth is not None
     sides = tuple([[float(p), float(q)] for p, q in side] for side in (truth.bids, truth.asks))
-    return (picture["bids"], picture["asks"]) == sides
+    return (view["bids"], view["asks"]) == sides
 
 
-async def pictures(pulse: Pulse, count: int, symbol: str = "BTCUSDT") -> list[dict[str, Any]]:
-    """The next pictures of the feed."""
+async def views(pulse: Pulse, count: int, symbol: str = "BTCUSDT") -> list[dict[str, Any]]:
+    """The next views of the feed."""
     async with asyncio.timeout(30), pulse.feed(symbol) as feed:
         return [json.loads((await feed.receive()).data) for _ in range(count)]
 
@@ -62,10 +62,10 @@ async def test_each_live_picture_is_the_exchange_s_book(exchange: SimulatedExcha
     """From the exchange's frame to the client's message, the top 20 are true at the id they state."""
     async with follow(exchange, tmp_path) as pulse:
         await pulse.until_live()
-        seen = await pictures(pulse, 30)
+        seen = await views(pulse, 30)
 
-    assert all(picture["state"] == "live" for picture in seen)
-    assert all(is_true(exchange, picture) for picture in seen)
+    assert all(view["state"] == "live" for view in seen)
+    assert all(is_true(exchange, view) for view in seen)
     assert [p["seq"] for p in seen] == sorted({p["seq"] for p in seen})
 
 
@@ -74,11 +74,11 @@ async def test_clients_of_the_original_project_work_unchanged(exchange: Simulate
     async with follow(exchange, tmp_path) as pulse:
         await pulse.until_live()
         async with aiohttp.ClientSession() as session, session.ws_connect(f"{pulse.url}/ws/orderbook") as feed:
-            picture = json.loads((await feed.receive()).data)
+            view = json.loads((await feed.receive()).data)
 
-    metrics = picture["metrics"]
-    bids, asks = picture["bids"], picture["asks"]
-    assert picture["symbol"] == "BTCUSDT"
+    metrics = view["metrics"]
+    bids, asks = view["bids"], view["asks"]
+    assert view["symbol"] == "BTCUSDT"
     assert (metrics["best_bid"], metrics["best_ask"]) == (bids[0][0], asks[0][0])
     assert metrics["cvd"] == pytest.approx(sum(q for _, q in bids) - sum(q for _, q in asks), rel=1e-9)
     assert metrics["spread_abs"] == pytest.approx(asks[0][0] - bids[0][0], abs=1e-9)
@@ -113,22 +113,22 @@ async def test_cut_exchange_is_shown_within_a_second(exchange: SimulatedExchange
         await pulse.until_live()
         exchange.faults.refuse_sockets = 503
         exchange.cut()
-        picture = await pulse.until(pulse.picture, lambda answer: answer["state"] != "live", timeout_s=1.0)
+        view = await pulse.until(pulse.view, lambda answer: answer["state"] != "live", timeout_s=1.0)
         exchange.faults.clear()
         await pulse.until_live()
 
-    assert picture["state"] == "offline"
-    assert picture["state_reason"]
-    assert len(picture["bids"]) == 20
+    assert view["state"] == "offline"
+    assert view["state_reason"]
+    assert len(view["bids"]) == 20
 
 
 async def test_halted_symbol_is_called_halted_from_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """What does not trade is not shown as live."""
     exchange.core.set_status("LINKUSDT", "HALT")
     async with follow(exchange, tmp_path) as pulse:
-        picture = await pulse.until(lambda: pulse.picture("LINKUSDT"), lambda p: p.get("state") == "halted")
+        view = await pulse.until(lambda: pulse.view("LINKUSDT"), lambda p: p.get("state") == "halted")
 
-    assert "HALT" in picture["state_reason"]
+    assert "HALT" in view["state_reason"]
 
 
 async def test_readiness_tells_what_is_the_matter(exchange: SimulatedExchange, tmp_path: Path) -> None:
@@ -312,28 +312,28 @@ async def test_sqlite_path_that_cannot_be_opened_is_one_sentence(tmp_path: Path)
 
 
 async def test_replayed_recording_gives_the_exchange_s_candles(tmp_path: Path) -> None:
-    """BTCUSDT's ten whole minutes of 2024-08-08/09 equal the exchange's; then the picture says that it has ended."""
+    """BTCUSDT's ten whole minutes of 2024-08-08/09 equal the exchange's; then the view says that it has ended."""
     folder = recording("btcusdt-2024-08-08")
     async with Pulse(tmp_path, "--replay", *sorted(folder.glob("*.gz")), "--speed", "max") as pulse:
         rows = await pulse.until(lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT"), lambda r: len(closed(r)) >= 10)
-        picture = await pulse.until(pulse.picture, lambda p: p.get("state") == "offline")
+        view = await pulse.until(pulse.view, lambda p: p.get("state") == "offline")
 
     with (folder / "klines-1m.csv").open() as file:
         truth = {iso(int(r["open_time_ms"])): [float(r[k]) for k in COLUMNS] for r in csv.DictReader(file)}
     assert [row["timestamp"] for row in closed(rows)] == [iso(1723161300000 + 60_000 * n) for n in range(10)]
     assert all([row[k] for k in COLUMNS] == truth[row["timestamp"]] for row in closed(rows))
-    assert picture["source"] == "replay"
-    assert picture["state_reason"] == "the recording has ended"
+    assert view["source"] == "replay"
+    assert view["state_reason"] == "the recording has ended"
 
 
 async def test_recording_without_a_snapshot_is_never_live(tmp_path: Path) -> None:
-    """There is nothing to join the diffs to, and the picture says so."""
+    """There is nothing to join the diffs to, and the view says so."""
     (path,) = recording("btcusdt-2023-04-05-no-snapshot").glob("*.gz")
     async with Pulse(tmp_path, "--replay", path, "--speed", "50") as pulse:
-        seen = await pictures(pulse, 40)
+        seen = await views(pulse, 40)
 
-    assert {picture["state"] for picture in seen} <= {"syncing", "offline"}
-    assert all(picture["bids"] == [] for picture in seen)
+    assert {view["state"] for view in seen} <= {"syncing", "offline"}
+    assert all(view["bids"] == [] for view in seen)
 
 
 # --- Redis and PostgreSQL
@@ -342,7 +342,7 @@ async def test_recording_without_a_snapshot_is_never_live(tmp_path: Path) -> Non
 async def test_redis_killed_and_restarted_costs_a_browser_nothing(
     exchange: SimulatedExchange, own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
-    """Pictures go on while Redis is away, and through it again when it is back."""
+    """Views go on while Redis is away, and through it again when it is back."""
     async with follow(exchange, tmp_path, REDIS_URL=own_valkey.url) as pulse:
         await pulse.until_live()
         await pulse.until(lambda: pulse.get("/readyz"), lambda report: report["bus"]["ok"])
@@ -355,7 +355,7 @@ async def test_redis_killed_and_restarted_costs_a_browser_nothing(
             after = [json.loads((await feed.receive()).data) for _ in range(20)]
 
     assert not away["bus"]["ok"]
-    assert all(is_true(exchange, picture) for picture in [*while_away[-20:], *after])
+    assert all(is_true(exchange, view) for view in [*while_away[-20:], *after])
     assert [p["seq"] for p in after] == sorted({p["seq"] for p in after})
 
 
@@ -374,7 +374,7 @@ async def test_postgres_killed_and_restarted_loses_no_candle(
             lambda rows: isinstance(rows, list) and len(rows) >= 990,
             timeout_s=90,
         )
-        live = await pulse.picture()
+        live = await pulse.view()
 
     assert problem["status"] == 503
     assert len(rows) >= 990
@@ -385,9 +385,9 @@ async def test_refused_region_falls_back_to_the_configured_venue(exchange: Simul
     """HTTP 451 of the first venue is said in words, and the terminal goes on at the second."""
     exchange.faults.rest.answer("/api/v3/*", 451)
     async with follow(exchange, tmp_path, PULSE_FALLBACK_VENUE="com") as pulse:
-        picture = await pulse.until(pulse.picture, lambda answer: answer.get("venue") == "com")
+        view = await pulse.until(pulse.view, lambda answer: answer.get("venue") == "com")
 
-    assert picture["state"] == "offline"
+    assert view["state"] == "offline"
     assert "does not serve this address or region (HTTP 451)" in pulse.log.read_text()
 
 
@@ -398,9 +398,9 @@ async def test_refused_region_without_a_fallback_is_said_and_not_stormed(
     exchange.faults.rest.answer("/api/v3/*", 451)
     exchange.faults.refuse_sockets = 451
     async with follow(exchange, tmp_path) as pulse:
-        picture = await pulse.until(pulse.picture, lambda answer: "451" in answer.get("state_reason", ""))
+        view = await pulse.until(pulse.view, lambda answer: "451" in answer.get("state_reason", ""))
         await asyncio.sleep(3)  # time in which a storm would show
         asked = [request for request in exchange.rest.requests if request[1] == "/api/v3/exchangeInfo"]
 
-    assert picture["state"] == "offline"
+    assert view["state"] == "offline"
     assert len(asked) <= 3

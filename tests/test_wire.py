@@ -1,14 +1,14 @@
-"""Our spelling: a picture and a candle as JSON, and where a picture's stamp is found without decoding it."""
+"""Our spelling: a view and a candle as JSON, and where a view's stamp is found without decoding it."""
 
 import json
 import math
 from dataclasses import replace
 
 from pulse.market.depth_sync import BookAnchor
-from pulse.market.intervals import INTERVALS, bar_of
+from pulse.market.intervals import INTERVALS, first_of_interval
 from pulse.market.market import Market, Origin
 from pulse.market.types import FeedUp, Instrument
-from pulse.wire import BAR_FIELDS, bar_row, book_topic, encode_view
+from pulse.wire import CANDLE_FIELDS, book_topic, candle_row, encode_view
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, snapshot, trade
 
 FIVE = INTERVALS["5m"]
@@ -25,7 +25,7 @@ def market() -> Market:
 
 
 def test_a_topic_is_the_symbols_book() -> None:
-    """Pictures of a symbol travel under its own name."""
+    """Views of a symbol travel under its own name."""
     assert book_topic("BTCUSDT") == "book:BTCUSDT"
 
 
@@ -40,20 +40,20 @@ def test_a_picture_begins_with_its_stamp() -> None:
 
 def test_a_picture_is_plain_json() -> None:
     """States are words, levels are pairs of numbers with the exchange's digits, what is unknown is null."""
-    picture = json.loads(encode_view(market().view(0.0, 1.5)))
+    view = json.loads(encode_view(market().view(0.0, 1.5)))
 
-    assert (picture["state"], picture["source"], picture["venue"]) == ("live", "replay", "com")
-    assert (picture["bids"], picture["asks"]) == ([[61837.63, 3.65427]], [[61837.64, 1.6052]])
-    assert (picture["metrics"]["spread_abs"], picture["metrics"]["realised_volatility"]) == (0.01, None)
-    assert picture["trades"] == [
+    assert (view["state"], view["source"], view["venue"]) == ("live", "replay", "com")
+    assert (view["bids"], view["asks"]) == ([[61837.63, 3.65427]], [[61837.64, 1.6052]])
+    assert (view["metrics"]["spread_abs"], view["metrics"]["realised_volatility"]) == (0.01, None)
+    assert view["trades"] == [
         {"id": 3, "price": 61837.63, "quantity": 0.02, "aggressor": "buyer", "time_ms": MIDNIGHT_MS}
     ]
-    assert picture["instrument"]["tick_size"] == 0.01
-    assert (picture["window"]["bid_floor"], picture["timestamp"]) == (None, 1.5)
+    assert view["instrument"]["tick_size"] == 0.01
+    assert (view["window"]["bid_floor"], view["timestamp"]) == (None, 1.5)
 
 
 def test_no_number_is_beyond_json() -> None:
-    """Even an empty picture holds no NaN and no infinity, which JSON cannot spell."""
+    """Even an empty view holds no NaN and no infinity, which JSON cannot spell."""
     empty = Market("BTCUSDT", Origin("9f3ac21b", "replay", "com"), levels_max=9, trades_kept=3, stale_after_ms=5000)
     raw = encode_view(empty.view(0.0, 1.5))
 
@@ -65,7 +65,9 @@ def test_no_number_is_beyond_json() -> None:
 
 def test_a_row_of_the_candles() -> None:
     """The interval's open in ISO 8601, UTC, every figure and receipt; an id that is not known is null."""
-    row = bar_row(bar_of(candle(prices=(1.0, 4.0, 0.5, 2.0), volume=3.0), FIVE), FIVE, MIDNIGHT_MS + 3 * MINUTE_MS)
+    row = candle_row(
+        first_of_interval(candle(prices=(1.0, 4.0, 0.5, 2.0), volume=3.0), FIVE), FIVE, MIDNIGHT_MS + 3 * MINUTE_MS
+    )
 
     assert row == {
         "symbol": "BTCUSDT",
@@ -86,12 +88,12 @@ def test_a_row_of_the_candles() -> None:
         "is_closed": False,
         "missing_minutes": 2,
     }
-    assert tuple(row) == BAR_FIELDS
+    assert tuple(row) == CANDLE_FIELDS
 
 
 def test_a_row_of_what_is_over() -> None:
     """An interval that has ended is closed, and its trade ids are told where they are known."""
     minute = replace(candle(), first_trade_id=0, last_trade_id=7)
-    row = bar_row(bar_of(minute, FIVE), FIVE, MIDNIGHT_MS + 5 * MINUTE_MS)
+    row = candle_row(first_of_interval(minute, FIVE), FIVE, MIDNIGHT_MS + 5 * MINUTE_MS)
 
     assert (row["is_closed"], row["missing_minutes"], row["first_trade_id"], row["last_trade_id"]) == (True, 4, 0, 7)

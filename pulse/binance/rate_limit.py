@@ -71,7 +71,7 @@ BAN_MAX_S = 3 * 24 * 3600.0
 """The longest ban that the exchange documents: whatever the file says beyond it is not believed."""
 
 
-class Bans:
+class BanFile:
     """One small file: host -> end of its ban, seconds since the epoch. Without a path nothing is kept."""
 
     def __init__(self, path: Path | None) -> None:
@@ -105,7 +105,7 @@ class Bans:
         return {host: float(until) for host, until in body.items() if isinstance(until, int | float)}
 
 
-class Turns:
+class PriorityLock:
     """At most one holder; `take` with the lowest rank goes first, and among equals who came first."""
 
     def __init__(self) -> None:

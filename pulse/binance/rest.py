@@ -15,11 +15,11 @@ import orjson
 
 from pulse import stats
 from pulse.binance import messages
-from pulse.binance.rate_limit import Bans, Turns, WeightBudget
+from pulse.binance.rate_limit import BanFile, PriorityLock, WeightBudget
 from pulse.binance.transport import Answer, Transport
 from pulse.binance.venues import Venue
 from pulse.clock import Clock
-from pulse.concurrency import Comeback
+from pulse.concurrency import RetryGate
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
 from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
 
@@ -47,19 +47,19 @@ class BinanceRest:
     """
 
     def __init__(
-        self, transport: Transport, venue: Venue, clock: Clock, bans: Bans, is_seen: Callable[[str], bool]
+        self, transport: Transport, venue: Venue, clock: Clock, bans: BanFile, is_seen: Callable[[str], bool]
     ) -> None:
         self.venue = venue
         self._transport = transport
         self._clock = clock
         self._bans = bans
         self._is_seen = is_seen
-        self._turns = Turns()
-        self._history_turns = Turns()  # apart, for who has the turn may have to wait most of a minute
+        self._turns = PriorityLock()
+        self._history_turns = PriorityLock()  # apart, for who has the turn may have to wait most of a minute
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.close(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
-        self._comeback = Comeback(PROBE_EVERY_S)
+        self._comeback = RetryGate(PROBE_EVERY_S)
         self._answered_ms = 0  # the exchange's own date of the newest answer
         self._answered_at_ms = 0.0  # and our clock's reading then
 

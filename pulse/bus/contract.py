@@ -1,6 +1,6 @@
 """The bus between publisher and subscriber: one contract, two rooms.
 
-`memory` carries pictures within this process, `redis` between processes. A payload is a complete picture, so a newer
+`memory` carries views within this process, `redis` between processes. A payload is a complete view, so a newer
 one replaces an older one anywhere on the way; nothing here knows what is in it.
 """
 

@@ -1,7 +1,7 @@
-"""The bus between processes: the latest picture of a topic under a key, each new one on a channel.
+"""The bus between processes: the latest view of a topic under a key, each new one on a channel.
 
 A server that is away must cost a browser of this process nothing, so there are two roads. While a numbered heartbeat
-of our own comes back through the server, pictures go that way; as soon as anything fails they go round it, inside
+of our own comes back through the server, views go that way; as soon as anything fails they go round it, inside
 this process, until a heartbeat comes back again. Nobody ever waits for the server but the tasks in this file.
 """
 
@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
-from pulse.concurrency import delays
+from pulse.concurrency import backoff_delays
 from pulse.errors import SettingsError
 from pulse.queues import ConflatingQueue
 
@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 CHANNEL = "pulse:"
 LATEST = "pulse:latest:"
 LATEST_LIFE_S = 10
-"""A picture comes every second; one that is this old is no longer the latest of anything."""
+"""A view comes every second; one that is this old is no longer the latest of anything."""
 CONNECT_TIMEOUT_S = 1.0
 SEND_TIMEOUT_S = 0.5
-"""How long one wave of pictures may take: a later answer would be about pictures that nobody wants any more."""
+"""How long one wave of views may take: a later answer would be about views that nobody wants any more."""
 HEARTBEAT_S = 1.0
 SILENCE_MAX_S = 2.5
 """Two heartbeats missed: the server has stopped, or the way to it is gone without a word."""
@@ -127,7 +127,7 @@ class RedisBus:
     def _lose(self, reason: str) -> None:
         """Something failed: from now on go round the server, beginning with the newest of what may be stuck there."""
         if not self._trouble:
-            log.warning("bus lost, pictures stay within this process reason=%s", reason)
+            log.warning("bus lost, views stay within this process reason=%s", reason)
         self._trouble = reason
         self._round += 1  # heartbeats sent before this moment prove nothing
         if self._is_through:
@@ -137,7 +137,7 @@ class RedisBus:
     def _bring_back(self) -> None:
         """A heartbeat of this round came back: go through the server again, which may have forgotten everything."""
         if self._trouble:
-            log.info("bus back, pictures travel between processes again")
+            log.info("bus back, views travel between processes again")
         self._trouble = ""
         self._is_through = True
         self._send_waits, self._receive_waits = _waits(), _waits()
@@ -204,7 +204,7 @@ class RedisBus:
             pipeline.set(LATEST + topic, payload, ex=LATEST_LIFE_S)
             pipeline.publish(CHANNEL + topic, payload)
         for answer in await pipeline.execute(raise_on_error=False):
-            # Raised here, not by the library: it would put the whole picture into the text.
+            # Raised here, not by the library: it would put the whole view into the text.
             if isinstance(answer, RedisError):
                 raise answer
 
@@ -224,7 +224,7 @@ class RedisBus:
         self._subscribed = set(self._topic_of)
         await pubsub.subscribe(*self._subscribed)
         # All channels are subscribed at once, so the first confirmation stands for all. Only then may the stored
-        # pictures be asked for: one that came in between would be missed.
+        # views be asked for: one that came in between would be missed.
         await self._next(pubsub, CONNECT_TIMEOUT_S)
         await self._take_stored(tuple(self._own))
         self._beat()
@@ -279,7 +279,7 @@ def _channel(topic: str) -> bytes:
 
 
 def _waits() -> Iterator[float]:
-    return delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
+    return backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
 
 
 def _connect_to(url: str, timeout_s: float) -> Redis:

@@ -1,17 +1,17 @@
-"""The task between engine and bus: each picture is encoded once and handed over, the newest per symbol first."""
+"""The task between engine and bus: each view is encoded once and handed over, the newest per symbol first."""
 
 from pulse import stats
 from pulse.bus.contract import Bus
 from pulse.clock import Clock
 from pulse.fanout.hub import Hub
 from pulse.latency import Latency
-from pulse.market.view import TapeView, View
+from pulse.market.view import TradesView, View
 from pulse.queues import ConflatingQueue
 from pulse.wire import encode_view
 
 
-async def publish(outbox: ConflatingQueue[str, View | TapeView], bus: Bus) -> None:
-    """Encode and publish for ever; while the bus is slow, newer pictures replace those that wait."""
+async def publish(outbox: ConflatingQueue[str, View | TradesView], bus: Bus) -> None:
+    """Encode and publish for ever; while the bus is slow, newer views replace those that wait."""
     while True:
         topic, view = await outbox.get()
         await bus.publish(topic, encode_view(view))

@@ -7,13 +7,13 @@ from typing import Any
 
 from pulse.clock import Clock
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, Bar, Interval, Newest, with_newest
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, Newest, merge_newest
 from pulse.market.types import TradeGap
 from pulse.store.contract import Store
-from pulse.wire import bar_row
+from pulse.wire import candle_row
 
 
-class Bars:
+class CandleReader:
     """Reads bars. `newest` gives the end of a symbol's record as it stands now."""
 
     def __init__(self, store: Store, newest: Callable[[str], Newest], clock: Clock) -> None:
@@ -31,29 +31,31 @@ class Bars:
 
     async def read(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[Bar]:
+    ) -> list[AggregatedCandle]:
         """The first `limit` bars that open in [start_ms, end_ms], without a start the last ones; oldest first.
 
         The running one is among them, as far as it has come. Raises StoreUnavailable.
         """
-        stored = await self._store.read_bars(symbol, interval, start_ms, end_ms, limit)
-        return with_newest(stored, interval, self._newest(symbol).minutes, start_ms, end_ms, limit)
+        stored = await self._store.read_intervals(symbol, interval, start_ms, end_ms, limit)
+        return merge_newest(stored, interval, self._newest(symbol).minutes, start_ms, end_ms, limit)
 
-    async def stored(self, symbol: str, interval: Interval, limit: int) -> list[Bar]:
+    async def stored(self, symbol: str, interval: Interval, limit: int) -> list[AggregatedCandle]:
         """The store's last `limit` bars, oldest first. Raises StoreUnavailable."""
-        return await self._store.read_bars(symbol, interval, None, None, limit)
+        return await self._store.read_intervals(symbol, interval, None, None, limit)
 
     async def gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """The first `limit` holes in the symbol's trades that touch [start_ms, end_ms]. Raises StoreUnavailable."""
         return await self._store.read_gaps(symbol, start_ms, end_ms, limit)
 
-    def brought_up(self, symbol: str, interval: Interval, stored: Sequence[Bar], limit: int) -> list[Bar]:
+    def brought_up(
+        self, symbol: str, interval: Interval, stored: Sequence[AggregatedCandle], limit: int
+    ) -> list[AggregatedCandle]:
         """Bars that were read a moment ago, with the minutes since then, the last `limit` of them."""
-        return with_newest(stored, interval, self._newest(symbol).minutes, None, None, limit)
+        return merge_newest(stored, interval, self._newest(symbol).minutes, None, None, limit)
 
     async def pages(
         self, symbol: str, interval: Interval, start_ms: int, end_ms: int | None, limit: int, page: int
-    ) -> AsyncIterator[list[Bar]]:
+    ) -> AsyncIterator[list[AggregatedCandle]]:
         """The same as `read` from a start on, `page` of them at a time, and no page after the last."""
         at_ms = start_ms
         while limit > 0 and (bars := await self.read(symbol, interval, at_ms, end_ms, min(limit, page))):
@@ -67,19 +69,19 @@ log = logging.getLogger(__name__)
 READ_EVERY_S = 5.0
 """Much shorter than a minute: what the store lacks is then never more than the newest closed minute."""
 FORGOTTEN_AFTER_S = 30.0
-"""Who follows an interval asks at each picture; where nobody has asked for so long, nobody does."""
+"""Who follows an interval asks at each view; where nobody has asked for so long, nobody does."""
 BARS_KEPT = 2
 
 Key = tuple[str, str]
 
 
-class RunningBars:
+class RunningCandles:
     """`clock` gives monotonic seconds."""
 
-    def __init__(self, bars: Bars, clock: Callable[[], float]) -> None:
+    def __init__(self, bars: CandleReader, clock: Callable[[], float]) -> None:
         self._bars = bars
         self._clock = clock
-        self._stored: dict[Key, Sequence[Bar]] = {}
+        self._stored: dict[Key, Sequence[AggregatedCandle]] = {}
         self._asked_s: dict[Key, float] = {}
         self._has_new = asyncio.Event()
 
@@ -92,7 +94,7 @@ class RunningBars:
             return {"candle": None, "closed_candle": None}
         span, running_ms = INTERVALS[interval], self._bars.running_ms(symbol)
         bars = self._bars.brought_up(symbol, span, self._stored[key], BARS_KEPT)
-        rows = [bar_row(bar, span, running_ms) for bar in bars]
+        rows = [candle_row(bar, span, running_ms) for bar in bars]
         return {
             "candle": next((row for row in reversed(rows) if not row["is_closed"]), None),
             "closed_candle": next((row for row in reversed(rows) if row["is_closed"]), None),

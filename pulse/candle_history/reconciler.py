@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from pulse import stats
 from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, RANK_HISTORY, BinanceRest
-from pulse.concurrency import delays
+from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeError, StoreUnavailable
-from pulse.market.candles import candle_of_trades, same_account
+from pulse.market.candles import candle_of_trades, candles_equal
 from pulse.market.types import MINUTE_MS, Candle, CandleMismatch, Trade, TradeGap
 from pulse.store.contract import Store
 
@@ -46,7 +46,7 @@ GAP_PAGES_MAX = 100
 TellMismatch = Callable[[str, CandleMismatch], Awaitable[None]]
 
 
-class Backfill:
+class CandleReconciler:
     """Keeps the stored minutes of some symbols equal to the exchange's, `days` back. `symbols` is read at each look.
 
     `tell` is told of each stored minute that differs, with both accounts.
@@ -68,7 +68,7 @@ class Backfill:
         self._absent: defaultdict[str, set[int]] = defaultdict(set)
         self._unprovable: defaultdict[str, set[int]] = defaultdict(set)
         self._gaps: deque[TradeGap] = deque(maxlen=GAPS_MAX)
-        self._past: dict[str, _Past] = {}
+        self._past: dict[str, HistoryWalk] = {}
         self._has_news = asyncio.Event()
 
     def look_soon(self) -> None:
@@ -90,7 +90,7 @@ class Backfill:
     async def run(self) -> None:
         """Look for ever, and between the looks walk through the past."""
         loop = asyncio.get_running_loop()
-        waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, self._rng)
+        waits = backoff_delays(RETRY_FIRST_S, LOOK_EVERY_S, self._rng)
         due_s = loop.time()
         while True:
             if self._has_news.is_set():
@@ -101,7 +101,7 @@ class Backfill:
             if not has_looked or not await self._each(self._walk):
                 await self._pause(next(waits))
                 continue
-            waits = delays(RETRY_FIRST_S, LOOK_EVERY_S, self._rng)
+            waits = backoff_delays(RETRY_FIRST_S, LOOK_EVERY_S, self._rng)
             due_s = loop.time() + LOOK_EVERY_S if loop.time() >= due_s else due_s
             if all(past.is_done for past in self._past.values()):
                 await self._pause(due_s - loop.time())
@@ -133,7 +133,7 @@ class Backfill:
                 is_whole = False
                 level = logging.DEBUG if str(fault) == self._told.get(symbol) else logging.INFO
                 self._told[symbol] = str(fault)
-                log.log(level, "backfill put off symbol=%s reason=%s", symbol, fault)
+                log.log(level, "reconciler put off symbol=%s reason=%s", symbol, fault)
         return is_whole
 
     def _newest_ms(self) -> int:
@@ -174,7 +174,7 @@ class Backfill:
             ours = stored.get(minute)
             if ours is None:
                 missing += 1
-            elif not same_account(ours, theirs[minute]):
+            elif not candles_equal(ours, theirs[minute]):
                 await self._tell(symbol, CandleMismatch(ours, theirs[minute], self._rest.exchange_ms()))
             else:
                 theirs[minute] = replace(ours, reconciled=True)
@@ -196,7 +196,7 @@ class Backfill:
         for theirs in lacking[:REBUILT_PER_LOOK_MAX]:
             trades = await self._trades_of(symbol, theirs.open_time_ms)
             ours = candle_of_trades(symbol, theirs.open_time_ms, trades) if trades else None
-            if ours is not None and same_account(ours, theirs):
+            if ours is not None and candles_equal(ours, theirs):
                 await self._candles.put(replace(ours, reconciled=True))
             else:
                 self._unprovable[symbol].add(theirs.open_time_ms)
@@ -248,7 +248,7 @@ class Backfill:
         """Go through one more page of the past, from now backwards."""
         past = self._past.get(symbol)
         if past is None:
-            past = self._past[symbol] = _Past(self._newest_ms() - RECENT_MINUTES * MINUTE_MS, self._days)
+            past = self._past[symbol] = HistoryWalk(self._newest_ms() - RECENT_MINUTES * MINUTE_MS, self._days)
         if past.is_done:
             return
         start_ms, end_ms = past.page()
@@ -264,7 +264,7 @@ class Backfill:
             log.info("history is whole symbol=%s minutes=%s", symbol, past.all)
 
 
-class _Past:
+class HistoryWalk:
     """How far the walk through one symbol's past has come: from the newest minute back, page by page."""
 
     def __init__(self, newest_ms: int, days: int) -> None:
@@ -274,10 +274,12 @@ class _Past:
 
     @property
     def is_done(self) -> bool:
+        """Whether no page is left."""
         return self.done >= self.all
 
     @property
     def oldest_ms(self) -> int:
+        """The oldest minute of the walk."""
         return self._newest_ms - (self.all - 1) * MINUTE_MS
 
     def end(self) -> None:

@@ -10,7 +10,7 @@ import random
 
 from pulse import stats
 from pulse.candle_history.spool import Spool
-from pulse.concurrency import delays
+from pulse.concurrency import backoff_delays
 from pulse.errors import StoreUnavailable
 from pulse.market.types import Candle
 from pulse.store.contract import Store
@@ -18,8 +18,6 @@ from pulse.store.schema import replaces
 
 log = logging.getLogger(__name__)
 
-QUEUE_CANDLES_MAX = 10_000
-"""Closed candles between engine and ledger: more than a day of six symbols."""
 PENDING_CANDLES_MAX = 28_800
 """A day of one-minute candles of twenty symbols waits for a database that is away; then the oldest goes."""
 GATHER_S = 1.0
@@ -30,12 +28,7 @@ LAST_WRITE_S = 2.0
 """What a stopping process still waits for its last write."""
 
 
-def make_candle_queue() -> asyncio.Queue[Candle]:
-    """The queue of closed candles on their way to the ledger."""
-    return asyncio.Queue(QUEUE_CANDLES_MAX)
-
-
-class Ledger:
+class CandleWriter:
     """Writes what the queue brings. `trouble` says in words why it cannot, and is empty while it can."""
 
     def __init__(self, queue: asyncio.Queue[Candle], store: Store, spool: Spool | None = None) -> None:
@@ -96,7 +89,7 @@ class Ledger:
             self._spool.close()
 
     async def _write_until_empty(self) -> None:
-        waits = delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
+        waits = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
         self._collect()
         while self._pending:
             try:

@@ -12,34 +12,34 @@ from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
 from itertools import count, repeat
 
-from pulse.fanout.client_queue import Debtor, DirectOutlet, Fanout, Outlet, Slot, Source
+from pulse.fanout.client_queue import ClientQueue, DirectClientQueue, Flushable, FlushScheduler, Slot, Source
 from pulse.fanout.hub import Hub, bus_topic
-from pulse.fanout.requests import Choice
-from pulse.fanout.topic_stream import Trades
-from pulse.server.flow_control import Meter
+from pulse.fanout.requests import Topic
+from pulse.fanout.topic_stream import TradeCursor
+from pulse.server.flow_control import ByteCounter
 
 GATHER_MAX_S = 0.01
 """The symbols of an exchange change together, within some ms. An audience of several waits for the others as long as
 its last writes took, at most this long: for a few clients that is nothing, and for many it saves half of the writes."""
 
-Key = tuple[tuple[Choice, ...], bool]
+Key = tuple[tuple[Topic, ...], bool]
 """What an audience is owed, and whether compressed."""
 
 
-class Audiences:
+class BroadcastGroups:
     """All audiences of this process. `replaced` counts messages that a newer one came for before they were sent."""
 
-    def __init__(self, hub: Hub, fanout: Fanout) -> None:
+    def __init__(self, hub: Hub, scheduler: FlushScheduler) -> None:
         self._hub = hub
-        self._fanout = fanout
-        self._open: dict[Key, Audience] = {}
+        self._fanout = scheduler
+        self._open: dict[Key, BroadcastGroup] = {}
         self.replaced = 0
 
     def __len__(self) -> int:
         return len(self._open)
 
     def seat(
-        self, outlet: Outlet, choices: Iterable[Choice], new: Collection[Choice] = (), from_id: int | None = None
+        self, outlet: ClientQueue, choices: Iterable[Topic], new: Collection[Topic] = (), from_id: int | None = None
     ) -> None:
         """Owe this outlet these topics, and no others; of the new ones at once what there is.
 
@@ -56,7 +56,7 @@ class Audiences:
         if key[0] and not outlet.is_ended:
             audience = self._open.get(key)
             if audience is None:
-                audience = self._open[key] = Audience(key, self._hub, self._fanout, self)
+                audience = self._open[key] = BroadcastGroup(key, self._hub, self._fanout, self)
             audience.join(outlet)
         for choice in new:
             message = self._hub.now(choice)
@@ -68,23 +68,23 @@ class Audiences:
         del self._open[key]
 
 
-class Audience:
+class BroadcastGroup:
     """Everyone with one key.
 
     An outlet is in one of three places: `_level` if it was sent all that the audience was, and is not being asked how
     far it has read; `_watched` if it is, or may be; `_behind` if it is owed anything by itself.
     """
 
-    def __init__(self, key: Key, hub: Hub, fanout: Fanout, register: Audiences) -> None:
+    def __init__(self, key: Key, hub: Hub, scheduler: FlushScheduler, register: BroadcastGroups) -> None:
         self._key = key
         self._hub = hub
-        self._fanout = fanout
+        self._fanout = scheduler
         self._register = register
-        self._meter = Meter()
-        self._level: dict[DirectOutlet, int] = {}  # with its descriptor
-        self._watched: dict[DirectOutlet, None] = {}
-        self._behind: dict[Outlet, None] = {}
-        self._asking: list[tuple[int, int, DirectOutlet]] = []  # at which total to ask whom; some have moved since
+        self._meter = ByteCounter()
+        self._level: dict[DirectClientQueue, int] = {}  # with its descriptor
+        self._watched: dict[DirectClientQueue, None] = {}
+        self._behind: dict[ClientQueue, None] = {}
+        self._asking: list[tuple[int, int, DirectClientQueue]] = []  # at which total to ask whom; some have moved since
         self._ticket = count()
         self._is_due = False
         self._gather_s = 0.0
@@ -97,18 +97,18 @@ class Audience:
             self._sources[choice.topic] = source
             hub.subscribe(choice, source)
 
-    def join(self, outlet: Outlet) -> None:
+    def join(self, outlet: ClientQueue) -> None:
         """Owe this outlet what is new from now on; what it is owed already is its own matter."""
         self.flush()
         self._behind[outlet] = None
         outlet.group = self
 
-    def leave(self, outlet: Outlet) -> None:
+    def leave(self, outlet: ClientQueue) -> None:
         """Owe it nothing from now on. Leaving twice does no harm."""
         if outlet.group is not self:
             return
         self.flush()
-        if isinstance(outlet, DirectOutlet):
+        if isinstance(outlet, DirectClientQueue):
             self.held_up(outlet)
         del self._behind[outlet]
         outlet.group = None
@@ -126,7 +126,7 @@ class Audience:
             else:
                 self._fanout.note(self)
 
-    def settled(self, outlet: DirectOutlet) -> None:
+    def settled(self, outlet: DirectClientQueue) -> None:
         """All that this outlet itself was owed has been written: is it level with the others now?"""
         if outlet in self._level:
             del self._level[outlet]
@@ -136,16 +136,16 @@ class Audience:
             self._watched[outlet] = None
             outlet.connection.window.share(self._meter)
 
-    def held_up(self, outlet: DirectOutlet) -> None:
+    def held_up(self, outlet: DirectClientQueue) -> None:
         """Its connection takes no more for now: from here on it is owed by itself what comes."""
         if outlet in self._behind:
             return
         self._level.pop(outlet, None)
         self._watched.pop(outlet, None)
         self._behind[outlet] = None
-        outlet.connection.window.share(Meter())
+        outlet.connection.window.share(ByteCounter())
         for own, common in zip(outlet.sources.values(), self._sources.values(), strict=True):
-            if isinstance(own, Trades) and isinstance(common, Trades):
+            if isinstance(own, TradeCursor) and isinstance(common, TradeCursor):
                 own.go_on_after(common)
 
     def flush(self) -> None:
@@ -212,11 +212,11 @@ def _write_all(descriptors: list[int], frames: bytes) -> list[int]:
     return taken
 
 
-def source_of(choice: Choice, hub: Hub, debtor: Debtor, from_id: int | None = None) -> Slot | Trades:
+def source_of(choice: Topic, hub: Hub, debtor: Flushable, from_id: int | None = None) -> Slot | TradeCursor:
     """What a debtor owes of a topic, from this trade on. Raises KeyError for a symbol that there is not."""
-    return Trades(hub.log(choice.symbol), from_id, debtor.note) if choice.kind == "trades" else Slot(debtor)
+    return TradeCursor(hub.log(choice.symbol), from_id, debtor.note) if choice.kind == "trades" else Slot(debtor)
 
 
 def _is_level(own: Source, common: Source) -> bool:
     """Whether a client whose own debts are paid has the trades that everybody else has."""
-    return not isinstance(own, Trades) or not isinstance(common, Trades) or own.next_id == common.next_id
+    return not isinstance(own, TradeCursor) or not isinstance(common, TradeCursor) or own.next_id == common.next_id

@@ -1,8 +1,8 @@
 """One client's way out: what it is owed of each topic, at most one message each, and how that reaches it.
 
-Who is behind is owed the newest only. A `DirectOutlet` writes to the client's connection whenever that takes more,
-with no task to wake; a `QueuedOutlet` keeps what is owed for a task that sends it by the framework's own way. Neither
-knows what a message says, nor what else its audience does for it.
+Who is behind is owed the newest only. A `DirectClientQueue` writes to the client's connection whenever that takes more,
+with no task to wake; a `AwaitedClientQueue` keeps what is owed for a task that sends it by the framework's own way.
+Neither knows what a message says, nor what else its audience does for it.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from pulse.server.flow_control import Window
+from pulse.server.flow_control import AckWindow
 from pulse.server.ws_frames import Message
 
 REPLIES_MAX = 64
@@ -23,7 +23,7 @@ class Connection(Protocol):
 
     takes_deflated: bool
     descriptor: int
-    window: Window
+    window: AckWindow
     on_ready: Callable[[], None]
     on_full: Callable[[], None]
 
@@ -70,7 +70,7 @@ class Source(Protocol):
         """What the client is owed of it; afterwards it is owed nothing. None: it is owed nothing now."""
 
 
-class Debtor(Protocol):
+class Flushable(Protocol):
     """Who owes messages: to one client, or the same to many."""
 
     replaced: int
@@ -85,13 +85,13 @@ class Debtor(Protocol):
 class Group(Protocol):
     """Those who are owed the same, as one of them sees it."""
 
-    def settled(self, outlet: "DirectOutlet") -> None:
+    def settled(self, outlet: "DirectClientQueue") -> None:
         """All that this outlet itself was owed has been written."""
 
-    def held_up(self, outlet: "DirectOutlet") -> None:
+    def held_up(self, outlet: "DirectClientQueue") -> None:
         """Its connection takes no more for now."""
 
-    def leave(self, outlet: "Outlet") -> None:
+    def leave(self, outlet: "ClientQueue") -> None:
         """It is owed nothing from now on."""
 
 
@@ -100,7 +100,7 @@ class Slot:
 
     __slots__ = ("_debtor", "_owed")
 
-    def __init__(self, debtor: Debtor) -> None:
+    def __init__(self, debtor: Flushable) -> None:
         self._debtor = debtor
         self._owed: Message | None = None
 
@@ -117,7 +117,7 @@ class Slot:
         return owed
 
 
-class Fanout:
+class FlushScheduler:
     """Flushes all who owe something at once, and rests in proportion to what that took.
 
     A write costs far more than a message, so under load clients get more with each write, not more writes: a round of
@@ -130,13 +130,13 @@ class Fanout:
     def __init__(self) -> None:
         self.on_round: Callable[[float], None] = _ignore
         """Told after each round how many seconds ago its first message was noted."""
-        self._due: list[Debtor] = []
+        self._due: list[Flushable] = []
         self._failure: asyncio.Future[None] | None = None
         self._is_called = False
         self._noted_at_s = 0.0
         self._rests_until_s = 0.0
 
-    def note(self, debtor: Debtor) -> None:
+    def note(self, debtor: Flushable) -> None:
         """Flush this one with the next round."""
         self._due.append(debtor)
         if not self._is_called:
@@ -175,17 +175,17 @@ class Fanout:
         self.on_round(ended_s - noted_at_s)
 
 
-class Outlet(ABC):
+class ClientQueue(ABC):
     """What every outlet has: its topics in the order of their subscription, and answers, which come before them."""
 
-    def __init__(self, fanout: Fanout) -> None:
+    def __init__(self, scheduler: FlushScheduler) -> None:
         self.sources: dict[str, Source] = {}
         self.replaced = 0
         self.was_cut = False
         self.is_ended = False
         self.on_end: Callable[[], None] = _nothing
         self.group: Group | None = None
-        self._fanout = fanout
+        self._fanout = scheduler
         self._replies: deque[Message] = deque()
         self._is_due = False
 
@@ -234,11 +234,11 @@ class Outlet(ABC):
         return messages
 
 
-class DirectOutlet(Outlet):
+class DirectClientQueue(ClientQueue):
     """Writes frames to the connection itself. Who has not been ready for `timeout_s` is cut."""
 
-    def __init__(self, fanout: Fanout, connection: Connection, timeout_s: float) -> None:
-        super().__init__(fanout)
+    def __init__(self, scheduler: FlushScheduler, connection: Connection, timeout_s: float) -> None:
+        super().__init__(scheduler)
         self.connection = connection
         self._timeout_s = timeout_s
         self._deadline: asyncio.TimerHandle | None = None
@@ -287,11 +287,11 @@ class DirectOutlet(Outlet):
         self.connection.abort()
 
 
-class QueuedOutlet(Outlet):
+class AwaitedClientQueue(ClientQueue):
     """Keeps what is owed for a task that asks for it with `next`."""
 
-    def __init__(self, fanout: Fanout) -> None:
-        super().__init__(fanout)
+    def __init__(self, scheduler: FlushScheduler) -> None:
+        super().__init__(scheduler)
         self._wake = asyncio.Event()
 
     def flush(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from pulse.market.intervals import INTERVALS
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 
 KINDS = ("book", "trades", "metrics", "kline", "proof", "status")
 DEPTHS = (1, 5, 10, 20)
@@ -41,7 +41,7 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Topic:
     """One topic as one client wants it. Clients with equal choices get the same bytes."""
 
     topic: str
@@ -56,27 +56,27 @@ class Choice:
         return self.topic.rpartition(".")[2]
 
 
-def whole_picture(symbol: str) -> Choice:
+def view_topic(symbol: str) -> Topic:
     """What the clients of /ws/orderbook get: no topic of the feed, and told like one."""
-    return Choice(f"picture.{symbol}", "picture", symbol)
+    return Topic(f"view.{symbol}", "view", symbol)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One thing a client says. `from_id` is the first trade wanted; None: the newest.
 
-    An echo names a picture that was shown: the instance that made it, and its `timestamp`.
+    An echo names a view that was shown: the instance that made it, and its `timestamp`.
     """
 
     op: str
     id: int | str | None = None
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[Topic, ...] = ()
     from_id: int | None = None
     instance: str = ""
     timestamp: float = 0.0
 
 
-def read_request(raw: str | bytes | None, symbols: Roster) -> Request:
+def read_request(raw: str | bytes | None, symbols: SymbolRegistry) -> Request:
     """What a client says on its WebSocket. Raises Refusal."""
     said = _object(raw)
     op = said.get("op")
@@ -90,7 +90,7 @@ def read_request(raw: str | bytes | None, symbols: Roster) -> Request:
     topics = said.get("topics")
     if not isinstance(topics, list) or not 0 < len(topics) <= TOPICS_MAX:
         raise Refusal("topics", f"topics must be a list of 1 to {TOPICS_MAX} topics.", FORMS)
-    choices = read_choices(topics, symbols, said.get("rate", "full"), said.get("depth", 20))
+    choices = read_topics(topics, symbols, said.get("rate", "full"), said.get("depth", 20))
     return Request(op, request_id, choices, _from_id(said.get("from_id")))
 
 
@@ -112,17 +112,17 @@ def read_id(said: Any) -> int | str | None:
     raise _wrong("id", request_id, f"a whole number or a text of at most {ID_CHARACTERS_MAX} characters")
 
 
-def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: Roster) -> Request:
+def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: SymbolRegistry) -> Request:
     """The same request from the parameters of an address, of which only `topics` must be given. Raises Refusal."""
     names = [name for name in topics.split(",") if name]
     if not 0 < len(names) <= TOPICS_MAX:
         raise Refusal("topics", f"topics must be 1 to {TOPICS_MAX} topics, separated by commas.", FORMS)
-    choices = read_choices(names, symbols, rate or "full", _whole("depth", depth, DEPTHS) if depth else 20)
+    choices = read_topics(names, symbols, rate or "full", _whole("depth", depth, DEPTHS) if depth else 20)
     wanted = _whole("from_id", from_id, "a trade id") if from_id else None
     return Request("subscribe", None, choices, _from_id(wanted))
 
 
-def read_choices(topics: Sequence[Any], symbols: Roster, rate: Any, depth: Any) -> tuple[Choice, ...]:
+def read_topics(topics: Sequence[Any], symbols: SymbolRegistry, rate: Any, depth: Any) -> tuple[Topic, ...]:
     """Topics by their names, all with these options. Raises Refusal."""
     if not isinstance(rate, str) or rate not in RATES_S:
         raise _wrong("rate", rate, tuple(RATES_S))
@@ -131,7 +131,7 @@ def read_choices(topics: Sequence[Any], symbols: Roster, rate: Any, depth: Any) 
     return tuple(_choice(topic, symbols, depth, RATES_S[rate]) for topic in topics)
 
 
-def _choice(topic: Any, symbols: Roster, depth: int, interval_s: float) -> Choice:
+def _choice(topic: Any, symbols: SymbolRegistry, depth: int, interval_s: float) -> Topic:
     parts = topic.split(".") if isinstance(topic, str) else []
     if len(parts) != (3 if parts[:1] == ["kline"] else 2) or parts[0] not in KINDS:
         raise _wrong("topics", topic, FORMS)
@@ -145,7 +145,7 @@ def _choice(topic: Any, symbols: Roster, depth: int, interval_s: float) -> Choic
             f"topics names the interval {_shown(parts[2])}, which there is not.",
             tuple(f"kline.{symbol}.{interval}" for interval in INTERVALS),
         )
-    return Choice(topic, kind, symbol, depth if kind == "book" else 0, interval_s)
+    return Topic(topic, kind, symbol, depth if kind == "book" else 0, interval_s)
 
 
 def _from_id(from_id: Any) -> int | None:

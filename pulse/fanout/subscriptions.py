@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from pulse.fanout.broadcast import Audiences
-from pulse.fanout.client_queue import Outlet
+from pulse.fanout.broadcast import BroadcastGroups
+from pulse.fanout.client_queue import ClientQueue
 from pulse.fanout.hub import Hub
-from pulse.fanout.requests import TOPICS_MAX, Choice, Refusal, Request, read_id, read_request
-from pulse.fanout.topic_stream import Trades
+from pulse.fanout.requests import TOPICS_MAX, Refusal, Request, Topic, read_id, read_request
+from pulse.fanout.topic_stream import TradeCursor
 from pulse.fanout.trade_log import KEPT_MAX
 from pulse.server.ws_frames import Message
-from pulse.symbols import NoRoom, Roster
+from pulse.symbols import SymbolRegistry, TooManySymbols
 
 
 def _ignore(_: str, __: float) -> None:
@@ -27,20 +27,20 @@ class Subscriptions:
     """One client's topics; `on_echo` is told of what it says it was shown."""
 
     def __init__(
-        self, hub: Hub, audiences: Audiences, outlet: Outlet, roster: Roster,
+        self, hub: Hub, audiences: BroadcastGroups, outlet: ClientQueue, registry: SymbolRegistry,
         on_echo: Callable[[str, float], None] = _ignore,
     ) -> None:  # fmt: skip
         self._on_echo = on_echo
         self._hub = hub
         self._audiences = audiences
         self._outlet = outlet
-        self._roster = roster
-        self._joined: dict[str, Choice] = {}
+        self._roster = registry
+        self._joined: dict[str, Topic] = {}
 
     @property
-    def logs(self) -> dict[str, Trades]:
+    def logs(self) -> dict[str, TradeCursor]:
         """Where the client is in each of its trades topics."""
-        return {topic: source for topic, source in self._outlet.sources.items() if isinstance(source, Trades)}
+        return {topic: source for topic, source in self._outlet.sources.items() if isinstance(source, TradeCursor)}
 
     def hear(self, raw: str | bytes | None) -> bool:
         """Do what the client says, and answer; False if it asks without reading the answers."""
@@ -96,10 +96,10 @@ class Subscriptions:
     def _ask(self, symbol: str) -> None:
         try:
             self._roster.ask(symbol)
-        except NoRoom as full:
+        except TooManySymbols as full:
             raise Refusal("topics", str(full), tuple(self._roster), passes=True) from None
 
-    def _check_from(self, choice: Choice, from_id: int | None) -> None:
+    def _check_from(self, choice: Topic, from_id: int | None) -> None:
         if choice.kind == "trades" and from_id is not None:
             last = self._hub.log(choice.symbol).next_id + KEPT_MAX
             if from_id > last:

@@ -1,4 +1,4 @@
-"""The topics of the feed, made from pictures: each variant encoded once, when it is due, and only if somebody listens.
+"""The topics of the feed, made from views: each variant encoded once, when it is due, and only if somebody listens.
 
 No I/O. Time, and the way to be called later, are given.
 """
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from pulse.fanout.requests import Choice
+from pulse.fanout.requests import Topic
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.intervals import MINUTE
 from pulse.server.ws_frames import Message
@@ -16,7 +16,7 @@ from pulse.server.ws_frames import Message
 REPEAT_S = 1.0
 """What has not changed is said again after this long: silence on a topic always means trouble."""
 HEAD = ("seq", "instance", "symbol", "state", "last_update_id", "event_time_ms", "timestamp")
-"""What every message made from a picture tells of it."""
+"""What every message made from a view tells of it."""
 PARTS: Mapping[str, tuple[str, ...]] = {
     "book": ("state_reason", "data_age_ms", "bids", "asks"),
     "metrics": ("session_start_ms", "metrics"),
@@ -30,13 +30,13 @@ MOVES: Mapping[str, tuple[str, ...]] = {
     "proof": ("state", "window", "proof"),
     "status": ("state", "state_reason", "source", "venue", "instrument"),
 }
-"""What of it must have changed to be said before REPEAT_S; the other kinds change with every picture."""
+"""What of it must have changed to be said before REPEAT_S; the other kinds change with every view."""
 
 Later = Callable[[float, Callable[[], None]], object]
 """Calls something in so many seconds."""
 
 
-RunningBars = Callable[[str, str], Mapping[str, Any]]
+RunningCandles = Callable[[str, str], Mapping[str, Any]]
 """`candle` and `closed_candle` of a symbol's interval, as they are now."""
 
 
@@ -52,13 +52,13 @@ class Listener(Protocol):
         """Take the newest message."""
 
 
-class Picture:
-    """One picture as it came by the bus; decoded when the first part of it is asked for.
+class ViewMessage:
+    """One view as it came by the bus; decoded when the first part of it is asked for.
 
     It holds the minute's candle; `bars` knows those of longer intervals.
     """
 
-    def __init__(self, payload: bytes, bars: RunningBars = no_bars) -> None:
+    def __init__(self, payload: bytes, bars: RunningCandles = no_bars) -> None:
         self.message = Message(payload)
         self._bars = bars
         self._fields: dict[str, Any] = {}
@@ -70,16 +70,16 @@ class Picture:
             self._fields = orjson.loads(self.message.payload)
         return self._fields.get(name)
 
-    def part(self, choice: Choice) -> Message:
+    def part(self, choice: Topic) -> Message:
         """The message that a topic makes of it."""
-        if choice.kind == "picture":
+        if choice.kind == "view":
             return self.message
         key = (choice.topic, choice.depth)
         if key not in self._parts:
             self._parts[key] = Message(orjson.dumps(self._body(choice)))
         return self._parts[key]
 
-    def _body(self, choice: Choice) -> dict[str, Any]:
+    def _body(self, choice: Topic) -> dict[str, Any]:
         body = {"topic": choice.topic} | {name: self.field(name) for name in (*HEAD, *PARTS[choice.kind])}
         if choice.kind == "kline" and choice.span != MINUTE.name:
             body |= self._bars(choice.symbol, choice.span)
@@ -88,10 +88,10 @@ class Picture:
         return body
 
 
-class Stream:
+class TopicStream:
     """One choice of one topic: who listens, and when they are told."""
 
-    def __init__(self, choice: Choice, clock: Callable[[], float], later: Later) -> None:
+    def __init__(self, choice: Topic, clock: Callable[[], float], later: Later) -> None:
         self.listeners: set[Listener] = set()
         self._choice = choice
         self._clock = clock
@@ -101,20 +101,20 @@ class Stream:
         self._is_timed = False
         self._moves: list[Any] = []
 
-    def offer(self, picture: Picture) -> None:
-        """A new picture is there."""
-        if self._is_news(picture):
-            self._pace(lambda: self._tell(picture.part(self._choice)))
+    def offer(self, view: ViewMessage) -> None:
+        """A new view is there."""
+        if self._is_news(view):
+            self._pace(lambda: self._tell(view.part(self._choice)))
 
     def nudge(self) -> None:
         """There are new trades; each listener asks its log for those it lacks."""
         self._pace(lambda: self._tell(NUDGE))
 
-    def _is_news(self, picture: Picture) -> bool:
+    def _is_news(self, view: ViewMessage) -> bool:
         names = MOVES.get(self._choice.kind)
         if names is None:
             return True
-        moves = [picture.field(name) for name in names]
+        moves = [view.field(name) for name in names]
         if moves == self._moves and self._clock() - self._told_at_s < REPEAT_S:
             return False
         self._moves = moves
@@ -146,7 +146,7 @@ NUDGE = Message(b"")
 """Stands for "there are new trades": what each client lacks is its own."""
 
 
-class Trades:
+class TradeCursor:
     """The new trades that one client is owed: where it is in the log, and whether it is to be told."""
 
     __slots__ = ("_is_due", "_log", "_next_id", "_note")
@@ -167,7 +167,7 @@ class Trades:
         self._is_due = True
         self._note()
 
-    def go_on_after(self, other: "Trades") -> None:
+    def go_on_after(self, other: "TradeCursor") -> None:
         """The client was sent what the other was."""
         self._next_id = other.next_id
         self._is_due = False

@@ -14,7 +14,7 @@ FIRST_EVERY_S = 2.0
 EVERY_S = 60.0
 
 
-async def keep_time(rest: BinanceRest, offset: ClockOffset) -> None:
+async def sync_clock(rest: BinanceRest, offset: ClockOffset) -> None:
     """Ask for ever; while the exchange does not answer, the estimate stays as it is."""
     asked = 0
     while True:

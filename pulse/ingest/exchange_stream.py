@@ -22,12 +22,13 @@ from pulse.binance.messages import Frame, Message, Reply, ServerShutdown, parse
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import ConnectionEnded, HandshakeRefused, Stream, Transport
 from pulse.clock import Clock
-from pulse.concurrency import Comeback, delays
+from pulse.concurrency import RetryGate, backoff_delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
-from pulse.ingest.sequencer import Inbox, Intake
+from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.trade_repair import TradeRepair
-from pulse.market.staleness import Remedy, Watch
+from pulse.market.staleness import SilenceAction, StreamWatchdog
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, PartialDepth, Trade
+from pulse.queues import Inbox
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +69,12 @@ class _Link:
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # it took over, or ended before it could
 
 
-class Feed:
+class ExchangeStream:
     """The task that keeps one symbol's stream flowing into the inbox."""
 
     def __init__(
         self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
-        *, comeback: Comeback, depth_limit: int, stale_after_ms: float, may_fall_back: bool, audit_every_s: float,
+        *, comeback: RetryGate, depth_limit: int, stale_after_ms: float, may_fall_back: bool, audit_every_s: float,
         rotate_after_s: float = ROTATE_AFTER_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
@@ -86,9 +87,9 @@ class Feed:
         self._may_fall_back = may_fall_back
         self._rotate_after_s = rotate_after_s
         self._audit_every_s = audit_every_s
-        self._intake = Intake(symbol, inbox, clock, may_repair=True)
+        self._intake = Sequencer(symbol, inbox, clock, may_repair=True)
         self._repair = TradeRepair(symbol, rest, self._intake, clock, rng)
-        self._watch = Watch(stale_after_ms)
+        self._watch = StreamWatchdog(stale_after_ms)
         self._snapshot_due = asyncio.Event()
         self._rotation_due = asyncio.Event()
         self._is_asked = False
@@ -115,7 +116,7 @@ class Feed:
 
     async def run(self) -> None:
         """Connect for ever. Raises ExchangeRefused only where another venue may be tried."""
-        waits = delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
+        waits = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
         while True:
             started_ms = self._clock.now_ms()
             try:
@@ -129,7 +130,7 @@ class Feed:
             except ExchangeError as fault:
                 reason = str(fault)
                 if self._clock.now_ms() - started_ms > SETTLED_AFTER_S * 1000:
-                    waits = delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
+                    waits = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
                 wait_s = next(waits)
             self._tell("feed down", reason, wait_s)
             await self._intake.put(FeedDown(reason))
@@ -262,7 +263,7 @@ class Feed:
     async def _fetch_snapshot(self) -> None:
         """Ask until a snapshot joins; each failure waits longer, and the diffs go on being kept."""
         self._intake.expect_snapshot()
-        for wait_s in delays(SNAPSHOT_FIRST_S, SNAPSHOT_MAX_S, self._rng):
+        for wait_s in backoff_delays(SNAPSHOT_FIRST_S, SNAPSHOT_MAX_S, self._rng):
             try:
                 if await self._intake.snapshot(await self._rest.depth(self.symbol, self._depth_limit)):
                     return
@@ -298,9 +299,9 @@ class Feed:
             if self._is_quiet:
                 continue
             remedy = self._watch.remedy(self._clock.now_ms())
-            if remedy is Remedy.RECONNECT:
+            if remedy is SilenceAction.RECONNECT:
                 raise ConnectionEnded("the exchange has fallen silent")
-            if remedy is Remedy.RESUBSCRIBE and self._current is not None:
+            if remedy is SilenceAction.RESUBSCRIBE and self._current is not None:
                 log.warning("depth stream silent, subscribing again symbol=%s", self.symbol)
                 for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
                     await self._current.stream.send(self._request(method))
@@ -315,7 +316,7 @@ class Feed:
         """Replace the connection before the exchange cuts it, for ever."""
         while True:
             await self._wait_until_due()
-            waits = delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
+            waits = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
             while self._rotation_due.is_set():
                 try:
                     self._next = link = await self._open()

@@ -1,7 +1,7 @@
 """The task that knows what the exchange lists: each symbol's assets, steps and status, looked up again and again.
 
 A symbol of the settings that the exchange does not list is a fault of theirs, found before anything else starts where
-the exchange can be asked, and as soon as it can be asked otherwise. The roster is told what else there is.
+the exchange can be asked, and as soon as it can be asked otherwise. The registry is told what else there is.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from pulse.binance.rest import BinanceRest
-from pulse.concurrency import delays
+from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeError, ExchangeRefused, SettingsError
 from pulse.market.types import Instrument
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 
 log = logging.getLogger(__name__)
 
@@ -25,17 +25,17 @@ DELISTED = "DELISTED"
 RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
 
 
-class Catalogue:
+class InstrumentPoller:
     """What is known of the symbols followed. `on_change` is told of each instrument that is new or has changed."""
 
     def __init__(
         self,
-        roster: Roster,
+        registry: SymbolRegistry,
         rest: BinanceRest,
         on_change: Callable[[Instrument], Awaitable[None]],
         may_fall_back: bool,
     ) -> None:
-        self._roster = roster
+        self._roster = registry
         self._rest = rest
         self._on_change = on_change
         self._may_fall_back = may_fall_back
@@ -61,10 +61,10 @@ class Catalogue:
 
     async def run(self) -> None:
         """Look again for ever. Raises what `open` raises."""
-        waits = delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
+        waits = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
         while True:
             if self._is_whole:
-                waits = delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
+                waits = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
             try:
                 async with asyncio.timeout(LOOK_EVERY_S if self._is_whole else next(waits)):
                     await self._has_news.wait()

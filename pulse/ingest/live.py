@@ -1,6 +1,6 @@
 """What belongs to a followed symbol, put up and taken down as one: its place at hub, bus and engine, and its feed.
 
-It decides nothing: the roster says who is followed. A feed that fails with anything unexpected ends the process.
+It decides nothing: the registry says who is followed. A feed that fails with anything unexpected ends the process.
 """
 
 import asyncio
@@ -11,30 +11,30 @@ from pulse import stats
 from pulse.bus.contract import Bus
 from pulse.engine import Engine
 from pulse.fanout.hub import Hub
-from pulse.ingest.exchange_stream import Feed
+from pulse.ingest.exchange_stream import ExchangeStream
 from pulse.latency import Latency
 from pulse.market.market import TRADING, Market
 from pulse.market.types import Instrument
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 from pulse.wire import topics_of
 
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 10.0
-"""How much longer than the roster says an idle symbol may be followed."""
+"""How much longer than the registry says an idle symbol may be followed."""
 
 
-class Following:
+class LiveIngest:
     """The followed symbols of a process that has an exchange to ask.
 
     Hub, bus and engine have the pinned ones from the first. `on_change` is called when a symbol was added.
     """
 
     def __init__(
-        self, roster: Roster, hub: Hub, bus: Bus, engine: Engine, latency: Latency,
-        make_market: Callable[[str], Market], make_feed: Callable[[str], Feed], on_change: Callable[[], None],
+        self, registry: SymbolRegistry, hub: Hub, bus: Bus, engine: Engine, latency: Latency,
+        make_market: Callable[[str], Market], make_feed: Callable[[str], ExchangeStream], on_change: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._roster = roster
+        self._roster = registry
         self._hub = hub
         self._bus = bus
         self._engine = engine
@@ -42,10 +42,10 @@ class Following:
         self._make_market = make_market
         self._make_feed = make_feed
         self._on_change = on_change
-        self._feeds: dict[str, Feed] = {symbol: make_feed(symbol) for symbol in roster}
+        self._feeds: dict[str, ExchangeStream] = {symbol: make_feed(symbol) for symbol in registry}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        roster.on_start, roster.on_stop = self._start, self._stop
+        registry.on_start, registry.on_stop = self._start, self._stop
 
     async def run(self) -> None:
         """Keep the feeds running for ever, and let go of those that nobody looks at. Raises what a feed raises."""

@@ -9,8 +9,9 @@ from pulse.binance.messages import Frame, parse
 from pulse.clock import ReplayClock
 from pulse.errors import MalformedFrame
 from pulse.ingest.recording import RawFrame, Recorded, Recording
-from pulse.ingest.sequencer import Inbox, Intake
+from pulse.ingest.sequencer import Sequencer
 from pulse.market.types import FeedDown, FeedUp
+from pulse.queues import Inbox
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,10 @@ class Replay:
         self._recording = recording
         self._clock = clock
         self._speed = speed
-        self._intakes = {symbol: Intake(symbol, inbox, clock, may_repair=False) for symbol in recording.instruments}
+        self._intakes = {symbol: Sequencer(symbol, inbox, clock, may_repair=False) for symbol in recording.instruments}
 
     async def run(self) -> None:
-        """Play the recording to its end; afterwards the pictures say that it has ended."""
+        """Play the recording to its end; afterwards the views say that it has ended."""
         for symbol, intake in self._intakes.items():
             await intake.put(self._recording.instruments[symbol])
             await intake.put(FeedUp())

@@ -6,7 +6,6 @@ perhaps `BookLost` until the next anchor. It knows neither sockets nor files.
 
 import asyncio
 import logging
-from typing import NamedTuple, TypeAlias
 
 from prometheus_client import Counter
 
@@ -14,8 +13,9 @@ from pulse import stats
 from pulse.binance.messages import Frame
 from pulse.clock import Clock
 from pulse.market.depth_sync import DepthSync, Verdict
-from pulse.market.trade_sync import Hole, TradeSync
+from pulse.market.trade_sync import TradeHole, TradeSync
 from pulse.market.types import BookLost, DepthDiff, DepthSnapshot, Trade, TradesHeld
+from pulse.queues import Inbox, Received
 
 log = logging.getLogger(__name__)
 
@@ -23,27 +23,9 @@ HELD_DIFFS_MAX = 10_000
 """Diffs kept while a snapshot is on its way: a thousand seconds of the 100 ms stream."""
 HELD_TRADES_MAX = 20_000
 """Trades kept while those before them are fetched: minutes of the busiest stream."""
-INBOX_EVENTS_MAX = 4096
-"""Events between feeds and engine; when it is full the sockets wait."""
 
 
-class Received(NamedTuple):
-    """One event of one symbol, and when it was received, ms of the process's clock."""
-
-    symbol: str
-    event: object
-    received_ms: float
-
-
-Inbox: TypeAlias = asyncio.Queue[Received]
-
-
-def make_inbox() -> Inbox:
-    """The queue between every feed and the engine."""
-    return asyncio.Queue(INBOX_EVENTS_MAX)
-
-
-class Intake:
+class Sequencer:
     """Joins one symbol's stream and snapshots, and puts what joins into the inbox, in order.
 
     `may_repair`: missing trades will be fetched and brought to `fill_trades`, or given up; without it nothing waits
@@ -72,7 +54,7 @@ class Intake:
         return self._trades.is_waiting
 
     @property
-    def trade_hole(self) -> Hole | None:
+    def trade_hole(self) -> TradeHole | None:
         """The ids of trades that are missing while later ones wait."""
         return self._trades.hole
 
@@ -157,7 +139,7 @@ class Intake:
             stats.depth_gaps.labels(self._symbol).inc()
             log.warning("book lost to a gap symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
             await self._put(BookLost(f"updates before id {diff.first_update_id} are missing: joining anew"))
-        elif verdict is Verdict.ASTRAY:
+        elif verdict is Verdict.INCONSISTENT:
             log.warning("book ran ahead of the stream symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
             await self._put(BookLost(f"the book's id ran ahead of the stream's {diff.final_update_id}: joining anew"))
         await self._anchor()

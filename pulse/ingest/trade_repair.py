@@ -11,10 +11,10 @@ import random
 from pulse import stats
 from pulse.binance.rest import BinanceRest
 from pulse.clock import Clock
-from pulse.concurrency import delays
+from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused
-from pulse.ingest.sequencer import Intake
-from pulse.market.trade_sync import Hole
+from pulse.ingest.sequencer import Sequencer
+from pulse.market.trade_sync import TradeHole
 from pulse.market.types import Trade
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ HOLE_TRADES_MAX = 50_000
 class TradeRepair:
     """Fills the holes in one symbol's trades while its connection lives."""
 
-    def __init__(self, symbol: str, rest: BinanceRest, intake: Intake, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, symbol: str, rest: BinanceRest, intake: Sequencer, clock: Clock, rng: random.Random) -> None:
         self._symbol = symbol
         self._rest = rest
         self._intake = intake
@@ -54,14 +54,14 @@ class TradeRepair:
 
     async def _fill(self) -> None:
         """Fetch what is missing, page by page, until nothing is; what cannot be had is given up."""
-        waits = delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
+        waits = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
         heard_ms = self._clock.now_ms()
         while (hole := self._intake.trade_hole) is not None:
             left_s = PATIENCE_S - (self._clock.now_ms() - heard_ms) / 1000
             why_not, found = await self._fetch(hole, left_s)
             if await self._intake.fill_trades(found):
                 stats.trades_repaired.labels(self._symbol).inc(len(found))
-                waits = delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
+                waits = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
                 heard_ms = self._clock.now_ms()
                 continue
             wait_s = next(waits)
@@ -72,7 +72,7 @@ class TradeRepair:
             else:
                 await asyncio.sleep(wait_s)
 
-    async def _fetch(self, hole: Hole, within_s: float) -> tuple[str, list[Trade]]:
+    async def _fetch(self, hole: TradeHole, within_s: float) -> tuple[str, list[Trade]]:
         """Trades from the hole's beginning on; or, where it is of no use to ask again, why."""
         if hole.last_id - hole.first_id >= HOLE_TRADES_MAX:
             return "too many are missing", []

@@ -34,7 +34,7 @@ def imbalance(bid_quantity: Quantity, ask_quantity: Quantity) -> float | None:
     return (bid_quantity - ask_quantity) / total if total else None
 
 
-def measure(book: OrderBook | None, bids: Pairs, asks: Pairs) -> Metrics:
+def book_metrics(book: OrderBook | None, bids: Pairs, asks: Pairs) -> Metrics:
     """Every measure of a book, those of the past left out.
 
     `bids` and `asks` are its top levels.

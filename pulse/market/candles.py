@@ -105,7 +105,7 @@ _exact = attrgetter("open", "high", "low", "close", "volume", "trade_count", "ta
 _ids = attrgetter("first_trade_id", "last_trade_id")
 
 
-def same_account(ours: Candle, theirs: Candle) -> bool:
+def candles_equal(ours: Candle, theirs: Candle) -> bool:
     """Whether two candles of one minute are equal in every field; trade ids only where both tell them."""
     rounding = QUOTE_ROUNDING * max(1, ours.trade_count)
     quotes = (
@@ -223,7 +223,7 @@ class CandleBuilder:
         minute = self._minute
         if minute is not None and minute.open_time_ms == candle.open_time_ms and self._is_whole(minute):
             # Where the two differ, trades are still on their way: the minute's own end will tell.
-            if same_account(minute.candle(self._symbol, is_closed=True), candle):
+            if candles_equal(minute.candle(self._symbol, is_closed=True), candle):
                 self._roll(candle.open_time_ms + MINUTE_MS)
             return
         if not self._settles(candle):
@@ -272,7 +272,7 @@ class CandleBuilder:
         ours, theirs = minute.candle(self._symbol, is_closed=True), self._theirs
         if theirs is None or theirs.open_time_ms != minute.open_time_ms:
             self._give(ours)
-        elif same_account(ours, theirs):
+        elif candles_equal(ours, theirs):
             self._give(replace(ours, reconciled=True))
         else:
             self.note(CandleMismatch(ours, theirs, self._time_ms))
@@ -283,7 +283,7 @@ class CandleBuilder:
         settled = self._settled
         if settled is None or settled.open_time_ms != theirs.open_time_ms:
             return False
-        if not same_account(settled, theirs):
+        if not candles_equal(settled, theirs):
             self.note(CandleMismatch(settled, theirs, self._time_ms))
             return False
         if not settled.reconciled:

@@ -55,7 +55,7 @@ class Incident:
     theirs: list[list[float]]
 
 
-class TouchWitness:
+class TouchCheck:
     """Compares the book's best levels with the bookTicker stream; O(1) per event on average."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class TouchWitness:
         return None
 
 
-class TopWitness:
+class TopLevelsCheck:
     """Compares the book's best levels with the partial depth stream; work in proportion to the levels it carries."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class Verdict(Enum):
     HOLD = auto()  # no book to join yet: it is kept
     OLD = auto()  # the book already has it
     GAP = auto()  # diffs before it are missing: the book is lost, this one is kept
-    ASTRAY = auto()  # the book's id ran ahead of the stream's: the book is lost, this one is kept
+    INCONSISTENT = auto()  # the book's id ran ahead of the stream's: the book is lost, this one is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,9 @@ class DepthSync:
             self._hold(diff)
             return Verdict.HOLD
         if diff.final_update_id <= self._last_update_id:
-            return self._give_up(diff, Verdict.ASTRAY) if diff.first_update_id > self._last_first_id else Verdict.OLD
+            return (
+                self._give_up(diff, Verdict.INCONSISTENT) if diff.first_update_id > self._last_first_id else Verdict.OLD
+            )
         if diff.first_update_id > self._last_update_id + 1:
             return self._give_up(diff, Verdict.GAP)
         self._last_first_id, self._last_update_id = diff.first_update_id, diff.final_update_id

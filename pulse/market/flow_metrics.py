@@ -20,7 +20,7 @@ VOLATILITY_SAMPLES_MIN = 30
 YEAR_S = 365 * 24 * 3600
 
 
-def order_flow(before: BookTicker, after: BookTicker) -> Quantity:
+def order_flow_imbalance(before: BookTicker, after: BookTicker) -> Quantity:
     """The signed change of the best levels between two states: positive where buying interest grew."""
     change = 0.0
     if after.bid_price >= before.bid_price:
@@ -34,7 +34,7 @@ def order_flow(before: BookTicker, after: BookTicker) -> Quantity:
     return change
 
 
-class OrderFlow:
+class OrderFlowImbalance:
     """The sum of order-flow imbalance over the last OFI_WINDOW_MS."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class OrderFlow:
             self._buckets.clear()
             return
         bucket = int(now_ms // OFI_BUCKET_MS)
-        change = order_flow(before, ticker)
+        change = order_flow_imbalance(before, ticker)
         if self._buckets and self._buckets[-1][0] == bucket:
             change += self._buckets.pop()[1]
         self._buckets.append((bucket, change))

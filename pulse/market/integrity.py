@@ -8,7 +8,7 @@ to the diffs, makes it trusted again.
 from collections import deque
 from dataclasses import dataclass
 
-from pulse.market.cross_checks import INCIDENTS_MAX, Incident, Mismatch, TopWitness, Touch, TouchWitness
+from pulse.market.cross_checks import INCIDENTS_MAX, Incident, Mismatch, TopLevelsCheck, Touch, TouchCheck
 from pulse.market.order_book import OrderBook
 from pulse.market.types import BookTicker, DepthDiff, PartialDepth
 from pulse.market.view import ProofView
@@ -42,7 +42,7 @@ class _Audit:
         self.last_compared, self.last_differing = compared, differing
 
 
-class Trust:
+class BookIntegrity:
     """The judge of one symbol's book. `time_ms` is the exchange's time, in ms since the epoch.
 
     `reason` says why the book is not trusted; `wish`, when not empty, why a new snapshot must be asked for, which
@@ -56,14 +56,14 @@ class Trust:
         self.resyncs = 0  # times a trusted book was lost
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS_MAX)  # newest first
         self.incident_count = 0
-        self.touch = TouchWitness()
-        self.top = TopWitness()
+        self.touch = TouchCheck()
+        self.top = TopLevelsCheck()
         self.audit = _Audit()
         self.since_id = 0
         self.since_ms = 0
         self.diffs_applied = 0
 
-    def take_wish(self) -> str:
+    def pop_resync_request(self) -> str:
         """The wish, once."""
         wish, self.wish = self.wish, ""
         return wish
@@ -122,7 +122,7 @@ class Trust:
         self._judge("top", self.top.on_partial(book, partial), time_ms)
 
     def view(self) -> ProofView:
-        """All of it, as a picture states it."""
+        """All of it, as a view states it."""
         return ProofView(
             contiguous_since_ms=self.since_ms if self.is_trusted else 0,
             touch_compared=self.touch.compared,

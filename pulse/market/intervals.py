@@ -74,7 +74,7 @@ MINUTE, HOUR = INTERVALS["1m"], INTERVALS["1h"]
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class AggregatedCandle:
     """The candle of an interval as far as its minutes are there.
 
     `candle.open_time_ms` is the interval's; its trade ids are -1 where they are not known of its first or last trade;
@@ -87,18 +87,18 @@ class Bar:
     last_minute_ms: int
 
 
-def bar_of(candle: Candle, interval: Interval) -> Bar:
+def first_of_interval(candle: Candle, interval: Interval) -> AggregatedCandle:
     """A minute's candle as the first of an interval's bar."""
     open_ms, minute_ms = interval.floor(candle.open_time_ms), candle.open_time_ms
-    return Bar(candle if open_ms == minute_ms else replace(candle, open_time_ms=open_ms), 1, minute_ms)
+    return AggregatedCandle(candle if open_ms == minute_ms else replace(candle, open_time_ms=open_ms), 1, minute_ms)
 
 
-def minute_bar(candle: Candle) -> Bar:
+def of_one_minute(candle: Candle) -> AggregatedCandle:
     """A minute's candle as a bar of its own."""
-    return Bar(candle, 1, candle.open_time_ms)
+    return AggregatedCandle(candle, 1, candle.open_time_ms)
 
 
-def extended(bar: Bar, minute: Candle) -> Bar:
+def extend(bar: AggregatedCandle, minute: Candle) -> AggregatedCandle:
     """The bar with a later minute of the same interval."""
     kept = bar.candle
     if minute.trade_count and not kept.trade_count:
@@ -129,7 +129,7 @@ def extended(bar: Bar, minute: Candle) -> Bar:
         source=minute.source if minute.source == kept.source else MIXED,
         reconciled=kept.reconciled and minute.reconciled,
     )
-    return Bar(candle, bar.minutes + 1, minute.open_time_ms)
+    return AggregatedCandle(candle, bar.minutes + 1, minute.open_time_ms)
 
 
 def _sum(one: float, other: float) -> float:
@@ -144,14 +144,14 @@ class Newest:
     running_ms: int
 
 
-def with_newest(
-    bars: Sequence[Bar],
+def merge_newest(
+    bars: Sequence[AggregatedCandle],
     interval: Interval,
     minutes: Iterable[Candle],
     start_ms: int | None,
     end_ms: int | None,
     limit: int,
-) -> list[Bar]:
+) -> list[AggregatedCandle]:
     """What a store gave for a range and a limit, with the newest minutes, oldest first, that it does not have yet."""
     kept = list(bars)
     for minute in minutes:
@@ -160,13 +160,13 @@ def with_newest(
         if not is_asked or (kept and minute.open_time_ms <= kept[-1].last_minute_ms):
             continue
         if kept and kept[-1].candle.open_time_ms == open_ms:
-            kept[-1] = extended(kept[-1], minute)
+            kept[-1] = extend(kept[-1], minute)
         elif start_ms is None or len(kept) < limit:  # else it is on a later page
-            kept.append(bar_of(minute, interval))
+            kept.append(first_of_interval(minute, interval))
     return kept[-limit:]
 
 
-def missing_minutes(bar: Bar, interval: Interval, running_ms: int) -> int:
+def missing_minutes(bar: AggregatedCandle, interval: Interval, running_ms: int) -> int:
     """How many minutes of a bar are over and not there, when the running minute opens at this time."""
     end_ms = min(interval.after(bar.candle.open_time_ms), running_ms)
     closed = bar.minutes - (bar.last_minute_ms >= running_ms)

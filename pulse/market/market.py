@@ -1,6 +1,6 @@
-"""One symbol's whole market: the feed's events go in, pictures and closed candles come out.
+"""One symbol's whole market: the feed's events go in, views and closed candles come out.
 
-It owns the book, its witnesses, the running measures and the candles, and decides what state a picture may claim.
+It owns the book, its witnesses, the running measures and the candles, and decides what state a view may claim.
 It does no I/O and reads no clock: `now_ms` is the receiver's clock, in ms from any fixed start.
 """
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pulse.market.book_metrics import TOP_LEVELS, measure
+from pulse.market.book_metrics import TOP_LEVELS, book_metrics
 from pulse.market.candles import CLOSE_GRACE_MS, CandleBuilder
 from pulse.market.depth_sync import BookAnchor
-from pulse.market.flow_metrics import OrderFlow, TradeFlow, Volatility
-from pulse.market.integrity import Trust
+from pulse.market.flow_metrics import OrderFlowImbalance, TradeFlow, Volatility
+from pulse.market.integrity import BookIntegrity
 from pulse.market.intervals import DAY_MS, iso_time
 from pulse.market.order_book import BookSide, OrderBook
-from pulse.market.staleness import Pace
+from pulse.market.staleness import SilenceLimit
 from pulse.market.types import (
     BookLost,
     BookTicker,
@@ -35,7 +35,16 @@ from pulse.market.types import (
     TradeGap,
     TradesHeld,
 )
-from pulse.market.view import CandleView, Certificate, Metrics, Tape, TapeView, TradeView, View, WindowView
+from pulse.market.view import (
+    CandleView,
+    Certificate,
+    Metrics,
+    TradeRepeatBuffer,
+    TradesView,
+    TradeView,
+    View,
+    WindowView,
+)
 
 TICKER_LEAD_MS = 3_000
 """A bookTicker proves that the book changed; its diff follows within 100 ms, so this much later it is missing."""
@@ -43,14 +52,14 @@ STALE_UNKNOWN_MS = 30_000
 """The silence allowed before a symbol's habit is known."""
 TRADING = "TRADING"
 MINUTES_SHOWN = 16
-"""A picture shows two; symbols share them, and change to the next within moments of each other."""
+"""A view shows two; symbols share them, and change to the next within moments of each other."""
 _minute_text = lru_cache(MINUTES_SHOWN)(iso_time)
-"""A minute's open is the same for hundreds of pictures."""
+"""A minute's open is the same for hundreds of views."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the pictures of this process come from, as each of them states it."""
+    """Where the views of this process come from, as each of them states it."""
 
     instance: str
     source: str  # "exchange", "simulation" or "replay"
@@ -58,7 +67,7 @@ class Origin:
 
 
 class Market:
-    """One symbol. `apply` takes the feed's events in order; `view` gives the picture they make."""
+    """One symbol. `apply` takes the feed's events in order; `view` gives the view they make."""
 
     def __init__(
         self, symbol: str, origin: Origin, *, levels_max: int, trades_kept: int, stale_after_ms: float
@@ -66,20 +75,20 @@ class Market:
         self.symbol = symbol
         self.book: OrderBook | None = None
         self.candles = CandleBuilder(symbol)
-        self.trust = Trust()
+        self.integrity = BookIntegrity()
         self._origin = origin
         self._levels_max = levels_max
         self._instrument: Instrument | None = None
         self._down_reason = "not connected yet"
         self._low_water = (0, 0)
-        self._pace = Pace(stale_after_ms, max(stale_after_ms, STALE_UNKNOWN_MS))
+        self._pace = SilenceLimit(stale_after_ms, max(stale_after_ms, STALE_UNKNOWN_MS))
         self._heard_ms: float | None = None
         self._ahead: tuple[int, float] | None = None  # a ticker newer than the book: its id, and when it came
-        self._order_flow = OrderFlow()
+        self._order_flow = OrderFlowImbalance()
         self._trade_flow = TradeFlow()
         self._volatility = Volatility()
         self._trades: deque[TradeView] = deque(maxlen=trades_kept)
-        self._tape = Tape()
+        self._tape = TradeRepeatBuffer()
         self._session_start_ms = 0
         self._event_time_ms = 0
         self._seq = 0
@@ -104,14 +113,14 @@ class Market:
         self._handlers[type(event)](event, now_ms)
 
     def state(self, now_ms: float) -> tuple[State, str]:
-        """What a picture made now may claim, and, unless that is `live`, why in words."""
+        """What a view made now may claim, and, unless that is `live`, why in words."""
         instrument = self._instrument
         if instrument is not None and instrument.status != TRADING:
             return State.HALTED, f"the exchange lists {self.symbol} as {instrument.status}"
         if self._down_reason:
             return State.OFFLINE, self._down_reason
-        if not self.trust.is_trusted or self.book is None:
-            return State.SYNCING, self.trust.reason
+        if not self.integrity.is_trusted or self.book is None:
+            return State.SYNCING, self.integrity.reason
         if not self._touch_is_known(self.book):
             return State.SYNCING, "the price left the part of the book that is known; a new snapshot is needed"
         if self._pace.is_broken(now_ms) or self._is_behind_ticker(now_ms):
@@ -135,17 +144,17 @@ class Market:
         self._down_reason = ""
         self._pace.restart(now_ms)
         self._ahead = None
-        self.trust.connected("joining the book: waiting for a snapshot")
+        self.integrity.connected("joining the book: waiting for a snapshot")
 
     def _on_down(self, event: FeedDown, now_ms: float) -> None:
         self._down_reason = event.reason
-        self.trust.disconnected()
+        self.integrity.disconnected()
         self.candles.interrupt()
         self._order_flow.restart()
         self._volatility.restart()
 
     def _on_lost(self, event: BookLost, now_ms: float) -> None:
-        self.trust.gap(self.book, event.reason, self._event_time_ms)
+        self.integrity.gap(self.book, event.reason, self._event_time_ms)
         self.candles.interrupt()  # what swallowed diffs may have swallowed trades
 
     def _on_instrument(self, instrument: Instrument, now_ms: float) -> None:
@@ -160,7 +169,7 @@ class Market:
         second = OrderBook(anchor.snapshot, self._levels_max)
         for diff in anchor.diffs:
             second.apply(diff)
-        book = self.trust.anchored(self.book, second, len(anchor.diffs), self._event_time_ms)
+        book = self.integrity.anchored(self.book, second, len(anchor.diffs), self._event_time_ms)
         if book is None:
             return
         if book is second:
@@ -175,14 +184,14 @@ class Market:
         self._pace.heard(now_ms)
         self._note_reached(diff.final_update_id)
         book = self.book
-        if book is None or not self.trust.is_trusted:
+        if book is None or not self.integrity.is_trusted:
             return
         before_id = book.last_update_id
         book.apply(diff)
-        self.trust.applied(book, before_id, diff, self._event_time_ms)
+        self.integrity.applied(book, before_id, diff, self._event_time_ms)
         low_bids, low_asks = self._low_water
         if _is_low(book.bids, low_bids) or _is_low(book.asks, low_asks):
-            self.trust.wish = "the price comes near the end of the known part of the book"
+            self.integrity.wish = "the price comes near the end of the known part of the book"
             self._low_water = (0, 0)  # asked once; the next anchor sets it anew
 
     def _on_ticker(self, ticker: BookTicker, now_ms: float) -> None:
@@ -190,14 +199,14 @@ class Market:
         self._order_flow.add(ticker, now_ms)
         if self.book is not None:
             self._note_lead(self.book, ticker.update_id, now_ms)
-        self.trust.ticker(ticker, self._event_time_ms)
+        self.integrity.ticker(ticker, self._event_time_ms)
 
     def _on_partial(self, partial: PartialDepth, now_ms: float) -> None:
         self._heard(now_ms, 0)
         if self.book is not None:
             self._note_lead(self.book, partial.last_update_id, now_ms)
-        if self.book is not None and self.trust.is_trusted:
-            self.trust.partial(self.book, partial, self._event_time_ms)
+        if self.book is not None and self.integrity.is_trusted:
+            self.integrity.partial(self.book, partial, self._event_time_ms)
             if partial.last_update_id == self.book.last_update_id:
                 # The exchange itself says that nothing has changed since: the silence is a quiet market's.
                 self._pace.restart(now_ms)
@@ -254,10 +263,10 @@ class Market:
         if self._ahead is not None and update_id >= self._ahead[0]:
             self._ahead = None
 
-    # --- the picture
+    # --- the view
 
     def view(self, now_ms: float, wall_s: float) -> View:
-        """The picture as of now; `wall_s` is this process's clock, seconds since the epoch."""
+        """The view as of now; `wall_s` is this process's clock, seconds since the epoch."""
         state, reason = self.state(now_ms)
         book = self.book
         bids = book.bids.top(TOP_LEVELS) if book else []
@@ -280,17 +289,17 @@ class Market:
             candle=_candle_view(self.candles.live()),
             closed_candle=_candle_view(self.candles.newest_closed()),
             window=_window_view(book),
-            proof=self.trust.view(),
+            proof=self.integrity.view(),
             instrument=self._instrument,
             timestamp=wall_s,
             event_time_ms=self._event_time_ms,
             data_age_ms=self.data_age_ms(now_ms),
         )  # fmt: skip
 
-    def tape(self) -> TapeView | None:
-        """The trades that go with the newest picture; None if there are no new ones."""
+    def trades_view(self) -> TradesView | None:
+        """The trades that go with the newest view; None if there are no new ones."""
         trades = self._tape.take()
-        return TapeView(self._seq, self._origin.instance, self.symbol, trades) if trades else None
+        return TradesView(self._seq, self._origin.instance, self.symbol, trades) if trades else None
 
     def certificate(self, now_ms: float) -> Certificate:
         """What the book can show for itself as of now."""
@@ -300,18 +309,18 @@ class Market:
             state=state,
             state_reason=reason,
             last_update_id=self.book.last_update_id if self.book else 0,
-            contiguous_since_id=self.trust.since_id,
-            diffs_applied=self.trust.diffs_applied,
+            contiguous_since_id=self.integrity.since_id,
+            diffs_applied=self.integrity.diffs_applied,
             window=_window_view(self.book),
-            proof=self.trust.view(),
-            audit_levels_compared=self.trust.audit.last_compared,
-            audit_levels_differing=self.trust.audit.last_differing,
-            incidents=list(self.trust.incidents),
+            proof=self.integrity.view(),
+            audit_levels_compared=self.integrity.audit.last_compared,
+            audit_levels_differing=self.integrity.audit.last_differing,
+            incidents=list(self.integrity.incidents),
             candle_mismatches=list(self.candles.mismatches),
         )
 
     def _metrics(self, bids: Pairs, asks: Pairs, state: State, now_ms: float) -> Metrics:
-        metrics = measure(self.book, bids, asks)
+        metrics = book_metrics(self.book, bids, asks)
         if metrics.mid_price is not None and state is State.LIVE:
             self._volatility.sample(metrics.mid_price, now_ms)
         else:

@@ -13,7 +13,7 @@ GAPS_MIN = 8
 LIMIT_MAX_MS = 600_000.0
 
 
-class Pace:
+class SilenceLimit:
     """The silence that is still normal for one stream, in ms of the clock that the caller passes in."""
 
     def __init__(self, floor_ms: float, unknown_ms: float) -> None:
@@ -59,7 +59,7 @@ UNKNOWN_MS = 30_000
 """The silence allowed before the connection's habit is known."""
 
 
-class Remedy(Enum):
+class SilenceAction(Enum):
     """What a silence calls for."""
 
     NONE = auto()
@@ -67,11 +67,11 @@ class Remedy(Enum):
     RECONNECT = auto()  # asking again did not help, or everything is silent
 
 
-class Watch:
+class StreamWatchdog:
     """Watches one connection of one symbol. Ids are those of the book, times ms of the caller's clock."""
 
     def __init__(self, floor_ms: float) -> None:
-        self._pace = Pace(floor_ms, max(floor_ms, UNKNOWN_MS))
+        self._pace = SilenceLimit(floor_ms, max(floor_ms, UNKNOWN_MS))
         self._depth_id = 0
         self._lead_since_ms: float | None = None
         self._asked_again = False
@@ -104,14 +104,14 @@ class Watch:
             self._depth_id = update_id  # a connection begins: what changes from here on must come as a diff
         self.heard_ticker(update_id, now_ms)
 
-    def remedy(self, now_ms: float) -> Remedy:
+    def remedy(self, now_ms: float) -> SilenceAction:
         """What to do now; a resubscription is asked for once per stall."""
         if self._pace.is_broken(now_ms):
-            return Remedy.RECONNECT
+            return SilenceAction.RECONNECT
         if self._lead_since_ms is None or now_ms - self._lead_since_ms <= LEAD_MS:
-            return Remedy.NONE
+            return SilenceAction.NONE
         if not self._asked_again:
             self._asked_again = True
             self._lead_since_ms = now_ms
-            return Remedy.RESUBSCRIBE
-        return Remedy.RECONNECT
+            return SilenceAction.RESUBSCRIBE
+        return SilenceAction.RECONNECT

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pulse.market.types import Trade, TradeGap
 
 
-class Hole(NamedTuple):
+class TradeHole(NamedTuple):
     """Ids that are missing, both included."""
 
     first_id: int
@@ -35,11 +35,11 @@ class TradeSync:
         return bool(self._held)
 
     @property
-    def hole(self) -> Hole | None:
+    def hole(self) -> TradeHole | None:
         """What is missing before the first trade that is held; looks through all of those."""
         if not self._held or self._last is None:
             return None
-        return Hole(self._last.trade_id + 1, min(self._held) - 1)
+        return TradeHole(self._last.trade_id + 1, min(self._held) - 1)
 
     @property
     def is_full(self) -> bool:

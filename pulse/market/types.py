@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 Price: TypeAlias = float
 Quantity: TypeAlias = float
 Pairs: TypeAlias = list[tuple[Price, Quantity]]
-"""Levels of one side, best first. Plain pairs, because each picture makes forty of them."""
+"""Levels of one side, best first. Plain pairs, because each view makes forty of them."""
 
 MINUTE_MS = 60_000
 
@@ -38,7 +38,7 @@ class Aggressor(Enum):
 
 
 class State(Enum):
-    """What a picture may be trusted for, in the word a client reads."""
+    """What a view may be trusted for, in the word a client reads."""
 
     LIVE = "live"  # the book joined without a gap, is fresh, and its witnesses agree
     SYNCING = "syncing"  # connected, and the book is being joined
@@ -153,7 +153,7 @@ class TradeGap:
     noted_ms: int
 
 
-@dataclass(frozen=True)  # no slots: it is part of every picture, and orjson is slow with them
+@dataclass(frozen=True)  # no slots: it is part of every view, and orjson is slow with them
 class Instrument:
     """What the exchange says of a symbol: its assets, steps (0.0 when it sets none) and trading status."""
 

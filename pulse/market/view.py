@@ -1,6 +1,6 @@
-"""The outward picture of one symbol: what a client gets, complete, so that any later one may replace it.
+"""The outward view of one symbol: what a client gets, complete, so that any later one may replace it.
 
-Field names are the wire's names; `wire` turns a view into JSON and adds nothing. What a picture is made of is neither
+Field names are the wire's names; `wire` turns a view into JSON and adds nothing. What a view is made of is neither
 frozen nor slotted: frozen it would take four times as long to make, and slotted five times as long to encode.
 """
 
@@ -14,7 +14,7 @@ from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantit
 
 @dataclass
 class Metrics:
-    """Every measure of a picture; None where it cannot be known. Units: the README's table of metrics.
+    """Every measure of a view; None where it cannot be known. Units: the README's table of metrics.
 
     Those from `ofi` on are of the past as well, which the book alone does not know.
     """
@@ -42,7 +42,7 @@ class Metrics:
 
 @dataclass
 class TradeView:
-    """One trade of a picture."""
+    """One trade of a view."""
 
     id: int
     price: Price
@@ -52,8 +52,8 @@ class TradeView:
 
 
 @dataclass
-class TapeView:
-    """The newest trades alone, oldest first, with the number of the picture that they go with."""
+class TradesView:
+    """The newest trades alone, oldest first, with the number of the view that they go with."""
 
     seq: int
     instance: str
@@ -63,7 +63,7 @@ class TapeView:
 
 @dataclass
 class CandleView:
-    """One minute of a picture; `timestamp` is ISO 8601, UTC, the minute's open."""
+    """One minute of a view; `timestamp` is ISO 8601, UTC, the minute's open."""
 
     symbol: str
     timestamp: str
@@ -125,7 +125,7 @@ class Certificate:
 
 @dataclass
 class View:
-    """One picture. Levels come best first, trades newest first."""
+    """One view. Levels come best first, trades newest first."""
 
     seq: int
     instance: str
@@ -156,7 +156,7 @@ TRADES_MAX = 2_000
 """Trades in a message at most; a busy second of the busiest symbol has some hundreds."""
 
 
-class Tape:
+class TradeRepeatBuffer:
     """Trades in the order of their ids; `take` gives those that the next message holds."""
 
     def __init__(self) -> None:

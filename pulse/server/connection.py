@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
-from pulse.server.flow_control import Window
+from pulse.server.flow_control import AckWindow
 from pulse.server.ws_frames import PONG_FRAME, sole_pong
 
 if sys.platform == "linux":
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._burst_bytes, self._earns_bytes_s = REQUESTS_BURST_BYTES, REQUESTS_BYTES_S
         self._credit_bytes = float(self._burst_bytes)
         self._credited_at_s = 0.0
-        self.window = Window()
+        self.window = AckWindow()
         """How far the client has read."""
         self.descriptor = -1
         """Its socket's."""

@@ -17,17 +17,17 @@ QUICK_S = 0.5
 
 
 @dataclass(slots=True)
-class Meter:
+class ByteCounter:
     """Counts the bytes sent to everybody who shares it: one addition, however many they are."""
 
     total: int = 0
 
 
 @dataclass(slots=True)
-class Window:
+class AckWindow:
     """What one client was sent and has not answered for, as places on a meter that others may share."""
 
-    _meter: Meter = field(default_factory=Meter)
+    _meter: ByteCounter = field(default_factory=ByteCounter)
     _gap: int = GAP_MIN_BYTES
     _read_to: int = 0  # a pong has answered for everything up to here
     _asked_to: int = 0  # where the newest ping was sent
@@ -50,7 +50,7 @@ class Window:
         is_late = self._is_asked and now_s - self._asked_at_s > QUICK_S
         return self._meter.total - self._read_to < 2 * (GAP_MIN_BYTES if is_late else self._gap)
 
-    def share(self, meter: Meter) -> None:
+    def share(self, meter: ByteCounter) -> None:
         """From now on whatever this meter counts is sent to the client."""
         ahead = meter.total - self._meter.total
         self._read_to += ahead

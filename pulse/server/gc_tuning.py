@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERYWHERE_S = 3600.0
+FULL_COLLECTION_EVERY_S = 3600.0
 """How often the pause is taken."""
 THRESHOLDS = (700, 5, 3)
 """When the collector looks at the youngest, after how many such times at the younger, and then at the rest."""
@@ -26,7 +26,7 @@ OLDEST = 2
 
 
 @contextmanager
-def kept_off() -> Iterator[None]:
+def frozen_gc() -> Iterator[None]:
     """Have it so within this block, beginning with all there is now."""
     before = gc.get_threshold()
     gc.set_threshold(*THRESHOLDS)
@@ -40,10 +40,10 @@ def kept_off() -> Iterator[None]:
         gc.unfreeze()
 
 
-async def look_everywhere_at_times() -> None:
+async def collect_full_periodically() -> None:
     """Find for ever what was frozen before it was garbage, at long intervals."""
     while True:
-        await asyncio.sleep(LOOK_EVERYWHERE_S)
+        await asyncio.sleep(FULL_COLLECTION_EVERY_S)
         started_s = time.perf_counter()
         gc.unfreeze()
         found = gc.collect()

@@ -174,7 +174,7 @@ HYPERCORN_NAMES: tuple[tuple[Any, str, Any], ...] = (
 tests/server/test_hypercorn_patches.py says what to do when one breaks."""
 
 
-def harden_hypercorn() -> None:
+def patch_hypercorn() -> None:
     """Put all of it in place, for this process; doing it twice does no harm."""
     for module, name, replacement in HYPERCORN_NAMES:
         setattr(module, name, replacement)

@@ -16,7 +16,7 @@ from hypercorn.config import Config
 
 from pulse.errors import SettingsError
 from pulse.server.connection import PING_EVERY_S, SILENCE_MAX_S, Connections, ServerLoop, serving
-from pulse.server.hypercorn_patches import MESSAGE_BYTES_MAX, harden_hypercorn
+from pulse.server.hypercorn_patches import MESSAGE_BYTES_MAX, patch_hypercorn
 
 if sys.platform != "win32":
     import resource
@@ -96,7 +96,7 @@ async def serve(
     limit = clients_max + CONNECTIONS_SPARE
     register = Connections(limit)
     _allow_open_files(limit + FILES_SPARE)
-    harden_hypercorn()
+    patch_hypercorn()
     context = copy_context()
     context.run(serving.set, register)
     async with asyncio.TaskGroup() as group:

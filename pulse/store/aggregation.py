@@ -8,8 +8,8 @@ any is flat at the previous close; an interval without any is flat as well.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from pulse.concurrency import in_slices
-from pulse.market.intervals import HOUR, HOUR_MS, TIME_MAX_MS, Bar, Interval
+from pulse.concurrency import map_in_chunks
+from pulse.market.intervals import HOUR, HOUR_MS, TIME_MAX_MS, AggregatedCandle, Interval
 from pulse.store.schema import VALUES, candle_of
 
 COLUMNS = ("venue", "symbol", "open_time", *VALUES[1:])
@@ -17,7 +17,7 @@ COLUMNS = ("venue", "symbol", "open_time", *VALUES[1:])
 SUMS = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
 HOUR_COLUMNS = (*COLUMNS, "minutes", "last_minute")
 
-FetchBars = Callable[[int, int], Awaitable[Sequence[Sequence[Any]]]]
+FetchIntervals = Callable[[int, int], Awaitable[Sequence[Sequence[Any]]]]
 """Gives the rows of the bars whose minutes open in [from_ms, to_ms], oldest first."""
 FindMinute = Callable[[int, int], Awaitable[int | None]]
 """Gives the open time of the first, or going back the last, minute in [from_ms, to_ms]."""
@@ -28,7 +28,7 @@ def is_of_hours(interval: Interval) -> bool:
     return not interval.length_ms or interval.length_ms >= HOUR_MS
 
 
-def put_together(span: str, source: str, table: str, *, of_hours: bool, time: str = "{}") -> str:
+def aggregate_statement(span: str, source: str, table: str, *, of_hours: bool, time: str = "{}") -> str:
     """The statement that puts candles together; its columns are HOUR_COLUMNS.
 
     `span` is the expression for the first moment of the span that a row belongs to; `source` is what follows FROM,
@@ -81,11 +81,11 @@ def _exact_sum(column: str) -> str:
 
 
 def roll_up(minutes: str, hours: str, span: str, source: str) -> str:
-    """The statement that writes hours anew from the minutes of `source`; see `put_together`."""
+    """The statement that writes hours anew from the minutes of `source`; see `aggregate_statement`."""
     updates = ", ".join(f"{name} = excluded.{name}" for name in HOUR_COLUMNS[3:])
     return f"""
 INSERT INTO {hours} ({", ".join(HOUR_COLUMNS)})
-SELECT * FROM ({put_together(span, source, minutes, of_hours=False)}) AS rolled_up WHERE true
+SELECT * FROM ({aggregate_statement(span, source, minutes, of_hours=False)}) AS rolled_up WHERE true
 ON CONFLICT (venue, symbol, open_time) DO UPDATE SET {updates}
 """
 
@@ -95,15 +95,15 @@ def touched_hours(rows: Sequence[Sequence[Any]]) -> list[tuple[str, str, int]]:
     return sorted({(venue, symbol, HOUR.floor(open_time_ms)) for venue, symbol, open_time_ms, *_ in rows})
 
 
-def bar_of_row(row: Sequence[Any]) -> Bar:
+def candle_of_interval_row(row: Sequence[Any]) -> AggregatedCandle:
     """The bar of a row that holds HOUR_COLUMNS with times in ms."""
     _, symbol, *values, minutes, last_minute_ms = row
-    return Bar(candle_of(symbol, values), minutes, last_minute_ms)
+    return AggregatedCandle(candle_of(symbol, values), minutes, last_minute_ms)
 
 
-async def find_bars(
-    interval: Interval, start_ms: int | None, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchBars
-) -> list[Bar]:
+async def find_candles(
+    interval: Interval, start_ms: int | None, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchIntervals
+) -> list[AggregatedCandle]:
     """The first `limit` bars that open in [start_ms, end_ms], or without a start the last; oldest first.
 
     `find` goes back where there is no start.
@@ -114,30 +114,30 @@ async def find_bars(
 
 
 async def _first_bars(
-    interval: Interval, start_ms: int, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchBars
-) -> list[Bar]:
+    interval: Interval, start_ms: int, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchIntervals
+) -> list[AggregatedCandle]:
     """The first `limit` bars that open in [start_ms, end_ms], oldest first.
 
     What is read is bounded by `limit` intervals at a time, and holes in the record are leapt over.
     """
-    bars: list[Bar] = []
+    bars: list[AggregatedCandle] = []
     at_ms, to_ms = interval.ceil(start_ms), _last_ms(interval, end_ms)
     while len(bars) < limit and (found_ms := await find(at_ms, to_ms)) is not None:
         from_ms = interval.floor(found_ms)
         at_ms = max(interval.after(from_ms, limit - len(bars)), found_ms + 1)
-        bars += await in_slices(bar_of_row, await fetch(from_ms, min(at_ms - 1, to_ms)))
+        bars += await map_in_chunks(candle_of_interval_row, await fetch(from_ms, min(at_ms - 1, to_ms)))
     return bars
 
 
 async def _last_bars(
-    interval: Interval, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchBars
-) -> list[Bar]:
+    interval: Interval, end_ms: int | None, limit: int, find: FindMinute, fetch: FetchIntervals
+) -> list[AggregatedCandle]:
     """The last `limit` bars that open up to `end_ms`, oldest first."""
-    bars: list[Bar] = []
+    bars: list[AggregatedCandle] = []
     to_ms = _last_ms(interval, end_ms)
     while len(bars) < limit and to_ms >= 0 and (found_ms := await find(0, to_ms)) is not None:
         from_ms = interval.after(interval.floor(found_ms), len(bars) - limit + 1)
-        bars[:0] = await in_slices(bar_of_row, await fetch(from_ms, to_ms))
+        bars[:0] = await map_in_chunks(candle_of_interval_row, await fetch(from_ms, to_ms))
         to_ms = min(from_ms, found_ms) - 1
     return bars
 

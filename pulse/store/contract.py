@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pulse.market.intervals import Bar, Interval
+from pulse.market.intervals import AggregatedCandle, Interval
 from pulse.market.types import Candle, TradeGap
 
 
@@ -34,9 +34,9 @@ class Store(Protocol):
         The first ones of that range, or without `start_ms` the last ones.
         """
 
-    async def read_bars(
+    async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[Bar]:
+    ) -> list[AggregatedCandle]:
         """The same for the candles of any interval, put together from the minutes that are there."""
 
     async def check(self) -> None:

@@ -20,11 +20,11 @@ from psycopg.pq import Conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from pulse.concurrency import in_slices
+from pulse.concurrency import map_in_chunks
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import HOUR, INTERVALS, MINUTE, TIME_MAX_MS, Bar, Interval, minute_bar
+from pulse.market.intervals import HOUR, INTERVALS, MINUTE, TIME_MAX_MS, AggregatedCandle, Interval, of_one_minute
 from pulse.market.types import Candle, TradeGap
-from pulse.store.aggregation import find_bars, is_of_hours, put_together, roll_up, touched_hours
+from pulse.store.aggregation import aggregate_statement, find_candles, is_of_hours, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
@@ -159,14 +159,14 @@ class PostgresStore:
         rows = await self._fetch(
             READ_LAST if start_ms is None else READ_FIRST, (self._venue, symbol, start, end, limit)
         )
-        return await in_slices(partial(candle_of, symbol), rows[::-1] if start_ms is None else rows)
+        return await map_in_chunks(partial(candle_of, symbol), rows[::-1] if start_ms is None else rows)
 
-    async def read_bars(
+    async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[Bar]:
+    ) -> list[AggregatedCandle]:
         """The same for the candles of any interval, put together from the minutes that are there."""
         if interval is MINUTE:
-            return list(map(minute_bar, await self.read_candles(symbol, start_ms, end_ms, limit)))
+            return list(map(of_one_minute, await self.read_candles(symbol, start_ms, end_ms, limit)))
 
         async def find(from_ms: int, to_ms: int) -> int | None:
             query = FIND_LAST if start_ms is None else FIND_FIRST
@@ -177,7 +177,7 @@ class PostgresStore:
             values = self._venue, symbol, _moment(from_ms), _moment(to_ms)
             return await self._fetch(READ_BARS[interval.name], values)
 
-        return await find_bars(interval, start_ms, end_ms, limit, find, fetch)
+        return await find_candles(interval, start_ms, end_ms, limit, find, fetch)
 
     async def check(self) -> None:
         """See whether the server answers. Raises StoreUnavailable."""
@@ -413,7 +413,7 @@ def _statement_of_bars(interval: Interval) -> str:
         span = "date_trunc('month', candles.open_time, 'UTC')"
     chosen = f"{table} AS candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s"
     time = "(extract(epoch FROM {}) * 1000)::bigint"
-    return put_together(span, chosen, table, of_hours=is_of_hours(interval), time=time) + " ORDER BY span"
+    return aggregate_statement(span, chosen, table, of_hours=is_of_hours(interval), time=time) + " ORDER BY span"
 
 
 READ_BARS = {name: _statement_of_bars(interval) for name, interval in INTERVALS.items()}

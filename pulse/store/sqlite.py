@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pulse.concurrency import in_slices
+from pulse.concurrency import map_in_chunks
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import HOUR, INTERVALS, MINUTE, Bar, Interval, minute_bar
+from pulse.market.intervals import HOUR, INTERVALS, MINUTE, AggregatedCandle, Interval, of_one_minute
 from pulse.market.types import Candle, TradeGap
-from pulse.store.aggregation import find_bars, is_of_hours, put_together, roll_up, touched_hours
+from pulse.store.aggregation import aggregate_statement, find_candles, is_of_hours, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, candle_of, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
@@ -101,14 +101,14 @@ class SqliteStore:
         """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
         start, end = TIME_MIN if start_ms is None else start_ms, TIME_MAX if end_ms is None else end_ms
         rows = await self._fetch(READ_LAST if start_ms is None else READ_FIRST, symbol, start, end, limit)
-        return await in_slices(partial(candle_of, symbol), rows[::-1] if start_ms is None else rows)
+        return await map_in_chunks(partial(candle_of, symbol), rows[::-1] if start_ms is None else rows)
 
-    async def read_bars(
+    async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[Bar]:
+    ) -> list[AggregatedCandle]:
         """The same for the candles of any interval, put together from the minutes that are there."""
         if interval is MINUTE:
-            return list(map(minute_bar, await self.read_candles(symbol, start_ms, end_ms, limit)))
+            return list(map(of_one_minute, await self.read_candles(symbol, start_ms, end_ms, limit)))
 
         async def find(from_ms: int, to_ms: int) -> int | None:
             rows = await self._fetch(FIND_LAST if start_ms is None else FIND_FIRST, symbol, from_ms, to_ms)
@@ -117,7 +117,7 @@ class SqliteStore:
         async def fetch(from_ms: int, to_ms: int) -> list[Row]:
             return await self._fetch(READ_BARS[interval.name], symbol, from_ms, to_ms)
 
-        return await find_bars(interval, start_ms, end_ms, limit, find, fetch)
+        return await find_candles(interval, start_ms, end_ms, limit, find, fetch)
 
     async def check(self) -> None:
         """See whether the file can be read. Raises StoreUnavailable."""
@@ -229,7 +229,7 @@ def _statement_of_bars(interval: Interval) -> str:
     if not interval.length_ms:
         span = "CAST(strftime('%s', open_time / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000"
     chosen = f"{table} AS candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ?"
-    return put_together(span, chosen, table, of_hours=is_of_hours(interval)) + " ORDER BY span"
+    return aggregate_statement(span, chosen, table, of_hours=is_of_hours(interval)) + " ORDER BY span"
 
 
 READ_BARS = {name: _statement_of_bars(interval) for name, interval in INTERVALS.items()}

@@ -89,7 +89,7 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-class Gate:
+class ClientLimit:
     """Counts who is in: at most `clients_max`, and at most `per_address_max` with one key."""
 
     def __init__(self, clients_max: int, per_address_max: int) -> None:
@@ -119,7 +119,7 @@ class Gate:
             del self._by_address[address]
 
 
-class Allowance:
+class RateLimiter:
     """How often each key may ask: `per_s` times a second in the long run, `burst` times at once after a pause.
 
     A token bucket in the form of the generic cell rate algorithm (ITU-T I.371): all that is kept of a key is when its
@@ -152,15 +152,15 @@ ADDRESSES_MAX = 10_000
 """Of how many addresses it is known what they asked; of more, those served longest ago are forgotten."""
 
 
-class Door:
+class Admission:
     """Counts who is in and who asks. `clock` gives seconds from any fixed start."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._gate = Gate(settings.clients_max, settings.clients_per_address_max)
+        self._gate = ClientLimit(settings.clients_max, settings.clients_per_address_max)
         per_s = settings.requests_per_address_s
-        self._allowance = Allowance(per_s, per_s * BURST_S, ADDRESSES_MAX) if per_s else None
+        self._allowance = RateLimiter(per_s, per_s * BURST_S, ADDRESSES_MAX) if per_s else None
         self.refused = 0
 
     @property
@@ -216,10 +216,10 @@ class Door:
         return address
 
 
-class Counted:
+class RateLimitMiddleware:
     """ASGI middleware of routes that cost work: each request is one that its address asks."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Admission) -> None:
         self._app = app
         self._door = door
 

@@ -21,21 +21,21 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
-from pulse.candle_history.reader import Bars
+from pulse.candle_history.reader import CandleReader
 from pulse.errors import StoreUnavailable
 from pulse.fanout.hub import Hub
 from pulse.market.view import Certificate
 from pulse.settings import Settings
-from pulse.symbols import Roster
-from pulse.web.admission import Counted, Door
-from pulse.web.api.candles import Ohlcv
+from pulse.symbols import SymbolRegistry
+from pulse.web.admission import Admission, RateLimitMiddleware
+from pulse.web.api.candles import CandlesApi
 from pulse.web.api.openapi import document
-from pulse.web.api.udf import Udf
+from pulse.web.api.udf import UdfApi
 from pulse.web.params import known_symbol, parameters_of, read_gap_query
-from pulse.web.problems import on_crash, on_problem, on_store_away, try_later
-from pulse.web.sse import Events
-from pulse.web.static_files import SecurityHeaders, Site
-from pulse.web.websocket import Sessions
+from pulse.web.problems import on_crash, on_problem, on_store_unavailable, try_later
+from pulse.web.sse import SseEndpoint
+from pulse.web.static_files import PageFiles, SecurityHeaders
+from pulse.web.websocket import WebSocketSessions
 from pulse.wire import book_topic, gap_row
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
@@ -53,30 +53,30 @@ class _Api:
 
     def __init__(
         self,
-        roster: Roster,
+        registry: SymbolRegistry,
         hub: Hub,
-        bars: Bars,
+        bars: CandleReader,
         catalogue: Report,
         readiness: Report,
         certificates: Callable[[], Mapping[str, Certificate]],
         latency: Report,
     ) -> None:
-        self._roster = roster
+        self._roster = registry
         self._hub = hub
         self._bars = bars
         self._catalogue = catalogue
         self._readiness = readiness
         self._certificates = certificates
-        self._openapi = orjson.dumps(document(roster.pinned))
+        self._openapi = orjson.dumps(document(registry.pinned))
         self._latency = latency
 
     async def orderbook(self, request: Request) -> Response:
-        """The latest picture of ?symbol=, byte for byte as the feed sent it."""
+        """The latest view of ?symbol=, byte for byte as the feed sent it."""
         symbol = known_symbol(request.query_params.get("symbol"), self._roster)
-        picture = self._hub.latest(book_topic(symbol))
-        if picture is None:
-            raise try_later(f"There is no picture of {symbol} yet.", 1)
-        return _json(picture)
+        view = self._hub.latest(book_topic(symbol))
+        if view is None:
+            raise try_later(f"There is no view of {symbol} yet.", 1)
+        return _json(view)
 
     async def symbols(self, _: Request) -> Response:
         """What is followed, and how it is written."""
@@ -131,32 +131,32 @@ async def _no_such_socket(_: WebSocket) -> None:
 
 def build_app(
     settings: Settings,
-    door: Door,
-    roster: Roster,
+    door: Admission,
+    registry: SymbolRegistry,
     hub: Hub,
-    bars: Bars,
+    bars: CandleReader,
     catalogue: Report,
     readiness: Report,
     certificates: Callable[[], Mapping[str, Certificate]],
     latency: Report,
     static_dir: Path,
-    sessions: Sessions,
-    events: Events,
+    sessions: WebSocketSessions,
+    events: SseEndpoint,
 ) -> ASGIApp:
     """The ASGI app. `catalogue` gives the object of /api/symbols, `readiness` that of /readyz with its keys `ready` and
     `store`, `certificates` what each symbol's book can show for itself, `latency` the object of /api/latency.
     """
     app = Starlette(
         routes=_routes(
-            _Api(roster, hub, bars, catalogue, readiness, certificates, latency),
-            Ohlcv(bars, roster, COMPRESSED_FROM_BYTES),
-            Udf(bars, catalogue, roster),
+            _Api(registry, hub, bars, catalogue, readiness, certificates, latency),
+            CandlesApi(bars, registry, COMPRESSED_FROM_BYTES),
+            UdfApi(bars, catalogue, registry),
             sessions,
             events,
             static_dir,
-            Middleware(Counted, door=door),
+            Middleware(RateLimitMiddleware, door=door),
         ),
-        exception_handlers={HTTPException: on_problem, StoreUnavailable: on_store_away, Exception: on_crash},
+        exception_handlers={HTTPException: on_problem, StoreUnavailable: on_store_unavailable, Exception: on_crash},
     )
     origins = settings.allowed_origins
     if not origins:
@@ -167,10 +167,10 @@ def build_app(
 
 def _routes(
     api: _Api,
-    ohlcv: Ohlcv,
-    udf: Udf,
-    sessions: Sessions,
-    events: Events,
+    ohlcv: CandlesApi,
+    udf: UdfApi,
+    sessions: WebSocketSessions,
+    events: SseEndpoint,
     static_dir: Path,
     counted: Middleware,
 ) -> list[BaseRoute]:
@@ -195,5 +195,5 @@ def _routes(
         Route("/healthz", api.healthz),
         Route("/readyz", api.readyz, middleware=plain),
         Route("/metrics", api.metrics, middleware=plain),
-        Mount("/", Site(directory=static_dir, html=True)),
+        Mount("/", PageFiles(directory=static_dir, html=True)),
     ]

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
-from pulse.symbols import NoRoom, NotListed, Roster
+from pulse.symbols import SymbolRegistry, TooManySymbols, UnknownListing
 from pulse.web.problems import Problem, try_later, wrong_parameter
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
@@ -54,24 +54,24 @@ class GapQuery:
     end_ms: int
 
 
-def known_symbol(text: str | None, roster: Roster, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
+def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
     """The symbol that a client names, the default if it names none; it is followed from now on.
 
     Raises Problem for one that may not be asked for, and where there is no room for one more.
     """
     if text is None:
-        return roster.default
+        return registry.default
     symbol = text.upper() if text.isascii() else text  # other scripts have letters whose capitals are ASCII
     try:
-        roster.ask(symbol)
-    except NotListed:
-        raise wrong_parameter("symbol", text, roster.allowed(), status) from None
-    except NoRoom as full:
+        registry.ask(symbol)
+    except UnknownListing:
+        raise wrong_parameter("symbol", text, registry.allowed(), status) from None
+    except TooManySymbols as full:
         raise try_later(str(full), ROOM_AFTER_S) from None
     return symbol
 
 
-def read_candle_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -> CandleQuery:
+def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry) -> CandleQuery:
     """Read the parameters of GET /api/ohlcv, each with all its values; all have defaults, unknown ones are ignored."""
     given = {name: single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end", "format")}
     format_name = "json" if given["format"] is None else given["format"]
@@ -80,7 +80,7 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -
     limit_max = LIMIT_MAX if format_name == "json" or given["start"] is None else STREAM_MAX
     start_ms, end_ms = _range_ms(given["start"], given["end"])
     return CandleQuery(
-        symbol=known_symbol(given["symbol"], roster, HTTPStatus.BAD_REQUEST),
+        symbol=known_symbol(given["symbol"], registry, HTTPStatus.BAD_REQUEST),
         interval=_interval(given["interval"]),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, limit_max),
         start_ms=start_ms,
@@ -89,12 +89,12 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -
     )
 
 
-def read_gap_query(parameters: Mapping[str, Sequence[str]], roster: Roster) -> GapQuery:
+def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry) -> GapQuery:
     """Read the parameters of GET /api/gaps, in the same way; without a bound all of time is asked for."""
     given = {name: single(parameters, name) for name in ("symbol", "limit", "start", "end")}
     start_ms, end_ms = _range_ms(given["start"], given["end"])
     return GapQuery(
-        symbol=known_symbol(given["symbol"], roster, HTTPStatus.BAD_REQUEST),
+        symbol=known_symbol(given["symbol"], registry, HTTPStatus.BAD_REQUEST),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, LIMIT_MAX),
         start_ms=0 if start_ms is None else start_ms,
         end_ms=TIME_MAX_MS if end_ms is None else end_ms,

@@ -72,7 +72,7 @@ async def on_problem(_: HTTPConnection[Any], fault: Exception) -> Response:
     return problem_response(fault)
 
 
-async def on_store_away(_: HTTPConnection[Any], __: Exception) -> Response:
+async def on_store_unavailable(_: HTTPConnection[Any], __: Exception) -> Response:
     """Starlette's handler for StoreUnavailable."""
     return problem_response(try_later("The candle store cannot be reached; the live feed goes on.", 5))
 

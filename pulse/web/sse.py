@@ -13,16 +13,16 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pulse.fanout.client_queue import Connection, QueuedOutlet
+from pulse.fanout.client_queue import AwaitedClientQueue, Connection
 from pulse.fanout.hub import Hub
-from pulse.fanout.requests import Choice, Refusal, Request, read_query
+from pulse.fanout.requests import Refusal, Request, Topic, read_query
 from pulse.fanout.subscriptions import Subscriptions
 from pulse.fanout.trade_log import TradesMessage
 from pulse.server.ws_frames import Message
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 from pulse.web.params import ROOM_AFTER_S
 from pulse.web.problems import Problem, try_later
-from pulse.web.websocket import Sessions
+from pulse.web.websocket import WebSocketSessions
 
 HEARTBEAT_S = 15.0
 """A silent stream says at least a comment this often: proxies cut what they take for dead."""
@@ -41,15 +41,19 @@ LOOK_FIRST_S, LOOK_MAX_S = 0.01, 0.16
 """How often that is looked at; the kernel does not say when it changes."""
 
 
-class Events:
+class SseEndpoint:
     """The endpoint of /sse. `connection` gives the one that the running task serves."""
 
     def __init__(
-        self, hub: Hub, sessions: Sessions, roster: Roster, connection: Callable[[], Connection | None]
+        self,
+        hub: Hub,
+        sessions: WebSocketSessions,
+        registry: SymbolRegistry,
+        connection: Callable[[], Connection | None],
     ) -> None:
         self._hub = hub
         self._sessions = sessions
-        self._roster = roster
+        self._roster = registry
         self._connection = connection
 
     async def serve(self, request: HttpRequest) -> Response:
@@ -84,7 +88,7 @@ class Events:
         topics, rate, depth, from_id = (asked.get(name, "") for name in names)
         wanted = read_query(topics, rate, depth, from_id, self._roster)
         requests = resumed(wanted, request.headers.get("last-event-id", ""))
-        outlet = QueuedOutlet(self._sessions.fanout)
+        outlet = AwaitedClientQueue(self._sessions.scheduler)
         subscriptions = Subscriptions(self._hub, self._sessions.audiences, outlet, self._roster)
         for each in requests:
             subscriptions.check(each)
@@ -95,8 +99,8 @@ class _EventStream(Response):
     """A response that goes on for as long as the client stays."""
 
     def __init__(
-        self, hub: Hub, sessions: Sessions, connection: Connection | None, address: str,
-        requests: Sequence[Request], subscriptions: Subscriptions, outlet: QueuedOutlet,
+        self, hub: Hub, sessions: WebSocketSessions, connection: Connection | None, address: str,
+        requests: Sequence[Request], subscriptions: Subscriptions, outlet: AwaitedClientQueue,
     ) -> None:  # fmt: skip
         super().__init__()
         self._hub = hub
@@ -174,7 +178,7 @@ def resumed(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
     """The request of a client that comes back, one for each of its places: trades go on where its last event ended."""
     places = dict(part.rpartition("=")[::2] for part in last_event_id[:LAST_EVENT_ID_MAX].split(",") if "=" in part)
     found: list[Request] = []
-    rest: list[Choice] = []
+    rest: list[Topic] = []
     for choice in wanted.choices:
         place = places.get(choice.topic, "")
         if choice.kind == "trades" and place.isascii() and place.isdigit() and len(place) < 17:
@@ -184,7 +188,7 @@ def resumed(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
     return (Request("subscribe", None, tuple(rest), wanted.from_id), *found)
 
 
-async def _left(receive: Receive, outlet: QueuedOutlet) -> None:
+async def _left(receive: Receive, outlet: AwaitedClientQueue) -> None:
     """Notice that the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -60,7 +60,7 @@ class SecurityHeaders:
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
 
-class Site(StaticFiles):
+class PageFiles(StaticFiles):
     """The files of `static/`, with an ETag each and word on how long to keep them."""
 
     def file_response(

@@ -1,7 +1,7 @@
-"""One browser or bot on a WebSocket: let in or refused, sent the newest picture, and told goodbye.
+"""One browser or bot on a WebSocket: let in or refused, sent the newest view, and told goodbye.
 
-A client is owed one picture per topic, never a backlog; one that takes nothing is cut. It does not know what a
-picture says, nor which server carries it: a connection is something that can be written to and cut.
+A client is owed one view per topic, never a backlog; one that takes nothing is cut. It does not know what a
+view says, nor which server carries it: a connection is something that can be written to and cut.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from starlette.websockets import WebSocket
 
-from pulse.fanout.broadcast import Audiences
-from pulse.fanout.client_queue import Connection, DirectOutlet, Fanout, Outlet, QueuedOutlet
+from pulse.fanout.broadcast import BroadcastGroups
+from pulse.fanout.client_queue import AwaitedClientQueue, ClientQueue, Connection, DirectClientQueue, FlushScheduler
 from pulse.fanout.hub import Hub
-from pulse.fanout.requests import whole_picture
+from pulse.fanout.requests import view_topic
 from pulse.fanout.subscriptions import Subscriptions
-from pulse.symbols import Roster
-from pulse.web.admission import Door
+from pulse.symbols import SymbolRegistry
+from pulse.web.admission import Admission
 from pulse.web.params import known_symbol
 
 SEND_TIMEOUT_S = 8.0
@@ -41,7 +41,7 @@ GOING_AWAY = Goodbye(1001, "this server is stopping; please connect again")
 TOO_TALKATIVE = Goodbye(1008, f"more than {MESSAGES_MAX} messages in {MESSAGES_WINDOW_S:g} s")
 
 
-class Session:
+class WebSocketSession:
     """One accepted WebSocket. `connection` None: it cannot be cut, and the server's own time-outs must do.
 
     `hear` is given what the client says, and tells whether it may go on; by default it is ignored.
@@ -50,7 +50,7 @@ class Session:
     def __init__(
         self,
         websocket: WebSocket,
-        outlet: DirectOutlet | QueuedOutlet,
+        outlet: DirectClientQueue | AwaitedClientQueue,
         connection: Connection | None,
         send_timeout_s: float,
         clock: Callable[[], float],
@@ -71,7 +71,7 @@ class Session:
         if self._connection is not None:
             self._connection.upgraded()
         async with asyncio.TaskGroup() as self._group:
-            if isinstance(self._outlet, QueuedOutlet):
+            if isinstance(self._outlet, AwaitedClientQueue):
                 self._start(self._send(self._outlet), "session-send")
             if self._outlet.is_ended:
                 self._leave()
@@ -103,7 +103,7 @@ class Session:
         except TimeoutError:
             self._cut()
 
-    async def _send(self, outlet: QueuedOutlet) -> None:
+    async def _send(self, outlet: AwaitedClientQueue) -> None:
         """Send by the framework's own way, which frames and waits for each client anew."""
         try:
             while (messages := await outlet.next()) is not None:
@@ -137,19 +137,19 @@ def _ignore(_: str | bytes | None) -> bool:
     return True
 
 
-class Sessions:
+class WebSocketSessions:
     """All sessions of this process.
 
-    They come in by `door`. `connection` gives the one that the running task serves; `fanout` and `send_timeout_s` are
-    for all clients, and `on_echo` is told the instance and the timestamp of a picture that one was shown. For /metrics:
+    They come in by `door`. `connection` gives the one that the running task serves; `scheduler`, `send_timeout_s` are
+    for all clients, and `on_echo` is told the instance and the timestamp of a view that one was shown. For /metrics:
     `open_count`, `cut` (clients that took nothing in time), and `replaced` (messages that ended clients never got,
     because a newer one came).
     """
 
     def __init__(
         self,
-        door: Door,
-        roster: Roster,
+        door: Admission,
+        registry: SymbolRegistry,
         hub: Hub,
         connection: Callable[[], Connection | None],
         *,
@@ -157,13 +157,13 @@ class Sessions:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.door = door
-        self.roster = roster
+        self.registry = registry
         self._hub = hub
         self._connection = connection
         self.send_timeout_s = send_timeout_s
         self._clock = clock
-        self.fanout = Fanout()
-        self.audiences = Audiences(hub, self.fanout)
+        self.scheduler = FlushScheduler()
+        self.audiences = BroadcastGroups(hub, self.scheduler)
         self.on_echo: Callable[[str, float], None] = lambda *_: None
         self.cut = 0
         self._replaced = 0
@@ -181,7 +181,7 @@ class Sessions:
     async def serve(self, websocket: WebSocket) -> None:
         """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
         with self._admitted(websocket) as outlet:
-            choice = whole_picture(known_symbol(websocket.path_params.get("symbol"), self.roster))
+            choice = view_topic(known_symbol(websocket.path_params.get("symbol"), self.registry))
             session = await self._accepted(websocket, outlet)
             self.audiences.seat(outlet, [choice], [choice])
             await session.run()
@@ -190,11 +190,11 @@ class Sessions:
         """The endpoint of /ws. Raises Problem, before the upgrade, for who may not come in."""
         with self._admitted(websocket) as outlet:
             session = await self._accepted(websocket, outlet)
-            session.hear = Subscriptions(self._hub, self.audiences, outlet, self.roster, self.on_echo).hear
+            session.hear = Subscriptions(self._hub, self.audiences, outlet, self.registry, self.on_echo).hear
             await session.run()
 
     @contextmanager
-    def _admitted(self, websocket: WebSocket) -> Iterator[DirectOutlet | QueuedOutlet]:
+    def _admitted(self, websocket: WebSocket) -> Iterator[DirectClientQueue | AwaitedClientQueue]:
         """Count one in for this block, before anything is done for it: a symbol that is named is followed."""
         address = self.door.enter(websocket)
         outlet = self._outlet(websocket, self._connection())
@@ -203,19 +203,19 @@ class Sessions:
         finally:
             self.leave(address, outlet)
 
-    async def _accepted(self, websocket: WebSocket, outlet: DirectOutlet | QueuedOutlet) -> Session:
+    async def _accepted(self, websocket: WebSocket, outlet: DirectClientQueue | AwaitedClientQueue) -> WebSocketSession:
         """Upgrade."""
         await websocket.accept()
         self._hub.admit(outlet)
-        return Session(websocket, outlet, self._connection(), self.send_timeout_s, self._clock)
+        return WebSocketSession(websocket, outlet, self._connection(), self.send_timeout_s, self._clock)
 
-    def _outlet(self, websocket: WebSocket, connection: Connection | None) -> DirectOutlet | QueuedOutlet:
+    def _outlet(self, websocket: WebSocket, connection: Connection | None) -> DirectClientQueue | AwaitedClientQueue:
         """The way past the framework where there is one: frames are ours to write on HTTP/1.1 alone."""
         if connection is None or websocket.scope["http_version"] != "1.1":
-            return QueuedOutlet(self.fanout)
-        return DirectOutlet(self.fanout, connection, self.send_timeout_s)
+            return AwaitedClientQueue(self.scheduler)
+        return DirectClientQueue(self.scheduler, connection, self.send_timeout_s)
 
-    def leave(self, address: str, outlet: Outlet) -> None:
+    def leave(self, address: str, outlet: ClientQueue) -> None:
         """Count it out; it is owed nothing more."""
         self._hub.dismiss(outlet)
         self.audiences.seat(outlet, [])

@@ -1,4 +1,4 @@
-"""The terminal beside the paced exchange: its books are live, and a picture tells when what made it was sent."""
+"""The terminal beside the paced exchange: its books are live, and a view tells when what made it was sent."""
 
 import time
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
 @pytest.mark.parametrize("symbol", SYMBOLS)
 def test_a_picture_is_live_and_whole(running: Terminal, symbol: str) -> None:
     """What is measured is a terminal at work, whatever the symbol is called."""
-    picture = orjson.loads(get(running.port, f"/orderbook?symbol={symbol}"))
+    view = orjson.loads(get(running.port, f"/orderbook?symbol={symbol}"))
 
-    assert (picture["state"], len(picture["bids"]), len(picture["asks"])) == ("live", 20, 20)
+    assert (view["state"], len(view["bids"]), len(view["asks"])) == ("live", 20, 20)
 
 
 def test_the_id_of_a_picture_is_the_time_of_sending(running: Terminal) -> None:
     """Microseconds since the epoch, after these tests began and before now."""
-    picture = orjson.loads(get(running.port, "/orderbook"))
+    view = orjson.loads(get(running.port, "/orderbook"))
 
-    assert START_US < picture["last_update_id"] < time.time_ns() // 1000
+    assert START_US < view["last_update_id"] < time.time_ns() // 1000
 
 
 def test_a_running_program_is_weighed(running: Terminal) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pulse.binance.rate_limit import BAN_MAX_S, Bans, Turns, WeightBudget
+from pulse.binance.rate_limit import BAN_MAX_S, BanFile, PriorityLock, WeightBudget
 
 
 @pytest.fixture
@@ -86,15 +86,15 @@ HOST = "api.binance.us"
 
 def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
     """Another one that reads the same file knows how long to wait."""
-    Bans(tmp_path / "state.json").remember(HOST, 1000.0)
+    BanFile(tmp_path / "state.json").remember(HOST, 1000.0)
 
-    assert Bans(tmp_path / "state.json").remaining_s(HOST, 940.0) == 60.0
-    assert Bans(tmp_path / "state.json").remaining_s("other", 940.0) == 0.0
+    assert BanFile(tmp_path / "state.json").remaining_s(HOST, 940.0) == 60.0
+    assert BanFile(tmp_path / "state.json").remaining_s("other", 940.0) == 0.0
 
 
 def test_a_past_ban_is_over(tmp_path: Path) -> None:
     """Nothing is waited for after its end."""
-    bans = Bans(tmp_path / "state.json")
+    bans = BanFile(tmp_path / "state.json")
     bans.remember(HOST, 1000.0)
 
     assert bans.remaining_s(HOST, 1001.0) == 0.0
@@ -105,12 +105,12 @@ def test_a_file_that_is_not_ours_is_no_ban(tmp_path: Path, content: str) -> None
     """Whatever it holds, the process starts."""
     (tmp_path / "state.json").write_text(content)
 
-    assert Bans(tmp_path / "state.json").remaining_s(HOST, 0.0) == 0.0
+    assert BanFile(tmp_path / "state.json").remaining_s(HOST, 0.0) == 0.0
 
 
 def test_no_ban_is_believed_to_last_for_ever(tmp_path: Path) -> None:
     """A clock that was wrong when the ban was written cannot silence the terminal for years."""
-    bans = Bans(tmp_path / "state.json")
+    bans = BanFile(tmp_path / "state.json")
     bans.remember(HOST, 10.0**12)
 
     assert bans.remaining_s(HOST, 0.0) == BAN_MAX_S
@@ -118,14 +118,14 @@ def test_no_ban_is_believed_to_last_for_ever(tmp_path: Path) -> None:
 
 def test_a_path_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A full or read-only disk does not stop the feed."""
-    Bans(tmp_path / "absent" / "state.json").remember(HOST, 1000.0)
+    BanFile(tmp_path / "absent" / "state.json").remember(HOST, 1000.0)
 
     assert "cannot be remembered" in caplog.text
 
 
 def test_without_a_path_nothing_is_kept() -> None:
     """The demo has nothing to remember."""
-    bans = Bans(None)
+    bans = BanFile(None)
     bans.remember(HOST, 1000.0)
 
     assert bans.remaining_s(HOST, 0.0) == 0.0
@@ -133,7 +133,7 @@ def test_without_a_path_nothing_is_kept() -> None:
 
 async def test_the_most_urgent_waiter_goes_first() -> None:
     """Lower ranks overtake, equals keep their order."""
-    turns, order = Turns(), []
+    turns, order = PriorityLock(), []
 
     async def caller(name: str, rank: int) -> None:
         await turns.take(rank)
@@ -151,7 +151,7 @@ async def test_the_most_urgent_waiter_goes_first() -> None:
 
 async def test_a_waiter_that_gives_up_is_passed_over() -> None:
     """A cancelled one neither gets the turn nor keeps it."""
-    turns = Turns()
+    turns = PriorityLock()
     await turns.take(0)
     gone = asyncio.create_task(turns.take(0))
     next_one = asyncio.create_task(turns.take(1))
@@ -165,7 +165,7 @@ async def test_a_waiter_that_gives_up_is_passed_over() -> None:
 
 async def test_a_turn_given_to_one_that_was_just_cancelled_goes_on() -> None:
     """Cancelled in the moment of being let in, it hands the turn to the next."""
-    turns = Turns()
+    turns = PriorityLock()
     await turns.take(0)
     gone = asyncio.create_task(turns.take(0))
     next_one = asyncio.create_task(turns.take(1))

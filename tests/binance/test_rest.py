@@ -7,14 +7,14 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import OUR_SHARE, Bans
+from pulse.binance.rate_limit import OUR_SHARE, BanFile
 from pulse.binance.rest import HISTORY_SHARE, BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
-from pulse.concurrency import Comeback
+from pulse.concurrency import RetryGate
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
-from pulse.market.candles import candle_of_trades, same_account
+from pulse.market.candles import candle_of_trades, candles_equal
 from pulse.market.types import MINUTE_MS
 from pulse.simulator.server import SimulatedExchange
 from tests.support.makers import ManualClock
@@ -33,7 +33,7 @@ async def asked() -> AsyncIterator[Asked]:
     """A simulated exchange of two symbols."""
     async with SimulatedExchange(["BTCUSDT", "ETHUSDT"], seed=3) as exchange, aiohttp.ClientSession() as session:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
-        rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), Bans(None), lambda _: False)
+        rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: False)
         yield Asked(exchange, rest)
 
 
@@ -71,7 +71,7 @@ async def test_the_trades_of_a_minute_make_the_exchanges_candle(asked: Asked) ->
     trades = await asked.rest.agg_trades_between("BTCUSDT", minute, minute + MINUTE_MS - 1)
     theirs = (await asked.rest.klines("BTCUSDT", minute, minute))[0]
 
-    assert same_account(candle_of_trades("BTCUSDT", minute, trades), theirs)
+    assert candles_equal(candle_of_trades("BTCUSDT", minute, trades), theirs)
 
 
 async def test_the_exchanges_date_is_told_by_its_answers(asked: Asked) -> None:
@@ -79,7 +79,7 @@ async def test_the_exchanges_date_is_told_by_its_answers(asked: Asked) -> None:
     wrong = ManualClock(wall_s=0.0)
     venue = venue_of("us", asked.exchange.rest_url, asked.exchange.stream_url)
     async with aiohttp.ClientSession() as session:
-        rest = BinanceRest(AiohttpTransport(session), venue, wrong, Bans(None), lambda _: False)
+        rest = BinanceRest(AiohttpTransport(session), venue, wrong, BanFile(None), lambda _: False)
         assert rest.exchange_ms() == 0
         await rest.instruments(["BTCUSDT"])
 
@@ -100,7 +100,7 @@ async def test_an_exchange_that_is_away_is_asked_for_little_until_it_answers(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting costs the cheapest call now and then, and ends with the first answer."""
-    monkeypatch.setattr(asked.rest, "_comeback", Comeback(0.01))
+    monkeypatch.setattr(asked.rest, "_comeback", RetryGate(0.01))
     asked.exchange.faults.rest.answer("/api/*", 503, count=3)
     with pytest.raises(ExchangeError):
         await asked.rest.depth("BTCUSDT", 100)
@@ -112,7 +112,7 @@ async def test_an_exchange_that_is_away_is_asked_for_little_until_it_answers(
 
 async def test_waiting_for_an_answer_is_bounded(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none comes the wait ends all the same."""
-    monkeypatch.setattr(asked.rest, "_comeback", Comeback(0.01))
+    monkeypatch.setattr(asked.rest, "_comeback", RetryGate(0.01))
     asked.exchange.faults.rest.answer("/api/*", 503)
     await asked.rest.wait_until_it_answers(0.1)
 
@@ -124,7 +124,7 @@ async def test_history_leaves_a_book_room(asked: Asked) -> None:
     venue = asked.rest.venue
     clock = ManualClock(now_ms=60_000.0)  # a minute begins, and stays
     async with aiohttp.ClientSession() as session:
-        rest = BinanceRest(AiohttpTransport(session), venue, clock, Bans(None), lambda _: False)
+        rest = BinanceRest(AiohttpTransport(session), venue, clock, BanFile(None), lambda _: False)
         rest._budget.spend(int(venue.weight_per_minute * OUR_SHARE * HISTORY_SHARE), 60.0)
         history = [asyncio.create_task(rest.klines("BTCUSDT", 0, 1)) for _ in range(3)]
         snapshot = await asyncio.wait_for(rest.depth("BTCUSDT", 100), WAIT_S)

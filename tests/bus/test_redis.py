@@ -22,7 +22,7 @@ from tests.support.services import ValkeyServer
 NOTICED_WITHIN_S = 3.0
 RETURN_WITHIN_S = 2.0
 PUBLISHING_S = 0.6
-"""A picture under way when the server hangs is given up, and taken round it, within this."""
+"""A view under way when the server hangs is given up, and taken round it, within this."""
 
 
 @asynccontextmanager
@@ -60,36 +60,36 @@ async def hanging_up_on(port: int) -> AsyncIterator[list[asyncio.StreamWriter]]:
 async def test_a_picture_reaches_the_other_process(redis_url: str) -> None:
     """What one process publishes, the readers of both hear."""
     async with process(redis_url) as (ours, our_reader), process(redis_url) as (_, their_reader):
-        await ours.publish(BTC, b"picture")
-        await our_reader.until(BTC, b"picture")
-        await their_reader.until(BTC, b"picture")
+        await ours.publish(BTC, b"view")
+        await our_reader.until(BTC, b"view")
+        await their_reader.until(BTC, b"view")
 
 
 async def test_a_newcomer_gets_the_stored_latest(redis_url: str) -> None:
-    """A process that comes later begins with what is stored, without waiting for the next picture."""
+    """A process that comes later begins with what is stored, without waiting for the next view."""
     async with process(redis_url) as (ours, reader):
-        await ours.publish(BTC, b"picture")
-        await reader.until(BTC, b"picture")
+        await ours.publish(BTC, b"view")
+        await reader.until(BTC, b"view")
         async with process(redis_url) as (_, newcomer):
-            await newcomer.until(BTC, b"picture")
+            await newcomer.until(BTC, b"view")
 
 
 async def test_names_on_the_server(redis_url: str) -> None:
-    """A picture is published on `pulse:` and its topic, and stored for a while under `pulse:latest:` and its topic."""
+    """A view is published on `pulse:` and its topic, and stored for a while under `pulse:latest:` and its topic."""
     with redis.Redis.from_url(redis_url) as client, client.pubsub() as channel:
         channel.subscribe(f"pulse:{BTC}")
         async with process(redis_url) as (ours, reader):
-            await ours.publish(BTC, b"picture")
-            await reader.until(BTC, b"picture")
+            await ours.publish(BTC, b"view")
+            await reader.until(BTC, b"view")
         messages = [channel.get_message(timeout=1.0) for _ in range(2)]
 
-        assert [message and message["data"] for message in messages] == [1, b"picture"]
-        assert client.get(f"pulse:latest:{BTC}") == b"picture"
+        assert [message and message["data"] for message in messages] == [1, b"view"]
+        assert client.get(f"pulse:latest:{BTC}") == b"view"
         assert 0 < client.ttl(f"pulse:latest:{BTC}") <= LATEST_LIFE_S
 
 
 async def test_a_subscription_cut_by_the_server_misses_nothing(own_valkey: ValkeyServer) -> None:
-    """A picture of another process, published while our subscription was cut, is taken from what is stored."""
+    """A view of another process, published while our subscription was cut, is taken from what is stored."""
     async with process(own_valkey.url) as (_, reader), process(own_valkey.url) as (theirs, _):
         with redis.Redis.from_url(own_valkey.url) as client:
             client.client_kill_filter(_type="pubsub")
@@ -102,7 +102,7 @@ async def test_a_subscription_cut_by_the_server_misses_nothing(own_valkey: Valke
 
 
 async def test_a_server_away_at_the_start(own_valkey: ValkeyServer) -> None:
-    """Pictures stay in the process until the server comes, and then go through it."""
+    """Views stay in the process until the server comes, and then go through it."""
     own_valkey.kill()
     bus = RedisBus(own_valkey.url, TOPICS)
     async with reading(bus) as reader:
@@ -116,7 +116,7 @@ async def test_a_server_away_at_the_start(own_valkey: ValkeyServer) -> None:
 
 
 async def test_browsers_go_on_while_the_server_is_dead(own_valkey: ValkeyServer) -> None:
-    """After the server is killed, each picture still reaches the reader of its own process at once."""
+    """After the server is killed, each view still reaches the reader of its own process at once."""
     async with process(own_valkey.url) as (bus, reader):
         own_valkey.kill()
         took = []
@@ -129,7 +129,7 @@ async def test_browsers_go_on_while_the_server_is_dead(own_valkey: ValkeyServer)
 
 
 async def test_the_picture_on_its_way_to_a_dying_server_is_not_lost(own_valkey: ValkeyServer) -> None:
-    """The newest picture arrives even if it is the last one, and was handed over just before the server died."""
+    """The newest view arrives even if it is the last one, and was handed over just before the server died."""
     async with process(own_valkey.url) as (bus, reader):
         own_valkey.kill()
         await bus.publish(BTC, b"last words")
@@ -138,7 +138,7 @@ async def test_the_picture_on_its_way_to_a_dying_server_is_not_lost(own_valkey: 
 
 
 async def test_a_server_that_comes_back_empty_is_filled(own_valkey: ValkeyServer) -> None:
-    """After a restart the newest pictures are stored and published again, though no new one was made."""
+    """After a restart the newest views are stored and published again, though no new one was made."""
     async with process(own_valkey.url) as (ours, reader):
         await ours.publish(BTC, b"btc")
         await ours.publish(ETH, b"eth")
@@ -153,7 +153,7 @@ async def test_a_server_that_comes_back_empty_is_filled(own_valkey: ValkeyServer
 
 
 async def test_the_way_between_processes_comes_back(own_valkey: ValkeyServer) -> None:
-    """However long the server was away, pictures travel within two seconds of its return."""
+    """However long the server was away, views travel within two seconds of its return."""
     async with process(own_valkey.url) as (ours, _), process(own_valkey.url) as (_, their_reader):
         own_valkey.kill()
         async with hanging_up_on(own_valkey.port) as callers:
@@ -170,7 +170,7 @@ async def test_the_way_between_processes_comes_back(own_valkey: ValkeyServer) ->
 
 
 async def test_a_hung_server_costs_half_a_second(own_valkey: ValkeyServer) -> None:
-    """Publishing to a stopped server never waits, and the reader of the same process has the picture soon."""
+    """Publishing to a stopped server never waits, and the reader of the same process has the view soon."""
     async with process(own_valkey.url) as (bus, reader):
         own_valkey.pause()
         begin = time.monotonic()
@@ -207,7 +207,7 @@ async def test_a_silent_subscription_is_noticed(own_valkey: ValkeyServer) -> Non
 
 
 async def test_a_server_that_wakes_up_is_used_again(own_valkey: ValkeyServer) -> None:
-    """When it goes on, pictures reach the other process again, the newest last."""
+    """When it goes on, views reach the other process again, the newest last."""
     async with process(own_valkey.url) as (ours, _), process(own_valkey.url) as (theirs, their_reader):
         own_valkey.pause()
         await ours.publish(BTC, b"under way")
@@ -241,8 +241,8 @@ async def test_a_full_server_is_gone_round(own_valkey: ValkeyServer) -> None:
         with redis.Redis.from_url(own_valkey.url) as client:
             client.config_set("maxmemory", "1")
         await until(lambda: not bus.health().ok)
-        await bus.publish(BTC, b"picture")
-        await reader.until(BTC, b"picture")
+        await bus.publish(BTC, b"view")
+        await reader.until(BTC, b"view")
 
         assert bus.health().detail == "Redis: command not allowed when used memory > 'maxmemory'."
 

@@ -9,7 +9,7 @@ from pulse.bus.relay import publish, subscribe
 from pulse.fanout.hub import Hub
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
-from pulse.market.view import TapeView, View
+from pulse.market.view import TradesView, View
 from pulse.queues import ConflatingQueue
 from pulse.wire import book_topic
 from tests.support.makers import ManualClock
@@ -17,9 +17,9 @@ from tests.support.web import until
 
 
 async def test_the_newest_picture_of_a_symbol_is_published() -> None:
-    """A picture that was replaced before its turn is never sent."""
+    """A view that was replaced before its turn is never sent."""
     market = Market("BTCUSDT", Origin("00", "exchange", "us"), levels_max=10, trades_kept=1, stale_after_ms=5000)
-    outbox: ConflatingQueue[str, View | TapeView] = ConflatingQueue()
+    outbox: ConflatingQueue[str, View | TradesView] = ConflatingQueue()
     bus = MemoryBus([book_topic("BTCUSDT")])
     outbox.put(book_topic("BTCUSDT"), market.view(0.0, 0.0))
     outbox.put(book_topic("BTCUSDT"), market.view(0.0, 0.0))
@@ -32,7 +32,7 @@ async def test_the_newest_picture_of_a_symbol_is_published() -> None:
 
 
 async def test_every_message_is_passed_on_untouched() -> None:
-    """The hub's latest picture is the bus's payload."""
+    """The hub's latest view is the bus's payload."""
     topic, payload = "book:BTCUSDT", b'{"seq":1,"instance":"00","symbol":"BTCUSDT"}'
     bus, hub = MemoryBus([topic]), Hub(["BTCUSDT"], "00")
     task = asyncio.create_task(subscribe(bus, hub, Latency("00"), ManualClock()))

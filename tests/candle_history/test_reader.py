@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from pulse.candle_history.reader import FORGOTTEN_AFTER_S, READ_EVERY_S, Bars, RunningBars
+from pulse.candle_history.reader import FORGOTTEN_AFTER_S, READ_EVERY_S, CandleReader, RunningCandles
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, Bar, Interval, Newest, extended, minute_bar
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, Newest, extend, of_one_minute
 from pulse.market.types import MINUTE_MS, Candle
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
@@ -23,17 +23,17 @@ FIVE = INTERVALS["5m"]
 
 
 @pytest.fixture
-async def bars(tmp_path: Path) -> AsyncIterator[Bars]:
+async def bars(tmp_path: Path) -> AsyncIterator[CandleReader]:
     """Twelve stored minutes, one more that is closed, and the running one."""
     store = SqliteStore(tmp_path / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles(minutes(12))
     newest = Newest((candle(12), running(13)), BEGIN_MS + 13 * MINUTE_MS)
-    yield Bars(store, lambda _: newest, ManualClock(wall_s=12.5))
+    yield CandleReader(store, lambda _: newest, ManualClock(wall_s=12.5))
     await store.close()
 
 
-async def test_the_running_bar_is_told_as_far_as_it_has_come(bars: Bars) -> None:
+async def test_the_running_bar_is_told_as_far_as_it_has_come(bars: CandleReader) -> None:
     """Two minutes of the store, one that is on its way there, and the running one."""
     read = await bars.read("BTCUSDT", FIVE, None, None, 2)
 
@@ -45,7 +45,7 @@ async def test_the_running_bar_is_told_as_far_as_it_has_come(bars: Bars) -> None
 
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
-async def test_pages_are_what_is_read_at_once(bars: Bars, page: int, limit: int) -> None:
+async def test_pages_are_what_is_read_at_once(bars: CandleReader, page: int, limit: int) -> None:
     """However long the pages, together they are the same, and the last of them holds the running bar."""
     pages = [read async for read in bars.pages("BTCUSDT", FIVE, 0, None, limit, page)]
 
@@ -53,7 +53,7 @@ async def test_pages_are_what_is_read_at_once(bars: Bars, page: int, limit: int)
     assert [bar for read in pages for bar in read] == await bars.read("BTCUSDT", FIVE, 0, None, limit)
 
 
-async def test_when_the_running_minute_opens(bars: Bars) -> None:
+async def test_when_the_running_minute_opens(bars: CandleReader) -> None:
     """What lies before it is over; what time it is, the clock says."""
     assert bars.now_s() == 12.5
     assert bars.running_ms("BTCUSDT") == BEGIN_MS + 13 * MINUTE_MS
@@ -71,16 +71,16 @@ class Shelf:
         self.read = 0
         self.is_away = False
 
-    async def read_bars(
+    async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> Sequence[Bar]:
+    ) -> Sequence[AggregatedCandle]:
         """Minutes 0 to 2 as one bar."""
         self.read += 1
         if self.is_away:
             raise StoreUnavailable("away")
-        bar = minute_bar(minute(0))
+        bar = of_one_minute(minute(0))
         for number in (1, 2):
-            bar = extended(bar, minute(number))
+            bar = extend(bar, minute(number))
         return [bar]
 
 
@@ -90,8 +90,8 @@ class Stage:
     def __init__(self) -> None:
         self.shelf = Shelf()
         self.newest = Newest((minute(3), minute(4, 0.5, is_closed=False)), MIDNIGHT_MS + 4 * MINUTE_MS)
-        bars = Bars(cast(Store, self.shelf), lambda _: self.newest, ManualClock())
-        self.running = RunningBars(bars, now_s)
+        bars = CandleReader(cast(Store, self.shelf), lambda _: self.newest, ManualClock())
+        self.running = RunningCandles(bars, now_s)
 
     async def __aenter__(self) -> "Stage":
         self._task = asyncio.create_task(self.running.run())

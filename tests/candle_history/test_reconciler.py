@@ -16,7 +16,7 @@ from pulse.candle_history.reconciler import (
     MINUTE_TRADES_MAX,
     RECENT_MINUTES,
     SETTLE_MS,
-    Backfill,
+    CandleReconciler,
 )
 from pulse.errors import ExchangeError, PulseError, StoreUnavailable
 from pulse.market.types import Candle, CandleMismatch, Trade, TradeGap
@@ -75,7 +75,7 @@ class Exchange:
 
 
 class Shelf:
-    """What is stored; what the backfill gives out is added, as the ledger would."""
+    """What is stored; what the reconciler gives out is added, as the writer would."""
 
     def __init__(self, rows: Iterable[int | Candle], fault: PulseError | None = None) -> None:
         candles = [candle(row) if isinstance(row, int) else row for row in rows]
@@ -97,7 +97,7 @@ class Shelf:
 
 @dataclass
 class Looked:
-    """What came of a backfill's looks."""
+    """What came of a reconciler's looks."""
 
     given: list[Candle]
     mismatches: list[CandleMismatch]
@@ -113,7 +113,7 @@ def looked(
     exchange: Exchange, shelf: Shelf, symbols: Sequence[str] = ("BTCUSDT",), looks: int = 1, days: int = 0,
     gaps: Sequence[TradeGap] = (),
 ) -> Looked:  # fmt: skip
-    """What the backfill gave out in this many looks, a minute apart."""
+    """What the reconciler gave out in this many looks, a minute apart."""
 
     async def story() -> Looked:
         candles: asyncio.Queue[Candle] = asyncio.Queue()
@@ -122,7 +122,7 @@ def looked(
         async def tell(symbol: str, mismatch: CandleMismatch) -> None:
             mismatches.append(mismatch)
 
-        backfill = Backfill(
+        reconciler = CandleReconciler(
             symbols,
             cast(BinanceRest, exchange),
             cast(Store, shelf),
@@ -132,8 +132,8 @@ def looked(
             tell=tell,
         )
         for gap in gaps:
-            backfill.note_gap(gap)
-        task = asyncio.create_task(backfill.run())
+            reconciler.note_gap(gap)
+        task = asyncio.create_task(reconciler.run())
         given: list[Candle] = []
         for _ in range(looks):
             await asyncio.sleep(LOOK_EVERY_S / 2)
@@ -144,7 +144,7 @@ def looked(
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        return Looked(given, mismatches, backfill.progress())
+        return Looked(given, mismatches, reconciler.progress())
 
     return run(story())
 
@@ -381,7 +381,7 @@ def test_trouble_puts_it_off(
     lines = [record.getMessage() for record in caplog.records]
 
     reason = str(exchange_fault or store_fault)
-    both = [f"backfill put off symbol={symbol} reason={reason}" for symbol in BOTH]
+    both = [f"reconciler put off symbol={symbol} reason={reason}" for symbol in BOTH]
     assert found.given == []
     assert lines in (both * 6, both * 7)
     assert [record.getMessage() for record in caplog.records if record.levelname == "INFO"] == both

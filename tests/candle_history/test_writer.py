@@ -1,4 +1,4 @@
-"""The ledger: every closed candle reaches the store, however long it is away, the newest account of each minute."""
+"""The writer: every closed candle reaches the store, however long it is away, the newest account of each minute."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,10 +7,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pulse.candle_history import writer as module
-from pulse.candle_history.writer import Ledger, make_candle_queue
+from pulse.candle_history.writer import CandleWriter
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import Bar, Interval
+from pulse.market.intervals import AggregatedCandle, Interval
 from pulse.market.types import Candle, TradeGap
+from pulse.queues import make_candle_queue
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle
 from tests.support.virtual_time import at, now_s, run
 
@@ -42,25 +43,25 @@ class ShyStore:
         self.rows |= {(row.symbol, row.open_time_ms): row for row in candles}
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
-        """Not asked for by a ledger."""
+        """Not asked for by a writer."""
         raise NotImplementedError
 
-    async def read_bars(
+    async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[Bar]:
-        """Not asked for by a ledger."""
+    ) -> list[AggregatedCandle]:
+        """Not asked for by a writer."""
         raise NotImplementedError
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
-        """Not asked for by a ledger."""
+        """Not asked for by a writer."""
         raise NotImplementedError
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
-        """Not asked for by a ledger."""
+        """Not asked for by a writer."""
         raise NotImplementedError
 
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
-        """Not asked for by a ledger."""
+        """Not asked for by a writer."""
         raise NotImplementedError
 
     async def check(self) -> None:
@@ -74,22 +75,22 @@ def minutes(count: int, start: int = 0) -> list[Candle]:
     return [candle(MIDNIGHT_MS + i * MINUTE_MS) for i in range(start, start + count)]
 
 
-Story = Callable[[asyncio.Queue[Candle], Ledger], Awaitable[None]]
+Story = Callable[[asyncio.Queue[Candle], CandleWriter], Awaitable[None]]
 
 
-def told(store: ShyStore, story: Story, until_s: float = 60.0) -> Ledger:
-    """Let a story happen to a running ledger."""
+def told(store: ShyStore, story: Story, until_s: float = 60.0) -> CandleWriter:
+    """Let a story happen to a running writer."""
 
-    async def play() -> Ledger:
+    async def play() -> CandleWriter:
         queue = make_candle_queue()
-        ledger = Ledger(queue, store)
-        task = asyncio.create_task(ledger.run())
-        await story(queue, ledger)
+        writer = CandleWriter(queue, store)
+        task = asyncio.create_task(writer.run())
+        await story(queue, writer)
         await at(until_s)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        return ledger
+        return writer
 
     return run(play())
 
@@ -104,27 +105,27 @@ def test_minutes_that_close_together_are_written_together() -> None:
     """One write, a second after the first of them, holds all that came meanwhile."""
     store = ShyStore()
 
-    async def story(queue: asyncio.Queue[Candle], _: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], _: CandleWriter) -> None:
         await put(queue, minutes(1))
         await asyncio.sleep(0.9)
         await put(queue, minutes(2, start=1))
 
-    ledger = told(store, story)
-    assert (store.writes, ledger.pending, ledger.trouble) == ([(1.0, 3)], 0, "")
+    writer = told(store, story)
+    assert (store.writes, writer.pending, writer.trouble) == ([(1.0, 3)], 0, "")
 
 
 def test_a_store_that_is_away_from_the_start_is_told_at_once() -> None:
     """The first minute closes up to a minute later; nobody should think until then that all is well."""
     store = ShyStore(away=1)
 
-    async def story(queue: asyncio.Queue[Candle], ledger: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], writer: CandleWriter) -> None:
         await asyncio.sleep(0.1)
-        assert ledger.trouble == "the store is away"
+        assert writer.trouble == "the store is away"
         store.away = 0
         await put(queue, minutes(1))
 
-    ledger = told(store, story)
-    assert (len(store.rows), ledger.trouble) == (1, "")
+    writer = told(store, story)
+    assert (len(store.rows), writer.trouble) == (1, "")
 
 
 def test_a_store_that_is_away_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -132,15 +133,15 @@ def test_a_store_that_is_away_loses_nothing(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level("INFO", "pulse.candle_history.writer")
     store = ShyStore(away=5)
 
-    async def story(queue: asyncio.Queue[Candle], ledger: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], writer: CandleWriter) -> None:
         await put(queue, minutes(2))
         await asyncio.sleep(2.0)
         await put(queue, minutes(3, start=2))
 
-        assert (ledger.pending, ledger.trouble) == (5, "the store is away")
+        assert (writer.pending, writer.trouble) == (5, "the store is away")
 
-    ledger = told(store, story)
-    assert (len(store.rows), ledger.pending, ledger.trouble) == (5, 0, "")
+    writer = told(store, story)
+    assert (len(store.rows), writer.pending, writer.trouble) == (5, 0, "")
     assert [record.getMessage() for record in caplog.records] == [
         "store away, candles are kept reason=the store is away",
         "store back, candles written",
@@ -151,7 +152,7 @@ def test_a_store_that_is_away_is_asked_ever_less_often() -> None:
     """Tries come after growing waits, ten seconds apart in the end."""
     store = ShyStore(away=10)
 
-    async def story(queue: asyncio.Queue[Candle], _: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], _: CandleWriter) -> None:
         await put(queue, minutes(1))
 
     told(store, story, until_s=120.0)
@@ -163,7 +164,7 @@ def test_the_newest_account_of_a_minute_is_written() -> None:
     """A corrected candle takes the place of the one that waits."""
     store = ShyStore()
 
-    async def story(queue: asyncio.Queue[Candle], _: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], _: CandleWriter) -> None:
         await put(queue, [candle(volume=1.0), candle(volume=2.0), candle(volume=3.0, symbol="ETHUSDT")])
 
     told(store, story)
@@ -175,7 +176,7 @@ def test_a_correction_that_comes_while_the_store_is_away() -> None:
     """What waits is replaced, and the old account is never written."""
     store = ShyStore(away=3)
 
-    async def story(queue: asyncio.Queue[Candle], _: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], _: CandleWriter) -> None:
         await put(queue, [candle(volume=1.0)])
         await asyncio.sleep(1.2)
         await put(queue, [candle(volume=2.0)])
@@ -189,7 +190,7 @@ def test_a_correction_that_comes_during_a_write_is_written_too() -> None:
     """The store ends with the newest account, though the old one was on its way."""
     store = ShyStore(write_s=5.0)
 
-    async def story(queue: asyncio.Queue[Candle], _: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], _: CandleWriter) -> None:
         await put(queue, [candle(volume=1.0)])
         await asyncio.sleep(3.0)
         await put(queue, [candle(volume=2.0)])
@@ -203,7 +204,7 @@ def test_many_candles_are_written_in_batches() -> None:
     """One statement holds a bounded number of rows."""
     store = ShyStore()
 
-    async def story(queue: asyncio.Queue[Candle], _: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], _: CandleWriter) -> None:
         await put(queue, minutes(2 * module.BATCH_CANDLES_MAX + 5))
 
     told(store, story)
@@ -218,7 +219,7 @@ def test_beyond_the_bound_the_oldest_go_and_are_counted(monkeypatch: pytest.Monk
     def dropped() -> float:
         return REGISTRY.get_sample_value("pulse_candles_dropped_total") or 0.0
 
-    async def story(queue: asyncio.Queue[Candle], _: Ledger) -> None:
+    async def story(queue: asyncio.Queue[Candle], _: CandleWriter) -> None:
         await put(queue, minutes(7))
 
     before = dropped()
@@ -231,16 +232,16 @@ def test_stopping_writes_what_is_left() -> None:
     """Whatever waits, in the queue or from a write that was cut off, is written at the end."""
     store = ShyStore(write_s=0.5)
 
-    async def story() -> Ledger:
+    async def story() -> CandleWriter:
         queue = make_candle_queue()
-        ledger = Ledger(queue, store)
-        task = asyncio.create_task(ledger.run())
+        writer = CandleWriter(queue, store)
+        task = asyncio.create_task(writer.run())
         await put(queue, minutes(2))
         await asyncio.sleep(1.2)  # within the first write
         task.cancel()
         await put(queue, minutes(2, start=2))
-        await ledger.finish()
-        return ledger
+        await writer.finish()
+        return writer
 
     assert (run(story()).pending, len(store.rows)) == (0, 4)
 
@@ -256,7 +257,7 @@ def test_stopping_does_not_wait_for_a_store(
     async def story() -> float:
         queue = make_candle_queue()
         await put(queue, minutes(3))
-        await Ledger(queue, store).finish()
+        await CandleWriter(queue, store).finish()
         return now_s()
 
     assert run(story()) == pytest.approx(took_s)
@@ -269,12 +270,12 @@ def test_stopping_during_a_write_keeps_a_correction() -> None:
 
     async def story() -> None:
         queue = make_candle_queue()
-        ledger = Ledger(queue, store)
-        task = asyncio.create_task(ledger.run())
+        writer = CandleWriter(queue, store)
+        task = asyncio.create_task(writer.run())
         await put(queue, [candle(volume=1.0)])
         await asyncio.sleep(1.5)
         await put(queue, [candle(volume=2.0)])
-        await ledger.finish()
+        await writer.finish()
         task.cancel()
 
     run(story())

@@ -1,4 +1,4 @@
-"""The ledger with real files: candles that wait on disk over a restart, and disks without room."""
+"""The writer with real files: candles that wait on disk over a restart, and disks without room."""
 
 import asyncio
 import resource
@@ -12,8 +12,9 @@ import pytest
 
 import pulse.candle_history.writer as module
 from pulse.candle_history.spool import Spool
-from pulse.candle_history.writer import Ledger, make_candle_queue
+from pulse.candle_history.writer import CandleWriter
 from pulse.market.types import Candle
+from pulse.queues import make_candle_queue
 from pulse.store.postgres import PostgresStore
 from pulse.store.sqlite import SqliteStore
 from tests.support.candles import SQL_DIR, minutes
@@ -37,17 +38,19 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def running(store: AnyStore, folder: Path) -> AsyncIterator[tuple[Ledger, Callable[[Sequence[Candle]], None]]]:
-    """A ledger at work and a way to give it candles; at the end it is killed, not stopped."""
+async def running(
+    store: AnyStore, folder: Path
+) -> AsyncIterator[tuple[CandleWriter, Callable[[Sequence[Candle]], None]]]:
+    """A writer at work and a way to give it candles; at the end it is killed, not stopped."""
     queue, spool = make_candle_queue(), Spool(folder / "spool.ndjson")
 
     def give(candles: Sequence[Candle]) -> None:
         for candle in candles:
             queue.put_nowait(candle)
 
-    ledger = Ledger(queue, store, spool)
-    task = asyncio.create_task(ledger.run())
-    yield ledger, give
+    writer = CandleWriter(queue, store, spool)
+    task = asyncio.create_task(writer.run())
+    yield writer, give
     task.cancel()
     await asyncio.wait([task])
     spool.close()  # as the kernel does when a process is gone
@@ -72,26 +75,26 @@ async def test_candles_wait_on_disk_over_restarts(own_postgres: PostgresServer, 
     for begin in (0, 50):
         store = PostgresStore(url, "us", SQL_DIR)
         await store.open()
-        async with running(store, tmp_path) as (ledger, give):
+        async with running(store, tmp_path) as (writer, give):
             give(minutes(100)[begin : begin + 50])
-            await until(partial(waits_on_disk, ledger, tmp_path, begin + 50))
+            await until(partial(waits_on_disk, writer, tmp_path, begin + 50))
         await store.close()
     own_postgres.start()
     store = PostgresStore(url, "us", SQL_DIR)
     await store.open()
-    async with running(store, tmp_path) as (ledger, give):
+    async with running(store, tmp_path) as (writer, give):
         give(minutes(101)[100:])
-        await until(lambda: ledger.pending == 0 and on_disk(tmp_path) == 0, 20.0)
+        await until(lambda: writer.pending == 0 and on_disk(tmp_path) == 0, 20.0)
         rows = await all_rows(store)
     await store.close()
 
     assert rows == minutes(101)
-    assert ledger.trouble == ""
+    assert writer.trouble == ""
 
 
-def waits_on_disk(ledger: Ledger, folder: Path, lines: int) -> bool:
-    """Whether a ledger has told of trouble, and its spool holds this many lines."""
-    return ledger.trouble != "" and on_disk(folder) >= lines
+def waits_on_disk(writer: CandleWriter, folder: Path, lines: int) -> bool:
+    """Whether a writer has told of trouble, and its spool holds this many lines."""
+    return writer.trouble != "" and on_disk(folder) >= lines
 
 
 def on_disk(folder: Path) -> int:
@@ -108,7 +111,7 @@ async def test_stopping_leaves_on_disk_what_could_not_be_written(own_postgres: P
     queue = make_candle_queue()
     for candle in minutes(5):
         queue.put_nowait(candle)
-    await Ledger(queue, store, Spool(tmp_path / "spool.ndjson")).finish()
+    await CandleWriter(queue, store, Spool(tmp_path / "spool.ndjson")).finish()
     await store.close()
     left = Spool(tmp_path / "spool.ndjson")
 
@@ -119,18 +122,18 @@ async def test_stopping_leaves_on_disk_what_could_not_be_written(own_postgres: P
 async def test_a_full_disk_under_sqlite(tmp_path: Path) -> None:
     """Candles wait in memory where the disk takes none, the trouble says so, and all are written when there is room."""
     store = await open_sqlite(tmp_path)
-    async with running(store, tmp_path) as (ledger, give):
+    async with running(store, tmp_path) as (writer, give):
         with file_size_limit(FULL_BYTES):
             give(minutes(500))
-            await until(lambda: "memory alone" in ledger.trouble)
-            trouble, pending = ledger.trouble, ledger.pending
-        await until(lambda: ledger.pending == 0)
+            await until(lambda: "memory alone" in writer.trouble)
+            trouble, pending = writer.trouble, writer.pending
+        await until(lambda: writer.pending == 0)
         rows = await all_rows(store)
     await store.close()
 
     assert trouble.startswith(f"The SQLite file {tmp_path / 'candles.sqlite3'} cannot be used: ")
     assert trouble.endswith("Closed candles wait in memory alone: File too large.")
-    assert (pending, ledger.trouble) == (500, "")
+    assert (pending, writer.trouble) == (500, "")
     assert rows == minutes(500)
 
 
@@ -139,15 +142,15 @@ async def test_postgres_out_of_disk(own_postgres: PostgresServer, tmp_path: Path
     """What it cannot take waits on our own disk, the trouble says so, and all is written when there is room."""
     store = PostgresStore(own_postgres.url("postgres"), "us", SQL_DIR)
     await store.open()
-    async with running(store, tmp_path) as (ledger, give):
+    async with running(store, tmp_path) as (writer, give):
         give(minutes(1))
-        await until(lambda: ledger.pending == 0)
+        await until(lambda: writer.pending == 0)
         own_postgres.limit_file_size(POSTGRES_FULL_BYTES)
         give(minutes(9000)[1:])
-        await until(lambda: ledger.trouble != "" and on_disk(tmp_path) == ledger.pending, 30.0)
-        trouble, pending = ledger.trouble, ledger.pending
+        await until(lambda: writer.trouble != "" and on_disk(tmp_path) == writer.pending, 30.0)
+        trouble, pending = writer.trouble, writer.pending
         own_postgres.limit_file_size(resource.RLIM_INFINITY)
-        await until(lambda: ledger.pending == 0, 30.0)
+        await until(lambda: writer.pending == 0, 30.0)
         rows = await all_rows(store)
     await store.close()
 
@@ -157,11 +160,11 @@ async def test_postgres_out_of_disk(own_postgres: PostgresServer, tmp_path: Path
 
 
 async def test_what_was_written_leaves_the_disk(tmp_path: Path) -> None:
-    """A ledger whose store is there puts nothing on disk."""
+    """A writer whose store is there puts nothing on disk."""
     store = await open_sqlite(tmp_path)
-    async with running(store, tmp_path) as (ledger, give):
+    async with running(store, tmp_path) as (writer, give):
         give(minutes(10))
-        await until(lambda: ledger.pending == 0)
+        await until(lambda: writer.pending == 0)
 
         assert on_disk(tmp_path) == 0
     await store.close()
@@ -173,12 +176,12 @@ async def test_a_spool_that_another_process_has(tmp_path: Path) -> None:
     other.open()
     other.append(minutes(3))
     store = await open_sqlite(tmp_path)
-    async with running(store, tmp_path) as (ledger, give):
+    async with running(store, tmp_path) as (writer, give):
         give(minutes(5)[3:4])
-        await until(lambda: ledger.pending == 0)
+        await until(lambda: writer.pending == 0)
         other.close()
         give(minutes(5)[4:])
-        await until(lambda: ledger.pending == 0 and on_disk(tmp_path) == 0)
+        await until(lambda: writer.pending == 0 and on_disk(tmp_path) == 0)
         rows = await all_rows(store)
     await store.close()
 

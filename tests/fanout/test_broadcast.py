@@ -15,18 +15,18 @@ from typing import Any
 import orjson
 import pytest
 
-from pulse.fanout.broadcast import Audiences
-from pulse.fanout.client_queue import DirectOutlet, Fanout, QueuedOutlet
+from pulse.fanout.broadcast import BroadcastGroups
+from pulse.fanout.client_queue import AwaitedClientQueue, DirectClientQueue, FlushScheduler
 from pulse.fanout.hub import Hub
-from pulse.fanout.requests import Choice, whole_picture
+from pulse.fanout.requests import Topic, view_topic
 from pulse.server.connection import Connection, Connections
 from pulse.server.flow_control import GAP_MIN_BYTES
 from pulse.wire import book_topic, trades_topic
-from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, picture, split_frames
+from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, split_frames, view
 
-PICTURES = whole_picture("BTCUSDT")
-TRADES = Choice("trades.BTCUSDT", "trades", "BTCUSDT", 0)
-BOOK = Choice("book.BTCUSDT", "book", "BTCUSDT", 5)
+PICTURES = view_topic("BTCUSDT")
+TRADES = Topic("trades.BTCUSDT", "trades", "BTCUSDT", 0)
+BOOK = Topic("book.BTCUSDT", "book", "BTCUSDT", 5)
 PATIENCE_S = 60.0
 
 
@@ -34,7 +34,7 @@ PATIENCE_S = 60.0
 class Client:
     """One end of a pair of sockets; the other is the server's. It answers pings while `answers`."""
 
-    outlet: DirectOutlet
+    outlet: DirectClientQueue
     connection: Connection
     socket: socket.socket
     answers: bool = True
@@ -59,7 +59,7 @@ class Client:
                     self.socket.send(frame(PONG, payload))
 
     def seqs(self) -> list[int]:
-        """The numbers of the pictures it was sent."""
+        """The numbers of the views it was sent."""
         return [message["seq"] for message in self.messages]
 
 
@@ -82,13 +82,13 @@ class House:
 
     def __init__(self) -> None:
         self.hub = Hub(["BTCUSDT"], INSTANCE)
-        self.fanout = Fanout()
-        self.audiences = Audiences(self.hub, self.fanout)
+        self.scheduler = FlushScheduler()
+        self.audiences = BroadcastGroups(self.hub, self.scheduler)
         self.seq = 0
         self.trade_id = 0
         self.clients: list[Client] = []
 
-    async def client(self, *choices: Choice, buffer_bytes: int = 0, deflated: bool = False) -> Client:
+    async def client(self, *choices: Topic, buffer_bytes: int = 0, deflated: bool = False) -> Client:
         """Somebody who wants these topics."""
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
@@ -98,7 +98,7 @@ class House:
         connection = rest.connection = Connection(rest, Connections(1))
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
         connection.takes_deflated = deflated
-        outlet = DirectOutlet(self.fanout, connection, PATIENCE_S)
+        outlet = DirectClientQueue(self.scheduler, connection, PATIENCE_S)
         client = Client(outlet, connection, theirs)
         self.clients.append(client)
         self.audiences.seat(outlet, choices, choices)
@@ -106,9 +106,9 @@ class House:
         return client
 
     def publish(self, padding: int = 0) -> None:
-        """A new picture."""
+        """A new view."""
         self.seq += 1
-        self.hub.publish(book_topic("BTCUSDT"), picture(self.seq, padding=padding))
+        self.hub.publish(book_topic("BTCUSDT"), view(self.seq, padding=padding))
 
     def trade(self, count: int) -> None:
         """So many new trades."""
@@ -152,7 +152,7 @@ async def open_house() -> AsyncIterator[House]:
 
 
 async def test_who_has_kept_up_is_written_to_without_a_look() -> None:
-    """From its second picture on a client is level, and gets the same bytes as everybody."""
+    """From its second view on a client is level, and gets the same bytes as everybody."""
     async with open_house() as house:
         clients = [await house.client(PICTURES) for _ in range(3)]
         for _ in range(3):
@@ -165,7 +165,7 @@ async def test_who_has_kept_up_is_written_to_without_a_look() -> None:
 
 
 async def test_who_comes_late_is_told_what_there_is_and_nothing_twice() -> None:
-    """It joins at any moment, between a picture and its round too."""
+    """It joins at any moment, between a view and its round too."""
     async with open_house() as house:
         first = await house.client(PICTURES)
         house.publish()
@@ -211,7 +211,7 @@ async def test_who_does_not_answer_is_owed_the_newest_alone() -> None:
 
 
 async def test_what_the_kernel_did_not_take_follows_and_no_frame_is_torn() -> None:
-    """A full socket gets the rest of its frame, then the newest picture, then is level again."""
+    """A full socket gets the rest of its frame, then the newest view, then is level again."""
     async with open_house() as house:
         client = await house.client(PICTURES, buffer_bytes=4096)
         house.publish()
@@ -340,7 +340,7 @@ async def test_who_changes_its_mind_is_asked_nothing_twice() -> None:
 async def test_who_has_a_task_of_its_own_is_owed_the_same() -> None:
     """Clients that cannot be written to directly take what is owed when they come to it."""
     async with open_house() as house:
-        outlet = QueuedOutlet(house.fanout)
+        outlet = AwaitedClientQueue(house.scheduler)
         house.audiences.seat(outlet, [PICTURES], [PICTURES])
         await house.client(PICTURES)
         house.publish()
@@ -348,7 +348,7 @@ async def test_who_has_a_task_of_its_own_is_owed_the_same() -> None:
         owed = await outlet.next()
         outlet.end()
 
-        assert [message.payload for message in owed or []] == [picture(1)]
+        assert [message.payload for message in owed or []] == [view(1)]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -369,11 +369,11 @@ async def test_whatever_happens_trades_are_whole_and_pictures_in_order(seed: int
         await house.read_all()
 
         for client in clients:
-            pictures = [message["seq"] for message in client.messages if "padding" in message]
+            views = [message["seq"] for message in client.messages if "padding" in message]
             trades = [trade["id"] for message in client.messages for trade in message.get("trades", [])]
-            assert pictures == sorted(set(pictures))
+            assert views == sorted(set(views))
             assert trades == list(range(trades[0], house.trade_id))
-            assert pictures[-1] == house.seq - 1
+            assert views[-1] == house.seq - 1
 
 
 async def live_a_moment(house: House, clients: list[Client], rng: random.Random) -> None:

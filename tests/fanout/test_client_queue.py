@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pulse.fanout.client_queue import REPLIES_MAX, DirectOutlet, Fanout, QueuedOutlet, Slot
-from pulse.server.flow_control import Window
+from pulse.fanout.client_queue import REPLIES_MAX, AwaitedClientQueue, DirectClientQueue, FlushScheduler, Slot
+from pulse.server.flow_control import AckWindow
 from pulse.server.ws_frames import Message
 from tests.support.web import TEXT, frames, until
 
@@ -18,7 +18,7 @@ class Line:
     def __init__(self) -> None:
         self.takes_deflated = False
         self.descriptor = -1
-        self.window = Window()
+        self.window = AckWindow()
         self.on_ready: Callable[[], None] = lambda: None
         self.on_full: Callable[[], None] = lambda: None
         self.ready = True
@@ -51,9 +51,9 @@ class Line:
         return [[payload for opcode, payload in frames(data) if opcode == TEXT] for data in self.writes]
 
 
-def outlet_of(line: Line, *topics: str, timeout_s: float = 5.0) -> tuple[DirectOutlet, list[Slot]]:
+def outlet_of(line: Line, *topics: str, timeout_s: float = 5.0) -> tuple[DirectClientQueue, list[Slot]]:
     """An outlet to this line, with a slot per topic."""
-    outlet = DirectOutlet(Fanout(), line, timeout_s)
+    outlet = DirectClientQueue(FlushScheduler(), line, timeout_s)
     slots = [Slot(outlet) for _ in topics]
     outlet.sources.update(zip(topics, slots, strict=True))
     return outlet, slots
@@ -61,7 +61,7 @@ def outlet_of(line: Line, *topics: str, timeout_s: float = 5.0) -> tuple[DirectO
 
 async def rounds(count: int = 1) -> None:
     """Let what is due be flushed."""
-    await asyncio.sleep(count * 2 * Fanout.REST_MAX_S)
+    await asyncio.sleep(count * 2 * FlushScheduler.REST_MAX_S)
 
 
 async def test_all_that_is_owed_in_a_round_is_one_write() -> None:
@@ -163,7 +163,7 @@ async def test_answers_that_wait_are_bounded() -> None:
 
 async def test_a_queued_outlet_gives_what_is_owed_to_a_task() -> None:
     """For who cannot be written to directly: the same conflation, and the same end."""
-    outlet = QueuedOutlet(Fanout())
+    outlet = AwaitedClientQueue(FlushScheduler())
     slot = Slot(outlet)
     outlet.sources["a"] = slot
     slot.put(Message(b"1"))
@@ -178,7 +178,7 @@ async def test_a_queued_outlet_gives_what_is_owed_to_a_task() -> None:
 
 
 async def test_a_round_tells_how_long_its_first_message_waited() -> None:
-    """For the ledger of delays: once a round, whoever is in it."""
+    """For the latency report: once a round, whoever is in it."""
     line = Line()
     told: list[float] = []
     outlet, slots = outlet_of(line, "a", "b")
@@ -231,10 +231,10 @@ async def test_a_round_that_fails_is_told_to_who_watches() -> None:
             """Fail."""
             raise KeyError("a topic")
 
-    fanout = Fanout()
-    watch = asyncio.create_task(fanout.watch())
+    scheduler = FlushScheduler()
+    watch = asyncio.create_task(scheduler.watch())
     await asyncio.sleep(0)
-    fanout.note(Broken())
+    scheduler.note(Broken())
 
     with pytest.raises(KeyError, match="a topic"):
         await asyncio.wait_for(watch, 5.0)

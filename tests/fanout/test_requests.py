@@ -8,18 +8,18 @@ from pulse.fanout.requests import (
     FORMS,
     OPS,
     TOPICS_MAX,
-    Choice,
     Refusal,
     Request,
+    Topic,
     read_query,
     read_request,
 )
 from pulse.market.intervals import INTERVALS
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 
 KLINES = tuple(f"kline.BTCUSDT.{name}" for name in INTERVALS)
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-ROSTER = Roster(SYMBOLS)
+ROSTER = SymbolRegistry(SYMBOLS)
 
 
 def said(**message: object) -> Request:
@@ -39,7 +39,7 @@ def test_topics_are_named_by_kind_and_symbol() -> None:
     assert request == Request(
         "subscribe",
         7,
-        (Choice("book.BTCUSDT", "book", "BTCUSDT", 20, 0.0), Choice("kline.ETHUSDT.1m", "kline", "ETHUSDT", 0, 0.0)),
+        (Topic("book.BTCUSDT", "book", "BTCUSDT", 20, 0.0), Topic("kline.ETHUSDT.1m", "kline", "ETHUSDT", 0, 0.0)),
     )
 
 

@@ -195,7 +195,7 @@ async def test_trades_are_not_skipped_at_a_low_rate() -> None:
 
 @on_server_loop
 async def test_an_echo_is_noted_and_not_answered() -> None:
-    """What the client was shown, for the ledger of delays."""
+    """What the client was shown, for the latency report."""
     told: list[tuple[str, float]] = []
     async with serving() as web:
         web.sessions.on_echo = lambda instance, timestamp: told.append((instance, timestamp))

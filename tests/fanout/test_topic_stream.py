@@ -1,4 +1,4 @@
-"""The topics that a picture makes: what each holds, when it is said, and how often."""
+"""The topics that a view makes: what each holds, when it is said, and how often."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,17 +6,19 @@ from typing import Any
 import orjson
 import pytest
 
-from pulse.fanout.requests import Choice
-from pulse.fanout.topic_stream import REPEAT_S, Picture, Stream, Trades
+from pulse.fanout.requests import Topic
+from pulse.fanout.topic_stream import REPEAT_S, TopicStream, TradeCursor, ViewMessage
 from pulse.fanout.trade_log import PER_MESSAGE_MAX, TradeLog
 from pulse.server.ws_frames import Message
 
 
-def picture(seq: int = 1, **fields: Any) -> Picture:
-    """A picture of a live book of three levels a side."""
+def view(seq: int = 1, **fields: Any) -> ViewMessage:
+    """A view of a live book of three levels a side."""
     levels = [[100.0 - n, 1.0] for n in range(3)]
     body = {"seq": seq, "instance": "ab", "symbol": "BTCUSDT", "state": "live", "last_update_id": 9, "bids": levels}
-    return Picture(orjson.dumps(body | {"asks": levels, "metrics": {"cvd": 1.5}, "candle": {"close": 1.0}} | fields))
+    return ViewMessage(
+        orjson.dumps(body | {"asks": levels, "metrics": {"cvd": 1.5}, "candle": {"close": 1.0}} | fields)
+    )
 
 
 class Stage:
@@ -25,8 +27,8 @@ class Stage:
     def __init__(self, kind: str, depth: int = 0, interval_s: float = 0.0) -> None:
         self.now_s = 100.0
         self.later: list[tuple[float, Callable[[], None]]] = []
-        choice = Choice(f"{kind}.BTCUSDT", kind, "BTCUSDT", depth, interval_s)
-        self.stream = Stream(choice, lambda: self.now_s, self.call_later)
+        choice = Topic(f"{kind}.BTCUSDT", kind, "BTCUSDT", depth, interval_s)
+        self.stream = TopicStream(choice, lambda: self.now_s, self.call_later)
         self.stream.listeners.add(self)
         self.told: list[dict[str, Any]] = []
 
@@ -46,15 +48,15 @@ class Stage:
         self.now_s = 100.0 + at_s
 
     def offer(self, at_s: float, **fields: Any) -> None:
-        """A picture comes at this time; what is due before it happens before it."""
+        """A view comes at this time; what is due before it happens before it."""
         self.pass_until(at_s)
-        self.stream.offer(picture(**fields))
+        self.stream.offer(view(**fields))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 20])
 def test_a_book_is_as_deep_as_was_asked(depth: int) -> None:
     """At most as many levels as there are; with the id that they are true at."""
-    body = orjson.loads(picture().part(Choice("book.BTCUSDT", "book", "BTCUSDT", depth)).payload)
+    body = orjson.loads(view().part(Topic("book.BTCUSDT", "book", "BTCUSDT", depth)).payload)
 
     assert len(body["bids"]) == len(body["asks"]) == min(depth, 3)
     assert (body["topic"], body["seq"], body["last_update_id"]) == ("book.BTCUSDT", 1, 9)
@@ -62,7 +64,7 @@ def test_a_book_is_as_deep_as_was_asked(depth: int) -> None:
 
 def test_a_topic_holds_its_own_part_alone() -> None:
     """Metrics have no book."""
-    body = orjson.loads(picture().part(Choice("metrics.BTCUSDT", "metrics", "BTCUSDT", 0)).payload)
+    body = orjson.loads(view().part(Topic("metrics.BTCUSDT", "metrics", "BTCUSDT", 0)).payload)
 
     assert body["metrics"] == {"cvd": 1.5}
     assert "bids" not in body
@@ -70,8 +72,8 @@ def test_a_topic_holds_its_own_part_alone() -> None:
 
 def test_a_variant_is_made_once() -> None:
     """All who chose alike get the same bytes, whatever their rates."""
-    one = picture()
-    fast, slow = (Choice("book.BTCUSDT", "book", "BTCUSDT", 5, interval_s) for interval_s in (0.0, 1.0))
+    one = view()
+    fast, slow = (Topic("book.BTCUSDT", "book", "BTCUSDT", 5, interval_s) for interval_s in (0.0, 1.0))
 
     assert one.part(fast) is one.part(slow)
 
@@ -86,7 +88,7 @@ def test_every_picture_is_told_at_full_rate() -> None:
 
 
 def test_a_chosen_rate_is_kept() -> None:
-    """Ten pictures a second, four messages: the first at once, then the newest of each interval."""
+    """Ten views a second, four messages: the first at once, then the newest of each interval."""
     stage = Stage("book", 20, 0.25)
     for seq in range(11):
         stage.offer(seq / 10, seq=seq)
@@ -123,7 +125,7 @@ def test_what_has_not_changed_is_told_once_a_second(kind: str, field: str) -> No
 def test_trades_are_owed_from_where_the_client_is() -> None:
     """A nudge is enough: the log knows the rest. More than a message takes is owed further."""
     log, notes = TradeLog("trades.BTCUSDT"), []
-    trades = Trades(log, 5, lambda: notes.append(1))
+    trades = TradeCursor(log, 5, lambda: notes.append(1))
     log.extend([{"id": number} for number in range(1, PER_MESSAGE_MAX + 8)])
     nothing_yet = trades.take()
     trades.put(Message(b""))

@@ -5,13 +5,13 @@ import asyncio
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import Bans
+from pulse.binance.rate_limit import BanFile
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import ClockOffset, SystemClock
 from pulse.ingest import clock_sync
-from pulse.ingest.clock_sync import keep_time
+from pulse.ingest.clock_sync import sync_clock
 from pulse.simulator.server import SimulatedExchange
 from tests.support.web import until
 
@@ -23,9 +23,9 @@ async def test_the_offset_comes_to_be_known(refusals: int, monkeypatch: pytest.M
     offset = ClockOffset()
     async with SimulatedExchange(["BTCUSDT"], seed=3) as exchange, aiohttp.ClientSession() as session:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
-        rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), Bans(None), lambda _: False)
+        rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: False)
         exchange.faults.rest.answer("/api/v3/time", 503, count=refusals)
-        task = asyncio.create_task(keep_time(rest, offset))
+        task = asyncio.create_task(sync_clock(rest, offset))
         await until(lambda: offset.error_ms() is not None)
         trip = await rest.time()
         task.cancel()

@@ -9,18 +9,18 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import Bans
+from pulse.binance.rate_limit import BanFile
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
-from pulse.concurrency import Comeback
+from pulse.concurrency import RetryGate
 from pulse.errors import ExchangeRefused
-from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, Feed
-from pulse.ingest.sequencer import make_inbox
+from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
+from pulse.queues import make_inbox
 from pulse.simulator.server import SimulatedExchange
 
 SYMBOL = "BTCUSDT"
@@ -44,10 +44,10 @@ class Stand:
         self.wrong: list[int] = []
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         transport = AiohttpTransport(session)
-        self.rest = BinanceRest(transport, venue, self.clock, Bans(None), lambda _: True)
-        self.feed = Feed(
+        self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
+        self.feed = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
-            comeback=Comeback(RECONNECT_SPACING_S),
+            comeback=RetryGate(RECONNECT_SPACING_S),
             depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
         )  # fmt: skip
 
@@ -58,7 +58,7 @@ class Stand:
                 received = await self.inbox.get()
                 self.market.apply(received.event, received.received_ms)
                 self.events.append(received.event)
-                if wish := self.market.trust.take_wish():
+                if wish := self.market.integrity.pop_resync_request():
                     self.feed.ask_snapshot(wish)
                 if isinstance(received.event, DepthDiff | BookAnchor):
                     self._check(received.received_ms)
@@ -147,10 +147,10 @@ async def test_corrupted_quantity_is_found_by_a_witness(stand: Stand) -> None:
         return {**diff, "b": [*diff["b"], [truth.bids[0][0], "12345.00000000"]]}
 
     stand.exchange.faults.frames.edit(DEPTH, with_wrong_best_bid)
-    await stand.until(lambda s: s.market.trust.resyncs == 1)
+    await stand.until(lambda s: s.market.integrity.resyncs == 1)
     await stand.until(lambda s: s.is_live)
 
-    incident = stand.market.trust.incidents[0]
+    incident = stand.market.integrity.incidents[0]
     assert incident.cause in ("touch", "top")
     assert 12345.0 in (quantity for _, quantity in incident.ours)
 
@@ -231,8 +231,8 @@ async def test_engine_may_ask_for_a_second_book_beside_the_first(stand: Stand) -
     await stand.until(lambda s: s.count(BookAnchor) == 2)
 
     assert stand.is_live
-    assert stand.market.trust.audit.compared > 1000
-    assert stand.market.trust.audit.differing == 0
+    assert stand.market.integrity.audit.compared > 1000
+    assert stand.market.integrity.audit.differing == 0
 
 
 async def test_announced_shutdown_is_survived_without_a_gap(stand: Stand) -> None:

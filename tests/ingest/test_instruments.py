@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import Bans
+from pulse.binance.rate_limit import BanFile
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.errors import ExchangeRefused, SettingsError
-from pulse.ingest.instruments import DELISTED, Catalogue
+from pulse.ingest.instruments import DELISTED, InstrumentPoller
 from pulse.market.types import Instrument
 from pulse.simulator.server import SimulatedExchange
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 
 EXCHANGE_INFO = "/api/v3/exchangeInfo"
 
@@ -25,12 +25,12 @@ class Bench:
     def __init__(self, exchange: SimulatedExchange, session: aiohttp.ClientSession) -> None:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.exchange = exchange
-        self.rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), Bans(None), lambda _: False)
+        self.rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: False)
         self.told: list[Instrument] = []
 
-    def catalogue(self, *symbols: str, may_fall_back: bool = False) -> Catalogue:
+    def catalogue(self, *symbols: str, may_fall_back: bool = False) -> InstrumentPoller:
         """A catalogue of these symbols."""
-        return Catalogue(Roster(symbols), self.rest, self._tell, may_fall_back)
+        return InstrumentPoller(SymbolRegistry(symbols), self.rest, self._tell, may_fall_back)
 
     async def _tell(self, instrument: Instrument) -> None:
         self.told.append(instrument)

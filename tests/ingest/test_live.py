@@ -11,7 +11,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from pulse.binance.rate_limit import Bans
+from pulse.binance.rate_limit import BanFile
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
@@ -20,18 +20,17 @@ from pulse.bus.memory import MemoryBus
 from pulse.bus.redis import RedisBus
 from pulse.bus.relay import publish, subscribe
 from pulse.clock import SystemClock
-from pulse.concurrency import Comeback
-from pulse.engine import CandleQueue, Engine, Outbox
+from pulse.concurrency import RetryGate
+from pulse.engine import Engine
 from pulse.fanout.hub import Hub
-from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, Feed
-from pulse.ingest.live import Following
-from pulse.ingest.sequencer import make_inbox
+from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.live import LiveIngest
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import Instrument
-from pulse.queues import ConflatingQueue
+from pulse.queues import CandleQueue, ConflatingQueue, Outbox, make_inbox
 from pulse.simulator.server import SimulatedExchange
-from pulse.symbols import IDLE_AFTER_S, Roster
+from pulse.symbols import IDLE_AFTER_S, SymbolRegistry
 from pulse.wire import book_topic, topics_of
 from tests.support.web import INSTANCE
 
@@ -57,14 +56,14 @@ class Stand:
             [self.market(PINNED)], self.inbox, self.outbox, self.candles, self.clock, self.latency,
             publish_interval_s=0.08, ask_snapshot=lambda *_: None, note_gap=lambda _: None,
         )  # fmt: skip
-        self.roster = Roster([PINNED], most=3, is_heard=self.hub.is_heard, clock=lambda: self.now_s)
-        self.roster.list_all([OTHER, THIRD])
+        self.registry = SymbolRegistry([PINNED], most=3, is_heard=self.hub.is_heard, clock=lambda: self.now_s)
+        self.registry.list_all([OTHER, THIRD])
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         transport = AiohttpTransport(session)
-        rest = BinanceRest(transport, venue, self.clock, Bans(None), lambda _: True)
-        self.following = Following(
-            self.roster, self.hub, self.bus, self.engine, self.latency, self.market,
-            partial(self.feed, transport, rest, Comeback(RECONNECT_SPACING_S)), self.changed,
+        rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
+        self.following = LiveIngest(
+            self.registry, self.hub, self.bus, self.engine, self.latency, self.market,
+            partial(self.feed, transport, rest, RetryGate(RECONNECT_SPACING_S)), self.changed,
         )  # fmt: skip
 
     def market(self, symbol: str) -> Market:
@@ -72,9 +71,9 @@ class Stand:
         origin = Origin(INSTANCE, "exchange", "us")
         return Market(symbol, origin, levels_max=20_000, trades_kept=30, stale_after_ms=5000)
 
-    def feed(self, transport: AiohttpTransport, rest: BinanceRest, comeback: Comeback, symbol: str) -> Feed:
+    def feed(self, transport: AiohttpTransport, rest: BinanceRest, comeback: RetryGate, symbol: str) -> ExchangeStream:
         """A feed as the program makes it."""
-        return Feed(
+        return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(1), comeback=comeback, depth_limit=1000,
             stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
@@ -84,7 +83,7 @@ class Stand:
         self.changes += 1
 
     def state(self, symbol: str) -> str:
-        """What the newest picture of the hub says of a symbol; empty before the first."""
+        """What the newest view of the hub says of a symbol; empty before the first."""
         payload = self.hub.latest(book_topic(symbol))
         return "" if payload is None else str(orjson.loads(payload)["state"])
 
@@ -102,9 +101,9 @@ class Stand:
         )
 
     def pass_by(self, seconds: float) -> None:
-        """Let time go by for the roster, and have it look."""
+        """Let time go by for the registry, and have it look."""
         self.now_s += seconds
-        self.roster.sweep()
+        self.registry.sweep()
 
 
 @asynccontextmanager
@@ -130,20 +129,20 @@ async def standing(bus: Bus | None = None) -> AsyncIterator[Stand]:
 
 
 async def test_a_symbol_that_is_asked_for_becomes_live() -> None:
-    """There is a picture at once, which says why there is no more; the book follows, its trades without a gap."""
+    """There is a view at once, which says why there is no more; the book follows, its trades without a gap."""
     async with standing() as stand:
-        stand.roster.ask(OTHER)
+        stand.registry.ask(OTHER)
         await stand.until(lambda: stand.state(OTHER) != "")
         first = stand.state(OTHER)
         await stand.until(lambda: stand.state(OTHER) == "live")
         log = stand.hub.log(OTHER)
         await stand.until(lambda: log.next_id > 0)
-        picture = orjson.loads(stand.hub.latest(book_topic(OTHER)) or b"")
-        truth = stand.exchange.core.truth_at(OTHER, picture["last_update_id"])
+        view = orjson.loads(stand.hub.latest(book_topic(OTHER)) or b"")
+        truth = stand.exchange.core.truth_at(OTHER, view["last_update_id"])
 
     assert first in ("offline", "syncing")
     assert truth is not None
-    assert picture["bids"] == [[float(price), float(quantity)] for price, quantity in truth.bids]
+    assert view["bids"] == [[float(price), float(quantity)] for price, quantity in truth.bids]
     assert stand.changes == 1
 
 
@@ -153,7 +152,7 @@ async def test_what_nobody_looks_at_leaves_nothing_behind(kind: str, request: py
     bus = RedisBus(request.getfixturevalue("redis_url"), topics_of(PINNED)) if kind == "redis" else None
     async with standing(bus) as stand:
         tasks_before = {task.get_name() for task in asyncio.all_tasks()}
-        stand.roster.ask(OTHER)
+        stand.registry.ask(OTHER)
         await stand.until(lambda: stand.state(OTHER) == "live")
         was_told = f'symbol="{OTHER}"' in generate_latest().decode()
         stand.pass_by(IDLE_AFTER_S)
@@ -174,25 +173,25 @@ async def test_what_nobody_looks_at_leaves_nothing_behind(kind: str, request: py
 
 
 async def test_one_that_comes_back_is_made_anew() -> None:
-    """Its book is live again, under a new count of pictures, and the other's was never disturbed."""
+    """Its book is live again, under a new count of views, and the other's was never disturbed."""
     async with standing() as stand:
         for _ in range(3):
-            stand.roster.ask(OTHER)
+            stand.registry.ask(OTHER)
             await stand.until(lambda: stand.state(OTHER) == "live")
             stand.pass_by(IDLE_AFTER_S)
-        stand.roster.ask(OTHER)
+        stand.registry.ask(OTHER)
         await stand.until(lambda: stand.state(OTHER) == "live")
         states = stand.engine.states()
 
     assert states[PINNED]["state"] == states[OTHER]["state"] == "live"
-    assert stand.roster.is_followed(OTHER)
+    assert stand.registry.is_followed(OTHER)
 
 
 async def test_a_stop_while_its_snapshot_is_on_its_way() -> None:
     """Nothing of it arrives afterwards, and nothing breaks."""
     async with standing() as stand:
         stand.exchange.faults.rest.hang("/api/v3/depth", 0.5, count=1)
-        stand.roster.ask(OTHER)
+        stand.registry.ask(OTHER)
         await stand.until(lambda: stand.connections_of(OTHER) == 1)
         stand.pass_by(IDLE_AFTER_S)
         await asyncio.sleep(0.8)
@@ -204,13 +203,13 @@ async def test_a_stop_while_its_snapshot_is_on_its_way() -> None:
 async def test_who_takes_the_room_of_an_idle_one() -> None:
     """At the bound the one that nobody has looked at for longest goes."""
     async with standing() as stand:
-        stand.roster.most = 2
-        stand.roster.ask(OTHER)
+        stand.registry.most = 2
+        stand.registry.ask(OTHER)
         stand.now_s += 60.0
-        stand.roster.ask(THIRD)
+        stand.registry.ask(THIRD)
         await stand.until(lambda: stand.state(THIRD) == "live")
 
-        assert list(stand.roster) == [PINNED, THIRD]
+        assert list(stand.registry) == [PINNED, THIRD]
         assert stand.state(OTHER) == ""
 
 
@@ -219,7 +218,7 @@ async def test_a_halt_is_passed_on_to_the_feed_it_is_of() -> None:
     async with standing() as stand:
         halted = Instrument(OTHER, "LINK", "USDT", "BREAK", 0.01, 0.01, 2, 2)
         stand.following.note(halted)
-        stand.roster.ask(OTHER)
+        stand.registry.ask(OTHER)
         stand.following.note(halted)
         feed = stand.following._feeds[OTHER]
 

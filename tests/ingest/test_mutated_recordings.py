@@ -13,9 +13,10 @@ import pytest
 from pulse.binance.messages import Frame, load_object, parse, parse_snapshot
 from pulse.clock import ReplayClock
 from pulse.errors import MalformedFrame
-from pulse.ingest.sequencer import Intake, make_inbox
+from pulse.ingest.sequencer import Sequencer
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookTicker, FeedUp, State
+from pulse.queues import make_inbox
 from tests.support.recordings import recording
 
 LINES = 1200
@@ -63,7 +64,7 @@ async def play(session: list[tuple[float, str]]) -> tuple[int, list[int]]:
     """Let a market have the session; gives live moments, and ids that were wrong after evidence against them."""
     inbox, clock = make_inbox(), ReplayClock()
     market = Market("BTCUSDT", Origin("00", "replay", "com"), levels_max=20_000, trades_kept=1, stale_after_ms=5000)
-    intake = Intake("BTCUSDT", inbox, clock, may_repair=False)
+    intake = Sequencer("BTCUSDT", inbox, clock, may_repair=False)
     await intake.put(FeedUp())
     live, wrong = 0, []
     for received_ms, raw in session:

@@ -15,7 +15,6 @@ import pytest
 from pulse.clock import ReplayClock
 from pulse.ingest.recording import Recording, open_recording
 from pulse.ingest.replay import Replay
-from pulse.ingest.sequencer import Received, make_inbox
 from pulse.market.candles import CandleBuilder
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
@@ -31,6 +30,7 @@ from pulse.market.types import (
     State,
     Trade,
 )
+from pulse.queues import Received, make_inbox
 from tests.support.makers import MIDNIGHT_MS
 from tests.support.recordings import recording
 
@@ -175,10 +175,10 @@ def test_what_the_2024_snapshot_did_not_reach_is_not_claimed(btcusdt: Played) ->
 
 def test_the_witness_of_the_2024_session_found_the_same(btcusdt: Played) -> None:
     """The book's own witness compared each of those moments while it ran, and none differed."""
-    witness = btcusdt.market.trust.touch
+    witness = btcusdt.market.integrity.touch
 
     assert (witness.compared, witness.equal) == (5_575, 5_575)
-    assert btcusdt.market.trust.incident_count == 0
+    assert btcusdt.market.integrity.incident_count == 0
 
 
 def test_candles_of_the_2024_session_are_the_exchanges(btcusdt: Played) -> None:
@@ -243,7 +243,7 @@ def test_every_diff_of_the_2021_sessions_is_right(
     assert verdicts == Counter({True: compared, None: unwitnessed})
     assert all([c.is_anchor for c in s.claims[:2]] == [True, False] and not s.lost for s in session.values())
     assert all(s.live_claims() == s.claims for s in session.values())
-    assert all(s.market.trust.incident_count == 0 for s in session.values())
+    assert all(s.market.integrity.incident_count == 0 for s in session.values())
 
 
 # --- XRPETH, Binance.com, 2019-10-11: every trade of a day

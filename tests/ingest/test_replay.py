@@ -9,9 +9,9 @@ import pytest
 from pulse.clock import ReplayClock
 from pulse.ingest.recording import open_recording
 from pulse.ingest.replay import ENDED, Replay
-from pulse.ingest.sequencer import Inbox, Received, make_inbox
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.types import BookTicker, DepthDiff, FeedDown, FeedUp, Instrument
+from pulse.queues import Inbox, Received, make_inbox
 from tests.support.virtual_time import now_s, run
 
 START_S = 1633998270

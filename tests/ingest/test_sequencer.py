@@ -7,9 +7,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pulse.binance.messages import Event, Frame
-from pulse.ingest.sequencer import INBOX_EVENTS_MAX, Inbox, Intake, Received, make_inbox
+from pulse.ingest.sequencer import Sequencer
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.types import BookLost, FeedUp, Trade, TradeGap, TradesHeld
+from pulse.queues import INBOX_EVENTS_MAX, Inbox, Received, make_inbox
 from tests.support.makers import MIDNIGHT_MS, ManualClock, diff, snapshot, ticker, trade
 
 
@@ -25,9 +26,9 @@ def inbox() -> Inbox:
 
 
 @pytest.fixture
-def intake(inbox: Inbox) -> Intake:
+def intake(inbox: Inbox) -> Sequencer:
     """An intake whose clock stands at 5 ms."""
-    return Intake("BTCUSDT", inbox, ManualClock(5.0), may_repair=True)
+    return Sequencer("BTCUSDT", inbox, ManualClock(5.0), may_repair=True)
 
 
 def taken(inbox: Inbox) -> list[object]:
@@ -35,13 +36,13 @@ def taken(inbox: Inbox) -> list[object]:
     return [inbox.get_nowait().event for _ in range(inbox.qsize())]
 
 
-async def joined(intake: Intake) -> None:
+async def joined(intake: Sequencer) -> None:
     """Bring the book to id 10."""
     await intake.frame(frame(diff(10, 10)))
     await intake.snapshot(snapshot(9))
 
 
-async def test_what_needs_no_joining_passes(intake: Intake, inbox: Inbox) -> None:
+async def test_what_needs_no_joining_passes(intake: Sequencer, inbox: Inbox) -> None:
     """Trades, tickers and the feed's own events go straight on, stamped with symbol and time."""
     await intake.put(FeedUp())
     await intake.frame(frame(trade(1), "trade"))
@@ -51,7 +52,7 @@ async def test_what_needs_no_joining_passes(intake: Intake, inbox: Inbox) -> Non
     assert taken(inbox) == [trade(1), ticker(1)]
 
 
-async def test_diffs_wait_for_a_snapshot(intake: Intake, inbox: Inbox) -> None:
+async def test_diffs_wait_for_a_snapshot(intake: Sequencer, inbox: Inbox) -> None:
     """Until a snapshot joins nothing of the book comes out; then it comes whole, and each diff after it."""
     await intake.frame(frame(diff(10, 10)))
     assert (taken(inbox), intake.wants_snapshot) == ([], True)
@@ -62,7 +63,7 @@ async def test_diffs_wait_for_a_snapshot(intake: Intake, inbox: Inbox) -> None:
     assert not intake.wants_snapshot
 
 
-async def test_a_snapshot_may_wait_for_the_stream(intake: Intake, inbox: Inbox) -> None:
+async def test_a_snapshot_may_wait_for_the_stream(intake: Sequencer, inbox: Inbox) -> None:
     """A snapshot that is ahead of the stream comes out with the first diff that reaches it."""
     assert await intake.snapshot(snapshot(9))
     await intake.frame(frame(diff(10, 10)))
@@ -70,7 +71,7 @@ async def test_a_snapshot_may_wait_for_the_stream(intake: Intake, inbox: Inbox) 
     assert taken(inbox) == [BookAnchor(snapshot(9), (diff(10, 10),))]
 
 
-async def test_a_snapshot_that_is_too_old_is_refused(intake: Intake, inbox: Inbox) -> None:
+async def test_a_snapshot_that_is_too_old_is_refused(intake: Sequencer, inbox: Inbox) -> None:
     """The caller is told to ask again, and nothing comes out."""
     await intake.frame(frame(diff(10, 10)))
 
@@ -78,7 +79,7 @@ async def test_a_snapshot_that_is_too_old_is_refused(intake: Intake, inbox: Inbo
     assert taken(inbox) == []
 
 
-async def test_old_diffs_are_kept_from_the_engine(intake: Intake, inbox: Inbox) -> None:
+async def test_old_diffs_are_kept_from_the_engine(intake: Sequencer, inbox: Inbox) -> None:
     """A repeated diff does not come out."""
     await joined(intake)
     taken(inbox)
@@ -87,7 +88,7 @@ async def test_old_diffs_are_kept_from_the_engine(intake: Intake, inbox: Inbox) 
     assert taken(inbox) == []
 
 
-async def test_a_gap_loses_the_book_and_keeps_the_diffs(intake: Intake, inbox: Inbox) -> None:
+async def test_a_gap_loses_the_book_and_keeps_the_diffs(intake: Sequencer, inbox: Inbox) -> None:
     """The engine is told at once; one new snapshot then joins what was kept meanwhile."""
     await joined(intake)
     taken(inbox)
@@ -100,7 +101,7 @@ async def test_a_gap_loses_the_book_and_keeps_the_diffs(intake: Intake, inbox: I
     assert taken(inbox) == [BookAnchor(snapshot(16), (diff(17, 17),))]
 
 
-async def test_a_gap_is_counted(intake: Intake) -> None:
+async def test_a_gap_is_counted(intake: Sequencer) -> None:
     """Gaps and joined snapshots are counted per symbol."""
 
     def counts() -> list[float]:
@@ -114,7 +115,7 @@ async def test_a_gap_is_counted(intake: Intake) -> None:
     assert [after - was for after, was in zip(counts(), before, strict=True)] == [1.0, 1.0]
 
 
-async def test_a_second_snapshot_comes_beside_the_running_book(intake: Intake, inbox: Inbox) -> None:
+async def test_a_second_snapshot_comes_beside_the_running_book(intake: Sequencer, inbox: Inbox) -> None:
     """Diffs go on coming out while a second account is fetched, which then stands at the book's id."""
     await joined(intake)
     taken(inbox)
@@ -125,7 +126,7 @@ async def test_a_second_snapshot_comes_beside_the_running_book(intake: Intake, i
     assert taken(inbox) == [diff(11, 11), BookAnchor(snapshot(10), (diff(11, 11),))]
 
 
-async def test_a_new_connection_starts_afresh(intake: Intake, inbox: Inbox) -> None:
+async def test_a_new_connection_starts_afresh(intake: Sequencer, inbox: Inbox) -> None:
     """After a restart the old book is not continued."""
     await joined(intake)
     taken(inbox)
@@ -136,14 +137,14 @@ async def test_a_new_connection_starts_afresh(intake: Intake, inbox: Inbox) -> N
 
 
 @pytest.mark.parametrize(("first", "follows"), [(11, True), (12, False)])
-async def test_a_diff_can_be_tried(intake: Intake, first: int, follows: bool) -> None:
+async def test_a_diff_can_be_tried(intake: Sequencer, first: int, follows: bool) -> None:
     """Whether a diff would follow on can be asked before it is taken."""
     await joined(intake)
 
     assert intake.reaches(diff(first, 20)) is follows
 
 
-async def test_trades_after_a_hole_wait_for_it(intake: Intake, inbox: Inbox) -> None:
+async def test_trades_after_a_hole_wait_for_it(intake: Sequencer, inbox: Inbox) -> None:
     """The engine is told once that trades are missing; those that were fetched come before those that waited."""
     for trade_id in (1, 4, 5):
         await intake.frame(frame(trade(trade_id), "trade"))
@@ -155,7 +156,7 @@ async def test_trades_after_a_hole_wait_for_it(intake: Intake, inbox: Inbox) -> 
     assert taken(inbox) == [*repaired, trade(4), trade(5)]
 
 
-async def test_trades_can_be_given_up(intake: Intake, inbox: Inbox) -> None:
+async def test_trades_can_be_given_up(intake: Sequencer, inbox: Inbox) -> None:
     """The engine gets the gap in place of what is missing, then what waited."""
     for trade_id in (1, 4):
         await intake.frame(frame(trade(trade_id), "trade"))
@@ -169,7 +170,7 @@ async def test_trades_can_be_given_up(intake: Intake, inbox: Inbox) -> None:
 
 async def test_where_nobody_repairs_nothing_waits(inbox: Inbox) -> None:
     """A recording has no exchange to ask: the gap is told at once."""
-    intake = Intake("BTCUSDT", inbox, ManualClock(), may_repair=False)
+    intake = Sequencer("BTCUSDT", inbox, ManualClock(), may_repair=False)
     for trade_id in (1, 4):
         await intake.frame(frame(trade(trade_id), "trade"))
 
@@ -179,14 +180,14 @@ async def test_where_nobody_repairs_nothing_waits(inbox: Inbox) -> None:
 async def test_no_more_trades_wait_than_may(monkeypatch: pytest.MonkeyPatch, inbox: Inbox) -> None:
     """At the bound the hole is given up, and what waited goes on."""
     monkeypatch.setattr("pulse.ingest.sequencer.HELD_TRADES_MAX", 3)
-    intake = Intake("BTCUSDT", inbox, ManualClock(), may_repair=True)
+    intake = Sequencer("BTCUSDT", inbox, ManualClock(), may_repair=True)
     for trade_id in (1, 4, 5, 6):
         await intake.frame(frame(trade(trade_id), "trade"))
 
     assert [event.trade_id for event in taken(inbox) if isinstance(event, Trade)] == [1, 4, 5, 6]
 
 
-async def test_a_new_connection_remembers_the_trades(intake: Intake, inbox: Inbox) -> None:
+async def test_a_new_connection_remembers_the_trades(intake: Sequencer, inbox: Inbox) -> None:
     """What was missed between two connections is a hole like any other."""
     await intake.frame(frame(trade(1), "trade"))
     intake.restart()
@@ -198,7 +199,7 @@ async def test_a_new_connection_remembers_the_trades(intake: Intake, inbox: Inbo
 async def test_a_full_inbox_keeps_the_order() -> None:
     """Where the engine is behind, nothing is lost and nothing overtakes: a snapshot waits behind a diff."""
     inbox: Inbox = asyncio.Queue(1)
-    intake = Intake("BTCUSDT", inbox, ManualClock(), may_repair=True)
+    intake = Sequencer("BTCUSDT", inbox, ManualClock(), may_repair=True)
     await joined(intake)
     work = [
         asyncio.create_task(intake.frame(frame(diff(11, 11)))),

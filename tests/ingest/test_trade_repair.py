@@ -11,10 +11,11 @@ from pulse.binance.messages import Frame
 from pulse.binance.rest import BinanceRest
 from pulse.errors import ExchangeBusy, ExchangeError, PulseError
 from pulse.ingest import trade_repair
-from pulse.ingest.sequencer import Intake, make_inbox
+from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.trade_repair import HOLE_TRADES_MAX, PATIENCE_S, TradeRepair
 from pulse.market.trade_sync import TradeSync
 from pulse.market.types import Trade, TradeGap, TradesHeld
+from pulse.queues import make_inbox
 from tests.support.makers import ManualClock, trade
 from tests.support.virtual_time import StoryClock, now_s, run
 
@@ -43,7 +44,7 @@ def told(exchange: Exchange, *ids: int, until_s: float = 30.0) -> list[object]:
 
     async def story() -> list[object]:
         inbox, clock = make_inbox(), StoryClock()
-        intake = Intake("BTCUSDT", inbox, clock, may_repair=True)
+        intake = Sequencer("BTCUSDT", inbox, clock, may_repair=True)
         mender = TradeRepair("BTCUSDT", cast(BinanceRest, exchange), intake, clock, random.Random(1))
         task = asyncio.create_task(mender.run())
         for trade_id in ids:
@@ -133,7 +134,7 @@ async def test_no_frame_pays_for_the_trades_that_wait(monkeypatch: pytest.Monkey
     looked: list[TradeSync] = []
     monkeypatch.setattr(TradeSync, "hole", property(looked.append))
     clock = ManualClock()
-    intake = Intake("BTCUSDT", make_inbox(), clock, may_repair=True)
+    intake = Sequencer("BTCUSDT", make_inbox(), clock, may_repair=True)
     mender = TradeRepair("BTCUSDT", cast(BinanceRest, Exchange([])), intake, clock, random.Random(1))
     for trade_id in (1, 4, 5, 6):
         await intake.frame(Frame("BTCUSDT", "trade", trade(trade_id)))

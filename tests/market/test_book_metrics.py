@@ -2,7 +2,7 @@
 
 import pytest
 
-from pulse.market.book_metrics import imbalance, measure, microprice, mid_price, spread_bps
+from pulse.market.book_metrics import book_metrics, imbalance, microprice, mid_price, spread_bps
 from pulse.market.order_book import OrderBook
 from pulse.market.types import Level
 from pulse.market.view import Metrics
@@ -15,7 +15,7 @@ ASKS = [(100.02, 2.0), (100.03, 4.0), (100.05, 4.0)]
 def measured(bids: Pairs = BIDS, asks: Pairs = ASKS, limit: int = 5000, count: int = 20) -> Metrics:
     """The measures of a book made of these levels, its top being `count` levels."""
     book = OrderBook(snapshot(1, bids, asks, limit), 1000)
-    return measure(book, book.bids.top(count), book.asks.top(count))
+    return book_metrics(book, book.bids.top(count), book.asks.top(count))
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_without_both_sides_only_the_best_is_known(
 
 def test_without_a_book_nothing_is_known() -> None:
     """Before the first book every measure is None."""
-    assert measure(None, [], []) == Metrics()
+    assert book_metrics(None, [], []) == Metrics()

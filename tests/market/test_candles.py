@@ -12,8 +12,8 @@ from pulse.market.candles import (
     FLAT_MINUTES_MAX,
     CandleBuilder,
     candle_of_trades,
+    candles_equal,
     minute_of,
-    same_account,
 )
 from pulse.market.types import Aggressor, Candle, Trade
 from tests.support.makers import MINUTE_MS, candle, trade, unhurried
@@ -236,16 +236,16 @@ def test_accounts_are_equal_in_every_field_or_not_at_all(field: str) -> None:
     """One different price, sum or count is enough to differ."""
     other = replace(candle(M0), **{field: getattr(candle(M0), field) + 1})
 
-    assert same_account(candle(M0), candle(M0))
-    assert not same_account(candle(M0), other)
+    assert candles_equal(candle(M0), candle(M0))
+    assert not candles_equal(candle(M0), other)
 
 
 def test_quote_volume_may_differ_by_its_rounding() -> None:
     """The exchange prints eight decimals of a product that may have sixteen, trade by trade."""
     ours = replace(candle(M0), trade_count=3)
 
-    assert same_account(ours, replace(ours, quote_volume=ours.quote_volume + 2.9e-8))
-    assert not same_account(ours, replace(ours, quote_volume=ours.quote_volume + 4e-8))
+    assert candles_equal(ours, replace(ours, quote_volume=ours.quote_volume + 2.9e-8))
+    assert not candles_equal(ours, replace(ours, quote_volume=ours.quote_volume + 4e-8))
 
 
 @pytest.mark.parametrize(("ids", "is_same"), [((1, 1), True), ((1, 2), False), ((-1, -1), True)])
@@ -254,7 +254,7 @@ def test_trade_ids_are_compared_where_both_are_told(ids: tuple[int, int], is_sam
     ours = replace(candle(M0), first_trade_id=1, last_trade_id=1)
     theirs = replace(candle(M0), first_trade_id=ids[0], last_trade_id=ids[1])
 
-    assert same_account(ours, theirs) is is_same
+    assert candles_equal(ours, theirs) is is_same
 
 
 # --- trades that come late, were fetched, or do not count

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulse.market import cross_checks
-from pulse.market.cross_checks import Mismatch, TopWitness, Touch, TouchWitness
+from pulse.market.cross_checks import Mismatch, TopLevelsCheck, Touch, TouchCheck
 from pulse.market.order_book import OrderBook
 from pulse.market.types import BookTicker, DepthDiff, Level, PartialDepth
 from tests.support.book_truth import FIRST_ID, Change, Truth, changes, cuts
@@ -26,9 +26,9 @@ def levels_of(touch: Touch) -> list[list[float]]:
     return [list(touch.bid), list(touch.ask)]
 
 
-def witness_of(*events: BookTicker | Touch) -> tuple[TouchWitness, list[Mismatch]]:
+def witness_of(*events: BookTicker | Touch) -> tuple[TouchCheck, list[Mismatch]]:
     """A witness that has heard these events, and what it found."""
-    witness, found = TouchWitness(), []
+    witness, found = TouchCheck(), []
     for event in events:
         mismatch = witness.on_touch(event) if isinstance(event, Touch) else witness.on_ticker(event)
         if mismatch is not None:
@@ -193,7 +193,7 @@ def book_at(update_id: int, limit: int = 5000) -> OrderBook:
     return OrderBook(snapshot(update_id, BIDS, ASKS, limit), 1000)
 
 
-def applied(witness: TopWitness, book: OrderBook, part: DepthDiff) -> Mismatch | None:
+def applied(witness: TopLevelsCheck, book: OrderBook, part: DepthDiff) -> Mismatch | None:
     """What a witness says when a book applies a diff."""
     before = book.last_update_id
     book.apply(part)
@@ -202,7 +202,7 @@ def applied(witness: TopWitness, book: OrderBook, part: DepthDiff) -> Mismatch |
 
 def test_a_partial_of_the_books_id_must_be_equal() -> None:
     """Every level that it states is there, and none between them that it does not state."""
-    witness = TopWitness()
+    witness = TopLevelsCheck()
 
     assert witness.on_partial(book_at(10), partial(10)) is None
     assert (witness.compared, witness.equal) == (1, 1)
@@ -221,7 +221,7 @@ def test_a_partial_that_differs_is_found(
     bids: Pairs, asks: Pairs, ours: list[list[float]], theirs: list[list[float]]
 ) -> None:
     """Another quantity, a level too many and one too few, on either side, are told with both versions."""
-    witness = TopWitness()
+    witness = TopLevelsCheck()
 
     assert witness.on_partial(book_at(10), partial(10, bids, asks)) == Mismatch(10, ours, theirs)
     assert (witness.compared, witness.equal) == (1, 0)
@@ -229,21 +229,21 @@ def test_a_partial_that_differs_is_found(
 
 def test_a_partial_says_nothing_beyond_its_levels() -> None:
     """What our book holds beyond the last level stated is not held against it, and an empty side says nothing."""
-    witness = TopWitness()
+    witness = TopLevelsCheck()
 
     assert witness.on_partial(book_at(10), partial(10, BIDS[:1], [])) is None
 
 
 def test_a_partial_beyond_our_window_is_not_held_against_us() -> None:
     """What lies outside the known window cannot be wrong."""
-    witness = TopWitness()
+    witness = TopLevelsCheck()
 
     assert witness.on_partial(book_at(10, limit=3), partial(10, [*BIDS, (97.0, 1.0)])) is None
 
 
 def test_a_partial_ahead_of_the_book_waits_for_it() -> None:
     """A newer account is compared once the book has come to its id, or past it."""
-    witness, book = TopWitness(), book_at(10)
+    witness, book = TopLevelsCheck(), book_at(10)
     witness.on_partial(book, partial(12, [(100.0, 7.0)]))
 
     assert applied(witness, book, diff(11, 11)) is None
@@ -254,7 +254,7 @@ def test_a_partial_ahead_of_the_book_waits_for_it() -> None:
 
 def test_a_partial_within_a_diff_is_compared_beside_it() -> None:
     """What the diff touched may have had any quantity at that moment; all else must be equal."""
-    witness, book = TopWitness(), book_at(10)
+    witness, book = TopLevelsCheck(), book_at(10)
     applied(witness, book, diff(11, 15, [(100.0, 7.0)]))
 
     assert witness.on_partial(book, partial(12, [(100.0, 6.0), *BIDS[1:]])) is None
@@ -267,7 +267,7 @@ def test_a_partial_within_a_diff_is_compared_beside_it() -> None:
 
 def test_a_partial_from_before_the_last_diff_says_nothing() -> None:
     """What the book was then is no longer known; without any diff neither."""
-    witness, book = TopWitness(), book_at(10)
+    witness, book = TopLevelsCheck(), book_at(10)
     wrong = partial(9, [(100.0, 99.0)])
 
     assert witness.on_partial(book, wrong) is None
@@ -278,7 +278,7 @@ def test_a_partial_from_before_the_last_diff_says_nothing() -> None:
 
 def test_a_new_book_forgets_the_partial_that_waited() -> None:
     """After a restart neither what waited nor the last diff counts."""
-    witness, book = TopWitness(), book_at(10)
+    witness, book = TopLevelsCheck(), book_at(10)
     applied(witness, book, diff(11, 15))
     witness.on_partial(book, partial(20, [(100.0, 99.0)]))
     witness.restart()
@@ -295,7 +295,7 @@ def test_true_partials_never_alarm(
 ) -> None:
     """However partials of any moment fall between the diffs, a true book is never contradicted."""
     truth = Truth(start, stream)
-    book, witness = OrderBook(truth.snapshot(FIRST_ID, limit), 1000), TopWitness()
+    book, witness = OrderBook(truth.snapshot(FIRST_ID, limit), 1000), TopLevelsCheck()
     for part in truth.diffs(sizes):
         at = rng.randint(FIRST_ID, truth.last_id)
         top = truth.snapshot(at, 5)
@@ -312,7 +312,7 @@ def test_a_wrong_book_is_contradicted_by_the_next_partial(
 ) -> None:
     """One wrong quantity among the best levels is found by the first partial of the book's own id."""
     truth = Truth(start, stream)
-    book, witness = OrderBook(truth.snapshot(FIRST_ID), 1000), TopWitness()
+    book, witness = OrderBook(truth.snapshot(FIRST_ID), 1000), TopLevelsCheck()
     for part in truth.diffs(sizes):
         applied(witness, book, part)
     top = book.bids.top(5)

@@ -114,7 +114,7 @@ def test_a_false_final_id_is_noticed_by_the_next_diff() -> None:
     sync = joined_at(10)
     sync.on_diff(diff(11, 900))
 
-    assert sync.on_diff(diff(14, 16)) is Verdict.ASTRAY
+    assert sync.on_diff(diff(14, 16)) is Verdict.INCONSISTENT
     assert sync.wants_snapshot
     sync.on_snapshot(snapshot(15))
     assert sync.take_anchor() == BookAnchor(snapshot(15), (diff(14, 16),))

@@ -2,7 +2,14 @@
 
 import pytest
 
-from pulse.market.flow_metrics import OFI_WINDOW_MS, VOLATILITY_SAMPLES, OrderFlow, TradeFlow, Volatility, order_flow
+from pulse.market.flow_metrics import (
+    OFI_WINDOW_MS,
+    VOLATILITY_SAMPLES,
+    OrderFlowImbalance,
+    TradeFlow,
+    Volatility,
+    order_flow_imbalance,
+)
 from pulse.market.types import Aggressor, BookTicker
 from tests.support.makers import ticker, trade
 
@@ -18,17 +25,17 @@ STATES = [
 @pytest.mark.parametrize(("step", "change"), list(enumerate([3.0, -1.0, -8.0, 1.0])))
 def test_order_flow_of_each_step(step: int, change: float) -> None:
     """The signed change of the best levels, at the check sequence."""
-    assert order_flow(STATES[step], STATES[step + 1]) == change
+    assert order_flow_imbalance(STATES[step], STATES[step + 1]) == change
 
 
 def test_a_better_bid_counts_in_full() -> None:
     """When the best bid rises, all of its quantity is new buying interest."""
-    assert order_flow(ticker(1, (100.0, 5.0)), ticker(2, (100.01, 4.0))) == 4.0
+    assert order_flow_imbalance(ticker(1, (100.0, 5.0)), ticker(2, (100.01, 4.0))) == 4.0
 
 
-def flow_of(tickers: list[BookTicker], every_ms: float = 0.0) -> OrderFlow:
+def flow_of(tickers: list[BookTicker], every_ms: float = 0.0) -> OrderFlowImbalance:
     """The order flow after these states, one each `every_ms`; the first has stood for a whole window by then."""
-    flow = OrderFlow()
+    flow = OrderFlowImbalance()
     for count, state in enumerate(tickers):
         flow.add(state, count * every_ms if count else -OFI_WINDOW_MS)
     return flow
@@ -42,7 +49,7 @@ def test_order_flow_adds_up(every_ms: float) -> None:
 
 def test_order_flow_is_unknown_at_first() -> None:
     """It is a sum over ten seconds, and told from the moment on at which all of them were seen."""
-    flow = OrderFlow()
+    flow = OrderFlowImbalance()
     assert flow.value(0.0) is None
 
     for count, state in enumerate(STATES[:2]):

@@ -1,6 +1,6 @@
 """What makes a book trusted, what ends that at once, and what is kept of it."""
 
-from pulse.market.integrity import Trust
+from pulse.market.integrity import BookIntegrity
 from pulse.market.order_book import OrderBook
 from pulse.market.types import BookTicker, DepthDiff, DepthSnapshot, Levels, PartialDepth
 
@@ -26,9 +26,9 @@ def diff(first: int, last: int, *bids: tuple[float, float]) -> DepthDiff:
     return DepthDiff(first, last, TIME_MS, levels(*bids), levels())
 
 
-def joined(update_id: int = 10) -> tuple[Trust, OrderBook]:
+def joined(update_id: int = 10) -> tuple[BookIntegrity, OrderBook]:
     """A trusted book."""
-    trust = Trust()
+    trust = BookIntegrity()
     trust.connected("joining")
     book = trust.anchored(None, book_at(update_id), 0, TIME_MS)
     assert book is not None
@@ -45,7 +45,7 @@ def test_an_anchor_makes_a_book_trusted() -> None:
 
 def test_a_book_that_joined_before_any_time_was_heard_stands_since_its_first_diff() -> None:
     """A snapshot carries no time of its own."""
-    trust = Trust()
+    trust = BookIntegrity()
     book = trust.anchored(None, book_at(10), 0, 0)
     assert book is not None
     change = diff(11, 12, (100.0, 7.0))
@@ -67,7 +67,7 @@ def test_a_gap_is_an_incident_and_ends_the_trust() -> None:
 
 def test_a_gap_before_the_book_joined_is_no_incident() -> None:
     """What was never claimed cannot be wrong."""
-    trust = Trust()
+    trust = BookIntegrity()
     trust.gap(None, "waiting", TIME_MS)
 
     assert (trust.incident_count, trust.resyncs, trust.reason) == (0, 0, "waiting")
@@ -89,8 +89,8 @@ def test_crossed_prices_end_the_trust_and_wish_for_a_snapshot() -> None:
     trust.applied(book, 10, crossing, TIME_MS)
 
     assert not trust.is_trusted
-    assert trust.take_wish() == "best bid and best ask crossed"
-    assert trust.take_wish() == ""
+    assert trust.pop_resync_request() == "best bid and best ask crossed"
+    assert trust.pop_resync_request() == ""
     assert trust.incidents[0].cause == "crossed"
 
 
@@ -198,12 +198,12 @@ def test_a_crossed_snapshot_does_not_disturb_a_running_book() -> None:
 
     assert kept is book
     assert trust.is_trusted
-    assert "crossed" in trust.take_wish()
+    assert "crossed" in trust.pop_resync_request()
 
 
 def test_a_crossed_snapshot_is_never_a_book() -> None:
     """Without a running book there is none."""
-    trust = Trust()
+    trust = BookIntegrity()
 
     assert trust.anchored(None, book_at(12, ((105.0, 1.0),)), 0, TIME_MS) is None
     assert not trust.is_trusted

@@ -45,7 +45,7 @@ def test_an_anchor_brings_its_diffs() -> None:
 
 
 def test_a_lost_connection_is_offline_with_its_reason() -> None:
-    """The last known book stays in the picture, which no longer claims anything for it."""
+    """The last known book stays in the view, which no longer claims anything for it."""
     market = live_market()
     market.apply(FeedDown("the exchange closed the connection (code 1006)"), 5.0)
     view = view_of(market, 5.0)
@@ -73,7 +73,7 @@ def test_a_lost_book_is_syncing_with_its_reason() -> None:
     market.apply(BookLost("again"), 6.0)
 
     assert market.state(6.0) == (State.SYNCING, "again")
-    assert (market.trust.resyncs, market.trust.take_wish()) == (1, "")
+    assert (market.integrity.resyncs, market.integrity.pop_resync_request()) == (1, "")
 
 
 @pytest.mark.parametrize("status", ["HALT", "BREAK", "AUCTION_MATCH", ""])
@@ -216,7 +216,7 @@ def test_near_the_end_of_the_window_a_snapshot_is_asked_for_once(side: str) -> N
         change = [(price, 0.0)]
         market.apply(diff(11 + i, 11 + i, *((change, ()) if side == "bids" else ((), change))), 1.0)
 
-    assert (market.trust.take_wish(), market.trust.take_wish()) == (NEAR, "")
+    assert (market.integrity.pop_resync_request(), market.integrity.pop_resync_request()) == (NEAR, "")
     assert market.state(1.0)[0] is State.LIVE
 
 
@@ -225,7 +225,7 @@ def test_a_shrinking_side_that_is_known_whole_needs_no_snapshot() -> None:
     market = live_market()
     market.apply(diff(11, 11, [(100.0, 0.0), (99.99, 0.0)]), 1.0)
 
-    assert market.trust.take_wish() == ""
+    assert market.integrity.pop_resync_request() == ""
 
 
 # --- trust
@@ -237,7 +237,7 @@ def test_a_crossed_book_is_joined_anew() -> None:
     market.apply(diff(11, 11, [(100.02, 1.0)]), 1.0)
 
     assert market.state(1.0) == (State.SYNCING, "best bid and best ask crossed")
-    assert (market.trust.take_wish(), market.trust.resyncs) == ("best bid and best ask crossed", 1)
+    assert (market.integrity.pop_resync_request(), market.integrity.resyncs) == ("best bid and best ask crossed", 1)
 
 
 def test_a_crossed_snapshot_is_refused() -> None:
@@ -245,7 +245,7 @@ def test_a_crossed_snapshot_is_refused() -> None:
     market = market_after(FeedUp(), anchor(10, bids=[(101.0, 1.0)]))
 
     assert market.state(0.0) == (State.SYNCING, "the exchange's snapshot has crossed prices")
-    assert (market.trust.take_wish(), market.book) == ("the exchange's snapshot has crossed prices", None)
+    assert (market.integrity.pop_resync_request(), market.book) == ("the exchange's snapshot has crossed prices", None)
 
 
 def test_a_touch_that_the_exchange_contradicts_is_not_trusted() -> None:
@@ -256,7 +256,7 @@ def test_a_touch_that_the_exchange_contradicts_is_not_trusted() -> None:
     reason = "best bid and ask differ from the exchange's own at id 11"
 
     assert market.state(2.0) == (State.SYNCING, reason)
-    assert market.trust.take_wish() == reason
+    assert market.integrity.pop_resync_request() == reason
     market.apply(diff(12, 12, [(100.01, 1.0)]), 3.0)
     assert view_of(market).last_update_id == 11
     market.apply(anchor(13), 4.0)
@@ -275,7 +275,7 @@ def test_a_ticker_that_comes_later_may_contradict_too() -> None:
 
 
 def test_the_witness_counts_what_agrees() -> None:
-    """Every diff with a ticker is compared, and the picture says how many agreed."""
+    """Every diff with a ticker is compared, and the view says how many agreed."""
     market = live_market()
     for event in (ticker(11), diff(11, 11), diff(12, 12), ticker(13)):
         market.apply(event, 1.0)
@@ -291,7 +291,7 @@ def test_while_the_book_is_not_trusted_nothing_is_compared() -> None:
     for event in (ticker(11, (1.0, 1.0)), diff(11, 11), ticker(12)):
         market.apply(event, 2.0)
 
-    assert (market.trust.touch.compared, market.trust.resyncs) == (0, 1)
+    assert (market.integrity.touch.compared, market.integrity.resyncs) == (0, 1)
 
 
 # --- other accounts of the book
@@ -314,7 +314,7 @@ def test_a_partial_that_differs_costs_the_trust() -> None:
     market.apply(partial(10, bids=[(100.0, 9.0)]), 1.0)
 
     assert market.state(1.0) == (State.SYNCING, "the best levels differ from the exchange's own at id 10")
-    assert market.trust.take_wish() == "the best levels differ from the exchange's own at id 10"
+    assert market.integrity.pop_resync_request() == "the best levels differ from the exchange's own at id 10"
 
 
 def test_a_partial_before_the_first_book_says_nothing() -> None:
@@ -351,7 +351,7 @@ def test_a_crossed_second_account_says_nothing() -> None:
     market.apply(anchor(10, bids=[(101.0, 1.0)]), 1.0)
 
     assert (market.state(1.0)[0], view_of(market).bids[0]) == (State.LIVE, (100.0, 5.0))
-    assert market.trust.take_wish() == "the exchange's snapshot has crossed prices"
+    assert market.integrity.pop_resync_request() == "the exchange's snapshot has crossed prices"
 
 
 def test_the_certificate_shows_what_stands_behind_a_book() -> None:

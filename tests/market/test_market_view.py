@@ -1,4 +1,4 @@
-"""What a market's picture holds: prints, candles, measures and all that says what it is."""
+"""What a market's view holds: prints, candles, measures and all that says what it is."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.support.market import anchor, instrument, live_market, market_after, 
 
 
 def test_trades_are_shown_newest_first_and_once() -> None:
-    """The picture holds the newest few prints; one that repeats an id, or comes out of order, is left out."""
+    """The view holds the newest few prints; one that repeats an id, or comes out of order, is left out."""
     market = live_market()
     for trade_id in (1, 2, 3, 3, 2, 4):
         market.apply(trade(trade_id, 100.0 + trade_id, aggressor=Aggressor.SELLER), 1.0)
@@ -33,7 +33,7 @@ def test_a_session_starts_with_its_first_trade() -> None:
 
 
 def test_candles_are_built_from_trades_and_the_exchange() -> None:
-    """The picture holds the live minute and the newest closed one."""
+    """The view holds the live minute and the newest closed one."""
     market = live_market()
     market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
     market.apply(exchange_candle(candle(volume=3.0), MIDNIGHT_MS + MINUTE_MS + 50), 2.0)
@@ -108,7 +108,7 @@ def test_order_flow_is_summed_from_tickers() -> None:
 
 
 def test_volatility_is_sampled_while_live() -> None:
-    """Each second's picture of a live book gives a sample; pictures of a book that is not live give none."""
+    """Each second's view of a live book gives a sample; views of a book that is not live give none."""
     market = live_market()
     for second in range(30):
         view_of(market, second * 1000.0)
@@ -122,11 +122,11 @@ def test_volatility_is_sampled_while_live() -> None:
     assert (metrics.realised_volatility_bps, metrics.realised_volatility) == (0.0, 0.0)
 
 
-# --- the picture
+# --- the view
 
 
 def test_before_anything_the_picture_is_empty() -> None:
-    """A picture can be made at any time, and says that nothing is known."""
+    """A view can be made at any time, and says that nothing is known."""
     view = view_of(market_after())
 
     assert (view.bids, view.asks, view.trades, view.last_update_id) == ([], [], [], 0)
@@ -135,7 +135,7 @@ def test_before_anything_the_picture_is_empty() -> None:
 
 
 def test_the_picture_says_what_it_is() -> None:
-    """Origin, sequence, times, window and instrument of a live picture."""
+    """Origin, sequence, times, window and instrument of a live view."""
     market = live_market(limit=3)
     market.apply(instrument("TRADING"), 0.0)
     market.apply(diff(11, 12, [(99.99, 4.0)], time_ms=MIDNIGHT_MS + 3), 40.0)
@@ -149,7 +149,7 @@ def test_the_picture_says_what_it_is() -> None:
 
 
 def test_the_event_time_is_the_newest() -> None:
-    """Event times of different streams come in any order; the picture has the latest."""
+    """Event times of different streams come in any order; the view has the latest."""
     market = live_market()
     market.apply(trade(1, time_ms=MIDNIGHT_MS + 900), 1.0)
     market.apply(diff(11, 11, time_ms=MIDNIGHT_MS + 800), 2.0)
@@ -200,8 +200,8 @@ def test_trades_travel_beside_the_picture() -> None:
     market = live_market()
     market.apply(trade(1), 0.0)
     market.apply(trade(2), 0.0)
-    picture, tape, again = view_of(market), market.tape(), market.tape()
+    view, tape, again = view_of(market), market.trades_view(), market.trades_view()
 
     assert tape is not None
-    assert (tape.seq, [entry.id for entry in tape.trades]) == (picture.seq, [1, 2])
+    assert (tape.seq, [entry.id for entry in tape.trades]) == (view.seq, [1, 2])
     assert again is None

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.trade_sync import Hole, TradeSync
+from pulse.market.trade_sync import TradeHole, TradeSync
 from pulse.market.types import Trade
 from tests.support.makers import MIDNIGHT_MS, trade, unhurried
 
@@ -50,7 +50,7 @@ def test_a_jump_holds_what_comes_after_it() -> None:
     sync = sync_after(7)
 
     assert [sync.take(at(trade_id)) for trade_id in (10, 11)] == [[], []]
-    assert sync.hole == Hole(8, 9)
+    assert sync.hole == TradeHole(8, 9)
 
 
 def test_whether_it_waits_is_known_without_looking_for_the_hole() -> None:
@@ -63,7 +63,7 @@ def test_whether_it_waits_is_known_without_looking_for_the_hole() -> None:
     sync.fill([at(9)])
     seen.append((sync.is_waiting, sync.hole))
 
-    assert seen == [(False, None), (True, Hole(8, 9)), (True, Hole(9, 9)), (False, None)]
+    assert seen == [(False, None), (True, TradeHole(8, 9)), (True, TradeHole(9, 9)), (False, None)]
 
 
 def test_a_trade_that_was_overtaken_closes_the_hole_by_itself() -> None:
@@ -89,7 +89,7 @@ def test_a_page_fills_the_holes_beginning() -> None:
     sync = sync_after(7, 12)
 
     assert ids(sync.fill([at(8), at(9)])) == [8, 9]
-    assert sync.hole == Hole(10, 11)
+    assert sync.hole == TradeHole(10, 11)
 
 
 def test_a_hole_can_be_given_up() -> None:
@@ -100,7 +100,7 @@ def test_a_hole_can_be_given_up() -> None:
     assert gap is not None
     assert (gap.symbol, gap.first_trade_id, gap.last_trade_id) == ("BTCUSDT", 8, 9)
     assert (gap.from_ms, gap.to_ms, gap.noted_ms) == (MIDNIGHT_MS + 7, MIDNIGHT_MS + 10, NOTED_MS)
-    assert (ids(found), sync.hole) == ([10, 11], Hole(12, 19))
+    assert (ids(found), sync.hole) == ([10, 11], TradeHole(12, 19))
 
 
 def test_where_nothing_is_missing_nothing_is_given_up() -> None:

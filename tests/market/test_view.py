@@ -1,9 +1,19 @@
-"""The picture's shape: what a client may rely on to be there, under which name."""
+"""The view's shape: what a client may rely on to be there, under which name."""
 
 from dataclasses import fields
 
 from pulse.market.types import Instrument
-from pulse.market.view import REPEATED, TRADES_MAX, CandleView, Metrics, ProofView, Tape, TradeView, View, WindowView
+from pulse.market.view import (
+    REPEATED,
+    TRADES_MAX,
+    CandleView,
+    Metrics,
+    ProofView,
+    TradeRepeatBuffer,
+    TradeView,
+    View,
+    WindowView,
+)
 
 
 def names(kind: type) -> list[str]:
@@ -17,7 +27,7 @@ def test_a_picture_begins_with_its_stamp() -> None:
 
 
 def test_a_picture_is_complete() -> None:
-    """A picture carries state, book, measures, prints, candles, window, proof, instrument and its times."""
+    """A view carries state, book, measures, prints, candles, window, proof, instrument and its times."""
     assert names(View)[3:] == [
         "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "session_start_ms",
         "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp", "event_time_ms",
@@ -47,7 +57,7 @@ def shown(trade_id: int) -> TradeView:
     return TradeView(trade_id, 100.0, 1.0, "buyer", 0)
 
 
-def fed(tape: Tape, *ids: int) -> list[int]:
+def fed(tape: TradeRepeatBuffer, *ids: int) -> list[int]:
     """The ids of the message after these trades."""
     for trade_id in ids:
         tape.add(shown(trade_id))
@@ -56,12 +66,12 @@ def fed(tape: Tape, *ids: int) -> list[int]:
 
 def test_new_trades_are_given_oldest_first() -> None:
     """As they came."""
-    assert fed(Tape(), 1, 2, 3) == [1, 2, 3]
+    assert fed(TradeRepeatBuffer(), 1, 2, 3) == [1, 2, 3]
 
 
 def test_without_a_new_trade_there_is_nothing() -> None:
     """Before the first one, and after it was given."""
-    tape = Tape()
+    tape = TradeRepeatBuffer()
 
     assert fed(tape) == []
     assert fed(tape, 1) == [1]
@@ -70,7 +80,7 @@ def test_without_a_new_trade_there_is_nothing() -> None:
 
 def test_a_message_repeats_those_before() -> None:
     """All but REPEATED - 1 in a row may be lost."""
-    tape = Tape()
+    tape = TradeRepeatBuffer()
     messages = [fed(tape, number) for number in range(1, 2 * REPEATED)]
 
     assert messages[1] == [1, 2]
@@ -79,6 +89,6 @@ def test_a_message_repeats_those_before() -> None:
 
 def test_a_message_has_a_bound() -> None:
     """The oldest are left out."""
-    message = fed(Tape(), *range(TRADES_MAX + 5))
+    message = fed(TradeRepeatBuffer(), *range(TRADES_MAX + 5))
 
     assert (len(message), message[0]) == (TRADES_MAX, 5)

@@ -458,7 +458,7 @@ async def test_13_an_offer_that_does_not_suit_is_declined(offer: str) -> None:
 @pytest.mark.parametrize("headers", [{}, OFFER], ids=["plain", "compressed"])
 @on_server_loop
 async def test_pings_while_streaming_are_answered_between_whole_frames(headers: dict[str, str]) -> None:
-    """Pictures, pongs and the close are written by two parties and never cut each other."""
+    """Views, pongs and the close are written by two parties and never cut each other."""
     async with serving() as web:
         client, _ = await raw_websocket(web.port, receive_buffer_bytes=0, **headers)
         loop, received = asyncio.get_running_loop(), b""
@@ -477,7 +477,7 @@ async def test_pings_while_streaming_are_answered_between_whole_frames(headers: 
 
 @on_server_loop
 async def test_nothing_follows_a_close_frame() -> None:
-    """Neither the client's goodbye nor ours is followed by a picture, however fast they come."""
+    """Neither the client's goodbye nor ours is followed by a view, however fast they come."""
     async with serving() as web:
         client, _ = await raw_websocket(web.port, receive_buffer_bytes=4096)
         loop = asyncio.get_running_loop()

@@ -58,7 +58,7 @@ def held() -> Counter[str]:
 def test_what_survived_is_not_looked_at_again() -> None:
     """Within the block the oldest generation is empty after each full collection; afterwards all is as it was."""
     thresholds = gc.get_threshold()
-    with gc_tuning.kept_off():
+    with gc_tuning.frozen_gc():
         before = gc.get_freeze_count()
         kept = [Node() for _ in range(1000)]
         gc.collect()
@@ -72,7 +72,7 @@ def test_what_survived_is_not_looked_at_again() -> None:
 
 def test_circles_that_nobody_holds_are_still_found() -> None:
     """What is new and garbage goes with the next collection, as ever."""
-    with gc_tuning.kept_off():
+    with gc_tuning.frozen_gc():
         gone = weakref.ref(Node())
         gc.collect()
 
@@ -81,15 +81,15 @@ def test_circles_that_nobody_holds_are_still_found() -> None:
 
 async def test_a_circle_that_was_frozen_is_found_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """At long intervals everything is looked at."""
-    monkeypatch.setattr(gc_tuning, "LOOK_EVERYWHERE_S", 0.0)
-    with gc_tuning.kept_off():
+    monkeypatch.setattr(gc_tuning, "FULL_COLLECTION_EVERY_S", 0.0)
+    with gc_tuning.frozen_gc():
         node = Node()
         gc.collect()
         gone = weakref.ref(node)
         del node
         gc.collect()
         assert gone() is not None
-        looking = asyncio.create_task(gc_tuning.look_everywhere_at_times())
+        looking = asyncio.create_task(gc_tuning.collect_full_periodically())
         await until(lambda: gone() is None)
         looking.cancel()
 
@@ -115,7 +115,7 @@ def freshly_held() -> Counter[str]:
 
 
 async def come_and_go(web: Web, count: int, ending: str) -> Counter[str]:
-    """Have clients come, be sent a picture, and leave; gives what was held while they were there."""
+    """Have clients come, be sent a view, and leave; gives what was held while they were there."""
     clients = [(await raw_websocket(web.port))[0] for _ in range(count)]
     web.publish(1)
     during = held()
@@ -152,7 +152,7 @@ async def test_nothing_of_a_client_that_left_needs_the_collector(ending: str) ->
 
 @on_server_loop
 @pytest.mark.usefixtures("_no_collector")
-@pytest.mark.parametrize("path", ["/healthz", "/api/symbols", "/api/ohlcv", "/sse?topics=picture.BTCUSDT", "/none"])
+@pytest.mark.parametrize("path", ["/healthz", "/api/symbols", "/api/ohlcv", "/sse?topics=view.BTCUSDT", "/none"])
 async def test_nothing_of_a_request_needs_the_collector(path: str) -> None:
     """The same for the API and for /sse."""
     async with serving() as web:

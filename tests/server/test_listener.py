@@ -166,7 +166,7 @@ async def test_a_server_that_cannot_begin_says_so() -> None:
 
 
 async def test_on_another_loop_it_serves_all_the_same() -> None:
-    """Where connections cannot be reached, pictures and the goodbye still go by Hypercorn's own way."""
+    """Where connections cannot be reached, views and the goodbye still go by Hypercorn's own way."""
     async with serving() as web, aiohttp.ClientSession() as client:
         web.publish(1)
         async with client.ws_connect(web.feed_url) as feed:

@@ -55,7 +55,7 @@ class Tally:
     """What happened, for the report."""
 
     events: int = 0
-    pictures: int = 0
+    views: int = 0
     candles: int = 0
     rows: int = 0  # stored minutes compared at the end
     compared: int = 0
@@ -64,9 +64,9 @@ class Tally:
     losses: int = 0  # BookLost
     downs: int = 0  # FeedDown
     trade_gaps: int = 0
-    spells: int = 0  # times a picture's state was not live, after the first
+    spells: int = 0  # times a view's state was not live, after the first
     longest_s: float = 0.0
-    oldest_live_s: float = 0.0  # how far behind the exchange a live picture was
+    oldest_live_s: float = 0.0  # how far behind the exchange a live view was
     unknowable: int = 0  # candles of minutes that nothing told us enough about
     deceived: int = 0  # events at which an injected lie was live and not yet noticed
     deceived_s: float = 0.0  # the longest such time
@@ -245,7 +245,7 @@ class Checker:
         return any(from_s + BEGIN_S < at_s < latest for at_s, _ in self.world.diffs[symbol])
 
     def _check_age(self, view: View) -> None:
-        """A live picture is not only true of its id: that id is, or lately was, the newest."""
+        """A live view is not only true of its id: that id is, or lately was, the newest."""
         now_s = self.world.loop.time()
         missing_s = next((at_s for at_s, u in self.world.diffs[view.symbol] if u > view.last_update_id), now_s)
         self.tally.oldest_live_s = max(self.tally.oldest_live_s, now_s - missing_s)
@@ -254,20 +254,20 @@ class Checker:
 
     # --- what leaves the engine
 
-    def picture(self, view: View) -> None:
-        """A picture was given out."""
-        self.tally.pictures += 1
+    def view(self, view: View) -> None:
+        """A view was given out."""
+        self.tally.views += 1
         self._hash.update(encode_view(view))
         seen = self._seen.setdefault(view.symbol, _Seen(down_since_s=self.now_s))
         if view.seq <= seen.picture_seq:
-            self.fail(f"{view.symbol}: picture {view.seq} after {seen.picture_seq}")
+            self.fail(f"{view.symbol}: view {view.seq} after {seen.picture_seq}")
         seen.picture_seq = view.seq
         self._note_state(view.symbol, seen, view.state, view.state_reason)
         if view.state is not State.LIVE:
             return
         self._check_age(view)
         if view.bids and view.asks and view.bids[0][0] >= view.asks[0][0]:
-            self.fail(f"{view.symbol}: crossed in a live picture")
+            self.fail(f"{view.symbol}: crossed in a live view")
 
     def candle(self, candle: Candle) -> None:
         """A closed candle was given out."""

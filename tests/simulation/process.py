@@ -10,21 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulse.binance.rate_limit import Bans
+from pulse.binance.rate_limit import BanFile
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
-from pulse.candle_history.reconciler import Backfill
-from pulse.candle_history.writer import Ledger
-from pulse.concurrency import Comeback
-from pulse.engine import CandleQueue, Engine, Outbox
+from pulse.candle_history.reconciler import CandleReconciler
+from pulse.candle_history.writer import CandleWriter
+from pulse.concurrency import RetryGate
+from pulse.engine import Engine
 from pulse.errors import ExchangeError
-from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, Feed
-from pulse.ingest.sequencer import Received, make_inbox
+from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.latency import Latency
 from pulse.market.market import Origin
 from pulse.market.types import MINUTE_MS, CandleMismatch, TradeGap
 from pulse.market.view import View
-from pulse.queues import ConflatingQueue
+from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, make_inbox
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.shelf import InlineStore
@@ -60,12 +59,12 @@ class Process:
         self.inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
-        bans = Bans(folder / "bans.json")
+        bans = BanFile(folder / "bans.json")
         self.rest = BinanceRest(world, venue_of("us"), clock, bans, lambda symbol: symbol == world.symbols[0])
         self.markets = [self._market(symbol, settings) for symbol in world.symbols]
-        comeback = Comeback(RECONNECT_SPACING_S)
+        comeback = RetryGate(RECONNECT_SPACING_S)
         self.feeds = {
-            symbol: Feed(
+            symbol: ExchangeStream(
                 symbol, world, self.rest, self.inbox, clock, random.Random(rng.random()),
                 comeback=comeback, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
                 rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
@@ -79,8 +78,8 @@ class Process:
             note_gap=self._note_gap,
         )  # fmt: skip
         self._store = store
-        self._ledger = Ledger(self.candles, store)
-        self._backfill = Backfill(
+        self._ledger = CandleWriter(self.candles, store)
+        self._backfill = CandleReconciler(
             world.symbols, self.rest, store, self.candles, days=0, rng=random.Random(rng.random()), tell=self._tell
         )
         self._world = world
@@ -130,7 +129,7 @@ class Process:
         while True:
             _, view = await self.outbox.get()
             if isinstance(view, View):
-                self.checker.picture(view)
+                self.checker.view(view)
 
     async def _keep_candles(self) -> None:
         await self._store.open()

@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pulse.ingest.sequencer import Received
 from pulse.market.types import Instrument
+from pulse.queues import Received
 from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker
 from tests.simulation.loop import VirtualClock

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pulse.market.intervals import INTERVALS, Bar, Interval, bar_of, extended
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, extend, first_of_interval
 from pulse.market.types import MINUTE_MS, Candle
 from pulse.store.aggregation import touched_hours
 from pulse.store.schema import rows_to_write
@@ -56,10 +56,10 @@ def walk(seed: int, count: int, start_ms: int = FRIDAY_MS) -> list[Candle]:
     return made
 
 
-def together(minutes: Iterable[Candle], interval: Interval) -> list[Bar]:
+def together(minutes: Iterable[Candle], interval: Interval) -> list[AggregatedCandle]:
     """The bars of minutes, added one by one in Python."""
     groups = groupby(minutes, lambda minute: interval.floor(minute.open_time_ms))
-    bars = [reduce(extended, rest, bar_of(first, interval)) for _, (first, *rest) in groups]
+    bars = [reduce(extend, rest, first_of_interval(first, interval)) for _, (first, *rest) in groups]
     return [replace(bar, candle=replace(bar.candle, is_closed=True)) for bar in bars]
 
 
@@ -83,7 +83,7 @@ def day_of_the_exchange() -> list[Candle]:
 async def test_the_exchanges_five_minutes(store: AnyStore) -> None:
     """Put together from its minutes, all 288 five-minute candles of a day equal the exchange's own in every field."""
     await store.write_candles(day_of_the_exchange())
-    bars = [bar.candle for bar in await store.read_bars("XRPETH", INTERVALS["5m"], 0, None, 1000)]
+    bars = [bar.candle for bar in await store.read_intervals("XRPETH", INTERVALS["5m"], 0, None, 1000)]
 
     assert len(bars) == 288
     assert [[c.open_time_ms, c.open, c.high, c.low, c.close, c.volume] for c in bars] == rows("5m")
@@ -97,8 +97,10 @@ async def test_every_interval_is_the_sum_of_its_minutes(store: AnyStore, name: s
     for begin in range(0, 4000, 900):
         await store.write_candles(minutes[begin : begin + 900])
 
-    assert await store.read_bars("BTCUSDT", INTERVALS[name], None, None, 10_000) == together(minutes, INTERVALS[name])
-    assert await store.read_bars("BTCUSDT", INTERVALS[name], 0, None, 10_000) == together(minutes, INTERVALS[name])
+    assert await store.read_intervals("BTCUSDT", INTERVALS[name], None, None, 10_000) == together(
+        minutes, INTERVALS[name]
+    )
+    assert await store.read_intervals("BTCUSDT", INTERVALS[name], 0, None, 10_000) == together(minutes, INTERVALS[name])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ async def test_every_interval_is_the_sum_of_its_minutes(store: AnyStore, name: s
 async def test_when_an_interval_opens(store: AnyStore, name: str, opens: list[int]) -> None:
     """A week opens on Monday, a month on the first, all in UTC."""
     await store.write_candles([minute_at(open_ms + HOUR_MS) for open_ms in [*opens, FRIDAY_MS]])
-    bars = await store.read_bars("BTCUSDT", INTERVALS[name], None, None, 10)
+    bars = await store.read_intervals("BTCUSDT", INTERVALS[name], None, None, 10)
 
     assert [bar.candle.open_time_ms for bar in bars] == opens
 
@@ -124,7 +126,7 @@ async def test_minutes_without_trades_say_nothing_of_prices(store: AnyStore) -> 
         [minute_at(FRIDAY_MS + i * MINUTE_MS, price, trades=trades) for i, (price, trades) in enumerate(prices)]
     )
     await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS, 101.0, trades=0) for i in range(5, 10)])
-    bars = [bar.candle for bar in await store.read_bars("BTCUSDT", INTERVALS["5m"], None, None, 2)]
+    bars = [bar.candle for bar in await store.read_intervals("BTCUSDT", INTERVALS["5m"], None, None, 2)]
 
     assert [(c.open, c.high, c.low, c.close, c.trade_count, c.first_trade_id) for c in bars] == [
         (100.0, 101.0, 100.0, 101.0, 5, 7),
@@ -148,7 +150,7 @@ async def test_sums_have_the_exchanges_digits(store: AnyStore, interval: Interva
     """Volumes add up as decimals do, to the double nearest to their sum; what no double can hold is no trouble."""
     await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS, volume=v) for i, v in enumerate(volumes)])
     expected = float(f"{sum(map(Decimal, map(repr, volumes))):f}")
-    (bar,) = await store.read_bars("BTCUSDT", interval, None, None, 2)
+    (bar,) = await store.read_intervals("BTCUSDT", interval, None, None, 2)
 
     assert bar.candle.volume == bar.candle.quote_volume == bar.candle.taker_buy_volume == expected
 
@@ -160,18 +162,18 @@ async def test_pages_follow_on_one_another(store: AnyStore, name: str, limit: in
     interval = INTERVALS[name]
     minutes = walk(2, 300) + walk(3, 300, FRIDAY_MS + 100 * 24 * HOUR_MS)
     await store.write_candles(minutes)
-    forwards: list[Bar] = []
-    while page := await store.read_bars("BTCUSDT", interval, next_ms(forwards), None, limit):
+    forwards: list[AggregatedCandle] = []
+    while page := await store.read_intervals("BTCUSDT", interval, next_ms(forwards), None, limit):
         forwards += page
-    backwards: list[Bar] = []
+    backwards: list[AggregatedCandle] = []
     end_ms = None
-    while page := await store.read_bars("BTCUSDT", interval, None, end_ms, limit):
+    while page := await store.read_intervals("BTCUSDT", interval, None, end_ms, limit):
         backwards, end_ms = page + backwards, page[0].candle.open_time_ms - 1
 
     assert forwards == backwards == together(minutes, interval)
 
 
-def next_ms(bars: list[Bar]) -> int:
+def next_ms(bars: list[AggregatedCandle]) -> int:
     """Where the page after these begins."""
     return bars[-1].candle.open_time_ms + 1 if bars else 0
 
@@ -198,7 +200,7 @@ async def test_a_range_is_of_open_times(
     """A bar is in a range when it opens there, and then holds all its minutes."""
     await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS) for i in range(12)])
     bounds = [None if minute is None else FRIDAY_MS + minute * MINUTE_MS for minute in (start, end)]
-    bars = await store.read_bars("BTCUSDT", INTERVALS["5m"], bounds[0], bounds[1], limit)
+    bars = await store.read_intervals("BTCUSDT", INTERVALS["5m"], bounds[0], bounds[1], limit)
 
     assert [(bar.candle.open_time_ms - FRIDAY_MS) // MINUTE_MS for bar in bars] == expected
 
@@ -207,7 +209,7 @@ async def test_a_correction_reaches_the_hour(store: AnyStore) -> None:
     """When an old minute is written anew, the hour, the day and the month say so at once."""
     await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS) for i in range(60)])
     await store.write_candles([minute_at(FRIDAY_MS + 7 * MINUTE_MS, price=500.0, volume=3.0)])
-    found = [(await store.read_bars("BTCUSDT", INTERVALS[name], None, None, 1))[0] for name in ("1h", "1d", "1M")]
+    found = [(await store.read_intervals("BTCUSDT", INTERVALS[name], None, None, 1))[0] for name in ("1h", "1d", "1M")]
 
     assert [(bar.candle.high, bar.candle.volume, bar.minutes) for bar in found] == [(500.0, 62.0, 60)] * 3
 
@@ -222,7 +224,7 @@ async def test_two_writers_of_the_same_hour(place: str | Path) -> None:
         await asyncio.gather(
             one.write_candles(batch[::2]), two.write_candles(batch[1::2]), one.write_candles(batch[:3])
         )
-    read = await one.read_bars("BTCUSDT", INTERVALS["1h"], None, None, 100)
+    read = await one.read_intervals("BTCUSDT", INTERVALS["1h"], None, None, 100)
     await asyncio.gather(one.close(), two.close())
 
     assert read == together(minutes, INTERVALS["1h"])
@@ -234,7 +236,7 @@ async def test_symbols_and_venues_are_kept_apart(store: AnyStore, place: str | P
     await other.open()
     await store.write_candles([minute_at(FRIDAY_MS), replace(minute_at(FRIDAY_MS, 2.0), symbol="ETHUSDT")])
     await other.write_candles([minute_at(FRIDAY_MS, 3.0)])
-    (bar,) = await store.read_bars("BTCUSDT", INTERVALS["1d"], None, None, 10)
+    (bar,) = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 10)
     await other.close()
 
     assert (bar.candle.close, bar.minutes) == (100.0, 1)

@@ -296,7 +296,7 @@ async def test_old_hours_are_deleted(store: AnyStore) -> None:
     await store.write_candles(minutes(200) + minutes(200, "ETHUSDT"))
     hours = [await store.delete_before(BEGIN_MS + 130 * MINUTE_MS, 4) for _ in range(3)]
     kept = [(await store.read_candles(symbol, None, None, 1000))[0] for symbol in ("BTCUSDT", "ETHUSDT")]
-    bars = await store.read_bars("BTCUSDT", INTERVALS["1d"], None, None, 10)
+    bars = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 10)
 
     assert hours == [4, 2, 0]  # 23:55, 00:00 and 01:00; 02:00 is the hour that goes on
     assert [(row.open_time_ms - BEGIN_MS) // MINUTE_MS for row in kept] == [125, 125]

@@ -34,7 +34,7 @@ def live_market(limit: int = 5000) -> Market:
 
 
 def view_of(market: Market, now_ms: float = 0.0) -> View:
-    """The picture at this time."""
+    """The view at this time."""
     return market.view(now_ms, 1_700_000_000.25)
 
 

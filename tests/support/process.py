@@ -88,8 +88,8 @@ class Pulse:
         except aiohttp.ClientError:
             return None
 
-    async def picture(self, symbol: str = "BTCUSDT") -> Mapping[str, Any]:
-        """The latest picture."""
+    async def view(self, symbol: str = "BTCUSDT") -> Mapping[str, Any]:
+        """The latest view."""
         answer: Mapping[str, Any] = await self.get("/orderbook", symbol=symbol) or {}
         return answer
 
@@ -109,11 +109,11 @@ class Pulse:
         return answer
 
     async def until_live(self, symbol: str = "BTCUSDT", timeout_s: float = WAIT_S) -> Mapping[str, Any]:
-        """Wait until a symbol's picture is live; gives it."""
-        picture: Mapping[str, Any] = await self.until(
-            lambda: self.picture(symbol), lambda answer: answer.get("state") == "live", timeout_s
+        """Wait until a symbol's view is live; gives it."""
+        view: Mapping[str, Any] = await self.until(
+            lambda: self.view(symbol), lambda answer: answer.get("state") == "live", timeout_s
         )
-        return picture
+        return view
 
 
 async def run_pulse(folder: Path, *arguments: str | Path, **environment: str) -> tuple[int, str]:

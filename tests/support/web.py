@@ -18,22 +18,22 @@ from typing import Any
 import aiohttp
 import orjson
 
-from pulse.candle_history.reader import Bars
+from pulse.candle_history.reader import CandleReader
 from pulse.errors import StoreUnavailable
 from pulse.fanout.hub import Hub
 from pulse.latency import Latency
-from pulse.market.intervals import Bar, Interval, Newest, bar_of
+from pulse.market.intervals import AggregatedCandle, Interval, Newest, first_of_interval
 from pulse.market.market import Market, Origin
 from pulse.market.types import Candle, TradeGap
 from pulse.server.connection import current_connection, loop_factory
 from pulse.server.listener import open_listener, serve
 from pulse.settings import Settings
 from pulse.store.contract import Store
-from pulse.symbols import Roster
-from pulse.web.admission import Door
+from pulse.symbols import SymbolRegistry
+from pulse.web.admission import Admission
 from pulse.web.app import build_app
-from pulse.web.sse import Events
-from pulse.web.websocket import SEND_TIMEOUT_S, Sessions
+from pulse.web.sse import SseEndpoint
+from pulse.web.websocket import SEND_TIMEOUT_S, WebSocketSessions
 from pulse.wire import book_topic
 from tests.support.makers import ManualClock
 
@@ -57,8 +57,8 @@ def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
     return run
 
 
-def picture(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding: int = 0) -> bytes:
-    """A message that begins as pictures do, of at least `padding` bytes."""
+def view(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding: int = 0) -> bytes:
+    """A message that begins as views do, of at least `padding` bytes."""
     return orjson.dumps({"seq": seq, "instance": instance, "symbol": symbol, "padding": "x" * padding})
 
 
@@ -105,14 +105,14 @@ class Shelf:
         """Not asked for here."""
         raise NotImplementedError
 
-    async def read_bars(
+    async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[Bar]:
+    ) -> list[AggregatedCandle]:
         """The newest of the symbol, whatever the bounds: they are the real stores' matter."""
         self.asked.append((symbol, start_ms, end_ms, limit))
         if self.is_away:
             raise StoreUnavailable("the disk at /secret is full")
-        return [bar_of(candle, interval) for candle in self.candles if candle.symbol == symbol][-limit:]
+        return [first_of_interval(candle, interval) for candle in self.candles if candle.symbol == symbol][-limit:]
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Keep them."""
@@ -141,7 +141,7 @@ class Web:
     """A running server: what it serves, where, and how to stop it."""
 
     hub: Hub
-    sessions: Sessions
+    sessions: WebSocketSessions
     store: Shelf
     port: int
     stop: asyncio.Event
@@ -159,9 +159,9 @@ class Web:
         return f"ws://127.0.0.1:{self.port}/ws/orderbook"
 
     def publish(self, seq: int, symbol: str = "BTCUSDT", padding: int = 0) -> None:
-        """Have the hub pass on a picture, and note when."""
+        """Have the hub pass on a view, and note when."""
         self.sent_at_s[seq] = time.monotonic()
-        self.hub.publish(book_topic(symbol), picture(seq, symbol, padding=padding))
+        self.hub.publish(book_topic(symbol), view(seq, symbol, padding=padding))
 
     async def stopped_after_s(self) -> float:
         """Stop it; returns how long that took."""
@@ -190,7 +190,7 @@ async def serving(
     store: Store | None = None,
     newest: Newest = ALL_IS_OVER,
     catalogue: Mapping[str, Any] | None = None,
-    roster: Roster | None = None,
+    registry: SymbolRegistry | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Web]:
     """The real app under the real server on a free port of loopback, stopped at the end. `clock` is its door's.
@@ -198,12 +198,12 @@ async def serving(
     Candles come from a `Shelf` unless another store is given, which must be open.
     """
     hub = Hub(settings.symbols, INSTANCE)
-    roster = Roster(settings.symbols) if roster is None else roster
-    door = Door(settings, clock)
-    sessions = Sessions(door, roster, hub, current_connection, send_timeout_s=send_timeout_s)
+    registry = SymbolRegistry(settings.symbols) if registry is None else registry
+    door = Admission(settings, clock)
+    sessions = WebSocketSessions(door, registry, hub, current_connection, send_timeout_s=send_timeout_s)
     shelf = Shelf()
-    bars = Bars(shelf if store is None else store, lambda _: newest, ManualClock())
-    events = Events(hub, sessions, roster, current_connection)
+    bars = CandleReader(shelf if store is None else store, lambda _: newest, ManualClock())
+    events = SseEndpoint(hub, sessions, registry, current_connection)
     report = {"ready": True} if readiness is None else readiness
     symbols = [{"symbol": symbol} for symbol in settings.symbols]
     catalogue = {"default": settings.symbols[0], "venue": "us", "symbols": symbols} if catalogue is None else catalogue
@@ -215,7 +215,7 @@ async def serving(
     app = build_app(
         settings,
         door,
-        roster,
+        registry,
         hub,
         bars,
         lambda: catalogue,

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pulse.web.admission import BURST_S, Allowance, Gate, client_address, origin_is_allowed
+from pulse.web.admission import BURST_S, ClientLimit, RateLimiter, client_address, origin_is_allowed
 from pulse.web.api.openapi import document
 from tests.support.makers import ManualClock
 from tests.support.web import SETTINGS, Web, ask, on_server_loop, serving
@@ -82,7 +82,7 @@ def test_a_client_is_counted_by_what_our_proxies_saw(
 
 def test_the_gate_counts_in_all_and_by_address() -> None:
     """It is full when either bound is reached, and open again when someone leaves."""
-    gate = Gate(clients_max=3, per_address_max=2)
+    gate = ClientLimit(clients_max=3, per_address_max=2)
     for address in ("a", "a", "b"):
         gate.enter(address)
     was_full, was_full_for = gate.is_full(), gate.is_full_for("a")
@@ -96,7 +96,7 @@ def test_the_gate_counts_in_all_and_by_address() -> None:
 
 def test_the_gate_forgets_who_left() -> None:
     """The number of addresses seen over time costs nothing."""
-    gate = Gate(10, 10)
+    gate = ClientLimit(10, 10)
     gate.enter("a")
     gate.leave("a")
 
@@ -106,7 +106,7 @@ def test_the_gate_forgets_who_left() -> None:
 
 def test_so_many_at_once_and_then_at_the_rate() -> None:
     """After a pause a whole burst; then each at its time and not before. Who is refused is told how long to wait."""
-    allowance = Allowance(per_s=2, burst=4, keys_max=10)
+    allowance = RateLimiter(per_s=2, burst=4, keys_max=10)
     burst = [allowance.ask("a", 100.0) for _ in range(4)]
     refused = [allowance.ask("a", 100.0), allowance.ask("a", 100.25)]
     later = [allowance.ask("a", now_s) for now_s in (100.5, 100.5, 101.0)]
@@ -118,7 +118,7 @@ def test_so_many_at_once_and_then_at_the_rate() -> None:
 
 def test_in_the_long_run_the_rate_is_kept() -> None:
     """Whoever asks ten times as often as it may is served as often as it may."""
-    allowance = Allowance(per_s=2, burst=4, keys_max=10)
+    allowance = RateLimiter(per_s=2, burst=4, keys_max=10)
     served = sum(allowance.ask("a", tick / 20) == 0.0 for tick in range(20 * 100))
 
     assert served == pytest.approx(2 * 100 + 4, abs=1)
@@ -126,7 +126,7 @@ def test_in_the_long_run_the_rate_is_kept() -> None:
 
 def test_each_key_has_its_own_allowance() -> None:
     """One that asks too often costs nobody else anything."""
-    allowance = Allowance(per_s=1, burst=1, keys_max=10)
+    allowance = RateLimiter(per_s=1, burst=1, keys_max=10)
     first = [allowance.ask("a", 0.0) for _ in range(2)]
 
     assert first[1] > 0
@@ -135,7 +135,7 @@ def test_each_key_has_its_own_allowance() -> None:
 
 def test_no_more_keys_are_kept_than_are_allowed() -> None:
     """Those served longest ago are forgotten, so that addresses without number cost nothing."""
-    allowance = Allowance(per_s=1, burst=2, keys_max=2)
+    allowance = RateLimiter(per_s=1, burst=2, keys_max=2)
     for key in ("a", "b", "a", "c"):
         allowance.ask(key, 0.0)
 
@@ -145,7 +145,7 @@ def test_no_more_keys_are_kept_than_are_allowed() -> None:
 @pytest.mark.parametrize("now_s", [0.1, 12_345.678, 999_999.9])
 def test_a_burst_is_whole_whatever_the_clock_says(now_s: float) -> None:
     """Sums of twentieths of a second are not exact, and the last of a hundred is not refused for it."""
-    allowance = Allowance(per_s=20, burst=100, keys_max=10)
+    allowance = RateLimiter(per_s=20, burst=100, keys_max=10)
     waits_s = [allowance.ask("a", now_s) for _ in range(101)]
 
     assert waits_s[:100] == [0.0] * 100

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.web import SETTINGS, ask, candle, on_server_loop, picture, serving
+from tests.support.web import SETTINGS, ask, candle, on_server_loop, serving, view
 
 # --- /orderbook
 
@@ -20,7 +20,7 @@ async def test_the_book_is_the_latest_picture() -> None:
         web.publish(2)
         status, body, headers = await ask(web, "/orderbook")
 
-    assert (status, body) == (200, orjson.loads(picture(2)))
+    assert (status, body) == (200, orjson.loads(view(2)))
     assert headers["Cache-Control"] == "no-store"
 
 
@@ -41,7 +41,7 @@ async def test_before_the_first_picture_there_is_none() -> None:
         status, body, headers = await ask(web, "/orderbook")
 
     assert (status, headers["Retry-After"]) == (503, "1")
-    assert body["detail"] == "There is no picture of BTCUSDT yet."
+    assert body["detail"] == "There is no view of BTCUSDT yet."
 
 
 @on_server_loop

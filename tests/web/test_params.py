@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from pulse.market.intervals import INTERVALS
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 from pulse.web.params import CandleQuery, known_symbol, read_candle_query
 from pulse.web.problems import Problem
 
@@ -15,7 +15,7 @@ AT_MS = 1723161300000  # 2024-08-08T23:55:00 UTC
 
 def read(text: str) -> CandleQuery:
     """Read a query string."""
-    return read_candle_query(parse_qs(text, keep_blank_values=True), Roster(SYMBOLS))
+    return read_candle_query(parse_qs(text, keep_blank_values=True), SymbolRegistry(SYMBOLS))
 
 
 def test_everything_has_a_default() -> None:
@@ -109,7 +109,7 @@ def test_a_wrong_parameter_is_named(text: str, parameter: str) -> None:
 def test_an_unknown_symbol_is_not_found() -> None:
     """As part of a path, a symbol that is not followed is a thing that there is not."""
     with pytest.raises(Problem) as caught:
-        known_symbol("DOGEUSDT", Roster(SYMBOLS))
+        known_symbol("DOGEUSDT", SymbolRegistry(SYMBOLS))
 
     assert caught.value.status_code == 404
     assert caught.value.allowed == SYMBOLS
@@ -117,4 +117,4 @@ def test_an_unknown_symbol_is_not_found() -> None:
 
 def test_no_symbol_is_the_first_one() -> None:
     """The first symbol of the settings is the default."""
-    assert known_symbol(None, Roster(SYMBOLS)) == "BTCUSDT"
+    assert known_symbol(None, SymbolRegistry(SYMBOLS)) == "BTCUSDT"

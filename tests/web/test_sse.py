@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 from pulse.web import sse
 from tests.fanout.test_subscriptions import trade
 from tests.support.web import (
@@ -125,15 +125,15 @@ async def test_to_ask_for_the_head_alone_takes_no_place() -> None:
 @on_server_loop
 async def test_who_may_not_come_in_has_nothing_followed() -> None:
     """Another site's page must not make a terminal follow what it likes, and a wrong request gives its place back."""
-    roster = Roster(SETTINGS.symbols, most=5)
-    roster.list_all(["SOLUSDT"])
-    async with serving(roster=roster) as web:
+    registry = SymbolRegistry(SETTINGS.symbols, most=5)
+    registry.list_all(["SOLUSDT"])
+    async with serving(registry=registry) as web:
         status, _, _ = await ask(web, "/sse?topics=book.SOLUSDT", Origin="https://evil.example")
         wrong, _, _ = await ask(web, "/sse?topics=book.NOPE")
         count = web.sessions.open_count
 
     assert (status, wrong, count) == (403, 400, 0)
-    assert list(roster) == list(SETTINGS.symbols)
+    assert list(registry) == list(SETTINGS.symbols)
 
 
 @pytest.mark.parametrize("last", ["nonsense", "trades.BTCUSDT=", "trades.BTCUSDT=-1", "=,=,=", "trades.BTCUSDT=1e9"])
@@ -173,10 +173,10 @@ async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
 @on_server_loop
 async def test_where_there_is_no_room_the_client_may_come_back() -> None:
     """It asked for nothing wrong: another symbol is being looked at in the place that this one needs."""
-    roster = Roster(SETTINGS.symbols, most=3, is_heard=lambda _: True)
-    roster.list_all(["SOLUSDT", "LTCUSDT"])
-    roster.ask("SOLUSDT")
-    async with serving(roster=roster) as web:
+    registry = SymbolRegistry(SETTINGS.symbols, most=3, is_heard=lambda _: True)
+    registry.list_all(["SOLUSDT", "LTCUSDT"])
+    registry.ask("SOLUSDT")
+    async with serving(registry=registry) as web:
         status, problem, headers = await ask(web, "/sse?topics=book.LTCUSDT")
         count = web.sessions.open_count
 
@@ -229,7 +229,7 @@ async def slow_listener(web: Web, topic: str = "book.BTCUSDT") -> socket.socket:
 
 
 def publish_book(web: Web, seq: int) -> None:
-    """A picture of which a book message makes a kilobyte."""
+    """A view of which a book message makes a kilobyte."""
     levels = [[float(n), 0.123456789] for n in range(20)]
     body = {"seq": seq, "instance": INSTANCE, "bids": levels, "asks": levels}
     web.hub.publish("book:BTCUSDT", orjson.dumps(body))

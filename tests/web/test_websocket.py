@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 import pytest
 
-from pulse.symbols import Roster
+from pulse.symbols import SymbolRegistry
 from pulse.web.websocket import MESSAGES_MAX
 from tests.support.web import (
     PING,
@@ -46,14 +46,14 @@ async def refusal(
 
 
 async def read_until(feed: aiohttp.ClientWebSocketResponse, seq: int) -> dict[str, object]:
-    """Read a feed up to the picture with this number; gives it."""
+    """Read a feed up to the view with this number; gives it."""
     while (newest := await feed.receive_json(timeout=WAIT_S))["seq"] < seq:
         pass
     return dict(newest)
 
 
 async def ages_s(client: socket.socket, bytes_s: int, messages: int) -> list[tuple[float, int]]:
-    """Read so many pictures, no faster than this, and answer pings: when each was whole, and its number."""
+    """Read so many views, no faster than this, and answer pings: when each was whole, and its number."""
     loop, data = asyncio.get_running_loop(), b""
     got: list[tuple[float, int]] = []
     while len(got) < messages:
@@ -91,7 +91,7 @@ async def test_the_latest_picture_is_sent_at_once() -> None:
 @pytest.mark.parametrize("symbol", ["ETHUSDT", "ethusdt"])
 @on_server_loop
 async def test_a_symbol_is_chosen_by_the_path(symbol: str) -> None:
-    """/ws/orderbook/{symbol} pushes that symbol's pictures and no other's."""
+    """/ws/orderbook/{symbol} pushes that symbol's views and no other's."""
     async with (
         serving() as web,
         aiohttp.ClientSession() as client,
@@ -106,7 +106,7 @@ async def test_a_symbol_is_chosen_by_the_path(symbol: str) -> None:
 
 @on_server_loop
 async def test_each_picture_is_pushed_as_text() -> None:
-    """A reader that keeps up gets every picture, as a text message with the bytes of the bus."""
+    """A reader that keeps up gets every view, as a text message with the bytes of the bus."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
         got = []
         for seq in (1, 2, 3):
@@ -356,9 +356,9 @@ async def test_no_more_clients_than_one_address_may_have() -> None:
 @on_server_loop
 async def test_who_may_not_come_in_has_nothing_followed() -> None:
     """Another site's page must not make a terminal follow what it likes, and a wrong name gives its place back."""
-    roster = Roster(SETTINGS.symbols, most=5)
-    roster.list_all(["SOLUSDT"])
-    async with serving(roster=roster) as web, aiohttp.ClientSession() as client:
+    registry = SymbolRegistry(SETTINGS.symbols, most=5)
+    registry.list_all(["SOLUSDT"])
+    async with serving(registry=registry) as web, aiohttp.ClientSession() as client:
         for path, origin, status in (("SOLUSDT", "https://evil.example", 403), ("NOPE", web.url, 404)):
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await client.ws_connect(f"{web.feed_url}/{path}", headers={"Origin": origin})
@@ -366,7 +366,7 @@ async def test_who_may_not_come_in_has_nothing_followed() -> None:
         count = web.sessions.open_count
 
     assert count == 0
-    assert list(roster) == list(SETTINGS.symbols)
+    assert list(registry) == list(SETTINGS.symbols)
 
 
 @on_server_loop

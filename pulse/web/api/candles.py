@@ -11,12 +11,12 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from pulse.candle_history.reader import Bars
-from pulse.concurrency import in_slices
-from pulse.market.intervals import Bar
-from pulse.symbols import Roster
+from pulse.candle_history.reader import CandleReader
+from pulse.concurrency import map_in_chunks
+from pulse.market.intervals import AggregatedCandle
+from pulse.symbols import SymbolRegistry
 from pulse.web.params import CandleQuery, parameters_of, read_candle_query
-from pulse.wire import BAR_FIELDS, bar_row
+from pulse.wire import CANDLE_FIELDS, candle_row
 
 PAGE_BARS = 1000
 """What is held in memory of a stream, and what is written of it in one go."""
@@ -35,12 +35,12 @@ class _Stream:
     write: Callable[[Row], bytes]
 
 
-class Ohlcv:
+class CandlesApi:
     """The route. `compressed_from_bytes` is from where on the server compresses an answer."""
 
-    def __init__(self, bars: Bars, roster: Roster, compressed_from_bytes: int) -> None:
+    def __init__(self, bars: CandleReader, registry: SymbolRegistry, compressed_from_bytes: int) -> None:
         self._bars = bars
-        self._roster = roster
+        self._roster = registry
         self._compressed_from_bytes = compressed_from_bytes
 
     async def serve(self, request: Request) -> Response:
@@ -54,9 +54,9 @@ class Ohlcv:
             headers["Link"] = _link(query, bars)
         return self._tagged(request, orjson.dumps(await self._rows(query, bars)), headers)
 
-    async def _rows(self, query: CandleQuery, bars: Sequence[Bar]) -> list[Row]:
+    async def _rows(self, query: CandleQuery, bars: Sequence[AggregatedCandle]) -> list[Row]:
         running_ms = self._bars.running_ms(query.symbol)
-        return await in_slices(lambda bar: bar_row(bar, query.interval, running_ms), bars)
+        return await map_in_chunks(lambda bar: candle_row(bar, query.interval, running_ms), bars)
 
     def _tagged(self, request: Request, body: bytes, headers: dict[str, str]) -> Response:
         """The answer, or that it is the one which the client has."""
@@ -81,9 +81,9 @@ class Ohlcv:
         first: list[Row] = await anext(pages, [])
 
         async def chunks() -> AsyncIterator[bytes]:
-            yield stream.head + b"".join(await in_slices(stream.write, first))
+            yield stream.head + b"".join(await map_in_chunks(stream.write, first))
             async for rows in pages:
-                yield b"".join(await in_slices(stream.write, rows))
+                yield b"".join(await map_in_chunks(stream.write, rows))
 
         return StreamingResponse(chunks(), headers=headers, media_type=stream.media_type)
 
@@ -98,7 +98,7 @@ class Ohlcv:
             yield await self._rows(query, bars)
 
 
-def _link(query: CandleQuery, bars: Sequence[Bar]) -> str:
+def _link(query: CandleQuery, bars: Sequence[AggregatedCandle]) -> str:
     """Where the page after this one is, or the one before it where the newest were asked for."""
     asked: dict[str, Any] = {"symbol": query.symbol, "interval": query.interval.name, "limit": query.limit}
     if query.start_ms is None:
@@ -120,6 +120,6 @@ def _csv_cell(value: Any) -> str:
 
 
 STREAMS = {
-    "csv": _Stream("text/csv; charset=utf-8", ",".join(BAR_FIELDS).encode() + b"\r\n", _csv_line),
+    "csv": _Stream("text/csv; charset=utf-8", ",".join(CANDLE_FIELDS).encode() + b"\r\n", _csv_line),
     "ndjson": _Stream("application/x-ndjson", b"", lambda row: orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)),
 }

@@ -140,9 +140,9 @@ def _feed(schemas: _Schemas, symbols: Sequence[str]) -> Json:
     unknown = "The exchange lists no such symbol."
     return {
         "/orderbook": _get(
-            "The latest picture of a symbol, byte for byte as the feed sent it.",
-            {"200": _answer("The picture.", schemas.of(View))}
-            | _problems(schemas, s404=unknown, s503="There is no picture yet."),
+            "The latest view of a symbol, byte for byte as the feed sent it.",
+            {"200": _answer("The view.", schemas.of(View))}
+            | _problems(schemas, s404=unknown, s503="There is no view yet."),
             _query("symbol", "Which symbol; the first one by default.", symbol),
         ),
         "/sse": _get(
@@ -270,7 +270,7 @@ def _health(schemas: _Schemas) -> Json:
             {"200": _answer("It can.", readiness), "503": _answer("Not all of it.", readiness)},
         ),
         "/api/store": _get("Whether closed candles reach the store.", {"200": _answer("It says why not.", store)}),
-        "/api/latency": _get("How long each hop takes.", {"200": _answer("The ledger of delays.", latency)}),
+        "/api/latency": _get("How long each hop takes.", {"200": _answer("The latency report.", latency)}),
         "/metrics": _get("The program's own counters.", {"200": _answer("For Prometheus.", STRING, "text/plain")}),
         "/openapi.json": _get("This document.", {"200": _answer("OpenAPI 3.1.", {"type": "object"})}),
     }

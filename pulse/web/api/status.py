@@ -12,15 +12,15 @@ from typing import Any
 
 from pulse import stats
 from pulse.bus.contract import Bus
-from pulse.candle_history.writer import Ledger
+from pulse.candle_history.writer import CandleWriter
 from pulse.clock import Clock
 from pulse.engine import Engine
 from pulse.fanout.hub import Hub
 from pulse.latency import HOPS, Latency
 from pulse.market.types import Instrument
 from pulse.store.contract import Store
-from pulse.symbols import Roster
-from pulse.web.websocket import Sessions
+from pulse.symbols import SymbolRegistry
+from pulse.web.websocket import WebSocketSessions
 
 TRUSTED = ("live", "halted")
 """States of a book that is as it should be."""
@@ -29,12 +29,12 @@ DESCRIBED = ("base_asset", "quote_asset", "status", "tick_size", "lot_size", "pr
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class SymbolsReport:
     """The object of /api/symbols. `instruments` are those known, `history` tells how far each symbol's past is."""
 
     venue: str
     source: str
-    roster: Roster
+    registry: SymbolRegistry
     engine: Engine
     instruments: Mapping[str, Instrument]
     history: Callable[[], Mapping[str, Mapping[str, int]]]
@@ -43,7 +43,7 @@ class Followed:
         """As things stand now."""
         states, history = self.engine.states(), self.history()
         return {
-            "default": self.roster.default,
+            "default": self.registry.default,
             "venue": self.venue,
             "source": self.source,
             "symbols": [
@@ -51,37 +51,37 @@ class Followed:
                     "symbol": symbol, **_described(self.instruments.get(symbol)),
                     "state": states[symbol]["state"], "history": history.get(symbol),
                 }
-                for symbol in self.roster
+                for symbol in self.registry
             ],
-            "listed": self.roster.listed,
+            "listed": self.registry.listed,
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Readiness:
+class ReadinessReport:
     """The object of /readyz: the pinned symbols' feeds, the bus and the store decide, the others are told of."""
 
-    roster: Roster
+    registry: SymbolRegistry
     engine: Engine
     bus: Bus
     store: Store
-    ledger: Ledger
+    writer: CandleWriter
 
     def __call__(self) -> dict[str, Any]:
         """As things stand now."""
-        feeds, bus, trouble = self.engine.states(), self.bus.health(), self.ledger.trouble
-        is_ready = all(feeds[symbol]["state"] in TRUSTED for symbol in self.roster.pinned) and bus.ok and not trouble
+        feeds, bus, trouble = self.engine.states(), self.bus.health(), self.writer.trouble
+        is_ready = all(feeds[symbol]["state"] in TRUSTED for symbol in self.registry.pinned) and bus.ok and not trouble
         return {
             "ready": is_ready,
             "feeds": feeds,
             "bus": {"kind": bus.kind, "ok": bus.ok, "detail": bus.detail},
             "store": {
-                "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.ledger.pending
+                "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.writer.pending
             },
         }  # fmt: skip
 
 
-def watch_clients(sessions: Sessions, hub: Hub) -> None:
+def watch_clients(sessions: WebSocketSessions, hub: Hub) -> None:
     """Let /metrics read what sessions and hub count for themselves."""
     stats.clients_open.set_function(lambda: sessions.open_count)
     stats.clients_refused.set_function(lambda: sessions.door.refused)
@@ -91,9 +91,9 @@ def watch_clients(sessions: Sessions, hub: Hub) -> None:
     stats.tasks.set_function(lambda: len(asyncio.all_tasks()))
 
 
-def watch_latency(latency: Latency, sessions: Sessions, clock: Clock) -> None:
+def watch_latency(latency: Latency, sessions: WebSocketSessions, clock: Clock) -> None:
     """Have the clients' end of the way noted, and let /metrics read all of it."""
-    sessions.fanout.on_round = lambda delay_s: latency.written(delay_s * 1000, clock.now_ms())
+    sessions.scheduler.on_round = lambda delay_s: latency.written(delay_s * 1000, clock.now_ms())
     sessions.on_echo = lambda instance, timestamp: latency.echoed(
         instance, timestamp * 1000, clock.now_ms(), clock.wall_s() * 1000
     )

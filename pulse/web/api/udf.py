@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pulse.candle_history.reader import Bars
+from pulse.candle_history.reader import CandleReader
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, Bar
-from pulse.symbols import Roster
+from pulse.market.intervals import INTERVALS, AggregatedCandle
+from pulse.symbols import SymbolRegistry
 from pulse.web.params import known_symbol, parameters_of, single, whole_number
 from pulse.web.problems import wrong_parameter
 
@@ -41,12 +41,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 Parameters = Mapping[str, Sequence[str]]
 
 
-class Udf:
+class UdfApi:
     """The routes. `catalogue` gives the object of /api/symbols."""
 
-    def __init__(self, bars: Bars, catalogue: Callable[[], Mapping[str, Any]], roster: Roster) -> None:
+    def __init__(
+        self, bars: CandleReader, catalogue: Callable[[], Mapping[str, Any]], registry: SymbolRegistry
+    ) -> None:
         self._bars = bars
-        self._roster = roster
+        self._roster = registry
         self._catalogue = catalogue
 
     def routes(self) -> list[Route]:
@@ -195,7 +197,7 @@ def _seconds(name: str, text: str | None) -> int:
     return int(text)
 
 
-def _table(bars: Sequence[Bar]) -> dict[str, Any]:
+def _table(bars: Sequence[AggregatedCandle]) -> dict[str, Any]:
     """Bars as UDF has them: a column a field, times in seconds."""
     candles = [bar.candle for bar in bars]
     return {

@@ -16,7 +16,7 @@ from pulse.market.intervals import INTERVALS, Newest
 from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
 from pulse.web.api.candles import PAGE_BARS
-from pulse.wire import BAR_FIELDS
+from pulse.wire import CANDLE_FIELDS
 from tests.support.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
 from tests.support.web import ALL_IS_OVER, Web, ask, on_server_loop, serving
 
@@ -40,7 +40,7 @@ async def test_candles_are_told_oldest_first(tmp_path: Path) -> None:
 
     assert status == 200
     assert [row["timestamp"] for row in body] == ["2024-08-08T23:56:00+00:00", "2024-08-08T23:57:00+00:00"]
-    assert [tuple(row) for row in body] == [BAR_FIELDS] * 2
+    assert [tuple(row) for row in body] == [CANDLE_FIELDS] * 2
 
 
 @on_server_loop
@@ -225,7 +225,7 @@ async def test_a_stream_without_rows(tmp_path: Path) -> None:
         _, table, _ = await ask(web, "/api/ohlcv?format=csv&start=0")
         _, lines, _ = await ask(web, "/api/ohlcv?format=ndjson")
 
-    assert (table.decode().strip(), lines) == (",".join(BAR_FIELDS), b"")
+    assert (table.decode().strip(), lines) == (",".join(CANDLE_FIELDS), b"")
 
 
 @pytest.mark.parametrize("name", ["json", "csv", "ndjson"])

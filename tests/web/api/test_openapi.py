@@ -13,16 +13,16 @@ from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from pulse.candle_history.reader import Bars
+from pulse.candle_history.reader import CandleReader
 from pulse.fanout.hub import Hub
 from pulse.server.connection import current_connection
-from pulse.symbols import Roster
-from pulse.web.admission import BURST_S, Door
+from pulse.symbols import SymbolRegistry
+from pulse.web.admission import BURST_S, Admission
 from pulse.web.api.openapi import _Schemas, document
 from pulse.web.app import build_app
-from pulse.web.sse import Events
-from pulse.web.websocket import Sessions
-from pulse.wire import BAR_FIELDS
+from pulse.web.sse import SseEndpoint
+from pulse.web.websocket import WebSocketSessions
+from pulse.wire import CANDLE_FIELDS
 from tests.support.makers import ManualClock
 from tests.support.process import Pulse
 from tests.support.web import ALL_IS_OVER, SETTINGS, Shelf, ask, on_server_loop, serving
@@ -92,13 +92,13 @@ def paths_of(routes: Iterable[BaseRoute], prefix: str = "") -> set[str]:
 def test_every_route_is_described_and_nothing_else() -> None:
     """The document has the paths that the app has."""
     hub = Hub([], "0a1b2c3d")
-    bars = Bars(Shelf(), lambda _: ALL_IS_OVER, ManualClock())
-    roster = Roster(SETTINGS.symbols)
-    door = Door(SETTINGS, time.monotonic)
-    sessions = Sessions(door, roster, hub, current_connection)
-    events = Events(hub, sessions, roster, current_connection)
+    bars = CandleReader(Shelf(), lambda _: ALL_IS_OVER, ManualClock())
+    registry = SymbolRegistry(SETTINGS.symbols)
+    door = Admission(SETTINGS, time.monotonic)
+    sessions = WebSocketSessions(door, registry, hub, current_connection)
+    events = SseEndpoint(hub, sessions, registry, current_connection)
     guarded: Any = build_app(
-        SETTINGS, door, roster, hub, bars, dict, dict, dict, dict, Path(__file__).parent, sessions, events
+        SETTINGS, door, registry, hub, bars, dict, dict, dict, dict, Path(__file__).parent, sessions, events
     )
     app = guarded._app
 
@@ -117,7 +117,7 @@ def test_every_schema_is_one() -> None:
 
 def test_a_candle_is_described_field_by_field() -> None:
     """The same fields as in a row, in the same order."""
-    assert tuple(DOCUMENT["components"]["schemas"]["Candle"]["properties"]) == BAR_FIELDS
+    assert tuple(DOCUMENT["components"]["schemas"]["Candle"]["properties"]) == CANDLE_FIELDS
 
 
 async def test_real_answers_are_as_described(tmp_path: Path) -> None:

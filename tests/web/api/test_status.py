@@ -7,16 +7,15 @@ import pytest
 
 from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
-from pulse.candle_history.writer import Ledger, make_candle_queue
+from pulse.candle_history.writer import CandleWriter
 from pulse.clock import SystemClock
 from pulse.engine import Engine
-from pulse.ingest.sequencer import make_inbox
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import Instrument
-from pulse.queues import ConflatingQueue
-from pulse.symbols import Roster
-from pulse.web.api.status import DESCRIBED, Followed, Readiness
+from pulse.queues import ConflatingQueue, make_candle_queue, make_inbox
+from pulse.symbols import SymbolRegistry
+from pulse.web.api.status import DESCRIBED, ReadinessReport, SymbolsReport
 from tests.support.web import Shelf
 
 HALTED = Instrument("BTCUSDT", "BTC", "USDT", "BREAK", 0.01, 0.00001, 2, 5)
@@ -46,20 +45,22 @@ def engine_of(*symbols: str) -> Engine:
     )  # fmt: skip
 
 
-def readiness(roster: Roster, engine: Engine, *, bus_ok: bool = True, trouble: str = "") -> Readiness:
+def readiness(registry: SymbolRegistry, engine: Engine, *, bus_ok: bool = True, trouble: str = "") -> ReadinessReport:
     """The answer of a process in this state."""
     shelf = Shelf()
-    ledger = Ledger(make_candle_queue(), shelf)
-    ledger._store_trouble = trouble
-    return Readiness(roster, engine, AwayBus(ok=bus_ok), shelf, ledger)
+    writer = CandleWriter(make_candle_queue(), shelf)
+    writer._store_trouble = trouble
+    return ReadinessReport(registry, engine, AwayBus(ok=bus_ok), shelf, writer)
 
 
 def test_the_catalogue_tells_of_the_followed_and_names_the_listed() -> None:
     """An instrument that is not known yet has nulls."""
-    roster = Roster(["BTCUSDT", "ETHUSDT"], most=5)
-    roster.list_all(["BTCUSDT", "DOGEUSDT"])
+    registry = SymbolRegistry(["BTCUSDT", "ETHUSDT"], most=5)
+    registry.list_all(["BTCUSDT", "DOGEUSDT"])
     history = {"BTCUSDT": {"minutes": 5, "of": 10}}
-    followed = Followed("us", "exchange", roster, engine_of("BTCUSDT", "ETHUSDT"), {"BTCUSDT": HALTED}, lambda: history)
+    followed = SymbolsReport(
+        "us", "exchange", registry, engine_of("BTCUSDT", "ETHUSDT"), {"BTCUSDT": HALTED}, lambda: history
+    )
     answer = followed()
 
     assert (answer["default"], answer["venue"], answer["source"]) == ("BTCUSDT", "us", "exchange")
@@ -74,7 +75,7 @@ def test_the_catalogue_tells_of_the_followed_and_names_the_listed() -> None:
 def test_what_viewers_asked_for_has_no_say_in_readiness() -> None:
     """A book that is only being joined must not take a healthy server out of service."""
     engine = engine_of("BTCUSDT", "DOGEUSDT")
-    answer = readiness(Roster(["BTCUSDT"]), engine)()
+    answer = readiness(SymbolRegistry(["BTCUSDT"]), engine)()
 
     assert answer["ready"]
     assert answer["feeds"]["DOGEUSDT"]["state"] == "offline"
@@ -86,7 +87,7 @@ def test_what_viewers_asked_for_has_no_say_in_readiness() -> None:
 )
 def test_each_part_that_is_not_well_is_said(pinned: list[str], bus_ok: bool, trouble: str) -> None:
     """A feed, the bus, the store."""
-    answer = readiness(Roster(pinned), engine_of("BTCUSDT", "ETHUSDT"), bus_ok=bus_ok, trouble=trouble)()
+    answer = readiness(SymbolRegistry(pinned), engine_of("BTCUSDT", "ETHUSDT"), bus_ok=bus_ok, trouble=trouble)()
 
     assert not answer["ready"]
     assert answer["bus"]["ok"] is bus_ok
