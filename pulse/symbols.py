@@ -1,121 +1,145 @@
-"""Which symbols are followed now, which might be, and who decides: the settings, and viewers within a bound.
+"""The registry of running symbols: which ones run, which ones may be requested, and when an idle one is stopped.
 
-The symbols of the settings are pinned: they are followed for as long as the process lives. Any other that the exchange
-lists is started by being asked for, and stopped when nobody has asked for it or listened to it for IDLE_AFTER_S. A
-name that is not listed is refused without a question to the exchange. Pure: what starting means is its owner's matter,
-and the clock, in seconds of any one kind, is given.
+The symbols of the settings are pinned: they run for as long as the process does. Any other that the exchange lists is
+opened when a client requests it, up to a bound, and closed once nobody has requested or watched it for IDLE_AFTER_S. A
+name that is not listed is refused without a request to the exchange. Pure: what opening means is up to the parts, and
+the clock, in seconds from any fixed start, is given.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 IDLE_AFTER_S = 300.0
-"""How long a symbol is followed after the last one who looked at it has left: a reader may come back."""
+"""How long a symbol runs after its last client has left: a client may come back."""
 SPARED_S = 30.0
-"""One that was asked for so recently is not stopped to make room for another, or two viewers could take turns."""
+"""A symbol requested this recently is not closed to make room for another, or two clients could take turns."""
 SHOWN_MAX = 100
-"""Names that an error text repeats."""
+"""Names that an error text lists."""
 
 
 class UnknownListing(Exception):
-    """There is no such symbol."""
+    """The exchange lists no such symbol."""
 
 
 class TooManySymbols(Exception):
-    """As many symbols are followed as this process may follow; the text is for who asked."""
+    """As many symbols run as this process may run; the text is for the client."""
 
 
-def _nothing(_: str) -> None:
-    """Where nothing can be started, nothing needs to be done for it."""
+class SymbolLifecycle(Protocol):
+    """A part of the process that keeps state for each running symbol."""
+
+    def open(self, symbol: str) -> None:
+        """Begin to work for a symbol. Must be complete when it returns."""
+
+    def close(self, symbol: str) -> None:
+        """Stop working for a symbol and drop all state of it."""
 
 
 class SymbolRegistry:
-    """`pinned` are the settings' symbols, the first being the default. At most `most` are followed, the pinned always.
+    """Opens and closes symbols in every part of the process.
 
-    `is_heard(symbol)` tells whether anybody listens to a symbol. `on_start` is called with each symbol that is to be
-    followed from now on, `on_stop` with each that no longer is; both must be done when they return.
+    `pinned` are the symbols of the settings, the first being the default. At most `running_max` symbols run, the
+    pinned ones always. `parts` are opened in their order and closed in the reverse one. `is_watched(symbol)` tells
+    whether any client is subscribed to a symbol.
     """
 
     def __init__(
-        self, pinned: Sequence[str], *, most: int = 0, is_heard: Callable[[str], bool] = lambda _: False,
+        self,
+        pinned: Sequence[str],
+        *,
+        running_max: int = 0,
+        parts: Sequence[SymbolLifecycle] = (),
+        is_watched: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = lambda: 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.pinned = tuple(pinned)
-        self.most = max(most, len(self.pinned))
-        self.on_start: Callable[[str], None] = _nothing
-        self.on_stop: Callable[[str], None] = _nothing
-        self._is_heard = is_heard
+        self.running_max = max(running_max, len(self.pinned))
+        self._parts = tuple(parts)
+        self._is_watched = is_watched
         self._clock = clock
-        self._asked_s = dict.fromkeys(self.pinned, 0.0)  # who runs, and when it was asked for last
+        self._requested_s: dict[str, float] = {}  # the running symbols, and when each was last requested
         self._listed: dict[str, None] = {}
+        for symbol in self.pinned:
+            self._open(symbol, 0.0)
 
     @property
     def default(self) -> str:
-        """The symbol of who names none."""
+        """The symbol of a request that names none."""
         return self.pinned[0]
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """All that may be asked for, the followed ones first."""
-        return tuple(self._asked_s | self._listed)
+        """All symbols that may be requested, the running ones first."""
+        return tuple(self._requested_s | self._listed)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether no symbol but the pinned ones may run."""
+        return self.running_max == len(self.pinned)
 
     def __iter__(self) -> Iterator[str]:
-        """Those that are followed, the pinned ones first."""
-        return iter(tuple(self._asked_s))
+        """Iterate over the running symbols, the pinned ones first."""
+        return iter(tuple(self._requested_s))
 
     def __len__(self) -> int:
-        return len(self._asked_s)
+        return len(self._requested_s)
 
     def __contains__(self, symbol: object) -> bool:
-        """Whether a symbol may be asked for."""
-        return symbol in self._asked_s or symbol in self._listed
+        """Return whether a symbol may be requested."""
+        return symbol in self._requested_s or symbol in self._listed
 
-    def is_followed(self, symbol: str) -> bool:
-        """Whether it is followed now."""
-        return symbol in self._asked_s
+    def is_running(self, symbol: str) -> bool:
+        """Return whether a symbol runs now."""
+        return symbol in self._requested_s
 
     def allowed(self) -> tuple[str, ...]:
-        """Some of those that may be asked for, to be shown to who asked for something else."""
+        """Return some of the symbols that may be requested, for an error text."""
         return self.listed[:SHOWN_MAX]
 
-    def list_all(self, names: Iterable[str]) -> None:
-        """The exchange lists these. A followed symbol that is not among them goes on until nobody looks at it."""
-        self._listed = dict.fromkeys(names) if self.most > len(self.pinned) else {}
+    def set_listed(self, names: Iterable[str]) -> None:
+        """Set the symbols that the exchange lists. A running one that is not among them runs until it is idle."""
+        self._listed = {} if self.is_fixed else dict.fromkeys(names)
 
-    def ask(self, symbol: str) -> None:
-        """Somebody wants this symbol: it is followed from now on. Raises NotListed, or NoRoom."""
+    def acquire(self, symbol: str) -> None:
+        """Make a requested symbol run. Raises UnknownListing, or TooManySymbols where there is no room."""
         if symbol not in self:
             raise UnknownListing(symbol)
-        is_new = symbol not in self._asked_s
-        if is_new:
-            self._make_room()
-        self._asked_s[symbol] = self._clock()
-        if is_new:
-            self.on_start(symbol)
+        if symbol in self._requested_s:
+            self._requested_s[symbol] = self._clock()
+            return
+        self._make_room()
+        self._open(symbol, self._clock())
 
-    def sweep(self) -> None:
-        """Stop what nobody looks at any more; to be called now and then."""
+    def close_idle(self) -> None:
+        """Close the symbols that are idle; to be called periodically."""
         now_s = self._clock()
-        for symbol in self._others():
-            if self._is_heard(symbol):
-                self._asked_s[symbol] = now_s
-            elif now_s - self._asked_s[symbol] >= IDLE_AFTER_S:
-                self._stop(symbol)
+        for symbol in self._unpinned():
+            if self._is_watched(symbol):
+                self._requested_s[symbol] = now_s
+            elif now_s - self._requested_s[symbol] >= IDLE_AFTER_S:
+                self._close(symbol)
 
     def _make_room(self) -> None:
-        if len(self._asked_s) < self.most:
+        if len(self._requested_s) < self.running_max:
             return
         now_s = self._clock()
         idle = [
-            symbol for symbol in self._others()
-            if not self._is_heard(symbol) and now_s - self._asked_s[symbol] >= SPARED_S
+            symbol for symbol in self._unpinned()
+            if not self._is_watched(symbol) and now_s - self._requested_s[symbol] >= SPARED_S
         ]  # fmt: skip
         if not idle:
-            raise TooManySymbols(f"This server follows {self.most} symbols at once, and all of them are in use.")
-        self._stop(min(idle, key=self._asked_s.__getitem__))
+            raise TooManySymbols(f"This server runs {self.running_max} symbols at once, and all of them are in use.")
+        self._close(min(idle, key=self._requested_s.__getitem__))
 
-    def _others(self) -> list[str]:
-        return [symbol for symbol in self._asked_s if symbol not in self.pinned]
+    def _unpinned(self) -> list[str]:
+        return [symbol for symbol in self._requested_s if symbol not in self.pinned]
 
-    def _stop(self, symbol: str) -> None:
-        del self._asked_s[symbol]
-        self.on_stop(symbol)
+    def _open(self, symbol: str, now_s: float) -> None:
+        self._requested_s[symbol] = now_s
+        for part in self._parts:
+            part.open(symbol)
+
+    def _close(self, symbol: str) -> None:
+        del self._requested_s[symbol]
+        for part in reversed(self._parts):
+            part.close(symbol)

@@ -64,7 +64,7 @@ from pulse.web.api.status import ReadinessReport, SymbolsReport, watch_clients, 
 from pulse.web.app import build_app
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
-from pulse.wire import topics_of
+from pulse.wire import channels_of
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Terminal:
             origin = Origin(secrets.token_hex(4), self.plan.source, self.venue.name)
             hub = Hub(self.plan.symbols, origin.instance)
             registry = self._make_roster(hub)
-            bus = self._open_bus([topic for symbol in registry for topic in topics_of(symbol)])
+            bus = self._open_bus([topic for symbol in registry for topic in channels_of(symbol)])
             resources.push_async_callback(bus.close)
             store = await self._open_store(resources)
             writer = CandleWriter(self.candles, store, self._make_spool(resources))

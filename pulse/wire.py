@@ -1,5 +1,6 @@
-"""Our spelling: views into the JSON that a client reads, and bars into the rows of the API. No I/O."""
+"""The wire format: views as JSON, the names of bus channels, and candles and gaps as rows of the API. No I/O."""
 
+import re
 from typing import Any
 
 import orjson
@@ -9,39 +10,52 @@ from pulse.market.types import TradeGap
 from pulse.market.view import TradesView, View
 
 BOOK, TRADES = "book:", "trades:"
+STAMP = re.compile(rb'\{"seq":([0-9]{1,18}),"instance":"([0-9a-f]{1,32})",')
+"""How every encoded view begins: it can be judged without decoding it."""
 
 
-def book_topic(symbol: str) -> str:
-    """The name under which a symbol's views travel."""
+def book_channel(symbol: str) -> str:
+    """Return the bus channel of a symbol's views."""
     return BOOK + symbol
 
 
-def trades_topic(symbol: str) -> str:
-    """The name under which a symbol's newest trades travel."""
+def trades_channel(symbol: str) -> str:
+    """Return the bus channel of a symbol's newest trades."""
     return TRADES + symbol
 
 
-def topics_of(symbol: str) -> tuple[str, str]:
-    """All names under which something of a symbol travels."""
-    return book_topic(symbol), trades_topic(symbol)
+def channels_of(symbol: str) -> tuple[str, str]:
+    """Return all bus channels of a symbol."""
+    return book_channel(symbol), trades_channel(symbol)
 
 
 def encode_view(view: View | TradesView) -> bytes:
-    """What travels as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
+    """Encode a view as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
     return orjson.dumps(view)
+
+
+def read_stamp(payload: bytes) -> tuple[str, int]:
+    """Return the instance that made an encoded view and its sequence number, without decoding the rest.
+
+    Raises ValueError for a payload that does not begin as an encoded view does.
+    """
+    match = STAMP.match(payload)
+    if match is None:
+        raise ValueError(f'expected a view that begins with {{"seq":...,"instance":"...", got {payload[:40]!r}')
+    return match[2].decode(), int(match[1])
 
 
 CANDLE_FIELDS = (
     "symbol", "timestamp", "open", "high", "low", "close", "volume", "quote_volume", "trade_count", "taker_buy_volume",
     "taker_buy_quote_volume", "first_trade_id", "last_trade_id", "source", "reconciled", "is_closed", "missing_minutes",
 )  # fmt: skip
-"""What a row of GET /api/ohlcv holds, in its order."""
+"""The columns of a row of GET /api/ohlcv, in their order."""
 
 
 def candle_row(bar: AggregatedCandle, interval: Interval, running_ms: int) -> dict[str, Any]:
-    """One row of GET /api/ohlcv, while the running minute opens at `running_ms`.
+    """Return one row of GET /api/ohlcv, while the running minute opens at `running_ms`.
 
-    `timestamp` is the interval's open, ISO 8601, UTC; a trade id that is not known is null.
+    `timestamp` is the interval's open, ISO 8601, UTC; an unknown trade id is null.
     """
     candle = bar.candle
     return {
@@ -66,7 +80,7 @@ def candle_row(bar: AggregatedCandle, interval: Interval, running_ms: int) -> di
 
 
 def gap_row(gap: TradeGap) -> dict[str, Any]:
-    """One row of GET /api/gaps. Its times are ISO 8601, UTC: of the trades around the hole, and of giving it up."""
+    """Return one row of GET /api/gaps; times are ISO 8601, UTC: of the trades around the gap, and of giving it up."""
     return {
         "symbol": gap.symbol,
         "first_trade_id": gap.first_trade_id,

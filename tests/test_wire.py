@@ -8,7 +8,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import INTERVALS, first_of_interval
 from pulse.market.market import Market, Origin
 from pulse.market.types import FeedUp, Instrument
-from pulse.wire import CANDLE_FIELDS, book_topic, candle_row, encode_view
+from pulse.wire import CANDLE_FIELDS, book_channel, candle_row, encode_view
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, snapshot, trade
 
 FIVE = INTERVALS["5m"]
@@ -26,7 +26,7 @@ def market() -> Market:
 
 def test_a_topic_is_the_symbols_book() -> None:
     """Views of a symbol travel under its own name."""
-    assert book_topic("BTCUSDT") == "book:BTCUSDT"
+    assert book_channel("BTCUSDT") == "book:BTCUSDT"
 
 
 def test_a_picture_begins_with_its_stamp() -> None:

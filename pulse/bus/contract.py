@@ -1,17 +1,20 @@
-"""The bus between publisher and subscriber: one contract, two rooms.
+"""The contract of the bus: it carries encoded views from the engine's relay to the fan-out.
 
-`memory` carries views within this process, `redis` between processes. A payload is a complete view, so a newer
-one replaces an older one anywhere on the way; nothing here knows what is in it.
+`memory` delivers within this process, `redis` between processes. A payload is a complete view, so a newer one replaces
+an older one anywhere on the way; nothing here knows what is in it.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+Deliver = Callable[[str, bytes], None]
+"""Takes what arrives: the channel and the payload. Called on the event loop; what it raises ends the bus."""
 
 
 @dataclass(frozen=True, slots=True)
 class BusHealth:
-    """How the bus is: `kind` is "memory" or "redis"; `detail` says in words why it is not `ok`, else it is empty."""
+    """The state of a bus: `kind` is "memory" or "redis"; `detail` says in words why it is not `ok`, else it is empty."""
 
     kind: str
     ok: bool
@@ -19,34 +22,29 @@ class BusHealth:
 
 
 class Bus(Protocol):
-    """Carries the newest payload of each topic: of those given at construction, and of those opened since.
+    """Carries the newest payload of each channel of the open symbols to a callback given at construction.
 
-    Whatever a bus does in the background it does inside `messages`: it carries nothing while nobody reads that.
-    A payload may arrive twice, and around a switch to or from a server that is away an older one may follow a newer
-    one: the reader tells them apart by what they carry. The newest one arrives in any case.
+    A payload may be delivered twice, and around a switch to or from a server that is away an older one may follow a
+    newer one: the receiver tells them apart by sequence number. The newest one is delivered in any case.
     """
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Hand over the newest payload of a topic, in place of one that still waits.
+    def open(self, symbol: str) -> None:
+        """Carry the channels of this symbol from now on."""
 
-        Never waits and never raises for trouble with a server; ValueError for a topic that there is not.
+    def close(self, symbol: str) -> None:
+        """Carry the channels of this symbol no more, and drop what still waits of them."""
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Hand over the newest payload of a channel, in place of one that still waits.
+
+        Never waits and never raises for trouble with a server; ValueError for a channel that is not open.
         """
 
-    def open(self, topics: Iterable[str]) -> None:
-        """Carry these topics too, as if they had been there from the first."""
-
-    def drop(self, topics: Iterable[str]) -> None:
-        """Carry these no more, whatever still waits of them."""
-
-    def messages(self) -> AsyncIterator[tuple[str, bytes]]:
-        """The one subscription of this process: (topic, payload) for ever, also while a server is away.
-
-        After each subscription, the first and any later one, it begins with the latest payload of every topic that
-        has one. It ends only after `close`. Raises RuntimeError when it is already being read.
-        """
+    async def run(self) -> None:
+        """Do what the bus does in the background; without a server there is nothing, and it returns at once."""
 
     def health(self) -> BusHealth:
-        """Whether payloads travel as they should."""
+        """Return whether payloads travel as they should."""
 
-    async def close(self) -> None:
-        """End `messages` and let go of every connection, within a second whatever a server does."""
+    async def aclose(self) -> None:
+        """Close every connection, within a second whatever a server does. Closing twice does no harm."""

@@ -1,71 +1,36 @@
-"""The bus within this process: the default, and the way round a Redis that is away.
+"""The bus within this process, the default: publishing calls the receiver directly, with no queue and no task."""
 
-It holds at most one payload per topic on its way and one that was the latest; it knows no network and no task.
-"""
-
-from collections.abc import AsyncGenerator, Iterable
-
-from pulse.bus.contract import BusHealth
-from pulse.queues import ConflatingQueue
+from pulse.bus.contract import BusHealth, Deliver
+from pulse.wire import channels_of
 
 
 class MemoryBus:
-    """The contract of `Bus` without a server: what is published is what `messages` gives."""
+    """The contract of `Bus` as a function call."""
 
-    def __init__(self, topics: Iterable[str]) -> None:
-        self._latest: dict[str, bytes | None] = {}
-        self._due: ConflatingQueue[str, bytes] = ConflatingQueue()
-        self._is_read = False
-        self._is_closed = False
-        self.open(topics)
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._channels: set[str] = set()
 
-    def open(self, topics: Iterable[str]) -> None:
-        """Carry these topics too."""
-        for topic in topics:
-            self._latest.setdefault(topic, None)
+    def open(self, symbol: str) -> None:
+        """Carry the channels of this symbol from now on."""
+        self._channels.update(channels_of(symbol))
 
-    def drop(self, topics: Iterable[str]) -> None:
-        """Carry these no more."""
-        for topic in topics:
-            self._latest.pop(topic, None)
-            self._due.discard(topic)
+    def close(self, symbol: str) -> None:
+        """Carry the channels of this symbol no more."""
+        self._channels.difference_update(channels_of(symbol))
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Hand over the newest payload of a topic. Raises ValueError for a topic that there is not."""
-        self.put(topic, payload)
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Deliver a payload at once. Raises ValueError for a channel that is not open."""
+        if channel not in self._channels:
+            raise ValueError(f"expected one of this bus's {len(self._channels)} open channels, got {channel!r}")
+        self._deliver(channel, payload)
 
-    def put(self, topic: str, payload: bytes) -> None:
-        """The same, for callers that are not coroutines."""
-        if topic not in self._latest:
-            raise ValueError(f"expected one of this bus's {len(self._latest)} topics, got {topic!r}")
-        self._latest[topic] = payload
-        self._due.put(topic, payload)
-
-    async def messages(self) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Every topic's latest payload, then what comes, until `close`. Raises RuntimeError when already being read."""
-        if self._is_read:
-            raise RuntimeError("expected one reader of this bus, got a second one while the first still reads")
-        self._is_read = True
-        try:
-            for topic, latest in tuple(self._latest.items()):
-                if latest is not None:
-                    self._due.put(topic, latest)
-            while not self._is_closed:
-                topic, payload = await self._due.get()
-                if not self._is_closed:
-                    yield topic, payload
-        finally:
-            self._is_read = False
+    async def run(self) -> None:
+        """Return at once: nothing is done in the background."""
 
     def health(self) -> BusHealth:
-        """Always well: there is nothing that could fail."""
+        """Report that all is well: there is nothing that could fail."""
         return BusHealth("memory", True, "")
 
-    async def close(self) -> None:
-        """End `messages`. Closing twice does no harm."""
-        self.end()
-
-    def end(self) -> None:
-        """The same, for callers that are not coroutines."""
-        self._is_closed = True
-        self._due.put("", b"")  # wakes a reader that waits
+    async def aclose(self) -> None:
+        """Do nothing: there is no connection."""

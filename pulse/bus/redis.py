@@ -1,16 +1,15 @@
-"""The bus between processes: the latest view of a topic under a key, each new one on a channel.
+"""The bus between processes: the newest view of a channel is stored under a key and published on a Redis channel.
 
-A server that is away must cost a browser of this process nothing, so there are two roads. While a numbered heartbeat
-of our own comes back through the server, views go that way; as soon as anything fails they go round it, inside
-this process, until a heartbeat comes back again. Nobody ever waits for the server but the tasks in this file.
+A server that is away must not delay a browser of this process, so there are two paths. While a numbered heartbeat of
+our own comes back through the server, views go that way; as soon as anything fails they are delivered directly, inside
+this process, until a heartbeat comes back again. Only the tasks in this file ever wait for the server.
 """
 
 import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -21,162 +20,142 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from pulse.bus.contract import BusHealth
-from pulse.bus.memory import MemoryBus
+from pulse.bus.contract import BusHealth, Deliver
 from pulse.concurrency import backoff_delays
 from pulse.errors import SettingsError
 from pulse.queues import ConflatingQueue
+from pulse.wire import channels_of
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "pulse:"
-LATEST = "pulse:latest:"
+PREFIX = "pulse:"
+"""What the name of a Redis channel begins with; our channel's name follows."""
+LATEST_PREFIX = "pulse:latest:"
+"""The same for the key that stores a channel's newest view."""
 LATEST_LIFE_S = 10
 """A view comes every second; one that is this old is no longer the latest of anything."""
 CONNECT_TIMEOUT_S = 1.0
 SEND_TIMEOUT_S = 0.5
-"""How long one wave of views may take: a later answer would be about views that nobody wants any more."""
+"""How long one pipeline of views may take: a later answer would be about views that are out of date."""
 HEARTBEAT_S = 1.0
 SILENCE_MAX_S = 2.5
-"""Two heartbeats missed: the server has stopped, or the way to it is gone without a word."""
+"""Two heartbeats missed: the server has stopped, or the connection is gone without an error."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
-"""The bound of the waits keeps a return unnoticed for no longer than a second."""
+"""The maximum of the waits: a server that is back is used again within a second."""
 CLOSE_TIMEOUT_S = 0.4
 """Twice this is the most that closing takes: once for the tasks and once for the connections."""
 CANCELS_MAX = 4
 """Before Python 3.12 `wait_for`, which the library sends with, loses a cancellation that comes as a write completes."""
 
-Trouble = (RedisError, OSError, TimeoutError)
-"""All that a server, or the way to it, can do to us."""
+ServerTrouble = (RedisError, OSError, TimeoutError)
+"""Every error that a server, or the network to it, can cause."""
 
 
 class RedisBus:
     """The contract of `Bus` through a Redis or Valkey server. Raises SettingsError for an address it cannot read."""
 
-    def __init__(self, url: str, topics: Iterable[str]) -> None:
-        self._local = MemoryBus(())
-        self._own: dict[str, bytes | None] = {}
+    def __init__(self, url: str, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._newest: dict[str, bytes | None] = {}  # by channel, of this process
         self._outgoing: ConflatingQueue[str, bytes] = ConflatingQueue()
         self._heartbeat = f"heartbeat:{secrets.token_hex(4)}"
-        self._topic_of = {_channel(self._heartbeat): self._heartbeat}
-        self._subscribed: set[bytes] = set()  # the channels of the subscription that is being read
+        self._channel_of = {_redis_channel(self._heartbeat): self._heartbeat}
+        self._subscribed: set[bytes] = set()  # the Redis channels of the subscription that is being read
         self._round = 0
-        self._is_through = False
+        self._is_connected = False
         self._trouble = ""
         self._send_waits = self._receive_waits = _waits()
         # Apart, because a connection that subscribes can do nothing else, and so that one can fail without the other.
         self._publisher = _connect_to(url, SEND_TIMEOUT_S)
         self._subscriber = _connect_to(url, CONNECT_TIMEOUT_S)
-        self._workers: list[asyncio.Task[None]] = []
-        self.open(topics)
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def open(self, topics: Iterable[str]) -> None:
-        """Carry these topics too: they are subscribed with the next message, a second's heartbeat at the latest."""
-        for topic in topics:
-            self._own.setdefault(topic, None)
-            self._topic_of[_channel(topic)] = topic
-            self._local.open([topic])
+    def open(self, symbol: str) -> None:
+        """Carry this symbol: it is subscribed with the next message, within a heartbeat at the latest."""
+        for channel in channels_of(symbol):
+            self._newest.setdefault(channel, None)
+            self._channel_of[_redis_channel(channel)] = channel
 
-    def drop(self, topics: Iterable[str]) -> None:
-        """Carry these no more."""
-        for topic in topics:
-            self._own.pop(topic, None)
-            self._topic_of.pop(_channel(topic), None)
-            self._outgoing.discard(topic)
-            self._local.drop([topic])
+    def close(self, symbol: str) -> None:
+        """Carry this symbol no more."""
+        for channel in channels_of(symbol):
+            self._newest.pop(channel, None)
+            self._channel_of.pop(_redis_channel(channel), None)
+            self._outgoing.discard(channel)
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Hand over the newest payload of a topic. Never waits; raises ValueError for a topic that there is not."""
-        if topic not in self._own:
-            raise ValueError(f"expected one of this bus's {len(self._own)} topics, got {topic!r}")
-        self._own[topic] = payload
-        if self._is_through:
-            self._outgoing.put(topic, payload)
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Hand over the newest payload of a channel. Never waits; raises ValueError for a channel that is not open."""
+        if channel not in self._newest:
+            raise ValueError(f"expected one of this bus's {len(self._newest)} open channels, got {channel!r}")
+        self._newest[channel] = payload
+        if self._is_connected:
+            self._outgoing.put(channel, payload)
         else:
-            self._local.put(topic, payload)
+            self._deliver(channel, payload)
 
-    async def messages(self) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Every topic's latest payload, then what comes, until `close`. Raises RuntimeError when already being read."""
-        async with aclosing(self._local.messages()) as arriving:
-            if self._workers:
-                raise RuntimeError("expected one reader of this bus, got a second one while the first still reads")
-            self._start_workers()
-            try:
-                async for topic, payload in arriving:
-                    yield topic, payload
-                self._raise_unexpected()
-            finally:
-                await self._stop_workers()
+    async def run(self) -> None:
+        """Keep both connections for ever. Raises what the receiver raises, and whatever no server can cause."""
+        work = {"bus-send": self._send_for_ever(), "bus-receive": self._receive_for_ever(), "bus-beat": self._beat_on()}
+        self._tasks = {asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()}
+        try:
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await self._stop_tasks()
 
     def health(self) -> BusHealth:
-        """Whether our own heartbeat comes back through the server."""
-        return BusHealth("redis", self._is_through, "" if self._is_through else self._trouble or "connecting")
+        """Return whether our own heartbeat comes back through the server."""
+        return BusHealth("redis", self._is_connected, "" if self._is_connected else self._trouble or "connecting")
 
-    async def close(self) -> None:
-        """End `messages` and let go of every connection within a second. Closing twice does no harm."""
-        self._local.end()
-        await self._stop_workers()
+    async def aclose(self) -> None:
+        """Close both connections within a second. Closing twice does no harm."""
+        await self._stop_tasks()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(self._publisher.aclose(), self._subscriber.aclose())
-        except Trouble as fault:
-            log.info("redis let go without a goodbye reason=%s", _sentence(fault))
+        except ServerTrouble as fault:
+            log.info("redis connections closed with an error reason=%s", _sentence(fault))
 
-    # --- the two roads, and the switch between them
+    # --- the two paths, and the switch between them
 
-    def _lose(self, reason: str) -> None:
-        """Something failed: from now on go round the server, beginning with the newest of what may be stuck there."""
+    def _lose_server(self, reason: str) -> None:
+        """Deliver directly from now on, beginning with the newest of what may be stuck on its way to the server."""
         if not self._trouble:
             log.warning("bus lost, views stay within this process reason=%s", reason)
         self._trouble = reason
         self._round += 1  # heartbeats sent before this moment prove nothing
-        if self._is_through:
-            self._is_through = False
-            self._hand_over_own(self._local)
+        if self._is_connected:
+            self._is_connected = False
+            self._send_newest_to(self._deliver)
 
-    def _bring_back(self) -> None:
-        """A heartbeat of this round came back: go through the server again, which may have forgotten everything."""
+    def _regain_server(self) -> None:
+        """Send through the server again, which may have forgotten everything: a heartbeat of this round came back."""
         if self._trouble:
             log.info("bus back, views travel between processes again")
         self._trouble = ""
-        self._is_through = True
+        self._is_connected = True
         self._send_waits, self._receive_waits = _waits(), _waits()
-        self._hand_over_own(self._outgoing)
+        self._send_newest_to(self._outgoing.put)
 
-    def _hand_over_own(self, road: MemoryBus | ConflatingQueue[str, bytes]) -> None:
-        for topic, payload in self._own.items():
+    def _send_newest_to(self, send: Callable[[str, bytes], None]) -> None:
+        for channel, payload in self._newest.items():
             if payload is not None:
-                road.put(topic, payload)
+                send(channel, payload)
 
     def _beat(self) -> None:
         self._outgoing.put(self._heartbeat, str(self._round).encode())
 
     # --- the tasks
 
-    def _start_workers(self) -> None:
-        work = {"bus-send": self._send_for_ever(), "bus-receive": self._receive_for_ever(), "bus-beat": self._beat_on()}
-        self._workers = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
-        for worker in self._workers:
-            worker.add_done_callback(self._note_end)
-
-    def _note_end(self, worker: asyncio.Task[None]) -> None:
-        """A worker never returns; if it broke, the reader of `messages` has to learn it."""
-        if not worker.cancelled():
-            self._local.end()
-
-    def _raise_unexpected(self) -> None:
-        for worker in self._workers:
-            if worker.done() and not worker.cancelled():
-                worker.result()
-
-    async def _stop_workers(self) -> None:
-        workers, self._workers = set(self._workers), []
-        self._is_through = False
+    async def _stop_tasks(self) -> None:
+        tasks, self._tasks = set(self._tasks), set()
+        self._is_connected = False
         for _ in range(CANCELS_MAX):
-            for worker in workers:
-                worker.cancel()
-            if workers:
-                _, workers = await asyncio.wait(workers, timeout=CLOSE_TIMEOUT_S / CANCELS_MAX)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S / CANCELS_MAX)
 
     async def _beat_on(self) -> None:
         while True:
@@ -185,24 +164,24 @@ class RedisBus:
 
     async def _send_for_ever(self) -> None:
         while True:
-            topic, payload = await self._outgoing.get()
-            wave = {topic: payload}
-            while self._outgoing:  # at most once per topic: nothing is awaited that could add to it
-                topic, payload = await self._outgoing.get()
-                wave[topic] = payload
+            channel, payload = await self._outgoing.get()
+            batch = {channel: payload}
+            while self._outgoing:  # at most once per channel: nothing is awaited that could add to it
+                channel, payload = await self._outgoing.get()
+                batch[channel] = payload
             try:
-                await self._send(wave)
-            except Trouble as fault:
-                self._lose(_sentence(fault))
+                await self._send(batch)
+            except ServerTrouble as fault:
+                self._lose_server(_sentence(fault))
                 await asyncio.sleep(next(self._send_waits))
                 self._beat()
 
-    async def _send(self, wave: dict[str, bytes]) -> None:
-        """Send payloads, and heartbeats by the very same commands, so that one proves the way for the other."""
+    async def _send(self, batch: dict[str, bytes]) -> None:
+        """Send payloads, and heartbeats by the very same commands, so that one proves the path for the other."""
         pipeline = self._publisher.pipeline(transaction=False)
-        for topic, payload in wave.items():
-            pipeline.set(LATEST + topic, payload, ex=LATEST_LIFE_S)
-            pipeline.publish(CHANNEL + topic, payload)
+        for channel, payload in batch.items():
+            pipeline.set(LATEST_PREFIX + channel, payload, ex=LATEST_LIFE_S)
+            pipeline.publish(PREFIX + channel, payload)
         for answer in await pipeline.execute(raise_on_error=False):
             # Raised here, not by the library: it would put the whole view into the text.
             if isinstance(answer, RedisError):
@@ -213,50 +192,51 @@ class RedisBus:
             pubsub = self._subscriber.pubsub()
             try:
                 await self._receive(pubsub)
-            except Trouble as fault:
-                self._lose(_sentence(fault))
+            except ServerTrouble as fault:
+                self._lose_server(_sentence(fault))
             finally:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # the library's annotation is missing
             await asyncio.sleep(next(self._receive_waits))
 
     async def _receive(self, pubsub: PubSub) -> None:
         """Subscribe, take what is stored, then what comes, until something fails."""
-        self._subscribed = set(self._topic_of)
+        self._subscribed = set(self._channel_of)
         await pubsub.subscribe(*self._subscribed)
         # All channels are subscribed at once, so the first confirmation stands for all. Only then may the stored
-        # views be asked for: one that came in between would be missed.
+        # views be read: one that came in between would be missed.
         await self._next(pubsub, CONNECT_TIMEOUT_S)
-        await self._take_stored(tuple(self._own))
+        await self._take_stored(tuple(self._newest))
         self._beat()
         joining: set[bytes] = set()
         while True:
-            if self._subscribed != self._topic_of.keys():
-                joining |= await self._adjust(pubsub)
+            if self._subscribed != self._channel_of.keys():
+                joining |= await self._adjust_subscription(pubsub)
             message = await self._next(pubsub, SILENCE_MAX_S)
-            channel = message["channel"]
+            redis_channel = message["channel"]
             if message["type"] == "message":
-                self._take(channel, message["data"])
-            elif message["type"] == "subscribe" and channel in joining:
-                joining.discard(channel)
-                await self._take_stored([topic for topic in [self._topic_of.get(channel)] if topic in self._own])
+                self._take(redis_channel, message["data"])
+            elif message["type"] == "subscribe" and redis_channel in joining:
+                joining.discard(redis_channel)
+                channel = self._channel_of.get(redis_channel)
+                await self._take_stored([channel] if channel in self._newest else [])
 
-    async def _adjust(self, pubsub: PubSub) -> set[bytes]:
-        """Have the subscription follow the topics; gives the channels that are new."""
-        new, old = self._topic_of.keys() - self._subscribed, self._subscribed - self._topic_of.keys()
-        self._subscribed = set(self._topic_of)
+    async def _adjust_subscription(self, pubsub: PubSub) -> set[bytes]:
+        """Subscribe and unsubscribe what has changed; return the Redis channels that are new."""
+        new, old = self._channel_of.keys() - self._subscribed, self._subscribed - self._channel_of.keys()
+        self._subscribed = set(self._channel_of)
         if new:
             await pubsub.subscribe(*new)
         if old:
             await pubsub.unsubscribe(*old)
         return new
 
-    async def _take_stored(self, topics: Sequence[str]) -> None:
-        if not topics:
+    async def _take_stored(self, channels: Sequence[str]) -> None:
+        if not channels:
             return
-        stored = await self._publisher.mget([LATEST + topic for topic in topics])
-        for topic, payload in zip(topics, stored, strict=True):
-            if isinstance(payload, bytes) and topic in self._own:
-                self._local.put(topic, payload)
+        stored = await self._publisher.mget([LATEST_PREFIX + channel for channel in channels])
+        for channel, payload in zip(channels, stored, strict=True):
+            if isinstance(payload, bytes) and channel in self._newest:
+                self._deliver(channel, payload)
 
     async def _next(self, pubsub: PubSub, timeout_s: float) -> dict[str, Any]:
         message: dict[str, Any] | None = await pubsub.get_message(timeout=timeout_s)
@@ -264,18 +244,18 @@ class RedisBus:
             raise TimeoutError
         return message
 
-    def _take(self, channel: bytes, payload: bytes) -> None:
-        topic = self._topic_of.get(channel)
-        if topic is None:
-            return  # it was dropped while this was on its way
-        if topic != self._heartbeat:
-            self._local.put(topic, payload)
-        elif not self._is_through and int(payload) == self._round:
-            self._bring_back()
+    def _take(self, redis_channel: bytes, payload: bytes) -> None:
+        channel = self._channel_of.get(redis_channel)
+        if channel is None:
+            return  # it was closed while this was on its way
+        if channel != self._heartbeat:
+            self._deliver(channel, payload)
+        elif not self._is_connected and int(payload) == self._round:
+            self._regain_server()
 
 
-def _channel(topic: str) -> bytes:
-    return f"{CHANNEL}{topic}".encode()
+def _redis_channel(channel: str) -> bytes:
+    return f"{PREFIX}{channel}".encode()
 
 
 def _waits() -> Iterator[float]:
@@ -283,8 +263,8 @@ def _waits() -> Iterator[float]:
 
 
 def _connect_to(url: str, timeout_s: float) -> Redis:
-    """A client that tries once: a command repeated by the library would arrive late, and twice."""
-    ours: dict[str, Any] = {
+    """Make a client that tries once: a command repeated by the library would arrive late, and twice."""
+    required: dict[str, Any] = {
         "protocol": 2,  # half the CPU of RESP3 where hiredis is installed, and known by every server
         "decode_responses": False,
         "retry": Retry(NoBackoff(), 0),
@@ -292,9 +272,9 @@ def _connect_to(url: str, timeout_s: float) -> Redis:
         "socket_timeout": timeout_s,
     }
     try:
-        # The other way round than the library's own `from_url`: what this file relies on wins over the address.
-        pool = ConnectionPool(**{**parse_url(url), **ours})
-        # Complains of an unknown option now, not at the first use.
+        # Unlike the library's own `from_url`: what this file relies on wins over the address.
+        pool = ConnectionPool(**{**parse_url(url), **required})
+        # Rejects an unknown option now, not at the first use.
         pool.make_connection()  # type: ignore[no-untyped-call]  # the library's annotation is missing
     except (ValueError, TypeError):
         # The library's own text may quote the address, and with it a password.
@@ -303,7 +283,7 @@ def _connect_to(url: str, timeout_s: float) -> Redis:
 
 
 def _sentence(fault: BaseException) -> str:
-    """A fault in words for a person."""
+    """Return an error as a sentence."""
     if isinstance(fault, TimeoutError | RedisTimeout):
         return "Redis does not answer."
     return f"Redis: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}"

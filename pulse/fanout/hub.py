@@ -15,7 +15,7 @@ from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import Later, Listener, RunningCandles, TopicStream, ViewMessage, no_bars
 from pulse.fanout.trade_log import TradeLog
 from pulse.server.ws_frames import Message
-from pulse.wire import book_topic, topics_of, trades_topic
+from pulse.wire import book_channel, channels_of, trades_channel
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance speaks at least this often, no other one is heard on its topic: two processes overlap for a
@@ -81,16 +81,16 @@ class Hub:
 
     def open(self, symbol: str) -> None:
         """Take what comes of a symbol from now on."""
-        for topic in topics_of(symbol):
+        for topic in channels_of(symbol):
             self._held[topic] = None
             self._streams[topic] = {}
-        self._logs[trades_topic(symbol)] = TradeLog(f"trades.{symbol}")
+        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}")
 
     def drop(self, symbol: str) -> None:
         """Forget a symbol that nobody listens to."""
-        for topic in topics_of(symbol):
+        for topic in channels_of(symbol):
             del self._held[topic], self._streams[topic]
-        del self._logs[trades_topic(symbol)]
+        del self._logs[trades_channel(symbol)]
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Keep and pass on a message, unless it is old, from an instance that is not the one to hear, or not ours."""
@@ -133,11 +133,11 @@ class Hub:
 
     def is_heard(self, symbol: str) -> bool:
         """Whether anybody listens to anything of a symbol."""
-        return any(self._streams.get(topic) for topic in topics_of(symbol))
+        return any(self._streams.get(topic) for topic in channels_of(symbol))
 
     def log(self, symbol: str) -> TradeLog:
         """A symbol's newest trades. Raises KeyError for a symbol that there is not."""
-        return self._logs[trades_topic(symbol)]
+        return self._logs[trades_channel(symbol)]
 
     def now(self, choice: Topic) -> Message | None:
         """What who begins with this topic is told at once; None while there is nothing."""
@@ -182,4 +182,4 @@ class Hub:
 
 def bus_topic(choice: Topic) -> str:
     """Which of the bus's topics a client's topic is made from."""
-    return (trades_topic if choice.kind == "trades" else book_topic)(choice.symbol)
+    return (trades_channel if choice.kind == "trades" else book_channel)(choice.symbol)

@@ -16,7 +16,7 @@ from pulse.latency import Latency
 from pulse.market.market import TRADING, Market
 from pulse.market.types import Instrument
 from pulse.symbols import SymbolRegistry
-from pulse.wire import topics_of
+from pulse.wire import channels_of
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class LiveIngest:
     def _start(self, symbol: str) -> None:
         log.info("symbol followed symbol=%s of=%s", symbol, len(self._roster))
         self._hub.open(symbol)
-        self._bus.open(topics_of(symbol))
+        self._bus.open(channels_of(symbol))
         self._engine.follow(self._make_market(symbol))
         self._feeds[symbol] = self._make_feed(symbol)
         if self._group is not None:
@@ -83,9 +83,9 @@ class LiveIngest:
         if task is not None:
             task.cancel()
         self._engine.leave(symbol)
-        self._bus.drop(topics_of(symbol))
+        self._bus.drop(channels_of(symbol))
         self._hub.drop(symbol)
-        self._latency.forget(symbol, topics_of(symbol))
+        self._latency.forget(symbol, channels_of(symbol))
         stats.forget(symbol)
 
     def _launch(self, symbol: str) -> None:

@@ -36,7 +36,7 @@ from pulse.web.problems import on_crash, on_problem, on_store_unavailable, try_l
 from pulse.web.sse import SseEndpoint
 from pulse.web.static_files import PageFiles, SecurityHeaders
 from pulse.web.websocket import WebSocketSessions
-from pulse.wire import book_topic, gap_row
+from pulse.wire import book_channel, gap_row
 
 NEVER_KEPT = {"Cache-Control": "no-store"}
 COMPRESSED_FROM_BYTES = 1024
@@ -73,7 +73,7 @@ class _Api:
     async def orderbook(self, request: Request) -> Response:
         """The latest view of ?symbol=, byte for byte as the feed sent it."""
         symbol = known_symbol(request.query_params.get("symbol"), self._roster)
-        view = self._hub.latest(book_topic(symbol))
+        view = self._hub.latest(book_channel(symbol))
         if view is None:
             raise try_later(f"There is no view of {symbol} yet.", 1)
         return _json(view)

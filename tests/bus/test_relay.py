@@ -11,7 +11,7 @@ from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.view import TradesView, View
 from pulse.queues import ConflatingQueue
-from pulse.wire import book_topic
+from pulse.wire import book_channel
 from tests.support.makers import ManualClock
 from tests.support.web import until
 
@@ -20,9 +20,9 @@ async def test_the_newest_picture_of_a_symbol_is_published() -> None:
     """A view that was replaced before its turn is never sent."""
     market = Market("BTCUSDT", Origin("00", "exchange", "us"), levels_max=10, trades_kept=1, stale_after_ms=5000)
     outbox: ConflatingQueue[str, View | TradesView] = ConflatingQueue()
-    bus = MemoryBus([book_topic("BTCUSDT")])
-    outbox.put(book_topic("BTCUSDT"), market.view(0.0, 0.0))
-    outbox.put(book_topic("BTCUSDT"), market.view(0.0, 0.0))
+    bus = MemoryBus([book_channel("BTCUSDT")])
+    outbox.put(book_channel("BTCUSDT"), market.view(0.0, 0.0))
+    outbox.put(book_channel("BTCUSDT"), market.view(0.0, 0.0))
     task = asyncio.create_task(publish(outbox, bus))
     topic, payload = await anext(bus.messages())
     task.cancel()

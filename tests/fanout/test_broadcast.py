@@ -21,7 +21,7 @@ from pulse.fanout.hub import Hub
 from pulse.fanout.requests import Topic, view_topic
 from pulse.server.connection import Connection, Connections
 from pulse.server.flow_control import GAP_MIN_BYTES
-from pulse.wire import book_topic, trades_topic
+from pulse.wire import book_channel, trades_channel
 from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, split_frames, view
 
 PICTURES = view_topic("BTCUSDT")
@@ -108,7 +108,7 @@ class House:
     def publish(self, padding: int = 0) -> None:
         """A new view."""
         self.seq += 1
-        self.hub.publish(book_topic("BTCUSDT"), view(self.seq, padding=padding))
+        self.hub.publish(book_channel("BTCUSDT"), view(self.seq, padding=padding))
 
     def trade(self, count: int) -> None:
         """So many new trades."""
@@ -116,7 +116,7 @@ class House:
         trades = [{"id": self.trade_id + number, "pad": "x" * 100} for number in range(count)]
         self.trade_id += count
         body = {"seq": self.seq, "instance": INSTANCE, "symbol": "BTCUSDT", "trades": trades}
-        self.hub.publish(trades_topic("BTCUSDT"), orjson.dumps(body))
+        self.hub.publish(trades_channel("BTCUSDT"), orjson.dumps(body))
 
     async def rounds(self, count: int = 3) -> None:
         """Let what is due be sent, and what has come be heard."""

@@ -11,7 +11,7 @@ import pytest
 
 from pulse.fanout.requests import TOPICS_MAX
 from pulse.web.websocket import MESSAGES_MAX
-from pulse.wire import trades_topic
+from pulse.wire import trades_channel
 from tests.support.web import INSTANCE, SETTINGS, WAIT_S, Web, on_server_loop, serving, until
 
 Feed = aiohttp.ClientWebSocketResponse
@@ -45,7 +45,7 @@ def trade(web: Web, seq: int, *ids: int, symbol: str = "BTCUSDT") -> None:
     """Have the bus bring these trades."""
     trades = [{"id": number, "price": 1.0} for number in ids]
     body = {"seq": seq, "instance": INSTANCE, "symbol": symbol, "trades": trades}
-    web.hub.publish(trades_topic(symbol), orjson.dumps(body))
+    web.hub.publish(trades_channel(symbol), orjson.dumps(body))
 
 
 @on_server_loop

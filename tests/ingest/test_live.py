@@ -31,7 +31,7 @@ from pulse.market.types import Instrument
 from pulse.queues import CandleQueue, ConflatingQueue, Outbox, make_inbox
 from pulse.simulator.server import SimulatedExchange
 from pulse.symbols import IDLE_AFTER_S, SymbolRegistry
-from pulse.wire import book_topic, topics_of
+from pulse.wire import book_channel, channels_of
 from tests.support.web import INSTANCE
 
 PINNED, OTHER, THIRD = "BTCUSDT", "LINKUSDT", "LTCUSDT"
@@ -84,7 +84,7 @@ class Stand:
 
     def state(self, symbol: str) -> str:
         """What the newest view of the hub says of a symbol; empty before the first."""
-        payload = self.hub.latest(book_topic(symbol))
+        payload = self.hub.latest(book_channel(symbol))
         return "" if payload is None else str(orjson.loads(payload)["state"])
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -109,7 +109,7 @@ class Stand:
 @asynccontextmanager
 async def standing(bus: Bus | None = None) -> AsyncIterator[Stand]:
     """A running stand whose pinned symbol is live."""
-    bus = MemoryBus(topics_of(PINNED)) if bus is None else bus
+    bus = MemoryBus(channels_of(PINNED)) if bus is None else bus
     async with SimulatedExchange([PINNED, OTHER, THIRD], seed=7) as exchange, aiohttp.ClientSession() as session:
         stand = Stand(exchange, session, bus)
         works: list[Awaitable[None]] = [
@@ -137,7 +137,7 @@ async def test_a_symbol_that_is_asked_for_becomes_live() -> None:
         await stand.until(lambda: stand.state(OTHER) == "live")
         log = stand.hub.log(OTHER)
         await stand.until(lambda: log.next_id > 0)
-        view = orjson.loads(stand.hub.latest(book_topic(OTHER)) or b"")
+        view = orjson.loads(stand.hub.latest(book_channel(OTHER)) or b"")
         truth = stand.exchange.core.truth_at(OTHER, view["last_update_id"])
 
     assert first in ("offline", "syncing")
@@ -149,7 +149,7 @@ async def test_a_symbol_that_is_asked_for_becomes_live() -> None:
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 async def test_what_nobody_looks_at_leaves_nothing_behind(kind: str, request: pytest.FixtureRequest) -> None:
     """No connection, no task, no entry anywhere, no label."""
-    bus = RedisBus(request.getfixturevalue("redis_url"), topics_of(PINNED)) if kind == "redis" else None
+    bus = RedisBus(request.getfixturevalue("redis_url"), channels_of(PINNED)) if kind == "redis" else None
     async with standing(bus) as stand:
         tasks_before = {task.get_name() for task in asyncio.all_tasks()}
         stand.registry.ask(OTHER)

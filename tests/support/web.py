@@ -34,7 +34,7 @@ from pulse.web.admission import Admission
 from pulse.web.app import build_app
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import SEND_TIMEOUT_S, WebSocketSessions
-from pulse.wire import book_topic
+from pulse.wire import book_channel
 from tests.support.makers import ManualClock
 
 INSTANCE = "0a1b2c3d"
@@ -161,7 +161,7 @@ class Web:
     def publish(self, seq: int, symbol: str = "BTCUSDT", padding: int = 0) -> None:
         """Have the hub pass on a view, and note when."""
         self.sent_at_s[seq] = time.monotonic()
-        self.hub.publish(book_topic(symbol), view(seq, symbol, padding=padding))
+        self.hub.publish(book_channel(symbol), view(seq, symbol, padding=padding))
 
     async def stopped_after_s(self) -> float:
         """Stop it; returns how long that took."""
