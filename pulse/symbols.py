@@ -13,6 +13,8 @@ IDLE_AFTER_S = 300.0
 """How long a symbol runs after its last client has left: a client may come back."""
 SPARED_S = 30.0
 """A symbol requested this recently is not closed to make room for another, or two clients could take turns."""
+RETRY_AFTER_S = 60
+"""When a client may request a symbol again that there was no room for."""
 SHOWN_MAX = 100
 """Names that an error text lists."""
 

@@ -1,9 +1,9 @@
-"""Clients that are owed the very same, and how that reaches all of them at the price of the system calls.
+"""Broadcast: clients that share the same topics and compression are sent the same bytes, at the price of system calls.
 
-What an audience is owed is taken, framed and joined once. Whoever has kept up is written to without a look: nothing
-of its own is touched but its descriptor, for with a thousand clients it is each object touched that costs. One meter
-counts for all of them what they were sent. Who is being asked how far it has read is looked at each time, and who is
-behind is owed the newest by itself, until it has caught up.
+What a group sends is taken, encoded and joined once. Clients that have kept up are written to in one loop: nothing of
+theirs is touched but the descriptor, for with a thousand clients it is each object touched that costs. One byte counter
+counts for all of them what they were sent (see `flow_control`). A client with a ping outstanding is checked before each
+write, and a client that is behind has its own queue, which keeps the newest per topic until it has caught up.
 """
 
 import asyncio
@@ -12,211 +12,216 @@ from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
 from itertools import count, repeat
 
-from pulse.fanout.client_queue import ClientQueue, DirectClientQueue, Flushable, FlushScheduler, Slot, Source
-from pulse.fanout.hub import Hub, bus_topic
+from pulse.fanout.client_queue import ClientQueue, DirectClientQueue, Slot, Source
+from pulse.fanout.flush_scheduler import Flushable, FlushScheduler
+from pulse.fanout.hub import Hub, channel_of
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import TradeCursor
 from pulse.server.flow_control import ByteCounter
 
 GATHER_MAX_S = 0.01
-"""The symbols of an exchange change together, within some ms. An audience of several waits for the others as long as
-its last writes took, at most this long: for a few clients that is nothing, and for many it saves half of the writes."""
+"""The symbols of an exchange change together, within some ms. A group of several symbols waits for the others as long
+as its last write took, at most this long: for a few clients that is nothing, and for many it saves half of the writes.
+"""
 
 Key = tuple[tuple[Topic, ...], bool]
-"""What an audience is owed, and whether compressed."""
+"""The topics of a group, and whether compressed."""
 
 
 class BroadcastGroups:
-    """All audiences of this process. `replaced` counts messages that a newer one came for before they were sent."""
+    """All groups of this process. `replaced` counts messages that a newer one replaced before they were sent."""
 
     def __init__(self, hub: Hub, scheduler: FlushScheduler) -> None:
         self._hub = hub
-        self._fanout = scheduler
-        self._open: dict[Key, BroadcastGroup] = {}
+        self._scheduler = scheduler
+        self._groups: dict[Key, BroadcastGroup] = {}
         self.replaced = 0
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._groups)
 
-    def seat(
-        self, outlet: ClientQueue, choices: Iterable[Topic], new: Collection[Topic] = (), from_id: int | None = None
+    def set_topics(
+        self, queue: ClientQueue, topics: Iterable[Topic], new: Collection[Topic] = (), from_id: int | None = None
     ) -> None:
-        """Owe this outlet these topics, and no others; of the new ones at once what there is.
+        """Send a client these topics, and no others; of the `new` ones the current message at once.
 
-        New trades topics begin with this trade. Raises KeyError for a symbol that there is not.
+        New trades topics begin with trade `from_id`. Raises KeyError for an unknown symbol.
         """
-        if outlet.group is not None:
-            outlet.group.leave(outlet)
-        key = tuple(choices), outlet.takes_deflated
-        kept = outlet.sources
-        outlet.sources = {
-            choice.topic: source_of(choice, self._hub, outlet, from_id) if choice in new else kept[choice.topic]
-            for choice in key[0]
+        if queue.group is not None:
+            queue.group.leave(queue)
+        key = tuple(topics), queue.takes_deflated
+        kept = queue.sources
+        queue.sources = {
+            topic.name: source_of(topic, self._hub, queue, from_id) if topic in new else kept[topic.name]
+            for topic in key[0]
         }
-        if key[0] and not outlet.is_ended:
-            audience = self._open.get(key)
-            if audience is None:
-                audience = self._open[key] = BroadcastGroup(key, self._hub, self._fanout, self)
-            audience.join(outlet)
-        for choice in new:
-            message = self._hub.now(choice)
+        if key[0] and not queue.is_ended:
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = BroadcastGroup(key, self._hub, self._scheduler, self)
+            group.join(queue)
+        for topic in new:
+            message = self._hub.current(topic)
             if message is not None:
-                outlet.sources[choice.topic].put(message)
+                queue.sources[topic.name].put(message)
 
-    def dissolve(self, key: Key) -> None:
-        """Nobody is left in this one."""
-        del self._open[key]
+    def remove(self, key: Key) -> None:
+        """Remove a group that has no clients."""
+        del self._groups[key]
 
 
 class BroadcastGroup:
-    """Everyone with one key.
+    """Clients sharing the same (topics, compressed) pair.
 
-    An outlet is in one of three places: `_level` if it was sent all that the audience was, and is not being asked how
-    far it has read; `_watched` if it is, or may be; `_behind` if it is owed anything by itself.
+    A client is in one of three places: `_in_sync` if it was sent everything that the group was and has no ping
+    outstanding; `_probed` if it was sent everything and has, or may have, a ping outstanding; `_behind` if its own
+    queue holds anything.
     """
 
-    def __init__(self, key: Key, hub: Hub, scheduler: FlushScheduler, register: BroadcastGroups) -> None:
+    def __init__(self, key: Key, hub: Hub, scheduler: FlushScheduler, groups: BroadcastGroups) -> None:
         self._key = key
         self._hub = hub
-        self._fanout = scheduler
-        self._register = register
-        self._meter = ByteCounter()
-        self._level: dict[DirectClientQueue, int] = {}  # with its descriptor
-        self._watched: dict[DirectClientQueue, None] = {}
+        self._scheduler = scheduler
+        self._groups = groups
+        self._sent = ByteCounter()
+        self._in_sync: dict[DirectClientQueue, int] = {}  # with its descriptor
+        self._probed: dict[DirectClientQueue, None] = {}
         self._behind: dict[ClientQueue, None] = {}
-        self._asking: list[tuple[int, int, DirectClientQueue]] = []  # at which total to ask whom; some have moved since
+        self._ping_due: list[tuple[int, int, DirectClientQueue]] = []  # a heap by counter total; some have moved since
         self._ticket = count()
         self._is_due = False
         self._gather_s = 0.0
         self.replaced = 0
         self._sources: dict[str, Source] = {}
-        choices, self._deflated = key
-        self._is_of_several = len({bus_topic(choice) for choice in choices}) > 1
-        for choice in choices:
-            source = source_of(choice, hub, self, hub.log(choice.symbol).next_id)
-            self._sources[choice.topic] = source
-            hub.subscribe(choice, source)
+        topics, self._deflated = key
+        self._has_several_symbols = len({channel_of(topic) for topic in topics}) > 1
+        for topic in topics:
+            source = source_of(topic, hub, self, hub.log(topic.symbol).next_id)
+            self._sources[topic.name] = source
+            hub.subscribe(topic, source)
 
-    def join(self, outlet: ClientQueue) -> None:
-        """Owe this outlet what is new from now on; what it is owed already is its own matter."""
+    def join(self, queue: ClientQueue) -> None:
+        """Send a client what is new from now on; what its own queue holds already is sent by itself."""
         self.flush()
-        self._behind[outlet] = None
-        outlet.group = self
+        self._behind[queue] = None
+        queue.group = self
 
-    def leave(self, outlet: ClientQueue) -> None:
-        """Owe it nothing from now on. Leaving twice does no harm."""
-        if outlet.group is not self:
+    def leave(self, queue: ClientQueue) -> None:
+        """Send a client nothing from now on. Leaving twice does no harm."""
+        if queue.group is not self:
             return
         self.flush()
-        if isinstance(outlet, DirectClientQueue):
-            self.held_up(outlet)
-        del self._behind[outlet]
-        outlet.group = None
-        if not (self._level or self._watched or self._behind):
-            for choice in self._key[0]:
-                self._hub.unsubscribe(choice, self._sources.pop(choice.topic))
-            self._register.dissolve(self._key)
+        if isinstance(queue, DirectClientQueue):
+            self.fell_behind(queue)
+        del self._behind[queue]
+        queue.group = None
+        if not (self._in_sync or self._probed or self._behind):
+            for topic in self._key[0]:
+                self._hub.unsubscribe(topic, self._sources.pop(topic.name))
+            self._groups.remove(self._key)
 
-    def note(self) -> None:
-        """Something is owed to everybody."""
+    def schedule(self) -> None:
+        """Have what waits for the whole group flushed."""
         if not self._is_due:
             self._is_due = True
             if self._gather_s:
-                asyncio.get_running_loop().call_later(self._gather_s, self._fanout.note, self)
+                asyncio.get_running_loop().call_later(self._gather_s, self._scheduler.schedule, self)
             else:
-                self._fanout.note(self)
+                self._scheduler.schedule(self)
 
-    def settled(self, outlet: DirectClientQueue) -> None:
-        """All that this outlet itself was owed has been written: is it level with the others now?"""
-        if outlet in self._level:
-            del self._level[outlet]
-            self._watched[outlet] = None
-        elif outlet in self._behind and all(map(_is_level, outlet.sources.values(), self._sources.values())):
-            del self._behind[outlet]
-            self._watched[outlet] = None
-            outlet.connection.window.share(self._meter)
+    def caught_up(self, queue: DirectClientQueue) -> None:
+        """Move a client whose own queue is empty back among those that are written to together, if it is level."""
+        if queue in self._in_sync:
+            del self._in_sync[queue]
+            self._probed[queue] = None
+        elif queue in self._behind and all(map(_is_level, queue.sources.values(), self._sources.values())):
+            del self._behind[queue]
+            self._probed[queue] = None
+            queue.connection.window.share(self._sent)
 
-    def held_up(self, outlet: DirectClientQueue) -> None:
-        """Its connection takes no more for now: from here on it is owed by itself what comes."""
-        if outlet in self._behind:
+    def fell_behind(self, queue: DirectClientQueue) -> None:
+        """Send a client by its own queue from now on: its connection accepts no more data."""
+        if queue in self._behind:
             return
-        self._level.pop(outlet, None)
-        self._watched.pop(outlet, None)
-        self._behind[outlet] = None
-        outlet.connection.window.share(ByteCounter())
-        for own, common in zip(outlet.sources.values(), self._sources.values(), strict=True):
+        self._in_sync.pop(queue, None)
+        self._probed.pop(queue, None)
+        self._behind[queue] = None
+        queue.connection.window.share(ByteCounter())
+        for own, common in zip(queue.sources.values(), self._sources.values(), strict=True):
             if isinstance(own, TradeCursor) and isinstance(common, TradeCursor):
-                own.go_on_after(common)
+                own.move_to(common)
 
     def flush(self) -> None:
-        """Send everybody what is owed, in one write each."""
+        """Send every client what waits for the group, in one write each."""
         if not self._is_due:
             return
         self._is_due = False
-        self._look_at_watched()
-        taken = {topic: source.take() for topic, source in self._sources.items()}
-        messages = {topic: message for topic, message in taken.items() if message is not None}
+        self._check_probed()
+        taken = {name: source.take() for name, source in self._sources.items()}
+        messages = {name: message for name, message in taken.items() if message is not None}
         if not messages:
             return
-        self._register.replaced += self.replaced * (len(self._level) + len(self._watched))
+        self._groups.replaced += self.replaced * (len(self._in_sync) + len(self._probed))
         self.replaced = 0
         behind = tuple(self._behind)
         started_s = asyncio.get_running_loop().time()
         self._write(b"".join([message.frame(self._deflated) for message in messages.values()]))
-        if self._is_of_several:
+        if self._has_several_symbols:
             self._gather_s = min(GATHER_MAX_S, asyncio.get_running_loop().time() - started_s)
-        for outlet in behind:
-            outlet.owe(messages)
+        for queue in behind:
+            queue.enqueue(messages)
 
-    def _look_at_watched(self) -> None:
-        for outlet in tuple(self._watched):
-            connection = outlet.connection
+    def _check_probed(self) -> None:
+        """Move clients with a ping outstanding to where they belong by now."""
+        for queue in tuple(self._probed):
+            connection = queue.connection
             if not connection.is_ready():
-                self.held_up(outlet)
+                self.fell_behind(queue)
             elif not connection.window.is_asked:
-                del self._watched[outlet]
-                self._level[outlet] = connection.descriptor
-                heappush(self._asking, (connection.window.ask_at, next(self._ticket), outlet))
+                del self._probed[queue]
+                self._in_sync[queue] = connection.descriptor
+                heappush(self._ping_due, (connection.window.ask_at, next(self._ticket), queue))
 
-    def _look_who_is_to_be_asked(self) -> None:
-        while self._asking and self._asking[0][0] <= self._meter.total:
-            outlet = heappop(self._asking)[2]
-            if self._level.pop(outlet, None) is not None:
-                self._watched[outlet] = None
+    def _collect_ping_due(self) -> None:
+        """Move clients that are to be sent a ping with the next write out of the common loop."""
+        while self._ping_due and self._ping_due[0][0] <= self._sent.total:
+            queue = heappop(self._ping_due)[2]
+            if self._in_sync.pop(queue, None) is not None:
+                self._probed[queue] = None
 
     def _write(self, frames: bytes) -> None:
-        self._meter.total += len(frames)
-        self._look_who_is_to_be_asked()
-        watched = tuple(self._watched)
-        taken = _write_all(list(self._level.values()), frames)
-        if min(taken, default=len(frames)) < len(frames):
-            for outlet, size in [pair for pair in zip(self._level, taken, strict=True) if pair[1] < len(frames)]:
-                outlet.connection.write_rest(frames[size:])
-        for outlet in watched:
-            outlet.connection.write_counted(frames)
+        self._sent.total += len(frames)
+        self._collect_ping_due()
+        probed = tuple(self._probed)
+        written = _write_all(list(self._in_sync.values()), frames)
+        if min(written, default=len(frames)) < len(frames):
+            for queue, size in [pair for pair in zip(self._in_sync, written, strict=True) if pair[1] < len(frames)]:
+                queue.connection.write_rest(frames[size:])
+        for queue in probed:
+            queue.connection.write_counted(frames)
 
 
 def _write_all(descriptors: list[int], frames: bytes) -> list[int]:
-    """Write the same to every one of these sockets; how many bytes the kernel took for each.
+    """Write the same bytes to every one of these sockets; return how many bytes the kernel took for each.
 
-    Past the transports, whose buffers are empty: theirs would be as much work again as the rest of this. One that fails
-    takes nothing, whatever reason a network has; its transport, which is given what is left, finds the same and ends.
+    This bypasses the transports, whose buffers are empty: they would cost as much again as the rest. A socket that
+    fails, for whatever reason, takes nothing; its transport, which is given what is left, fails the same way and ends.
     """
-    taken: list[int] = []
+    written: list[int] = []
     left = iter(descriptors)
-    while len(taken) < len(descriptors):
+    while len(written) < len(descriptors):
         try:
-            taken.extend(map(os.write, left, repeat(frames)))
+            written.extend(map(os.write, left, repeat(frames)))
         except OSError:
-            taken.append(0)
-    return taken
+            written.append(0)
+    return written
 
 
-def source_of(choice: Topic, hub: Hub, debtor: Flushable, from_id: int | None = None) -> Slot | TradeCursor:
-    """What a debtor owes of a topic, from this trade on. Raises KeyError for a symbol that there is not."""
-    return TradeCursor(hub.log(choice.symbol), from_id, debtor.note) if choice.kind == "trades" else Slot(debtor)
+def source_of(topic: Topic, hub: Hub, sender: Flushable, from_id: int | None = None) -> Slot | TradeCursor:
+    """Return the source of a topic for a sender, from trade `from_id` on. Raises KeyError for an unknown symbol."""
+    return TradeCursor(hub.log(topic.symbol), from_id, sender.schedule) if topic.kind == "trades" else Slot(sender)
 
 
 def _is_level(own: Source, common: Source) -> bool:
-    """Whether a client whose own debts are paid has the trades that everybody else has."""
+    """Return whether a client whose own queue is empty has the trades that the group has."""
     return not isinstance(own, TradeCursor) or not isinstance(common, TradeCursor) or own.next_id == common.next_id

@@ -1,8 +1,8 @@
-"""One client's way out: what it is owed of each topic, at most one message each, and how that reaches it.
+"""Per-client send queues: the newest unsent message per topic, sent when the client's connection accepts data.
 
-Who is behind is owed the newest only. A `DirectClientQueue` writes to the client's connection whenever that takes more,
-with no task to wake; a `AwaitedClientQueue` keeps what is owed for a task that sends it by the framework's own way.
-Neither knows what a message says, nor what else its audience does for it.
+A client that is behind gets only the newest of each topic (conflation). A `DirectClientQueue` writes WebSocket frames
+to the connection whenever that accepts more, with no task to wake; an `AwaitedClientQueue` keeps messages for a task
+that sends them through the framework. Neither knows what a message says, nor what else a broadcast group sends.
 """
 
 import asyncio
@@ -11,222 +11,108 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from pulse.server.flow_control import AckWindow
+from pulse.fanout.flush_scheduler import Flushable, FlushScheduler
+from pulse.server.connection import Connection
 from pulse.server.ws_frames import Message
 
 REPLIES_MAX = 64
-"""Answers to a client's own words that may wait; who asks on without reading them is ended."""
-
-
-class Connection(Protocol):
-    """What is needed of the connection that a client came by."""
-
-    takes_deflated: bool
-    descriptor: int
-    window: AckWindow
-    on_ready: Callable[[], None]
-    on_full: Callable[[], None]
-
-    def abort(self) -> None:
-        """Cut it now."""
-
-    def upgraded(self) -> None:
-        """It carries a WebSocket from now on."""
-
-    def is_ready(self) -> bool:
-        """Whether it may be written to now; `on_ready` is called when that becomes true again.
-
-        `on_full` is called when the kernel takes no more, and when the connection is gone.
-        """
-
-    def unacknowledged(self) -> int:
-        """How many bytes of what was sent the peer's system has not confirmed; 0 where that is not known."""
-
-    def write(self, frames: bytes) -> None:
-        """Send whole frames."""
-
-    def write_counted(self, frames: bytes) -> None:
-        """Send whole frames that its window's meter has counted already."""
-
-    def write_rest(self, frames: bytes) -> None:
-        """Send what the kernel did not take of counted frames that were written to `descriptor`."""
-
-
-def _nothing() -> None:
-    """What is done for who asked for nothing."""
-
-
-def _ignore(_: float) -> None:
-    """The same for who asked for a figure."""
+"""Replies to a client's own requests that may wait; a client that requests more without reading is disconnected."""
 
 
 class Source(Protocol):
-    """What a client subscribed to, as its outlet sees it."""
+    """What a client subscribed to, as its queue sees it."""
 
     def put(self, message: Message) -> None:
-        """There is news of it."""
+        """Take the newest message of it."""
 
     def take(self) -> Message | None:
-        """What the client is owed of it; afterwards it is owed nothing. None: it is owed nothing now."""
-
-
-class Flushable(Protocol):
-    """Who owes messages: to one client, or the same to many."""
-
-    replaced: int
-
-    def note(self) -> None:
-        """Something is owed."""
-
-    def flush(self) -> None:
-        """Send what is owed, or see to it that it is sent."""
+        """Return the unsent message, which counts as sent from then on; None if there is none now."""
 
 
 class Group(Protocol):
-    """Those who are owed the same, as one of them sees it."""
+    """The broadcast group of a client, as its queue sees it."""
 
-    def settled(self, outlet: "DirectClientQueue") -> None:
-        """All that this outlet itself was owed has been written."""
+    def caught_up(self, queue: "DirectClientQueue") -> None:
+        """Note that everything this queue held for itself has been written."""
 
-    def held_up(self, outlet: "DirectClientQueue") -> None:
-        """Its connection takes no more for now."""
+    def fell_behind(self, queue: "DirectClientQueue") -> None:
+        """Note that the connection accepts no more data for now."""
 
-    def leave(self, outlet: "ClientQueue") -> None:
-        """It is owed nothing from now on."""
+    def leave(self, queue: "ClientQueue") -> None:
+        """Send this queue nothing from now on."""
 
 
 class Slot:
-    """The newest message of one topic that was not sent."""
+    """The newest unsent message of one topic."""
 
-    __slots__ = ("_debtor", "_owed")
+    __slots__ = ("_message", "_sender")
 
-    def __init__(self, debtor: Flushable) -> None:
-        self._debtor = debtor
-        self._owed: Message | None = None
+    def __init__(self, sender: Flushable) -> None:
+        self._sender = sender
+        self._message: Message | None = None
 
     def put(self, message: Message) -> None:
-        """Owe this message in place of any older one."""
-        if self._owed is not None:
-            self._debtor.replaced += 1
-        self._owed = message
-        self._debtor.note()
+        """Keep this message in place of any older one."""
+        if self._message is not None:
+            self._sender.replaced += 1
+        self._message = message
+        self._sender.schedule()
 
     def take(self) -> Message | None:
-        """The message owed."""
-        owed, self._owed = self._owed, None
-        return owed
-
-
-class FlushScheduler:
-    """Flushes all who owe something at once, and rests in proportion to what that took.
-
-    A write costs far more than a message, so under load clients get more with each write, not more writes: a round of
-    flushes is followed by a rest REST_SHARE times as long, at most REST_MAX_S. For a few clients that is nothing.
-    """
-
-    REST_SHARE = 8.0
-    REST_MAX_S = 0.05
-
-    def __init__(self) -> None:
-        self.on_round: Callable[[float], None] = _ignore
-        """Told after each round how many seconds ago its first message was noted."""
-        self._due: list[Flushable] = []
-        self._failure: asyncio.Future[None] | None = None
-        self._is_called = False
-        self._noted_at_s = 0.0
-        self._rests_until_s = 0.0
-
-    def note(self, debtor: Flushable) -> None:
-        """Flush this one with the next round."""
-        self._due.append(debtor)
-        if not self._is_called:
-            self._is_called = True
-            loop = asyncio.get_running_loop()
-            self._noted_at_s = loop.time()
-            loop.call_at(self._rests_until_s, self._flush)
-
-    async def watch(self) -> None:
-        """Wait for ever. Raises what a round has failed with: nobody knows who has not got what it is owed."""
-        self._failure = asyncio.get_running_loop().create_future()
-        await self._failure
-
-    def _flush(self) -> None:
-        try:
-            self._round()
-        except Exception as fault:
-            if self._failure is None or self._failure.done():
-                raise
-            self._failure.set_exception(fault)
-
-    def _round(self) -> None:
-        loop = asyncio.get_running_loop()
-        started_s, noted_at_s = loop.time(), self._noted_at_s
-        # Twice: what is owed to many makes debts to those of them who are behind.
-        for _ in range(2):
-            due, self._due = self._due, []
-            for debtor in due:
-                debtor.flush()
-        ended_s = loop.time()
-        self._rests_until_s = ended_s + min(self.REST_MAX_S, self.REST_SHARE * (ended_s - started_s))
-        self._is_called = False
-        late, self._due = self._due, []
-        for debtor in late:
-            self.note(debtor)
-        self.on_round(ended_s - noted_at_s)
+        """Return the unsent message and empty the slot."""
+        message, self._message = self._message, None
+        return message
 
 
 class ClientQueue(ABC):
-    """What every outlet has: its topics in the order of their subscription, and answers, which come before them."""
+    """What every queue has: its topics in the order of their subscription, and replies, which are sent before them."""
 
     def __init__(self, scheduler: FlushScheduler) -> None:
         self.sources: dict[str, Source] = {}
         self.replaced = 0
-        self.was_cut = False
+        self.timed_out = False
         self.is_ended = False
-        self.on_end: Callable[[], None] = _nothing
         self.group: Group | None = None
-        self._fanout = scheduler
+        self._scheduler = scheduler
         self._replies: deque[Message] = deque()
         self._is_due = False
 
-    def note(self) -> None:
-        """Something is owed."""
+    def schedule(self) -> None:
+        """Have what waits flushed."""
         if not self._is_due:
             self._is_due = True
-            self._fanout.note(self)
+            self._scheduler.schedule(self)
 
     def reply(self, message: Message) -> bool:
-        """Answer the client's own word; False if too many answers wait already."""
+        """Queue a reply to the client's own request; return False if too many replies wait already."""
         if len(self._replies) == REPLIES_MAX:
             return False
         self._replies.append(message)
-        self.note()
+        self.schedule()
         return True
 
-    def owe(self, messages: Mapping[str, Message]) -> None:
-        """Owe this news of its topics."""
-        for topic, message in messages.items():
-            self.sources[topic].put(message)
+    def enqueue(self, messages: Mapping[str, Message]) -> None:
+        """Queue these messages of its topics."""
+        for topic_name, message in messages.items():
+            self.sources[topic_name].put(message)
 
     @property
     def takes_deflated(self) -> bool:
-        """Whether it is sent compressed frames."""
+        """Whether the client is sent compressed frames."""
         return False
 
     @abstractmethod
     def flush(self) -> None:
-        """Send what is owed, or see to it that it is sent."""
+        """Send what waits, or arrange for it to be sent."""
 
     def end(self) -> None:
-        """Send nothing more, whatever is owed. Ending twice does no harm."""
+        """Send nothing more. Ending twice does no harm."""
         if not self.is_ended:
             self.is_ended = True
             if self.group is not None:
                 self.group.leave(self)
-            tell, self.on_end = self.on_end, _nothing
-            tell()
 
-    def _take(self) -> list[Message]:
+    def _take_all(self) -> list[Message]:
         self._is_due = False
         messages = list(self._replies)
         self._replies.clear()
@@ -235,60 +121,69 @@ class ClientQueue(ABC):
 
 
 class DirectClientQueue(ClientQueue):
-    """Writes frames to the connection itself. Who has not been ready for `timeout_s` is cut."""
+    """Writes frames to the connection itself.
 
-    def __init__(self, scheduler: FlushScheduler, connection: Connection, timeout_s: float) -> None:
+    A client whose connection accepts nothing for `timeout_s` seconds is disconnected. `on_end` is called once, when
+    the queue ends.
+    """
+
+    def __init__(
+        self, scheduler: FlushScheduler, connection: Connection, timeout_s: float, on_end: Callable[[], None]
+    ) -> None:
         super().__init__(scheduler)
         self.connection = connection
         self._timeout_s = timeout_s
+        self._on_end = on_end
         self._deadline: asyncio.TimerHandle | None = None
-        connection.on_ready = self._ready
-        connection.on_full = self._full
+        connection.attach(self._on_writable, self._on_blocked)
 
     @property
     def takes_deflated(self) -> bool:
-        """Whether that was agreed on."""
+        """Whether compression was agreed on."""
         return self.connection.takes_deflated
 
     def flush(self) -> None:
-        """Write all that is owed in one go, or wait until the connection takes more."""
+        """Write everything that waits in one go, or wait until the connection accepts more."""
         if self.is_ended:
             return
         if not self.connection.is_ready():
             if self._deadline is None:
-                self._deadline = asyncio.get_running_loop().call_later(self._timeout_s, self._cut)
+                self._deadline = asyncio.get_running_loop().call_later(self._timeout_s, self.time_out)
             return
-        frames = [message.frame(self.takes_deflated) for message in self._take()]
+        frames = [message.frame(self.takes_deflated) for message in self._take_all()]
         if frames:
             self.connection.write(frames[0] if len(frames) == 1 else b"".join(frames))
         if self.group is not None:
-            self.group.settled(self)
+            self.group.caught_up(self)
 
     def end(self) -> None:
-        """Write no more."""
-        self._rest()
-        super().end()
+        """Write no more. Ending twice does no harm."""
+        self._cancel_deadline()
+        if not self.is_ended:
+            super().end()
+            self._on_end()
 
-    def _ready(self) -> None:
-        self._rest()
+    def time_out(self) -> None:
+        """Disconnect a client that has accepted nothing in time."""
+        self.timed_out = True
+        self.connection.abort()
+
+    def _on_writable(self) -> None:
+        self._cancel_deadline()
         self.flush()
 
-    def _full(self) -> None:
+    def _on_blocked(self) -> None:
         if self.group is not None:
-            self.group.held_up(self)
+            self.group.fell_behind(self)
 
-    def _rest(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _cut(self) -> None:
-        self.was_cut = True
-        self.connection.abort()
-
 
 class AwaitedClientQueue(ClientQueue):
-    """Keeps what is owed for a task that asks for it with `next`."""
+    """Keeps messages for a task that awaits them with `next`."""
 
     def __init__(self, scheduler: FlushScheduler) -> None:
         super().__init__(scheduler)
@@ -299,20 +194,20 @@ class AwaitedClientQueue(ClientQueue):
         self._wake.set()
 
     def end(self) -> None:
-        """`next` returns None from now on."""
+        """Make `next` return None from now on."""
         self._wake.set()
         super().end()
 
     async def next(self) -> list[Message] | None:
-        """Wait for what is owed; None once there will be no more."""
+        """Wait for messages and return all that wait; None once there will be no more."""
         await self._wake.wait()
         if self.is_ended:
             return None
         self._wake.clear()
-        return self._take()
+        return self._take_all()
 
     async def next_within(self, timeout_s: float) -> list[Message] | None:
-        """The same, with nothing at all if nothing is owed for so long."""
+        """Return what `next` does, or an empty list if there is nothing for so long."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await self.next()

@@ -1,185 +1,184 @@
-"""What came last by the bus, and who is listening. No I/O and no framework.
+"""The hub: holds the newest view of each symbol, and publishes it to the topic streams that have subscribers.
 
-A view is whole, so a newer one replaces an older one everywhere: here, and with each listener. Trades are kept in a
-log, from which each listener takes what it lacks.
+No I/O and no framework. A view is complete, so a newer one replaces an older one here and with each subscriber. Trades
+go to a log, which each subscriber reads with its own cursor.
 """
 
 import asyncio
-import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from pulse.fanout.requests import Topic
-from pulse.fanout.topic_stream import Later, Listener, RunningCandles, TopicStream, ViewMessage, no_bars
+from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
 from pulse.fanout.trade_log import TradeLog
+from pulse.market.view import TradesView, View
 from pulse.server.ws_frames import Message
-from pulse.wire import book_channel, channels_of, trades_channel
+from pulse.wire import book_channel, channels_of, read_stamp, trades_channel
 
 OWN_SILENCE_MAX_S = 3.0
-"""While an instance speaks at least this often, no other one is heard on its topic: two processes overlap for a
+"""While an instance publishes at least this often, views of other instances are ignored: two processes overlap for a
 minute at each deploy, and a page must not jump between their books. Views come at least once a second."""
-STAMP = re.compile(rb'\{"seq":([0-9]{1,18}),"instance":"([0-9a-f]{1,32})",')
-"""How every view begins: it can be judged without decoding it."""
 
 
-def read_stamp(payload: bytes) -> tuple[str, int]:
-    """The instance that made a view and its sequence number. Raises ValueError if it does not begin as ours do."""
-    match = STAMP.match(payload)
-    if match is None:
-        raise ValueError(f'a view begins with {{"seq":...,"instance":"...", this message with {payload[:40]!r}')
-    return match[2].decode(), int(match[1])
-
-
-class Ending(Protocol):
-    """A client that subscribes and unsubscribes as it likes."""
+class Closable(Protocol):
+    """A client's connection, as the hub sees it."""
 
     def end(self) -> None:
-        """There will be no more of anything."""
+        """Send nothing more and close."""
 
 
 @dataclass(slots=True)
 class _Held:
+    """The newest message of a channel. The time is of the hub's clock."""
+
     view: ViewMessage
     instance: str
     seq: int
-    heard_at_s: float
+    received_s: float
 
 
 def call_later(delay_s: float, act: Callable[[], None]) -> object:
-    """Call something in so many seconds of the running loop."""
+    """Call a function after so many seconds of the running loop."""
     return asyncio.get_running_loop().call_later(delay_s, act)
 
 
 class Hub:
-    """Keeps the newest of each symbol and hands it to those who joined.
+    """Keeps the newest of each symbol and hands it to its subscribers.
 
-    `instance` is this process's own stamp, `clock` gives monotonic seconds. `dropped` counts messages not passed on;
-    `bars`, to be set before anything is published, knows the candles of intervals longer than a view's minute.
+    `instance` is this process's id, `clock` gives monotonic seconds, `running_candles` knows the candles of intervals
+    longer than a view's minute. `dropped` counts messages that were not passed on.
     """
 
     def __init__(
         self,
-        symbols: Iterable[str],
         instance: str,
+        running_candles: RunningCandles,
         clock: Callable[[], float] = time.monotonic,
-        later: Later = call_later,
+        call_later: CallLater = call_later,
     ) -> None:
-        self._held: dict[str, _Held | None] = {}
-        self._streams: dict[str, dict[Topic, TopicStream]] = {}
-        self._logs: dict[str, TradeLog] = {}
+        self._held: dict[str, _Held | None] = {}  # by channel
+        self._streams: dict[str, dict[Topic, TopicStream]] = {}  # by channel
+        self._logs: dict[str, TradeLog] = {}  # by channel
         self._instance = instance
+        self._running_candles = running_candles
         self._clock = clock
-        self._later = later
-        self._clients: set[Ending] = set()
-        self._closed = False
-        for symbol in symbols:
-            self.open(symbol)
+        self._call_later = call_later
+        self._clients: set[Closable] = set()
+        self._is_shut_down = False
         self.dropped = 0
-        self.bars: RunningCandles = no_bars
 
     def open(self, symbol: str) -> None:
-        """Take what comes of a symbol from now on."""
-        for topic in channels_of(symbol):
-            self._held[topic] = None
-            self._streams[topic] = {}
+        """Accept messages and subscriptions of a symbol."""
+        for channel in channels_of(symbol):
+            self._held[channel] = None
+            self._streams[channel] = {}
         self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}")
 
-    def drop(self, symbol: str) -> None:
-        """Forget a symbol that nobody listens to."""
-        for topic in channels_of(symbol):
-            del self._held[topic], self._streams[topic]
+    def close(self, symbol: str) -> None:
+        """Drop everything of a symbol, which has no subscribers."""
+        for channel in channels_of(symbol):
+            del self._held[channel], self._streams[channel]
         del self._logs[trades_channel(symbol)]
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Keep and pass on a message, unless it is old, from an instance that is not the one to hear, or not ours."""
-        view = self._judge(topic, payload)
-        if view is None:
+    # --- messages in
+
+    def publish(self, channel: str, payload: bytes, view: View | TradesView | None = None) -> None:
+        """Hold a message and pass it on to subscribers; count it in `dropped` if it is not the newest.
+
+        `view` is the object that `payload` encodes, where this process has made it.
+        """
+        message = self._accept(channel, payload, view)
+        if message is None:
             self.dropped += 1
             return
-        log = self._logs.get(topic)
-        if log is not None:
-            if log.extend(view.field("trades")):
-                for stream in tuple(self._streams[topic].values()):
-                    stream.nudge()
-            return
-        for stream in tuple(self._streams[topic].values()):
-            stream.offer(view)
+        streams = tuple(self._streams[channel].values())
+        log = self._logs.get(channel)
+        if log is None:
+            for stream in streams:
+                stream.offer(message)
+        elif log.extend(message.trades()):
+            for stream in streams:
+                stream.notify()
 
-    def _judge(self, topic: str, payload: bytes) -> ViewMessage | None:
-        """Hold a message if it is news."""
+    def _accept(self, channel: str, payload: bytes, view: View | TradesView | None) -> ViewMessage | None:
+        """Hold a message if it is the newest; None if it is out of date, of another instance, or not a view."""
         try:
-            held = self._held[topic]
-            instance, seq = read_stamp(payload)
+            held = self._held[channel]
+            instance, seq = read_stamp(payload) if view is None else (view.instance, view.seq)
         except (KeyError, ValueError):
             return None
         now_s = self._clock()
-        if held is not None and not self._follows(held, instance, seq, now_s):
+        if held is not None and not self._supersedes(instance, seq, held, now_s):
             return None
-        view = ViewMessage(payload, self.bars)
-        self._held[topic] = _Held(view, instance, seq, now_s)
-        return view
+        message = ViewMessage(payload, view, self._running_candles)
+        self._held[channel] = _Held(message, instance, seq, now_s)
+        return message
 
-    def _follows(self, held: _Held, instance: str, seq: int, now_s: float) -> bool:
+    def _supersedes(self, instance: str, seq: int, held: _Held, now_s: float) -> bool:
         if instance == held.instance:
             return seq > held.seq
-        return instance == self._instance or now_s - held.heard_at_s > OWN_SILENCE_MAX_S
+        return instance == self._instance or now_s - held.received_s > OWN_SILENCE_MAX_S
 
-    def latest(self, topic: str) -> bytes | None:
-        """The newest view of a topic; None before the first, and for a topic that there is not."""
-        held = self._held.get(topic)
-        return None if held is None else held.view.message.payload
+    # --- what subscribers get
 
-    def is_heard(self, symbol: str) -> bool:
-        """Whether anybody listens to anything of a symbol."""
-        return any(self._streams.get(topic) for topic in channels_of(symbol))
+    def latest(self, channel: str) -> bytes | None:
+        """Return the newest encoded view of a channel; None before the first, and for an unknown channel."""
+        held = self._held.get(channel)
+        return None if held is None else held.view.whole.payload
+
+    def is_watched(self, symbol: str) -> bool:
+        """Return whether any client is subscribed to a symbol."""
+        return any(self._streams.get(channel) for channel in channels_of(symbol))
 
     def log(self, symbol: str) -> TradeLog:
-        """A symbol's newest trades. Raises KeyError for a symbol that there is not."""
+        """Return a symbol's newest trades. Raises KeyError for an unknown symbol."""
         return self._logs[trades_channel(symbol)]
 
-    def now(self, choice: Topic) -> Message | None:
-        """What who begins with this topic is told at once; None while there is nothing."""
-        held = self._held[bus_topic(choice)]
+    def current(self, topic: Topic) -> Message | None:
+        """Return the message that a new subscriber of this topic gets at once; None while there is none."""
+        held = self._held[channel_of(topic)]
         if held is None:
             return None
-        return held.view.message if choice.kind == "trades" else held.view.part(choice)
+        return held.view.whole if topic.kind == "trades" else held.view.part(topic)
 
-    def subscribe(self, choice: Topic, listener: Listener) -> None:
-        """Listen to what is new of one topic. Raises KeyError for a symbol that there is not."""
-        streams = self._streams[bus_topic(choice)]
-        stream = streams.get(choice)
+    def subscribe(self, topic: Topic, listener: Listener) -> None:
+        """Send new messages of a topic to a listener. Raises KeyError for an unknown symbol."""
+        streams = self._streams[channel_of(topic)]
+        stream = streams.get(topic)
         if stream is None:
-            stream = streams[choice] = TopicStream(choice, self._clock, self._later)
+            stream = streams[topic] = TopicStream(topic, self._clock, self._call_later)
         stream.listeners.add(listener)
 
-    def unsubscribe(self, choice: Topic, listener: Listener) -> None:
-        """Listen to it no more. Leaving twice does no harm."""
-        streams = self._streams[bus_topic(choice)]
-        stream = streams.get(choice)
+    def unsubscribe(self, topic: Topic, listener: Listener) -> None:
+        """Send a listener no more messages of a topic. Unsubscribing twice does no harm."""
+        streams = self._streams[channel_of(topic)]
+        stream = streams.get(topic)
         if stream is not None:
             stream.listeners.discard(listener)
             if not stream.listeners:
-                del streams[choice]
+                del streams[topic]
 
-    def admit(self, client: Ending) -> None:
-        """Tell this client of the end, whatever it listens to."""
+    # --- shutdown
+
+    def add_client(self, client: Closable) -> None:
+        """Register a client to be closed on shutdown; after `shut_down` it is closed at once."""
         self._clients.add(client)
-        if self._closed:
+        if self._is_shut_down:
             client.end()
 
-    def dismiss(self, client: Ending) -> None:
-        """It has left."""
+    def remove_client(self, client: Closable) -> None:
+        """Unregister a client that has disconnected."""
         self._clients.discard(client)
 
-    def close(self) -> None:
-        """Tell every client, and whoever joins from now on, that there is no more. Closing twice does no harm."""
-        self._closed = True
+    def shut_down(self) -> None:
+        """Close every client, and those that connect from now on. Calling it twice does no harm."""
+        self._is_shut_down = True
         for client in tuple(self._clients):
             client.end()
 
 
-def bus_topic(choice: Topic) -> str:
-    """Which of the bus's topics a client's topic is made from."""
-    return (trades_channel if choice.kind == "trades" else book_channel)(choice.symbol)
+def channel_of(topic: Topic) -> str:
+    """Return the bus channel that a client's topic is made from."""
+    return (trades_channel if topic.kind == "trades" else book_channel)(topic.symbol)

@@ -31,7 +31,7 @@ FORMS = ("book.SYMBOL", "trades.SYMBOL", "metrics.SYMBOL", "kline.SYMBOL.1m", "p
 class Topic:
     """One topic as one client wants it. Clients with equal choices get the same bytes."""
 
-    topic: str
+    name: str
     kind: str
     symbol: str
     depth: int = 20  # of a book
@@ -40,7 +40,7 @@ class Topic:
     @property
     def span(self) -> str:
         """The interval of a kline's candles."""
-        return self.topic.rpartition(".")[2]
+        return self.name.rpartition(".")[2]
 
 
 def view_topic(symbol: str) -> Topic:

@@ -1,9 +1,9 @@
-"""The topics of the feed, made from views: each variant encoded once, when it is due, and only if somebody listens.
+"""The topics that views are turned into: each variant is encoded once, when it is due, and only if it has subscribers.
 
-No I/O. Time, and the way to be called later, are given.
+No I/O. The clock and the timer are given.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -11,173 +11,177 @@ import orjson
 from pulse.fanout.requests import Topic
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.intervals import MINUTE
+from pulse.market.view import TradesView, TradeView, View
 from pulse.server.ws_frames import Message
 
 REPEAT_S = 1.0
-"""What has not changed is said again after this long: silence on a topic always means trouble."""
+"""A message that has not changed is sent again after this long: silence on a topic always means trouble."""
 HEAD = ("seq", "instance", "symbol", "state", "last_update_id", "event_time_ms", "timestamp")
-"""What every message made from a view tells of it."""
-PARTS: Mapping[str, tuple[str, ...]] = {
+"""The fields of a view that every message made from it begins with."""
+FIELDS: Mapping[str, tuple[str, ...]] = {
     "book": ("state_reason", "data_age_ms", "bids", "asks"),
     "metrics": ("session_start_ms", "metrics"),
     "kline": ("candle", "closed_candle"),
     "proof": ("window", "proof"),
     "status": ("state_reason", "source", "venue", "data_age_ms", "instrument"),
 }
-"""What the message of a kind holds besides."""
-MOVES: Mapping[str, tuple[str, ...]] = {
+"""The fields of a view that the messages of a kind carry besides."""
+CHANGE_FIELDS: Mapping[str, tuple[str, ...]] = {
     "kline": ("state", "candle", "closed_candle"),
     "proof": ("state", "window", "proof"),
     "status": ("state", "state_reason", "source", "venue", "instrument"),
 }
-"""What of it must have changed to be said before REPEAT_S; the other kinds change with every view."""
+"""The fields of which one must have changed for a message before REPEAT_S; other kinds change with every view."""
 
-Later = Callable[[float, Callable[[], None]], object]
-"""Calls something in so many seconds."""
-
-
+CallLater = Callable[[float, Callable[[], None]], object]
+"""Calls a function after so many seconds."""
 RunningCandles = Callable[[str, str], Mapping[str, Any]]
-"""`candle` and `closed_candle` of a symbol's interval, as they are now."""
-
-
-def no_bars(symbol: str, interval: str) -> Mapping[str, Any]:
-    """Where only minutes are known."""
-    return {"candle": None, "closed_candle": None}
+"""Returns `candle` and `closed_candle` of a symbol's interval, as they are now."""
 
 
 class Listener(Protocol):
-    """Who joined a topic."""
+    """A subscriber of a topic stream."""
 
     def put(self, message: Message) -> None:
         """Take the newest message."""
 
 
 class ViewMessage:
-    """One view as it came by the bus; decoded when the first part of it is asked for.
+    """One view as the bus delivered it, and the messages that topics make of it, each encoded when first asked for.
 
-    It holds the minute's candle; `bars` knows those of longer intervals.
+    `view` is the object that `payload` encodes, where this process has made it; otherwise the payload is decoded when
+    the first field is asked for. A view holds the minute's candle; `running_candles` knows those of longer intervals.
     """
 
-    def __init__(self, payload: bytes, bars: RunningCandles = no_bars) -> None:
-        self.message = Message(payload)
-        self._bars = bars
+    def __init__(self, payload: bytes, view: View | TradesView | None, running_candles: RunningCandles) -> None:
+        self.whole = Message(payload)
+        self._view = view
+        self._running_candles = running_candles
         self._fields: dict[str, Any] = {}
         self._parts: dict[tuple[str, int], Message] = {}
 
     def field(self, name: str) -> Any:
-        """One field of it; None where it has no such field."""
+        """Return one field of the view; None where it has no such field."""
+        if self._view is not None:
+            return getattr(self._view, name, None)
         if not self._fields:
-            self._fields = orjson.loads(self.message.payload)
+            self._fields = orjson.loads(self.whole.payload)
         return self._fields.get(name)
 
-    def part(self, choice: Topic) -> Message:
-        """The message that a topic makes of it."""
-        if choice.kind == "view":
-            return self.message
-        key = (choice.topic, choice.depth)
+    def trades(self) -> Iterable[TradeView]:
+        """Return the trades of a trades view, oldest first."""
+        if isinstance(self._view, TradesView):
+            return self._view.trades
+        return [TradeView(**trade) for trade in self.field("trades")]
+
+    def part(self, topic: Topic) -> Message:
+        """Return the message that a topic makes of the view."""
+        if topic.kind == "view":
+            return self.whole
+        key = (topic.name, topic.depth)
         if key not in self._parts:
-            self._parts[key] = Message(orjson.dumps(self._body(choice)))
+            self._parts[key] = Message(orjson.dumps(self._body(topic)))
         return self._parts[key]
 
-    def _body(self, choice: Topic) -> dict[str, Any]:
-        body = {"topic": choice.topic} | {name: self.field(name) for name in (*HEAD, *PARTS[choice.kind])}
-        if choice.kind == "kline" and choice.span != MINUTE.name:
-            body |= self._bars(choice.symbol, choice.span)
-        if choice.kind == "book":
-            body |= {side: (body[side] or [])[: choice.depth] for side in ("bids", "asks")}
+    def _body(self, topic: Topic) -> dict[str, Any]:
+        body = {"topic": topic.name} | {name: self.field(name) for name in (*HEAD, *FIELDS[topic.kind])}
+        if topic.kind == "kline" and topic.span != MINUTE.name:
+            body |= self._running_candles(topic.symbol, topic.span)
+        if topic.kind == "book":
+            body |= {side: (body[side] or [])[: topic.depth] for side in ("bids", "asks")}
         return body
 
 
 class TopicStream:
-    """One choice of one topic: who listens, and when they are told."""
+    """One variant of one topic: its subscribers, and when they get the next message."""
 
-    def __init__(self, choice: Topic, clock: Callable[[], float], later: Later) -> None:
+    def __init__(self, topic: Topic, clock: Callable[[], float], call_later: CallLater) -> None:
         self.listeners: set[Listener] = set()
-        self._choice = choice
+        self._topic = topic
         self._clock = clock
-        self._later = later
-        self._told_at_s = -REPEAT_S
+        self._call_later = call_later
+        self._sent_at_s = -REPEAT_S
         self._waiting: Callable[[], None] | None = None
-        self._is_timed = False
-        self._moves: list[Any] = []
+        self._has_timer = False
+        self._last_values: list[Any] = []
 
     def offer(self, view: ViewMessage) -> None:
-        """A new view is there."""
-        if self._is_news(view):
-            self._pace(lambda: self._tell(view.part(self._choice)))
+        """Take a new view, and send the message that it makes as soon as the topic's rate allows."""
+        if self._has_changed(view):
+            self._pace(lambda: self._send(view.part(self._topic)))
 
-    def nudge(self) -> None:
-        """There are new trades; each listener asks its log for those it lacks."""
-        self._pace(lambda: self._tell(NUDGE))
+    def notify(self) -> None:
+        """Send word of new trades as soon as the topic's rate allows; each cursor reads the log by itself."""
+        self._pace(lambda: self._send(NEW_TRADES))
 
-    def _is_news(self, view: ViewMessage) -> bool:
-        names = MOVES.get(self._choice.kind)
+    def _has_changed(self, view: ViewMessage) -> bool:
+        names = CHANGE_FIELDS.get(self._topic.kind)
         if names is None:
             return True
-        moves = [view.field(name) for name in names]
-        if moves == self._moves and self._clock() - self._told_at_s < REPEAT_S:
+        values = [view.field(name) for name in names]
+        if values == self._last_values and self._clock() - self._sent_at_s < REPEAT_S:
             return False
-        self._moves = moves
+        self._last_values = values
         return True
 
-    def _pace(self, tell: Callable[[], None]) -> None:
-        wait_s = self._told_at_s + self._choice.interval_s - self._clock()
+    def _pace(self, send: Callable[[], None]) -> None:
+        wait_s = self._sent_at_s + self._topic.interval_s - self._clock()
         if wait_s <= 0:
             self._waiting = None
-            tell()
+            send()
             return
-        self._waiting = tell
-        if not self._is_timed:
-            self._is_timed = True
-            self._later(wait_s, self._overdue)
+        self._waiting = send
+        if not self._has_timer:
+            self._has_timer = True
+            self._call_later(wait_s, self._on_timer)
 
-    def _overdue(self) -> None:
-        self._is_timed = False
+    def _on_timer(self) -> None:
+        self._has_timer = False
         if self._waiting is not None:
             self._pace(self._waiting)
 
-    def _tell(self, message: Message) -> None:
-        self._told_at_s = self._clock()
+    def _send(self, message: Message) -> None:
+        self._sent_at_s = self._clock()
         for listener in self.listeners:
             listener.put(message)
 
 
-NUDGE = Message(b"")
-"""Stands for "there are new trades": what each client lacks is its own."""
+NEW_TRADES = Message(b"")
+"""Tells cursors that there are new trades; which of them a client lacks, its cursor knows."""
 
 
 class TradeCursor:
-    """The new trades that one client is owed: where it is in the log, and whether it is to be told."""
+    """One client's place in a trade log: the trades it has not been sent, and whether to send them."""
 
-    __slots__ = ("_is_due", "_log", "_next_id", "_note")
+    __slots__ = ("_is_due", "_log", "_next_id", "_schedule")
 
-    def __init__(self, log: TradeLog, from_id: int | None, note: Callable[[], None]) -> None:
+    def __init__(self, log: TradeLog, from_id: int | None, schedule: Callable[[], None]) -> None:
         self._log = log
         self._next_id = from_id
-        self._note = note
+        self._schedule = schedule
         self._is_due = False
 
     @property
     def next_id(self) -> int:
-        """The first trade that the client has not been sent."""
-        return self._log.beginning() if self._next_id is None else self._next_id
+        """The id of the first trade that the client has not been sent."""
+        return self._log.default_start() if self._next_id is None else self._next_id
 
     def put(self, _: Message) -> None:
-        """There are new trades."""
+        """Take the news that there are new trades."""
         self._is_due = True
-        self._note()
+        self._schedule()
 
-    def go_on_after(self, other: "TradeCursor") -> None:
-        """The client was sent what the other was."""
+    def move_to(self, other: "TradeCursor") -> None:
+        """Continue where another cursor is: the client was sent what the other's clients were."""
         self._next_id = other.next_id
         self._is_due = False
 
     def take(self) -> Message | None:
-        """Those that the client lacks, as far as one message takes them."""
+        """Return the trades that the client lacks, as many as one message holds; None if there are none now."""
         if not self._is_due:
             return None
         message, self._next_id = self._log.since(self.next_id)
         self._is_due = self._next_id < self._log.next_id
         if self._is_due:
-            self._note()  # there is more than one message takes
+            self._schedule()  # there are more than one message holds
         return message

@@ -1,44 +1,44 @@
-"""One symbol's newest trades as clients get them: no trade is skipped without a word.
+"""One symbol's newest trades, ordered by id, for clients that read them with a cursor: a gap is always reported.
 
-Pure. It is fed what the bus brings, which repeats itself, and asked by each client's own next id.
+Pure. It is fed from the bus, where messages repeat trades, and read by each client's own next id.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import orjson
 
+from pulse.market.view import TradeView
 from pulse.server.ws_frames import Message
 
 KEPT_MAX = 2_000
-"""Trades kept for who comes back; of the busiest symbol about a minute."""
-AT_FIRST = 30
-"""Trades that a client gets at once if it does not say where to begin."""
+"""Trades kept for clients that reconnect; of the busiest symbol about a minute."""
+DEFAULT_COUNT = 30
+"""Trades that a client gets at once if it gives no `from_id`."""
 PER_MESSAGE_MAX = 300
-"""A client that is far behind catches up in bites that a slow line can take."""
+"""A client that is far behind catches up in messages that a slow connection can take."""
 SHARED_MAX = 64
-"""Messages kept for several clients that are equally far."""
+"""Messages cached for several clients with the same next id."""
 
 
 class TradesMessage(Message):
-    """Trades of one topic: whoever has been sent it lacks those from `next_id` on."""
+    """Trades of one topic: after it a client's next trade is `next_id`."""
 
-    __slots__ = ("next_id", "topic")
+    __slots__ = ("next_id", "topic_name")
 
-    def __init__(self, payload: bytes, topic: str, next_id: int) -> None:
+    def __init__(self, payload: bytes, topic_name: str, next_id: int) -> None:
         super().__init__(payload)
-        self.topic = topic
+        self.topic_name = topic_name
         self.next_id = next_id
 
 
 class TradeLog:
-    """The trades of one topic, by id."""
+    """The newest trades of one topic, by id."""
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, topic_name: str) -> None:
+        self._topic_name = topic_name
         self._ids: list[int] = []
-        self._texts: list[bytes] = []
+        self._encoded: list[bytes] = []
         self._shared: dict[int, TradesMessage] = {}
 
     @property
@@ -46,28 +46,31 @@ class TradeLog:
         """The id after the newest trade's; 0 before the first."""
         return self._ids[-1] + 1 if self._ids else 0
 
-    def extend(self, trades: Iterable[Mapping[str, Any]]) -> bool:
-        """Take trades, oldest first; those that are known are ignored. Whether any was new."""
+    def extend(self, trades: Iterable[TradeView]) -> bool:
+        """Add trades, oldest first, ignoring known ones; return whether any was new."""
         trades = list(trades)
-        if self._ids and trades and trades[-1]["id"] < self._ids[0]:
-            self._ids, self._texts = [], []  # another world: a simulation or a replay that began again
-        new = [trade for trade in trades if trade["id"] >= self.next_id]
+        if self._ids and trades and trades[-1].id < self._ids[0]:
+            self._ids, self._encoded = [], []  # ids began anew: a simulation or a replay was started again
+        new = [trade for trade in trades if trade.id >= self.next_id]
         if not new:
             return False
-        self._ids += [trade["id"] for trade in new]
-        self._texts += [orjson.dumps(trade) for trade in new]
-        del self._ids[:-KEPT_MAX], self._texts[:-KEPT_MAX]
+        self._ids += [trade.id for trade in new]
+        self._encoded += [orjson.dumps(trade) for trade in new]
+        del self._ids[:-KEPT_MAX], self._encoded[:-KEPT_MAX]
         self._shared.clear()
         return True
 
-    def beginning(self) -> int:
-        """Where a client begins that does not say where."""
-        return self._ids[-AT_FIRST:][0] if self._ids else 0
+    def default_start(self) -> int:
+        """Return the first id for a client that gives none."""
+        return self._ids[-DEFAULT_COUNT:][0] if self._ids else 0
 
     def since(self, next_id: int) -> tuple[TradesMessage | None, int]:
-        """The message for who has all trades below `next_id`, and its next id after that; None if there is nothing."""
+        """Return the message for a client that has all trades below `next_id`, and its next id after that.
+
+        The message is None if there are no such trades.
+        """
         if next_id > self.next_id + KEPT_MAX:
-            next_id = self.beginning()  # its trades were another world's
+            next_id = self.default_start()  # its ids were of another session
         if next_id >= self.next_id:
             return None, next_id
         if next_id not in self._shared:
@@ -85,6 +88,6 @@ class TradeLog:
         first, last = self._ids[start], self._ids[end - 1]
         # Nothing is missing before a client's first trade.
         gap = {"first_id": next_id, "last_id": first - 1} if 0 < next_id < first else None
-        head = orjson.dumps({"topic": self._topic, "seq": last, "first_id": first, "last_id": last, "gap": gap})
-        payload = head[:-1] + b',"trades":[' + b",".join(self._texts[start:end]) + b"]}"
-        return TradesMessage(payload, self._topic, last + 1)
+        head = orjson.dumps({"topic": self._topic_name, "seq": last, "first_id": first, "last_id": last, "gap": gap})
+        payload = head[:-1] + b',"trades":[' + b",".join(self._encoded[start:end]) + b"]}"
+        return TradesMessage(payload, self._topic_name, last + 1)
