@@ -1,4 +1,4 @@
-"""Every error of our own, named by whose fault it is.
+"""Every error class of ours, named by whose fault it is. It imports no framework and nothing else of ours.
 
 PulseError
     SettingsError           the person who started us: a setting, an argument, a file
@@ -7,7 +7,16 @@ PulseError
         ExchangeBusy        it told us to wait (HTTP 429 or 418), and until when
         MalformedFrame      it sent something that its own documentation rules out
     StoreUnavailable        the database: away, mute or full
+    RequestError            a client's request, or that there is no room for it now
 """
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+VALUE_CHARACTERS_MAX = 60
+"""How much of a wrong value an error text repeats."""
 
 
 class PulseError(Exception):
@@ -44,3 +53,44 @@ class MalformedFrame(ExchangeError):
 
 class StoreUnavailable(PulseError):
     """The candle store did not take or give rows; they may be tried again unchanged."""
+
+
+class RequestError(PulseError):
+    """A request, over HTTP or WebSocket, that is not answered as asked; `detail` says why in a sentence.
+
+    `parameter` names the part of the request that is wrong, `allowed` lists or describes what it may be.
+    With `retry_after_s` the request itself may be right and can be repeated after that time.
+    """
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, *, parameter: str | None = None,
+        allowed: Sequence[object] | str | None = None, retry_after_s: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.parameter = parameter
+        self.allowed = allowed
+        self.retry_after_s = retry_after_s
+
+
+def wrong_parameter(
+    name: str, value: Any, allowed: Sequence[object] | str, status: HTTPStatus = HTTPStatus.BAD_REQUEST
+) -> RequestError:
+    """Return the error for a parameter whose value is not among, or not as described by, `allowed`."""
+    expected = allowed if isinstance(allowed, str) else "one of " + ", ".join(map(str, allowed))
+    return RequestError(status, f"{name} must be {expected}, not {quoted(value)}.", parameter=name, allowed=allowed)
+
+
+def try_later(detail: str, retry_after_s: int, status: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE) -> RequestError:
+    """Return the error for a request that may be granted after `retry_after_s` seconds."""
+    return RequestError(status, detail, retry_after_s=retry_after_s)
+
+
+def quoted(value: Any) -> str:
+    """Return a client's value as JSON, cut to a length that an error text can show."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "a value nested too deeply"
+    return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 3] + "..."

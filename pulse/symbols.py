@@ -12,6 +12,8 @@ IDLE_AFTER_S = 300.0
 """How long a symbol is followed after the last one who looked at it has left: a reader may come back."""
 SPARED_S = 30.0
 """One that was asked for so recently is not stopped to make room for another, or two viewers could take turns."""
+RETRY_AFTER_S = 60
+"""When to ask again for a symbol that there was no room for."""
 SHOWN_MAX = 100
 """Names that an error text repeats."""
 

@@ -13,8 +13,8 @@ PULSE = ROOT / "pulse"
 MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.py")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "clock", "stats", "concurrency", "symbols", "market", "simulator", "client"),
-    ("settings", "latency", "queues", "wire", "store", "binance", "server"),
+    ("errors", "logs", "clock", "stats", "concurrency", "market", "simulator", "client"),
+    ("settings", "symbols", "latency", "queues", "wire", "store", "binance", "server"),
     ("engine", "ingest", "candle_history", "bus", "fanout"),
     ("web",),
     ("terminal",),

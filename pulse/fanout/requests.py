@@ -1,14 +1,16 @@
 """What a client may ask for and say on the feed, and every way of getting it wrong, in words.
 
-Pure: text in, requests or a `Refusal` out. It knows the names of topics and their options, not what they carry.
+Pure: text in, requests or a `RequestError` out. It knows the names of topics and their options, not what they carry.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
 
+from pulse.errors import RequestError, quoted, wrong_parameter
 from pulse.market.intervals import INTERVALS
 from pulse.symbols import SymbolRegistry
 
@@ -21,23 +23,8 @@ TOPICS_MAX = 100
 """Topics of one client."""
 ID_CHARACTERS_MAX = 64
 TRADE_ID_MAX = 2**53
-SHOWN_MAX = 60
 FORMS = ("book.SYMBOL", "trades.SYMBOL", "metrics.SYMBOL", "kline.SYMBOL.1m", "proof.SYMBOL", "status.SYMBOL")
 """In place of 1m any interval may stand."""
-
-
-class Refusal(Exception):
-    """What is wrong with a request: `parameter` names the part, `allowed` what it may be.
-
-    `passes`: it is not the request's fault, and may be granted later.
-    """
-
-    def __init__(self, parameter: str, detail: str, allowed: Sequence[object] | str, *, passes: bool = False) -> None:
-        super().__init__(detail)
-        self.passes = passes
-        self.parameter = parameter
-        self.detail = detail
-        self.allowed = allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +64,11 @@ class Request:
 
 
 def read_request(raw: str | bytes | None, symbols: SymbolRegistry) -> Request:
-    """What a client says on its WebSocket. Raises Refusal."""
+    """What a client says on its WebSocket. Raises RequestError."""
     said = _object(raw)
     op = said.get("op")
     if op not in OPS:
-        raise _wrong("op", op, OPS)
+        raise wrong_parameter("op", op, OPS)
     request_id = read_id(said)
     if op == "ping":
         return Request(op, request_id)
@@ -89,7 +76,7 @@ def read_request(raw: str | bytes | None, symbols: SymbolRegistry) -> Request:
         return _echo(said, request_id)
     topics = said.get("topics")
     if not isinstance(topics, list) or not 0 < len(topics) <= TOPICS_MAX:
-        raise Refusal("topics", f"topics must be a list of 1 to {TOPICS_MAX} topics.", FORMS)
+        raise _bad("topics", f"topics must be a list of 1 to {TOPICS_MAX} topics.", FORMS)
     choices = read_topics(topics, symbols, said.get("rate", "full"), said.get("depth", 20))
     return Request(op, request_id, choices, _from_id(said.get("from_id")))
 
@@ -97,52 +84,52 @@ def read_request(raw: str | bytes | None, symbols: SymbolRegistry) -> Request:
 def _echo(said: dict[str, Any], request_id: int | str | None) -> Request:
     instance, timestamp = said.get("instance"), said.get("timestamp")
     if not isinstance(instance, str):
-        raise _wrong("instance", instance, "a message's instance")
+        raise wrong_parameter("instance", instance, "a message's instance")
     if type(timestamp) not in (int, float):
-        raise _wrong("timestamp", timestamp, "a message's timestamp")
+        raise wrong_parameter("timestamp", timestamp, "a message's timestamp")
     return Request("echo", request_id, instance=instance, timestamp=float(timestamp))  # type: ignore[arg-type]
 
 
 def read_id(said: Any) -> int | str | None:
-    """The name that a client gave its request, to find the answer by. Raises Refusal."""
+    """The name that a client gave its request, to find the answer by. Raises RequestError."""
     request_id = said.get("id")
     is_text = isinstance(request_id, str) and len(request_id) <= ID_CHARACTERS_MAX
     if request_id is None or is_text or type(request_id) is int:
         return request_id  # type: ignore[no-any-return]
-    raise _wrong("id", request_id, f"a whole number or a text of at most {ID_CHARACTERS_MAX} characters")
+    raise wrong_parameter("id", request_id, f"a whole number or a text of at most {ID_CHARACTERS_MAX} characters")
 
 
 def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: SymbolRegistry) -> Request:
-    """The same request from the parameters of an address, of which only `topics` must be given. Raises Refusal."""
+    """The same request from the parameters of an address, of which only `topics` must be given. Raises RequestError."""
     names = [name for name in topics.split(",") if name]
     if not 0 < len(names) <= TOPICS_MAX:
-        raise Refusal("topics", f"topics must be 1 to {TOPICS_MAX} topics, separated by commas.", FORMS)
+        raise _bad("topics", f"topics must be 1 to {TOPICS_MAX} topics, separated by commas.", FORMS)
     choices = read_topics(names, symbols, rate or "full", _whole("depth", depth, DEPTHS) if depth else 20)
     wanted = _whole("from_id", from_id, "a trade id") if from_id else None
     return Request("subscribe", None, choices, _from_id(wanted))
 
 
 def read_topics(topics: Sequence[Any], symbols: SymbolRegistry, rate: Any, depth: Any) -> tuple[Topic, ...]:
-    """Topics by their names, all with these options. Raises Refusal."""
+    """Topics by their names, all with these options. Raises RequestError."""
     if not isinstance(rate, str) or rate not in RATES_S:
-        raise _wrong("rate", rate, tuple(RATES_S))
+        raise wrong_parameter("rate", rate, tuple(RATES_S))
     if type(depth) is not int or depth not in DEPTHS:
-        raise _wrong("depth", depth, DEPTHS)
+        raise wrong_parameter("depth", depth, DEPTHS)
     return tuple(_choice(topic, symbols, depth, RATES_S[rate]) for topic in topics)
 
 
 def _choice(topic: Any, symbols: SymbolRegistry, depth: int, interval_s: float) -> Topic:
     parts = topic.split(".") if isinstance(topic, str) else []
     if len(parts) != (3 if parts[:1] == ["kline"] else 2) or parts[0] not in KINDS:
-        raise _wrong("topics", topic, FORMS)
+        raise wrong_parameter("topics", topic, FORMS)
     kind, symbol = parts[:2]
     if symbol not in symbols:
-        detail = f"topics names {_shown(symbol)}, which is none of those that may be asked for."
-        raise Refusal("topics", detail, symbols.allowed())
+        detail = f"topics names {quoted(symbol)}, which is none of those that may be asked for."
+        raise _bad("topics", detail, symbols.allowed())
     if kind == "kline" and parts[2] not in INTERVALS:
-        raise Refusal(
+        raise _bad(
             "topics",
-            f"topics names the interval {_shown(parts[2])}, which there is not.",
+            f"topics names the interval {quoted(parts[2])}, which there is not.",
             tuple(f"kline.{symbol}.{interval}" for interval in INTERVALS),
         )
     return Topic(topic, kind, symbol, depth if kind == "book" else 0, interval_s)
@@ -151,7 +138,7 @@ def _choice(topic: Any, symbols: SymbolRegistry, depth: int, interval_s: float) 
 def _from_id(from_id: Any) -> int | None:
     if from_id is None or (type(from_id) is int and 0 <= from_id <= TRADE_ID_MAX):
         return from_id
-    raise _wrong("from_id", from_id, "a trade id")
+    raise wrong_parameter("from_id", from_id, "a trade id")
 
 
 def _object(raw: str | bytes | None) -> dict[str, Any]:
@@ -160,21 +147,15 @@ def _object(raw: str | bytes | None) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         said = None
     if not isinstance(said, dict):
-        raise Refusal("message", 'A message must be a JSON object such as {"op":"ping"}.', OPS)
+        raise _bad("message", 'A message must be a JSON object such as {"op":"ping"}.', OPS)
     return said
 
 
 def _whole(name: str, text: str, allowed: Sequence[object] | str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 17):
-        raise _wrong(name, text, allowed)
+        raise wrong_parameter(name, text, allowed)
     return int(text)
 
 
-def _wrong(name: str, value: Any, allowed: Sequence[object] | str) -> Refusal:
-    expected = allowed if isinstance(allowed, str) else "one of " + ", ".join(map(str, allowed))
-    return Refusal(name, f"{name} must be {expected}, not {_shown(value)}.", allowed)
-
-
-def _shown(value: Any) -> str:
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
+def _bad(parameter: str, detail: str, allowed: Sequence[object]) -> RequestError:
+    return RequestError(HTTPStatus.BAD_REQUEST, detail, parameter=parameter, allowed=allowed)

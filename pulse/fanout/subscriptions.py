@@ -5,18 +5,20 @@ It knows the hub and the client's outlet; who carries the words, and how, is not
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import orjson
 
+from pulse.errors import RequestError
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.client_queue import ClientQueue
 from pulse.fanout.hub import Hub
-from pulse.fanout.requests import TOPICS_MAX, Refusal, Request, Topic, read_id, read_request
+from pulse.fanout.requests import TOPICS_MAX, Request, Topic, read_id, read_request
 from pulse.fanout.topic_stream import TradeCursor
 from pulse.fanout.trade_log import KEPT_MAX
 from pulse.server.ws_frames import Message
-from pulse.symbols import SymbolRegistry, TooManySymbols
+from pulse.symbols import RETRY_AFTER_S, SymbolRegistry, TooManySymbols
 
 
 def _ignore(_: str, __: float) -> None:
@@ -50,18 +52,18 @@ class Subscriptions:
                 self._on_echo(request.instance, request.timestamp)
                 return True  # an answer would have to be echoed too
             answer = self._do(request)
-        except Refusal as refusal:
+        except RequestError as error:
             answer = {
                 "op": "error",
                 "id": _named(raw),
-                "parameter": refusal.parameter,
-                "detail": refusal.detail,
-                "allowed": refusal.allowed,
+                "parameter": error.parameter,
+                "detail": error.detail,
+                "allowed": error.allowed,
             }
         return self._outlet.reply(Message(orjson.dumps(answer)))
 
     def subscribe(self, request: Request) -> None:
-        """Add topics; one that is there already takes the new options. Raises Refusal, and then changes nothing."""
+        """Add topics; one that is there already takes the new options. On RequestError nothing has changed."""
         self.check(request)
         for choice in request.choices:
             self._joined.pop(choice.topic, None)
@@ -69,13 +71,14 @@ class Subscriptions:
         self._audiences.seat(self._outlet, self._joined.values(), request.choices, request.from_id)
 
     def check(self, request: Request) -> None:
-        """Raise Refusal if these topics cannot be added; their symbols are followed from now on."""
+        """Raise RequestError if these topics cannot be added; their symbols are followed from now on."""
         names = self._joined.keys() | {choice.topic for choice in request.choices}
         if len(names) > TOPICS_MAX:
-            raise Refusal(
-                "topics",
+            raise RequestError(
+                HTTPStatus.BAD_REQUEST,
                 f"A client may have {TOPICS_MAX} topics; this would make {len(names)}.",
-                f"1 to {TOPICS_MAX} topics",
+                parameter="topics",
+                allowed=f"1 to {TOPICS_MAX} topics",
             )
         for choice in request.choices:
             self._ask(choice.symbol)
@@ -97,14 +100,20 @@ class Subscriptions:
         try:
             self._roster.ask(symbol)
         except TooManySymbols as full:
-            raise Refusal("topics", str(full), tuple(self._roster), passes=True) from None
+            raise RequestError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                str(full),
+                parameter="topics",
+                allowed=tuple(self._roster),
+                retry_after_s=RETRY_AFTER_S,
+            ) from None
 
     def _check_from(self, choice: Topic, from_id: int | None) -> None:
         if choice.kind == "trades" and from_id is not None:
             last = self._hub.log(choice.symbol).next_id + KEPT_MAX
             if from_id > last:
                 detail = f"from_id of {choice.topic} must be at most {last}, not {from_id}."
-                raise Refusal("from_id", detail, f"0 to {last}")
+                raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter="from_id", allowed=f"0 to {last}")
 
 
 def _named(raw: str | bytes | None) -> int | str | None:
@@ -112,5 +121,5 @@ def _named(raw: str | bytes | None) -> int | str | None:
     try:
         said = orjson.loads(raw or b"")
         return read_id(said) if isinstance(said, dict) else None
-    except (orjson.JSONDecodeError, Refusal):
+    except (orjson.JSONDecodeError, RequestError):
         return None

@@ -15,8 +15,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pulse import stats
+from pulse.errors import RequestError, try_later
 from pulse.settings import Settings
-from pulse.web.problems import Problem, try_later
 
 UNKNOWN_ADDRESS = "unknown"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -169,7 +169,7 @@ class Admission:
         return self._gate.count
 
     def ask(self, client: HTTPConnection[Any]) -> str:
-        """Count one request; gives the address it is counted by. Raises Problem if that one asks too often."""
+        """Count one request; gives the address it is counted by. Raises RequestError if that one asks too often."""
         address = client_address(
             client.client.host if client.client else None,
             client.headers.getlist("x-forwarded-for"),
@@ -186,10 +186,10 @@ class Admission:
         return address
 
     def enter(self, client: HTTPConnection[Any]) -> str:
-        """Count one in who opens a feed; gives the address to count it out by. Raises Problem if it may not come in."""
+        """Count a client that opens a feed and return the address it is counted by. Raises RequestError if refused."""
         try:
             return self._enter(client)
-        except Problem:
+        except RequestError:
             self.refused += 1
             raise
 
@@ -200,7 +200,7 @@ class Admission:
     def _enter(self, client: HTTPConnection[Any]) -> str:
         headers = client.headers
         if not origin_is_allowed(headers.get("origin"), headers.get("host", ""), self._settings.allowed_origins):
-            raise Problem(
+            raise RequestError(
                 HTTPStatus.FORBIDDEN, "Pages of this origin may not connect: PULSE_ALLOWED_ORIGINS lists who may."
             )
         address = self.ask(client)
@@ -224,6 +224,6 @@ class RateLimitMiddleware:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it, or raise Problem."""
+        """Serve it, or raise RequestError."""
         self._door.ask(HTTPConnection(scope))
         await self._app(scope, receive, send)

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from pulse.candle_history.reader import CandleReader
-from pulse.errors import StoreUnavailable
+from pulse.errors import RequestError, StoreUnavailable, try_later
 from pulse.fanout.hub import Hub
 from pulse.market.view import Certificate
 from pulse.settings import Settings
@@ -32,7 +32,7 @@ from pulse.web.api.candles import CandlesApi
 from pulse.web.api.openapi import document
 from pulse.web.api.udf import UdfApi
 from pulse.web.params import known_symbol, parameters_of, read_gap_query
-from pulse.web.problems import on_crash, on_problem, on_store_unavailable, try_later
+from pulse.web.problems import on_crash, on_http_exception, on_request_error, on_store_unavailable
 from pulse.web.sse import SseEndpoint
 from pulse.web.static_files import PageFiles, SecurityHeaders
 from pulse.web.websocket import WebSocketSessions
@@ -156,7 +156,12 @@ def build_app(
             static_dir,
             Middleware(RateLimitMiddleware, door=door),
         ),
-        exception_handlers={HTTPException: on_problem, StoreUnavailable: on_store_unavailable, Exception: on_crash},
+        exception_handlers={
+            RequestError: on_request_error,
+            HTTPException: on_http_exception,
+            StoreUnavailable: on_store_unavailable,
+            Exception: on_crash,
+        },
     )
     origins = settings.allowed_origins
     if not origins:

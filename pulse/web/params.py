@@ -1,6 +1,6 @@
 """What a request asks for: its parameters, checked strictly and turned into values.
 
-Every fault is a Problem that names the parameter and what it may be. It knows no store and no route.
+Every fault is a RequestError that names the parameter and what it may be. It knows no store and no route.
 """
 
 import re
@@ -11,18 +11,15 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 
+from pulse.errors import RequestError, try_later, wrong_parameter
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
-from pulse.symbols import SymbolRegistry, TooManySymbols, UnknownListing
-from pulse.web.problems import Problem, try_later, wrong_parameter
+from pulse.symbols import RETRY_AFTER_S, SymbolRegistry, TooManySymbols, UnknownListing
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 """Candles in an answer; what is streamed from a start on may be longer."""
 FORMATS = ("json", "csv", "ndjson")
 SECONDS_BELOW = 100_000_000_000
 """A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
-
-ROOM_AFTER_S = 60
-"""When to ask again for a symbol that there was no room for."""
 
 WHOLE = re.compile(r"[0-9]{1,16}", re.ASCII)
 # A "+" that was not escaped reaches us as a space, so a time copied from one of our own answers works as it is.
@@ -57,7 +54,7 @@ class GapQuery:
 def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
     """The symbol that a client names, the default if it names none; it is followed from now on.
 
-    Raises Problem for one that may not be asked for, and where there is no room for one more.
+    Raises RequestError for one that may not be asked for, and where there is no room for one more.
     """
     if text is None:
         return registry.default
@@ -67,7 +64,7 @@ def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus 
     except UnknownListing:
         raise wrong_parameter("symbol", text, registry.allowed(), status) from None
     except TooManySymbols as full:
-        raise try_later(str(full), ROOM_AFTER_S) from None
+        raise try_later(str(full), RETRY_AFTER_S) from None
     return symbol
 
 
@@ -107,10 +104,10 @@ def parameters_of(request: Request) -> dict[str, list[str]]:
 
 
 def single(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:
-    """The one value of a parameter, None where it is not given. Raises Problem where it is given twice."""
+    """The one value of a parameter, None where it is not given. Raises RequestError where it is given twice."""
     values = parameters.get(name, ())
     if len(values) > 1:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} is given twice.", parameter=name, allowed="once")
+        raise RequestError(HTTPStatus.BAD_REQUEST, f"{name} is given twice.", parameter=name, allowed="once")
     return values[0] if values else None
 
 
@@ -123,7 +120,7 @@ def _interval(text: str | None) -> Interval:
 
 
 def whole_number(name: str, text: str | None, default: int, most: int) -> int:
-    """A whole number from 1 to `most`, the default where none is given. Raises Problem."""
+    """A whole number from 1 to `most`, the default where none is given. Raises RequestError."""
     if text is None:
         return default
     if not WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
@@ -134,7 +131,7 @@ def whole_number(name: str, text: str | None, default: int, most: int) -> int:
 def _range_ms(start: str | None, end: str | None) -> tuple[int | None, int | None]:
     start_ms, end_ms = _time_ms("start", start), _time_ms("end", end)
     if start_ms is not None and end_ms is not None and start_ms > end_ms:
-        raise Problem(
+        raise RequestError(
             HTTPStatus.BAD_REQUEST, "start must not be after end.", parameter="start", allowed="a time up to end"
         )
     return start_ms, end_ms

@@ -1,10 +1,11 @@
-"""Errors as clients read them: RFC 9457 problem details, in one shape for every route and every refused WebSocket.
+"""Errors as HTTP responses: RFC 9457 problem details, one shape for every route and every refused WebSocket.
 
-It knows how to say what is wrong, not what is.
+Starlette's exception handlers. They format an error; they do not decide what is one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -12,71 +13,47 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from pulse.errors import RequestError, try_later
+
 MEDIA_TYPE = "application/problem+json"
-SHOWN_MAX = 60
-"""How much of a wrong value is repeated to who sent it."""
+STORE_RETRY_AFTER_S = 5
 
 
-class Problem(HTTPException):
-    """What a client is told in place of what it asked for: `detail` in a sentence, and for a wrong parameter its
-    name and what it may be.
-    """
-
-    def __init__(
-        self,
-        status: HTTPStatus,
-        detail: str,
-        *,
-        parameter: str | None = None,
-        allowed: Sequence[str] | str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(status, detail, headers)
-        self.parameter = parameter
-        self.allowed = allowed
+async def on_request_error(_: HTTPConnection[Any], error: Exception) -> Response:
+    """Return the response for a RequestError; Starlette sends the same one to a WebSocket that is not yet accepted."""
+    assert isinstance(error, RequestError)  # noqa: S101  # it is registered for no other
+    # A request that may be granted later has no wrong parameter that the client could mend.
+    if error.retry_after_s is not None:
+        return _problem(error.status, error.detail, headers={"Retry-After": str(error.retry_after_s)})
+    if error.parameter is None:
+        return _problem(error.status, error.detail)
+    allowed = error.allowed if isinstance(error.allowed, str) else [str(one) for one in error.allowed or ()]
+    return _problem(error.status, error.detail, {"parameter": error.parameter, "allowed": allowed})
 
 
-def wrong_parameter(
-    name: str, value: str, allowed: Sequence[str] | str, status: HTTPStatus = HTTPStatus.BAD_REQUEST
-) -> Problem:
-    """The problem of a parameter that has this value and should have been one of those `allowed`, or like it says."""
-    shown = repr(value if len(value) <= SHOWN_MAX else value[: SHOWN_MAX - 3] + "...")
-    expected = allowed if isinstance(allowed, str) else "one of " + ", ".join(allowed)
-    return Problem(status, f"{name} must be {expected}, not {shown}.", parameter=name, allowed=allowed)
+async def on_http_exception(_: HTTPConnection[Any], error: Exception) -> Response:
+    """Return the response for Starlette's own errors: unknown routes, wrong methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # it is registered for no other
+    return _problem(HTTPStatus(error.status_code), error.detail, headers=error.headers or {})
 
 
-def try_later(detail: str, retry_after_s: int, status: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE) -> Problem:
-    """The problem of something that is not to be had now, and when to ask again."""
-    return Problem(status, detail, headers={"Retry-After": str(retry_after_s)})
-
-
-def problem_response(problem: HTTPException) -> Response:
-    """Say it as a response. Starlette sends the same one to a WebSocket that was not accepted."""
-    status = HTTPStatus(problem.status_code)
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": problem.detail,
-    }
-    if isinstance(problem, Problem) and problem.parameter is not None:
-        body["parameter"] = problem.parameter
-        body["allowed"] = problem.allowed
-    headers = dict(problem.headers or {}) | {"Cache-Control": "no-store"}
-    return Response(orjson.dumps(body), status, headers, media_type=MEDIA_TYPE)
-
-
-async def on_problem(_: HTTPConnection[Any], fault: Exception) -> Response:
-    """Starlette's handler for every HTTPException, its own for unknown routes and wrong methods included."""
-    assert isinstance(fault, HTTPException)  # noqa: S101  # it is registered for no other
-    return problem_response(fault)
-
-
-async def on_store_unavailable(_: HTTPConnection[Any], __: Exception) -> Response:
-    """Starlette's handler for StoreUnavailable."""
-    return problem_response(try_later("The candle store cannot be reached; the live feed goes on.", 5))
+async def on_store_unavailable(connection: HTTPConnection[Any], _: Exception) -> Response:
+    """Return the response for StoreUnavailable; its own text may name a path or an address and is not shown."""
+    error = try_later("The candle store cannot be reached; the live feed goes on.", STORE_RETRY_AFTER_S)
+    return await on_request_error(connection, error)
 
 
 async def on_crash(_: HTTPConnection[Any], __: Exception) -> Response:
-    """Starlette's handler for what nobody foresaw. It tells nothing of it: Hypercorn logs the exception."""
-    return problem_response(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke here; it has been logged."))
+    """Return the response for an unforeseen exception. It reveals nothing: Hypercorn logs the exception."""
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke here; it has been logged.")
+
+
+def _problem(
+    status: HTTPStatus,
+    detail: str,
+    members: Mapping[str, object] = MappingProxyType({}),
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
+    """Return a problem with the standard members and these more."""
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **members}
+    return Response(orjson.dumps(body), status, {**headers, "Cache-Control": "no-store"}, media_type=MEDIA_TYPE)

@@ -13,15 +13,14 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from pulse.errors import RequestError, quoted
 from pulse.fanout.client_queue import AwaitedClientQueue, Connection
 from pulse.fanout.hub import Hub
-from pulse.fanout.requests import Refusal, Request, Topic, read_query
+from pulse.fanout.requests import Request, Topic, read_query
 from pulse.fanout.subscriptions import Subscriptions
 from pulse.fanout.trade_log import TradesMessage
 from pulse.server.ws_frames import Message
 from pulse.symbols import SymbolRegistry
-from pulse.web.params import ROOM_AFTER_S
-from pulse.web.problems import Problem, try_later
 from pulse.web.websocket import WebSocketSessions
 
 HEARTBEAT_S = 15.0
@@ -57,34 +56,25 @@ class SseEndpoint:
         self._connection = connection
 
     async def serve(self, request: HttpRequest) -> Response:
-        """A stream of the topics asked for. Raises Problem for what cannot be had, and for who may not come in."""
+        """A stream of the topics asked for. Raises RequestError for what cannot be had, and for who may not come in."""
         door = self._sessions.door
         if request.method == "HEAD":
             door.ask(request)
             return Response(headers=HEADERS)
         address = door.enter(request)
-        try:
-            with ExitStack() as undone:
-                undone.callback(door.leave, address)
-                stream = self._stream(request, address)
-                undone.pop_all()  # from here on the stream leaves by itself
-                return stream
-        except Refusal as refusal:
-            if refusal.passes:
-                raise try_later(refusal.detail, ROOM_AFTER_S) from None
-            raise Problem(
-                HTTPStatus.BAD_REQUEST,
-                refusal.detail,
-                parameter=refusal.parameter,
-                allowed=refusal.allowed if isinstance(refusal.allowed, str) else [str(one) for one in refusal.allowed],
-            ) from None
+        with ExitStack() as undone:
+            undone.callback(door.leave, address)
+            stream = self._stream(request, address)
+            undone.pop_all()  # from here on the stream leaves by itself
+            return stream
 
     def _stream(self, request: HttpRequest, address: str) -> "_EventStream":
         asked = request.query_params
         names = ("topics", "rate", "depth", "from_id")
         unknown = [name for name in asked if name not in names]
         if unknown:
-            raise Refusal(unknown[0], f"There is no parameter {unknown[0][:60]!r}.", names)
+            detail = f"There is no parameter {quoted(unknown[0])}."
+            raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter=unknown[0], allowed=names)
         topics, rate, depth, from_id = (asked.get(name, "") for name in names)
         wanted = read_query(topics, rate, depth, from_id, self._roster)
         requests = resumed(wanted, request.headers.get("last-event-id", ""))

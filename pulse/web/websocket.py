@@ -179,7 +179,7 @@ class WebSocketSessions:
         return self._replaced + self.audiences.replaced
 
     async def serve(self, websocket: WebSocket) -> None:
-        """The endpoint of /ws/orderbook[/{symbol}]. Raises Problem, before the upgrade, for who may not come in."""
+        """The endpoint of /ws/orderbook[/{symbol}]. Raises RequestError before the upgrade."""
         with self._admitted(websocket) as outlet:
             choice = view_topic(known_symbol(websocket.path_params.get("symbol"), self.registry))
             session = await self._accepted(websocket, outlet)
@@ -187,7 +187,7 @@ class WebSocketSessions:
             await session.run()
 
     async def serve_feed(self, websocket: WebSocket) -> None:
-        """The endpoint of /ws. Raises Problem, before the upgrade, for who may not come in."""
+        """The endpoint of /ws. Raises RequestError before the upgrade."""
         with self._admitted(websocket) as outlet:
             session = await self._accepted(websocket, outlet)
             session.hear = Subscriptions(self._hub, self.audiences, outlet, self.registry, self.on_echo).hear

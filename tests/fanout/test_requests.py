@@ -3,12 +3,12 @@
 import orjson
 import pytest
 
+from pulse.errors import RequestError
 from pulse.fanout.requests import (
     DEPTHS,
     FORMS,
     OPS,
     TOPICS_MAX,
-    Refusal,
     Request,
     Topic,
     read_query,
@@ -76,7 +76,7 @@ def test_an_address_says_the_same() -> None:
 @pytest.mark.parametrize("raw", [None, "", b"", "x", "[]", "1", "null", '{"op":', b"\xff", "[" * 5000])
 def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
     """Whatever it is."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         read_request(raw, ROSTER)
 
     assert caught.value.parameter == "message"
@@ -119,11 +119,20 @@ def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
 )
 def test_what_is_wrong_is_named(message: dict[str, object], parameter: str, allowed: object) -> None:
     """With what it may be."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         read_request(orjson.dumps(message), ROSTER)
 
     assert caught.value.parameter == parameter
     assert allowed is None or caught.value.allowed == allowed
+    assert len(caught.value.detail) < 300
+
+
+def test_deeply_nested_value_is_refused() -> None:
+    """The parser takes deeper nesting than a JSON writer does, and the error text repeats the value."""
+    with pytest.raises(RequestError) as caught:
+        read_request('{"op":' + "[" * 1000 + "]" * 1000 + "}", ROSTER)
+
+    assert caught.value.parameter == "op"
     assert len(caught.value.detail) < 300
 
 
@@ -140,7 +149,7 @@ def test_what_is_wrong_is_named(message: dict[str, object], parameter: str, allo
 )
 def test_what_is_wrong_in_an_address_is_named(query: tuple[str, str, str, str], parameter: str) -> None:
     """As it is on the socket."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         read_query(*query, ROSTER)
 
     assert caught.value.parameter == parameter

@@ -4,10 +4,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from pulse.errors import RequestError
 from pulse.market.intervals import INTERVALS
 from pulse.symbols import SymbolRegistry
 from pulse.web.params import CandleQuery, known_symbol, read_candle_query
-from pulse.web.problems import Problem
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 AT_MS = 1723161300000  # 2024-08-08T23:55:00 UTC
@@ -34,7 +34,7 @@ def test_a_stream_may_be_long() -> None:
     """A million rows from a start on, a thousand where they are put together in memory."""
     assert read("format=ndjson&start=0&limit=1000000").limit == 1_000_000
     for text in ("format=ndjson&limit=1001", "start=0&limit=1001", "format=csv&start=0&limit=1000001"):
-        with pytest.raises(Problem, match="limit must be"):
+        with pytest.raises(RequestError, match="limit must be"):
             read(text)
 
 
@@ -96,11 +96,11 @@ def test_a_date_is_its_first_moment() -> None:
     ],
 )
 def test_a_wrong_parameter_is_named(text: str, parameter: str) -> None:
-    """The problem says which parameter is wrong and what it may be, in few words however long the value."""
-    with pytest.raises(Problem) as caught:
+    """The error says which parameter is wrong and what it may be, in few words however long the value."""
+    with pytest.raises(RequestError) as caught:
         read(text)
 
-    assert caught.value.status_code == 400
+    assert caught.value.status == 400
     assert caught.value.parameter == parameter
     assert caught.value.allowed
     assert len(caught.value.detail) < 250
@@ -108,10 +108,10 @@ def test_a_wrong_parameter_is_named(text: str, parameter: str) -> None:
 
 def test_an_unknown_symbol_is_not_found() -> None:
     """As part of a path, a symbol that is not followed is a thing that there is not."""
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(RequestError) as caught:
         known_symbol("DOGEUSDT", SymbolRegistry(SYMBOLS))
 
-    assert caught.value.status_code == 404
+    assert caught.value.status == 404
     assert caught.value.allowed == SYMBOLS
 
 

@@ -1,19 +1,26 @@
-"""Errors as clients read them."""
+"""Errors as RFC 9457 responses."""
 
 from http import HTTPStatus
+from typing import Any
 
 import orjson
+import pytest
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
-from pulse.web.problems import Problem, problem_response, try_later, wrong_parameter
+from pulse.errors import RequestError, StoreUnavailable, wrong_parameter
+from pulse.web.problems import on_crash, on_http_exception, on_request_error, on_store_unavailable
+
+CONNECTION: HTTPConnection[Any] = HTTPConnection({"type": "http", "headers": []})
 
 
-def test_a_problem_says_what_and_of_what_kind() -> None:
-    """Every problem has the fields of RFC 9457 and its media type."""
-    response = problem_response(Problem(HTTPStatus.NOT_FOUND, "There is no such thing."))
+async def test_problem_has_the_standard_members() -> None:
+    """Every problem has the members of RFC 9457 and its media type, and is not cached."""
+    response = await on_request_error(CONNECTION, RequestError(HTTPStatus.NOT_FOUND, "There is no such thing."))
 
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["cache-control"] == "no-store"
     assert orjson.loads(bytes(response.body)) == {
         "type": "about:blank",
         "title": "Not Found",
@@ -22,34 +29,53 @@ def test_a_problem_says_what_and_of_what_kind() -> None:
     }
 
 
-def test_a_wrong_parameter_names_what_is_allowed() -> None:
-    """The reader needs no documentation to repair the request."""
-    response = problem_response(wrong_parameter("interval", "5m", ["1m", "1h"]))
+async def test_wrong_parameter_has_its_name_and_allowed_values() -> None:
+    """Values are listed as text, whatever their type."""
+    response = await on_request_error(CONNECTION, wrong_parameter("depth", "7", (1, 5)))
     body = orjson.loads(bytes(response.body))
 
     assert response.status_code == 400
-    assert body["detail"] == "interval must be one of 1m, 1h, not '5m'."
-    assert (body["parameter"], body["allowed"]) == ("interval", ["1m", "1h"])
+    assert (body["parameter"], body["allowed"]) == ("depth", ["1", "5"])
 
 
-def test_a_long_value_is_not_repeated_whole() -> None:
-    """A hostile value does not fill the answer."""
-    problem = wrong_parameter("limit", "9" * 10_000, "a number")
+async def test_wrong_parameter_has_a_description_of_its_values() -> None:
+    """A phrase stays a phrase."""
+    response = await on_request_error(CONNECTION, wrong_parameter("limit", "0", "a whole number"))
 
-    assert len(problem.detail) < 120
+    assert orjson.loads(bytes(response.body))["allowed"] == "a whole number"
 
 
-def test_try_later_says_when() -> None:
-    """A passing trouble carries Retry-After."""
-    response = problem_response(try_later("Not yet.", 7))
+@pytest.mark.parametrize("parameter", [None, "topics"])
+async def test_passing_error_has_retry_after(parameter: str | None) -> None:
+    """It names no parameter: nothing in the request is wrong."""
+    error = RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "Not yet.", parameter=parameter, allowed=(), retry_after_s=7)
+    response = await on_request_error(CONNECTION, error)
 
     assert response.status_code == 503
     assert response.headers["retry-after"] == "7"
+    assert "parameter" not in orjson.loads(bytes(response.body))
 
 
-def test_starlettes_own_errors_look_the_same() -> None:
-    """An HTTPException of the framework keeps its headers and gets our shape."""
-    response = problem_response(HTTPException(405, headers={"Allow": "GET"}))
+async def test_unavailable_store_hides_its_reason() -> None:
+    """The reason may name a path or an address."""
+    response = await on_store_unavailable(CONNECTION, StoreUnavailable("the disk at /secret is full"))
+
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "5"
+    assert b"secret" not in bytes(response.body)
+
+
+async def test_crash_hides_its_reason() -> None:
+    """The exception is logged, not sent."""
+    response = await on_crash(CONNECTION, RuntimeError("at /secret"))
+
+    assert response.status_code == 500
+    assert b"secret" not in bytes(response.body)
+
+
+async def test_starlettes_own_error_has_the_same_shape() -> None:
+    """An HTTPException of the framework keeps its headers."""
+    response = await on_http_exception(CONNECTION, HTTPException(405, headers={"Allow": "GET"}))
 
     assert response.headers["allow"] == "GET"
     assert orjson.loads(bytes(response.body))["title"] == "Method Not Allowed"

@@ -44,7 +44,7 @@ class CandlesApi:
         self._compressed_from_bytes = compressed_from_bytes
 
     async def serve(self, request: Request) -> Response:
-        """The candles that are asked for, oldest first. Raises Problem or StoreUnavailable."""
+        """The candles that are asked for, oldest first. Raises RequestError or StoreUnavailable."""
         query = read_candle_query(parameters_of(request), self._roster)
         if query.format != "json":
             return await self._stream(query, STREAMS[query.format])

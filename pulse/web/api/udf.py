@@ -10,17 +10,15 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from pulse.candle_history.reader import CandleReader
-from pulse.errors import StoreUnavailable
+from pulse.errors import RequestError, StoreUnavailable, wrong_parameter
 from pulse.market.intervals import INTERVALS, AggregatedCandle
 from pulse.symbols import SymbolRegistry
 from pulse.web.params import known_symbol, parameters_of, single, whole_number
-from pulse.web.problems import wrong_parameter
 
 RESOLUTIONS = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
@@ -125,7 +123,7 @@ class UdfApi:
         return EXCHANGES.get(venue, venue.upper())
 
     def _known(self, parameters: Parameters) -> str:
-        """The symbol that is asked for, with or without the exchange before it. Raises Problem."""
+        """The symbol that is asked for, with or without the exchange before it. Raises RequestError."""
         text = single(parameters, "symbol") or ""
         return known_symbol(text.removeprefix(self._exchange() + ":"), self._roster, HTTPStatus.NOT_FOUND)
 
@@ -134,8 +132,8 @@ def _said_as_udf(handler: Handler) -> Handler:
     async def serve(request: Request) -> Response:
         try:
             return await handler(request)
-        except HTTPException as problem:
-            return _json({"s": "error", "errmsg": problem.detail}, problem.status_code)
+        except RequestError as error:
+            return _json({"s": "error", "errmsg": error.detail}, error.status)
         except StoreUnavailable:
             return _json(
                 {"s": "error", "errmsg": "The candle store cannot be reached."}, HTTPStatus.SERVICE_UNAVAILABLE
