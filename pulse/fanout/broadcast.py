@@ -39,7 +39,7 @@ class BroadcastGroups:
         return len(self._open)
 
     def seat(
-        self, outlet: ClientQueue, choices: Iterable[Topic], new: Collection[Topic] = (), from_id: int | None = None
+        self, outlet: ClientQueue, topics: Iterable[Topic], new: Collection[Topic] = (), from_id: int | None = None
     ) -> None:
         """Owe this outlet these topics, and no others; of the new ones at once what there is.
 
@@ -47,21 +47,21 @@ class BroadcastGroups:
         """
         if outlet.group is not None:
             outlet.group.leave(outlet)
-        key = tuple(choices), outlet.takes_deflated
+        key = tuple(topics), outlet.takes_deflated
         kept = outlet.sources
         outlet.sources = {
-            choice.topic: source_of(choice, self._hub, outlet, from_id) if choice in new else kept[choice.topic]
-            for choice in key[0]
+            topic.name: source_of(topic, self._hub, outlet, from_id) if topic in new else kept[topic.name]
+            for topic in key[0]
         }
         if key[0] and not outlet.is_ended:
             audience = self._open.get(key)
             if audience is None:
                 audience = self._open[key] = BroadcastGroup(key, self._hub, self._fanout, self)
             audience.join(outlet)
-        for choice in new:
-            message = self._hub.now(choice)
+        for topic in new:
+            message = self._hub.now(topic)
             if message is not None:
-                outlet.sources[choice.topic].put(message)
+                outlet.sources[topic.name].put(message)
 
     def dissolve(self, key: Key) -> None:
         """Nobody is left in this one."""
@@ -90,12 +90,12 @@ class BroadcastGroup:
         self._gather_s = 0.0
         self.replaced = 0
         self._sources: dict[str, Source] = {}
-        choices, self._deflated = key
-        self._is_of_several = len({bus_topic(choice) for choice in choices}) > 1
-        for choice in choices:
-            source = source_of(choice, hub, self, hub.log(choice.symbol).next_id)
-            self._sources[choice.topic] = source
-            hub.subscribe(choice, source)
+        topics, self._deflated = key
+        self._is_of_several = len({bus_topic(topic) for topic in topics}) > 1
+        for topic in topics:
+            source = source_of(topic, hub, self, hub.log(topic.symbol).next_id)
+            self._sources[topic.name] = source
+            hub.subscribe(topic, source)
 
     def join(self, outlet: ClientQueue) -> None:
         """Owe this outlet what is new from now on; what it is owed already is its own matter."""
@@ -113,8 +113,8 @@ class BroadcastGroup:
         del self._behind[outlet]
         outlet.group = None
         if not (self._level or self._watched or self._behind):
-            for choice in self._key[0]:
-                self._hub.unsubscribe(choice, self._sources.pop(choice.topic))
+            for topic in self._key[0]:
+                self._hub.unsubscribe(topic, self._sources.pop(topic.name))
             self._register.dissolve(self._key)
 
     def note(self) -> None:
@@ -212,9 +212,9 @@ def _write_all(descriptors: list[int], frames: bytes) -> list[int]:
     return taken
 
 
-def source_of(choice: Topic, hub: Hub, debtor: Flushable, from_id: int | None = None) -> Slot | TradeCursor:
+def source_of(topic: Topic, hub: Hub, debtor: Flushable, from_id: int | None = None) -> Slot | TradeCursor:
     """What a debtor owes of a topic, from this trade on. Raises KeyError for a symbol that there is not."""
-    return TradeCursor(hub.log(choice.symbol), from_id, debtor.note) if choice.kind == "trades" else Slot(debtor)
+    return TradeCursor(hub.log(topic.symbol), from_id, debtor.note) if topic.kind == "trades" else Slot(debtor)
 
 
 def _is_level(own: Source, common: Source) -> bool:

@@ -139,29 +139,29 @@ class Hub:
         """A symbol's newest trades. Raises KeyError for a symbol that there is not."""
         return self._logs[trades_topic(symbol)]
 
-    def now(self, choice: Topic) -> Message | None:
+    def now(self, topic: Topic) -> Message | None:
         """What who begins with this topic is told at once; None while there is nothing."""
-        held = self._held[bus_topic(choice)]
+        held = self._held[bus_topic(topic)]
         if held is None:
             return None
-        return held.view.message if choice.kind == "trades" else held.view.part(choice)
+        return held.view.message if topic.kind == "trades" else held.view.part(topic)
 
-    def subscribe(self, choice: Topic, listener: Listener) -> None:
+    def subscribe(self, topic: Topic, listener: Listener) -> None:
         """Listen to what is new of one topic. Raises KeyError for a symbol that there is not."""
-        streams = self._streams[bus_topic(choice)]
-        stream = streams.get(choice)
+        streams = self._streams[bus_topic(topic)]
+        stream = streams.get(topic)
         if stream is None:
-            stream = streams[choice] = TopicStream(choice, self._clock, self._later)
+            stream = streams[topic] = TopicStream(topic, self._clock, self._later)
         stream.listeners.add(listener)
 
-    def unsubscribe(self, choice: Topic, listener: Listener) -> None:
+    def unsubscribe(self, topic: Topic, listener: Listener) -> None:
         """Listen to it no more. Leaving twice does no harm."""
-        streams = self._streams[bus_topic(choice)]
-        stream = streams.get(choice)
+        streams = self._streams[bus_topic(topic)]
+        stream = streams.get(topic)
         if stream is not None:
             stream.listeners.discard(listener)
             if not stream.listeners:
-                del streams[choice]
+                del streams[topic]
 
     def admit(self, client: Ending) -> None:
         """Tell this client of the end, whatever it listens to."""
@@ -180,6 +180,6 @@ class Hub:
             client.end()
 
 
-def bus_topic(choice: Topic) -> str:
+def bus_topic(topic: Topic) -> str:
     """Which of the bus's topics a client's topic is made from."""
-    return (trades_topic if choice.kind == "trades" else book_topic)(choice.symbol)
+    return (trades_topic if topic.kind == "trades" else book_topic)(topic.symbol)

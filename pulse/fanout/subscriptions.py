@@ -65,14 +65,14 @@ class Subscriptions:
     def subscribe(self, request: Request) -> None:
         """Add topics; one that is there already takes the new options. On RequestError nothing has changed."""
         self.check(request)
-        for choice in request.choices:
-            self._joined.pop(choice.topic, None)
-            self._joined[choice.topic] = choice
-        self._audiences.seat(self._outlet, self._joined.values(), request.choices, request.from_id)
+        for topic in request.topics:
+            self._joined.pop(topic.name, None)
+            self._joined[topic.name] = topic
+        self._audiences.seat(self._outlet, self._joined.values(), request.topics, request.from_id)
 
     def check(self, request: Request) -> None:
         """Raise RequestError if these topics cannot be added; their symbols are followed from now on."""
-        names = self._joined.keys() | {choice.topic for choice in request.choices}
+        names = self._joined.keys() | {topic.name for topic in request.topics}
         if len(names) > TOPICS_MAX:
             raise RequestError(
                 HTTPStatus.BAD_REQUEST,
@@ -80,10 +80,10 @@ class Subscriptions:
                 parameter="topics",
                 allowed=f"1 to {TOPICS_MAX} topics",
             )
-        for choice in request.choices:
-            self._ask(choice.symbol)
-        for choice in request.choices:
-            self._check_from(choice, request.from_id)
+        for topic in request.topics:
+            self._ask(topic.symbol)
+        for topic in request.topics:
+            self._check_from(topic, request.from_id)
 
     def _do(self, request: Request) -> dict[str, Any]:
         if request.op == "ping":
@@ -91,8 +91,8 @@ class Subscriptions:
         if request.op == "subscribe":
             self.subscribe(request)
         else:
-            for choice in request.choices:
-                self._joined.pop(choice.topic, None)
+            for topic in request.topics:
+                self._joined.pop(topic.name, None)
             self._audiences.seat(self._outlet, self._joined.values())
         return {"op": f"{request.op}d", "id": request.id, "topics": list(self._joined)}
 
@@ -108,11 +108,11 @@ class Subscriptions:
                 retry_after_s=RETRY_AFTER_S,
             ) from None
 
-    def _check_from(self, choice: Topic, from_id: int | None) -> None:
-        if choice.kind == "trades" and from_id is not None:
-            last = self._hub.log(choice.symbol).next_id + KEPT_MAX
+    def _check_from(self, topic: Topic, from_id: int | None) -> None:
+        if topic.kind == "trades" and from_id is not None:
+            last = self._hub.log(topic.symbol).next_id + KEPT_MAX
             if from_id > last:
-                detail = f"from_id of {choice.topic} must be at most {last}, not {from_id}."
+                detail = f"from_id of {topic.name} must be at most {last}, not {from_id}."
                 raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter="from_id", allowed=f"0 to {last}")
 
 

@@ -70,30 +70,30 @@ class ViewMessage:
             self._fields = orjson.loads(self.message.payload)
         return self._fields.get(name)
 
-    def part(self, choice: Topic) -> Message:
+    def part(self, topic: Topic) -> Message:
         """The message that a topic makes of it."""
-        if choice.kind == "view":
+        if topic.kind == "view":
             return self.message
-        key = (choice.topic, choice.depth)
+        key = (topic.name, topic.depth)
         if key not in self._parts:
-            self._parts[key] = Message(orjson.dumps(self._body(choice)))
+            self._parts[key] = Message(orjson.dumps(self._body(topic)))
         return self._parts[key]
 
-    def _body(self, choice: Topic) -> dict[str, Any]:
-        body = {"topic": choice.topic} | {name: self.field(name) for name in (*HEAD, *PARTS[choice.kind])}
-        if choice.kind == "kline" and choice.span != MINUTE.name:
-            body |= self._bars(choice.symbol, choice.span)
-        if choice.kind == "book":
-            body |= {side: (body[side] or [])[: choice.depth] for side in ("bids", "asks")}
+    def _body(self, topic: Topic) -> dict[str, Any]:
+        body = {"topic": topic.name} | {name: self.field(name) for name in (*HEAD, *PARTS[topic.kind])}
+        if topic.kind == "kline" and topic.candle_interval != MINUTE.name:
+            body |= self._bars(topic.symbol, topic.candle_interval)
+        if topic.kind == "book":
+            body |= {side: (body[side] or [])[: topic.depth] for side in ("bids", "asks")}
         return body
 
 
 class TopicStream:
-    """One choice of one topic: who listens, and when they are told."""
+    """One variant of one topic: who listens, and when they are told."""
 
-    def __init__(self, choice: Topic, clock: Callable[[], float], later: Later) -> None:
+    def __init__(self, topic: Topic, clock: Callable[[], float], later: Later) -> None:
         self.listeners: set[Listener] = set()
-        self._choice = choice
+        self._topic = topic
         self._clock = clock
         self._later = later
         self._told_at_s = -REPEAT_S
@@ -104,14 +104,14 @@ class TopicStream:
     def offer(self, view: ViewMessage) -> None:
         """A new view is there."""
         if self._is_news(view):
-            self._pace(lambda: self._tell(view.part(self._choice)))
+            self._pace(lambda: self._tell(view.part(self._topic)))
 
     def nudge(self) -> None:
         """There are new trades; each listener asks its log for those it lacks."""
         self._pace(lambda: self._tell(NUDGE))
 
     def _is_news(self, view: ViewMessage) -> bool:
-        names = MOVES.get(self._choice.kind)
+        names = MOVES.get(self._topic.kind)
         if names is None:
             return True
         moves = [view.field(name) for name in names]
@@ -121,7 +121,7 @@ class TopicStream:
         return True
 
     def _pace(self, tell: Callable[[], None]) -> None:
-        wait_s = self._told_at_s + self._choice.interval_s - self._clock()
+        wait_s = self._told_at_s + self._topic.interval_s - self._clock()
         if wait_s <= 0:
             self._waiting = None
             tell()

@@ -169,12 +169,12 @@ def resumed(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
     places = dict(part.rpartition("=")[::2] for part in last_event_id[:LAST_EVENT_ID_MAX].split(",") if "=" in part)
     found: list[Request] = []
     rest: list[Topic] = []
-    for choice in wanted.choices:
-        place = places.get(choice.topic, "")
-        if choice.kind == "trades" and place.isascii() and place.isdigit() and len(place) < 17:
-            found.append(Request("subscribe", None, (choice,), int(place)))
+    for topic in wanted.topics:
+        place = places.get(topic.name, "")
+        if topic.kind == "trades" and place.isascii() and place.isdigit() and len(place) < 17:
+            found.append(Request("subscribe", None, (topic,), int(place)))
         else:
-            rest.append(choice)
+            rest.append(topic)
     return (Request("subscribe", None, tuple(rest), wanted.from_id), *found)
 
 

@@ -181,9 +181,9 @@ class WebSocketSessions:
     async def serve(self, websocket: WebSocket) -> None:
         """The endpoint of /ws/orderbook[/{symbol}]. Raises RequestError before the upgrade."""
         with self._admitted(websocket) as outlet:
-            choice = view_topic(known_symbol(websocket.path_params.get("symbol"), self.registry))
+            topic = view_topic(known_symbol(websocket.path_params.get("symbol"), self.registry))
             session = await self._accepted(websocket, outlet)
-            self.audiences.seat(outlet, [choice], [choice])
+            self.audiences.seat(outlet, [topic], [topic])
             await session.run()
 
     async def serve_feed(self, websocket: WebSocket) -> None:
