@@ -6,6 +6,9 @@ PulseError
         ExchangeRefused     it will not serve us from here (HTTP 451 or 403): asking again soon is pointless
         ExchangeBusy        it told us to wait (HTTP 429 or 418), and until when
         MalformedFrame      it sent something that its own documentation rules out
+        UnknownSymbol       it does not list the symbol of a request
+        ConnectionEnded     a stream is over
+        HandshakeRefused    it refused to open a stream
     StoreUnavailable        the database: away, mute or full
 """
 
@@ -44,3 +47,19 @@ class MalformedFrame(ExchangeError):
 
 class StoreUnavailable(PulseError):
     """The candle store did not take or give rows; they may be tried again unchanged."""
+
+
+class UnknownSymbol(ExchangeError):
+    """The venue does not list the symbol of a request."""
+
+
+class ConnectionEnded(ExchangeError):
+    """A stream from the exchange is over; the text says how it ended."""
+
+
+class HandshakeRefused(ExchangeError):
+    """The exchange answered the handshake of a stream with HTTP status `status` instead of opening it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the exchange refused to open the stream (HTTP {status})")
+        self.status = status
