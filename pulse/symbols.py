@@ -8,6 +8,8 @@ and the clock, in seconds of any one kind, is given.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from pulse.errors import TooManySymbols, UnknownListing
+
 IDLE_AFTER_S = 300.0
 """How long a symbol is followed after the last one who looked at it has left: a reader may come back."""
 SPARED_S = 30.0
@@ -16,14 +18,6 @@ RETRY_AFTER_S = 60
 """When to ask again for a symbol that there was no room for."""
 SHOWN_MAX = 100
 """Names that an error text repeats."""
-
-
-class UnknownListing(Exception):
-    """There is no such symbol."""
-
-
-class TooManySymbols(Exception):
-    """As many symbols are followed as this process may follow; the text is for who asked."""
 
 
 def _nothing(_: str) -> None:
@@ -84,7 +78,7 @@ class SymbolRegistry:
         self._listed = dict.fromkeys(names) if self.most > len(self.pinned) else {}
 
     def ask(self, symbol: str) -> None:
-        """Somebody wants this symbol: it is followed from now on. Raises NotListed, or NoRoom."""
+        """Somebody wants this symbol: it is followed from now on. Raises UnknownListing or TooManySymbols."""
         if symbol not in self:
             raise UnknownListing(symbol)
         is_new = symbol not in self._asked_s

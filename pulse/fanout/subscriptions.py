@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from pulse.errors import RequestError
+from pulse.errors import RequestError, TooManySymbols
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.client_queue import ClientQueue
 from pulse.fanout.hub import Hub
@@ -18,7 +18,7 @@ from pulse.fanout.requests import TOPICS_MAX, Request, Topic, read_id, read_requ
 from pulse.fanout.topic_stream import TradeCursor
 from pulse.fanout.trade_log import KEPT_MAX
 from pulse.server.ws_frames import Message
-from pulse.symbols import RETRY_AFTER_S, SymbolRegistry, TooManySymbols
+from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
 
 def _ignore(_: str, __: float) -> None:

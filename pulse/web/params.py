@@ -11,9 +11,9 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 
-from pulse.errors import RequestError, try_later, wrong_parameter
+from pulse.errors import RequestError, TooManySymbols, UnknownListing, try_later, wrong_parameter
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
-from pulse.symbols import RETRY_AFTER_S, SymbolRegistry, TooManySymbols, UnknownListing
+from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 """Candles in an answer; what is streamed from a start on may be longer."""
