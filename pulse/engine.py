@@ -227,4 +227,6 @@ class Engine:
         count = slot.market.candles.differing
         new, slot.mismatches_logged = count - slot.mismatches_logged, count
         for mismatch in reversed(list(slot.market.candles.mismatches)[:new]):
-            log.warning("candle differs symbol=%s ours=%s theirs=%s", slot.market.symbol, mismatch.ours, mismatch.theirs)
+            log.warning(
+                "candle differs symbol=%s ours=%s theirs=%s", slot.market.symbol, mismatch.ours, mismatch.theirs
+            )

@@ -3,11 +3,18 @@
 PulseError
     SettingsError           the person who started us: a setting, an argument, a file
     ExchangeError           the exchange, or the way to it
-        ExchangeRefused     it will not serve us from here (HTTP 451 or 403): asking again soon is pointless
+        ExchangeRefused     it does not serve us from here (HTTP 451 or 403): asking again soon is pointless
         ExchangeBusy        it told us to wait (HTTP 429 or 418), and until when
         MalformedFrame      it sent something that its own documentation rules out
+        UnknownSymbol       it does not list the symbol of a request
+        ConnectionEnded     a stream is over
+        HandshakeRefused    it refused to open a stream
     StoreUnavailable        the database: away, mute or full
-    RequestError            a client's request, or that there is no room for it now
+    RequestError            a client: its request is wrong, or cannot be granted now
+    UnknownListing          a client: it asked for a symbol that the exchange does not list
+    TooManySymbols          our own bound: every symbol that this process may run is in use
+
+`pulse/client.py` has its own errors, because users copy it as one file.
 """
 
 import json
@@ -16,7 +23,7 @@ from http import HTTPStatus
 from typing import Any
 
 VALUE_CHARACTERS_MAX = 60
-"""How much of a wrong value an error text repeats."""
+"""How much of a client's value an error text repeats."""
 
 
 class PulseError(Exception):
@@ -28,7 +35,7 @@ class SettingsError(PulseError):
 
 
 class ExchangeError(PulseError):
-    """The exchange could not be reached, or answered with trouble; trying again later may help."""
+    """The exchange could not be reached, or answered with an error; trying again later may help."""
 
 
 class ExchangeRefused(ExchangeError):
@@ -48,7 +55,23 @@ class ExchangeBusy(ExchangeError):
 
 
 class MalformedFrame(ExchangeError):
-    """A frame that cannot be what the exchange documents; nothing of it was used."""
+    """A frame that cannot be what the exchange documents; no part of it was used."""
+
+
+class UnknownSymbol(ExchangeError):
+    """The venue does not list the symbol of a request."""
+
+
+class ConnectionEnded(ExchangeError):
+    """A stream from the exchange is over; the text says how it ended."""
+
+
+class HandshakeRefused(ExchangeError):
+    """The exchange answered the handshake of a stream with HTTP status `status` instead of opening it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the exchange refused to open the stream (HTTP {status})")
+        self.status = status
 
 
 class StoreUnavailable(PulseError):
@@ -56,10 +79,10 @@ class StoreUnavailable(PulseError):
 
 
 class RequestError(PulseError):
-    """A request, over HTTP or WebSocket, that is not answered as asked; `detail` says why in a sentence.
+    """A request over HTTP or WebSocket that is not granted; `detail` gives the reason in a sentence.
 
-    `parameter` names the part of the request that is wrong, `allowed` lists or describes what it may be.
-    With `retry_after_s` the request itself may be right and can be repeated after that time.
+    `parameter` names the wrong part of the request, `allowed` lists or describes its valid values.
+    If `retry_after_s` is set, the request may be repeated unchanged after that many seconds.
     """
 
     def __init__(
@@ -74,10 +97,18 @@ class RequestError(PulseError):
         self.retry_after_s = retry_after_s
 
 
+class UnknownListing(PulseError):
+    """The exchange lists no symbol of this name."""
+
+
+class TooManySymbols(PulseError):
+    """This process runs as many symbols as it may and all are in use; the text is for the client."""
+
+
 def wrong_parameter(
     name: str, value: Any, allowed: Sequence[object] | str, status: HTTPStatus = HTTPStatus.BAD_REQUEST
 ) -> RequestError:
-    """Return the error for a parameter whose value is not among, or not as described by, `allowed`."""
+    """Return the error for a parameter whose value is not one of, or not as described by, `allowed`."""
     expected = allowed if isinstance(allowed, str) else "one of " + ", ".join(map(str, allowed))
     return RequestError(status, f"{name} must be {expected}, not {quoted(value)}.", parameter=name, allowed=allowed)
 
@@ -88,9 +119,9 @@ def try_later(detail: str, retry_after_s: int, status: HTTPStatus = HTTPStatus.S
 
 
 def quoted(value: Any) -> str:
-    """Return a client's value as JSON, cut to a length that an error text can show."""
+    """Return a client's value as JSON, cut to a length that fits an error text."""
     try:
-        text = json.dumps(value, ensure_ascii=False)
-    except RecursionError:
+        text = json.dumps(value)
+    except RecursionError:  # orjson reads deeper nesting than json writes
         return "a value nested too deeply"
     return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 3] + "..."

@@ -21,7 +21,9 @@ top_differing = Gauge("pulse_top_differing", "Of those, how many differed.", ["s
 book_audits = Gauge("pulse_book_audits", "Whole books compared with a snapshot.", ["symbol"])
 levels_compared = Gauge("pulse_levels_compared", "Levels compared in those audits.", ["symbol"])
 levels_differing = Gauge("pulse_levels_differing", "Of those, how many differed.", ["symbol"])
-book_incidents = Counter("pulse_book_incidents", "Gaps, crossed prices and checks that differed, by cause.", ["symbol", "cause"])
+book_incidents = Counter(
+    "pulse_book_incidents", "Gaps, crossed prices and checks that differed, by cause.", ["symbol", "cause"]
+)
 book_is_live = Gauge("pulse_book_is_live", "1 while the newest view's state is live.", ["symbol"])
 pictures_published = Counter("pulse_pictures_published", "Views made.", ["symbol"])
 pictures_replaced = Gauge("pulse_pictures_replaced", "Views replaced by a newer one before they were sent on.")
@@ -30,12 +32,16 @@ rest_errors = Counter("pulse_rest_errors", "REST calls that failed.", ["path"])
 candles_written = Counter("pulse_candles_written", "Closed candles written to the store.")
 candles_dropped = Counter("pulse_candles_dropped", "Closed candles dropped because a queue was full.")
 candles_pending = Gauge("pulse_candles_pending", "Closed candles that wait for the store.")
-candles_differing = Gauge("pulse_candles_differing", "Minutes in which our candle differed from the exchange's.", ["symbol"])
+candles_differing = Gauge(
+    "pulse_candles_differing", "Minutes in which our candle differed from the exchange's.", ["symbol"]
+)
 clients_open = Gauge("pulse_clients_open", "Open WebSockets and event streams.")
 clients_refused = Gauge("pulse_clients_refused", "Clients that were not admitted.")
 requests_refused = Counter("pulse_requests_refused", "Requests refused by the rate limit of their address.")
 clients_cut = Gauge("pulse_clients_cut", "Clients disconnected because they read nothing in time.")
-client_pictures_replaced = Gauge("pulse_client_pictures_replaced", "Messages replaced by a newer one before their client took them.")
+client_pictures_replaced = Gauge(
+    "pulse_client_pictures_replaced", "Messages replaced by a newer one before their client took them."
+)
 hub_dropped = Gauge("pulse_hub_dropped", "Bus messages dropped: out of date, of another instance, or not a view.")
 latency_ms = Gauge("pulse_latency_ms", "Delay of one hop over the last minutes.", ["hop", "quantile"])
 clock_offset_ms = Gauge("pulse_clock_offset_ms", "How far the exchange's clock is ahead of ours.")

@@ -9,6 +9,8 @@ the clock, in seconds from any fixed start, is given.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+from pulse.errors import TooManySymbols, UnknownListing
+
 IDLE_AFTER_S = 300.0
 """How long a symbol runs after its last client has left: a client may come back."""
 SPARED_S = 30.0
@@ -17,14 +19,6 @@ RETRY_AFTER_S = 60
 """When a client may request a symbol again that there was no room for."""
 SHOWN_MAX = 100
 """Names that an error text lists."""
-
-
-class UnknownListing(Exception):
-    """The exchange lists no such symbol."""
-
-
-class TooManySymbols(Exception):
-    """As many symbols run as this process may run; the text is for the client."""
 
 
 class SymbolLifecycle(Protocol):

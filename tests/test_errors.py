@@ -1,51 +1,96 @@
 """Our errors: a tree by whose fault it is, with what a handler needs to act."""
 
+import ast
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
 from pulse.errors import (
+    ConnectionEnded,
     ExchangeBusy,
     ExchangeError,
     ExchangeRefused,
+    HandshakeRefused,
     MalformedFrame,
     PulseError,
     RequestError,
     SettingsError,
     StoreUnavailable,
+    TooManySymbols,
+    UnknownListing,
+    UnknownSymbol,
     quoted,
     try_later,
     wrong_parameter,
 )
 
+PULSE = Path(__file__).parent.parent / "pulse"
+EXCHANGE: set[type[Exception]] = {
+    ExchangeRefused,
+    ExchangeBusy,
+    MalformedFrame,
+    UnknownSymbol,
+    ConnectionEnded,
+    HandshakeRefused,
+}
+BRANCHES: set[type[Exception]] = {
+    SettingsError,
+    ExchangeError,
+    StoreUnavailable,
+    RequestError,
+    UnknownListing,
+    TooManySymbols,
+}
+BASES = {"Exception", "PulseError", *(kind.__name__ for kind in EXCHANGE | BRANCHES)}
 
-@pytest.mark.parametrize("kind", [ExchangeRefused, ExchangeBusy, MalformedFrame])
-def test_the_exchanges_faults_can_be_caught_together(kind: type[Exception]) -> None:
-    """Whoever talks to the exchange catches one name."""
+
+@pytest.mark.parametrize("kind", sorted(EXCHANGE, key=str))
+def test_exchange_errors_have_one_base(kind: type[Exception]) -> None:
+    """A caller of the exchange catches one class."""
     assert issubclass(kind, ExchangeError)
 
 
-@pytest.mark.parametrize("kind", [SettingsError, ExchangeError, StoreUnavailable, RequestError])
-def test_each_edge_has_its_own_branch(kind: type[Exception]) -> None:
-    """An error of one edge is never taken for one of another."""
-    others = {SettingsError, ExchangeError, StoreUnavailable, RequestError} - {kind}
-
+@pytest.mark.parametrize("kind", sorted(BRANCHES, key=str))
+def test_branches_do_not_overlap(kind: type[Exception]) -> None:
+    """An error of one party is never caught as one of another."""
     assert issubclass(kind, PulseError)
-    assert not any(issubclass(kind, other) for other in others)
+    assert not any(issubclass(kind, other) for other in BRANCHES - {kind})
 
 
-def test_a_refusal_carries_its_status() -> None:
+def test_errors_are_defined_in_one_file() -> None:
+    """Only the client library, which users copy, and the simulator's inner errors stand elsewhere."""
+    elsewhere = [
+        node.name
+        for path in PULSE.rglob("*.py")
+        if path.name not in ("errors.py", "client.py") and path.parent.name != "simulator"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and BASES & {base.id for base in node.bases if isinstance(base, ast.Name)}
+    ]
+
+    assert elsewhere == []
+
+
+def test_refused_exchange_request_carries_its_status() -> None:
     """The HTTP status tells a region's ban from a firewall's."""
-    fault = ExchangeRefused("Binance.com does not serve this region", 451)
+    error = ExchangeRefused("Binance.com does not serve this region", 451)
 
-    assert (str(fault), fault.status) == ("Binance.com does not serve this region", 451)
+    assert (str(error), error.status) == ("Binance.com does not serve this region", 451)
 
 
-def test_a_busy_exchange_says_for_how_long() -> None:
+def test_busy_exchange_carries_the_delay() -> None:
     """The time to hold all requests comes with the error."""
-    fault = ExchangeBusy("too many requests", 12.5)
+    error = ExchangeBusy("too many requests", 12.5)
 
-    assert (str(fault), fault.retry_after_s) == ("too many requests", 12.5)
+    assert (str(error), error.retry_after_s) == ("too many requests", 12.5)
+
+
+def test_refused_handshake_carries_its_status() -> None:
+    """The text names the status as well."""
+    error = HandshakeRefused(503)
+
+    assert error.status == 503
+    assert "503" in str(error)
 
 
 def test_wrong_parameter_lists_allowed_values() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pulse.symbols import IDLE_AFTER_S, SPARED_S, SymbolRegistry, TooManySymbols, UnknownListing
+from pulse.errors import TooManySymbols, UnknownListing
+from pulse.symbols import IDLE_AFTER_S, SPARED_S, SymbolRegistry
 
 
 class House:

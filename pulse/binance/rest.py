@@ -20,7 +20,7 @@ from pulse.binance.transport import Answer, Transport
 from pulse.binance.venues import Venue
 from pulse.clock import Clock
 from pulse.concurrency import RetryGate
-from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
+from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame, UnknownSymbol
 from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
 
 RETRY_AFTER_DEFAULT_S = 60.0
@@ -233,10 +233,6 @@ class RoundTrip(NamedTuple):
     sent_ms: float
     exchange_ms: int
     received_ms: float
-
-
-class UnknownSymbol(ExchangeError):
-    """The venue does not list the symbol asked for."""
 
 
 def _object(body: Any) -> dict[str, Any]:

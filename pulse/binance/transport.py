@@ -12,7 +12,7 @@ from typing import Protocol
 
 import aiohttp
 
-from pulse.errors import ExchangeError
+from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 
 REQUEST_TIMEOUT_S = 12.0
 """The exchange itself gives up after 10 s."""
@@ -25,18 +25,6 @@ ATTEMPTS_MAX, ATTEMPTS_WINDOW_S = 150, 300.0
 """Streams opened by the whole process: half of what the exchange allows one address, which others may share."""
 BODY_BYTES_MAX = 16 * 2**20
 FRAME_BYTES_MAX = 2 * 2**20
-
-
-class ConnectionEnded(ExchangeError):
-    """The stream is over; the text says how."""
-
-
-class HandshakeRefused(ExchangeError):
-    """The exchange answered the handshake of a stream with an HTTP status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the exchange refused the stream (HTTP {status})")
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class DirectClientQueue(ClientQueue):
         super().__init__(scheduler)
         self.connection = connection
         self._timeout_s = timeout_s
-        self._on_end = on_end
+        self._on_end: Callable[[], None] | None = on_end
         self._deadline: asyncio.TimerHandle | None = None
         connection.attach(self._on_writable, self._on_blocked)
 
@@ -159,9 +159,10 @@ class DirectClientQueue(ClientQueue):
     def end(self) -> None:
         """Write no more. Ending twice does no harm."""
         self._cancel_deadline()
-        if not self.is_ended:
-            super().end()
-            self._on_end()
+        super().end()
+        on_end, self._on_end = self._on_end, None  # cuts a reference cycle: see `gc_tuning`
+        if on_end is not None:
+            on_end()
 
     def time_out(self) -> None:
         """Disconnect a client that has accepted nothing in time."""

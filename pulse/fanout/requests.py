@@ -29,7 +29,7 @@ FORMS = ("book.SYMBOL", "trades.SYMBOL", "metrics.SYMBOL", "kline.SYMBOL.1m", "p
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as one client wants it. Clients with equal choices get the same bytes."""
+    """One topic as one client wants it. Clients with equal topics get the same bytes."""
 
     name: str
     kind: str
@@ -38,8 +38,8 @@ class Topic:
     interval_s: float = 0.0  # the least time between two messages
 
     @property
-    def span(self) -> str:
-        """The interval of a kline's candles."""
+    def candle_interval(self) -> str:
+        """The interval of a kline topic's candles."""
         return self.name.rpartition(".")[2]
 
 
@@ -57,7 +57,7 @@ class Request:
 
     op: str
     id: int | str | None = None
-    choices: tuple[Topic, ...] = ()
+    topics: tuple[Topic, ...] = ()
     from_id: int | None = None
     instance: str = ""
     timestamp: float = 0.0
@@ -74,11 +74,11 @@ def read_request(raw: str | bytes | None, symbols: SymbolRegistry) -> Request:
         return Request(op, request_id)
     if op == "echo":
         return _echo(said, request_id)
-    topics = said.get("topics")
-    if not isinstance(topics, list) or not 0 < len(topics) <= TOPICS_MAX:
+    names = said.get("topics")
+    if not isinstance(names, list) or not 0 < len(names) <= TOPICS_MAX:
         raise _bad("topics", f"topics must be a list of 1 to {TOPICS_MAX} topics.", FORMS)
-    choices = read_topics(topics, symbols, said.get("rate", "full"), said.get("depth", 20))
-    return Request(op, request_id, choices, _from_id(said.get("from_id")))
+    topics = read_topics(names, symbols, said.get("rate", "full"), said.get("depth", 20))
+    return Request(op, request_id, topics, _from_id(said.get("from_id")))
 
 
 def _echo(said: dict[str, Any], request_id: int | str | None) -> Request:
@@ -104,24 +104,24 @@ def read_query(topics: str, rate: str, depth: str, from_id: str, symbols: Symbol
     names = [name for name in topics.split(",") if name]
     if not 0 < len(names) <= TOPICS_MAX:
         raise _bad("topics", f"topics must be 1 to {TOPICS_MAX} topics, separated by commas.", FORMS)
-    choices = read_topics(names, symbols, rate or "full", _whole("depth", depth, DEPTHS) if depth else 20)
+    topics_read = read_topics(names, symbols, rate or "full", _whole("depth", depth, DEPTHS) if depth else 20)
     wanted = _whole("from_id", from_id, "a trade id") if from_id else None
-    return Request("subscribe", None, choices, _from_id(wanted))
+    return Request("subscribe", None, topics_read, _from_id(wanted))
 
 
-def read_topics(topics: Sequence[Any], symbols: SymbolRegistry, rate: Any, depth: Any) -> tuple[Topic, ...]:
+def read_topics(names: Sequence[Any], symbols: SymbolRegistry, rate: Any, depth: Any) -> tuple[Topic, ...]:
     """Topics by their names, all with these options. Raises RequestError."""
     if not isinstance(rate, str) or rate not in RATES_S:
         raise wrong_parameter("rate", rate, tuple(RATES_S))
     if type(depth) is not int or depth not in DEPTHS:
         raise wrong_parameter("depth", depth, DEPTHS)
-    return tuple(_choice(topic, symbols, depth, RATES_S[rate]) for topic in topics)
+    return tuple(_topic(name, symbols, depth, RATES_S[rate]) for name in names)
 
 
-def _choice(topic: Any, symbols: SymbolRegistry, depth: int, interval_s: float) -> Topic:
-    parts = topic.split(".") if isinstance(topic, str) else []
+def _topic(name: Any, symbols: SymbolRegistry, depth: int, interval_s: float) -> Topic:
+    parts = name.split(".") if isinstance(name, str) else []
     if len(parts) != (3 if parts[:1] == ["kline"] else 2) or parts[0] not in KINDS:
-        raise wrong_parameter("topics", topic, FORMS)
+        raise wrong_parameter("topics", name, FORMS)
     kind, symbol = parts[:2]
     if symbol not in symbols:
         detail = f"topics names {quoted(symbol)}, which is none of those that may be asked for."
@@ -132,7 +132,7 @@ def _choice(topic: Any, symbols: SymbolRegistry, depth: int, interval_s: float) 
             f"topics names the interval {quoted(parts[2])}, which there is not.",
             tuple(f"kline.{symbol}.{interval}" for interval in INTERVALS),
         )
-    return Topic(topic, kind, symbol, depth if kind == "book" else 0, interval_s)
+    return Topic(name, kind, symbol, depth if kind == "book" else 0, interval_s)
 
 
 def _from_id(from_id: Any) -> int | None:

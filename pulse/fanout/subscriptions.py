@@ -1,6 +1,6 @@
-"""What one client of the feed has subscribed to, and the answers to what it asks.
+"""One client's subscriptions: which topics it has, and the replies to its requests.
 
-It knows the hub and the client's outlet; who carries the words, and how, is not its matter.
+It knows the hub and the client's queue, not how messages are carried.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from pulse.errors import RequestError
+from pulse.errors import RequestError, TooManySymbols
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.client_queue import ClientQueue
 from pulse.fanout.hub import Hub
@@ -18,61 +18,56 @@ from pulse.fanout.requests import TOPICS_MAX, Request, Topic, read_id, read_requ
 from pulse.fanout.topic_stream import TradeCursor
 from pulse.fanout.trade_log import KEPT_MAX
 from pulse.server.ws_frames import Message
-from pulse.symbols import RETRY_AFTER_S, SymbolRegistry, TooManySymbols
+from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
-
-def _ignore(_: str, __: float) -> None:
-    """Nobody asked."""
+OnEcho = Callable[[str, float], None]
+"""Takes the instance and the timestamp of a view that a client reports to have shown."""
 
 
 class Subscriptions:
-    """One client's topics; `on_echo` is told of what it says it was shown."""
+    """One client's topics."""
 
-    def __init__(
-        self, hub: Hub, audiences: BroadcastGroups, outlet: ClientQueue, registry: SymbolRegistry,
-        on_echo: Callable[[str, float], None] = _ignore,
-    ) -> None:  # fmt: skip
-        self._on_echo = on_echo
+    def __init__(self, hub: Hub, groups: BroadcastGroups, queue: ClientQueue, registry: SymbolRegistry) -> None:
         self._hub = hub
-        self._audiences = audiences
-        self._outlet = outlet
-        self._roster = registry
-        self._joined: dict[str, Topic] = {}
+        self._groups = groups
+        self._queue = queue
+        self._registry = registry
+        self._topics: dict[str, Topic] = {}
 
     @property
-    def logs(self) -> dict[str, TradeCursor]:
-        """Where the client is in each of its trades topics."""
-        return {topic: source for topic, source in self._outlet.sources.items() if isinstance(source, TradeCursor)}
+    def cursors(self) -> dict[str, TradeCursor]:
+        """The client's place in each of its trades topics."""
+        return {name: source for name, source in self._queue.sources.items() if isinstance(source, TradeCursor)}
 
-    def hear(self, raw: str | bytes | None) -> bool:
-        """Do what the client says, and answer; False if it asks without reading the answers."""
+    def receive(self, raw: str | bytes | None, on_echo: OnEcho) -> bool:
+        """Carry out a client's message and reply; return False if too many replies wait unread."""
         try:
-            request = read_request(raw, self._roster)
+            request = read_request(raw, self._registry)
             if request.op == "echo":
-                self._on_echo(request.instance, request.timestamp)
-                return True  # an answer would have to be echoed too
-            answer = self._do(request)
+                on_echo(request.instance, request.timestamp)
+                return True  # a reply would have to be echoed too
+            reply = self._carry_out(request)
         except RequestError as error:
-            answer = {
+            reply = {
                 "op": "error",
-                "id": _named(raw),
+                "id": _id_of(raw),
                 "parameter": error.parameter,
                 "detail": error.detail,
                 "allowed": error.allowed,
             }
-        return self._outlet.reply(Message(orjson.dumps(answer)))
+        return self._queue.reply(Message(orjson.dumps(reply)))
 
     def subscribe(self, request: Request) -> None:
         """Add topics; one that is there already takes the new options. On RequestError nothing has changed."""
         self.check(request)
-        for choice in request.choices:
-            self._joined.pop(choice.topic, None)
-            self._joined[choice.topic] = choice
-        self._audiences.seat(self._outlet, self._joined.values(), request.choices, request.from_id)
+        for topic in request.topics:
+            self._topics.pop(topic.name, None)
+            self._topics[topic.name] = topic
+        self._groups.set_topics(self._queue, self._topics.values(), request.topics, request.from_id)
 
     def check(self, request: Request) -> None:
-        """Raise RequestError if these topics cannot be added; their symbols are followed from now on."""
-        names = self._joined.keys() | {choice.topic for choice in request.choices}
+        """Make the symbols of these topics run. Raises RequestError if the topics cannot be added."""
+        names = self._topics.keys() | {topic.name for topic in request.topics}
         if len(names) > TOPICS_MAX:
             raise RequestError(
                 HTTPStatus.BAD_REQUEST,
@@ -80,46 +75,46 @@ class Subscriptions:
                 parameter="topics",
                 allowed=f"1 to {TOPICS_MAX} topics",
             )
-        for choice in request.choices:
-            self._ask(choice.symbol)
-        for choice in request.choices:
-            self._check_from(choice, request.from_id)
+        for topic in request.topics:
+            self._acquire(topic.symbol)
+        for topic in request.topics:
+            self._check_from_id(topic, request.from_id)
 
-    def _do(self, request: Request) -> dict[str, Any]:
+    def _carry_out(self, request: Request) -> dict[str, Any]:
         if request.op == "ping":
             return {"op": "pong", "id": request.id, "time_ms": int(time.time() * 1000)}
         if request.op == "subscribe":
             self.subscribe(request)
         else:
-            for choice in request.choices:
-                self._joined.pop(choice.topic, None)
-            self._audiences.seat(self._outlet, self._joined.values())
-        return {"op": f"{request.op}d", "id": request.id, "topics": list(self._joined)}
+            for topic in request.topics:
+                self._topics.pop(topic.name, None)
+            self._groups.set_topics(self._queue, self._topics.values())
+        return {"op": f"{request.op}d", "id": request.id, "topics": list(self._topics)}
 
-    def _ask(self, symbol: str) -> None:
+    def _acquire(self, symbol: str) -> None:
         try:
-            self._roster.ask(symbol)
+            self._registry.acquire(symbol)
         except TooManySymbols as full:
             raise RequestError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 str(full),
                 parameter="topics",
-                allowed=tuple(self._roster),
+                allowed=tuple(self._registry),
                 retry_after_s=RETRY_AFTER_S,
             ) from None
 
-    def _check_from(self, choice: Topic, from_id: int | None) -> None:
-        if choice.kind == "trades" and from_id is not None:
-            last = self._hub.log(choice.symbol).next_id + KEPT_MAX
+    def _check_from_id(self, topic: Topic, from_id: int | None) -> None:
+        if topic.kind == "trades" and from_id is not None:
+            last = self._hub.log(topic.symbol).next_id + KEPT_MAX
             if from_id > last:
-                detail = f"from_id of {choice.topic} must be at most {last}, not {from_id}."
+                detail = f"from_id of {topic.name} must be at most {last}, not {from_id}."
                 raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter="from_id", allowed=f"0 to {last}")
 
 
-def _named(raw: str | bytes | None) -> int | str | None:
-    """The id of a request that was refused, so that the client knows which; None if it has none that can be used."""
+def _id_of(raw: str | bytes | None) -> int | str | None:
+    """Return the id of a request that was refused, so that the client can match the error; None if it has none."""
     try:
-        said = orjson.loads(raw or b"")
-        return read_id(said) if isinstance(said, dict) else None
+        request = orjson.loads(raw or b"")
+        return read_id(request) if isinstance(request, dict) else None
     except (orjson.JSONDecodeError, RequestError):
         return None

@@ -85,8 +85,8 @@ class ViewMessage:
 
     def _body(self, topic: Topic) -> dict[str, Any]:
         body = {"topic": topic.name} | {name: self.field(name) for name in (*HEAD, *FIELDS[topic.kind])}
-        if topic.kind == "kline" and topic.span != MINUTE.name:
-            body |= self._running_candles(topic.symbol, topic.span)
+        if topic.kind == "kline" and topic.candle_interval != MINUTE.name:
+            body |= self._running_candles(topic.symbol, topic.candle_interval)
         if topic.kind == "book":
             body |= {side: (body[side] or [])[: topic.depth] for side in ("bids", "asks")}
         return body

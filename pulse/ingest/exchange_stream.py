@@ -20,10 +20,17 @@ import orjson
 from pulse import stats
 from pulse.binance.messages import Frame, Message, Reply, ServerShutdown, parse
 from pulse.binance.rest import BinanceRest
-from pulse.binance.transport import ConnectionEnded, HandshakeRefused, Stream, Transport
+from pulse.binance.transport import Stream, Transport
 from pulse.clock import Clock
 from pulse.concurrency import RetryGate, backoff_delays
-from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame
+from pulse.errors import (
+    ConnectionEnded,
+    ExchangeBusy,
+    ExchangeError,
+    ExchangeRefused,
+    HandshakeRefused,
+    MalformedFrame,
+)
 from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.trade_repair import TradeRepair
 from pulse.market.staleness import SilenceAction, StreamWatchdog

@@ -1,93 +1,80 @@
-"""What belongs to a followed symbol, put up and taken down as one: its place at hub, bus and engine, and its feed.
+"""The live ingest: one exchange stream per running symbol, started and stopped with it.
 
-It decides nothing: the registry says who is followed. A feed that fails with anything unexpected ends the process.
+It decides nothing: the registry opens and closes symbols. A stream that fails with anything unexpected ends the process.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 
-from pulse import stats
-from pulse.bus.contract import Bus
-from pulse.engine import Engine
-from pulse.fanout.hub import Hub
+from pulse.clock import Clock
 from pulse.ingest.exchange_stream import ExchangeStream
-from pulse.latency import Latency
-from pulse.market.market import TRADING, Market
+from pulse.market.market import TRADING
 from pulse.market.types import Instrument
+from pulse.queues import Inbox, Received, SnapshotRequests
 from pulse.symbols import SymbolRegistry
-from pulse.wire import channels_of
 
 log = logging.getLogger(__name__)
 
-SWEEP_EVERY_S = 10.0
-"""How much longer than the registry says an idle symbol may be followed."""
+CLOSE_IDLE_EVERY_S = 10.0
+"""How much longer than the registry says an idle symbol may run."""
 
 
 class LiveIngest:
-    """The followed symbols of a process that has an exchange to ask.
-
-    Hub, bus and engine have the pinned ones from the first. `on_change` is called when a symbol was added.
-    """
+    """The contract of `Ingest` for the exchange. `make_stream` makes the stream of a symbol."""
 
     def __init__(
-        self, registry: SymbolRegistry, hub: Hub, bus: Bus, engine: Engine, latency: Latency,
-        make_market: Callable[[str], Market], make_feed: Callable[[str], ExchangeStream], on_change: Callable[[], None],
-    ) -> None:  # fmt: skip
-        self._roster = registry
-        self._hub = hub
-        self._bus = bus
-        self._engine = engine
-        self._latency = latency
-        self._make_market = make_market
-        self._make_feed = make_feed
-        self._on_change = on_change
-        self._feeds: dict[str, ExchangeStream] = {symbol: make_feed(symbol) for symbol in registry}
+        self,
+        make_stream: Callable[[str], ExchangeStream],
+        inbox: Inbox,
+        snapshot_requests: SnapshotRequests,
+        clock: Clock,
+    ) -> None:
+        self._make_stream = make_stream
+        self._inbox = inbox
+        self._snapshot_requests = snapshot_requests
+        self._clock = clock
+        self._streams: dict[str, ExchangeStream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        registry.on_start, registry.on_stop = self._start, self._stop
 
-    async def run(self) -> None:
-        """Keep the feeds running for ever, and let go of those that nobody looks at. Raises what a feed raises."""
-        async with asyncio.TaskGroup() as self._group:
-            for symbol in self._feeds:
-                self._launch(symbol)
-            while True:
-                await asyncio.sleep(SWEEP_EVERY_S)
-                self._roster.sweep()
-
-    def ask_snapshot(self, symbol: str, reason: str) -> None:
-        """Have this symbol's book joined anew."""
-        if symbol in self._feeds:
-            self._feeds[symbol].ask_snapshot(reason)
-
-    def note(self, instrument: Instrument) -> None:
-        """The exchange has said how a symbol is traded."""
-        if instrument.symbol in self._feeds:
-            self._feeds[instrument.symbol].set_trading(instrument.status == TRADING)
-
-    def _start(self, symbol: str) -> None:
-        log.info("symbol followed symbol=%s of=%s", symbol, len(self._roster))
-        self._hub.open(symbol)
-        self._bus.open(channels_of(symbol))
-        self._engine.follow(self._make_market(symbol))
-        self._feeds[symbol] = self._make_feed(symbol)
+    def open(self, symbol: str) -> None:
+        """Start a symbol's stream; before `run` it is started with it."""
+        log.info("symbol opened symbol=%s running=%s", symbol, len(self._streams) + 1)
+        self._streams[symbol] = self._make_stream(symbol)
         if self._group is not None:
-            self._launch(symbol)
-        self._on_change()
+            self._start(symbol, self._group)
 
-    def _stop(self, symbol: str) -> None:
-        log.info("symbol left symbol=%s", symbol)
-        del self._feeds[symbol]
+    def close(self, symbol: str) -> None:
+        """Stop a symbol's stream."""
+        log.info("symbol closed symbol=%s", symbol)
+        del self._streams[symbol]
         task = self._tasks.pop(symbol, None)
         if task is not None:
             task.cancel()
-        self._engine.leave(symbol)
-        self._bus.drop(channels_of(symbol))
-        self._hub.drop(symbol)
-        self._latency.forget(symbol, channels_of(symbol))
-        stats.forget(symbol)
 
-    def _launch(self, symbol: str) -> None:
-        assert self._group is not None  # noqa: S101  # it is only called within `run`
-        self._tasks[symbol] = self._group.create_task(self._feeds[symbol].run(), name=f"feed-{symbol}")
+    async def run(self) -> None:
+        """Keep the streams running, and pass the engine's snapshot requests on to them, for ever."""
+        async with asyncio.TaskGroup() as self._group:
+            for symbol in self._streams:
+                self._start(symbol, self._group)
+            while True:
+                symbol, reason = await self._snapshot_requests.get()
+                if symbol in self._streams:
+                    self._streams[symbol].ask_snapshot(reason)
+
+    async def on_instrument(self, instrument: Instrument) -> None:
+        """Take what the exchange says of a symbol: its stream and its market learn whether it trades."""
+        if instrument.symbol in self._streams:
+            self._streams[instrument.symbol].set_trading(instrument.status == TRADING)
+        await self._inbox.put(Received(instrument.symbol, instrument, self._clock.now_ms()))
+
+    def _start(self, symbol: str, group: asyncio.TaskGroup) -> None:
+        self._tasks[symbol] = group.create_task(self._streams[symbol].run(), name=f"stream-{symbol}")
+
+
+async def close_idle_symbols(registry: SymbolRegistry) -> None:
+    """Close the symbols that no client uses, for ever."""
+    while True:
+        await asyncio.sleep(CLOSE_IDLE_EVERY_S)
+        registry.close_idle()

@@ -182,9 +182,9 @@ def _routes(
     """All of them. Sessions and events count who comes in; the page's files and /healthz are free."""
     plain, compressed = [counted], [counted, COMPRESSED]
     return [
-        WebSocketRoute("/ws", sessions.serve_feed),
-        WebSocketRoute("/ws/orderbook", sessions.serve),
-        WebSocketRoute("/ws/orderbook/{symbol}", sessions.serve),
+        WebSocketRoute("/ws", sessions.serve_topics),
+        WebSocketRoute("/ws/orderbook", sessions.serve_view),
+        WebSocketRoute("/ws/orderbook/{symbol}", sessions.serve_view),
         WebSocketRoute("/{path:path}", _no_such_socket),
         Route("/sse", events.serve, methods=["GET"]),
         Route("/orderbook", api.orderbook, middleware=plain),

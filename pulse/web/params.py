@@ -11,9 +11,9 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 
-from pulse.errors import RequestError, try_later, wrong_parameter
+from pulse.errors import RequestError, TooManySymbols, UnknownListing, try_later, wrong_parameter
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
-from pulse.symbols import RETRY_AFTER_S, SymbolRegistry, TooManySymbols, UnknownListing
+from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 """Candles in an answer; what is streamed from a start on may be longer."""
@@ -60,7 +60,7 @@ def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus 
         return registry.default
     symbol = text.upper() if text.isascii() else text  # other scripts have letters whose capitals are ASCII
     try:
-        registry.ask(symbol)
+        registry.acquire(symbol)
     except UnknownListing:
         raise wrong_parameter("symbol", text, registry.allowed(), status) from None
     except TooManySymbols as full:

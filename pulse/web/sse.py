@@ -1,11 +1,11 @@
-"""The feed as Server-Sent Events: the topics and messages of /ws for whoever can only make a GET request.
+"""The Server-Sent Events endpoint: the topics and messages of /ws for clients that can only make a GET request.
 
-A client is counted and bounded as one on a WebSocket, gets the newest of what it is owed, and is cut if it takes
-nothing. `EventSource` comes back by itself and says where its trades ended.
+A client is counted and bounded like one on a WebSocket, gets the newest message per topic, and is disconnected if it
+reads nothing. `EventSource` reconnects by itself and reports where its trades ended.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from http import HTTPStatus
 
@@ -14,98 +14,89 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from pulse.errors import RequestError, quoted
-from pulse.fanout.client_queue import AwaitedClientQueue, Connection
-from pulse.fanout.hub import Hub
+from pulse.fanout.client_queue import AwaitedClientQueue
 from pulse.fanout.requests import Request, Topic, read_query
 from pulse.fanout.subscriptions import Subscriptions
 from pulse.fanout.trade_log import TradesMessage
+from pulse.server.connection import Connection, current_connection
 from pulse.server.ws_frames import Message
-from pulse.symbols import SymbolRegistry
 from pulse.web.websocket import WebSocketSessions
 
 HEARTBEAT_S = 15.0
-"""A silent stream says at least a comment this often: proxies cut what they take for dead."""
+"""A stream without messages sends a comment this often: proxies cut connections that look dead."""
 HEARTBEAT = b": still here\n\n"
 RETRY_MS = 2_000
-"""How long a browser waits before it comes back."""
+"""How long a browser waits before it reconnects."""
 HEADERS = {"Cache-Control": "no-store", "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+PARAMETERS = ("topics", "rate", "depth", "from_id")
 LAST_EVENT_ID_MAX = 4_096
 AHEAD_BYTES = 8 * 1024
-"""What a client may have on its way when it is sent more. A reader of events says nothing, so what its system confirms
-must do, which a WebSocket's pongs do better: the kernels on the way would hold 8 s of what 20 KB/s take."""
+"""Flow control: how many unacknowledged bytes a client may have when it is sent more. A reader of events sends nothing
+back, so TCP acknowledgements must do, where a WebSocket's pongs do better: the kernels on the way would otherwise hold
+8 s of what 20 KB/s take."""
 PIECE_BYTES = 8 * 1024
-"""What is given to the kernel at once, so that it has room for it and the deadline moves on with what the client takes:
-who comes back to many topics is owed more than a slow line takes by then."""
-LOOK_FIRST_S, LOOK_MAX_S = 0.01, 0.16
-"""How often that is looked at; the kernel does not say when it changes."""
+"""What is given to the kernel at once, so that the deadline moves on with what the client takes: a client that resumes
+many topics is sent more than a slow connection takes by then."""
+POLL_FIRST_S, POLL_MAX_S = 0.01, 0.16
+"""How often the unacknowledged bytes are read: the kernel does not report when they change."""
 
 
 class SseEndpoint:
-    """The endpoint of /sse. `connection` gives the one that the running task serves."""
+    """Serves /sse."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        sessions: WebSocketSessions,
-        registry: SymbolRegistry,
-        connection: Callable[[], Connection | None],
-    ) -> None:
-        self._hub = hub
+    def __init__(self, sessions: WebSocketSessions) -> None:
         self._sessions = sessions
-        self._roster = registry
-        self._connection = connection
 
     async def serve(self, request: HttpRequest) -> Response:
-        """A stream of the topics asked for. Raises RequestError for what cannot be had, and for who may not come in."""
-        door = self._sessions.door
+        """Return a stream of the requested topics. Raises RequestError."""
+        admission = self._sessions.admission
         if request.method == "HEAD":
-            door.ask(request)
+            admission.ask(request)
             return Response(headers=HEADERS)
-        address = door.enter(request)
+        address = admission.enter(request)
         with ExitStack() as undone:
-            undone.callback(door.leave, address)
+            undone.callback(admission.leave, address)
             stream = self._stream(request, address)
-            undone.pop_all()  # from here on the stream leaves by itself
+            undone.pop_all()  # from here on the stream counts itself out
             return stream
 
     def _stream(self, request: HttpRequest, address: str) -> "_EventStream":
-        asked = request.query_params
-        names = ("topics", "rate", "depth", "from_id")
-        unknown = [name for name in asked if name not in names]
+        given = request.query_params
+        unknown = [name for name in given if name not in PARAMETERS]
         if unknown:
             detail = f"There is no parameter {quoted(unknown[0])}."
-            raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter=unknown[0], allowed=names)
-        topics, rate, depth, from_id = (asked.get(name, "") for name in names)
-        wanted = read_query(topics, rate, depth, from_id, self._roster)
-        requests = resumed(wanted, request.headers.get("last-event-id", ""))
-        outlet = AwaitedClientQueue(self._sessions.scheduler)
-        subscriptions = Subscriptions(self._hub, self._sessions.audiences, outlet, self._roster)
+            raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter=unknown[0], allowed=PARAMETERS)
+        sessions = self._sessions
+        topics, rate, depth, from_id = (given.get(name, "") for name in PARAMETERS)
+        wanted = read_query(topics, rate, depth, from_id, sessions.registry)
+        requests = resume(wanted, request.headers.get("last-event-id", ""))
+        queue = AwaitedClientQueue(sessions.scheduler)
+        subscriptions = Subscriptions(sessions.hub, sessions.groups, queue, sessions.registry)
         for each in requests:
             subscriptions.check(each)
-        return _EventStream(self._hub, self._sessions, self._connection(), address, requests, subscriptions, outlet)
+        return _EventStream(sessions, current_connection(), address, requests, subscriptions, queue)
 
 
 class _EventStream(Response):
     """A response that goes on for as long as the client stays."""
 
     def __init__(
-        self, hub: Hub, sessions: WebSocketSessions, connection: Connection | None, address: str,
-        requests: Sequence[Request], subscriptions: Subscriptions, outlet: AwaitedClientQueue,
+        self, sessions: WebSocketSessions, connection: Connection | None, address: str,
+        requests: Sequence[Request], subscriptions: Subscriptions, queue: AwaitedClientQueue,
     ) -> None:  # fmt: skip
         super().__init__()
-        self._hub = hub
         self._sessions = sessions
         self._connection = connection
         self._address = address
         self._requests = requests
         self._subscriptions = subscriptions
-        self._outlet = outlet
+        self._queue = queue
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stream until the client has left, has taken nothing for too long, or the server stops."""
-        leaving = asyncio.create_task(_left(receive, self._outlet), name="events-left")
+        """Stream until the client has left, has read nothing for too long, or the server stops."""
+        watching = asyncio.create_task(_watch_disconnect(receive, self._queue), name="sse-disconnect")
         try:
-            self._hub.admit(self._outlet)
+            self._sessions.hub.add_client(self._queue)
             for each in self._requests:
                 self._subscriptions.subscribe(each)
             headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
@@ -113,73 +104,73 @@ class _EventStream(Response):
             async with asyncio.timeout(None) as deadline:
                 await self._send_all(send, deadline)
         except TimeoutError:
-            self._outlet.was_cut = True
+            self._queue.timed_out = True
             if self._connection is not None:
                 self._connection.abort()
         finally:
-            leaving.cancel()
-            self._sessions.leave(self._address, self._outlet)
+            watching.cancel()
+            self._sessions.leave(self._address, self._queue)
 
     async def _send_all(self, send: Send, deadline: asyncio.Timeout) -> None:
         loop = asyncio.get_running_loop()
-        places = {topic: log.next_id for topic, log in self._subscriptions.logs.items()}
+        next_ids = {name: cursor.next_id for name, cursor in self._subscriptions.cursors.items()}
         body = b"retry: %d\n\n" % RETRY_MS
         while True:
             for start in range(0, len(body), PIECE_BYTES):
                 deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
                 piece = body[start : start + PIECE_BYTES]
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                await self._confirmed(deadline)
+                await self._wait_acknowledged(deadline)
             deadline.reschedule(None)
-            messages = await self._outlet.next_within(HEARTBEAT_S)
+            messages = await self._queue.next_within(HEARTBEAT_S)
             if messages is None:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            body = b"".join([event(message, places) for message in messages]) or HEARTBEAT
+            body = b"".join([encode_event(message, next_ids) for message in messages]) or HEARTBEAT
 
-    async def _confirmed(self, deadline: asyncio.Timeout) -> None:
-        """Wait until the client's system has all but a little; as long as it takes anything, the deadline moves on."""
-        loop, wait_s = asyncio.get_running_loop(), LOOK_FIRST_S
+    async def _wait_acknowledged(self, deadline: asyncio.Timeout) -> None:
+        """Wait until at most AHEAD_BYTES are unacknowledged; the deadline moves on while the client takes anything."""
+        loop, wait_s = asyncio.get_running_loop(), POLL_FIRST_S
         if self._connection is None:
             return
         left = self._connection.unacknowledged()
         while left > AHEAD_BYTES:
             await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, LOOK_MAX_S)
+            wait_s = min(2 * wait_s, POLL_MAX_S)
             before, left = left, self._connection.unacknowledged()
             if left < before:
                 deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
 
 
-def event(message: Message, places: dict[str, int]) -> bytes:
-    """One message as an event; its id says where the client is, once it has it, in each of its trades topics.
+def encode_event(message: Message, next_ids: dict[str, int]) -> bytes:
+    """Encode one message as an event whose id holds the client's next trade in each of its trades topics.
 
-    `places` are those before it, and are brought up to it. What follows in the same write its id knows nothing of: the
-    line may break between the two.
+    `next_ids` are those before this event, and are updated by it. Messages later in the same write are not counted:
+    the connection may break between the two.
     """
     if isinstance(message, TradesMessage):
-        places[message.topic] = message.next_id
-    told = ",".join(f"{topic}={next_id}" for topic, next_id in places.items())
-    head = b"id: %s\n" % told.encode() if told else b""
+        next_ids[message.topic_name] = message.next_id
+    event_id = ",".join(f"{name}={next_id}" for name, next_id in next_ids.items())
+    head = b"id: %s\n" % event_id.encode() if event_id else b""
     return head + b"data: " + message.payload + b"\n\n"
 
 
-def resumed(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
-    """The request of a client that comes back, one for each of its places: trades go on where its last event ended."""
-    places = dict(part.rpartition("=")[::2] for part in last_event_id[:LAST_EVENT_ID_MAX].split(",") if "=" in part)
-    found: list[Request] = []
+def resume(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
+    """Split the request of a client that reconnects: one request per trades topic, which resumes at its last event."""
+    next_ids = dict(part.rpartition("=")[::2] for part in last_event_id[:LAST_EVENT_ID_MAX].split(",") if "=" in part)
+    resumed: list[Request] = []
     rest: list[Topic] = []
-    for choice in wanted.choices:
-        place = places.get(choice.topic, "")
-        if choice.kind == "trades" and place.isascii() and place.isdigit() and len(place) < 17:
-            found.append(Request("subscribe", None, (choice,), int(place)))
+    for topic in wanted.topics:
+        next_id = next_ids.get(topic.name, "")
+        if topic.kind == "trades" and next_id.isascii() and next_id.isdigit() and len(next_id) < 17:
+            resumed.append(Request("subscribe", None, (topic,), int(next_id)))
         else:
-            rest.append(choice)
-    return (Request("subscribe", None, tuple(rest), wanted.from_id), *found)
+            rest.append(topic)
+    return (Request("subscribe", None, tuple(rest), wanted.from_id), *resumed)
 
 
-async def _left(receive: Receive, outlet: AwaitedClientQueue) -> None:
-    """Notice that the client has left."""
+async def _watch_disconnect(receive: Receive, queue: AwaitedClientQueue) -> None:
+    """End the queue when the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    outlet.end()
+    queue.end()

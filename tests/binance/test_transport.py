@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from pulse.binance import transport
-from pulse.binance.transport import AiohttpTransport, ConnectionEnded, HandshakeRefused
-from pulse.errors import ExchangeError
+from pulse.binance.transport import AiohttpTransport
+from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[str]]

@@ -45,7 +45,7 @@ def test_topics_are_named_by_kind_and_symbol() -> None:
 
 def test_rate_and_depth_are_chosen() -> None:
     """Depth is a book's alone, so that other topics are shared by who chose differently."""
-    book, metrics = subscribed("book.BTCUSDT", "metrics.BTCUSDT", rate="4hz", depth=5).choices
+    book, metrics = subscribed("book.BTCUSDT", "metrics.BTCUSDT", rate="4hz", depth=5).topics
 
     assert (book.depth, book.interval_s) == (5, 0.25)
     assert (metrics.depth, metrics.interval_s) == (0, 0.25)

@@ -27,8 +27,8 @@ class Stage:
     def __init__(self, kind: str, depth: int = 0, interval_s: float = 0.0) -> None:
         self.now_s = 100.0
         self.later: list[tuple[float, Callable[[], None]]] = []
-        choice = Topic(f"{kind}.BTCUSDT", kind, "BTCUSDT", depth, interval_s)
-        self.stream = TopicStream(choice, lambda: self.now_s, self.call_later)
+        topic = Topic(f"{kind}.BTCUSDT", kind, "BTCUSDT", depth, interval_s)
+        self.stream = TopicStream(topic, lambda: self.now_s, self.call_later)
         self.stream.listeners.add(self)
         self.told: list[dict[str, Any]] = []
 

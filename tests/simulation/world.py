@@ -16,15 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from pulse.binance.transport import (
-    CONNECT_TIMEOUT_S,
-    HEARTBEAT_S,
-    REQUEST_TIMEOUT_S,
-    Answer,
-    ConnectionEnded,
-    HandshakeRefused,
-)
-from pulse.errors import ExchangeError
+from pulse.binance.transport import CONNECT_TIMEOUT_S, HEARTBEAT_S, REQUEST_TIMEOUT_S, Answer
+from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 from pulse.ingest.exchange_stream import STREAMS
 from pulse.simulator.connection import MESSAGES_PER_SECOND_MAX
 from pulse.simulator.exchange import Exchange

@@ -13,7 +13,6 @@ from typing import Any
 from pulse import stats
 from pulse.bus.contract import Bus
 from pulse.candle_history.writer import CandleWriter
-from pulse.clock import Clock
 from pulse.engine import Engine
 from pulse.fanout.hub import Hub
 from pulse.latency import HOPS, Latency
@@ -84,19 +83,15 @@ class ReadinessReport:
 def watch_clients(sessions: WebSocketSessions, hub: Hub) -> None:
     """Let /metrics read what sessions and hub count for themselves."""
     stats.clients_open.set_function(lambda: sessions.open_count)
-    stats.clients_refused.set_function(lambda: sessions.door.refused)
-    stats.clients_cut.set_function(lambda: sessions.cut)
+    stats.clients_refused.set_function(lambda: sessions.admission.refused)
+    stats.clients_cut.set_function(lambda: sessions.timed_out)
     stats.client_pictures_replaced.set_function(lambda: sessions.replaced)
     stats.hub_dropped.set_function(lambda: hub.dropped)
     stats.tasks.set_function(lambda: len(asyncio.all_tasks()))
 
 
-def watch_latency(latency: Latency, sessions: WebSocketSessions, clock: Clock) -> None:
-    """Have the clients' end of the way noted, and let /metrics read all of it."""
-    sessions.scheduler.on_round = lambda delay_s: latency.written(delay_s * 1000, clock.now_ms())
-    sessions.on_echo = lambda instance, timestamp: latency.echoed(
-        instance, timestamp * 1000, clock.now_ms(), clock.wall_s() * 1000
-    )
+def watch_latency(latency: Latency) -> None:
+    """Let /metrics read the latency of each hop."""
     for hop, share in itertools.product(HOPS, (0.5, 0.99)):
         gauge = stats.latency_ms.labels(hop.name, f"{share:g}")
         gauge.set_function(partial(latency.gauge_ms, hop.name, share))
