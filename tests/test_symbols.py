@@ -1,4 +1,4 @@
-"""Who is followed: what starts a symbol, what stops it, and what is refused."""
+"""The symbol registry: what opens a symbol, what closes it, and what is refused."""
 
 import pytest
 
@@ -6,136 +6,175 @@ from pulse.errors import TooManySymbols, UnknownListing
 from pulse.symbols import IDLE_AFTER_S, SPARED_S, SymbolRegistry
 
 
-class House:
-    """A registry of two pinned symbols with room for two more, its clock, and what it has done."""
+class Part:
+    """A part of the process that records its lifecycle."""
 
-    def __init__(self, most: int = 4) -> None:
+    def __init__(self, name: str, record: list[str]) -> None:
+        self.name = name
+        self.record = record
+
+    def open(self, symbol: str) -> None:
+        """Record it."""
+        self.record.append(f"{self.name} opens {symbol}")
+
+    def close(self, symbol: str) -> None:
+        """Record it."""
+        self.record.append(f"{self.name} closes {symbol}")
+
+
+class Registry:
+    """A registry of two pinned symbols with room for two more, its clock, and what its one part was told since."""
+
+    def __init__(self, running_max: int = 4) -> None:
         self.now_s = 0.0
-        self.heard: set[str] = set()
-        self.done: list[str] = []
-        self.registry = SymbolRegistry(
-            ("BTCUSDT", "ETHUSDT"), most=most, is_heard=lambda symbol: symbol in self.heard, clock=lambda: self.now_s
+        self.watched: set[str] = set()
+        self.record: list[str] = []
+        self.symbols = SymbolRegistry(
+            ("BTCUSDT", "ETHUSDT"),
+            running_max=running_max,
+            parts=[Part("part", self.record)],
+            is_watched=lambda symbol: symbol in self.watched,
+            clock=lambda: self.now_s,
         )
-        self.registry.list_all(["ADAUSDT", "BTCUSDT", "DOGEUSDT", "XRPUSDT"])
-        self.registry.on_start = lambda symbol: self.done.append(f"+{symbol}")
-        self.registry.on_stop = lambda symbol: self.done.append(f"-{symbol}")
+        self.symbols.set_listed(["ADAUSDT", "BTCUSDT", "DOGEUSDT", "XRPUSDT"])
+        self.record.clear()
 
-    def ask(self, symbol: str, at_s: float = 0.0) -> None:
-        """Somebody asks at this time."""
+    def acquire(self, symbol: str, at_s: float = 0.0) -> None:
+        """Request a symbol at this time."""
         self.now_s = at_s
-        self.registry.ask(symbol)
+        self.symbols.acquire(symbol)
 
-    def sweep(self, at_s: float) -> None:
-        """It is looked through at this time."""
+    def close_idle(self, at_s: float) -> None:
+        """Close idle symbols at this time."""
         self.now_s = at_s
-        self.registry.sweep()
+        self.symbols.close_idle()
 
 
-def test_a_listed_symbol_is_started_once() -> None:
-    """Whoever asks again finds it running."""
-    house = House()
-    house.ask("DOGEUSDT")
-    house.ask("DOGEUSDT")
-    house.ask("BTCUSDT")
+def test_parts_open_in_order_and_close_in_reverse() -> None:
+    """Pinned symbols are opened by the constructor; what was opened last is closed first."""
+    record: list[str] = []
+    now_s = 0.0
+    symbols = SymbolRegistry(
+        ["BTCUSDT"], running_max=2, parts=[Part("hub", record), Part("engine", record)], clock=lambda: now_s
+    )
+    symbols.set_listed(["DOGEUSDT"])
+    symbols.acquire("DOGEUSDT")
+    now_s = IDLE_AFTER_S
+    symbols.close_idle()
 
-    assert house.done == ["+DOGEUSDT"]
-    assert list(house.registry) == ["BTCUSDT", "ETHUSDT", "DOGEUSDT"]
-    assert house.registry.is_followed("DOGEUSDT")
+    assert record == [
+        "hub opens BTCUSDT", "engine opens BTCUSDT", "hub opens DOGEUSDT", "engine opens DOGEUSDT",
+        "engine closes DOGEUSDT", "hub closes DOGEUSDT",
+    ]  # fmt: skip
 
 
-def test_what_is_not_listed_is_refused() -> None:
-    """And nothing is done."""
-    house = House()
+def test_a_requested_symbol_is_opened_once() -> None:
+    """A second request finds it running."""
+    registry = Registry()
+    registry.acquire("DOGEUSDT")
+    registry.acquire("DOGEUSDT")
+    registry.acquire("BTCUSDT")
+
+    assert registry.record == ["part opens DOGEUSDT"]
+    assert list(registry.symbols) == ["BTCUSDT", "ETHUSDT", "DOGEUSDT"]
+    assert registry.symbols.is_running("DOGEUSDT")
+
+
+def test_an_unlisted_symbol_is_refused() -> None:
+    """Nothing is opened for it."""
+    registry = Registry()
 
     with pytest.raises(UnknownListing):
-        house.ask("NOSUCHUSDT")
-    assert house.done == []
-    assert "NOSUCHUSDT" not in house.registry
+        registry.acquire("NOSUCHUSDT")
+    assert registry.record == []
+    assert "NOSUCHUSDT" not in registry.symbols
 
 
-def test_before_the_listing_is_known_the_pinned_ones_are_there() -> None:
+def test_pinned_symbols_may_be_requested_before_the_listing_is_known() -> None:
     """A page can open while the exchange is away."""
-    registry = SymbolRegistry(("BTCUSDT",), most=10)
+    symbols = SymbolRegistry(("BTCUSDT",), running_max=10)
 
-    assert registry.listed == ("BTCUSDT",)
-    assert registry.default == "BTCUSDT"
-    registry.ask("BTCUSDT")
-
-
-def test_an_idle_symbol_is_stopped() -> None:
-    """Nobody listens and nobody has asked for so long."""
-    house = House()
-    house.ask("DOGEUSDT")
-    house.sweep(IDLE_AFTER_S - 1)
-    before = list(house.done)
-    house.sweep(IDLE_AFTER_S)
-
-    assert before == ["+DOGEUSDT"]
-    assert house.done == ["+DOGEUSDT", "-DOGEUSDT"]
-    assert "DOGEUSDT" in house.registry
+    assert symbols.listed == ("BTCUSDT",)
+    assert symbols.default == "BTCUSDT"
+    symbols.acquire("BTCUSDT")
 
 
-def test_one_that_somebody_listens_to_goes_on() -> None:
-    """Its time begins when the last listener was there."""
-    house = House()
-    house.ask("DOGEUSDT")
-    house.heard.add("DOGEUSDT")
-    house.sweep(10 * IDLE_AFTER_S)
-    house.heard.clear()
-    house.sweep(11 * IDLE_AFTER_S - 1)
-    before = list(house.done)
-    house.sweep(11 * IDLE_AFTER_S)
+def test_an_idle_symbol_is_closed() -> None:
+    """After IDLE_AFTER_S without a subscriber or a request; it may be requested again."""
+    registry = Registry()
+    registry.acquire("DOGEUSDT")
+    registry.close_idle(IDLE_AFTER_S - 1)
+    before = list(registry.record)
+    registry.close_idle(IDLE_AFTER_S)
 
-    assert before == ["+DOGEUSDT"]
-    assert house.done[-1] == "-DOGEUSDT"
+    assert before == ["part opens DOGEUSDT"]
+    assert registry.record == ["part opens DOGEUSDT", "part closes DOGEUSDT"]
+    assert "DOGEUSDT" in registry.symbols
 
 
-def test_a_pinned_symbol_is_never_stopped() -> None:
-    """Whoever looks."""
-    house = House()
-    house.sweep(100 * IDLE_AFTER_S)
+def test_a_watched_symbol_goes_on() -> None:
+    """Its idle time begins when the last subscriber was seen."""
+    registry = Registry()
+    registry.acquire("DOGEUSDT")
+    registry.watched.add("DOGEUSDT")
+    registry.close_idle(10 * IDLE_AFTER_S)
+    registry.watched.clear()
+    registry.close_idle(11 * IDLE_AFTER_S - 1)
+    before = list(registry.record)
+    registry.close_idle(11 * IDLE_AFTER_S)
 
-    assert house.done == []
+    assert before == ["part opens DOGEUSDT"]
+    assert registry.record[-1] == "part closes DOGEUSDT"
 
 
-def test_without_room_it_is_said() -> None:
-    """Those that are being looked at are not stopped, nor those asked for a moment ago."""
-    house = House()
-    house.ask("DOGEUSDT")
-    house.ask("XRPUSDT")
-    house.heard.add("XRPUSDT")
+def test_a_pinned_symbol_is_never_closed() -> None:
+    """It runs for as long as the process."""
+    registry = Registry()
+    registry.close_idle(100 * IDLE_AFTER_S)
+
+    assert registry.record == []
+
+
+def test_a_request_without_room_is_refused() -> None:
+    """Watched symbols are not closed for it, nor those requested a moment ago."""
+    registry = Registry()
+    registry.acquire("DOGEUSDT")
+    registry.acquire("XRPUSDT")
+    registry.watched.add("XRPUSDT")
 
     with pytest.raises(TooManySymbols, match="4 symbols"):
-        house.ask("ADAUSDT", SPARED_S - 1)
-    assert house.done == ["+DOGEUSDT", "+XRPUSDT"]
+        registry.acquire("ADAUSDT", SPARED_S - 1)
+    assert registry.record == ["part opens DOGEUSDT", "part opens XRPUSDT"]
 
 
-def test_an_idle_symbol_makes_room() -> None:
-    """The one that was asked for longest ago."""
-    house = House()
-    house.ask("DOGEUSDT", 0.0)
-    house.ask("XRPUSDT", 1.0)
-    house.ask("ADAUSDT", SPARED_S + 1)
+def test_the_longest_idle_symbol_makes_room() -> None:
+    """The one that was requested longest ago is closed."""
+    registry = Registry()
+    registry.acquire("DOGEUSDT", 0.0)
+    registry.acquire("XRPUSDT", 1.0)
+    registry.acquire("ADAUSDT", SPARED_S + 1)
 
-    assert house.done == ["+DOGEUSDT", "+XRPUSDT", "-DOGEUSDT", "+ADAUSDT"]
+    assert registry.record == [
+        "part opens DOGEUSDT", "part opens XRPUSDT", "part closes DOGEUSDT", "part opens ADAUSDT",
+    ]  # fmt: skip
 
 
-def test_where_no_more_may_run_nothing_else_is_listed() -> None:
-    """A bound of as many as are pinned, as in a replay, turns it off."""
-    house = House(most=0)
+def test_a_fixed_registry_lists_only_its_pinned_symbols() -> None:
+    """A bound of as many as are pinned, as in a replay, allows no request for others."""
+    registry = Registry(running_max=0)
 
-    assert house.registry.listed == ("BTCUSDT", "ETHUSDT")
+    assert registry.symbols.is_fixed
+    assert registry.symbols.listed == ("BTCUSDT", "ETHUSDT")
     with pytest.raises(UnknownListing):
-        house.ask("DOGEUSDT")
+        registry.acquire("DOGEUSDT")
 
 
-def test_a_symbol_that_was_delisted_goes_on_until_nobody_looks() -> None:
-    """The exchange's list changes while it is followed."""
-    house = House()
-    house.ask("DOGEUSDT")
-    house.registry.list_all(["BTCUSDT"])
-    house.ask("DOGEUSDT", 1.0)
-    house.sweep(1.0 + IDLE_AFTER_S)
+def test_a_delisted_symbol_runs_until_it_is_idle() -> None:
+    """The exchange's listing may change while a symbol runs."""
+    registry = Registry()
+    registry.acquire("DOGEUSDT")
+    registry.symbols.set_listed(["BTCUSDT"])
+    registry.acquire("DOGEUSDT", 1.0)
+    registry.close_idle(1.0 + IDLE_AFTER_S)
 
-    assert house.done == ["+DOGEUSDT", "-DOGEUSDT"]
-    assert "DOGEUSDT" not in house.registry
+    assert registry.record == ["part opens DOGEUSDT", "part closes DOGEUSDT"]

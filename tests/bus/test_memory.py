@@ -1,30 +1,25 @@
-"""The bus within the process, where it promises more than the contract: order, and no message twice."""
+"""The bus within the process, where it promises more than the contract: a direct call."""
 
 from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
-from tests.support.bus import BTC, ETH, TOPICS, reading
+from tests.support.bus import BTC, ETH, SYMBOLS, Delivered
 
 
-async def test_each_payload_comes_once_and_in_order() -> None:
-    """What is published one at a time is heard one at a time."""
-    bus = MemoryBus(TOPICS)
-    async with reading(bus) as reader:
-        for topic, payload in [(BTC, b"1"), (ETH, b"2"), (BTC, b"3")]:
-            await bus.publish(topic, payload)
-            await reader.until(topic, payload)
+def test_each_payload_is_delivered_once_in_order_and_at_once() -> None:
+    """Publishing returns when the receiver has returned."""
+    delivered = Delivered()
+    bus = MemoryBus(delivered)
+    for symbol in SYMBOLS:
+        bus.open(symbol)
+    for channel, payload in [(BTC, b"1"), (ETH, b"2"), (BTC, b"3")]:
+        bus.publish(channel, payload)
 
-    assert reader.received == [(BTC, b"1"), (ETH, b"2"), (BTC, b"3")]
-
-
-async def test_it_is_always_well() -> None:
-    """There is no server that could be away."""
-    assert MemoryBus(TOPICS).health() == BusHealth("memory", True, "")
+    assert delivered.messages == [(BTC, b"1"), (ETH, b"2"), (BTC, b"3")]
 
 
-async def test_nothing_comes_after_the_end() -> None:
-    """A payload that still waits when the bus is closed is not heard any more."""
-    bus = MemoryBus(TOPICS)
-    await bus.publish(BTC, b"late")
-    bus.end()
+async def test_there_is_nothing_to_run() -> None:
+    """`run` returns at once, and the bus is always well."""
+    bus = MemoryBus(Delivered())
+    await bus.run()
 
-    assert [message async for message in bus.messages()] == []
+    assert bus.health() == BusHealth("memory", True, "")

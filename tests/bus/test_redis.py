@@ -1,6 +1,6 @@
-"""The bus through a server: what travels between processes, and what a browser notices when the server fails.
+"""The bus through a server: what travels between processes, and what a client notices when the server fails.
 
-Each test that hurts a server has one of its own. Times are the promises, measured here.
+Each test that kills or pauses a server has one of its own.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import redis
 
 from pulse.bus.redis import LATEST_LIFE_S, RedisBus
 from pulse.errors import SettingsError
-from tests.support.bus import BTC, ETH, TOPICS, Reader, reading, until
+from tests.support.bus import BTC, ETH, AnyBus, Delivered, running, until
 from tests.support.programs import free_port
 from tests.support.proxy import Proxy
 from tests.support.services import ValkeyServer
@@ -26,15 +26,12 @@ PUBLISHING_S = 0.6
 
 
 @asynccontextmanager
-async def process(url: str) -> AsyncIterator[tuple[RedisBus, Reader]]:
-    """A bus that is read and goes through the server: all that one process is to the others."""
-    bus = RedisBus(url, TOPICS)
-    try:
-        async with reading(bus) as reader:
+async def process(url: str, *, until_ok: bool = True) -> AsyncIterator[tuple[AnyBus, Delivered]]:
+    """Run a bus, through the server unless told otherwise: all that one process is to the others."""
+    async with running(lambda deliver: RedisBus(url, deliver)) as (bus, delivered):
+        if until_ok:
             await until(lambda: bus.health().ok)
-            yield bus, reader
-    finally:
-        await bus.close()
+        yield bus, delivered
 
 
 @asynccontextmanager
@@ -58,18 +55,18 @@ async def hanging_up_on(port: int) -> AsyncIterator[list[asyncio.StreamWriter]]:
 
 
 async def test_a_picture_reaches_the_other_process(redis_url: str) -> None:
-    """What one process publishes, the readers of both hear."""
-    async with process(redis_url) as (ours, our_reader), process(redis_url) as (_, their_reader):
-        await ours.publish(BTC, b"view")
-        await our_reader.until(BTC, b"view")
-        await their_reader.until(BTC, b"view")
+    """What one process publishes, the delivereds of both hear."""
+    async with process(redis_url) as (ours, ours_delivered), process(redis_url) as (_, theirs_delivered):
+        ours.publish(BTC, b"view")
+        await ours_delivered.until(BTC, b"view")
+        await theirs_delivered.until(BTC, b"view")
 
 
 async def test_a_newcomer_gets_the_stored_latest(redis_url: str) -> None:
     """A process that comes later begins with what is stored, without waiting for the next view."""
-    async with process(redis_url) as (ours, reader):
-        await ours.publish(BTC, b"view")
-        await reader.until(BTC, b"view")
+    async with process(redis_url) as (ours, delivered):
+        ours.publish(BTC, b"view")
+        await delivered.until(BTC, b"view")
         async with process(redis_url) as (_, newcomer):
             await newcomer.until(BTC, b"view")
 
@@ -78,9 +75,9 @@ async def test_names_on_the_server(redis_url: str) -> None:
     """A view is published on `pulse:` and its topic, and stored for a while under `pulse:latest:` and its topic."""
     with redis.Redis.from_url(redis_url) as client, client.pubsub() as channel:
         channel.subscribe(f"pulse:{BTC}")
-        async with process(redis_url) as (ours, reader):
-            await ours.publish(BTC, b"view")
-            await reader.until(BTC, b"view")
+        async with process(redis_url) as (ours, delivered):
+            ours.publish(BTC, b"view")
+            await delivered.until(BTC, b"view")
         messages = [channel.get_message(timeout=1.0) for _ in range(2)]
 
         assert [message and message["data"] for message in messages] == [1, b"view"]
@@ -90,12 +87,12 @@ async def test_names_on_the_server(redis_url: str) -> None:
 
 async def test_a_subscription_cut_by_the_server_misses_nothing(own_valkey: ValkeyServer) -> None:
     """A view of another process, published while our subscription was cut, is taken from what is stored."""
-    async with process(own_valkey.url) as (_, reader), process(own_valkey.url) as (theirs, _):
+    async with process(own_valkey.url) as (_, delivered), process(own_valkey.url) as (theirs, _):
         with redis.Redis.from_url(own_valkey.url) as client:
             client.client_kill_filter(_type="pubsub")
-        await theirs.publish(BTC, b"meanwhile")
+        theirs.publish(BTC, b"meanwhile")
 
-        assert await reader.until(BTC, b"meanwhile") < RETURN_WITHIN_S
+        assert await delivered.until(BTC, b"meanwhile") < RETURN_WITHIN_S
 
 
 # --- a server that is away
@@ -104,25 +101,23 @@ async def test_a_subscription_cut_by_the_server_misses_nothing(own_valkey: Valke
 async def test_a_server_away_at_the_start(own_valkey: ValkeyServer) -> None:
     """Views stay in the process until the server comes, and then go through it."""
     own_valkey.kill()
-    bus = RedisBus(own_valkey.url, TOPICS)
-    async with reading(bus) as reader:
-        await bus.publish(BTC, b"alone")
-        await reader.until(BTC, b"alone")
+    async with process(own_valkey.url, until_ok=False) as (bus, delivered):
+        bus.publish(BTC, b"alone")
+        await delivered.until(BTC, b"alone")
         await until(lambda: bus.health().detail.startswith("Redis: "))
         own_valkey.start()
 
         assert await until(lambda: bus.health().ok) < RETURN_WITHIN_S
-    await bus.close()
 
 
 async def test_browsers_go_on_while_the_server_is_dead(own_valkey: ValkeyServer) -> None:
-    """After the server is killed, each view still reaches the reader of its own process at once."""
-    async with process(own_valkey.url) as (bus, reader):
+    """After the server is killed, each view still reaches the delivered of its own process at once."""
+    async with process(own_valkey.url) as (bus, delivered):
         own_valkey.kill()
         took = []
         for number in range(30):
-            await bus.publish(BTC, b"%d" % number)
-            took.append(await reader.until(BTC, b"%d" % number))
+            bus.publish(BTC, b"%d" % number)
+            took.append(await delivered.until(BTC, b"%d" % number))
 
         assert max(took) < PUBLISHING_S
         assert not bus.health().ok
@@ -130,19 +125,19 @@ async def test_browsers_go_on_while_the_server_is_dead(own_valkey: ValkeyServer)
 
 async def test_the_picture_on_its_way_to_a_dying_server_is_not_lost(own_valkey: ValkeyServer) -> None:
     """The newest view arrives even if it is the last one, and was handed over just before the server died."""
-    async with process(own_valkey.url) as (bus, reader):
+    async with process(own_valkey.url) as (bus, delivered):
         own_valkey.kill()
-        await bus.publish(BTC, b"last words")
+        bus.publish(BTC, b"last words")
 
-        assert await reader.until(BTC, b"last words") < PUBLISHING_S
+        assert await delivered.until(BTC, b"last words") < PUBLISHING_S
 
 
 async def test_a_server_that_comes_back_empty_is_filled(own_valkey: ValkeyServer) -> None:
     """After a restart the newest views are stored and published again, though no new one was made."""
-    async with process(own_valkey.url) as (ours, reader):
-        await ours.publish(BTC, b"btc")
-        await ours.publish(ETH, b"eth")
-        await reader.until(ETH, b"eth")
+    async with process(own_valkey.url) as (ours, delivered):
+        ours.publish(BTC, b"btc")
+        ours.publish(ETH, b"eth")
+        await delivered.until(ETH, b"eth")
         own_valkey.restart()
         begin = time.monotonic()
         async with process(own_valkey.url) as (_, newcomer):
@@ -154,14 +149,14 @@ async def test_a_server_that_comes_back_empty_is_filled(own_valkey: ValkeyServer
 
 async def test_the_way_between_processes_comes_back(own_valkey: ValkeyServer) -> None:
     """However long the server was away, views travel within two seconds of its return."""
-    async with process(own_valkey.url) as (ours, _), process(own_valkey.url) as (_, their_reader):
+    async with process(own_valkey.url) as (ours, _), process(own_valkey.url) as (_, theirs_delivered):
         own_valkey.kill()
         async with hanging_up_on(own_valkey.port) as callers:
             await until(lambda: len(callers) >= 24)  # by then the waits between attempts are at their bound
         own_valkey.start()
         begin = time.monotonic()
-        await ours.publish(BTC, b"again")
-        await their_reader.until(BTC, b"again")
+        ours.publish(BTC, b"again")
+        await theirs_delivered.until(BTC, b"again")
 
         assert time.monotonic() - begin < RETURN_WITHIN_S
 
@@ -170,15 +165,15 @@ async def test_the_way_between_processes_comes_back(own_valkey: ValkeyServer) ->
 
 
 async def test_a_hung_server_costs_half_a_second(own_valkey: ValkeyServer) -> None:
-    """Publishing to a stopped server never waits, and the reader of the same process has the view soon."""
-    async with process(own_valkey.url) as (bus, reader):
+    """Publishing to a stopped server never waits, and the delivered of the same process has the view soon."""
+    async with process(own_valkey.url) as (bus, delivered):
         own_valkey.pause()
         begin = time.monotonic()
-        await bus.publish(BTC, b"first")
+        bus.publish(BTC, b"first")
         published_after = time.monotonic() - begin
-        first = await reader.until(BTC, b"first")
-        await bus.publish(BTC, b"second")
-        second = await reader.until(BTC, b"second")
+        first = await delivered.until(BTC, b"first")
+        bus.publish(BTC, b"second")
+        second = await delivered.until(BTC, b"second")
 
         assert published_after < 0.01
         assert first < PUBLISHING_S
@@ -208,14 +203,14 @@ async def test_a_silent_subscription_is_noticed(own_valkey: ValkeyServer) -> Non
 
 async def test_a_server_that_wakes_up_is_used_again(own_valkey: ValkeyServer) -> None:
     """When it goes on, views reach the other process again, the newest last."""
-    async with process(own_valkey.url) as (ours, _), process(own_valkey.url) as (theirs, their_reader):
+    async with process(own_valkey.url) as (ours, _), process(own_valkey.url) as (theirs, theirs_delivered):
         own_valkey.pause()
-        await ours.publish(BTC, b"under way")
+        ours.publish(BTC, b"under way")
         await until(lambda: not ours.health().ok and not theirs.health().ok)
-        await ours.publish(BTC, b"newest")
+        ours.publish(BTC, b"newest")
         own_valkey.resume()
 
-        assert await their_reader.until(BTC, b"newest") < RETURN_WITHIN_S
+        assert await theirs_delivered.until(BTC, b"newest") < RETURN_WITHIN_S
         assert await until(lambda: ours.health().ok and theirs.health().ok) < RETURN_WITHIN_S
         with redis.Redis.from_url(own_valkey.url) as client:
             await until(lambda: client.get(f"pulse:latest:{BTC}") == b"newest")
@@ -225,9 +220,9 @@ async def test_closing_is_quick_though_the_server_hangs(own_valkey: ValkeyServer
     """A stopped server cannot hold up the end of the process."""
     async with process(own_valkey.url) as (bus, _):
         own_valkey.pause()
-        await bus.publish(BTC, b"x" * 100_000)
+        bus.publish(BTC, b"x" * 100_000)
         begin = time.monotonic()
-        await bus.close()
+        await bus.aclose()
 
         assert time.monotonic() - begin < 1.0
 
@@ -237,12 +232,12 @@ async def test_closing_is_quick_though_the_server_hangs(own_valkey: ValkeyServer
 
 async def test_a_full_server_is_gone_round(own_valkey: ValkeyServer) -> None:
     """A server that takes no more writes is trouble too: it is named, and browsers go on without it."""
-    async with process(own_valkey.url) as (bus, reader):
+    async with process(own_valkey.url) as (bus, delivered):
         with redis.Redis.from_url(own_valkey.url) as client:
             client.config_set("maxmemory", "1")
         await until(lambda: not bus.health().ok)
-        await bus.publish(BTC, b"view")
-        await reader.until(BTC, b"view")
+        bus.publish(BTC, b"view")
+        await delivered.until(BTC, b"view")
 
         assert bus.health().detail == "Redis: command not allowed when used memory > 'maxmemory'."
 
@@ -250,11 +245,11 @@ async def test_a_full_server_is_gone_round(own_valkey: ValkeyServer) -> None:
 async def test_only_the_change_is_logged(own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture) -> None:
     """An outage with many failed attempts is one line when it begins and one when it ends."""
     caplog.set_level(logging.DEBUG)
-    async with process(own_valkey.url) as (bus, reader):
+    async with process(own_valkey.url) as (bus, delivered):
         own_valkey.kill()
         for number in range(20):
-            await bus.publish(BTC, b"%d" % number)
-            await reader.until(BTC, b"%d" % number)
+            bus.publish(BTC, b"%d" % number)
+            await delivered.until(BTC, b"%d" % number)
         own_valkey.start()
         await until(lambda: bus.health().ok)
     lines = [record.message for record in caplog.records if record.name.startswith(("pulse", "redis"))]
@@ -278,25 +273,20 @@ async def test_no_task_is_left_behind_after_an_outage(own_valkey: ValkeyServer) 
 
 
 async def test_a_defect_is_not_taken_for_an_outage(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no server can cause ends the reading, with the error that it was."""
-    bus = RedisBus(redis_url, TOPICS)
-    monkeypatch.setattr(bus, "_take", lambda topic, payload: 1 / 0)
+    """An error that no server can cause ends the bus with that error."""
+    bus = RedisBus(redis_url, Delivered())
+    bus.open("BTCUSDT")
+    monkeypatch.setattr(bus, "_take", lambda channel, payload: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(read_all(bus), 5)
-    await bus.close()
-
-
-async def read_all(bus: RedisBus) -> None:
-    """Read until the bus ends."""
-    async for _ in bus.messages():
-        pass
+        await asyncio.wait_for(bus.run(), 5)
+    await bus.aclose()
 
 
 @pytest.mark.parametrize("end", ["?protocol=x", "?socket_timeout=canary", "?no_such_option=1", ":notaport"])
 async def test_an_address_that_cannot_be_read(end: str) -> None:
     """A wrong address is its owner's to mend, and the password in it is not shown."""
     with pytest.raises(SettingsError, match="REDIS_URL") as caught:
-        RedisBus(f"redis://user:canary@127.0.0.1{end}", TOPICS)
+        RedisBus(f"redis://user:canary@127.0.0.1{end}", Delivered())
 
     assert "canary" not in str(caught.value)
 
@@ -304,15 +294,15 @@ async def test_an_address_that_cannot_be_read(end: str) -> None:
 async def test_the_address_cannot_turn_off_what_the_bus_relies_on(redis_url: str) -> None:
     """Options in the address that would change what the bus hears are overruled."""
     url = f"{redis_url}?decode_responses=true&protocol=3&socket_timeout=60"
-    async with process(url) as (bus, reader):
-        await bus.publish(BTC, b"\xff\x00")
-        await reader.until(BTC, b"\xff\x00")
+    async with process(url) as (bus, delivered):
+        bus.publish(BTC, b"\xff\x00")
+        await delivered.until(BTC, b"\xff\x00")
 
 
 async def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     """Neither the log nor the health of a bus that cannot connect holds the password of its address."""
-    bus = RedisBus(f"redis://user:canary@127.0.0.1:{free_port()}/0", TOPICS)
-    async with reading(bus):
+    url = f"redis://user:canary@127.0.0.1:{free_port()}/0"
+    async with process(url, until_ok=False) as (bus, _):
         await until(lambda: bus.health().detail.startswith("Redis: "))
 
     assert "canary" not in caplog.text + bus.health().detail

@@ -1,44 +1,107 @@
-"""What leaves the engine reaches the bus, encoded once."""
+"""The relay: what leaves the engine is encoded once and published, and what the bus delivers is passed on untouched."""
 
 import asyncio
 
 import orjson
+import pytest
 
 from pulse.bus.memory import MemoryBus
-from pulse.bus.relay import publish, subscribe
-from pulse.fanout.hub import Hub
-from pulse.latency import Latency
+from pulse.bus.relay import AnyView, Relay
+from pulse.latency import BUS, Latency
 from pulse.market.market import Market, Origin
-from pulse.market.view import TradesView, View
-from pulse.queues import ConflatingQueue
-from pulse.wire import book_channel
-from tests.support.makers import ManualClock
-from tests.support.web import until
+from pulse.market.types import FeedUp
+from pulse.queues import ConflatingQueue, Outbox
+from pulse.wire import book_channel, encode_view, trades_channel
+from tests.support.makers import ManualClock, trade
+
+BTC = "BTCUSDT"
+BOOK = book_channel(BTC)
 
 
-async def test_the_newest_picture_of_a_symbol_is_published() -> None:
-    """A view that was replaced before its turn is never sent."""
-    market = Market("BTCUSDT", Origin("00", "exchange", "us"), levels_max=10, trades_kept=1, stale_after_ms=5000)
-    outbox: ConflatingQueue[str, View | TradesView] = ConflatingQueue()
-    bus = MemoryBus([book_channel("BTCUSDT")])
-    outbox.put(book_channel("BTCUSDT"), market.view(0.0, 0.0))
-    outbox.put(book_channel("BTCUSDT"), market.view(0.0, 0.0))
-    task = asyncio.create_task(publish(outbox, bus))
-    topic, payload = await anext(bus.messages())
-    task.cancel()
+class Received:
+    """A relay of one symbol on the memory bus, and what its receiver got."""
 
-    assert topic == "book:BTCUSDT"
-    assert orjson.loads(payload)["seq"] == 2
+    def __init__(self) -> None:
+        self.outbox: Outbox = ConflatingQueue()
+        self.latency = Latency("00")
+        self.clock = ManualClock()
+        self.messages: list[tuple[str, bytes, AnyView | None]] = []
+        self.relay = Relay(self.outbox, self.keep, self.latency, self.clock)
+        self.bus = MemoryBus(self.relay.deliver)
+        self.market = Market(BTC, Origin("00", "exchange", "us"), levels_max=10, trades_kept=1, stale_after_ms=5000)
+        for part in (self.relay, self.bus):
+            part.open(BTC)
+
+    def keep(self, channel: str, payload: bytes, view: AnyView | None) -> None:
+        """Keep what was received."""
+        self.messages.append((channel, payload, view))
+
+    async def run(self) -> None:
+        """Run the relay until the outbox is empty."""
+        task = asyncio.create_task(self.relay.run(self.bus))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
 
 
-async def test_every_message_is_passed_on_untouched() -> None:
-    """The hub's latest view is the bus's payload."""
-    topic, payload = "book:BTCUSDT", b'{"seq":1,"instance":"00","symbol":"BTCUSDT"}'
-    bus, hub = MemoryBus([topic]), Hub(["BTCUSDT"], "00")
-    task = asyncio.create_task(subscribe(bus, hub, Latency("00"), ManualClock()))
-    await bus.publish(topic, payload)
-    await until(lambda: hub.latest(topic) is not None)
-    await bus.close()
-    await task
+async def test_the_newest_view_is_published() -> None:
+    """A view that was replaced in the outbox is never encoded."""
+    received = Received()
+    received.outbox.put(BOOK, received.market.view(0.0, 0.0))
+    received.outbox.put(BOOK, received.market.view(0.0, 0.0))
+    await received.run()
 
-    assert hub.latest(topic) == payload
+    assert [(channel, orjson.loads(payload)["seq"]) for channel, payload, _ in received.messages] == [(BOOK, 2)]
+
+
+async def test_a_view_of_this_process_comes_with_its_object() -> None:
+    """The receiver need not decode it; so do trades."""
+    received = Received()
+    received.market.apply(FeedUp(), 0.0)
+    received.market.apply(trade(1), 0.0)
+    view = received.market.view(0.0, 0.0)
+    trades = received.market.trades_view()
+    assert trades is not None
+    received.outbox.put(BOOK, view)
+    received.outbox.put(trades_channel(BTC), trades)
+    await received.run()
+
+    assert [(payload, made) for _, payload, made in received.messages] == [
+        (encode_view(view), view), (encode_view(trades), trades),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", [b'{"seq":1,"instance":"ff","symbol":"BTCUSDT"}', b"nonsense"])
+async def test_a_view_of_another_process_comes_without_an_object(payload: bytes) -> None:
+    """Its bytes are passed on untouched."""
+    received = Received()
+    received.outbox.put(BOOK, received.market.view(0.0, 0.0))
+    await received.run()
+    received.messages.clear()
+    received.relay.deliver(BOOK, payload)
+
+    assert received.messages == [(BOOK, payload, None)]
+
+
+async def test_the_bus_hop_is_measured() -> None:
+    """From the engine's view to its delivery."""
+    received = Received()
+    view = received.market.view(0.0, 0.0)
+    received.latency.published(BTC, view.seq, 0.0)
+    received.clock.at_ms = 4.0
+    received.outbox.put(BOOK, view)
+    await received.run()
+
+    assert received.latency.quantile_ms(BUS, 0.5) == pytest.approx(4.0, rel=0.25)
+
+
+async def test_a_closed_symbol_is_not_published() -> None:
+    """What waits of it is dropped."""
+    received = Received()
+    received.outbox.put(BOOK, received.market.view(0.0, 0.0))
+    received.relay.close(BTC)
+    received.bus.close(BTC)
+    await received.run()
+
+    assert received.messages == []

@@ -1,62 +1,65 @@
-"""How the tests of the bus read it: in the background, every wait bounded, and nothing left behind."""
+"""A bus that runs in the background of a test: what it delivers is kept, and every wait is bounded."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
+from pulse.bus.contract import Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.redis import RedisBus
 
-TOPICS = ("book:BTCUSDT", "book:ETHUSDT")
-BTC, ETH = TOPICS
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+BTC, ETH = "book:BTCUSDT", "book:ETHUSDT"
 WAIT_S = 8.0
-"""The bound of every wait; what is promised to be faster is measured."""
-LOOK_EVERY_S = 0.005
+"""The bound of every wait."""
+POLL_S = 0.005
 
 AnyBus = MemoryBus | RedisBus
+MakeBus = Callable[[Deliver], AnyBus]
 
 
-class Reader:
-    """Reads a bus in a task of its own. `received` is all that came, `error` what ended it."""
+class Delivered:
+    """What a bus has delivered, in order."""
 
-    def __init__(self, bus: AnyBus) -> None:
-        self.received: list[tuple[str, bytes]] = []
-        self.has_ended = False
-        self._bus = bus
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes]] = []
 
-    async def run(self) -> None:
-        """Read until the bus ends."""
-        async with aclosing(self._bus.messages()) as messages:
-            async for message in messages:
-                self.received.append(message)
-        self.has_ended = True
+    def __call__(self, channel: str, payload: bytes) -> None:
+        """Keep a message."""
+        self.messages.append((channel, payload))
 
-    def latest(self, topic: str) -> bytes | None:
-        """What came last on a topic."""
-        return next((payload for name, payload in reversed(self.received) if name == topic), None)
+    def latest(self, channel: str) -> bytes | None:
+        """Return what came last on a channel."""
+        return next((payload for name, payload in reversed(self.messages) if name == channel), None)
 
-    async def until(self, topic: str, payload: bytes) -> float:
-        """Wait until this is what came last on the topic, and say how many seconds that took."""
-        return await until(lambda: self.latest(topic) == payload)
+    async def until(self, channel: str, payload: bytes) -> float:
+        """Wait until this is what came last on the channel; return the seconds that took."""
+        return await until(lambda: self.latest(channel) == payload)
 
 
 @asynccontextmanager
-async def reading(bus: AnyBus) -> AsyncIterator[Reader]:
-    """Read a bus while the block lasts."""
-    reader = Reader(bus)
-    task = asyncio.create_task(reader.run())
+async def running(make: MakeBus) -> AsyncIterator[tuple[AnyBus, Delivered]]:
+    """Run a bus of SYMBOLS while the block lasts, and close it. Raises what ended the bus."""
+    delivered = Delivered()
+    bus = make(delivered)
+    for symbol in SYMBOLS:
+        bus.open(symbol)
+    task = asyncio.create_task(bus.run())
     try:
-        yield reader
+        yield bus, delivered
     finally:
         task.cancel()
         await asyncio.wait([task])
+        await bus.aclose()
+    if not task.cancelled():
+        task.result()
 
 
 async def until(condition: Callable[[], bool], within_s: float = WAIT_S) -> float:
-    """Wait until the condition holds and say how many seconds that took. Raises TimeoutError."""
+    """Wait until the condition holds; return the seconds that took. Raises TimeoutError."""
     begin = time.monotonic()
     async with asyncio.timeout(within_s):
         while not condition():
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_S)
     return time.monotonic() - begin
