@@ -1,14 +1,16 @@
-"""Our spelling: a view and a candle as JSON, and where a view's stamp is found without decoding it."""
+"""The wire format: a view and a candle as JSON, and a view's stamp, which is read without decoding the rest."""
 
 import json
 import math
 from dataclasses import replace
 
+import pytest
+
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import INTERVALS, first_of_interval
 from pulse.market.market import Market, Origin
 from pulse.market.types import FeedUp, Instrument
-from pulse.wire import CANDLE_FIELDS, book_channel, candle_row, encode_view
+from pulse.wire import CANDLE_FIELDS, candle_row, channels_of, encode_view, read_stamp
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, snapshot, trade
 
 FIVE = INTERVALS["5m"]
@@ -24,12 +26,12 @@ def market() -> Market:
     return market
 
 
-def test_a_topic_is_the_symbols_book() -> None:
-    """Views of a symbol travel under its own name."""
-    assert book_channel("BTCUSDT") == "book:BTCUSDT"
+def test_bus_channels_of_a_symbol() -> None:
+    """One for views, one for trades."""
+    assert channels_of("BTCUSDT") == ("book:BTCUSDT", "trades:BTCUSDT")
 
 
-def test_a_picture_begins_with_its_stamp() -> None:
+def test_an_encoded_view_begins_with_its_stamp() -> None:
     """Sequence number, instance and symbol stand first, byte for byte where a reader looks for them."""
     made = market()
     made.view(0.0, 1.0)
@@ -38,7 +40,32 @@ def test_a_picture_begins_with_its_stamp() -> None:
     assert raw.startswith(b'{"seq":2,"instance":"9f3ac21b","symbol":"BTCUSDT"')
 
 
-def test_a_picture_is_plain_json() -> None:
+def test_the_stamp_is_read_from_the_first_bytes() -> None:
+    """An encoded view shows its instance and number without being decoded."""
+    stamp = read_stamp(b'{"seq":1234,"instance":"ffff0000","symbol":"BTCUSDT"}')
+
+    assert stamp == ("ffff0000", 1234)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b'{"seq":-1,"instance":"aa",',
+        b'{"seq":1.5,"instance":"aa",',
+        b'{"instance":"aa","seq":1}',
+        b' {"seq":1,"instance":"aa",',
+        '{"seq":\N{ARABIC-INDIC DIGIT ONE},"instance":"aa",'.encode(),
+    ],
+)
+def test_a_payload_that_is_no_view_has_no_stamp(payload: bytes) -> None:
+    """A foreign message is recognised by its first bytes."""
+    with pytest.raises(ValueError, match="begins with"):
+        read_stamp(payload)
+
+
+def test_a_view_is_plain_json() -> None:
     """States are words, levels are pairs of numbers with the exchange's digits, what is unknown is null."""
     view = json.loads(encode_view(market().view(0.0, 1.5)))
 

@@ -3,7 +3,7 @@
 No I/O. The clock and the timer are given.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -11,7 +11,7 @@ import orjson
 from pulse.fanout.requests import Topic
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.intervals import MINUTE
-from pulse.market.view import TradesView, TradeView, View
+from pulse.market.view import TradesView, View
 from pulse.server.ws_frames import Message
 
 REPEAT_S = 1.0
@@ -68,11 +68,11 @@ class ViewMessage:
             self._fields = orjson.loads(self.whole.payload)
         return self._fields.get(name)
 
-    def trades(self) -> Iterable[TradeView]:
-        """Return the trades of a trades view, oldest first."""
+    def trades(self) -> list[tuple[int, object]]:
+        """Return the trades of a trades view, oldest first: the id of each, and what it is encoded from."""
         if isinstance(self._view, TradesView):
-            return self._view.trades
-        return [TradeView(**trade) for trade in self.field("trades")]
+            return [(trade.id, trade) for trade in self._view.trades]
+        return [(trade["id"], trade) for trade in self.field("trades")]
 
     def part(self, topic: Topic) -> Message:
         """Return the message that a topic makes of the view."""

@@ -4,11 +4,10 @@ Pure. It is fed from the bus, where messages repeat trades, and read by each cli
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import orjson
 
-from pulse.market.view import TradeView
 from pulse.server.ws_frames import Message
 
 KEPT_MAX = 2_000
@@ -46,16 +45,15 @@ class TradeLog:
         """The id after the newest trade's; 0 before the first."""
         return self._ids[-1] + 1 if self._ids else 0
 
-    def extend(self, trades: Iterable[TradeView]) -> bool:
-        """Add trades, oldest first, ignoring known ones; return whether any was new."""
-        trades = list(trades)
-        if self._ids and trades and trades[-1].id < self._ids[0]:
+    def extend(self, trades: Sequence[tuple[int, object]]) -> bool:
+        """Add trades, each its id and what it is encoded from, oldest first; return whether any was new."""
+        if self._ids and trades and trades[-1][0] < self._ids[0]:
             self._ids, self._encoded = [], []  # ids began anew: a simulation or a replay was started again
-        new = [trade for trade in trades if trade.id >= self.next_id]
+        new = [(trade_id, trade) for trade_id, trade in trades if trade_id >= self.next_id]
         if not new:
             return False
-        self._ids += [trade.id for trade in new]
-        self._encoded += [orjson.dumps(trade) for trade in new]
+        self._ids += [trade_id for trade_id, _ in new]
+        self._encoded += [orjson.dumps(trade) for _, trade in new]
         del self._ids[:-KEPT_MAX], self._encoded[:-KEPT_MAX]
         self._shared.clear()
         return True

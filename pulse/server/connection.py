@@ -86,6 +86,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def attach(self, on_ready: Callable[[], None], on_full: Callable[[], None]) -> None:
+        """Set the callbacks."""
+        self.on_ready, self.on_full = on_ready, on_full
+
     def upgraded(self) -> None:
         """It carries a WebSocket from now on: it is pinged, and may say little.
 

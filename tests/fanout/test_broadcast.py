@@ -1,4 +1,4 @@
-"""Who is written to together, who by itself, and that nobody misses or repeats anything on the way between the two.
+"""Broadcast groups: which clients are written to together, which by their own queue, and that none misses anything.
 
 Real connections over real sockets: each client is the other end of a pair, and reads when the test says so.
 """
@@ -16,25 +16,27 @@ import orjson
 import pytest
 
 from pulse.fanout.broadcast import BroadcastGroups
-from pulse.fanout.client_queue import AwaitedClientQueue, DirectClientQueue, FlushScheduler
+from pulse.fanout.client_queue import AwaitedClientQueue, DirectClientQueue
+from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import Topic, view_topic
 from pulse.server.connection import Connection, Connections
 from pulse.server.flow_control import GAP_MIN_BYTES
 from pulse.wire import book_channel, trades_channel
+from tests.fanout.test_topic_stream import no_candles
 from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, split_frames, view
 
-PICTURES = view_topic("BTCUSDT")
+VIEWS = view_topic("BTCUSDT")
 TRADES = Topic("trades.BTCUSDT", "trades", "BTCUSDT", 0)
 BOOK = Topic("book.BTCUSDT", "book", "BTCUSDT", 5)
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @dataclass
 class Client:
     """One end of a pair of sockets; the other is the server's. It answers pings while `answers`."""
 
-    outlet: DirectClientQueue
+    queue: DirectClientQueue
     connection: Connection
     socket: socket.socket
     answers: bool = True
@@ -43,7 +45,7 @@ class Client:
     rest: bytes = b""
 
     def read(self) -> None:
-        """Take all that is there."""
+        """Read everything that has arrived."""
         while True:
             try:
                 data = self.socket.recv(1 << 16)
@@ -59,59 +61,60 @@ class Client:
                     self.socket.send(frame(PONG, payload))
 
     def seqs(self) -> list[int]:
-        """The numbers of the views it was sent."""
+        """Return the sequence numbers of the views it was sent."""
         return [message["seq"] for message in self.messages]
 
 
-class Rest(asyncio.Protocol):
-    """Stands where Hypercorn does: hears the pongs that came several at once."""
+class PongReader(asyncio.Protocol):
+    """Takes the place of Hypercorn: reads several pongs that came at once."""
 
     def __init__(self) -> None:
         self.connection: Connection | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Each is six bytes of head, masked with nothing, and its payload."""
+        """Read pongs of six bytes of head, masked with zeros, and a payload."""
         while data and self.connection is not None:
             size = data[1] & 0x7F
             self.connection.answered(data[6 : 6 + size])
             data = data[6 + size :]
 
 
-class House:
-    """A hub, its audiences, and clients."""
+class Fanout:
+    """A hub, its broadcast groups, and clients."""
 
     def __init__(self) -> None:
-        self.hub = Hub(["BTCUSDT"], INSTANCE)
-        self.scheduler = FlushScheduler()
-        self.audiences = BroadcastGroups(self.hub, self.scheduler)
+        self.hub = Hub(INSTANCE, no_candles)
+        self.hub.open("BTCUSDT")
+        self.scheduler = FlushScheduler(lambda _: None)
+        self.groups = BroadcastGroups(self.hub, self.scheduler)
         self.seq = 0
         self.trade_id = 0
         self.clients: list[Client] = []
 
-    async def client(self, *choices: Topic, buffer_bytes: int = 0, deflated: bool = False) -> Client:
-        """Somebody who wants these topics."""
+    async def client(self, *topics: Topic, buffer_bytes: int = 0, deflated: bool = False) -> Client:
+        """Connect a client with these topics."""
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         if buffer_bytes:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
-        rest = Rest()
-        connection = rest.connection = Connection(rest, Connections(1))
+        reader = PongReader()
+        connection = reader.connection = Connection(reader, Connections(1))
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
         connection.takes_deflated = deflated
-        outlet = DirectClientQueue(self.scheduler, connection, PATIENCE_S)
-        client = Client(outlet, connection, theirs)
+        queue = DirectClientQueue(self.scheduler, connection, TIMEOUT_S, lambda: None)
+        client = Client(queue, connection, theirs)
         self.clients.append(client)
-        self.audiences.seat(outlet, choices, choices)
+        self.groups.set_topics(queue, topics, topics)
         await self.rounds()
         return client
 
     def publish(self, padding: int = 0) -> None:
-        """A new view."""
+        """Publish a view."""
         self.seq += 1
         self.hub.publish(book_channel("BTCUSDT"), view(self.seq, padding=padding))
 
     def trade(self, count: int) -> None:
-        """So many new trades."""
+        """Publish so many new trades."""
         self.seq += 1
         trades = [{"id": self.trade_id + number, "pad": "x" * 100} for number in range(count)]
         self.trade_id += count
@@ -119,90 +122,90 @@ class House:
         self.hub.publish(trades_channel("BTCUSDT"), orjson.dumps(body))
 
     async def rounds(self, count: int = 3) -> None:
-        """Let what is due be sent, and what has come be heard."""
+        """Let what is due be sent, and what has arrived be read."""
         for _ in range(count):
             await asyncio.sleep(0.002)
 
     async def read_all(self) -> None:
-        """Everybody reads until there is no more."""
+        """Let every client read until there is no more."""
         for _ in range(20):
             for client in self.clients:
                 client.read()
             await self.rounds(2)
 
-    def places(self, client: Client) -> str:
-        """Where the audience has this client."""
-        audience: Any = client.outlet.group
-        names = ("level", "watched", "behind")
-        return next(name for name in names if client.outlet in getattr(audience, f"_{name}"))
+    def place_of(self, client: Client) -> str:
+        """Return where the group has this client."""
+        group: Any = client.queue.group
+        names = ("in_sync", "probed", "behind")
+        return next(name for name in names if client.queue in getattr(group, f"_{name}"))
 
 
 @asynccontextmanager
-async def open_house() -> AsyncIterator[House]:
-    """A house whose sockets are closed afterwards."""
-    house = House()
+async def running_fanout() -> AsyncIterator[Fanout]:
+    """Run a fan-out, and close its sockets afterwards."""
+    fanout = Fanout()
     try:
-        yield house
+        yield fanout
     finally:
-        for client in house.clients:
-            client.outlet.end()
+        for client in fanout.clients:
+            client.queue.end()
             client.connection.abort()
             client.socket.close()
-        await house.rounds()
+        await fanout.rounds()
 
 
-async def test_who_has_kept_up_is_written_to_without_a_look() -> None:
-    """From its second view on a client is level, and gets the same bytes as everybody."""
-    async with open_house() as house:
-        clients = [await house.client(PICTURES) for _ in range(3)]
+async def test_clients_that_keep_up_are_written_to_together() -> None:
+    """From its second view on a client is in sync, and gets the same bytes as the others."""
+    async with running_fanout() as fanout:
+        clients = [await fanout.client(VIEWS) for _ in range(3)]
         for _ in range(3):
-            house.publish()
-            await house.rounds()
-        await house.read_all()
+            fanout.publish()
+            await fanout.rounds()
+        await fanout.read_all()
 
-        assert [house.places(client) for client in clients] == ["level"] * 3
+        assert [fanout.place_of(client) for client in clients] == ["in_sync"] * 3
         assert [client.seqs() for client in clients] == [[1, 2, 3]] * 3
 
 
-async def test_who_comes_late_is_told_what_there_is_and_nothing_twice() -> None:
-    """It joins at any moment, between a view and its round too."""
-    async with open_house() as house:
-        first = await house.client(PICTURES)
-        house.publish()
-        second = await house.client(PICTURES)
-        house.publish()
-        await house.rounds()
-        await house.read_all()
+async def test_a_late_client_gets_the_current_view_once() -> None:
+    """It may join between a view and its flush, too."""
+    async with running_fanout() as fanout:
+        first = await fanout.client(VIEWS)
+        fanout.publish()
+        second = await fanout.client(VIEWS)
+        fanout.publish()
+        await fanout.rounds()
+        await fanout.read_all()
 
         assert first.seqs() == second.seqs() == [1, 2]
 
 
-async def test_a_client_is_asked_how_far_it_has_read_and_goes_on() -> None:
-    """Its answer makes it level again."""
-    async with open_house() as house:
-        client = await house.client(PICTURES)
+async def test_a_client_that_answers_its_ping_is_in_sync_again() -> None:
+    """Pings travel among its messages."""
+    async with running_fanout() as fanout:
+        client = await fanout.client(VIEWS)
         for _ in range(40):
-            house.publish(padding=2000)
-            await house.rounds()
+            fanout.publish(padding=2000)
+            await fanout.rounds()
             client.read()
-        await house.rounds()
-        house.publish()
-        await house.rounds()
+        await fanout.rounds()
+        fanout.publish()
+        await fanout.rounds()
 
         assert client.pings >= 2
-        assert house.places(client) == "level"
+        assert fanout.place_of(client) == "in_sync"
 
 
-async def test_who_does_not_answer_is_owed_the_newest_alone() -> None:
-    """The others do not notice."""
-    async with open_house() as house:
-        quiet, healthy = await house.client(PICTURES), await house.client(PICTURES)
+async def test_a_client_that_answers_no_ping_gets_only_the_newest() -> None:
+    """The other clients get every view."""
+    async with running_fanout() as fanout:
+        quiet, healthy = await fanout.client(VIEWS), await fanout.client(VIEWS)
         quiet.answers = False
         for _ in range(60):
-            house.publish(padding=2000)
-            await house.rounds()
-            await house.read_all()
-        was_behind = house.places(quiet)
+            fanout.publish(padding=2000)
+            await fanout.rounds()
+            await fanout.read_all()
+        was_behind = fanout.place_of(quiet)
         seen = quiet.seqs()[-1]
 
         assert was_behind == "behind"
@@ -210,45 +213,45 @@ async def test_who_does_not_answer_is_owed_the_newest_alone() -> None:
         assert healthy.seqs() == list(range(1, 61))
 
 
-async def test_what_the_kernel_did_not_take_follows_and_no_frame_is_torn() -> None:
-    """A full socket gets the rest of its frame, then the newest view, then is level again."""
-    async with open_house() as house:
-        client = await house.client(PICTURES, buffer_bytes=4096)
-        house.publish()
-        await house.rounds()
+async def test_a_frame_that_the_kernel_took_in_part_is_completed() -> None:
+    """A full socket gets the rest of its frame, then the newest view, then is in sync again."""
+    async with running_fanout() as fanout:
+        client = await fanout.client(VIEWS, buffer_bytes=4096)
+        fanout.publish()
+        await fanout.rounds()
         for _ in range(12):
-            house.publish(padding=1500)
-            await house.rounds()
-        was_behind = house.places(client)
-        await house.read_all()
+            fanout.publish(padding=1500)
+            await fanout.rounds()
+        was_behind = fanout.place_of(client)
+        await fanout.read_all()
         for _ in range(3):
-            house.publish()
-            await house.rounds()
-            await house.read_all()
+            fanout.publish()
+            await fanout.rounds()
+            await fanout.read_all()
 
         assert was_behind == "behind"
-        assert client.seqs()[-1] == house.seq
+        assert client.seqs()[-1] == fanout.seq
         assert client.seqs() == sorted(set(client.seqs()))
-        assert house.places(client) == "level"
+        assert fanout.place_of(client) == "in_sync"
 
 
-async def test_who_is_gone_is_not_written_to() -> None:
-    """Its descriptor may be another's by then."""
-    async with open_house() as house:
-        gone, other = await house.client(PICTURES), await house.client(PICTURES)
-        house.publish()
-        await house.rounds()
-        house.publish()
-        await house.rounds()
+async def test_a_closed_descriptor_is_not_written_to() -> None:
+    """It may belong to another socket by then."""
+    async with running_fanout() as fanout:
+        gone, other = await fanout.client(VIEWS), await fanout.client(VIEWS)
+        fanout.publish()
+        await fanout.rounds()
+        fanout.publish()
+        await fanout.rounds()
         gone.connection.abort()
-        await house.rounds()
+        await fanout.rounds()
         ours, theirs = socket.socketpair()
         with ours, theirs:
             theirs.setblocking(False)
             got_its_number = ours.fileno() == gone.connection.descriptor
-            house.publish()
-            await house.rounds()
-            await house.read_all()
+            fanout.publish()
+            await fanout.rounds()
+            await fanout.read_all()
             with pytest.raises(BlockingIOError):
                 theirs.recv(1)
 
@@ -256,139 +259,139 @@ async def test_who_is_gone_is_not_written_to() -> None:
         assert other.seqs() == [1, 2, 3]
 
 
-async def test_whatever_a_write_fails_with_is_one_clients_matter() -> None:
-    """A network has more ways to fail than a reset: a peer that has vanished times out. The others get everything."""
-    async with open_house() as house:
-        broken, other = await house.client(PICTURES), await house.client(PICTURES)
+async def test_a_failed_write_affects_one_client() -> None:
+    """A network fails in more ways than a reset: a peer that has vanished times out. The others get everything."""
+    async with running_fanout() as fanout:
+        broken, other = await fanout.client(VIEWS), await fanout.client(VIEWS)
         for _ in range(2):
-            house.publish()
-            await house.rounds()
-        audience: Any = broken.outlet.group
+            fanout.publish()
+            await fanout.rounds()
+        group: Any = broken.queue.group
         with open(os.devnull, "rb") as unwritable:  # noqa: ASYNC230  # nothing is read
-            audience._level[broken.outlet] = unwritable.fileno()
+            group._in_sync[broken.queue] = unwritable.fileno()
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.write(unwritable.fileno(), b"x")
-            house.publish()
-            await house.rounds()
-        house.publish()
-        await house.rounds()
-        await house.read_all()
+            fanout.publish()
+            await fanout.rounds()
+        fanout.publish()
+        await fanout.rounds()
+        await fanout.read_all()
 
         assert other.seqs() == [1, 2, 3, 4]
         assert broken.seqs() == [1, 2, 3, 4]  # its transport was whole, and was given what the write did not take
 
 
-async def test_an_end_by_the_client_is_survived() -> None:
-    """A reset in the midst of a round is that client's matter."""
-    async with open_house() as house:
-        gone, other = await house.client(PICTURES), await house.client(PICTURES)
+async def test_a_reset_affects_one_client() -> None:
+    """The others get everything."""
+    async with running_fanout() as fanout:
+        gone, other = await fanout.client(VIEWS), await fanout.client(VIEWS)
         for _ in range(2):
-            house.publish()
-            await house.rounds()
+            fanout.publish()
+            await fanout.rounds()
         gone.socket.close()
-        house.publish()
-        await house.rounds()
+        fanout.publish()
+        await fanout.rounds()
         await asyncio.sleep(0)
-        house.clients.remove(gone)
-        await house.read_all()
+        fanout.clients.remove(gone)
+        await fanout.read_all()
 
         assert other.seqs() == [1, 2, 3]
-        gone.outlet.end()
+        gone.queue.end()
 
 
-async def test_nothing_is_left_of_an_audience_without_members() -> None:
-    """Nor of its topics."""
-    async with open_house() as house:
-        client = await house.client(BOOK, TRADES)
-        count, was_heard = len(house.audiences), house.hub.is_heard("BTCUSDT")
-        client.outlet.end()
+async def test_a_group_without_clients_is_removed() -> None:
+    """So are its topic streams."""
+    async with running_fanout() as fanout:
+        client = await fanout.client(BOOK, TRADES)
+        count, was_watched = len(fanout.groups), fanout.hub.is_watched("BTCUSDT")
+        client.queue.end()
 
-        assert (count, was_heard) == (1, True)
-        assert len(house.audiences) == 0
-        assert not house.hub.is_heard("BTCUSDT")
-
-
-async def test_other_wishes_are_another_audience() -> None:
-    """Topics, their options and the form of the frames."""
-    async with open_house() as house:
-        await house.client(BOOK)
-        await house.client(BOOK)
-        await house.client(BOOK, TRADES)
-        await house.client(BOOK, deflated=True)
-
-        assert len(house.audiences) == 3
+        assert (count, was_watched) == (1, True)
+        assert len(fanout.groups) == 0
+        assert not fanout.hub.is_watched("BTCUSDT")
 
 
-async def test_who_changes_its_mind_is_asked_nothing_twice() -> None:
-    """A topic that stays goes on where it was; a new one begins with what there is."""
-    async with open_house() as house:
-        client = await house.client(TRADES)
-        house.trade(3)
-        await house.rounds()
-        house.publish()
-        house.trade(2)
-        house.audiences.seat(client.outlet, [TRADES, BOOK], [BOOK])
-        house.trade(1)
-        await house.rounds()
-        await house.read_all()
+async def test_different_topics_are_different_groups() -> None:
+    """So are different options, and compression."""
+    async with running_fanout() as fanout:
+        await fanout.client(BOOK)
+        await fanout.client(BOOK)
+        await fanout.client(BOOK, TRADES)
+        await fanout.client(BOOK, deflated=True)
+
+        assert len(fanout.groups) == 3
+
+
+async def test_a_changed_subscription_repeats_and_skips_nothing() -> None:
+    """A topic that stays continues; a new one begins with its current message."""
+    async with running_fanout() as fanout:
+        client = await fanout.client(TRADES)
+        fanout.trade(3)
+        await fanout.rounds()
+        fanout.publish()
+        fanout.trade(2)
+        fanout.groups.set_topics(client.queue, [TRADES, BOOK], [BOOK])
+        fanout.trade(1)
+        await fanout.rounds()
+        await fanout.read_all()
         trades = [trade["id"] for message in client.messages for trade in message.get("trades", [])]
 
         assert trades == list(range(6))
         assert any(message["topic"] == "book.BTCUSDT" for message in client.messages)
 
 
-async def test_who_has_a_task_of_its_own_is_owed_the_same() -> None:
-    """Clients that cannot be written to directly take what is owed when they come to it."""
-    async with open_house() as house:
-        outlet = AwaitedClientQueue(house.scheduler)
-        house.audiences.seat(outlet, [PICTURES], [PICTURES])
-        await house.client(PICTURES)
-        house.publish()
-        await house.rounds()
-        owed = await outlet.next()
-        outlet.end()
+async def test_an_awaited_queue_is_broadcast_to() -> None:
+    """Its task takes the same messages."""
+    async with running_fanout() as fanout:
+        queue = AwaitedClientQueue(fanout.scheduler)
+        fanout.groups.set_topics(queue, [VIEWS], [VIEWS])
+        await fanout.client(VIEWS)
+        fanout.publish()
+        await fanout.rounds()
+        messages = await queue.next()
+        queue.end()
 
-        assert [message.payload for message in owed or []] == [view(1)]
+        assert [message.payload for message in messages or []] == [view(1)]
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_whatever_happens_trades_are_whole_and_pictures_in_order(seed: int) -> None:
-    """Slow, full, silent, leaving and coming clients, all at once: each gets every trade from its first on, once."""
-    rng = random.Random(seed)  # a test's own chances
-    async with open_house() as house:
-        clients = [await house.client(TRADES, PICTURES, buffer_bytes=rng.choice([0, 4096])) for _ in range(6)]
+async def test_trades_are_complete_and_views_in_order(seed: int) -> None:
+    """With slow, full, silent, leaving and joining clients, each gets every trade from its first on, once."""
+    rng = random.Random(seed)  # one seed, one course of events
+    async with running_fanout() as fanout:
+        clients = [await fanout.client(TRADES, VIEWS, buffer_bytes=rng.choice([0, 4096])) for _ in range(6)]
         for _ in range(150):
-            await live_a_moment(house, clients, rng)
+            await act_at_random(fanout, clients, rng)
         for client in clients:
             client.answers = True
             client.socket.send(frame(PONG, client.connection.window.probe()))
-        await house.read_all()
-        house.publish()
-        house.trade(1)
-        await house.rounds(10)
-        await house.read_all()
+        await fanout.read_all()
+        fanout.publish()
+        fanout.trade(1)
+        await fanout.rounds(10)
+        await fanout.read_all()
 
         for client in clients:
             views = [message["seq"] for message in client.messages if "padding" in message]
             trades = [trade["id"] for message in client.messages for trade in message.get("trades", [])]
             assert views == sorted(set(views))
-            assert trades == list(range(trades[0], house.trade_id))
-            assert views[-1] == house.seq - 1
+            assert trades == list(range(trades[0], fanout.trade_id))
+            assert views[-1] == fanout.seq - 1
 
 
-async def live_a_moment(house: House, clients: list[Client], rng: random.Random) -> None:
-    """Perhaps something comes, somebody reads, somebody answers, joins or leaves."""
+async def act_at_random(fanout: Fanout, clients: list[Client], rng: random.Random) -> None:
+    """Publish, read, answer, join or leave at random."""
     for _ in range(rng.randrange(3)):
-        house.publish(padding=rng.choice([0, 1500]))
+        fanout.publish(padding=rng.choice([0, 1500]))
     if rng.random() < 0.6:
-        house.trade(rng.choice([1, 5, 40]))
+        fanout.trade(rng.choice([1, 5, 40]))
     if rng.random() < 0.2:
-        await house.rounds(1)
+        await fanout.rounds(1)
     for client in clients:
         client.answers = rng.random() < 0.9
         if rng.random() < 0.4:
             client.read()
     if rng.random() < 0.1:
-        clients.append(await house.client(TRADES, PICTURES))
+        clients.append(await fanout.client(TRADES, VIEWS))
     if rng.random() < 0.05:
-        clients.pop(0).outlet.end()
+        clients.pop(0).queue.end()

@@ -1,4 +1,4 @@
-"""The topics that a view makes: what each holds, when it is said, and how often."""
+"""Topic streams: what the message of each kind holds, when it is sent, and how often."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,19 +10,32 @@ from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import REPEAT_S, TopicStream, TradeCursor, ViewMessage
 from pulse.fanout.trade_log import PER_MESSAGE_MAX, TradeLog
 from pulse.server.ws_frames import Message
+from pulse.wire import encode_view
+from tests.support.makers import trade
+from tests.support.market import live_market, view_of
+
+
+def no_candles(symbol: str, interval: str) -> dict[str, Any]:
+    """Know no candles of longer intervals."""
+    return {"candle": None, "closed_candle": None}
 
 
 def view(seq: int = 1, **fields: Any) -> ViewMessage:
-    """A view of a live book of three levels a side."""
+    """Make the view of another process: a live book of three levels a side."""
     levels = [[100.0 - n, 1.0] for n in range(3)]
     body = {"seq": seq, "instance": "ab", "symbol": "BTCUSDT", "state": "live", "last_update_id": 9, "bids": levels}
-    return ViewMessage(
-        orjson.dumps(body | {"asks": levels, "metrics": {"cvd": 1.5}, "candle": {"close": 1.0}} | fields)
-    )
+    payload = orjson.dumps(body | {"asks": levels, "metrics": {"cvd": 1.5}, "candle": {"close": 1.0}} | fields)
+    return ViewMessage(payload, None, no_candles)
 
 
-class Stage:
-    """A stream, its clock, what is to be called later, and what one listener was told."""
+def every_topic() -> list[Topic]:
+    """Return a topic of each kind."""
+    names = [(kind, f"{kind}.BTCUSDT") for kind in ("book", "metrics", "proof", "status")]
+    return [Topic(name, kind, "BTCUSDT", 5) for kind, name in [*names, ("kline", "kline.BTCUSDT.1m")]]
+
+
+class StreamRun:
+    """A stream, its clock, its timers, and what one subscriber was sent."""
 
     def __init__(self, kind: str, depth: int = 0, interval_s: float = 0.0) -> None:
         self.now_s = 100.0
@@ -30,108 +43,133 @@ class Stage:
         topic = Topic(f"{kind}.BTCUSDT", kind, "BTCUSDT", depth, interval_s)
         self.stream = TopicStream(topic, lambda: self.now_s, self.call_later)
         self.stream.listeners.add(self)
-        self.told: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
 
     def call_later(self, wait_s: float, act: Callable[[], None]) -> None:
-        """Keep what is to be called, and when."""
+        """Keep a timer."""
         self.later.append((self.now_s + wait_s, act))
 
     def put(self, message: Message) -> None:
-        """Keep what was told."""
-        self.told.append(orjson.loads(message.payload or b"{}"))
+        """Keep a message."""
+        self.sent.append(orjson.loads(message.payload or b"{}"))
 
     def pass_until(self, at_s: float) -> None:
-        """Let time pass, and do what is due on the way."""
+        """Advance the clock, and call what is due on the way."""
         while self.later and self.later[0][0] <= 100.0 + at_s:
             self.now_s, act = self.later.pop(0)
             act()
         self.now_s = 100.0 + at_s
 
     def offer(self, at_s: float, **fields: Any) -> None:
-        """A view comes at this time; what is due before it happens before it."""
+        """Offer a view at this time, after the timers due before it."""
         self.pass_until(at_s)
         self.stream.offer(view(**fields))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 20])
-def test_a_book_is_as_deep_as_was_asked(depth: int) -> None:
-    """At most as many levels as there are; with the id that they are true at."""
+def test_a_book_has_at_most_depth_levels(depth: int) -> None:
+    """It names the update id that its levels are of."""
     body = orjson.loads(view().part(Topic("book.BTCUSDT", "book", "BTCUSDT", depth)).payload)
 
     assert len(body["bids"]) == len(body["asks"]) == min(depth, 3)
     assert (body["topic"], body["seq"], body["last_update_id"]) == ("book.BTCUSDT", 1, 9)
 
 
-def test_a_topic_holds_its_own_part_alone() -> None:
-    """Metrics have no book."""
+def test_a_topic_holds_only_its_own_fields() -> None:
+    """A metrics message has no levels."""
     body = orjson.loads(view().part(Topic("metrics.BTCUSDT", "metrics", "BTCUSDT", 0)).payload)
 
     assert body["metrics"] == {"cvd": 1.5}
     assert "bids" not in body
 
 
-def test_a_variant_is_made_once() -> None:
-    """All who chose alike get the same bytes, whatever their rates."""
+def test_a_variant_is_encoded_once() -> None:
+    """Clients with the same topic and depth get the same message, whatever their rates."""
     one = view()
     fast, slow = (Topic("book.BTCUSDT", "book", "BTCUSDT", 5, interval_s) for interval_s in (0.0, 1.0))
 
     assert one.part(fast) is one.part(slow)
 
 
-def test_every_picture_is_told_at_full_rate() -> None:
-    """A book changes with each."""
-    stage = Stage("book", 20)
+def test_every_view_is_sent_at_full_rate() -> None:
+    """A book changes with every view."""
+    run = StreamRun("book", 20)
     for seq in (1, 2, 3):
-        stage.offer(0.0, seq=seq)
+        run.offer(0.0, seq=seq)
 
-    assert [body["seq"] for body in stage.told] == [1, 2, 3]
+    assert [body["seq"] for body in run.sent] == [1, 2, 3]
 
 
-def test_a_chosen_rate_is_kept() -> None:
+def test_a_topics_rate_is_kept() -> None:
     """Ten views a second, four messages: the first at once, then the newest of each interval."""
-    stage = Stage("book", 20, 0.25)
+    run = StreamRun("book", 20, 0.25)
     for seq in range(11):
-        stage.offer(seq / 10, seq=seq)
+        run.offer(seq / 10, seq=seq)
 
-    assert [body["seq"] for body in stage.told] == [0, 2, 4, 7, 9]
+    assert [body["seq"] for body in run.sent] == [0, 2, 4, 7, 9]
 
 
-def test_the_last_picture_of_an_interval_is_told_at_its_end() -> None:
-    """Nobody waits for another change to learn of this one."""
-    stage = Stage("book", 20, 1.0)
-    stage.offer(0.0, seq=1)
-    stage.offer(0.1, seq=2)
-    stage.pass_until(0.99)
-    before = len(stage.told)
-    stage.pass_until(1.01)
+def test_the_last_view_of_an_interval_is_sent_at_its_end() -> None:
+    """It does not wait for the next change."""
+    run = StreamRun("book", 20, 1.0)
+    run.offer(0.0, seq=1)
+    run.offer(0.1, seq=2)
+    run.pass_until(0.99)
+    before = len(run.sent)
+    run.pass_until(1.01)
 
     assert before == 1
-    assert [body["seq"] for body in stage.told] == [1, 2]
+    assert [body["seq"] for body in run.sent] == [1, 2]
 
 
 @pytest.mark.parametrize(("kind", "field"), [("kline", "candle"), ("proof", "proof"), ("status", "state")])
-def test_what_has_not_changed_is_told_once_a_second(kind: str, field: str) -> None:
-    """What has changed is told at once."""
-    stage = Stage(kind)
-    stage.offer(0.0, seq=1, **{field: "a"})
-    stage.offer(REPEAT_S / 2, seq=2, **{field: "a"})
-    stage.offer(REPEAT_S * 0.6, seq=3, **{field: "b"})
-    stage.offer(REPEAT_S * 0.7, seq=4, **{field: "b"})
-    stage.offer(REPEAT_S * 1.7, seq=5, **{field: "b"})
+def test_an_unchanged_topic_is_sent_once_a_second(kind: str, field: str) -> None:
+    """A changed one is sent at once."""
+    run = StreamRun(kind)
+    run.offer(0.0, seq=1, **{field: "a"})
+    run.offer(REPEAT_S / 2, seq=2, **{field: "a"})
+    run.offer(REPEAT_S * 0.6, seq=3, **{field: "b"})
+    run.offer(REPEAT_S * 0.7, seq=4, **{field: "b"})
+    run.offer(REPEAT_S * 1.7, seq=5, **{field: "b"})
 
-    assert [body["seq"] for body in stage.told] == [1, 3, 5]
+    assert [body["seq"] for body in run.sent] == [1, 3, 5]
 
 
-def test_trades_are_owed_from_where_the_client_is() -> None:
-    """A nudge is enough: the log knows the rest. More than a message takes is owed further."""
-    log, notes = TradeLog("trades.BTCUSDT"), []
-    trades = TradeCursor(log, 5, lambda: notes.append(1))
-    log.extend([{"id": number} for number in range(1, PER_MESSAGE_MAX + 8)])
-    nothing_yet = trades.take()
-    trades.put(Message(b""))
-    bites = [trades.take() for _ in range(3)]
+@pytest.mark.parametrize("topic", every_topic(), ids=lambda topic: topic.kind)
+def test_a_view_of_this_process_makes_the_same_bytes_without_being_decoded(topic: Topic) -> None:
+    """Made from the object or from its decoded encoding, a message is the same."""
+    made = view_of(live_market())
+    own = ViewMessage(encode_view(made), made, no_candles)
+    foreign = ViewMessage(encode_view(made), None, no_candles)
 
-    assert nothing_yet is None
-    assert [orjson.loads(bite.payload)["first_id"] for bite in bites if bite] == [5, PER_MESSAGE_MAX + 5]
-    assert trades.next_id == PER_MESSAGE_MAX + 8
-    assert len(notes) == 2
+    assert own.part(topic).payload == foreign.part(topic).payload
+    assert own._fields == {}
+
+
+def test_trades_of_this_process_and_of_another_are_encoded_alike() -> None:
+    """By id, and with the same fields."""
+    market = live_market()
+    market.apply(trade(7), 0.0)
+    made = market.trades_view()
+    assert made is not None
+    own = ViewMessage(encode_view(made), made, no_candles)
+    foreign = ViewMessage(encode_view(made), None, no_candles)
+
+    assert [(number, orjson.dumps(one)) for number, one in own.trades()] == [
+        (number, orjson.dumps(one)) for number, one in foreign.trades()
+    ]
+
+
+def test_a_cursor_reads_on_from_its_own_place() -> None:
+    """The news that there are trades is enough: the log has them. What one message cannot hold is scheduled again."""
+    log, scheduled = TradeLog("trades.BTCUSDT"), []
+    cursor = TradeCursor(log, 5, lambda: scheduled.append(1))
+    log.extend([(number, {"id": number}) for number in range(1, PER_MESSAGE_MAX + 8)])
+    not_yet = cursor.take()
+    cursor.put(Message(b""))
+    messages = [cursor.take() for _ in range(3)]
+
+    assert not_yet is None
+    assert [orjson.loads(one.payload)["first_id"] for one in messages if one] == [5, PER_MESSAGE_MAX + 5]
+    assert cursor.next_id == PER_MESSAGE_MAX + 8
+    assert len(scheduled) == 2

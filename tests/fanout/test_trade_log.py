@@ -1,38 +1,43 @@
-"""No trade is skipped without a word, however a client comes and goes."""
+"""The trade log: no trade is skipped without a reported gap, however a client reconnects."""
 
 from typing import Any
 
 import orjson
 import pytest
 
-from pulse.fanout.trade_log import AT_FIRST, KEPT_MAX, PER_MESSAGE_MAX, SHARED_MAX, TradeLog
+from pulse.fanout.trade_log import DEFAULT_COUNT, KEPT_MAX, PER_MESSAGE_MAX, SHARED_MAX, TradeLog
 
 
 def trades(*ids: int) -> list[dict[str, Any]]:
-    """Trades with these ids."""
+    """Make trades with these ids."""
     return [{"id": number, "price": 100.0} for number in ids]
 
 
+def add(log: TradeLog, *ids: int) -> bool:
+    """Add trades with these ids."""
+    return log.extend([(trade["id"], trade) for trade in trades(*ids)])
+
+
 def log_of(*ids: int) -> TradeLog:
-    """A log that was fed these."""
+    """Make a log of these trades."""
     log = TradeLog("trades.BTCUSDT")
-    log.extend(trades(*ids))
+    add(log, *ids)
     return log
 
 
 def read(log: TradeLog, next_id: int) -> tuple[dict[str, Any] | None, int]:
-    """The message for who is that far, decoded, and how far it is then."""
+    """Return the decoded message for a client with this next id, and its next id after that."""
     message, after = log.since(next_id)
     return (None if message is None else orjson.loads(message.payload)), after
 
 
 def ids_of(message: dict[str, Any] | None) -> list[int]:
-    """The trades of a message."""
+    """Return the trade ids of a message."""
     return [] if message is None else [trade["id"] for trade in message["trades"]]
 
 
-def test_a_message_holds_all_trades_since() -> None:
-    """With its first and last id, and no gap."""
+def test_a_message_holds_all_trades_since_the_next_id() -> None:
+    """It names its first and last id, and no gap."""
     message, after = read(log_of(5, 6, 7, 8), 6)
 
     assert message == {
@@ -41,25 +46,25 @@ def test_a_message_holds_all_trades_since() -> None:
     assert after == 9
 
 
-def test_who_has_all_is_owed_nothing() -> None:
-    """Also one that is a little ahead, as after a change of servers."""
+def test_a_client_with_all_trades_gets_no_message() -> None:
+    """Nor does one that is a little ahead, as after a change of servers."""
     log = log_of(5, 6)
 
     assert read(log, 7) == (None, 7)
     assert read(log, 12) == (None, 12)
 
 
-def test_what_the_bus_repeats_is_taken_once() -> None:
-    """Messages overlap, and the log does not."""
+def test_repeated_trades_are_added_once() -> None:
+    """Messages of the bus overlap; the log does not."""
     log = log_of(1, 2, 3)
 
-    assert not log.extend(trades(2, 3))
-    assert log.extend(trades(2, 3, 4))
+    assert not add(log, 2, 3)
+    assert add(log, 2, 3, 4)
     assert ids_of(read(log, 1)[0]) == [1, 2, 3, 4]
 
 
-def test_a_client_too_slow_for_the_history_is_told_what_it_misses() -> None:
-    """The ids between its last trade and the first that is left."""
+def test_trades_that_are_no_longer_kept_are_a_gap() -> None:
+    """The gap holds the ids between the client's last trade and the first one kept."""
     message, _ = read(log_of(*range(100, 100 + KEPT_MAX + 50)), 90)
 
     assert message is not None
@@ -67,8 +72,8 @@ def test_a_client_too_slow_for_the_history_is_told_what_it_misses() -> None:
     assert message["first_id"] == 150
 
 
-def test_a_hole_in_the_trades_themselves_is_told_too() -> None:
-    """What comes after it is another message."""
+def test_a_gap_in_the_trades_begins_a_new_message() -> None:
+    """The message after it reports the gap."""
     log = log_of(1, 2, 5, 6)
     before, after = read(log, 1)
     behind, _ = read(log, after)
@@ -78,47 +83,47 @@ def test_a_hole_in_the_trades_themselves_is_told_too() -> None:
     assert (behind["gap"], ids_of(behind)) == ({"first_id": 3, "last_id": 4}, [5, 6])
 
 
-def test_who_is_far_behind_catches_up_in_bites() -> None:
-    """Each message goes on where the one before ended."""
+def test_a_client_far_behind_catches_up_in_several_messages() -> None:
+    """Each message continues where the one before ended."""
     log, after, seen = log_of(*range(1, 1001)), 1, []
     while (message := read(log, after))[0] is not None:
         seen.append(ids_of(message[0]))
         after = message[1]
 
-    assert [len(bite) for bite in seen] == [PER_MESSAGE_MAX] * 3 + [100]
-    assert [number for bite in seen for number in bite] == list(range(1, 1001))
+    assert [len(message_ids) for message_ids in seen] == [PER_MESSAGE_MAX] * 3 + [100]
+    assert [number for message_ids in seen for number in message_ids] == list(range(1, 1001))
 
 
-def test_who_does_not_say_where_to_begin_gets_the_newest() -> None:
-    """Enough for a first look."""
-    assert log_of(*range(1, 101)).beginning() == 101 - AT_FIRST
-    assert log_of().beginning() == 0
+def test_the_default_start_is_among_the_newest() -> None:
+    """A client that gives no id gets DEFAULT_COUNT trades; with an empty log it begins at 0."""
+    assert log_of(*range(1, 101)).default_start() == 101 - DEFAULT_COUNT
+    assert log_of().default_start() == 0
 
 
-def test_equally_far_clients_share_a_message() -> None:
+def test_clients_with_the_same_next_id_share_a_message() -> None:
     """It is encoded once, until there is a new trade."""
     log = log_of(1, 2, 3)
     first = log.since(2)[0]
 
     assert log.since(2)[0] is first
-    log.extend(trades(4))
+    add(log, 4)
     assert log.since(2)[0] is not first
 
 
-def test_what_is_kept_is_bounded() -> None:
-    """Trades, and messages for clients that are all differently far."""
+def test_trades_and_shared_messages_are_bounded() -> None:
+    """Also for clients that all have different next ids."""
     log = log_of(*range(1, KEPT_MAX + 100))
     for next_id in range(200, 200 + 2 * SHARED_MAX):
         log.since(next_id)
 
-    assert len(log._ids) == len(log._texts) == KEPT_MAX
+    assert len(log._ids) == len(log._encoded) == KEPT_MAX
     assert len(log._shared) <= SHARED_MAX
 
 
 @pytest.mark.parametrize("next_id", [2_000_000, 1_000_101])
-def test_another_world_begins_anew(next_id: int) -> None:
-    """A simulation that starts again has lower ids; nobody waits for the old ones to come back."""
+def test_ids_that_begin_anew_replace_the_old_ones(next_id: int) -> None:
+    """A simulation that starts again has lower ids; a client with an old id gets the new trades."""
     log = log_of(*range(1_000_000, 1_000_100))
-    log.extend(trades(1, 2, 3))
+    add(log, 1, 2, 3)
 
     assert ids_of(read(log, next_id)[0]) == [1, 2, 3]
