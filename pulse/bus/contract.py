@@ -14,7 +14,7 @@ Deliver = Callable[[str, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class BusHealth:
-    """The state of a bus: `kind` is "memory" or "redis"; `detail` says in words why it is not `ok`, else it is empty."""
+    """How a bus is: `kind` is "memory" or "redis"; `detail` says in words why it is not `ok`, else it is empty."""
 
     kind: str
     ok: bool

@@ -1,6 +1,6 @@
 """The live ingest: one exchange stream per running symbol, started and stopped with it.
 
-It decides nothing: the registry opens and closes symbols. A stream that fails with anything unexpected ends the process.
+It decides nothing: the registry opens and closes symbols. A stream that fails unexpectedly ends the process.
 """
 
 import asyncio

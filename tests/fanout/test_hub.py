@@ -113,7 +113,7 @@ def test_another_instance_is_ignored_while_our_own_publishes(hub: Hub, clock: Ma
     assert hub.latest(CHANNEL) == view(1)
 
 
-def test_another_instance_is_watched_once_our_own_is_silent(hub: Hub, clock: ManualSeconds) -> None:
+def test_another_instance_is_shown_once_our_own_is_silent(hub: Hub, clock: ManualSeconds) -> None:
     """A process whose stream has stopped shows what another one still publishes."""
     hub.publish(CHANNEL, view(100))
     clock.now_s += OWN_SILENCE_MAX_S + 0.001
@@ -122,7 +122,7 @@ def test_another_instance_is_watched_once_our_own_is_silent(hub: Hub, clock: Man
     assert hub.latest(CHANNEL) == view(1, instance=OTHER)
 
 
-def test_our_own_instance_is_watched_at_once(hub: Hub) -> None:
+def test_our_own_instance_takes_precedence(hub: Hub) -> None:
     """Our first view replaces another process's, whatever its number."""
     hub.publish(CHANNEL, view(900, instance=OTHER))
     hub.publish(CHANNEL, view(1))

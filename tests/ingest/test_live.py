@@ -1,10 +1,9 @@
-"""Symbols that come and go while the process runs: a real exchange on loopback, real feeds, the engine, bus and hub."""
+"""Symbols that come and go while the process runs: a real exchange on loopback, real streams, engine, bus and hub."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 import aiohttp
 import orjson
@@ -15,75 +14,86 @@ from pulse.binance.rate_limit import BanFile
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
-from pulse.bus.contract import Bus
+from pulse.bus.contract import Bus, Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.redis import RedisBus
-from pulse.bus.relay import publish, subscribe
+from pulse.bus.relay import Relay
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
 from pulse.engine import Engine
 from pulse.fanout.hub import Hub
+from pulse.ingest import live
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
-from pulse.ingest.live import LiveIngest
+from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import Instrument
-from pulse.queues import CandleQueue, ConflatingQueue, Outbox, make_inbox
+from pulse.queues import (
+    CandleQueue,
+    ConflatingQueue,
+    Outbox,
+    SnapshotRequests,
+    make_candle_queue,
+    make_gap_queue,
+    make_inbox,
+)
 from pulse.simulator.server import SimulatedExchange
+from pulse.stats import SymbolMetrics
 from pulse.symbols import IDLE_AFTER_S, SymbolRegistry
-from pulse.wire import book_channel, channels_of
+from pulse.wire import book_channel
+from tests.fanout.test_topic_stream import no_candles
 from tests.support.web import INSTANCE
 
 PINNED, OTHER, THIRD = "BTCUSDT", "LINKUSDT", "LTCUSDT"
 WAIT_S = 15.0
 
 
-class Stand:
-    """All that follows symbols, on a clock of its own for who is idle."""
+class Process:
+    """Every part that keeps state per symbol, wired as the program does, with a clock of its own for idle symbols."""
 
-    def __init__(self, exchange: SimulatedExchange, session: aiohttp.ClientSession, bus: Bus) -> None:
+    def __init__(
+        self, exchange: SimulatedExchange, session: aiohttp.ClientSession, make_bus: Callable[[Deliver], Bus]
+    ) -> None:
         self.exchange = exchange
         self.now_s = 0.0
-        self.changes = 0
         self.clock = SystemClock()
         self.inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
-        self.hub = Hub([PINNED], INSTANCE)
-        self.bus = bus
+        self.candles: CandleQueue = make_candle_queue()
+        self.snapshot_requests: SnapshotRequests = ConflatingQueue()
         self.latency = Latency(INSTANCE)
-        self.candles: CandleQueue = asyncio.Queue(1000)
+        self.hub = Hub(INSTANCE, no_candles)
+        self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock)
+        self.bus = make_bus(self.relay.deliver)
         self.engine = Engine(
-            [self.market(PINNED)], self.inbox, self.outbox, self.candles, self.clock, self.latency,
-            publish_interval_s=0.08, ask_snapshot=lambda *_: None, note_gap=lambda _: None,
+            self.make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, make_gap_queue(),
+            self.clock, self.latency, publish_interval_s=0.08,
         )  # fmt: skip
-        self.registry = SymbolRegistry([PINNED], most=3, is_heard=self.hub.is_heard, clock=lambda: self.now_s)
-        self.registry.list_all([OTHER, THIRD])
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
-        transport = AiohttpTransport(session)
-        rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
-        self.following = LiveIngest(
-            self.registry, self.hub, self.bus, self.engine, self.latency, self.market,
-            partial(self.feed, transport, rest, RetryGate(RECONNECT_SPACING_S)), self.changed,
-        )  # fmt: skip
+        self.transport = AiohttpTransport(session)
+        self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), self.hub.is_watched)
+        self.retry_gate = RetryGate(RECONNECT_SPACING_S)
+        self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.clock)
+        self.parts = (SymbolMetrics(), self.latency, self.relay, self.hub, self.bus, self.engine, self.ingest)
+        self.registry = SymbolRegistry(
+            [PINNED], running_max=3, parts=self.parts, is_watched=self.hub.is_watched, clock=lambda: self.now_s
+        )
+        self.registry.set_listed([OTHER, THIRD])
 
-    def market(self, symbol: str) -> Market:
-        """A market as the program makes it."""
+    def make_market(self, symbol: str) -> Market:
+        """Make a market as the program does."""
         origin = Origin(INSTANCE, "exchange", "us")
         return Market(symbol, origin, levels_max=20_000, trades_kept=30, stale_after_ms=5000)
 
-    def feed(self, transport: AiohttpTransport, rest: BinanceRest, comeback: RetryGate, symbol: str) -> ExchangeStream:
-        """A feed as the program makes it."""
+    def make_stream(self, symbol: str) -> ExchangeStream:
+        """Make a stream as the program does."""
         return ExchangeStream(
-            symbol, transport, rest, self.inbox, self.clock, random.Random(1), comeback=comeback, depth_limit=1000,
-            stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            symbol, self.transport, self.rest, self.inbox, self.clock, random.Random(1), comeback=self.retry_gate,
+            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
-    def changed(self) -> None:
-        """Count it."""
-        self.changes += 1
-
     def state(self, symbol: str) -> str:
-        """What the newest view of the hub says of a symbol; empty before the first."""
+        """Return the state in the hub's newest view of a symbol; empty before the first."""
         payload = self.hub.latest(book_channel(symbol))
         return "" if payload is None else str(orjson.loads(payload)["state"])
 
@@ -94,133 +104,156 @@ class Stand:
                 await asyncio.sleep(0.01)
 
     def connections_of(self, symbol: str) -> int:
-        """How many the exchange has open for it."""
+        """Return how many connections the exchange has open for a symbol."""
         return sum(
             any(name.startswith(symbol.lower()) for name in connection.subscriptions.streams)
             for connection in self.exchange.connections
         )
 
-    def pass_by(self, seconds: float) -> None:
-        """Let time go by for the registry, and have it look."""
+    def advance(self, seconds: float) -> None:
+        """Let time pass for the registry, and close idle symbols."""
         self.now_s += seconds
-        self.registry.sweep()
+        self.registry.close_idle()
 
 
 @asynccontextmanager
-async def standing(bus: Bus | None = None) -> AsyncIterator[Stand]:
-    """A running stand whose pinned symbol is live."""
-    bus = MemoryBus(channels_of(PINNED)) if bus is None else bus
+async def running(make_bus: Callable[[Deliver], Bus] = MemoryBus) -> AsyncIterator[Process]:
+    """Run a process whose pinned symbol is live."""
     async with SimulatedExchange([PINNED, OTHER, THIRD], seed=7) as exchange, aiohttp.ClientSession() as session:
-        stand = Stand(exchange, session, bus)
-        works: list[Awaitable[None]] = [
-            stand.following.run(), stand.engine.run(), publish(stand.outbox, bus),
-            subscribe(bus, stand.hub, stand.latency, stand.clock),
-        ]  # fmt: skip
+        process = Process(exchange, session, make_bus)
+        works = [process.ingest.run(), process.engine.run(), process.relay.run(process.bus)]
         tasks = [asyncio.ensure_future(work) for work in works]
+        bus = asyncio.ensure_future(process.bus.run())
         try:
-            await stand.until(lambda: stand.state(PINNED) == "live" or any(task.done() for task in tasks))
-            yield stand
+            await process.until(lambda: process.state(PINNED) == "live" or any(task.done() for task in tasks))
+            yield process
             assert not any(task.done() for task in tasks)
         finally:
-            for task in tasks:
+            for task in (*tasks, bus):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await bus.close()
+            await asyncio.gather(*tasks, bus, return_exceptions=True)
+            await process.bus.aclose()
 
 
-async def test_a_symbol_that_is_asked_for_becomes_live() -> None:
-    """There is a view at once, which says why there is no more; the book follows, its trades without a gap."""
-    async with standing() as stand:
-        stand.registry.ask(OTHER)
-        await stand.until(lambda: stand.state(OTHER) != "")
-        first = stand.state(OTHER)
-        await stand.until(lambda: stand.state(OTHER) == "live")
-        log = stand.hub.log(OTHER)
-        await stand.until(lambda: log.next_id > 0)
-        view = orjson.loads(stand.hub.latest(book_channel(OTHER)) or b"")
-        truth = stand.exchange.core.truth_at(OTHER, view["last_update_id"])
+async def test_a_requested_symbol_becomes_live() -> None:
+    """It has a view at once, which gives the reason why it is not live yet; its book and trades follow."""
+    async with running() as process:
+        process.registry.acquire(OTHER)
+        await process.until(lambda: process.state(OTHER) != "")
+        first = process.state(OTHER)
+        await process.until(lambda: process.state(OTHER) == "live")
+        log = process.hub.log(OTHER)
+        await process.until(lambda: log.next_id > 0)
+        view = orjson.loads(process.hub.latest(book_channel(OTHER)) or b"")
+        truth = process.exchange.core.truth_at(OTHER, view["last_update_id"])
 
     assert first in ("offline", "syncing")
     assert truth is not None
     assert view["bids"] == [[float(price), float(quantity)] for price, quantity in truth.bids]
-    assert stand.changes == 1
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
-async def test_what_nobody_looks_at_leaves_nothing_behind(kind: str, request: pytest.FixtureRequest) -> None:
-    """No connection, no task, no entry anywhere, no label."""
-    bus = RedisBus(request.getfixturevalue("redis_url"), channels_of(PINNED)) if kind == "redis" else None
-    async with standing(bus) as stand:
-        tasks_before = {task.get_name() for task in asyncio.all_tasks()}
-        stand.registry.ask(OTHER)
-        await stand.until(lambda: stand.state(OTHER) == "live")
-        was_told = f'symbol="{OTHER}"' in generate_latest().decode()
-        stand.pass_by(IDLE_AFTER_S)
-        await stand.until(lambda: stand.connections_of(OTHER) == 0)
-        await asyncio.sleep(0.3)  # what was on its way has come
-        tasks_after = {task.get_name() for task in asyncio.all_tasks() if OTHER in task.get_name()}
-        told = generate_latest().decode()
+async def test_a_closed_symbol_leaves_nothing_behind(kind: str, request: pytest.FixtureRequest) -> None:
+    """No connection, no task, no entry in any part, no label in /metrics."""
+    url = request.getfixturevalue("redis_url") if kind == "redis" else ""
 
-        assert was_told
-        assert f'symbol="{OTHER}"' not in told
+    def make_bus(deliver: Deliver) -> Bus:
+        return RedisBus(url, deliver) if url else MemoryBus(deliver)
+
+    async with running(make_bus) as process:
+        tasks_before = {task.get_name() for task in asyncio.all_tasks()}
+        process.registry.acquire(OTHER)
+        await process.until(lambda: process.state(OTHER) == "live")
+        was_labelled = f'symbol="{OTHER}"' in generate_latest().decode()
+        process.advance(IDLE_AFTER_S)
+        await process.until(lambda: process.connections_of(OTHER) == 0)
+        await asyncio.sleep(0.3)  # what was on its way has arrived
+        tasks_after = {task.get_name() for task in asyncio.all_tasks() if OTHER in task.get_name()}
+        metrics = generate_latest().decode()
+
+        assert was_labelled
+        assert f'symbol="{OTHER}"' not in metrics
         assert OTHER not in tasks_before
         assert tasks_after == set()
-        assert stand.state(OTHER) == ""
-        assert list(stand.engine.states()) == [PINNED]
-        assert stand.following._feeds.keys() == stand.following._tasks.keys() == {PINNED}
-        assert not any(OTHER in str(vars(part)) for part in (stand.hub, stand.bus, stand.latency, stand.engine))
-        assert stand.state(PINNED) == "live"
+        assert process.state(OTHER) == ""
+        assert list(process.engine.states()) == [PINNED]
+        assert process.ingest._streams.keys() == process.ingest._tasks.keys() == {PINNED}
+        assert not any(OTHER in str(vars(part)) for part in process.parts)
+        assert process.state(PINNED) == "live"
 
 
-async def test_one_that_comes_back_is_made_anew() -> None:
-    """Its book is live again, under a new count of views, and the other's was never disturbed."""
-    async with standing() as stand:
+async def test_a_symbol_may_be_opened_again() -> None:
+    """Its book is live again, and the other symbol is not disturbed."""
+    async with running() as process:
         for _ in range(3):
-            stand.registry.ask(OTHER)
-            await stand.until(lambda: stand.state(OTHER) == "live")
-            stand.pass_by(IDLE_AFTER_S)
-        stand.registry.ask(OTHER)
-        await stand.until(lambda: stand.state(OTHER) == "live")
-        states = stand.engine.states()
+            process.registry.acquire(OTHER)
+            await process.until(lambda: process.state(OTHER) == "live")
+            process.advance(IDLE_AFTER_S)
+        process.registry.acquire(OTHER)
+        await process.until(lambda: process.state(OTHER) == "live")
+        states = process.engine.states()
 
     assert states[PINNED]["state"] == states[OTHER]["state"] == "live"
-    assert stand.registry.is_followed(OTHER)
+    assert process.registry.is_running(OTHER)
 
 
-async def test_a_stop_while_its_snapshot_is_on_its_way() -> None:
+async def test_a_symbol_may_be_closed_while_its_snapshot_is_fetched() -> None:
     """Nothing of it arrives afterwards, and nothing breaks."""
-    async with standing() as stand:
-        stand.exchange.faults.rest.hang("/api/v3/depth", 0.5, count=1)
-        stand.registry.ask(OTHER)
-        await stand.until(lambda: stand.connections_of(OTHER) == 1)
-        stand.pass_by(IDLE_AFTER_S)
+    async with running() as process:
+        process.exchange.faults.rest.hang("/api/v3/depth", 0.5, count=1)
+        process.registry.acquire(OTHER)
+        await process.until(lambda: process.connections_of(OTHER) == 1)
+        process.advance(IDLE_AFTER_S)
         await asyncio.sleep(0.8)
 
-        assert stand.state(OTHER) == ""
-        assert stand.connections_of(OTHER) == 0
+        assert process.state(OTHER) == ""
+        assert process.connections_of(OTHER) == 0
 
 
-async def test_who_takes_the_room_of_an_idle_one() -> None:
-    """At the bound the one that nobody has looked at for longest goes."""
-    async with standing() as stand:
-        stand.registry.most = 2
-        stand.registry.ask(OTHER)
-        stand.now_s += 60.0
-        stand.registry.ask(THIRD)
-        await stand.until(lambda: stand.state(THIRD) == "live")
+async def test_an_idle_symbol_makes_room_for_another() -> None:
+    """At the bound, the symbol that was requested longest ago is closed."""
+    async with running() as process:
+        process.registry.running_max = 2
+        process.registry.acquire(OTHER)
+        process.now_s += 60.0
+        process.registry.acquire(THIRD)
+        await process.until(lambda: process.state(THIRD) == "live")
 
-        assert list(stand.registry) == [PINNED, THIRD]
-        assert stand.state(OTHER) == ""
+        assert list(process.registry) == [PINNED, THIRD]
+        assert process.state(OTHER) == ""
 
 
-async def test_a_halt_is_passed_on_to_the_feed_it_is_of() -> None:
-    """Of a symbol that is not followed any more nothing is said."""
-    async with standing() as stand:
+async def test_a_halt_reaches_the_stream_and_the_market_of_its_symbol() -> None:
+    """A symbol that is not running is ignored."""
+    async with running() as process:
         halted = Instrument(OTHER, "LINK", "USDT", "BREAK", 0.01, 0.01, 2, 2)
-        stand.following.note(halted)
-        stand.registry.ask(OTHER)
-        stand.following.note(halted)
-        feed = stand.following._feeds[OTHER]
+        await process.ingest.on_instrument(halted)
+        process.registry.acquire(OTHER)
+        await process.ingest.on_instrument(halted)
+        await process.until(lambda: process.state(OTHER) == "halted")
 
-        assert feed._is_quiet
-        stand.following.ask_snapshot("NOSUCHUSDT", "nobody is there")
+        assert process.ingest._streams[OTHER]._is_quiet
+
+
+async def test_a_snapshot_request_of_the_engine_reaches_its_stream() -> None:
+    """One for a symbol that was closed meanwhile is ignored."""
+    async with running() as process:
+        process.snapshot_requests.put("NOSUCHUSDT", "it is not open")
+        audits = process.engine.certificates()[PINNED].proof.audits
+        process.snapshot_requests.put(PINNED, "the price comes near the end of the known part of the book")
+        await process.until(lambda: process.engine.certificates()[PINNED].proof.audits > audits)
+
+
+async def test_idle_symbols_are_closed_periodically(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry is asked again and again."""
+    monkeypatch.setattr(live, "CLOSE_IDLE_EVERY_S", 0.001)
+    now_s = 0.0
+    registry = SymbolRegistry([PINNED], running_max=2, clock=lambda: now_s)
+    registry.set_listed([OTHER])
+    registry.acquire(OTHER)
+    task = asyncio.create_task(close_idle_symbols(registry))
+    now_s = IDLE_AFTER_S
+    async with asyncio.timeout(WAIT_S):
+        while registry.is_running(OTHER):
+            await asyncio.sleep(0.001)
+    task.cancel()
