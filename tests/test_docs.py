@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_house import FLOORS
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 SOURCE = "\n".join(path.read_text() for path in sorted((ROOT / "pulse").rglob("*.py")))
@@ -13,6 +15,7 @@ OPERATE = ROOT / "docs" / "operate.md"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:pulse|tests|static|bench|docs|sql|\.ci)/[\w./-]*)`")
 NAME_IN_FILE = re.compile(r"`(\w+)`(?: \([^)]*\))? in `((?:pulse|tests)/[\w./-]+\.py)`")
+FLOOR = re.compile(r"^\| \d \| ([^|]*) \|", re.MULTILINE)
 METRIC = re.compile(r"`(pulse_[a-z_]+)`")
 MESSAGE = re.compile(r"^\| `([a-z][^`=|]*?)(?: \w+=[^`]*)?` \|", re.MULTILINE)
 
@@ -72,3 +75,10 @@ def test_log_messages_are_those_of_the_program() -> None:
 
     assert len(messages) > 10
     assert [message for message in messages if f'"{message}' not in SOURCE] == []
+
+
+def test_the_floors_are_those_of_the_test() -> None:
+    """The table of floors names each part where FLOORS has it, the highest floor first."""
+    rows = FLOOR.findall((ROOT / "docs" / "architecture.md").read_text().partition("## Floors")[2])
+
+    assert [set(re.findall(r"`(\w+)`", row.partition(":")[0])) for row in rows] == list(map(set, reversed(FLOORS)))
