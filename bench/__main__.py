@@ -11,15 +11,15 @@ from pathlib import Path
 
 from bench import engine, fanout, footprint, latency, soak
 from bench.context import Context
+from bench.docs import with_table
 from bench.machine import describe
 from bench.processes import ROOT, BenchError
-from bench.readme import with_table
 from bench.rows import Outcome, Reading, Row
 from bench.table import figure, render
 
 ROWS: tuple[Row, ...] = (*fanout.ROWS, *latency.ROWS, *engine.ROWS, *footprint.ROWS, *soak.ROWS)
 EXIT_TERMINATED = 128 + signal.SIGTERM
-README = ROOT / "README.md"
+RESULTS = ROOT / "docs" / "benchmarks.md"
 FULL_REPEATS, QUICK_REPEATS = 5, 1
 IDLE_LOAD = 0.5
 """A load average above this, before anything was started, is other people's work on the same cores."""
@@ -27,7 +27,7 @@ SOAK_MINUTES, QUICK_SOAK_MINUTES = 20.0, 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table, and perhaps write it into the README; 1 where a budget is not met."""
+    """Measure, print the table, and write it into the documentation if asked to; 1 where a budget is not met."""
     options = _parser().parse_args(arguments)
     # An end from outside takes the programs that were started with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcomes = _measure(chosen, context, repeats)
     table = render(outcomes, describe(), headline)
     print(table)
-    if options.write_readme:
-        README.write_text(with_table(README.read_text(), table))
+    if options.write_docs:
+        RESULTS.write_text(with_table(RESULTS.read_text(), table))
     return 1 if any(outcome.is_met() is False for outcome in outcomes) else 0
 
 
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--soak-minutes", type=float, metavar="N", help=f"default {SOAK_MINUTES:g}")
     parser.add_argument("--recordings", type=Path, metavar="FOLDER", default=_recordings(),
                         help="real sessions; where there are none, the simulator's")  # fmt: skip
-    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     return parser
 
 

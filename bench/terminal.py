@@ -47,7 +47,7 @@ def exchange(folder: Path, symbols: Sequence[str], rate_hz: float) -> Iterator[i
 def terminal(
     folder: Path, symbols: Sequence[str] = ("BTCUSDT",), rate_hz: float = 10.0, **settings: str
 ) -> Iterator[Terminal]:
-    """Run the terminal on the paced exchange; settings as in the README."""
+    """Run the terminal on the paced exchange; settings as in docs/configuration.md."""
     with (
         exchange(folder, symbols, rate_hz) as exchange_port,
         _running(folder, symbols, exchange_port, settings) as ours,

@@ -1,18 +1,21 @@
-"""The table's place in the README: between two markers, and nothing else of it is touched. Pure."""
+"""Put the table of results between two markers of docs/benchmarks.md, and touch nothing else of it.
 
-BEGIN = "<!-- measured: written by `python -m bench --write-readme` -->"
+Pure: text in, text out. It does not know what the table says.
+"""
+
+BEGIN = "<!-- measured: written by `python -m bench --write-docs` -->"
 END = "<!-- end of measured -->"
 
 
 class MarkersMissing(Exception):
-    """The text has not exactly one pair of markers, in their order."""
+    """The text does not have exactly one pair of markers, in their order."""
 
     def __init__(self) -> None:
         super().__init__(f"expected the line {BEGIN} once, and below it {END} once")
 
 
 def with_table(text: str, table: str) -> str:
-    """The text with the table between its markers, in place of what was there. Raises MarkersMissing."""
+    """Return the text with the table between its markers, in place of what was there. Raises MarkersMissing."""
     before, found_begin, rest = text.partition(BEGIN)
     _, found_end, after = rest.partition(END)
     if not (found_begin and found_end) or BEGIN in rest or END in before + after:

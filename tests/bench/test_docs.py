@@ -1,12 +1,12 @@
-"""The table's place in the README."""
+"""Where the table of results goes in the documentation."""
 
 import pytest
 
-from bench.processes import ROOT
-from bench.readme import BEGIN, END, MarkersMissing, with_table
+from bench.__main__ import RESULTS
+from bench.docs import BEGIN, END, MarkersMissing, with_table
 
 
-def test_the_table_replaces_what_stood_between_the_markers() -> None:
+def test_the_table_replaces_the_text_between_the_markers() -> None:
     """Everything outside them stays as it was."""
     text = with_table(f"before\n{BEGIN}\nold\n{END}\nafter\n", "new\n")
 
@@ -22,11 +22,11 @@ def test_writing_twice_changes_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}", f"{BEGIN}{END}{END}"])
 def test_markers_must_be_one_pair_in_order(text: str) -> None:
-    """A README that is not as expected is left alone."""
+    """A page that is not as expected is left alone."""
     with pytest.raises(MarkersMissing, match="once"):
         with_table(text, "table")
 
 
-def test_the_readme_has_its_markers() -> None:
+def test_the_page_has_its_markers() -> None:
     """The command that writes the table finds its place."""
-    assert with_table((ROOT / "README.md").read_text(), "table")
+    assert with_table(RESULTS.read_text(), "table")
