@@ -1,7 +1,7 @@
 // What the page knows, as pure functions from old state and news to new state: the newest picture per symbol, the
 // merged trades, the bars, and the verdict on how far they may be trusted. No sockets, no document, no clock.
 
-import { baseline } from "./certificate.js";
+import { baseline } from "./proof_text.js";
 
 export const TRADES_MAX = 200; // kept trades: what the tape can show
 export const BARS_MAX = 1_500; // kept minutes: a day and an hour

@@ -1,12 +1,12 @@
 // The order book: asks above, the spread in the middle, bids below, in a fixed set of rows that are refilled and
 // never re-made. It paints the picture it is given; how many levels show follows from the room the page leaves it.
 
-import { createBars } from "../bars.js";
+import { createBars } from "../depth_bars.js";
 import { attribute, element, show, write } from "../dom.js";
 import { age, bps, commonLead, figure, fixed, quantityColumn, UNKNOWN } from "../format.js";
 import { cumulative, fitRows, percentile, share, sweep } from "../scale.js";
 import { lastTrade, levelChanges } from "../state.js";
-import { beyond, beyondWords, shortWords, TOP_LEVELS } from "../window.js";
+import { beyond, beyondWords, shortWords, TOP_LEVELS } from "../known_range.js";
 
 const ROWS = { most: TOP_LEVELS, fewest: 4, low: 16, high: 24 };
 const FLASH_MS = 130; // a change is bright for this long ...

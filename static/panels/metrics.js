@@ -7,7 +7,7 @@ import {
 } from "../format.js";
 import { lineRuns } from "../scale.js";
 import { SAMPLES_MAX } from "../state.js";
-import { atLeastWords, boundSides, isTopShort } from "../window.js";
+import { atLeastWords, boundSides, isTopShort } from "../known_range.js";
 
 const LINE_WIDTH = 200; // the small lines' own units; the page stretches them to the card
 const LINE_HEIGHT = 18;

@@ -1,7 +1,7 @@
 // The proof: the shield in the strip, and the dialog with the certificate behind it. It paints the words it gets from
-// certificate.js and reports that the reader opens or closes; asking the server is the roof's business.
+// proof_text.js and reports that the reader opens or closes; asking the server is the roof's business.
 
-import { factWords, incidentList, incidentsWords, leadWords, shield, troubleWords } from "../certificate.js";
+import { factWords, incidentList, incidentsWords, leadWords, shield, troubleWords } from "../proof_text.js";
 import { attribute, element, show, write } from "../dom.js";
 import { utcTime } from "../format.js";
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import {
   baseline, factWords, incidentList, incidentsWords, incidentWords, leadWords, shield, troubleWords,
-} from "../../static/certificate.js";
+} from "../../static/proof_text.js";
 
 const PROOF = {
   contiguous_since_ms: 1723161254206, touch_compared: 5575, touch_equal: 5575, top_compared: 60, top_equal: 60,

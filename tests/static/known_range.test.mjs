@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import {
   atLeastWords, beyond, beyondWords, boundSides, isTopShort, shortWords, TOP_LEVELS,
-} from "../../static/window.js";
+} from "../../static/known_range.js";
 
 const BTC = { price_decimals: 2 };
 
