@@ -19,7 +19,14 @@ import { createSymbols } from "./panels/symbols.js";
 import { createTrades } from "./panels/trades.js";
 import { createSchedule } from "./schedule.js";
 import {
-  apply, applyHistory, emptyBook, firstSymbol, missesMinute, startsOver, verdict, withoutUnknown,
+  apply,
+  applyHistory,
+  emptyBook,
+  firstSymbol,
+  missesMinute,
+  startsOver,
+  verdict,
+  withoutUnknown,
 } from "./state.js";
 
 const CHARTS = "./vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
@@ -39,11 +46,14 @@ const where = addresses(window.PULSE, document.baseURI);
 const books = new Map(); // symbol -> what state.js keeps of it
 const charts = new Map(); // "symbol interval" -> bars of an interval that is not a minute
 const page = {
-  symbols: [], listed: [], // those the server follows, and the names of all that it would
-  source: "", fault: "",
+  symbols: [],
+  listed: [], // those the server follows, and the names of all that it would
+  source: "",
+  fault: "",
   refusal: "", // why the server does not send the selected symbol
   interval: intervalOf(remembered("interval")),
-  selected: "", selectedAtMs: 0, // the symbol the reader wants
+  selected: "",
+  selectedAtMs: 0, // the symbol the reader wants
   shown: "", // the symbol whose book is on the screen: for a moment still the one before
   paused: null, // {atMs, book} while the reader holds the picture
   openedAtMs: 0,
@@ -70,7 +80,9 @@ const panels = {
   metrics: createMetrics(panel("metrics")),
   trades: createTrades(panel("trades")),
   proof: createProof(root, document.querySelector("dialog.certificate"), {
-    everyMs: PROOF_MS, onOpen: startAsking, onClose: stopAsking,
+    everyMs: PROOF_MS,
+    onOpen: startAsking,
+    onClose: stopAsking,
   }),
   latency: createLatency(root.querySelector(".latency")),
   candles: null, // its library is the largest file: the book does not wait for it
@@ -99,7 +111,8 @@ function start() {
 async function loadCharts() {
   const library = await import(CHARTS);
   panels.candles = createCandles(panel("chart"), library, {
-    onHover: () => schedule.mark("candles"), onInterval: selectInterval,
+    onHover: () => schedule.mark("candles"),
+    onInterval: selectInterval,
   });
   schedule.mark("candles");
 }

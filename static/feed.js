@@ -27,7 +27,10 @@ export class Feed {
     this.onPicture = onPicture;
     this.onRefused = onRefused;
     this.#connection = new Connection({
-      onMessage: (message) => this.#received(message), onOpen: () => this.#subscribe(), onChange, ...means,
+      onMessage: (message) => this.#received(message),
+      onOpen: () => this.#subscribe(),
+      onChange,
+      ...means,
     });
   }
 
@@ -86,7 +89,8 @@ export class Feed {
   }
 
   #refused({ parameter, detail }) {
-    if (parameter === "from_id") this.#ask(topicsOf(this.#symbol)); // this server has other trades
+    if (parameter === "from_id")
+      this.#ask(topicsOf(this.#symbol)); // this server has other trades
     else this.onRefused(detail);
   }
 

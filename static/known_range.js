@@ -33,11 +33,14 @@ export function beyondWords({ window }, { price_decimals: decimals }) {
 /** A book known to fewer levels than a picture can carry says so; a whole side that is that short is no defect. */
 export function shortWords(picture) {
   if (picture.last_update_id === 0) return ""; // there is no book yet
-  return [...SIDES].reverse().flatMap(({ name, levels, bound }) => {
-    const { length } = picture[levels];
-    if (length >= TOP_LEVELS) return [];
-    return [picture.window[bound] === null ? `whole ${name} side: ${length}` : `only ${length} ${name} levels known`];
-  }).join(", ");
+  return [...SIDES]
+    .reverse()
+    .flatMap(({ name, levels, bound }) => {
+      const { length } = picture[levels];
+      if (length >= TOP_LEVELS) return [];
+      return [picture.window[bound] === null ? `whole ${name} side: ${length}` : `only ${length} ${name} levels known`];
+    })
+    .join(", ");
 }
 
 /** Whether the best levels are not all known on both sides, so that their sums are not either. */

@@ -14,9 +14,17 @@ const CAUSES = {
 };
 const TOUCH_LABELS = ["Bid", "Ask"];
 const CANDLE_FIELDS = [
-  ["Open", "open"], ["High", "high"], ["Low", "low"], ["Close", "close"], ["Volume", "volume"],
-  ["Quote volume", "quote_volume"], ["Trades", "trade_count"], ["Bought", "taker_buy_volume"],
-  ["Bought, quote", "taker_buy_quote_volume"], ["First trade", "first_trade_id"], ["Last trade", "last_trade_id"],
+  ["Open", "open"],
+  ["High", "high"],
+  ["Low", "low"],
+  ["Close", "close"],
+  ["Volume", "volume"],
+  ["Quote volume", "quote_volume"],
+  ["Trades", "trade_count"],
+  ["Bought", "taker_buy_volume"],
+  ["Bought, quote", "taker_buy_quote_volume"],
+  ["First trade", "first_trade_id"],
+  ["Last trade", "last_trade_id"],
 ];
 
 /**
@@ -76,11 +84,13 @@ export function factWords(certificate, instrument) {
   return [
     { name: "contiguous", term: "Contiguous", ...contiguous(certificate) },
     {
-      name: "touch", term: "Best bid and ask",
+      name: "touch",
+      term: "Best bid and ask",
       ...witnessed(proof.touch_compared, proof.touch_equal, "with the exchange's bookTicker, by id"),
     },
     {
-      name: "top", term: "Best 20 levels",
+      name: "top",
+      term: "Best 20 levels",
       ...witnessed(proof.top_compared, proof.top_equal, "with the exchange's partial depth, by id"),
     },
     { name: "whole", term: "Whole book", ...audited(certificate) },
@@ -157,9 +167,13 @@ export function incidentList({ incidents, candle_mismatches: candles }, instrume
 
 /** A minute of which ours and the exchange's accounts differ; the same shape, its rows without a size. */
 export function mismatchWords({ time_ms: timeMs, ours, theirs }) {
-  const rows = (candle, other) => CANDLE_FIELDS.map(([label, field]) => ({
-    label, price: String(candle[field]), size: "", differs: candle[field] !== other[field],
-  }));
+  const rows = (candle, other) =>
+    CANDLE_FIELDS.map(([label, field]) => ({
+      label,
+      price: String(candle[field]),
+      size: "",
+      differs: candle[field] !== other[field],
+    }));
   return {
     cause: "candle",
     time: momentWords(timeMs),
@@ -178,12 +192,13 @@ export function mismatchWords({ time_ms: timeMs, ours, theirs }) {
  */
 export function incidentWords({ time_ms: timeMs, cause, reason, update_id: id, ours, theirs }, instrument) {
   const labels = cause === "touch" ? TOUCH_LABELS : [];
-  const rows = (levels, others) => levels.map(([price, quantity], at) => ({
-    label: labels[at] ?? "",
-    price: plain(price, instrument?.price_decimals),
-    size: quantity === 0 ? "none" : plain(quantity, instrument?.quantity_decimals),
-    differs: others[at]?.[0] !== price || others[at]?.[1] !== quantity,
-  }));
+  const rows = (levels, others) =>
+    levels.map(([price, quantity], at) => ({
+      label: labels[at] ?? "",
+      price: plain(price, instrument?.price_decimals),
+      size: quantity === 0 ? "none" : plain(quantity, instrument?.quantity_decimals),
+      differs: others[at]?.[0] !== price || others[at]?.[1] !== quantity,
+    }));
   const versions = [
     { name: "ours", caption: "Ours", rows: rows(ours, theirs) },
     { name: "theirs", caption: "The exchange's", rows: rows(theirs, ours) },

@@ -23,9 +23,12 @@ export function createCandles(section, charts, { onHover, onInterval }) {
   const box = section.querySelector(".chart-canvas");
   const drawing = createDrawing(charts, box);
   const nodes = {
-    legend: section.querySelector(".legend"), trouble: section.querySelector(".chart-trouble"),
-    words: section.querySelector(".chart-words"), retry: section.querySelector(".chart-retry"),
-    intervals: section.querySelector(".intervals"), filling: section.querySelector(".chart-filling"),
+    legend: section.querySelector(".legend"),
+    trouble: section.querySelector(".chart-trouble"),
+    words: section.querySelector(".chart-words"),
+    retry: section.querySelector(".chart-retry"),
+    intervals: section.querySelector(".intervals"),
+    filling: section.querySelector(".chart-filling"),
   };
   nodes.intervals.append(...INTERVALS.map(intervalButton));
   nodes.intervals.addEventListener("click", (event) => {
@@ -125,12 +128,18 @@ function createDrawing(charts, box) {
   const colour = palette(box);
   const chart = charts.createChart(box, chartOptions(charts, colour));
   const candles = chart.addSeries(charts.CandlestickSeries, {
-    upColor: colour.bid, downColor: colour.ask, wickUpColor: colour.bid, wickDownColor: colour.ask,
+    upColor: colour.bid,
+    downColor: colour.ask,
+    wickUpColor: colour.bid,
+    wickDownColor: colour.ask,
     borderVisible: false,
     priceLineStyle: charts.LineStyle.Dotted,
   });
   const volume = chart.addSeries(charts.HistogramSeries, {
-    priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false,
+    priceScaleId: "volume",
+    priceFormat: { type: "volume" },
+    lastValueVisible: false,
+    priceLineVisible: false,
   });
   candles.priceScale().applyOptions({ scaleMargins: { top: 0.06, bottom: 0.24 } });
   volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
@@ -177,8 +186,14 @@ function palette(box) {
   const style = getComputedStyle(box);
   const read = (name) => style.getPropertyValue(name).trim();
   return {
-    text: read("--muted"), line: read("--line"), faint: read("--grid"), cursor: read("--cursor"),
-    bid: read("--bid"), ask: read("--ask"), bidVolume: read("--bid-volume"), askVolume: read("--ask-volume"),
+    text: read("--muted"),
+    line: read("--line"),
+    faint: read("--grid"),
+    cursor: read("--cursor"),
+    bid: read("--bid"),
+    ask: read("--ask"),
+    bidVolume: read("--bid-volume"),
+    askVolume: read("--ask-volume"),
     font: style.fontFamily,
   };
 }
@@ -187,8 +202,11 @@ function chartOptions(charts, colour) {
   return {
     autoSize: true,
     layout: {
-      background: { type: charts.ColorType.Solid, color: "transparent" }, textColor: colour.text, fontSize: 11,
-      fontFamily: colour.font, attributionLogo: false, // its inline style would break the page's content policy
+      background: { type: charts.ColorType.Solid, color: "transparent" },
+      textColor: colour.text,
+      fontSize: 11,
+      fontFamily: colour.font,
+      attributionLogo: false, // its inline style would break the page's content policy
     },
     grid: { vertLines: { color: colour.faint }, horzLines: { color: colour.faint } },
     crosshair: {
@@ -198,7 +216,11 @@ function chartOptions(charts, colour) {
     },
     rightPriceScale: { borderColor: colour.line, minimumWidth: 74, entireTextOnly: true },
     timeScale: {
-      borderColor: colour.line, timeVisible: true, secondsVisible: false, rightOffset: RIGHT_BARS, minBarSpacing: 1,
+      borderColor: colour.line,
+      timeVisible: true,
+      secondsVisible: false,
+      rightOffset: RIGHT_BARS,
+      minBarSpacing: 1,
     },
     localization: { timeFormatter: (time) => `${utcMinute(time * 1000)} UTC`, dateFormat: "yyyy-MM-dd" },
   };

@@ -27,11 +27,17 @@ export function createLadder(section, { onResize }) {
   const sides = { ask: createSide("ask"), bid: createSide("bid") };
   table.append(sides.ask.body, spread.body, sides.bid.body);
   const nodes = {
-    section, table, spread, sides,
-    note: section.querySelector(".ladder-note"), sweep: section.querySelector(".sweep"),
+    section,
+    table,
+    spread,
+    sides,
+    note: section.querySelector(".ladder-note"),
+    sweep: section.querySelector(".sweep"),
     body: section.querySelector(".ladder-body"),
-    veil: section.querySelector(".veil"), veilWords: section.querySelector(".veil-words"),
-    quoteAsset: section.querySelector(".quote-asset"), baseAssets: section.querySelectorAll(".base-asset"),
+    veil: section.querySelector(".veil"),
+    veilWords: section.querySelector(".veil-words"),
+    quoteAsset: section.querySelector(".quote-asset"),
+    baseAssets: section.querySelectorAll(".base-asset"),
   };
   const cursor = createCursor(table, onResize);
   const fade = createTimer(onResize, FLASH_MS + 10);
@@ -95,7 +101,8 @@ function spreadRow() {
   const gap = element("span", { class: "mid-gap" });
   const micro = element("span", { class: "mid-micro" });
   const cell = element(
-    "td", { role: "cell", colspan: 3, class: "mid" },
+    "td",
+    { role: "cell", colspan: 3, class: "mid" },
     element("span", { class: "mid-price", title: "Last traded price" }, last, arrow),
     element("span", { class: "mid-facts" }, gap, micro),
   );
@@ -127,7 +134,12 @@ function readBook({ picture, instrument }, count) {
   const largest = Math.max(totals.bid.at(-1) ?? 0, totals.ask.at(-1) ?? 0);
   const sizes = [...bids, ...asks].map(([, quantity]) => quantity);
   return {
-    bids, asks, totals, largest, count, priceText,
+    bids,
+    asks,
+    totals,
+    largest,
+    count,
+    priceText,
     wall: percentile(sizes, WALL_PART),
     sizeText: quantityColumn(Math.max(0, ...sizes), decimals),
     totalText: quantityColumn(largest, decimals),

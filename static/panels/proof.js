@@ -9,11 +9,18 @@ import { utcTime } from "../format.js";
 export function createProof(root, dialog, { everyMs, onOpen, onClose }) {
   const find = (selector) => dialog.querySelector(selector);
   const nodes = {
-    shield: root.querySelector(".shield"), words: root.querySelector(".shield-words"),
+    shield: root.querySelector(".shield"),
+    words: root.querySelector(".shield-words"),
     reason: root.querySelector(".shield-reason"),
-    symbol: find(".certificate-symbol"), trouble: find(".certificate-trouble"), lead: find(".certificate-lead"),
-    body: find(".certificate-body"), facts: find(".facts"), count: find(".incidents-count"),
-    incidents: find(".incidents"), read: find(".certificate-read"), raw: find(".certificate-raw"),
+    symbol: find(".certificate-symbol"),
+    trouble: find(".certificate-trouble"),
+    lead: find(".certificate-lead"),
+    body: find(".certificate-body"),
+    facts: find(".facts"),
+    count: find(".incidents-count"),
+    incidents: find(".incidents"),
+    read: find(".certificate-read"),
+    raw: find(".certificate-raw"),
   };
   const facts = new Map(); // name -> the fact's nodes
   let told = ""; // the incidents on the screen: they are made anew only when they differ
@@ -97,13 +104,17 @@ function versionTable({ name, caption, rows }) {
   const sized = rows.some(({ size }) => size !== "");
   const column = (words) => element("th", { scope: "col" }, words);
   const heads = sized ? [...(labelled ? [column("Side")] : []), column("Price"), column("Size")] : [];
-  const line = ({ label, price, size, differs }) => element(
-    "tr", { "data-differs": differs },
-    ...(labelled ? [element("th", { scope: "row" }, label)] : []),
-    element("td", {}, price), ...(sized ? [element("td", {}, size)] : []),
-  );
+  const line = ({ label, price, size, differs }) =>
+    element(
+      "tr",
+      { "data-differs": differs },
+      ...(labelled ? [element("th", { scope: "row" }, label)] : []),
+      element("td", {}, price),
+      ...(sized ? [element("td", {}, size)] : []),
+    );
   return element(
-    "table", { class: "version", "data-version": name },
+    "table",
+    { class: "version", "data-version": name },
     element("caption", {}, caption),
     element("thead", {}, element("tr", {}, ...heads)),
     element("tbody", {}, ...rows.map(line)),

@@ -13,12 +13,26 @@ const DIRECTIONS = { 1: "up", "-1": "down", 0: "" };
 export function createStatus(root, { onRetry }) {
   const find = (selector) => root.querySelector(selector);
   const nodes = {
-    source: find(".source"), last: find(".last"), lastPrice: find(".last-price"), lastArrow: find(".last-arrow"),
-    lastWord: find(".last-word"), bid: find("[data-testid=best-bid]"), ask: find("[data-testid=best-ask]"),
-    spread: find("[data-testid=spread]"), pressureBids: find(".pressure-bids"), pressureAsks: find(".pressure-asks"),
-    pressure: find(".pressure"), pressureBid: find(".pressure .pressure-bid"),
-    server: find(".server"), state: find(".state"), words: find(".state-words"), age: find(".state-age"),
-    retry: find(".state .retry"), pause: find(".pause"), pauseWords: find(".pause-words"), clock: find(".clock"),
+    source: find(".source"),
+    last: find(".last"),
+    lastPrice: find(".last-price"),
+    lastArrow: find(".last-arrow"),
+    lastWord: find(".last-word"),
+    bid: find("[data-testid=best-bid]"),
+    ask: find("[data-testid=best-ask]"),
+    spread: find("[data-testid=spread]"),
+    pressureBids: find(".pressure-bids"),
+    pressureAsks: find(".pressure-asks"),
+    pressure: find(".pressure"),
+    pressureBid: find(".pressure .pressure-bid"),
+    server: find(".server"),
+    state: find(".state"),
+    words: find(".state-words"),
+    age: find(".state-age"),
+    retry: find(".state .retry"),
+    pause: find(".pause"),
+    pauseWords: find(".pause-words"),
+    clock: find(".clock"),
     spoken: find("[role=status]"),
   };
   nodes.retry.addEventListener("click", onRetry);
@@ -129,7 +143,11 @@ function summary({ picture, instrument, verdict }) {
   if (picture === null) return verdict.words;
   const { best_bid: bid, best_ask: ask, spread_abs: spread } = picture.metrics;
   const decimals = instrument.price_decimals;
-  const figures = [["best bid", bid], ["best ask", ask], ["spread", spread]]
+  const figures = [
+    ["best bid", bid],
+    ["best ask", ask],
+    ["spread", spread],
+  ]
     .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name} ${fixed(value, decimals)}`);
   return [picture.symbol, ...figures, verdict.words].join(", ");

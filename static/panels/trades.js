@@ -15,8 +15,10 @@ const SIDES = { buyer: "bid", seller: "ask" };
 export function createTrades(section) {
   const body = section.querySelector(".trades-table tbody");
   const balance = {
-    bought: section.querySelector(".balance-bought"), sold: section.querySelector(".balance-sold"),
-    box: section.querySelector(".balance"), track: section.querySelector(".balance .pressure-bid"),
+    bought: section.querySelector(".balance-bought"),
+    sold: section.querySelector(".balance-sold"),
+    box: section.querySelector(".balance"),
+    track: section.querySelector(".balance .pressure-bid"),
   };
   let painted = { trades: null, keys: [], context: "", sizeText: null };
 
@@ -51,7 +53,12 @@ function columnOf(trades, instrument) {
 }
 
 function largeFrom(trades) {
-  return trades.length < 20 ? Infinity : percentile(trades.map(({ quantity }) => quantity), LARGE_PART);
+  return trades.length < 20
+    ? Infinity
+    : percentile(
+        trades.map(({ quantity }) => quantity),
+        LARGE_PART,
+      );
 }
 
 function prepend(body, entry, style) {

@@ -143,7 +143,10 @@ test("closing for good stays closed", () => {
 });
 
 test("waits are fully jittered between one second and a ceiling that doubles to thirty", () => {
-  assert.equal(retryDelay(0, () => 0), RETRY_MS_MIN);
+  assert.equal(
+    retryDelay(0, () => 0),
+    RETRY_MS_MIN,
+  );
   const ceilings = [0, 1, 2, 3, 4, 99].map((at) => retryDelay(at, () => 1));
   assert.deepEqual(ceilings, [2_000, 4_000, 8_000, 16_000, 30_000, RETRY_MS_MAX]);
 });

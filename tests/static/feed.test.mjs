@@ -23,8 +23,13 @@ function stage(source = "exchange") {
     onPicture: (picture) => pictures.push(picture),
     onChange: () => {},
     onRefused: (detail) => refusals.push(detail),
-    WebSocket: Socket, now: () => 0, random: () => 0,
-    setTimeout: () => 0, clearTimeout: () => {}, setInterval: () => 0, clearInterval: () => {},
+    WebSocket: Socket,
+    now: () => 0,
+    random: () => 0,
+    setTimeout: () => 0,
+    clearTimeout: () => {},
+    setInterval: () => 0,
+    clearInterval: () => {},
   });
   feed.follow("ws://server/ws", "BTCUSDT");
   const last = () => sockets.at(-1);
@@ -76,7 +81,10 @@ test("trades come with the next picture, newest first, and once", () => {
   tellAll(1);
   tellAll(2);
 
-  assert.deepEqual(pictures.map(({ trades }) => trades.map(({ id }) => id)), [[3, 2, 1], []]);
+  assert.deepEqual(
+    pictures.map(({ trades }) => trades.map(({ id }) => id)),
+    [[3, 2, 1], []],
+  );
 });
 
 test("after a lost line the exchange's trades go on where they ended", () => {
@@ -113,7 +121,13 @@ test("a shown picture is echoed now and then", () => {
   for (const nowMs of [100_000, 100_100, 100_000 + ECHO_MS]) feed.shown({ instance: "ab", timestamp: nowMs }, nowMs);
   const echoes = last().said.filter(({ op }) => op === "echo");
 
-  assert.deepEqual(echoes.map(({ instance, timestamp }) => [instance, timestamp]), [["ab", 100_000], ["ab", 120_000]]);
+  assert.deepEqual(
+    echoes.map(({ instance, timestamp }) => [instance, timestamp]),
+    [
+      ["ab", 100_000],
+      ["ab", 120_000],
+    ],
+  );
 });
 
 test("any other refusal is told", () => {

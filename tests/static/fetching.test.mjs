@@ -115,9 +115,12 @@ test("an answer to a question that was replaced is not handed over", async () =>
 });
 
 test("a try that takes too long is given up", async () => {
-  const { fetching, due } = fetcher((url, { signal }) => new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason));
-  }));
+  const { fetching, due } = fetcher(
+    (url, { signal }) =>
+      new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason));
+      }),
+  );
   fetching.load("u");
   assert.equal(due().ms, 10_000);
   due().act();

@@ -4,8 +4,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  age, bps, bpsBetween, commonLead, counted, figure, fixed, quantityColumn, signed, signedFigure, signOf, utcMinute,
-  utcSecond, utcTime,
+  age,
+  bps,
+  bpsBetween,
+  commonLead,
+  counted,
+  figure,
+  fixed,
+  quantityColumn,
+  signed,
+  signedFigure,
+  signOf,
+  utcMinute,
+  utcSecond,
+  utcTime,
 } from "../../static/format.js";
 
 test("fixed keeps every decimal of the tick and groups thousands", () => {
@@ -32,7 +44,10 @@ test("signed figures carry plus and minus, and a rounded zero carries none", () 
 });
 
 test("the sign of a figure is the sign that can be read", () => {
-  assert.deepEqual([0.2, -0.2, 0.001, NaN].map((value) => signOf(value, 2)), [1, -1, 0, null]);
+  assert.deepEqual(
+    [0.2, -0.2, 0.001, NaN].map((value) => signOf(value, 2)),
+    [1, -1, 0, null],
+  );
 });
 
 test("basis points keep two significant digits however small the spread is", () => {

@@ -4,7 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  applyCandles, EMPTY_CHART, fillingTitle, fillingWords, intervalOf, INTERVALS, MINUTE,
+  applyCandles,
+  EMPTY_CHART,
+  fillingTitle,
+  fillingWords,
+  intervalOf,
+  INTERVALS,
+  MINUTE,
 } from "../../static/intervals.js";
 
 function candle(hour, close, change = {}) {
@@ -13,21 +19,30 @@ function candle(hour, close, change = {}) {
 }
 
 test("intervals are found by name, and a minute stands in for what is none", () => {
-  assert.deepEqual(INTERVALS.map(({ name }) => intervalOf(name).name), INTERVALS.map(({ name }) => name));
+  assert.deepEqual(
+    INTERVALS.map(({ name }) => intervalOf(name).name),
+    INTERVALS.map(({ name }) => name),
+  );
   assert.equal(intervalOf("2 fortnights"), MINUTE);
   assert.equal(intervalOf(null), MINUTE);
 });
 
 test("closed candles become bars and the running one is live", () => {
   const chart = applyCandles(EMPTY_CHART, [candle(1, 2), candle(2, 3, { is_closed: false })]);
-  assert.deepEqual(chart.bars.map(({ close }) => close), [2]);
+  assert.deepEqual(
+    chart.bars.map(({ close }) => close),
+    [2],
+  );
   assert.equal(chart.live.close, 3);
 });
 
 test("newer answers add to the bars and replace those that were corrected", () => {
   const before = applyCandles(EMPTY_CHART, [candle(1, 2), candle(2, 3)]);
   const { bars, live } = applyCandles(before, [candle(2, 4), candle(3, 5)]);
-  assert.deepEqual(bars.map(({ close }) => close), [2, 4, 5]);
+  assert.deepEqual(
+    bars.map(({ close }) => close),
+    [2, 4, 5],
+  );
   assert.equal(live, null);
 });
 

@@ -4,7 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  atLeastWords, beyond, beyondWords, boundSides, isTopShort, shortWords, TOP_LEVELS,
+  atLeastWords,
+  beyond,
+  beyondWords,
+  boundSides,
+  isTopShort,
+  shortWords,
+  TOP_LEVELS,
 } from "../../static/known_range.js";
 
 const BTC = { price_decimals: 2 };
@@ -16,7 +22,9 @@ function levels(count) {
 function picture(known = {}) {
   const { bids = TOP_LEVELS, asks = TOP_LEVELS, floor = null, ceiling = null, mid = 1000, exact = false } = known;
   return {
-    last_update_id: 7, bids: levels(bids), asks: levels(asks),
+    last_update_id: 7,
+    bids: levels(bids),
+    asks: levels(asks),
     window: { bid_floor: floor, ask_ceiling: ceiling, bid_levels: bids, ask_levels: asks },
     metrics: { mid_price: mid, depth_10bps_exact: exact },
   };
@@ -31,7 +39,8 @@ test("what lies beyond begins after the last known level, and nowhere on a side 
 
 test("a hatched row says down or up to where its side is known", () => {
   assert.deepEqual(beyondWords(picture({ floor: 61631.5 }), BTC), {
-    bid: "Known down to 61,631.50 only: levels below it may exist", ask: "",
+    bid: "Known down to 61,631.50 only: levels below it may exist",
+    ask: "",
   });
   assert.match(beyondWords(picture({ ceiling: 62010.1 }), BTC).ask, /^Known up to 62,010\.10 only: levels above/);
 });

@@ -11,7 +11,9 @@ const REPORT = {
     { hop: "bus", meaning: "through the bus", p50_ms: 0.02, p99_ms: 12.5, budget_ms: 10 },
     { hop: "echo", meaning: "back", p50_ms: null, p99_ms: null, budget_ms: 1000 },
   ],
-  over_budget: ["bus"], clock_offset_ms: -3.25, clock_error_ms: 4.5,
+  over_budget: ["bus"],
+  clock_offset_ms: -3.25,
+  clock_error_ms: 4.5,
 };
 
 test("each hop that was measured is told, and the slow one is called slow", () => {

@@ -9,7 +9,10 @@ import { createSchedule } from "../../static/schedule.js";
 function scheduled() {
   const frames = [];
   const painted = [];
-  const schedule = createSchedule((names) => painted.push([...names].sort()), (frame) => frames.push(frame));
+  const schedule = createSchedule(
+    (names) => painted.push([...names].sort()),
+    (frame) => frames.push(frame),
+  );
   return { frames, painted, schedule };
 }
 
@@ -32,7 +35,10 @@ test("nothing piles up while no frame comes", () => {
 
 test("a mark made while painting gets the next frame", () => {
   const frames = [];
-  const schedule = createSchedule(() => frames.length < 2 && schedule.mark("again"), (frame) => frames.push(frame));
+  const schedule = createSchedule(
+    () => frames.length < 2 && schedule.mark("again"),
+    (frame) => frames.push(frame),
+  );
   schedule.mark("book");
   frames[0]();
 
@@ -41,9 +47,12 @@ test("a mark made while painting gets the next frame", () => {
 
 test("a paint that fails does not stop the next one", () => {
   const frames = [];
-  const schedule = createSchedule(() => {
-    throw new RangeError("broken");
-  }, (frame) => frames.push(frame));
+  const schedule = createSchedule(
+    () => {
+      throw new RangeError("broken");
+    },
+    (frame) => frames.push(frame),
+  );
   schedule.mark("book");
   assert.throws(() => frames[0](), RangeError);
   schedule.mark("book");

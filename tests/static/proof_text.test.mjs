@@ -4,12 +4,28 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  baseline, factWords, incidentList, incidentsWords, incidentWords, leadWords, shield, troubleWords,
+  baseline,
+  factWords,
+  incidentList,
+  incidentsWords,
+  incidentWords,
+  leadWords,
+  shield,
+  troubleWords,
 } from "../../static/proof_text.js";
 
 const PROOF = {
-  contiguous_since_ms: 1723161254206, touch_compared: 5575, touch_equal: 5575, top_compared: 60, top_equal: 60,
-  audits: 0, audited_ms: 0, levels_compared: 0, levels_differing: 0, resyncs: 0, incidents: 0,
+  contiguous_since_ms: 1723161254206,
+  touch_compared: 5575,
+  touch_equal: 5575,
+  top_compared: 60,
+  top_equal: 60,
+  audits: 0,
+  audited_ms: 0,
+  levels_compared: 0,
+  levels_differing: 0,
+  resyncs: 0,
+  incidents: 0,
 };
 const BTC = { price_decimals: 2, quantity_decimals: 5 };
 const LIVE = { trusted: true, words: "Live" };
@@ -20,9 +36,19 @@ function picture(change = {}, instance = "aaaaaaaa") {
 
 function certificate(change = {}, proof = {}) {
   return {
-    symbol: "BTCUSDT", state: "live", state_reason: "", last_update_id: 900, contiguous_since_id: 100,
-    diffs_applied: 4711, window: { bid_floor: 61631.55, ask_ceiling: 62010.1, bid_levels: 1000, ask_levels: 999 },
-    proof: { ...PROOF, ...proof }, audit_levels_compared: 0, audit_levels_differing: 0, incidents: [], candle_mismatches: [], ...change,
+    symbol: "BTCUSDT",
+    state: "live",
+    state_reason: "",
+    last_update_id: 900,
+    contiguous_since_id: 100,
+    diffs_applied: 4711,
+    window: { bid_floor: 61631.55, ask_ceiling: 62010.1, bid_levels: 1000, ask_levels: 999 },
+    proof: { ...PROOF, ...proof },
+    audit_levels_compared: 0,
+    audit_levels_differing: 0,
+    incidents: [],
+    candle_mismatches: [],
+    ...change,
   };
 }
 
@@ -36,7 +62,9 @@ test("the shield is full when live, compared since the book joined, and all equa
   const joined = baseline(null, null, picture());
 
   assert.deepEqual(shield({ verdict: LIVE, paused: null, picture: picture(), joined }), {
-    proven: true, words: "Proven", reason: "",
+    proven: true,
+    words: "Proven",
+    reason: "",
   });
 });
 
@@ -51,7 +79,10 @@ test("a picture that is not live is unproven for the state's own reason", () => 
 test("a held picture is not proven, whatever arrives behind it", () => {
   const joined = baseline(null, null, picture());
 
-  assert.equal(shield({ verdict: LIVE, paused: { atMs: 1 }, picture: picture(), joined }).reason, "the picture is held");
+  assert.equal(
+    shield({ verdict: LIVE, paused: { atMs: 1 }, picture: picture(), joined }).reason,
+    "the picture is held",
+  );
 });
 
 test("a live book that no witness has spoken of yet is unproven", () => {
@@ -67,7 +98,8 @@ test("what was said of the book before proves nothing about the one that follows
   const heard = picture({ contiguous_since_ms: 9, resyncs: 1, touch_compared: 6001, touch_equal: 6000 });
   const before = baseline(baseline(null, null, picture()), picture(), lost);
   const joined = baseline(before, lost, anew);
-  const judged = (shown) => shield({ verdict: LIVE, paused: null, picture: shown, joined: baseline(joined, anew, shown) });
+  const judged = (shown) =>
+    shield({ verdict: LIVE, paused: null, picture: shown, joined: baseline(joined, anew, shown) });
 
   assert.equal(judged(anew).reason, "no witness heard yet");
   assert.equal(judged(heard).proven, true);
@@ -113,7 +145,9 @@ test("trouble with the API is a sentence, and says how old what stands there is"
 
 test("contiguous names the time, the id and the diffs", () => {
   assert.deepEqual(fact("contiguous"), {
-    name: "contiguous", term: "Contiguous", holds: true,
+    name: "contiguous",
+    term: "Contiguous",
+    holds: true,
     words: "since 2024-08-08 23:54:14 UTC, id 100; 4,711 diffs applied, none missing, now at id 900",
   });
 });
@@ -141,8 +175,8 @@ test("audits name the last one and all of them together", () => {
 
   assert.equal(
     many.words,
-    "3 audits against snapshots, the last at 2024-08-08 23:54:15 UTC: 3,000 levels compared, none different; "
-      + "in all 9,000 levels compared, 1 different",
+    "3 audits against snapshots, the last at 2024-08-08 23:54:15 UTC: 3,000 levels compared, none different; " +
+      "in all 9,000 levels compared, 1 different",
   );
   assert.equal(many.holds, false);
   assert.equal(one.holds, true);
@@ -174,8 +208,18 @@ test("incidents are counted, also those the server no longer tells", () => {
 });
 
 const MINUTE = {
-  open_time_ms: 1723161600000, open: 1, high: 2, low: 0.5, close: 1.5, volume: 7, quote_volume: 9, trade_count: 3,
-  taker_buy_volume: 4, taker_buy_quote_volume: 5, first_trade_id: 10, last_trade_id: 12,
+  open_time_ms: 1723161600000,
+  open: 1,
+  high: 2,
+  low: 0.5,
+  close: 1.5,
+  volume: 7,
+  quote_volume: 9,
+  trade_count: 3,
+  taker_buy_volume: 4,
+  taker_buy_quote_volume: 5,
+  first_trade_id: 10,
+  last_trade_id: 12,
 };
 
 test("a candle that differed stands among the incidents, with both accounts", () => {
@@ -183,9 +227,10 @@ test("a candle that differed stands among the incidents, with both accounts", ()
   const [newest] = incidentList(certificate({ candle_mismatches: [mismatch] }), undefined);
   assert.equal(newest.title, "A candle differed");
   assert.match(newest.reason, /^The minute of 2024-08-09 00:00:00 UTC\./);
-  assert.deepEqual(newest.versions[1].rows.filter(({ differs }) => differs), [
-    { label: "Volume", price: "8", size: "", differs: true },
-  ]);
+  assert.deepEqual(
+    newest.versions[1].rows.filter(({ differs }) => differs),
+    [{ label: "Volume", price: "8", size: "", differs: true }],
+  );
   assert.equal(incidentsWords(certificate({ candle_mismatches: [mismatch] })), "1 incident since the start");
 });
 
@@ -193,19 +238,38 @@ test("incidents of book and candles are told in the order of their time", () => 
   const book = { time_ms: 2, cause: "gap", reason: "x", update_id: 0, ours: [], theirs: [] };
   const candle = (timeMs) => ({ time_ms: timeMs, ours: MINUTE, theirs: MINUTE });
   const told = incidentList(certificate({ incidents: [book], candle_mismatches: [candle(3), candle(1)] }), undefined);
-  assert.deepEqual(told.map(({ cause }) => cause), ["candle", "gap", "candle"]);
+  assert.deepEqual(
+    told.map(({ cause }) => cause),
+    ["candle", "gap", "candle"],
+  );
 });
 
 test("an incident at the touch shows both versions, and which side differs", () => {
-  const told = incidentWords({
-    time_ms: 1723161255208, cause: "touch", reason: "best bid and ask differ at id 70", update_id: 70,
-    ours: [[61837.63, 3.5], [61837.64, 1]], theirs: [[61837.63, 3.5], [61837.7, 1]],
-  }, BTC);
+  const told = incidentWords(
+    {
+      time_ms: 1723161255208,
+      cause: "touch",
+      reason: "best bid and ask differ at id 70",
+      update_id: 70,
+      ours: [
+        [61837.63, 3.5],
+        [61837.64, 1],
+      ],
+      theirs: [
+        [61837.63, 3.5],
+        [61837.7, 1],
+      ],
+    },
+    BTC,
+  );
 
   assert.equal(told.time, "2024-08-08 23:54:15 UTC");
   assert.equal(told.title, "Best bid and ask differed");
   assert.equal(told.reason, "Best bid and ask differ at id 70.");
-  assert.deepEqual(told.versions.map(({ caption }) => caption), ["Ours", "The exchange's"]);
+  assert.deepEqual(
+    told.versions.map(({ caption }) => caption),
+    ["Ours", "The exchange's"],
+  );
   assert.deepEqual(told.versions[1].rows, [
     { label: "Bid", price: "61,837.63", size: "3.50000", differs: false },
     { label: "Ask", price: "61,837.70", size: "1.00000", differs: true },
@@ -216,7 +280,13 @@ test("a level that one version lacks has no size, and an unknown symbol keeps it
   const incident = { time_ms: 0, cause: "whole", reason: "r", update_id: 0, ours: [[1.5, 0]], theirs: [[1.5, 0.25]] };
   const told = incidentWords(incident, undefined);
 
-  assert.deepEqual(told.versions.map(({ rows }) => [rows[0].price, rows[0].size]), [["1.5", "none"], ["1.5", "0.25"]]);
+  assert.deepEqual(
+    told.versions.map(({ rows }) => [rows[0].price, rows[0].size]),
+    [
+      ["1.5", "none"],
+      ["1.5", "0.25"],
+    ],
+  );
   assert.deepEqual([told.time, told.reason, told.versions[0].rows[0].label], ["an unknown time", "R.", ""]);
 });
 

@@ -4,22 +4,55 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  apply, applyHistory, BARS_MAX, continues, emptyBook, firstSymbol, lastTrade, levelChanges, matching, mergeBars,
-  mergeTrades, missesMinute, SAMPLES_MAX, sourceWords, storeWords, tapeRows, tradeBalance, TRADES_MAX, verdict,
+  apply,
+  applyHistory,
+  BARS_MAX,
+  continues,
+  emptyBook,
+  firstSymbol,
+  lastTrade,
+  levelChanges,
+  matching,
+  mergeBars,
+  mergeTrades,
+  missesMinute,
+  SAMPLES_MAX,
+  sourceWords,
+  storeWords,
+  tapeRows,
+  tradeBalance,
+  TRADES_MAX,
+  verdict,
   withoutUnknown,
 } from "../../static/state.js";
 
 const OPEN = { phase: "open", attempt: 0, retryAtMs: 0, openedAtMs: 1_000, lastMessageAtMs: 10_000 };
 
 const PROOF = {
-  contiguous_since_ms: 5, resyncs: 0, touch_compared: 3, touch_equal: 3, top_compared: 1, top_equal: 1,
+  contiguous_since_ms: 5,
+  resyncs: 0,
+  touch_compared: 3,
+  touch_equal: 3,
+  top_compared: 1,
+  top_equal: 1,
 };
 
 function picture(change = {}) {
   return {
-    seq: 1, instance: "aaaaaaaa", symbol: "BTCUSDT", state: "live", state_reason: "", source: "exchange",
-    instrument: { tick_size: 0.01 }, metrics: { mid_price: 100 }, proof: PROOF, trades: [], candle: null,
-    closed_candle: null, data_age_ms: 40, ...change,
+    seq: 1,
+    instance: "aaaaaaaa",
+    symbol: "BTCUSDT",
+    state: "live",
+    state_reason: "",
+    source: "exchange",
+    instrument: { tick_size: 0.01 },
+    metrics: { mid_price: 100 },
+    proof: PROOF,
+    trades: [],
+    candle: null,
+    closed_candle: null,
+    data_age_ms: 40,
+    ...change,
   };
 }
 
@@ -122,7 +155,10 @@ test("the list of trades is bounded and drops the oldest", () => {
 test("the tape says how many trades it never saw, exactly where they are missing", () => {
   const rows = tapeRows(trades(10, 9, 5));
 
-  assert.deepEqual(rows.map((row) => row.missing ?? row.trade.id), [10, 9, 3, 5]);
+  assert.deepEqual(
+    rows.map((row) => row.missing ?? row.trade.id),
+    [10, 9, 3, 5],
+  );
 });
 
 test("the tape's rows are bounded, gaps included", () => {
@@ -150,19 +186,76 @@ test("the balance is what takers bought against what they sold", () => {
 // ---- levels
 
 test("a level that grew, shrank or is new has changed", () => {
-  const changes = levelChanges([[100, 5], [99, 3], [97, 1]], [[100, 6], [99, 2], [98, 4], [97, 1]]);
+  const changes = levelChanges(
+    [
+      [100, 5],
+      [99, 3],
+      [97, 1],
+    ],
+    [
+      [100, 6],
+      [99, 2],
+      [98, 4],
+      [97, 1],
+    ],
+  );
 
-  assert.deepEqual([...changes], [[100, "up"], [99, "down"], [98, "up"]]);
+  assert.deepEqual(
+    [...changes],
+    [
+      [100, "up"],
+      [99, "down"],
+      [98, "up"],
+    ],
+  );
 });
 
 test("a level that only came into view has not changed", () => {
-  assert.equal(levelChanges([[100, 5], [99, 3]], [[99, 3], [98, 9]]).size, 0);
-  assert.equal(levelChanges([[101, 5], [102, 3]], [[102, 3], [103, 9]]).size, 0);
+  assert.equal(
+    levelChanges(
+      [
+        [100, 5],
+        [99, 3],
+      ],
+      [
+        [99, 3],
+        [98, 9],
+      ],
+    ).size,
+    0,
+  );
+  assert.equal(
+    levelChanges(
+      [
+        [101, 5],
+        [102, 3],
+      ],
+      [
+        [102, 3],
+        [103, 9],
+      ],
+    ).size,
+    0,
+  );
   assert.equal(levelChanges([], [[100, 5]]).size, 0);
 });
 
 test("a new best level has changed", () => {
-  assert.deepEqual([...levelChanges([[100, 5], [99, 3]], [[101, 1], [100, 5]])], [[101, "up"]]);
+  assert.deepEqual(
+    [
+      ...levelChanges(
+        [
+          [100, 5],
+          [99, 3],
+        ],
+        [
+          [101, 1],
+          [100, 5],
+        ],
+      ),
+    ],
+    [[101, "up"]],
+  );
 });
 
 // ---- bars
@@ -171,7 +264,13 @@ test("history and closed minutes merge by time, and the fetched one wins", () =>
   const lived = apply(emptyBook("BTCUSDT"), picture({ closed_candle: candle(3) }), 5);
   const book = applyHistory(lived, [candle(1), candle(3, { close: 1.6 })]);
 
-  assert.deepEqual(book.bars.map(({ time, close }) => [time, close]), [[60, 1.5], [180, 1.6]]);
+  assert.deepEqual(
+    book.bars.map(({ time, close }) => [time, close]),
+    [
+      [60, 1.5],
+      [180, 1.6],
+    ],
+  );
 });
 
 test("the same closed minute again leaves the very same bars", () => {
@@ -181,14 +280,23 @@ test("the same closed minute again leaves the very same bars", () => {
 });
 
 test("the bars are bounded and drop the oldest", () => {
-  const bars = mergeBars([], Array.from({ length: BARS_MAX + 3 }, (_, at) => ({ time: at * 60 })));
+  const bars = mergeBars(
+    [],
+    Array.from({ length: BARS_MAX + 3 }, (_, at) => ({ time: at * 60 })),
+  );
 
   assert.equal(bars.length, BARS_MAX);
   assert.equal(bars[0].time, 180);
 });
 
 test("a chart may append when only the end changed, and must start over when the past did", () => {
-  const painted = mergeBars([], [{ time: 60, open: 1 }, { time: 120, open: 2 }]);
+  const painted = mergeBars(
+    [],
+    [
+      { time: 60, open: 1 },
+      { time: 120, open: 2 },
+    ],
+  );
 
   assert.ok(continues(painted, mergeBars(painted, [{ time: 180, open: 3 }])));
   assert.ok(continues(painted, mergeBars(painted, [{ time: 120, open: 9 }])));
