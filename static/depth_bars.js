@@ -1,5 +1,8 @@
-// The bars behind the order book, on one canvas: forty styled boxes ten times a second would cost the browser far
-// more than forty rectangles. It draws the lengths it is given and knows neither prices nor pictures.
+// The depth bars behind the order book, on one canvas: forty styled boxes ten times a second would cost the browser
+// far more than forty rectangles. It draws the lengths it is given and knows neither prices nor views.
+
+/** @import {Change} from "./state.js" */
+/** @import {Side} from "./types.js" */
 
 const FILL_ALPHA = 0.13; // of an ordinary level; the solid edge carries the bar where this is too faint
 const WALL_ALPHA = 0.17; // on top, for a level as large as the largest ones
@@ -7,18 +10,27 @@ const EDGE_ALPHA = 0.9;
 const EDGE_PX = 2;
 const FLASH_ALPHA = { bright: 0.45, fading: 0.2 };
 
-/**
- * Draws on `canvas`. `flashSpan` is where a flash goes, as two parts (0 to 1) of the width. Colours are the style
- * sheet's `--bid` and `--ask`.
+/** @typedef {{change: Change, phase: keyof typeof FLASH_ALPHA}} Flash */
+
+/** One row in CSS pixels; `part` (0 to 1) is the bar's length, `strength` (0 to 1) its density.
+ * @typedef {{side: Side, top: number, height: number, part: number, strength: number, flash: Flash | null}} BarRow
  */
-export function createBars(canvas, flashSpan) {
-  const context = canvas.getContext("2d");
+
+/**
+ * Draw on `canvas` in the style sheet's `--bid` and `--ask`. `flashSpan` is where a flash goes, as two parts (0 to 1)
+ * of the width.
+ * @param {HTMLCanvasElement} canvas
+ * @param {[number, number]} flashSpan
+ */
+export function createDepthBars(canvas, flashSpan) {
+  const context = contextOf(canvas);
   const style = getComputedStyle(canvas);
   const colours = { bid: style.getPropertyValue("--bid").trim(), ask: style.getPropertyValue("--ask").trim() };
   const changes = { up: colours.bid, down: colours.ask };
   let size = { width: 0, height: 0 };
 
-  function bar(side, top, height, { part, strength }) {
+  /** @param {BarRow} row */
+  function drawBar({ side, top, height, part, strength }) {
     const left = Math.round((1 - part) * size.width);
     context.fillStyle = colours[side];
     context.globalAlpha = FILL_ALPHA + WALL_ALPHA * strength;
@@ -27,7 +39,11 @@ export function createBars(canvas, flashSpan) {
     context.fillRect(Math.min(left, size.width - EDGE_PX), top, EDGE_PX, height);
   }
 
-  function flash(top, height, { change, phase }) {
+  /**
+   * @param {BarRow} row
+   * @param {Flash} flash
+   */
+  function drawFlash({ top, height }, { change, phase }) {
     const [from, to] = flashSpan.map((part) => Math.round(part * size.width));
     context.fillStyle = changes[change];
     context.globalAlpha = FLASH_ALPHA[phase];
@@ -35,21 +51,37 @@ export function createBars(canvas, flashSpan) {
   }
 
   return {
+    /**
+     * @param {number} width
+     * @param {number} height
+     */
     resize(width, height) {
       size = { width, height };
     },
-    /** `rows` are `{side, top, height, part, strength, flash}` in CSS pixels; `flash` is `{change, phase}` or null. */
+    /** @param {BarRow[]} rows */
     draw(rows) {
       fit(canvas, context, size);
       for (const row of rows) {
-        bar(row.side, row.top, row.height, row);
-        if (row.flash !== null) flash(row.top, row.height, row.flash);
+        drawBar(row);
+        if (row.flash !== null) drawFlash(row, row.flash);
       }
     },
   };
 }
 
-// Assigning a canvas's size also clears it and forgets the scale, so both are set here every time.
+/** @param {HTMLCanvasElement} canvas */
+function contextOf(canvas) {
+  const context = canvas.getContext("2d");
+  if (context === null) throw new Error("expected a canvas to draw on, but this browser gives no 2d context");
+  return context;
+}
+
+/**
+ * Clear the canvas and match it to its size. Assigning a canvas's size resets its scale, so both are set every time.
+ * @param {HTMLCanvasElement} canvas
+ * @param {CanvasRenderingContext2D} context
+ * @param {{width: number, height: number}} size
+ */
 function fit(canvas, context, { width, height }) {
   const ratio = window.devicePixelRatio || 1;
   const wide = Math.round(width * ratio);

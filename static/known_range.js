@@ -1,69 +1,118 @@
-// What lies inside the part of the book that is known exactly, and what to say of the rest. Pure: from a picture to
-// numbers and words; how the rest looks is the panels' affair.
+// The price range inside which the book is known exactly, and texts for what lies outside it. Pure: from a view to
+// numbers and texts; panels decide how it looks.
 
 import { fixed } from "./format.js";
 
-export const TOP_LEVELS = 20; // what a picture carries, and what the measures of the top are made of
+/** @import {Instrument, Side, View} from "./types.js" */
+
+export const TOP_LEVELS = 20; // levels a side in a view, and in the metrics of the top
 const DEPTH_PART = 10 / 1e4; // "depth within 10 bps" of the mid
-const SIDES = [
-  { side: "bid", name: "bid", levels: "bids", bound: "bid_floor", way: "down", worse: "below", sign: -1 },
-  { side: "ask", name: "ask", levels: "asks", bound: "ask_ceiling", way: "up", worse: "above", sign: 1 },
-];
 
-/** Per side the number of the first shown level that is not known; Infinity where there is none. */
-export function beyond(picture) {
-  return Object.fromEntries(SIDES.map((side) => [side.side, picture === null ? Infinity : endsAt(picture, side)]));
+/**
+ * @typedef {object} SideSpec
+ * @property {Side} side
+ * @property {"bids" | "asks"} levels
+ * @property {"bid_floor" | "ask_ceiling"} bound
+ * @property {"down" | "up"} direction
+ * @property {string} further
+ * @property {1 | -1} sign
+ */
+
+/** @type {Record<Side, SideSpec>} */
+const SPECS = {
+  bid: { side: "bid", levels: "bids", bound: "bid_floor", direction: "down", further: "Lower", sign: -1 },
+  ask: { side: "ask", levels: "asks", bound: "ask_ceiling", direction: "up", further: "Higher", sign: 1 },
+};
+const SIDES = Object.values(SPECS);
+
+/** @typedef {Pick<View, "bids" | "asks" | "window">} Ranged */
+/** @typedef {Pick<Instrument, "price_decimals">} Decimals */
+
+/**
+ * Return, for each side, the index of the first displayed level that is not known; Infinity where there is none.
+ * @param {Ranged | null} view
+ * @returns {Record<Side, number>}
+ */
+export function firstUnknown(view) {
+  if (view === null) return { bid: Infinity, ask: Infinity };
+  return { bid: knownLevels(view, SPECS.bid), ask: knownLevels(view, SPECS.ask) };
 }
 
-// A picture that is full says nothing of what comes after it, and a side known to its end has nothing beyond.
-function endsAt(picture, { levels, bound }) {
-  const { length } = picture[levels];
-  return length >= TOP_LEVELS || picture.window[bound] === null ? Infinity : length;
+/**
+ * A full side tells nothing of what follows it, and beyond a wholly known side there is nothing.
+ * @param {Ranged} view
+ * @param {SideSpec} spec
+ */
+function knownLevels(view, { levels, bound }) {
+  const { length } = view[levels];
+  return length >= TOP_LEVELS || view.window[bound] === null ? Infinity : length;
 }
 
-/** Per side what may rest beyond the known part, in words; empty where the whole side is known. */
-export function beyondWords({ window }, { price_decimals: decimals }) {
-  const words = ({ bound, way, worse }) => {
-    const price = fixed(window[bound], decimals);
-    return window[bound] === null ? "" : `Known ${way} to ${price} only: levels ${worse} it may exist`;
+/**
+ * Return, for each side, the sentence on where the known range ends; "" where the whole side is known.
+ * @param {Pick<View, "window">} view
+ * @param {Decimals} instrument
+ * @returns {Record<Side, string>}
+ */
+export function rangeEndText({ window }, { price_decimals: decimals }) {
+  /** @param {SideSpec} spec */
+  const text = ({ bound, direction, further }) => {
+    if (window[bound] === null) return "";
+    return `Known ${direction} to ${fixed(window[bound], decimals)} only. ${further} levels may exist.`;
   };
-  return Object.fromEntries(SIDES.map((side) => [side.side, words(side)]));
+  return { bid: text(SPECS.bid), ask: text(SPECS.ask) };
 }
 
-/** A book known to fewer levels than a picture can carry says so; a whole side that is that short is no defect. */
-export function shortWords(picture) {
-  if (picture.last_update_id === 0) return ""; // there is no book yet
-  return [...SIDES]
-    .reverse()
-    .flatMap(({ name, levels, bound }) => {
-      const { length } = picture[levels];
-      if (length >= TOP_LEVELS) return [];
-      return [picture.window[bound] === null ? `whole ${name} side: ${length}` : `only ${length} ${name} levels known`];
-    })
-    .join(", ");
-}
-
-/** Whether the best levels are not all known on both sides, so that their sums are not either. */
-export function isTopShort(picture) {
-  return Object.values(beyond(picture)).some(Number.isFinite);
-}
-
-/** The sides whose depth within 10 bps is only a lower bound, because the known part ends inside that band. */
-export function boundSides({ metrics, window }) {
-  if (metrics.depth_10bps_exact || metrics.mid_price === null) return [];
-  const reach = metrics.mid_price * DEPTH_PART;
-  const cut = SIDES.filter(({ bound, sign }) => {
-    return window[bound] !== null && sign * window[bound] < sign * (metrics.mid_price + sign * reach);
+/**
+ * Return the text for a book of fewer levels than a view can hold; "" for a full one. `isIncomplete` is false where
+ * the side really has no more levels.
+ * @param {Ranged & Pick<View, "last_update_id">} view
+ */
+export function shortBook(view) {
+  if (view.last_update_id === 0) return { text: "", isIncomplete: false }; // there is no book yet
+  const short = [SPECS.ask, SPECS.bid].filter(({ levels }) => view[levels].length < TOP_LEVELS);
+  const isPartial = (/** @type {SideSpec} */ { bound }) => view.window[bound] !== null;
+  const texts = short.map((spec) => {
+    const { length } = view[spec.levels];
+    return isPartial(spec) ? `only ${length} ${spec.side} levels known` : `${spec.side} side has ${length} levels`;
   });
-  // The server has the last word: where it is not exact, and the window alone does not tell which side, both are not.
+  return { text: texts.join(", "), isIncomplete: short.some(isPartial) };
+}
+
+/**
+ * Whether the best levels are not all known on both sides, so that sums over them are not known either.
+ * @param {Ranged} view
+ */
+export function isTopIncomplete(view) {
+  return Object.values(firstUnknown(view)).some(Number.isFinite);
+}
+
+/**
+ * Return the sides whose depth within 10 bps is only a lower bound, because the known range ends inside that band.
+ * @param {{metrics: Pick<View["metrics"], "depth_10bps_exact" | "mid_price">, window: View["window"]}} view
+ * @returns {Side[]}
+ */
+export function lowerBoundSides({ metrics, window }) {
+  const { mid_price: mid, depth_10bps_exact: isExact } = metrics;
+  if (isExact || mid === null) return [];
+  const reach = mid * DEPTH_PART;
+  const cut = SIDES.filter(({ bound, sign }) => {
+    const end = window[bound];
+    return end !== null && sign * end < sign * (mid + sign * reach);
+  });
+  // Where the server calls the depth not exact and the range does not tell which side, both are not.
   return (cut.length > 0 ? cut : SIDES).map(({ side }) => side);
 }
 
-/** Why the depth within 10 bps is a lower bound, as a sentence; empty where it is exact or not known at all. */
-export function atLeastWords(picture, { price_decimals: decimals }) {
-  const sides = boundSides(picture);
-  const words = SIDES.filter(({ side }) => sides.includes(side)).map(({ name, way, bound }) => {
-    return `the ${name} side is known only ${way} to ${fixed(picture.window[bound] ?? NaN, decimals)}`;
+/**
+ * Return the sentence on why the depth within 10 bps is a lower bound; "" where it is exact or not known at all.
+ * @param {Parameters<typeof lowerBoundSides>[0]} view
+ * @param {Decimals} instrument
+ */
+export function lowerBoundText(view, { price_decimals: decimals }) {
+  const texts = lowerBoundSides(view).map((side) => {
+    const { direction, bound } = SPECS[side];
+    return `the ${side} side is known only ${direction} to ${fixed(view.window[bound], decimals)}`;
   });
-  return words.length === 0 ? "" : `At least: ${words.join(", ")}`;
+  return texts.length === 0 ? "" : `At least: ${texts.join(", ")}`;
 }

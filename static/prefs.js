@@ -1,23 +1,30 @@
-// What the reader chose last time. A browser may forbid storage altogether; then a choice simply lasts as long as the
-// address.
+// The user's last choices, kept in the browser's local storage. Where the browser forbids storage they are not kept.
 
 const KEYS = { symbol: "pulse.symbol", interval: "pulse.interval" };
 
-/** The choice of this `name`, null if none is known. */
-export function remembered(name) {
+/**
+ * Read a stored choice; null when there is none.
+ * @param {keyof typeof KEYS} name
+ * @returns {string | null}
+ */
+export function loadPref(name) {
   try {
     return window.localStorage.getItem(KEYS[name]);
-  } catch (trouble) {
-    if (trouble instanceof DOMException) return null;
-    throw trouble;
+  } catch (error) {
+    if (error instanceof DOMException) return null;
+    throw error;
   }
 }
 
-/** Keeps a choice for next time. */
-export function remember(name, value) {
+/**
+ * Store a choice for the next visit.
+ * @param {keyof typeof KEYS} name
+ * @param {string} value
+ */
+export function savePref(name, value) {
   try {
     window.localStorage.setItem(KEYS[name], value);
-  } catch (trouble) {
-    if (!(trouble instanceof DOMException)) throw trouble;
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
   }
 }

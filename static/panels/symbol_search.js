@@ -1,100 +1,128 @@
-// The field that finds a symbol among all that the exchange lists, as a combobox: typing narrows the list, the arrows
-// walk it, Enter or a click takes one. What taking one means is the roof's business.
+// The search field over all symbols that the exchange lists, as a combobox: typing filters the list, arrow keys move
+// through it, Enter or a click selects. It reports the selected symbol by name.
 
-import { attribute, element, show, write } from "../dom.js";
+import { closest, element, find, setAttr, setText, setVisible } from "../dom.js";
 import { matching } from "../state.js";
 
-const SHOWN_MAX = 12; // rows of the list; how many more there are is said
+/** @import {PanelModel} from "../page_model.js" */
 
-/** Paints into `box`; `onSelect(symbol)` is the reader's choice. */
-export function createFinder(box, { onSelect }) {
-  const field = box.querySelector("input");
-  const popup = box.querySelector(".found");
-  const list = box.querySelector("[role=listbox]");
-  const more = box.querySelector(".found-more");
+const SHOWN_MAX = 12; // rows of the list; a line below tells how many more match
+
+/**
+ * Paint into `box`.
+ * @param {HTMLElement} box
+ * @param {{onSelect: (symbol: string) => void}} options
+ */
+export function createSymbolSearch(box, { onSelect }) {
+  /** @type {HTMLInputElement} */
+  const field = find(box, "input");
+  const popup = find(box, ".search-results");
+  const list = find(box, "[role=listbox]");
+  const count = find(box, ".search-count");
+  /** @type {string[]} */
   let listed = [];
-  let names = []; // what the list shows
-  let at = 0; // the row that Enter takes
+  /** The names in the list.
+   * @type {string[]}
+   */
+  let names = [];
+  let current = 0; // index of the row that Enter selects
 
   field.addEventListener("focus", open);
   field.addEventListener("input", open);
   field.addEventListener("blur", close);
-  field.addEventListener("keydown", pressed);
+  field.addEventListener("keydown", keyPressed);
   popup.addEventListener("pointerdown", (event) => event.preventDefault()); // or the field would lose the focus first
-  list.addEventListener("click", (event) => take(event.target.closest("[role=option]")?.dataset.symbol));
+  list.addEventListener("click", (event) => choose(closest(event, "[role=option]")?.dataset.symbol));
 
   function open() {
     const found = matching(listed, field.value);
     names = found.slice(0, SHOWN_MAX);
-    at = 0;
+    current = 0;
     list.replaceChildren(...names.map(row));
-    write(more, moreWords(found.length, listed.length));
-    unfold(true);
-    point();
+    setText(count, countText(found.length, listed.length));
+    setOpen(true);
+    markCurrent();
   }
 
   function close() {
     field.value = "";
-    unfold(false);
+    setOpen(false);
   }
 
-  function unfold(open) {
-    show(popup, open);
-    attribute(field, "aria-expanded", String(open));
-    if (!open) attribute(field, "aria-activedescendant", null);
+  /** @param {boolean} isOpen */
+  function setOpen(isOpen) {
+    setVisible(popup, isOpen);
+    setAttr(field, "aria-expanded", String(isOpen));
+    if (!isOpen) setAttr(field, "aria-activedescendant", null);
   }
 
-  function point() {
+  function markCurrent() {
     for (const [index, option] of [...list.children].entries()) {
-      attribute(option, "aria-selected", String(index === at));
-      if (index === at) option.scrollIntoView({ block: "nearest" });
+      setAttr(option, "aria-selected", String(index === current));
+      if (index === current) option.scrollIntoView({ block: "nearest" });
     }
-    attribute(field, "aria-activedescendant", names.length === 0 ? null : rowId(at));
+    setAttr(field, "aria-activedescendant", names.length === 0 ? null : rowId(current));
   }
 
-  function take(symbol) {
+  /** @param {string | undefined} symbol */
+  function choose(symbol) {
     if (symbol === undefined) return;
     field.blur();
     onSelect(symbol);
   }
 
-  function pressed(event) {
+  /** @param {KeyboardEvent} event */
+  function keyPressed(event) {
     if (event.isComposing) return;
-    if (event.key === "Enter") take(names[at]);
+    if (event.key === "Enter") choose(names[current]);
     else if (event.key === "Escape") field.blur();
-    else if (event.key === "ArrowDown" || event.key === "ArrowUp") step(event.key === "ArrowDown" ? 1 : -1);
+    else if (event.key === "ArrowDown") step(1);
+    else if (event.key === "ArrowUp") step(-1);
     else return;
     event.preventDefault();
   }
 
+  /** @param {number} by */
   function step(by) {
     if (names.length === 0) return;
-    at = (at + by + names.length) % names.length;
-    point();
+    current = (current + by + names.length) % names.length;
+    markCurrent();
   }
 
   return {
-    /** There is something to find where more is listed than has a button. */
+    /**
+     * Show the field where more symbols are listed than have a button.
+     * @param {PanelModel} model
+     */
     paint({ symbols, listed: all }) {
       listed = all;
-      show(box, all.length > symbols.length);
+      setVisible(box, all.length > symbols.length);
     },
-    /** Brings the reader to the field. */
+    /** Move the focus to the field. */
     open() {
       field.focus();
     },
   };
 }
 
+/** @param {number} at */
 function rowId(at) {
-  return `found-${at}`;
+  return `search-result-${at}`;
 }
 
+/**
+ * @param {string} symbol
+ * @param {number} at
+ */
 function row(symbol, at) {
-  return element("li", { role: "option", id: rowId(at), class: "found-symbol", "data-symbol": symbol }, symbol);
+  return element("li", { role: "option", id: rowId(at), class: "search-result", "data-symbol": symbol }, symbol);
 }
 
-function moreWords(found, listed) {
-  if (found === 0) return `None of the ${listed} listed symbols has that in its name`;
-  return found > SHOWN_MAX ? `and ${found - SHOWN_MAX} more: type on` : `${found} of ${listed} listed symbols`;
+/**
+ * @param {number} found
+ * @param {number} listed
+ */
+function countText(found, listed) {
+  if (found === 0) return `No match among ${listed} listed symbols. Try another name.`;
+  return found > SHOWN_MAX ? `${found - SHOWN_MAX} more: type on to narrow the list` : `${found} of ${listed} symbols`;
 }
