@@ -1,40 +1,44 @@
-// When the shield may be full, and a certificate in words.
+// When the shield is full, and the proof as text.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
   baseline,
-  factWords,
+  errorText,
+  facts,
+  incidentCountText,
   incidentList,
-  incidentsWords,
-  incidentWords,
-  leadWords,
+  incidentText,
+  leadText,
   shield,
-  troubleWords,
 } from "../../static/proof_text.js";
+import { PROOF as NO_PROOF, BTC } from "./support.mjs";
 
+/** @import {Incident, Minute, ProofCounts, ProofReport} from "../../static/types.js" */
+
+/** @type {ProofCounts} */
 const PROOF = {
+  ...NO_PROOF,
   contiguous_since_ms: 1723161254206,
   touch_compared: 5575,
   touch_equal: 5575,
   top_compared: 60,
   top_equal: 60,
-  audits: 0,
-  audited_ms: 0,
-  levels_compared: 0,
-  levels_differing: 0,
-  resyncs: 0,
-  incidents: 0,
 };
-const BTC = { price_decimals: 2, quantity_decimals: 5 };
-const LIVE = { trusted: true, words: "Live" };
+const LIVE = { trusted: true, text: "Live" };
 
-function picture(change = {}, instance = "aaaaaaaa") {
+/** @param {Partial<ProofCounts>} change */
+function proven(change = {}, instance = "aaaaaaaa") {
   return { instance, proof: { ...PROOF, ...change } };
 }
 
-function certificate(change = {}, proof = {}) {
+/**
+ * @param {Partial<ProofReport>} change
+ * @param {Partial<ProofCounts>} proof
+ * @returns {ProofReport}
+ */
+function report(change = {}, proof = {}) {
   return {
     symbol: "BTCUSDT",
     state: "live",
@@ -52,161 +56,179 @@ function certificate(change = {}, proof = {}) {
   };
 }
 
-function fact(name, change, proof) {
-  return factWords(certificate(change, proof), BTC).find((known) => known.name === name);
+/**
+ * @param {string} name
+ * @param {Partial<ProofReport>} change
+ * @param {Partial<ProofCounts>} proof
+ */
+function fact(name, change = {}, proof = {}) {
+  const found = facts(report(change, proof), BTC).find((one) => one.name === name);
+  if (found === undefined) throw new Error(`expected a fact named ${name}`);
+  return found;
 }
 
 // ---- the shield
 
-test("the shield is full when live, compared since the book joined, and all equal", () => {
-  const joined = baseline(null, null, picture());
+test("the shield is full when the book is live, compared since it was joined, and all was equal", () => {
+  const joined = baseline(null, null, proven());
 
-  assert.deepEqual(shield({ verdict: LIVE, paused: null, picture: picture(), joined }), {
-    proven: true,
-    words: "Proven",
+  assert.deepEqual(shield({ status: LIVE, paused: null, view: proven(), joined }), {
+    isVerified: true,
+    text: "Verified",
     reason: "",
   });
 });
 
-test("a picture that is not live is unproven for the state's own reason", () => {
-  const verdict = { trusted: false, words: "Syncing: waiting for a snapshot" };
-  const said = shield({ verdict, paused: null, picture: picture(), joined: baseline(null, null, picture()) });
+test("a book that is not live is not verified, with the status as its reason", () => {
+  const status = { trusted: false, text: "Syncing: waiting for a snapshot" };
+  const joined = baseline(null, null, proven());
 
-  assert.deepEqual(said, { proven: false, words: "Unproven", reason: "Syncing: waiting for a snapshot" });
-  assert.equal(shield({ verdict, paused: null, picture: null, joined: null }).proven, false);
+  assert.deepEqual(shield({ status, paused: null, view: proven(), joined }), {
+    isVerified: false,
+    text: "Not verified",
+    reason: "Syncing: waiting for a snapshot",
+  });
+  assert.equal(shield({ status, paused: null, view: null, joined: null }).isVerified, false);
 });
 
-test("a held picture is not proven, whatever arrives behind it", () => {
-  const joined = baseline(null, null, picture());
+test("a paused display is not verified", () => {
+  const joined = baseline(null, null, proven());
 
-  assert.equal(
-    shield({ verdict: LIVE, paused: { atMs: 1 }, picture: picture(), joined }).reason,
-    "the picture is held",
-  );
+  assert.equal(shield({ status: LIVE, paused: { atMs: 1 }, view: proven(), joined }).reason, "the display is paused");
 });
 
-test("a live book that no witness has spoken of yet is unproven", () => {
-  const mute = picture({ touch_compared: 0, touch_equal: 0, top_compared: 0, top_equal: 0 });
-  const said = shield({ verdict: LIVE, paused: null, picture: mute, joined: baseline(null, null, mute) });
+test("a live book that was not compared yet is not verified", () => {
+  const view = proven({ touch_compared: 0, touch_equal: 0, top_compared: 0, top_equal: 0 });
+  const { isVerified, reason } = shield({ status: LIVE, paused: null, view, joined: baseline(null, null, view) });
 
-  assert.deepEqual([said.proven, said.reason], [false, "no witness heard yet"]);
+  assert.deepEqual([isVerified, reason], [false, "not compared with the exchange's quotes yet"]);
 });
 
-test("what was said of the book before proves nothing about the one that follows", () => {
-  const lost = picture({ contiguous_since_ms: 0, resyncs: 1, touch_compared: 6000, touch_equal: 5999 });
-  const anew = picture({ contiguous_since_ms: 9, resyncs: 1, touch_compared: 6000, touch_equal: 5999 });
-  const heard = picture({ contiguous_since_ms: 9, resyncs: 1, touch_compared: 6001, touch_equal: 6000 });
-  const before = baseline(baseline(null, null, picture()), picture(), lost);
-  const joined = baseline(before, lost, anew);
-  const judged = (shown) =>
-    shield({ verdict: LIVE, paused: null, picture: shown, joined: baseline(joined, anew, shown) });
+test("comparisons of one book do not count for the next one", () => {
+  const lost = proven({ contiguous_since_ms: 0, resyncs: 1, touch_compared: 6000, touch_equal: 5999 });
+  const rebuilt = proven({ contiguous_since_ms: 9, resyncs: 1, touch_compared: 6000, touch_equal: 5999 });
+  const compared = proven({ contiguous_since_ms: 9, resyncs: 1, touch_compared: 6001, touch_equal: 6000 });
+  const before = baseline(baseline(null, null, proven()), proven(), lost);
+  const joined = baseline(before, lost, rebuilt);
+  const judged = (/** @type {typeof lost} */ view) =>
+    shield({ status: LIVE, paused: null, view, joined: baseline(joined, rebuilt, view) });
 
-  assert.equal(judged(anew).reason, "no witness heard yet");
-  assert.equal(judged(heard).proven, true);
+  assert.equal(judged(rebuilt).reason, "not compared with the exchange's quotes yet");
+  assert.equal(judged(compared).isVerified, true);
 });
 
-test("a difference since the book joined empties the shield", () => {
-  const joined = baseline(null, null, picture());
-  const differs = picture({ top_compared: 61, top_equal: 60 });
-  const said = shield({ verdict: LIVE, paused: null, picture: differs, joined: baseline(joined, picture(), differs) });
+test("a difference since the book was joined empties the shield", () => {
+  const joined = baseline(null, null, proven());
+  const view = proven({ top_compared: 61, top_equal: 60 });
+  const { isVerified, reason } = shield({ status: LIVE, paused: null, view, joined: baseline(joined, proven(), view) });
 
-  assert.deepEqual([said.proven, said.reason], [false, "a witness differs"]);
+  assert.deepEqual([isVerified, reason], [false, "differs from the exchange's own quotes"]);
 });
 
-test("a page that opens on a book that was lost before counts from what it sees", () => {
-  const joined = baseline(null, null, picture({ resyncs: 2, touch_equal: 5573 }));
+test("a page that opens after a resync counts from its first view", () => {
+  const joined = baseline(null, null, proven({ resyncs: 2, touch_equal: 5573 }));
 
   assert.deepEqual([joined.compared, joined.differing], [5575, 2]);
 });
 
-test("another process has another book, even one that joined at the same moment", () => {
-  const joined = baseline(null, null, picture());
+test("another process has another book, even one that was joined at the same moment", () => {
+  const joined = baseline(null, null, proven());
 
-  assert.equal(baseline(joined, picture(), picture()), joined);
-  assert.notEqual(baseline(joined, picture(), picture({}, "bbbbbbbb")), joined);
+  assert.equal(baseline(joined, proven(), proven()), joined);
+  assert.notEqual(baseline(joined, proven(), proven({}, "bbbbbbbb")), joined);
 });
 
-// ---- the certificate
+// ---- the proof
 
 test("the lead says whether the book is live, and why not", () => {
-  assert.match(leadWords(certificate()), /^This book is live: /);
-  const syncing = certificate({ state: "syncing", state_reason: "waiting for a snapshot" });
-  assert.equal(leadWords(syncing), "This book is not live: syncing, waiting for a snapshot.");
-  assert.equal(leadWords(certificate({ state: "stale" })), "This book is not live: stale.");
+  assert.match(leadText(report()), /^This book is live: /);
+  const syncing = report({ state: "syncing", state_reason: "waiting for a snapshot" });
+  assert.equal(leadText(syncing), "This book is not live: syncing, waiting for a snapshot.");
+  assert.equal(leadText(report({ state: "stale" })), "This book is not live: stale.");
 });
 
-test("trouble with the API is a sentence, and says how old what stands there is", () => {
+test("a proof that cannot be loaded has the reason, the next attempt, and the time of the displayed one", () => {
   assert.equal(
-    troubleWords("The server cannot be reached", "", 2_000),
-    "The certificate could not be read. The server cannot be reached. Asking again every 2 s.",
+    errorText("The server cannot be reached", "", 2_000),
+    "The proof could not be loaded. The server cannot be reached. Trying again every 2 s.",
   );
-  assert.match(troubleWords("x.", "12:00:00 UTC", 2_000), / X\. .* What stands below was read at 12:00:00 UTC\.$/);
+  assert.match(errorText("x.", "12:00:00 UTC", 2_000), / X\. .* The facts below are from 12:00:00 UTC\.$/);
 });
 
-test("contiguous names the time, the id and the diffs", () => {
+test("a complete book has the time, the id and the number of updates", () => {
   assert.deepEqual(fact("contiguous"), {
     name: "contiguous",
-    term: "Contiguous",
+    term: "Depth updates",
     holds: true,
-    words: "since 2024-08-08 23:54:14 UTC, id 100; 4,711 diffs applied, none missing, now at id 900",
+    text: "complete since 2024-08-08 23:54:14 UTC, id 100; 4,711 updates applied, none missing, now at id 900",
   });
 });
 
-test("a lost book is not called contiguous, and one that never was is said to be missing", () => {
+test("a lost book is not called complete", () => {
   const lost = fact("contiguous", { state: "syncing" }, { contiguous_since_ms: 0 });
 
-  assert.equal(lost.words, "not now: the last book ran from id 100 to id 900, 4,711 diffs applied");
+  assert.equal(lost.text, "not complete now: the last book ran from id 100 to id 900, 4,711 updates applied");
   assert.equal(lost.holds, false);
-  assert.equal(fact("contiguous", { last_update_id: 0, state: "syncing" }).words, "no book yet");
-  assert.equal(fact("window", { last_update_id: 0, state: "syncing" }).words, "no book yet");
 });
 
-test("a witness is counted, equal or different", () => {
-  assert.match(fact("touch").words, /^5,575 comparisons with the exchange's bookTicker, .*: all equal$/);
-  assert.match(fact("top", {}, { top_equal: 59 }).words, /^60 comparisons .*partial depth.*: 59 equal, 1 different$/);
+test("a book that never existed has no facts", () => {
+  assert.equal(fact("contiguous", { last_update_id: 0, state: "syncing" }).text, "no book yet");
+  assert.equal(fact("window", { last_update_id: 0, state: "syncing" }).text, "no book yet");
+});
+
+test("comparisons are counted, equal or different", () => {
+  assert.match(fact("touch").text, /^5,575 comparisons with the exchange's bookTicker .*: all equal$/);
+  assert.match(fact("top", {}, { top_equal: 59 }).text, /^60 comparisons .*partial depth.*: 59 equal, 1 different$/);
   assert.equal(fact("top", {}, { top_equal: 59 }).holds, false);
-  assert.deepEqual(fact("touch", {}, { touch_compared: 0, touch_equal: 0 }).words, "nothing compared yet");
+  assert.equal(fact("touch", {}, { touch_compared: 0, touch_equal: 0 }).text, "not compared yet");
 });
 
-test("audits name the last one and all of them together", () => {
+test("comparisons with snapshots name the last one and the total", () => {
   const audits = { audits: 3, audited_ms: 1723161255208, levels_compared: 9000, levels_differing: 1 };
   const many = fact("whole", { audit_levels_compared: 3000 }, audits);
   const one = fact("whole", { audit_levels_compared: 10 }, { ...audits, audits: 1, levels_differing: 0 });
 
   assert.equal(
-    many.words,
-    "3 audits against snapshots, the last at 2024-08-08 23:54:15 UTC: 3,000 levels compared, none different; " +
-      "in all 9,000 levels compared, 1 different",
+    many.text,
+    "3 comparisons with snapshots, the last at 2024-08-08 23:54:15 UTC: 3,000 levels compared, none different; " +
+      "in total 9,000 levels compared, 1 different",
   );
   assert.equal(many.holds, false);
   assert.equal(one.holds, true);
-  assert.match(one.words, /^1 audit against a snapshot, .* 10 levels compared, none different$/);
-  assert.match(fact("whole").words, /^no audit yet/);
+  assert.match(one.text, /^1 comparison with a snapshot, .* 10 levels compared, none different$/);
+  assert.match(fact("whole").text, /^not compared yet/);
 });
 
-test("the window names both ends, and a side without an end is wholly known", () => {
-  assert.equal(fact("window").words, "bids from 61,631.55 up, 1,000 levels; asks up to 62,010.10, 999 levels");
+test("the known range has both ends, and a side without an end is wholly known", () => {
+  assert.equal(fact("window").text, "bids from 61,631.55 up, 1,000 levels; asks up to 62,010.10, 999 levels");
   const window = { bid_floor: null, ask_ceiling: null, bid_levels: 1, ask_levels: 2 };
-  assert.equal(
-    fact("window", { window }).words,
-    "bids: the whole side is known, 1 level; asks: the whole side is known, 2 levels",
-  );
+  assert.equal(fact("window", { window }).text, "bids: the whole side, 1 level; asks: the whole side, 2 levels");
+});
+
+test("prices of a symbol without known decimals are written as they came", () => {
+  const undescribed = { price_decimals: null, quantity_decimals: null };
+  const range = facts(report(), undescribed).find(({ name }) => name === "window");
+
+  assert.match(range?.text ?? "", /^bids from 61631\.55 up/);
 });
 
 test("resyncs are counted", () => {
-  assert.equal(fact("resyncs").words, "none since the start");
-  assert.match(fact("resyncs", {}, { resyncs: 2 }).words, /^2 times since the start /);
+  assert.equal(fact("resyncs").text, "none since the server started");
+  assert.match(fact("resyncs", {}, { resyncs: 2 }).text, /^2 times since the server started, /);
 });
 
 // ---- incidents
 
-test("incidents are counted, also those the server no longer tells", () => {
-  assert.equal(incidentsWords(certificate()), "No incident since the start");
-  assert.equal(incidentsWords(certificate({ incidents: [{}] }, { incidents: 1 })), "1 incident since the start");
-  const many = certificate({ incidents: [{}, {}] }, { incidents: 63 });
-  assert.equal(incidentsWords(many), "63 incidents since the start, the newest 2 here, newest first");
+test("incidents are counted, also those the server no longer lists", () => {
+  const count = (/** @type {number} */ listed, /** @type {number} */ all) =>
+    incidentCountText({ proof: { incidents: all }, incidents: Array.from({ length: listed }), candle_mismatches: [] });
+
+  assert.equal(count(0, 0), "No incident since the server started");
+  assert.equal(count(1, 1), "1 incident since the server started");
+  assert.equal(count(2, 63), "63 incidents since the server started; the newest 2 are listed, newest first");
 });
 
+/** @type {Minute} */
 const MINUTE = {
   open_time_ms: 1723161600000,
   open: 1,
@@ -222,30 +244,35 @@ const MINUTE = {
   last_trade_id: 12,
 };
 
-test("a candle that differed stands among the incidents, with both accounts", () => {
+/** @type {Incident} */
+const INCIDENT = { time_ms: 1, cause: "gap", reason: "r", update_id: 0, ours: [], theirs: [] };
+
+test("a candle that differed is an incident with both versions", () => {
   const mismatch = { time_ms: 1723161665000, ours: MINUTE, theirs: { ...MINUTE, volume: 8 } };
-  const [newest] = incidentList(certificate({ candle_mismatches: [mismatch] }), undefined);
-  assert.equal(newest.title, "A candle differed");
-  assert.match(newest.reason, /^The minute of 2024-08-09 00:00:00 UTC\./);
+  const [incident] = incidentList(report({ candle_mismatches: [mismatch] }), undefined);
+
+  assert.equal(incident.title, "A candle differed");
+  assert.match(incident.reason, /^The minute of 2024-08-09 00:00:00 UTC\./);
   assert.deepEqual(
-    newest.versions[1].rows.filter(({ differs }) => differs),
+    incident.versions[1].rows.filter(({ differs }) => differs),
     [{ label: "Volume", price: "8", size: "", differs: true }],
   );
-  assert.equal(incidentsWords(certificate({ candle_mismatches: [mismatch] })), "1 incident since the start");
+  assert.equal(incidentCountText(report({ candle_mismatches: [mismatch] })), "1 incident since the server started");
 });
 
-test("incidents of book and candles are told in the order of their time", () => {
-  const book = { time_ms: 2, cause: "gap", reason: "x", update_id: 0, ours: [], theirs: [] };
-  const candle = (timeMs) => ({ time_ms: timeMs, ours: MINUTE, theirs: MINUTE });
-  const told = incidentList(certificate({ incidents: [book], candle_mismatches: [candle(3), candle(1)] }), undefined);
+test("incidents of book and candles are sorted by time, newest first", () => {
+  const candle = (/** @type {number} */ timeMs) => ({ time_ms: timeMs, ours: MINUTE, theirs: MINUTE });
+  const incidents = [{ ...INCIDENT, time_ms: 2 }];
+  const list = incidentList(report({ incidents, candle_mismatches: [candle(3), candle(1)] }), undefined);
+
   assert.deepEqual(
-    told.map(({ cause }) => cause),
+    list.map(({ cause }) => cause),
     ["candle", "gap", "candle"],
   );
 });
 
-test("an incident at the touch shows both versions, and which side differs", () => {
-  const told = incidentWords(
+test("an incident at the best prices has both versions, and marks the side that differs", () => {
+  const incident = incidentText(
     {
       time_ms: 1723161255208,
       cause: "touch",
@@ -263,36 +290,36 @@ test("an incident at the touch shows both versions, and which side differs", () 
     BTC,
   );
 
-  assert.equal(told.time, "2024-08-08 23:54:15 UTC");
-  assert.equal(told.title, "Best bid and ask differed");
-  assert.equal(told.reason, "Best bid and ask differ at id 70.");
+  assert.equal(incident.time, "2024-08-08 23:54:15 UTC");
+  assert.equal(incident.title, "Best bid and ask differed");
+  assert.equal(incident.reason, "Best bid and ask differ at id 70.");
   assert.deepEqual(
-    told.versions.map(({ caption }) => caption),
+    incident.versions.map(({ caption }) => caption),
     ["Ours", "The exchange's"],
   );
-  assert.deepEqual(told.versions[1].rows, [
+  assert.deepEqual(incident.versions[1].rows, [
     { label: "Bid", price: "61,837.63", size: "3.50000", differs: false },
     { label: "Ask", price: "61,837.70", size: "1.00000", differs: true },
   ]);
 });
 
-test("a level that one version lacks has no size, and an unknown symbol keeps its numbers as they came", () => {
-  const incident = { time_ms: 0, cause: "whole", reason: "r", update_id: 0, ours: [[1.5, 0]], theirs: [[1.5, 0.25]] };
-  const told = incidentWords(incident, undefined);
+test("a level that one version lacks has no size", () => {
+  const incident = { ...INCIDENT, time_ms: 0, cause: "whole", ours: [[1.5, 0]], theirs: [[1.5, 0.25]] };
+  const text = incidentText(/** @type {Incident} */ (incident), undefined);
 
   assert.deepEqual(
-    told.versions.map(({ rows }) => [rows[0].price, rows[0].size]),
+    text.versions.map(({ rows }) => [rows[0].price, rows[0].size]),
     [
       ["1.5", "none"],
       ["1.5", "0.25"],
     ],
   );
-  assert.deepEqual([told.time, told.reason, told.versions[0].rows[0].label], ["an unknown time", "R.", ""]);
+  assert.deepEqual([text.time, text.reason, text.versions[0].rows[0].label], ["an unknown time", "R.", ""]);
 });
 
-test("an incident without levels has no versions, and an unknown cause stands as it is", () => {
-  const told = incidentWords({ time_ms: 1, cause: "moon", reason: "r", update_id: 1, ours: [], theirs: [] }, BTC);
+test("an incident without levels has no versions, and an unknown cause is its own title", () => {
+  const text = incidentText({ ...INCIDENT, cause: "moon", update_id: 1 }, BTC);
 
-  assert.deepEqual([told.title, told.versions], ["moon", []]);
-  assert.equal(told.reason, "R. The book was at id 1.");
+  assert.deepEqual([text.title, text.versions], ["moon", []]);
+  assert.equal(text.reason, "R. The book was at id 1.");
 });
