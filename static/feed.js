@@ -4,7 +4,8 @@
 import { Connection } from "./connection.js";
 
 /** @import {Platform} from "./connection.js" */
-/** @import {ErrorMessage, FeedMessage, TopicKind, TopicMessage, Topics, Trade, TradesMessage, View} from "./types.js" */
+/** @import {ErrorMessage, FeedMessage, TopicKind, TopicMessage} from "./types.js" */
+/** @import {Topics, Trade, TradesMessage, View} from "./types.js" */
 
 export const ECHO_MS = 20_000; // how often a painted view is reported, so that the server can measure its age
 

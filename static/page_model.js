@@ -9,7 +9,8 @@ import { bookStatus, emptyBook, paintable } from "./state.js";
 /** @import {FetchStatus} from "./fetcher.js" */
 /** @import {Chart, Interval} from "./intervals.js" */
 /** @import {Book, BookStatus} from "./state.js" */
-/** @import {HistoryProgress, Instrument, LatencyReport, ProofReport, Source, StoreReport, SymbolInfo} from "./types.js" */
+/** @import {HistoryProgress, Instrument, LatencyReport, ProofReport} from "./types.js" */
+/** @import {Source, StoreReport, SymbolInfo} from "./types.js" */
 
 /** A proof, when it was read, and its symbol's description.
  * @typedef {{body: ProofReport, readAtMs: number, url: string, instrument: SymbolInfo | undefined}} ShownProof

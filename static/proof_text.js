@@ -4,7 +4,8 @@
 import { counted, fixed, utcSecond } from "./format.js";
 
 /** @import {BookStatus} from "./state.js" */
-/** @import {CandleMismatch, Incident, KnownRange, Level, Minute, ProofCounts, ProofReport, SymbolInfo} from "./types.js" */
+/** @import {CandleMismatch, Incident, KnownRange, Level} from "./types.js" */
+/** @import {Minute, ProofCounts, ProofReport, SymbolInfo} from "./types.js" */
 
 /** @type {Record<string, string>} */
 const CAUSES = {

@@ -5,15 +5,15 @@ import { createDepthBars } from "../depth_bars.js";
 import { element, find, setAttr, setText, setVisible } from "../dom.js";
 import { age, bps, commonLead, figure, fixed, isKnown, quantityColumn, UNKNOWN } from "../format.js";
 import { firstUnknown, rangeEndText, shortBook, TOP_LEVELS } from "../known_range.js";
+import { createCursor, sweepOf } from "../ladder_cursor.js";
 import { cumulative, fitRows, percentile, share } from "../scale.js";
 import { lastTrade, levelChanges } from "../state.js";
-import { createCursor, sweepOf } from "./ladder_cursor.js";
 
 /** @import {BarRow, Flash} from "../depth_bars.js" */
+/** @import {Place} from "../ladder_cursor.js" */
 /** @import {PanelModel} from "../page_model.js" */
 /** @import {BookStatus, Change} from "../state.js" */
 /** @import {Level, Side} from "../types.js" */
-/** @import {Place} from "./ladder_cursor.js" */
 
 const ROWS = { most: TOP_LEVELS, fewest: 4, low: 16, high: 24 };
 const FLASH_MS = 130; // a change is bright for this long ...
