@@ -317,7 +317,7 @@ function hashSymbol() {
 /** @param {Set<string>} marked */
 function paint(marked) {
   const nowMs = Date.now();
-  if (dropsOldBook(nowMs)) for (const name of ["book", "trades", "candles"]) marked.add(name);
+  if (dropOldBook(nowMs)) for (const name of ["book", "trades", "candles"]) marked.add(name);
   const model = panelModel(page, statuses(), nowMs);
   // First, so that an error further down cannot leave "Live" over a half-painted book.
   panels.status.paintState(model);
@@ -346,10 +346,10 @@ function statuses() {
 }
 
 /**
- * The old symbol's dimmed book bridges the switch, but must not stand under the new name for long.
+ * Drop the old symbol's dimmed book, which bridges the switch, after KEEP_OLD_MS. Return whether it was dropped.
  * @param {number} nowMs
  */
-function dropsOldBook(nowMs) {
+function dropOldBook(nowMs) {
   if (page.shown === page.selected || nowMs - page.selectedAtMs < KEEP_OLD_MS) return false;
   page.shown = page.selected;
   return true;

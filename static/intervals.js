@@ -6,7 +6,7 @@ import { barsOf, mergeBars } from "./state.js";
 /** @import {Bar} from "./state.js" */
 /** @import {Candle, HistoryProgress} from "./types.js" */
 
-/** `stepSeconds` is 0 where steps differ in length, so that gaps cannot be told by it.
+/** `stepSeconds` is 0 where steps differ in length and gaps cannot be found.
  * @typedef {{name: string, title: string, stepSeconds: number}} Interval
  */
 

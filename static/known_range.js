@@ -39,7 +39,7 @@ export function firstUnknown(view) {
 }
 
 /**
- * A full side tells nothing of what follows it, and beyond a wholly known side there is nothing.
+ * A full side leaves open what follows it; a wholly known side has nothing after it.
  * @param {Ranged} view
  * @param {SideSpec} spec
  */
@@ -100,7 +100,7 @@ export function lowerBoundSides({ metrics, window }) {
     const end = window[bound];
     return end !== null && sign * end < sign * (mid + sign * reach);
   });
-  // Where the server calls the depth not exact and the range does not tell which side, both are not.
+  // The server calls the depth not exact: when the range does not show on which side, both are lower bounds.
   return (cut.length > 0 ? cut : SIDES).map(({ side }) => side);
 }
 

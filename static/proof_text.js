@@ -98,7 +98,7 @@ export function shield({ status, paused, view, joined }) {
  */
 export function leadText({ state, state_reason: reason }) {
   if (state === "live")
-    return "This book is live: complete since it was joined, up to date, and every comparison agrees.";
+    return "This book is live: no update is missing, the data is fresh, and every comparison agrees.";
   return sentence(`This book is not live: ${state}${reason ? `, ${reason}` : ""}`);
 }
 

@@ -60,7 +60,7 @@ export function createCandles(section, charts, { onHover, onInterval }) {
     onHover();
   });
 
-  /** Another symbol's bars would stand for those of a symbol that has none. */
+  /** Remove another symbol's bars, which must not appear under the name of a symbol without any. */
   function clear() {
     if (painted !== NOTHING) drawing.start([]);
     painted = NOTHING;

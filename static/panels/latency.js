@@ -1,4 +1,4 @@
-// The footer's latency line: the delay of each step from the exchange to the screen, and which is above its target.
+// The footer's latency line: the delay of each step from the exchange to the screen, and which is above its limit.
 
 import { setAttr, setText, setVisible } from "../dom.js";
 import { fixed } from "../format.js";
@@ -6,16 +6,16 @@ import { fixed } from "../format.js";
 /** @import {PanelModel} from "../page_model.js" */
 /** @import {LatencyReport} from "../types.js" */
 
-/** The steps by the server's names.
+/** Short labels of the steps, by the server's names.
  * @type {Record<string, string>}
  */
 const LABELS = {
-  exchange: "exchange to server",
+  exchange: "exchange",
   applied: "book update",
   published: "publish",
   bus: "bus",
   socket: "send",
-  echo: "server to screen",
+  echo: "screen",
 };
 
 /**
@@ -25,10 +25,10 @@ const LABELS = {
 export function latencyText({ hops, over_budget: over }) {
   const steps = hops.flatMap(({ hop, p50_ms: median, p99_ms: p99, budget_ms: budget }) => {
     if (median === null || p99 === null) return [];
-    const excess = over.includes(hop) ? ` (above ${budget})` : "";
-    return [`${label(hop)} ${short(median)} / ${short(p99)}${excess}`];
+    const excess = over.includes(hop) ? ` (limit ${budget})` : "";
+    return [`${label(hop)} ${short(median)}/${short(p99)}${excess}`];
   });
-  return steps.length === 0 ? "" : `Latency in ms, median / p99: ${steps.join(" \u00b7 ")}`;
+  return steps.length === 0 ? "" : `Latency p50/p99, ms: ${steps.join(" \u00b7 ")}`;
 }
 
 /**
@@ -37,7 +37,7 @@ export function latencyText({ hops, over_budget: over }) {
  */
 export function latencyTitle({ hops, clock_offset_ms: offset, clock_error_ms: error }) {
   const meanings = hops.map(
-    ({ hop, meaning, budget_ms: budget }) => `${label(hop)}: ${meaning}; target: p99 below ${budget} ms`,
+    ({ hop, meaning, budget_ms: budget }) => `${label(hop)}: ${meaning}; p99 limit ${budget} ms`,
   );
   const accuracy = error === null ? "estimated from event times" : `measured to ${short(error)} ms`;
   return [...meanings, `The exchange's clock is ${short(offset)} ms ahead of the server's, ${accuracy}.`].join("\n");

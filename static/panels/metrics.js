@@ -91,7 +91,7 @@ const CARDS = [
     unit: quote,
     text: priceText,
     extra: ({ metrics: { mid_price: mid, vwap } }) =>
-      mid === null ? "" : `mid is ${bpsBetween(mid, vwap)} bps from it`,
+      mid === null ? "" : `mid ${bpsBetween(mid, vwap)} bps from VWAP`,
     formula: "sum of price x quantity / sum of quantity, over the trades since the session began",
   },
   {
@@ -158,7 +158,7 @@ const CARDS = [
     label: "Trade rate",
     unit: () => "per s",
     text: (value) => fixed(value, value < 10 ? 2 : 1),
-    extra: () => "recent trades",
+    extra: () => "decayed over 10 s",
     formula: "trades per second, with an exponential decay over 10 s",
   },
   {

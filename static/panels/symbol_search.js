@@ -6,7 +6,7 @@ import { matching } from "../state.js";
 
 /** @import {PanelModel} from "../page_model.js" */
 
-const SHOWN_MAX = 12; // rows of the list; a line below tells how many more match
+const SHOWN_MAX = 12; // rows of the list; a line below it counts further matches
 
 /**
  * Paint into `box`.

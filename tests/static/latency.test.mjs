@@ -16,11 +16,8 @@ const REPORT = {
   clock_error_ms: 4.5,
 };
 
-test("each measured step has its delays, and one above its target says so", () => {
-  assert.equal(
-    latencyText(REPORT),
-    "Latency in ms, median / p99: exchange to server 12 / 46 \u00b7 bus 0.0 / 13 (above 10)",
-  );
+test("each measured step has its delays, and one above its limit names the limit", () => {
+  assert.equal(latencyText(REPORT), "Latency p50/p99, ms: exchange 12/46 \u00b7 bus 0.0/13 (limit 10)");
 });
 
 test("there is no line before anything was measured", () => {
@@ -28,7 +25,7 @@ test("there is no line before anything was measured", () => {
 });
 
 test("the title explains the steps, an unknown one by the server's name", () => {
-  assert.match(latencyTitle(REPORT), /^exchange to server: event time to received; target: p99 below 500 ms\n/);
+  assert.match(latencyTitle(REPORT), /^exchange: event time to received; p99 limit 500 ms\n/);
   assert.match(latencyTitle(REPORT), /\nnew: a step this page does not know; /);
 });
 
