@@ -1,19 +1,31 @@
-// The server's addresses and its JSON over HTTP. Trouble comes back as one sentence for a person: the problem's own
-// detail where the server gave one. It knows no page and keeps nothing.
+// The server's addresses, and JSON over HTTP. A failure becomes one sentence for the user: the problem document's own
+// detail where the server sent one. It knows no page and keeps no state.
 
 export const REQUEST_MS_MAX = 10_000;
 
-/** Why a request brought nothing, as a sentence. */
-export class ApiTrouble extends Error {}
+/** Where a static host says its server is: the content of config.js.
+ * @typedef {{apiBase?: string, wsBase?: string}} Config
+ */
+
+/** @typedef {(url: string, init?: RequestInit) => Promise<Response>} Fetch */
+
+/** A request that failed; the message is a sentence for the user. */
+export class ApiError extends Error {}
 
 /**
- * Where things are: `http(path, parameters)` and `feed()`, as URL texts. `config` is `window.PULSE`; empty
- * bases mean the place `page` (an URL text) came from, also under a path prefix.
+ * Return the server's addresses: `http(path, parameters)` and `feed()`, as URL texts. Empty bases mean the place that
+ * the page came from, also under a path prefix.
+ * @param {Config | undefined} config
+ * @param {string} pageUrl
  */
-export function addresses(config, page) {
-  const api = folder(new URL(config?.apiBase || ".", page));
-  const sockets = config?.wsBase ? folder(new URL(config.wsBase, page)) : api;
+export function addresses(config, pageUrl) {
+  const api = folder(new URL(config?.apiBase || ".", pageUrl));
+  const sockets = config?.wsBase ? folder(new URL(config.wsBase, pageUrl)) : api;
   return {
+    /**
+     * @param {string} path
+     * @param {Record<string, string | number>} parameters
+     */
     http(path, parameters = {}) {
       return `${new URL(path, api)}${query(parameters)}`;
     },
@@ -25,41 +37,60 @@ export function addresses(config, page) {
   };
 }
 
+/** @param {URL} url */
 function folder(url) {
   const plain = new URL(url.href.split(/[?#]/)[0]);
   if (!plain.pathname.endsWith("/")) plain.pathname += "/";
   return plain;
 }
 
+/** @param {Record<string, string | number>} parameters */
 function query(parameters) {
-  const text = new URLSearchParams(parameters).toString();
+  const entries = Object.entries(parameters).map(([name, value]) => [name, String(value)]);
+  const text = new URLSearchParams(entries).toString();
   return text === "" ? "" : `?${text}`;
 }
 
-/** The JSON at `url`. Raises ApiTrouble with a sentence; an abort through `signal` passes as it is. */
+/**
+ * Fetch the JSON at `url`. Throws ApiError with a sentence; an abort through `signal` passes unchanged.
+ * @param {string} url
+ * @param {{signal?: AbortSignal, fetch?: Fetch}} options
+ * @returns {Promise<unknown>}
+ */
 export async function getJson(url, { signal, fetch = globalThis.fetch.bind(globalThis) } = {}) {
   const response = await reached(fetch(url, { signal, headers: { accept: "application/json" } }));
   const body = await decoded(response);
-  if (!response.ok) throw new ApiTrouble(body?.detail || body?.title || `The server answered ${response.status}`);
-  if (body === null) throw new ApiTrouble("The server's answer is not JSON");
+  if (!response.ok) throw new ApiError(problemText(body) || `The server answered with status ${response.status}`);
+  if (body === null) throw new ApiError("The server's answer is not JSON");
   return body;
 }
 
+/** @param {unknown} body a problem document (RFC 9457), or anything else */
+function problemText(body) {
+  const { detail, title } = /** @type {{detail?: string, title?: string}} */ (body ?? {});
+  return detail || title || "";
+}
+
+/** @param {Promise<Response>} answer */
 async function reached(answer) {
   try {
     return await answer;
-  } catch (trouble) {
-    if (trouble instanceof TypeError) throw new ApiTrouble("The server cannot be reached");
-    throw trouble;
+  } catch (error) {
+    if (error instanceof TypeError) throw new ApiError("The server cannot be reached");
+    throw error;
   }
 }
 
+/**
+ * @param {Response} response
+ * @returns {Promise<unknown>}
+ */
 async function decoded(response) {
   try {
     return await response.json();
-  } catch (trouble) {
-    if (trouble instanceof SyntaxError) return null;
-    if (trouble instanceof TypeError) throw new ApiTrouble("The server's answer broke off");
-    throw trouble;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    if (error instanceof TypeError) throw new ApiError("The server's answer was cut off");
+    throw error;
   }
 }

@@ -1,141 +1,208 @@
-// One WebSocket to the server, kept alive: backoff with jitter, "retry now", and a watchdog for a line that is open
-// but mute. It hands over parsed messages and says how it stands; it knows no page and nothing of markets.
+// One WebSocket to the server, kept open: reconnects with backoff and jitter, and replaces a connection that is open
+// but silent. It delivers parsed messages and reports its status; it knows no page and nothing of markets.
 
 import { retryDelay } from "./backoff.js";
 
-export const SILENCE_RECONNECT_MS = 10_000; // ten missed heartbeats: the line is dead, whatever the socket says
+/** @import {FeedMessage, FeedRequest} from "./types.js" */
+
+export const SILENCE_RECONNECT_MS = 10_000; // ten missed heartbeats: the connection is dead, whatever the socket says
 export const WATCH_MS = 1_000;
 
 /**
- * `onMessage(message)` per message, `onOpen()` whenever the line opens, `onChange()` per change of `status`.
- * `status.phase` is "idle", "connecting", "open" or "waiting"; `attempt` counts failures since a message last came;
- * `retryAtMs` is when waiting ends.
+ * `attempt` counts failures since the last message; `retryAtMs` is when waiting ends.
+ * @typedef {object} ConnectionStatus
+ * @property {"idle" | "connecting" | "open" | "waiting"} phase
+ * @property {number} attempt
+ * @property {number} retryAtMs
+ * @property {number} openedAtMs
+ * @property {number} lastMessageAtMs
+ * @property {string} reason why the connection was lost, "" when nothing went wrong
  */
+
+/** The part of a WebSocket that is used.
+ * @typedef {object} Socket
+ * @property {((event: Event) => unknown) | null} onopen
+ * @property {((event: MessageEvent) => unknown) | null} onmessage
+ * @property {((event: CloseEvent) => unknown) | null} onclose
+ * @property {(text: string) => void} send
+ * @property {() => void} close
+ */
+
+/** What the connection needs of its platform; tests replace it.
+ * @typedef {object} Platform
+ * @property {new (url: string) => Socket} WebSocket
+ * @property {() => number} now
+ * @property {() => number} random
+ * @property {(act: () => void, ms: number) => unknown} setTimeout
+ * @property {(timer: unknown) => void} clearTimeout
+ * @property {(act: () => void, ms: number) => unknown} setInterval
+ * @property {(timer: unknown) => void} clearInterval
+ */
+
+/** A WebSocket that reconnects until it is closed. */
 export class Connection {
+  /** @type {Socket | null} */
   #socket = null;
   #url = "";
+  /** @type {unknown} */
   #retryTimer = null;
+  /** @type {unknown} */
   #watchTimer = null;
-  #means;
+  /** @type {Platform} */
+  #platform;
+  #onMessage;
+  #onOpen;
+  #onChange;
 
-  constructor({ onMessage, onOpen, onChange, ...means }) {
-    this.onMessage = onMessage;
-    this.onOpen = onOpen;
-    this.onChange = onChange;
-    this.#means = { ...browserMeans(), ...means };
+  /**
+   * @param {object} options
+   * @param {(message: FeedMessage) => void} options.onMessage for each message
+   * @param {() => void} options.onOpen each time the connection opens
+   * @param {() => void} options.onChange after each change of `status`
+   * @param {Partial<Platform>} [options.platform]
+   */
+  constructor({ onMessage, onOpen, onChange, platform = {} }) {
+    this.#onMessage = onMessage;
+    this.#onOpen = onOpen;
+    this.#onChange = onChange;
+    this.#platform = { ...browserPlatform(), ...platform };
+    /** @type {ConnectionStatus} */
     this.status = { phase: "idle", attempt: 0, retryAtMs: 0, openedAtMs: 0, lastMessageAtMs: 0, reason: "" };
   }
 
-  /** Connects to `url`, leaving whatever was connected before. */
+  /**
+   * Connect to `url`, closing any other connection.
+   * @param {string} url
+   */
   open(url) {
     this.#url = url;
-    this.#watchTimer ??= this.#means.setInterval(() => this.check(), WATCH_MS);
-    this.#say({ attempt: 0, openedAtMs: 0, reason: "" });
+    this.#watchTimer ??= this.#platform.setInterval(() => this.check(), WATCH_MS);
+    this.#change({ attempt: 0, openedAtMs: 0, reason: "" });
     this.#connect();
   }
 
-  /** Stops waiting and tries at once. Does nothing while connected. */
+  /** End the wait and reconnect at once; does nothing while not waiting. */
   retryNow() {
     if (this.status.phase === "waiting") this.#connect();
   }
 
-  /** Looks at the clock: a due retry or a line silent for too long is acted upon. Also worth calling after sleep. */
+  /** Compare with the clock: start a due retry, replace a silent connection. Call it also after the device slept. */
   check() {
     const { phase, lastMessageAtMs, retryAtMs } = this.status;
-    const nowMs = this.#means.now();
+    const nowMs = this.#platform.now();
     if (phase === "waiting" && nowMs >= retryAtMs) this.#connect();
     if (phase !== "open" && phase !== "connecting") return;
     const silenceMs = nowMs - lastMessageAtMs;
-    if (silenceMs > SILENCE_RECONNECT_MS) this.#lost(`no word from the server for ${Math.floor(silenceMs / 1000)} s`);
+    if (silenceMs > SILENCE_RECONNECT_MS)
+      this.#lost(`no message from the server for ${Math.floor(silenceMs / 1000)} s`);
   }
 
-  /** Says something to the server; a line that is not open does not say it later. */
-  send(words) {
-    if (this.status.phase === "open") this.#socket.send(JSON.stringify(words));
+  /**
+   * Send a request; while the connection is not open it is dropped.
+   * @param {FeedRequest} request
+   */
+  send(request) {
+    if (this.status.phase === "open") this.#socket?.send(JSON.stringify(request));
   }
 
-  /** Leaves for good. */
+  /** Disconnect and stay disconnected. */
   close() {
     this.#drop();
-    this.#means.clearInterval(this.#watchTimer);
+    this.#platform.clearInterval(this.#watchTimer);
     this.#watchTimer = null;
-    this.#say({ phase: "idle" });
+    this.#change({ phase: "idle" });
   }
 
   #connect() {
     this.#drop();
-    const socket = new this.#means.WebSocket(this.#url);
+    const socket = new this.#platform.WebSocket(this.#url);
     this.#socket = socket;
-    // A socket that was left behind may still deliver: only the present one is listened to.
-    const ifPresent = (act) => (event) => this.#socket === socket && act(event);
-    socket.onopen = ifPresent(() => this.#opened());
-    socket.onmessage = ifPresent((event) => this.#received(event.data));
-    socket.onclose = ifPresent((event) => this.#lost(closeWords(event)));
-    this.#say({ phase: "connecting", lastMessageAtMs: this.#means.now() });
+    // A replaced socket may still deliver events: only the current one counts.
+    socket.onopen = () => {
+      if (this.#socket === socket) this.#opened();
+    };
+    socket.onmessage = (event) => {
+      if (this.#socket === socket) this.#received(event.data);
+    };
+    socket.onclose = (event) => {
+      if (this.#socket === socket) this.#lost(closeText(event));
+    };
+    this.#change({ phase: "connecting", lastMessageAtMs: this.#platform.now() });
   }
 
   #opened() {
-    const nowMs = this.#means.now();
-    this.#say({ phase: "open", openedAtMs: nowMs, lastMessageAtMs: nowMs });
-    this.onOpen();
+    const nowMs = this.#platform.now();
+    this.#change({ phase: "open", openedAtMs: nowMs, lastMessageAtMs: nowMs });
+    this.#onOpen();
   }
 
+  /** @param {string} data */
   #received(data) {
     const message = parsed(data);
-    if (message === null) return; // not counted as a word: a line that speaks only nonsense is replaced
+    if (message === null) return; // not counted as a sign of life: a connection that sends only garbage is replaced
     const recovered = this.status.attempt > 0;
-    this.status.lastMessageAtMs = this.#means.now();
-    if (recovered) this.#say({ attempt: 0, reason: "" });
-    this.onMessage(message);
+    this.status.lastMessageAtMs = this.#platform.now();
+    if (recovered) this.#change({ attempt: 0, reason: "" });
+    this.#onMessage(message);
   }
 
+  /** @param {string} reason */
   #lost(reason) {
     this.#drop();
     const { attempt } = this.status;
-    const waitMs = retryDelay(attempt, this.#means.random);
-    this.#retryTimer = this.#means.setTimeout(() => this.retryNow(), waitMs);
-    this.#say({ phase: "waiting", attempt: attempt + 1, retryAtMs: this.#means.now() + waitMs, reason });
+    const waitMs = retryDelay(attempt, this.#platform.random);
+    this.#retryTimer = this.#platform.setTimeout(() => this.retryNow(), waitMs);
+    this.#change({ phase: "waiting", attempt: attempt + 1, retryAtMs: this.#platform.now() + waitMs, reason });
   }
 
   #drop() {
-    this.#means.clearTimeout(this.#retryTimer);
+    this.#platform.clearTimeout(this.#retryTimer);
     this.#retryTimer = null;
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();
   }
 
-  #say(change) {
+  /** @param {Partial<ConnectionStatus>} change */
+  #change(change) {
     Object.assign(this.status, change);
-    this.onChange();
+    this.#onChange();
   }
 }
 
-// Wall-clock time, because a monotonic clock stands still while a laptop sleeps and would call old prices fresh.
-function browserMeans() {
+/**
+ * Wall-clock time, because a monotonic clock stops while a laptop sleeps and would call old prices fresh.
+ * @returns {Platform}
+ */
+function browserPlatform() {
   return {
     WebSocket: globalThis.WebSocket,
     now: () => Date.now(),
     random: () => Math.random(),
     setTimeout: (act, ms) => setTimeout(act, ms),
-    clearTimeout: (timer) => clearTimeout(timer),
+    clearTimeout: (timer) => clearTimeout(/** @type {number | undefined} */ (timer)),
     setInterval: (act, ms) => setInterval(act, ms),
-    clearInterval: (timer) => clearInterval(timer),
+    clearInterval: (timer) => clearInterval(/** @type {number | undefined} */ (timer)),
   };
 }
 
+/**
+ * @param {string} data
+ * @returns {FeedMessage | null}
+ */
 function parsed(data) {
   try {
     const message = JSON.parse(data);
     return typeof (message?.topic ?? message?.op) === "string" ? message : null;
-  } catch (trouble) {
-    if (trouble instanceof SyntaxError) return null;
-    throw trouble;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
   }
 }
 
-function closeWords({ code, reason }) {
+/** @param {{code: number, reason: string}} event */
+function closeText({ code, reason }) {
   if (reason) return reason;
-  if (code === 1001) return "the server is going away";
-  return code === 1006 ? "the line broke" : `the server closed the line (code ${code})`;
+  if (code === 1001) return "the server is shutting down";
+  return code === 1006 ? "the connection was lost" : `the server closed the connection (code ${code})`;
 }

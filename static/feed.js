@@ -1,105 +1,159 @@
-// The feed of one symbol: subscribes on a line that keeps itself alive, and makes whole pictures of what the topics
-// say. It needs no page: a bot under Node may use it as it is.
+// The feed of one symbol: subscribes to its topics over a connection that reconnects by itself, and assembles complete
+// views from their messages. It needs no page: a bot under Node may use it as it is.
 
 import { Connection } from "./connection.js";
 
-export const ECHO_MS = 20_000; // how often a shown picture is echoed: the server then knows how old it was by then
-export const KINDS = ["status", "proof", "kline", "metrics", "trades", "book"]; // the server sends in this order
+/** @import {Platform} from "./connection.js" */
+/** @import {ErrorMessage, FeedMessage, TopicKind, TopicMessage} from "./types.js" */
+/** @import {Topics, Trade, TradesMessage, View} from "./types.js" */
 
-/** The topics of a symbol, the book last: what came before it is of the same picture or has not changed since. */
+export const ECHO_MS = 20_000; // how often a painted view is reported, so that the server can measure its age
+
+/** In the order in which the server sends them.
+ * @type {TopicKind[]}
+ */
+export const KINDS = ["status", "proof", "kline", "metrics", "trades", "book"];
+
+/**
+ * Return the topics of a symbol. The book is last: messages before it are of the same view, or have not changed.
+ * @param {string} symbol
+ */
 export function topicsOf(symbol) {
   return KINDS.map((kind) => `${kind}.${symbol}${kind === "kline" ? ".1m" : ""}`);
 }
 
-/**
- * `onPicture(picture)` per picture, with the trades since the one before it; `onChange()` per change of `status`, which
- * is the connection's; `onRefused(detail)` when the server does not take a request.
- */
+/** The feed of one symbol at a time. */
 export class Feed {
   #connection;
+  #onView;
+  #onRefused;
   #symbol = "";
+  /** The newest message of each kind.
+   * @type {Partial<Omit<Topics, "trades">>}
+   */
   #parts = {};
+  /** Trades since the last view.
+   * @type {Trade[]}
+   */
   #trades = [];
-  #nextId = null; // the first trade not seen yet
+  /** The first trade id not received yet.
+   * @type {number | null}
+   */
+  #nextId = null;
   #echoedAtMs = 0;
 
-  constructor({ onPicture, onChange, onRefused = () => {}, ...means }) {
-    this.onPicture = onPicture;
-    this.onRefused = onRefused;
+  /**
+   * @param {object} options
+   * @param {(view: View) => void} options.onView for each view, with the trades since the one before it
+   * @param {() => void} options.onChange after each change of `status`
+   * @param {(detail: string) => void} [options.onRefused] when the server refuses a subscription
+   * @param {Partial<Platform>} [options.platform]
+   */
+  constructor({ onView, onChange, onRefused = () => {}, platform }) {
+    this.#onView = onView;
+    this.#onRefused = onRefused;
     this.#connection = new Connection({
-      onMessage: (message) => this.#received(message), onOpen: () => this.#subscribe(), onChange, ...means,
+      onMessage: (message) => this.#received(message),
+      onOpen: () => this.#subscribe(),
+      onChange,
+      platform,
     });
   }
 
+  /** The connection's status. */
   get status() {
     return this.#connection.status;
   }
 
-  /** Follows `symbol` on the socket at `url`, leaving whatever was followed before. */
-  follow(url, symbol) {
+  /**
+   * Subscribe to `symbol` on the socket at `url`, in place of any other symbol.
+   * @param {string} url
+   * @param {string} symbol
+   */
+  open(url, symbol) {
     this.#symbol = symbol;
     this.#nextId = null;
     this.#connection.open(url);
   }
 
-  /** Tells the server that this picture is on the screen at `nowMs`, now and then. */
+  /**
+   * Report to the server, at most every ECHO_MS, that this view is on the screen.
+   * @param {{instance: string, timestamp: number}} view
+   * @param {number} nowMs
+   */
   shown({ instance, timestamp }, nowMs) {
     if (nowMs - this.#echoedAtMs < ECHO_MS) return;
     this.#echoedAtMs = nowMs;
     this.#connection.send({ op: "echo", instance, timestamp });
   }
 
-  /** Stops waiting and tries at once. */
+  /** End the wait and reconnect at once. */
   retryNow() {
     this.#connection.retryNow();
   }
 
-  /** Looks at the clock; worth calling after sleep. */
+  /** Compare with the clock; call it after the device slept. */
   check() {
     this.#connection.check();
   }
 
-  /** Leaves for good. */
+  /** Disconnect and stay disconnected. */
   close() {
     this.#connection.close();
   }
 
   #subscribe() {
-    // Only an exchange never repeats its ids with other contents: a simulation that began again does.
+    // A restarted simulation repeats its trade ids with other contents; an exchange never does.
     const resumes = this.#nextId !== null && this.#parts.status?.source === "exchange";
     this.#parts = {};
     this.#trades = [];
-    this.#ask(topicsOf(this.#symbol), resumes ? { from_id: this.#nextId } : {});
+    this.#request(resumes ? this.#nextId : null);
   }
 
-  #ask(topics, options = {}) {
-    this.#connection.send({ op: "subscribe", topics, ...options });
+  /** @param {number | null} fromId the first trade wanted; null for the newest ones */
+  #request(fromId) {
+    const topics = topicsOf(this.#symbol);
+    this.#connection.send({ op: "subscribe", topics, ...(fromId === null ? {} : { from_id: fromId }) });
   }
 
+  /** @param {FeedMessage} message */
   #received(message) {
-    if (message.op === "error") this.#refused(message);
-    if (message.topic === undefined) return;
+    if ("op" in message) {
+      if (message.op === "error") this.#refused(message);
+      return;
+    }
     const kind = message.topic.split(".", 1)[0];
-    if (kind === "trades") this.#keep(message);
-    else this.#parts[kind] = message;
-    if (kind === "book") this.#show();
+    if (kind === "trades") this.#addTrades(/** @type {TradesMessage} */ (message));
+    else this.#keep(kind, message);
+    if (kind === "book") this.#deliver();
   }
 
+  /** @param {ErrorMessage} message */
   #refused({ parameter, detail }) {
-    if (parameter === "from_id") this.#ask(topicsOf(this.#symbol)); // this server has other trades
-    else this.onRefused(detail);
+    if (parameter === "from_id")
+      this.#request(null); // this server has other trades
+    else this.#onRefused(detail);
   }
 
-  #keep({ trades, last_id: lastId }) {
+  /**
+   * @param {string} kind
+   * @param {TopicMessage} message
+   */
+  #keep(kind, message) {
+    this.#parts = { ...this.#parts, [kind]: message };
+  }
+
+  /** @param {TradesMessage} message */
+  #addTrades({ trades, last_id: lastId }) {
     this.#trades = [...trades, ...this.#trades];
     this.#nextId = lastId + 1;
   }
 
-  #show() {
+  #deliver() {
     const { status, proof, kline, metrics, book } = this.#parts;
-    if (!status || !proof || !kline || !metrics) return;
+    if (!status || !proof || !kline || !metrics || !book) return;
     const trades = this.#trades.sort((left, right) => right.id - left.id);
     this.#trades = [];
-    this.onPicture({ ...status, ...proof, ...kline, ...metrics, ...book, trades });
+    this.#onView({ ...status, ...proof, ...kline, ...metrics, ...book, trades });
   }
 }

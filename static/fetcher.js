@@ -1,90 +1,134 @@
-// One thing from the API, asked for until it comes: a deadline per try, backoff between tries, and a newer request
-// replaces an older one. It says how it stands in words; what it fetches and where to show it is others' business.
+// One resource of the API, requested until it arrives: a deadline per attempt, backoff between attempts, and a newer
+// request replaces an older one. What is fetched and where it is shown is the caller's business.
 
-import { ApiTrouble, getJson, REQUEST_MS_MAX } from "./api.js";
+import { ApiError, getJson, REQUEST_MS_MAX } from "./api.js";
 import { retryDelay } from "./backoff.js";
 
+/** `reason` is why the last attempt failed, `retryAtMs` when the next one starts.
+ * @typedef {{phase: "idle" | "loading" | "ready" | "waiting", reason: string, retryAtMs: number}} FetchStatus
+ */
+
+/** What the fetcher needs of its platform; tests replace it.
+ * @typedef {object} Platform
+ * @property {(url: string, options: {signal: AbortSignal}) => Promise<unknown>} getJson
+ * @property {() => number} now
+ * @property {() => number} random
+ * @property {(act: () => void, ms: number) => unknown} setTimeout
+ * @property {(timer: unknown) => void} clearTimeout
+ */
+
 /**
- * `onData(body, subject)` once per successful `load`, `onChange()` per change of `status`. `status.phase` is
- * "idle", "loading", "ready" or "waiting"; `reason` is why the last try failed, `retryAtMs` when the next one starts.
+ * A resource of the API; `Body` is the type of its answer, `Subject` that of what it was requested for.
+ * @template Body
+ * @template [Subject=void]
  */
 export class Fetcher {
-  #request = null; // {url, subject, controller}: the only request whose outcome still counts
+  /** The only request whose outcome counts.
+   * @type {{url: string, subject: Subject, controller: AbortController} | null}
+   */
+  #request = null;
   #attempt = 0;
+  /** @type {unknown} */
   #timer = null;
-  #means;
+  /** @type {Platform} */
+  #platform;
+  #onData;
+  #onChange;
 
-  constructor({ onData, onChange, ...means }) {
-    this.onData = onData;
-    this.onChange = onChange;
-    this.#means = { ...browserMeans(), ...means };
+  /**
+   * @param {object} options
+   * @param {(body: Body, subject: Subject) => void} options.onData once per successful `load`
+   * @param {() => void} options.onChange after each change of `status`
+   * @param {Partial<Platform>} [options.platform]
+   */
+  constructor({ onData, onChange, platform = {} }) {
+    this.#onData = onData;
+    this.#onChange = onChange;
+    this.#platform = { ...browserPlatform(), ...platform };
+    /** @type {FetchStatus} */
     this.status = { phase: "idle", reason: "", retryAtMs: 0 };
   }
 
-  /** Fetches `url`; `subject` comes back with the data. Whatever was under way before no longer counts. */
-  load(url, subject = null) {
+  /**
+   * Fetch `url`; `subject` comes back with the data. A request in progress is aborted.
+   * @param {string} url
+   * @param {Subject} subject
+   */
+  load(url, subject) {
     this.#attempt = 0;
-    this.#try(url, subject);
+    this.#start(url, subject);
   }
 
-  /** Stops waiting and tries at once. */
+  /** End the wait and try at once; does nothing while not waiting. */
   retryNow() {
-    if (this.status.phase === "waiting") this.#try(this.#request.url, this.#request.subject);
+    if (this.status.phase === "waiting" && this.#request !== null)
+      this.#start(this.#request.url, this.#request.subject);
   }
 
-  /** Asks no more; what was under way no longer counts. */
+  /** Abort the request in progress and stop retrying. */
   stop() {
-    this.#means.clearTimeout(this.#timer);
+    this.#platform.clearTimeout(this.#timer);
     this.#request?.controller.abort();
     this.#request = null;
-    this.#say({ phase: "idle", reason: "" });
+    this.#change({ phase: "idle", reason: "" });
   }
 
-  async #try(url, subject) {
-    this.#means.clearTimeout(this.#timer);
+  /**
+   * @param {string} url
+   * @param {Subject} subject
+   */
+  async #start(url, subject) {
+    this.#platform.clearTimeout(this.#timer);
     this.#request?.controller.abort();
     const request = { url, subject, controller: new AbortController() };
     this.#request = request;
-    const late = new ApiTrouble("The server took too long");
-    this.#timer = this.#means.setTimeout(() => request.controller.abort(late), REQUEST_MS_MAX);
-    this.#say({ phase: "loading" });
+    const late = new ApiError(`The server did not answer within ${REQUEST_MS_MAX / 1000} s`);
+    this.#timer = this.#platform.setTimeout(() => request.controller.abort(late), REQUEST_MS_MAX);
+    this.#change({ phase: "loading" });
     try {
-      const body = await this.#means.getJson(url, { signal: request.controller.signal });
-      if (this.#request === request) this.#arrived(body, subject);
-    } catch (trouble) {
-      if (this.#request !== request) return; // replaced meanwhile: its end is no news
-      if (!(trouble instanceof ApiTrouble)) throw trouble;
-      this.#failed(trouble.message);
+      const body = await this.#platform.getJson(url, { signal: request.controller.signal });
+      if (this.#request === request) this.#succeeded(/** @type {Body} */ (body), subject);
+    } catch (error) {
+      if (this.#request !== request) return; // it was replaced: its failure no longer matters
+      if (!(error instanceof ApiError)) throw error;
+      this.#failed(error.message);
     }
   }
 
-  #arrived(body, subject) {
-    this.#means.clearTimeout(this.#timer);
+  /**
+   * @param {Body} body
+   * @param {Subject} subject
+   */
+  #succeeded(body, subject) {
+    this.#platform.clearTimeout(this.#timer);
     this.#attempt = 0;
-    this.#say({ phase: "ready", reason: "" });
-    this.onData(body, subject);
+    this.#change({ phase: "ready", reason: "" });
+    this.#onData(body, subject);
   }
 
+  /** @param {string} reason */
   #failed(reason) {
-    this.#means.clearTimeout(this.#timer);
-    const waitMs = retryDelay(this.#attempt, this.#means.random);
+    this.#platform.clearTimeout(this.#timer);
+    const waitMs = retryDelay(this.#attempt, this.#platform.random);
     this.#attempt += 1;
-    this.#timer = this.#means.setTimeout(() => this.retryNow(), waitMs);
-    this.#say({ phase: "waiting", reason, retryAtMs: this.#means.now() + waitMs });
+    this.#timer = this.#platform.setTimeout(() => this.retryNow(), waitMs);
+    this.#change({ phase: "waiting", reason, retryAtMs: this.#platform.now() + waitMs });
   }
 
-  #say(change) {
+  /** @param {Partial<FetchStatus>} change */
+  #change(change) {
     this.status = { ...this.status, ...change };
-    this.onChange();
+    this.#onChange();
   }
 }
 
-function browserMeans() {
+/** @returns {Platform} */
+function browserPlatform() {
   return {
     getJson,
     now: () => Date.now(),
     random: () => Math.random(),
     setTimeout: (act, ms) => setTimeout(act, ms),
-    clearTimeout: (timer) => clearTimeout(timer),
+    clearTimeout: (timer) => clearTimeout(/** @type {number | undefined} */ (timer)),
   };
 }

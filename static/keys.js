@@ -1,22 +1,46 @@
-// Which key means what, as one pure function from a key press to a command. It does nothing itself and knows no panel.
+// Keyboard shortcuts: a pure function from a key press to a command. It executes nothing and knows no panel.
 
 const TYPED_INTO = "input, select, textarea, [contenteditable]";
 const OWN_KEYS = "a, button, input, select, textarea, summary, dialog, [contenteditable]";
 
-/** `{name, ...}` of the command a `keydown` event asks for, or null when the key is not ours to take. */
+/**
+ * A command; `at` is an index into the symbols, `by` a step through them.
+ * @typedef {{name: "symbol", at: number} | {name: "step", by: number} |
+ *   {name: "find" | "proof" | "help" | "pause"}} Command
+ */
+
+/**
+ * Return the command of a `keydown` event; null when the key belongs to the browser or to the focused control.
+ * @param {{key: string, ctrlKey?: boolean, metaKey?: boolean, altKey?: boolean, target?: EventTarget | null}} event
+ * @returns {Command | null}
+ */
 export function command({ key, ctrlKey, metaKey, altKey, target }) {
-  if (ctrlKey || metaKey || altKey || target?.closest?.(TYPED_INTO)) return null;
+  if (ctrlKey || metaKey || altKey || isWithin(target, TYPED_INTO)) return null;
   if (/^[1-9]$/.test(key)) return { name: "symbol", at: Number(key) - 1 };
   if (key === "[") return { name: "step", by: -1 };
   if (key === "]") return { name: "step", by: 1 };
   if (key === "/") return { name: "find" };
   if (key === "p") return { name: "proof" };
   if (key === "?") return { name: "help" };
-  // A focused control has its own use for the space bar.
-  return key === " " && !target?.closest?.(OWN_KEYS) ? { name: "pause" } : null;
+  // A focused control uses the space bar itself.
+  return key === " " && !isWithin(target, OWN_KEYS) ? { name: "pause" } : null;
 }
 
-/** The symbol `by` places further, going round. */
+/**
+ * @param {EventTarget | null | undefined} target
+ * @param {string} selector
+ */
+function isWithin(target, selector) {
+  const node = /** @type {Partial<Element> | null | undefined} */ (target); // the document has no `closest`
+  return Boolean(node?.closest?.(selector));
+}
+
+/**
+ * Return the symbol `by` places further, wrapping around; "" when there are no symbols.
+ * @param {{symbol: string}[]} symbols
+ * @param {string} selected
+ * @param {number} by
+ */
 export function neighbour(symbols, selected, by) {
   const at = symbols.findIndex(({ symbol }) => symbol === selected);
   return symbols.length === 0 ? "" : symbols[(at + by + symbols.length) % symbols.length].symbol;

@@ -1,28 +1,50 @@
 // Prices, quantities and minutes to lengths, rows and points. Pure arithmetic: it knows neither the page nor the
-// meaning of what it scales, and gives numbers back for a panel to draw.
+// meaning of what it scales, and returns numbers for a panel to draw.
 
-/** Running totals of `[price, quantity]` levels, best first. */
+/** @import {Level} from "./types.js" */
+
+/**
+ * Return the running totals of quantity, best level first.
+ * @param {Level[]} levels
+ */
 export function cumulative(levels) {
   let total = 0;
-  return levels.map(([, quantity]) => (total += quantity));
+  return levels.map(([, quantity]) => {
+    total += quantity;
+    return total;
+  });
 }
 
-/** `value` as a part of `largest`, between 0 and 1. */
+/**
+ * Return `value` as a part of `largest`, between 0 and 1.
+ * @param {number} value
+ * @param {number} largest
+ */
 export function share(value, largest) {
   if (!(largest > 0) || !(value > 0)) return 0;
   return Math.min(1, value / largest);
 }
 
-/** The value below which `part` (0 to 1) of `values` lie, by nearest rank; 0 for none. */
+/**
+ * Return the value that `part` (0 to 1) of `values` do not exceed, by nearest rank; 0 for none.
+ * @param {number[]} values
+ * @param {number} part
+ */
 export function percentile(values, part) {
   if (values.length === 0) return 0;
   const sorted = Float64Array.from(values).sort();
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(part * sorted.length) - 1))];
 }
 
+/** Limits of a ladder: rows a side, and the height of one in pixels.
+ * @typedef {{most: number, fewest: number, low: number, high: number}} RowLimits
+ */
+
 /**
- * How many rows a side fit into `height` pixels and how high each is: as many as `most` while rows stay at least
- * `low` pixels high, then fewer, never below `fewest`; rows never grow beyond `high` pixels.
+ * Return how many rows a side fit into `height` pixels, and their height: `most` rows while they stay at least `low`
+ * pixels high, then fewer, never below `fewest`; rows never grow beyond `high` pixels.
+ * @param {number} height
+ * @param {RowLimits} limits
  */
 export function fitRows(height, { most, fewest, low, high }) {
   const half = Math.max(0, height) / 2;
@@ -31,8 +53,11 @@ export function fitRows(height, { most, fewest, low, high }) {
 }
 
 /**
- * Taking every level from the best one to `index`: base quantity, quote cost, average price and distance of that
- * average from `mid` in basis points. Null when there is no such level.
+ * Return the cost of taking every level from the best one to `index`: base quantity, quote amount, average price and
+ * its distance from `mid` in basis points. Null when there is no such level.
+ * @param {Level[]} levels
+ * @param {number} index
+ * @param {number} mid
  */
 export function sweep(levels, index, mid) {
   if (index < 0 || index >= levels.length) return null;
@@ -47,10 +72,15 @@ export function sweep(levels, index, mid) {
 }
 
 /**
- * Bars with a bare `{time}` in each missing step, so that a chart draws the hole instead of joining over it.
- * `slotsMax` bounds the result: a hole of days costs its older bars, never memory.
+ * Return the bars with a bare `{time}` in each missing step, so that a chart leaves the gap open. `slotsMax` bounds
+ * the result: a gap of days drops older bars.
+ * @template {{time: number}} Bar
+ * @param {Bar[]} bars
+ * @param {number} stepSeconds
+ * @param {number} slotsMax
  */
 export function withGaps(bars, stepSeconds, slotsMax) {
+  /** @type {(Bar | {time: number})[]} */
   const slots = [];
   for (let at = bars.length - 1; at >= 0 && slots.length < slotsMax; at -= 1) {
     const bar = bars[at];
@@ -63,20 +93,30 @@ export function withGaps(bars, stepSeconds, slotsMax) {
   return slots.reverse();
 }
 
+/** A value at a place from 0 to 1.
+ * @typedef {{at: number, value: number | null}} Point
+ */
+
 /**
- * Values over time as runs of `[x, y]` points inside `width` x `height`: x by `at` (0 to 1), y by the values' own
- * range with one pixel of margin. A null value ends a run, so a hole stays a hole.
+ * Return values over time as runs of `[x, y]` inside `width` x `height`: x by `at`, y by the values' own range with
+ * one pixel of margin. A null value ends a run, so that a gap stays a gap.
+ * @param {Point[]} points
+ * @param {number} width
+ * @param {number} height
  */
 export function lineRuns(points, width, height) {
-  const known = points.filter(({ value }) => Number.isFinite(value)).map(({ value }) => value);
+  const known = points.flatMap(({ value }) => (value !== null && Number.isFinite(value) ? [value] : []));
   if (known.length === 0) return [];
   const low = Math.min(...known);
   const range = Math.max(...known) - low;
+  /** @param {number} value */
   const y = (value) => (range > 0 ? 1 + (1 - (value - low) / range) * (height - 2) : height / 2);
+  /** @type {[number, number][][]} */
   const runs = [[]];
   for (const { at, value } of points) {
-    if (Number.isFinite(value)) runs[runs.length - 1].push([at * width, y(value)]);
-    else if (runs[runs.length - 1].length > 0) runs.push([]);
+    const run = runs[runs.length - 1];
+    if (value !== null && Number.isFinite(value)) run.push([at * width, y(value)]);
+    else if (run.length > 0) runs.push([]);
   }
   return runs.filter((run) => run.length > 0);
 }

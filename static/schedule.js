@@ -1,26 +1,30 @@
-// The page's only animation frame. Whoever learns something marks a name; one frame later everything marked is
-// painted once, from the newest state. It does not know what the names mean.
+// The page's only animation frame. Callers mark names as changed; the next frame paints everything marked, once, from
+// the newest state. It does not know what the names mean.
 
 /**
- * `paint` gets the set of marked names. A hidden tab gets no frames: the set then just stays marked, holding each
- * name once, so nothing piles up and the first frame afterwards shows the present.
+ * Create the scheduler; `paint` gets the set of marked names. A hidden tab gets no frames: names stay marked, each
+ * once, so nothing accumulates and the first frame afterwards paints the present.
+ * @param {(names: Set<string>) => void} paint
+ * @param {(callback: () => void) => void} requestFrame
  */
 export function createSchedule(paint, requestFrame = (callback) => requestAnimationFrame(callback)) {
-  let dirty = new Set();
-  let waiting = false;
+  /** @type {Set<string>} */
+  let marked = new Set();
+  let isRequested = false;
 
   function frame() {
-    const names = dirty;
-    dirty = new Set();
-    waiting = false;
+    const names = marked;
+    marked = new Set();
+    isRequested = false;
     paint(names);
   }
 
   return {
+    /** @param {string[]} names */
     mark(...names) {
-      for (const name of names) dirty.add(name);
-      if (waiting) return;
-      waiting = true;
+      for (const name of names) marked.add(name);
+      if (isRequested) return;
+      isRequested = true;
       requestFrame(frame);
     },
   };

@@ -1,75 +1,142 @@
-// What the page knows, as pure functions from old state and news to new state: the newest picture per symbol, the
-// merged trades, the bars, and the verdict on how far they may be trusted. No sockets, no document, no clock.
+// What the page knows, as pure functions from old state and a message to new state: the newest view of each symbol,
+// merged trades, bars, and the status that says whether they may be trusted. No sockets, no document, no clock.
 
-import { baseline } from "./certificate.js";
+import { waitText } from "./format.js";
+import { baseline } from "./proof_text.js";
+
+/** @import {ConnectionStatus} from "./connection.js" */
+/** @import {Baseline} from "./proof_text.js" */
+/** @import {Candle, Level, Metrics, Source, State, StoreReport, Trade, View} from "./types.js" */
 
 export const TRADES_MAX = 200; // kept trades: what the tape can show
 export const BARS_MAX = 1_500; // kept minutes: a day and an hour
-export const SAMPLES_MAX = 300; // kept seconds of metrics: five minutes of small lines
+export const SAMPLES_MAX = 300; // kept seconds of metrics: five minutes of sparklines
 export const MINUTE_S = 60;
-const RECENT_BARS = 10; // how far back a hole is still asked about, once a minute
-export const SILENCE_STALE_MS = 3_000; // the server speaks at least once a second
+const RECENT_BARS = 10; // how far back a gap is still requested again, once a minute
+export const SILENCE_STALE_MS = 3_000; // the server sends at least once a second
+
+/** One candle of the chart; `time` is its open in seconds, `missing` how many of its minutes are not there.
+ * @typedef {object} Bar
+ * @property {number} time
+ * @property {number} open
+ * @property {number} high
+ * @property {number} low
+ * @property {number} close
+ * @property {number} volume
+ * @property {number} missing
+ */
+
+/** The metrics of one second; null while the book was not live.
+ * @typedef {{second: number, metrics: Metrics | null}} Sample
+ */
+
+/** Everything kept of one symbol: trades newest first, closed minutes as `bars` oldest first, the running one as
+ * `live`; `joined` holds the proof's counters when the server's book was joined.
+ * @typedef {object} Book
+ * @property {string} symbol
+ * @property {View | null} view
+ * @property {number} receivedAtMs
+ * @property {Trade[]} trades
+ * @property {Bar[]} bars
+ * @property {Bar | null} live
+ * @property {Sample[]} samples
+ * @property {Baseline | null} joined
+ */
 
 /**
- * All that is kept of one symbol: trades newest first, closed minutes as `bars` oldest first, this one as `live`;
- * `joined` is what the witnesses had said when the server's book joined.
+ * Return the state of a symbol of which nothing is known.
+ * @param {string} symbol
+ * @returns {Book}
  */
 export function emptyBook(symbol) {
-  return { symbol, picture: null, receivedAtMs: 0, trades: [], bars: [], live: null, samples: [], joined: null };
+  return { symbol, view: null, receivedAtMs: 0, trades: [], bars: [], live: null, samples: [], joined: null };
 }
 
-/** The book after `picture`, received at `nowMs`; the same object when the picture is older than what is known. */
-export function apply(book, picture, nowMs) {
-  if (picture.symbol !== book.symbol || isOlder(book.picture, picture)) return book;
-  const kept = startsOver(book.picture, picture) ? emptyBook(book.symbol) : book;
+/**
+ * Return the book after `view`, received at `nowMs`; the same object when the view is older than the known one.
+ * @param {Book} book
+ * @param {View} view
+ * @param {number} nowMs
+ * @returns {Book}
+ */
+export function applyView(book, view, nowMs) {
+  if (view.symbol !== book.symbol || isOlder(book.view, view)) return book;
+  const kept = startsOver(book.view, view) ? emptyBook(book.symbol) : book;
   return {
     symbol: book.symbol,
-    picture,
+    view,
     receivedAtMs: nowMs,
-    trades: mergeTrades(kept.trades, picture.trades),
-    bars: picture.closed_candle ? mergeBars(kept.bars, [barOf(picture.closed_candle)]) : kept.bars,
-    live: picture.candle ? barOf(picture.candle) : null,
-    samples: sampled(kept.samples, picture, nowMs),
-    joined: baseline(kept.joined, kept.picture, picture),
+    trades: mergeTrades(kept.trades, view.trades),
+    bars: view.closed_candle ? mergeBars(kept.bars, [barOf(view.closed_candle)]) : kept.bars,
+    live: view.candle ? barOf(view.candle) : null,
+    samples: sampled(kept.samples, view, nowMs),
+    joined: baseline(kept.joined, kept.view, view),
   };
 }
 
-/** What of `book` can be painted: no figures while it is not known in which assets and with how many digits. */
-export function withoutUnknown(book) {
-  return book.picture?.instrument === null ? { ...book, picture: null, trades: [] } : book;
-}
-
-// Within one process the sequence orders pictures; between two processes nothing does, so the later one wins.
-function isOlder(known, picture) {
-  return known !== null && known.instance === picture.instance && picture.seq < known.seq;
+/**
+ * Return what of `book` can be painted: no numbers until the symbol's assets and decimals are known.
+ * @param {Book} book
+ * @returns {Book}
+ */
+export function paintable(book) {
+  return book.view?.instrument === null ? { ...book, view: null, trades: [] } : book;
 }
 
 /**
- * Whether `picture` has nothing in common with the one before: another source, or a simulation or replay that began
- * again and repeats its ids with other contents. An exchange never does that.
+ * Within one process the sequence orders views; between two processes nothing does, so the later one counts.
+ * @param {View | null} known
+ * @param {View} view
  */
-export function startsOver(known, picture) {
-  if (known === null) return false;
-  if (known.source !== picture.source) return true;
-  return known.instance !== picture.instance && picture.source !== "exchange";
+function isOlder(known, view) {
+  return known !== null && known.instance === view.instance && view.seq < known.seq;
 }
 
-/** Adds closed candles, oldest first as `/api/ohlcv` gives them; a fetched bar replaces one of the same minute. */
+/**
+ * Whether `view` has nothing in common with the one before: another source, or a simulation or replay that restarted
+ * and repeats its ids with other contents. An exchange never does that.
+ * @param {View | null} known
+ * @param {View} view
+ */
+export function startsOver(known, view) {
+  if (known === null) return false;
+  if (known.source !== view.source) return true;
+  return known.instance !== view.instance && view.source !== "exchange";
+}
+
+/**
+ * Return the book with closed candles added, oldest first as `/api/ohlcv` sends them; a fetched bar replaces one of
+ * the same minute.
+ * @param {Book} book
+ * @param {Candle[]} candles
+ * @returns {Book}
+ */
 export function applyHistory(book, candles) {
   return { ...book, bars: mergeBars(book.bars, barsOf(candles.filter((candle) => candle.is_closed !== false))) };
 }
 
-/** Candles as a chart's bars; `missing` is how many of a bar's minutes are not there. */
+/**
+ * Return candles as the chart's bars.
+ * @param {Candle[]} candles
+ */
 export function barsOf(candles) {
   return candles.map(barOf);
 }
 
+/**
+ * @param {Candle} candle
+ * @returns {Bar}
+ */
 function barOf(candle) {
   const { open, high, low, close, volume, missing_minutes: missing = 0 } = candle;
   return { time: Date.parse(candle.timestamp) / 1000, open, high, low, close, volume, missing };
 }
 
-/** Bars by rising time, one a minute, the incoming one where both have it; the same list when nothing is new. */
+/**
+ * Return the bars by rising time, one a minute, the incoming one where both have it; the same list when nothing is new.
+ * @param {Bar[]} bars
+ * @param {Bar[]} incoming
+ */
 export function mergeBars(bars, incoming, most = BARS_MAX) {
   const byTime = new Map(bars.map((bar) => [bar.time, bar]));
   const fresh = incoming.filter((bar) => !sameBar(byTime.get(bar.time), bar));
@@ -78,13 +145,23 @@ export function mergeBars(bars, incoming, most = BARS_MAX) {
   return [...byTime.values()].sort((left, right) => left.time - right.time).slice(-most);
 }
 
-/** Whether two bars of one minute say the same; an undefined one says nothing. */
+/** @type {(keyof Bar)[]} */
+const BAR_FIELDS = ["time", "open", "high", "low", "close", "volume", "missing"];
+
+/**
+ * Whether two bars of one minute are equal; an undefined one equals none.
+ * @param {Bar | undefined} known
+ * @param {Bar} bar
+ */
 export function sameBar(known, bar) {
-  if (known === undefined) return false;
-  return ["time", "open", "high", "low", "close", "volume", "missing"].every((name) => known[name] === bar[name]);
+  return known !== undefined && BAR_FIELDS.every((name) => known[name] === bar[name]);
 }
 
-/** True when `bars` only continues `painted`: all but its last bar are the very same. A chart can then append. */
+/**
+ * Whether `bars` only continues `painted`, all but the last bar being the very same: then a chart can append.
+ * @param {Bar[]} painted
+ * @param {Bar[]} bars
+ */
 export function continues(painted, bars) {
   if (painted.length === 0) return bars.length === 0;
   if (bars.length < painted.length) return false;
@@ -93,13 +170,20 @@ export function continues(painted, bars) {
   return painted.slice(0, last).every((bar, at) => bar === bars[at]);
 }
 
-/** True when a minute among the newest ones is missing: the server may have fetched it since, so it is worth asking. */
+/**
+ * Whether a minute among the newest ones is missing: the server may have fetched it since, so it is worth a request.
+ * @param {{time: number}[]} bars
+ */
 export function missesMinute(bars) {
   const recent = bars.slice(-RECENT_BARS);
   return recent.some((bar, at) => at > 0 && bar.time - recent[at - 1].time > MINUTE_S);
 }
 
-/** The union of two lists of trades by id, newest first, the newest `most`; the same list when nothing is new. */
+/**
+ * Return the union of two lists of trades by id, newest first, the newest `most`; the same list when nothing is new.
+ * @param {Trade[]} trades
+ * @param {Trade[]} incoming
+ */
 export function mergeTrades(trades, incoming, most = TRADES_MAX) {
   const known = new Set(trades.map((trade) => trade.id));
   const oldest = trades.length >= most ? trades[trades.length - 1].id : -Infinity;
@@ -108,11 +192,17 @@ export function mergeTrades(trades, incoming, most = TRADES_MAX) {
   return [...fresh, ...trades].sort((left, right) => right.id - left.id).slice(0, most);
 }
 
+/** A row of the tape: a trade, or the number of trades that are missing there.
+ * @typedef {{key: string, trade: Trade} | {key: string, missing: number}} TapeRow
+ */
+
 /**
- * The tape's rows for `trades`: `{key, trade}`, and `{key, missing}` wherever ids jump, because ids on the exchange
- * are contiguous and a jump is trades this page never saw. At most `most` rows, newest first.
+ * Return the tape's rows, newest first, at most `most`. Ids on the exchange are contiguous, so a jump of ids is trades
+ * that this page never received.
+ * @param {Trade[]} trades
  */
 export function tapeRows(trades, most = TRADES_MAX) {
+  /** @type {TapeRow[]} */
   const rows = [];
   for (let at = 0; at < trades.length && rows.length < most; at += 1) {
     const trade = trades[at];
@@ -123,15 +213,28 @@ export function tapeRows(trades, most = TRADES_MAX) {
   return rows;
 }
 
-/** The last traded price and where it came from: 1 up, -1 down, 0 unknown; null before the first trade. */
+/** 1 up, -1 down, 0 unknown.
+ * @typedef {1 | -1 | 0} Direction
+ */
+
+/**
+ * Return the last traded price and its direction against the last different price; null before the first trade.
+ * @param {Pick<Trade, "price">[]} trades
+ */
 export function lastTrade(trades) {
   if (trades.length === 0) return null;
   const { price } = trades[0];
   const before = trades.find((trade) => trade.price !== price);
-  return { price, direction: before === undefined ? 0 : Math.sign(price - before.price) };
+  /** @type {Direction} */
+  let direction = 0;
+  if (before !== undefined) direction = price > before.price ? 1 : -1;
+  return { price, direction };
 }
 
-/** Bought and sold quantity of `trades`, and the part that was bought (null without trades). */
+/**
+ * Return the bought and the sold quantity of `trades`, and the part that was bought (null without trades).
+ * @param {Pick<Trade, "aggressor" | "quantity">[]} trades
+ */
 export function tradeBalance(trades) {
   let bought = 0;
   let sold = 0;
@@ -142,11 +245,16 @@ export function tradeBalance(trades) {
   return { bought, sold, part: bought + sold > 0 ? bought / (bought + sold) : null };
 }
 
+/** @typedef {"up" | "down"} Change */
+
 /**
- * What changed on one side, as a Map from price to "up" or "down". A level that only came into view because the
- * window moved has not changed: a new price counts only inside the range that was visible before.
+ * Return what changed on one side, by price. A level that became visible because the book moved has not changed: a new
+ * price counts only inside the range that was visible before.
+ * @param {Level[]} before
+ * @param {Level[]} after
  */
 export function levelChanges(before, after) {
+  /** @type {Map<number, Change>} */
   const changes = new Map();
   if (before.length === 0) return changes;
   const known = new Map(before);
@@ -161,83 +269,125 @@ export function levelChanges(before, after) {
   return changes;
 }
 
-// One sample a second; a picture that may not be trusted leaves a hole.
-function sampled(samples, picture, nowMs) {
+/**
+ * Add one sample a second; a view that is not live leaves a gap.
+ * @param {Sample[]} samples
+ * @param {View} view
+ * @param {number} nowMs
+ */
+function sampled(samples, view, nowMs) {
   const second = Math.floor(nowMs / 1000);
   if (samples.length > 0 && samples[samples.length - 1].second >= second) return samples;
-  const metrics = picture.state === "live" ? picture.metrics : null;
+  const metrics = view.state === "live" ? view.metrics : null;
   return [...samples, { second, metrics }].slice(-SAMPLES_MAX);
 }
 
-/**
- * Whether what is on the screen may be believed, in one word for machines (`kind`) and a few for people (`words`).
- * `trusted` is true for live alone. `ageMs` is how long ago the server last heard of this symbol, null if never;
- * `counts` is true when the words say how long already.
- * `connection` is what `Connection.status` says; `refusal` is why the server does not send the symbol that was asked
- * for; a `fault` is an error in this page's own code.
+/** @typedef {State | "connecting" | "disconnected" | "refused" | "fault"} StatusKind */
+
+/** Whether the data on the screen may be trusted: `kind` for programs, `text` for the user. `ageMs` is the time since
+ * the server last received data of this symbol, null for never; `hasAge` is true when the text contains it already.
+ * @typedef {{kind: StatusKind, text: string, hasAge: boolean, ageMs: number | null, trusted: boolean}} BookStatus
  */
-export function verdict({ connection, book, nowMs, refusal = "", fault = "" }) {
-  const picture = book?.picture ?? null;
-  const isHeard = picture !== null && picture.data_age_ms !== null;
-  const ageMs = isHeard ? Math.max(0, nowMs - book.receivedAtMs) + picture.data_age_ms : null;
-  const say = (kind, words, counts = false) => ({ kind, words, counts, ageMs, trusted: kind === "live" });
-  if (fault !== "") return say("fault", `This page has a fault: ${fault}. Reload it.`);
-  if (connection.phase !== "open") return say(...disconnected(connection, nowMs));
-  if (refusal !== "") return say("refused", `${book.symbol} refused: ${refusal}`);
+
+/**
+ * Return the status of the displayed book; `trusted` is true for live alone.
+ * @param {object} known
+ * @param {ConnectionStatus} known.connection
+ * @param {Book | undefined} known.book
+ * @param {number} known.nowMs
+ * @param {string} [known.refusal] why the server does not send the selected symbol
+ * @param {string} [known.fault] an error in the page's own code
+ * @returns {BookStatus}
+ */
+export function bookStatus({ connection, book, nowMs, refusal = "", fault = "" }) {
+  const view = book?.view ?? null;
+  const receivedAtMs = book?.receivedAtMs ?? 0;
+  const serverAgeMs = view?.data_age_ms ?? null;
+  const ageMs = serverAgeMs === null ? null : Math.max(0, nowMs - receivedAtMs) + serverAgeMs;
+  /** @type {(kind: StatusKind, text: string, hasAge?: boolean) => BookStatus} */
+  const status = (kind, text, hasAge = false) => ({ kind, text, hasAge, ageMs, trusted: kind === "live" });
+  if (fault !== "") return status("fault", `Page error: ${fault}. Reload the page.`);
+  if (connection.phase !== "open") return status(...disconnected(connection, nowMs));
+  if (refusal !== "") return status("refused", `${book?.symbol} not available: ${refusal}`);
   const silenceMs = nowMs - connection.lastMessageAtMs;
-  if (silenceMs > SILENCE_STALE_MS) return say("stale", `Stale: server silent for ${seconds(silenceMs)}`, true);
-  if (picture === null || book.receivedAtMs < connection.openedAtMs) {
-    return say("connecting", "Connected: waiting for the first picture");
+  if (silenceMs > SILENCE_STALE_MS) return status("stale", `Stale: server silent for ${seconds(silenceMs)}`, true);
+  if (view === null || receivedAtMs < connection.openedAtMs) return status("connecting", "Connected: waiting for data");
+  if (view.state === "stale" && !view.state_reason) {
+    return status("stale", `Stale: no update for ${seconds(ageMs)}`, true);
   }
-  const mute = picture.state === "stale" && !picture.state_reason;
-  if (mute) return say("stale", `Stale: no update for ${seconds(ageMs)}`, true);
-  if (picture.state === "live" && picture.instrument === null) {
-    return say("syncing", "Syncing: the exchange has not said yet how this symbol is traded");
+  if (view.state === "live" && view.instrument === null) {
+    return status("syncing", "Syncing: waiting for the symbol's tick size from the exchange");
   }
-  return say(picture.state, bookWords(picture));
+  return status(view.state, stateText(view));
 }
 
-function disconnected(connection, nowMs) {
-  if (connection.phase === "idle") return ["connecting", "Connecting"];
-  if (connection.phase === "connecting" && connection.attempt === 0) return ["connecting", "Connecting"];
-  if (connection.phase === "connecting") return ["disconnected", "Disconnected: reconnecting now"];
-  const wait = Math.max(1, Math.ceil((connection.retryAtMs - nowMs) / 1000));
-  return ["disconnected", `Disconnected: reconnecting in ${wait} s`];
+/**
+ * @param {ConnectionStatus} connection
+ * @param {number} nowMs
+ * @returns {[StatusKind, string]}
+ */
+function disconnected({ phase, attempt, retryAtMs }, nowMs) {
+  if (phase === "waiting") return ["disconnected", `Disconnected: reconnecting in ${waitText(retryAtMs, nowMs)}`];
+  if (phase === "idle" || attempt === 0) return ["connecting", "Connecting"];
+  return ["disconnected", "Disconnected: reconnecting now"];
 }
 
-const LIVE_WORDS = { exchange: "Live", simulation: "Live simulation", replay: "Replaying" };
-const STATE_WORDS = { syncing: "Syncing", stale: "Stale", halted: "Halted", offline: "Offline" };
+/** @type {Record<Source, string>} */
+const LIVE_TEXT = { exchange: "Live", simulation: "Live simulation", replay: "Replay" };
+/** @type {Record<State, string>} */
+const STATE_TEXT = { live: "Live", syncing: "Syncing", stale: "Stale", halted: "Halted", offline: "Offline" };
 
-function bookWords({ state, state_reason: reason, source }) {
-  if (state === "live") return LIVE_WORDS[source] ?? "Live";
-  const word = STATE_WORDS[state] ?? state;
-  return reason ? `${word}: ${reason}` : word;
+/** @param {View} view */
+function stateText({ state, state_reason: reason, source }) {
+  if (state === "live") return LIVE_TEXT[source] ?? "Live";
+  const text = STATE_TEXT[state] ?? state;
+  return reason ? `${text}: ${reason}` : text;
 }
 
+/** @param {number | null} milliseconds */
 function seconds(milliseconds) {
-  return `${Math.floor(milliseconds / 1000)} s`;
+  return `${Math.floor((milliseconds ?? 0) / 1000)} s`;
 }
 
-/** What to say where closed candles cannot be stored, and how many wait; empty while they can, or nothing is known. */
-export function storeWords(store) {
-  if (store === null || store.ok) return "";
-  return `Candles not stored, ${store.pending} waiting`;
+/**
+ * Return the text for a store that is not available, with the number of candles that wait; "" while it is.
+ * @param {Pick<StoreReport, "ok" | "pending"> | null} store
+ */
+export function storeText(store) {
+  return store === null || store.ok ? "" : `Candle storage not available, ${store.pending} waiting`;
 }
 
-/** The sentence that says a source is not the market; empty for the exchange itself. */
-export function sourceWords(source) {
+/**
+ * Return the sentence that says that a source is not the market; "" for the exchange itself.
+ * @param {Source | ""} source
+ */
+export function sourceText(source) {
   if (source === "simulation") return "Simulation: no real market data";
-  return source === "replay" ? "Replay of a recording, not live" : "";
+  return source === "replay" ? "Replay of a recording: not live data" : "";
 }
 
-/** The symbol to show first, of those that are listed: the address's, the remembered one, or the server's default. */
+/**
+ * Return the symbol to show first: the first wish that is listed, else the default, else the first one listed.
+ * @param {string[]} listed
+ * @param {string} fallback
+ * @param {(string | null)[]} wishes such as the address's symbol and the stored one
+ */
 export function firstSymbol(listed, fallback, ...wishes) {
-  return [...wishes, fallback].find((wish) => listed.includes(wish)) ?? listed[0] ?? "";
+  return [...wishes, fallback].find((wish) => wish !== null && listed.includes(wish)) ?? listed[0] ?? "";
 }
 
-/** Those of `names` that hold what was typed, however it was parted: the name itself, those that begin so, the rest. */
+/**
+ * Return the names that contain the typed text, whatever its separators: an exact match first, then those that begin
+ * with it.
+ * @param {string[]} names
+ * @param {string} typed
+ */
 export function matching(names, typed) {
   const wanted = typed.toUpperCase().replaceAll(/[\s/_:-]/g, "");
-  const rank = (name) => (name === wanted ? 0 : name.startsWith(wanted) ? 1 : 2);
+  /** @param {string} name */
+  const rank = (name) => {
+    if (name === wanted) return 0;
+    return name.startsWith(wanted) ? 1 : 2;
+  };
   return names.filter((name) => name.includes(wanted)).sort((left, right) => rank(left) - rank(right));
 }

@@ -1,6 +1,6 @@
-"""The page's files as they lie in `static/`: nothing from elsewhere, nothing inline, vendored files as fetched.
+"""The files of `static/`: no other hosts, nothing inline, vendored files unchanged, and the tests that run under Node.
 
-Runs the pure modules' own tests with Node as well. It needs no network and starts no server and no browser.
+It needs no network and starts no server and no browser.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ FORBIDDEN = re.compile(
 
 
 def named(path: Path) -> str:
-    """A file's name as a test's name."""
+    """Return a file's path inside `static/` as the test's name."""
     return path.relative_to(STATIC).as_posix()
 
 
@@ -45,25 +45,25 @@ class Page(HTMLParser):
         self.inline: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keeps the element."""
+        """Keep the element."""
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        """Keeps text that is code."""
+        """Keep text that is code."""
         if self.elements and self.elements[-1][0] in ("script", "style") and data.strip():
             self.inline.append(data)
 
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    """The page, parsed."""
+    """Return the parsed page."""
     parsed = Page()
     parsed.feed((STATIC / "index.html").read_text(encoding="utf-8"))
     return parsed
 
 
-def test_the_pure_modules_pass_their_own_tests() -> None:
-    """`node --test` passes on the modules that need no browser; a machine without Node is told what to install."""
+def test_the_node_tests_pass() -> None:
+    """`node --test` passes on the modules that need no browser."""
     node = shutil.which("node")
     if node is None:
         pytest.fail("Node.js is missing: install version 18 or newer (apt-get install nodejs) to test static/")
@@ -75,8 +75,8 @@ def test_the_pure_modules_pass_their_own_tests() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_vendored_files_are_the_fetched_ones() -> None:
-    """Every third-party file has the checksum of the manifest, and there is none the manifest does not know."""
+def test_vendored_files_match_the_manifest() -> None:
+    """Every third-party file has its checksum in the manifest, and no other file is there."""
     packages = json.loads((VENDOR / "manifest.json").read_text(encoding="utf-8"))["packages"]
     listed = {f"{p['folder']}/{name}": digest for p in packages for name, digest in p["files"].items()}
     present = {
@@ -89,15 +89,33 @@ def test_vendored_files_are_the_fetched_ones() -> None:
 
 
 def test_each_vendored_package_has_its_licence_and_version() -> None:
-    """Folders carry the exact version, so that a browser may keep them for ever, and the licence lies beside."""
+    """Folder names contain the exact version, so that a browser may cache them forever, and the licence is in them."""
     for package in json.loads((VENDOR / "manifest.json").read_text(encoding="utf-8"))["packages"]:
         assert package["folder"] == f"{package['name']}-{package['version']}"
         assert "LICENSE" in package["files"]
         assert re.fullmatch(r"[0-9a-f]{128}", package["tarball_sha512"])
 
 
-def test_the_charts_notice_and_link_are_on_the_page(page: Page) -> None:
-    """The chart's licence is met: its notice and a link to its makers stand on the page."""
+def test_the_chart_s_types_are_of_the_vendored_version() -> None:
+    """The type check reads the types of exactly the chart library that the page loads."""
+    packages = json.loads((VENDOR / "manifest.json").read_text(encoding="utf-8"))["packages"]
+    wanted = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+
+    assert {p["name"]: p["version"] for p in packages}["lightweight-charts"] == wanted["lightweight-charts"]
+
+
+def test_the_javascript_lock_file_has_hashes_and_no_address() -> None:
+    """Any registry or mirror can serve the locked packages; `npm run lock` writes such a file."""
+    text = (ROOT / "package-lock.json").read_text(encoding="utf-8")
+    packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
+
+    assert "://" not in text
+    assert "resolved" not in text
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+
+
+def test_the_chart_s_notice_and_link_are_on_the_page(page: Page) -> None:
+    """The chart's licence is met: its notice and a link to its makers are on the page."""
     notice = (VENDOR / "lightweight-charts-5.2.1" / "NOTICE").read_text(encoding="utf-8")
     text = (STATIC / "index.html").read_text(encoding="utf-8").replace("&trade;", "\u2122")
 
@@ -116,8 +134,8 @@ def test_no_file_names_another_host(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
-def test_no_module_makes_markup_or_code_from_text(path: Path) -> None:
-    """Names from outside reach the page as text only, and nothing asks for what the content policy forbids."""
+def test_no_module_creates_markup_or_code_from_text(path: Path) -> None:
+    """Names from outside become text nodes only, and no module uses what the content policy forbids."""
     assert not FORBIDDEN.search(path.read_text(encoding="utf-8"))
 
 
@@ -129,8 +147,8 @@ def test_the_page_has_nothing_inline(page: Page) -> None:
     assert not any(name == "style" or name.startswith("on") for name in attributes)
 
 
-def test_the_page_works_wherever_its_folder_is_served(page: Page) -> None:
-    """Everything the page loads is a relative path to a file that is there."""
+def test_the_page_loads_only_relative_paths(page: Page) -> None:
+    """Everything the page loads is a relative path to an existing file."""
     loaded = [found.get("src") or found.get("href") for tag, found in page.elements if tag in ("script", "link", "img")]
 
     assert loaded
@@ -142,7 +160,7 @@ def test_the_page_works_wherever_its_folder_is_served(page: Page) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_modules_import_downward(path: Path) -> None:
-    """Imports are relative files that exist, and no panel knows another panel."""
+    """Imports are relative paths of existing files, and no panel imports another panel."""
     sources = re.findall(r"^(?:import|export)[^;]*? from \"([^\"]+)\";", path.read_text(encoding="utf-8"), re.M)
 
     for source in sources:
@@ -151,18 +169,18 @@ def test_modules_import_downward(path: Path) -> None:
         assert path.name == "app.js" or target.parent.name != "panels"
 
 
-def test_every_key_is_on_the_help_sheet() -> None:
-    """What keys.js takes, and what a control names as its key, stands in the sheet that tells the keys."""
+def test_every_key_is_in_the_help() -> None:
+    """Every key of keys.js, and every key that a control names, is listed in the help dialog."""
     html = (STATIC / "index.html").read_text(encoding="utf-8")
     taken = re.findall(r'key === "(.)"', (STATIC / "keys.js").read_text(encoding="utf-8"))
     named_keys = re.findall(r'aria-keyshortcuts="([^"]+)"', html)
-    told = set(re.findall(r"<kbd>([^<]+)</kbd>", html[html.index('<dl class="keys">') :]))
+    listed = set(re.findall(r"<kbd>([^<]+)</kbd>", html[html.index('<dl class="keys">') :]))
 
     assert "p" in taken
-    assert {key.replace(" ", "Space") for key in taken} | set(named_keys) <= told
+    assert {key.replace(" ", "Space") for key in taken} | set(named_keys) <= listed
 
 
-def test_hooks_are_unique(page: Page) -> None:
+def test_ids_and_test_ids_are_unique(page: Page) -> None:
     """Each `id` and each `data-testid` of the page names one element."""
     for attribute in ("id", "data-testid"):
         values = [found[attribute] for _, found in page.elements if attribute in found]
@@ -170,16 +188,16 @@ def test_hooks_are_unique(page: Page) -> None:
         assert len(values) == len(set(values))
 
 
-def test_one_module_alone_asks_for_animation_frames() -> None:
-    """Everything is painted in one frame: only schedule.js knows requestAnimationFrame."""
+def test_only_one_module_requests_animation_frames() -> None:
+    """Everything is painted in one frame: only schedule.js uses requestAnimationFrame."""
     users = [path.name for path in MODULES if "requestAnimationFrame" in path.read_text(encoding="utf-8")]
 
     assert users == ["schedule.js"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
-def test_modules_say_what_they_are_and_stay_small(path: Path) -> None:
-    """Each module begins with what lives in it, and fits the house's measure."""
+def test_modules_begin_with_a_description_and_stay_small(path: Path) -> None:
+    """Each module begins with a comment on its content and has at most 400 lines of 120 characters."""
     lines = path.read_text(encoding="utf-8").splitlines()
 
     assert lines[0].startswith("// ")
@@ -188,8 +206,8 @@ def test_modules_say_what_they_are_and_stay_small(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["text", "muted", "bid", "ask", "amber", "blue-text"])
-def test_colours_can_be_read(name: str) -> None:
-    """Every colour that text has stands at least 4.5:1 against the panel it is on."""
+def test_text_colours_have_enough_contrast(name: str) -> None:
+    """Every text colour has a contrast of at least 4.5:1 on the panel (WCAG AA)."""
     text = (STATIC / "styles" / "variables.css").read_text(encoding="utf-8")
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", text))
     light, dark = luminance(colours[name]), luminance(colours["panel"])
@@ -198,7 +216,7 @@ def test_colours_can_be_read(name: str) -> None:
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance of `#rrggbb`, as WCAG defines it."""
+    """Return the relative luminance of `#rrggbb` as WCAG defines it."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -1,194 +1,303 @@
-// The candle chart: closed bars from the store and the running one, volume below, holes left open.
-// It draws the bars it is given and says in words why there are none; fetching them is not its business.
+// The candle chart: closed bars from the store and the running one, volume below, gaps left open. It draws the bars it
+// is given and says why there are none; requesting them is the caller's business.
 
-import { attribute, element, show, write } from "../dom.js";
-import { fixed, quantityColumn, utcMinute } from "../format.js";
-import { fillingTitle, fillingWords, INTERVALS } from "../intervals.js";
+import { closest, element, find, setAttr, setText, setVisible } from "../dom.js";
+import { fixed, quantityColumn, utcMinute, waitText } from "../format.js";
+import { INTERVALS, progressText, progressTitle } from "../intervals.js";
 import { withGaps } from "../scale.js";
 import { continues, sameBar } from "../state.js";
 
-const SLOTS_MAX = 2_000; // drawn bars, holes included
+/** @import * as Charts from "lightweight-charts" */
+/** @import {FetchStatus} from "../fetcher.js" */
+/** @import {Interval} from "../intervals.js" */
+/** @import {PanelModel} from "../page_model.js" */
+/** @import {Bar} from "../state.js" */
+/** @import {Instrument} from "../types.js" */
+
+/** @typedef {ReturnType<typeof palette>} Palette */
+/** A bar, or the place of a missing one.
+ * @typedef {Bar | {time: number}} Slot
+ */
+
+const SLOTS_MAX = 2_000; // drawn bars, gaps included
 const BARS_SHOWN_MAX = 150;
 const BARS_SHOWN_MIN = 30;
-const RIGHT_BARS = 3; // empty room to the right of the live bar
+const RIGHT_BARS = 3; // empty room to the right of the running bar
 const DAY_S = 86_400;
-const BAR_PX = 7; // room a bar wants, to choose how many to show at first
+const BAR_PX = 7; // width of a bar, to choose how many to show at first
+/** @type {{key: string, bars: Bar[], last: Bar | null}} */
 const NOTHING = Object.freeze({ key: "", bars: [], last: null });
 
 /**
- * Paints into `section` with `charts`, the chart library's module; `onHover()` asks for a paint of the legend,
- * `onInterval(name)` is the reader's choice.
+ * Paint into `section` with `charts`, the chart library's module; `onHover()` requests a paint of the legend,
+ * `onInterval(name)` is the user's choice.
+ * @param {HTMLElement} section
+ * @param {typeof Charts} charts
+ * @param {{onHover: () => void, onInterval: (name: string | undefined) => void}} options
  */
 export function createCandles(section, charts, { onHover, onInterval }) {
-  const box = section.querySelector(".chart-canvas");
+  const box = find(section, ".chart-canvas");
   const drawing = createDrawing(charts, box);
   const nodes = {
-    legend: section.querySelector(".legend"), trouble: section.querySelector(".chart-trouble"),
-    words: section.querySelector(".chart-words"), retry: section.querySelector(".chart-retry"),
-    intervals: section.querySelector(".intervals"), filling: section.querySelector(".chart-filling"),
+    legend: find(section, ".legend"),
+    notice: find(section, ".chart-notice"),
+    text: find(section, ".chart-text"),
+    retry: find(section, ".chart-retry"),
+    intervals: find(section, ".intervals"),
+    progress: find(section, ".chart-progress"),
   };
-  nodes.intervals.append(...INTERVALS.map(intervalButton));
+  const buttons = INTERVALS.map(intervalButton);
+  nodes.intervals.append(...buttons);
   nodes.intervals.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-interval]");
+    const button = closest(event, "[data-interval]");
     if (button !== null) onInterval(button.dataset.interval);
   });
   let painted = NOTHING;
+  /** @type {number | null} */
   let hovered = null;
-  drawing.chart.subscribeCrosshairMove((event) => {
-    hovered = event.time ?? null;
+  drawing.chart.subscribeCrosshairMove(({ time }) => {
+    hovered = typeof time === "number" ? time : null;
     onHover();
   });
 
-  // Another symbol's bars would stand for those of a symbol that has none.
+  /** Remove another symbol's bars, which must not appear under the name of a symbol without any. */
   function clear() {
     if (painted !== NOTHING) drawing.start([]);
     painted = NOTHING;
-    write(nodes.legend, "");
+    setText(nodes.legend, "");
   }
 
   return {
-    paint(view) {
-      const { bars, live, instrument, picture, interval } = view;
-      for (const button of nodes.intervals.children) {
-        attribute(button, "aria-pressed", String(button.dataset.interval === interval.name));
+    /** @param {PanelModel} model */
+    paint({ bars, live, instrument, view, interval }) {
+      for (const button of buttons) {
+        setAttr(button, "aria-pressed", String(button.dataset.interval === interval.name));
       }
-      if (instrument === null) return clear();
-      const key = `${picture.symbol} ${interval.name}`;
-      if (painted.key !== key) drawing.adopt(instrument, interval);
-      if (painted.key !== key || !continues(painted.bars, bars)) {
+      if (instrument === null || view === null) return clear();
+      const key = `${view.symbol} ${interval.name}`;
+      const isOther = painted.key !== key;
+      if (isOther) drawing.adopt(instrument, interval);
+      if (isOther || !continues(painted.bars, bars)) {
         const slots = drawing.start(bars);
-        if (painted.key !== key || painted.bars.length === 0) drawing.show(slots, box.clientWidth);
+        if (isOther || painted.bars.length === 0) drawing.show(slots, box.clientWidth);
         painted = { key, bars, last: bars.at(-1) ?? null };
       }
-      painted.last = drawing.append(newerBars(painted, bars, live), painted.last);
+      painted.last = drawing.append(newerBars(painted.last, bars, live), painted.last);
       painted.bars = bars;
       paintLegend(nodes.legend, barAt(hovered, bars, live), instrument, interval);
     },
-    /** The part that also changes with time: why there is no history, and when the next try is. */
-    paintTrouble({ history, nowMs, bars, filling }) {
-      const words = fillingWords(filling);
-      write(nodes.filling, words);
-      attribute(nodes.filling, "title", fillingTitle(filling) || null);
-      const waiting = history.phase === "waiting";
-      const missing = bars.length === 0;
-      show(nodes.trouble, waiting || missing);
-      show(nodes.retry, waiting);
-      write(nodes.words, waiting ? waitingWords(history, nowMs, missing) : missing ? emptyWords(history, words) : "");
+    /**
+     * Paint the part that also changes with time: why there is no history, and when the next attempt is.
+     * @param {PanelModel} model
+     */
+    paintNotice({ history, nowMs, bars, progress }) {
+      setText(nodes.progress, progressText(progress));
+      setAttr(nodes.progress, "title", progressTitle(progress) || null);
+      const isWaiting = history.phase === "waiting";
+      const isEmpty = bars.length === 0;
+      setVisible(nodes.notice, isWaiting || isEmpty);
+      setVisible(nodes.retry, isWaiting);
+      if (isWaiting) setText(nodes.text, waitingText(history, nowMs, isEmpty));
+      else setText(nodes.text, isEmpty ? emptyText(history, progressText(progress)) : "");
     },
   };
 }
 
-function waitingWords({ reason, retryAtMs }, nowMs, missing) {
-  const wait = Math.max(1, Math.ceil((retryAtMs - nowMs) / 1000));
-  const lack = missing ? "No candle history" : "Candle history not refreshed";
-  return `${lack}: ${reason.replace(/\.$/, "")}. Trying again in ${wait} s.`;
+/**
+ * @param {FetchStatus} history
+ * @param {number} nowMs
+ * @param {boolean} isEmpty
+ */
+function waitingText({ reason, retryAtMs }, nowMs, isEmpty) {
+  const effect = isEmpty ? "No candle history" : "Candle history not updated";
+  return `${effect}: ${reason.replace(/\.$/, "")}. Trying again in ${waitText(retryAtMs, nowMs)}.`;
 }
 
-function emptyWords({ phase }, filling) {
+/**
+ * @param {FetchStatus} history
+ * @param {string} progress
+ */
+function emptyText({ phase }, progress) {
   if (phase !== "ready") return "Loading candles";
-  if (filling !== "") return `Waiting for candles: ${filling}`;
-  return "No closed candle yet: the first comes with the next full one";
+  if (progress !== "") return `Waiting for candles: ${progress}`;
+  return "No closed candle yet. The first one appears when the current interval ends.";
 }
 
-// What the drawing lacks: everything from its newest bar on, unless that is still the very same.
-function newerBars({ last }, bars, live) {
+/**
+ * Return what the drawing lacks: everything from its last bar on, unless that is still the very same.
+ * @param {Bar | null} last
+ * @param {Bar[]} bars
+ * @param {Bar | null} live
+ */
+function newerBars(last, bars, live) {
   const newest = bars.at(-1)?.time ?? -Infinity;
-  const all = live !== null && live.time > newest ? [...bars, live] : bars; // a closed minute beats its own live bar
+  const all = live !== null && live.time > newest ? [...bars, live] : bars; // a closed minute replaces its running bar
   const from = last === null ? 0 : all.findLastIndex((bar) => bar.time < last.time) + 1;
   const newer = all.slice(from);
   return last !== null && newer.length > 0 && sameBar(last, newer[0]) ? newer.slice(1) : newer;
 }
 
+/**
+ * Return the bar at `time`, or the newest one.
+ * @param {number | null} time
+ * @param {Bar[]} bars
+ * @param {Bar | null} live
+ */
 function barAt(time, bars, live) {
   const newest = live ?? bars.at(-1) ?? null;
   if (time === null || newest?.time === time) return newest;
   return bars.find((bar) => bar.time === time) ?? newest;
 }
 
-function paintLegend(node, bar, { price_decimals, quantity_decimals, base_asset }, interval) {
-  if (bar === null) return write(node, "");
+/**
+ * @param {HTMLElement} node
+ * @param {Bar | null} bar
+ * @param {Instrument} instrument
+ * @param {Interval} interval
+ */
+function paintLegend(node, bar, { price_decimals, quantity_decimals, base_asset }, { stepSeconds }) {
+  if (bar === null) return setText(node, "");
+  /** @param {number} value */
   const price = (value) => fixed(value, price_decimals);
   const volume = quantityColumn(bar.volume, Math.min(3, quantity_decimals))(bar.volume);
-  attribute(node, "data-side", bar.close >= bar.open ? "bid" : "ask");
   const prices = `O ${price(bar.open)}  H ${price(bar.high)}  L ${price(bar.low)}  C ${price(bar.close)}`;
   const time = utcMinute(bar.time * 1000);
-  const hole = bar.missing > 0 ? `  ${bar.missing} min missing` : "";
-  const shown = interval.stepSeconds > 0 && interval.stepSeconds < DAY_S ? time.slice(11) : time.slice(0, 10);
-  return write(node, `${shown}  ${prices}  V ${volume} ${base_asset}${hole}`);
+  const shortTime = stepSeconds > 0 && stepSeconds < DAY_S ? time.slice(11) : time.slice(0, 10);
+  const missing = bar.missing > 0 ? `  ${bar.missing} min missing` : "";
+  setAttr(node, "data-side", bar.close >= bar.open ? "bid" : "ask");
+  setText(node, `${shortTime}  ${prices}  V ${volume} ${base_asset}${missing}`);
 }
 
-function intervalButton({ name, words }) {
-  return element("button", { type: "button", class: "interval", "data-interval": name, title: words }, name);
+/** @param {Interval} interval */
+function intervalButton({ name, title }) {
+  return element("button", { type: "button", class: "interval", "data-interval": name, title }, name);
 }
 
+/**
+ * @param {typeof Charts} charts
+ * @param {HTMLElement} box
+ */
 function createDrawing(charts, box) {
   const colour = palette(box);
   const chart = charts.createChart(box, chartOptions(charts, colour));
   const candles = chart.addSeries(charts.CandlestickSeries, {
-    upColor: colour.bid, downColor: colour.ask, wickUpColor: colour.bid, wickDownColor: colour.ask,
+    upColor: colour.bid,
+    downColor: colour.ask,
+    wickUpColor: colour.bid,
+    wickDownColor: colour.ask,
     borderVisible: false,
     priceLineStyle: charts.LineStyle.Dotted,
   });
   const volume = chart.addSeries(charts.HistogramSeries, {
-    priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false,
+    priceScaleId: "volume",
+    priceFormat: { type: "volume" },
+    lastValueVisible: false,
+    priceLineVisible: false,
   });
   candles.priceScale().applyOptions({ scaleMargins: { top: 0.06, bottom: 0.24 } });
   volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-  const volumeOf = (bar) => volumeBar(bar, colour);
   let stepSeconds = 0;
-  const holed = (bars) => (stepSeconds > 0 ? withGaps(bars, stepSeconds, SLOTS_MAX) : bars.slice(-SLOTS_MAX));
+  /** @param {Bar[]} bars */
+  const slotsOf = (bars) => (stepSeconds > 0 ? withGaps(bars, stepSeconds, SLOTS_MAX) : bars.slice(-SLOTS_MAX));
 
   return {
     chart,
+    /**
+     * @param {Instrument} instrument
+     * @param {Interval} interval
+     */
     adopt({ price_decimals, tick_size }, interval) {
       stepSeconds = interval.stepSeconds;
+      /** @param {number} price */
       const formatter = (price) => fixed(price, price_decimals);
       const minMove = tick_size > 0 ? tick_size : 10 ** -price_decimals;
       candles.applyOptions({ priceFormat: { type: "custom", formatter, minMove } });
     },
+    /** @param {Bar[]} bars */
     start(bars) {
-      const slots = holed(bars);
-      candles.setData(slots);
-      volume.setData(slots.map(volumeOf));
+      const slots = slotsOf(bars);
+      candles.setData(slots.map(candleOf));
+      volume.setData(slots.map((slot) => volumeOf(slot, colour)));
       return slots.length;
     },
+    /**
+     * @param {number} slots
+     * @param {number} width
+     */
     show(slots, width) {
       const shown = Math.min(BARS_SHOWN_MAX, Math.max(BARS_SHOWN_MIN, Math.floor(width / BAR_PX)));
       chart.timeScale().setVisibleLogicalRange({ from: slots - shown, to: slots + RIGHT_BARS });
     },
+    /**
+     * @param {Bar[]} bars
+     * @param {Bar | null} last
+     */
     append(bars, last) {
-      const hole = last !== null && bars.length > 0 ? holed([last, bars[0]]).slice(1, -1) : [];
-      for (const slot of [...hole, ...bars]) {
-        candles.update(slot);
-        volume.update(volumeOf(slot));
+      const gap = last !== null && bars.length > 0 ? slotsOf([last, bars[0]]).slice(1, -1) : [];
+      for (const slot of [...gap, ...bars]) {
+        candles.update(candleOf(slot));
+        volume.update(volumeOf(slot, colour));
       }
       return bars.at(-1) ?? last;
     },
   };
 }
 
-function volumeBar(bar, colour) {
-  if (bar.open === undefined) return { time: bar.time };
-  return { time: bar.time, value: bar.volume, color: bar.close >= bar.open ? colour.bidVolume : colour.askVolume };
+/**
+ * Return a slot as the library's; its times are seconds since the epoch, which it brands as a type of their own.
+ * @param {Slot} slot
+ * @returns {Charts.CandlestickData | Charts.WhitespaceData}
+ */
+function candleOf(slot) {
+  return /** @type {(Bar | {time: number}) & {time: Charts.UTCTimestamp}} */ (slot);
 }
 
-// The chart draws on a canvas, so it is told the style sheet's colours instead of inheriting them.
+/**
+ * @param {Slot} slot
+ * @param {Palette} colour
+ * @returns {Charts.HistogramData | Charts.WhitespaceData}
+ */
+function volumeOf(slot, colour) {
+  const time = /** @type {Charts.UTCTimestamp} */ (slot.time);
+  if (!("open" in slot)) return { time };
+  return { time, value: slot.volume, color: slot.close >= slot.open ? colour.bidVolume : colour.askVolume };
+}
+
+/**
+ * Read the style sheet's colours: the chart draws on a canvas and does not inherit them.
+ * @param {HTMLElement} box
+ */
 function palette(box) {
   const style = getComputedStyle(box);
+  /** @param {string} name */
   const read = (name) => style.getPropertyValue(name).trim();
   return {
-    text: read("--muted"), line: read("--line"), faint: read("--grid"), cursor: read("--cursor"),
-    bid: read("--bid"), ask: read("--ask"), bidVolume: read("--bid-volume"), askVolume: read("--ask-volume"),
+    text: read("--muted"),
+    line: read("--line"),
+    faint: read("--grid"),
+    cursor: read("--cursor"),
+    bid: read("--bid"),
+    ask: read("--ask"),
+    bidVolume: read("--bid-volume"),
+    askVolume: read("--ask-volume"),
     font: style.fontFamily,
   };
 }
 
+/**
+ * @param {typeof Charts} charts
+ * @param {Palette} colour
+ * @returns {Charts.DeepPartial<Charts.TimeChartOptions>}
+ */
 function chartOptions(charts, colour) {
   return {
     autoSize: true,
     layout: {
-      background: { type: charts.ColorType.Solid, color: "transparent" }, textColor: colour.text, fontSize: 11,
-      fontFamily: colour.font, attributionLogo: false, // its inline style would break the page's content policy
+      background: { type: charts.ColorType.Solid, color: "transparent" },
+      textColor: colour.text,
+      fontSize: 11,
+      fontFamily: colour.font,
+      attributionLogo: false, // its inline style would violate the page's content policy
     },
     grid: { vertLines: { color: colour.faint }, horzLines: { color: colour.faint } },
     crosshair: {
@@ -198,8 +307,17 @@ function chartOptions(charts, colour) {
     },
     rightPriceScale: { borderColor: colour.line, minimumWidth: 74, entireTextOnly: true },
     timeScale: {
-      borderColor: colour.line, timeVisible: true, secondsVisible: false, rightOffset: RIGHT_BARS, minBarSpacing: 1,
+      borderColor: colour.line,
+      timeVisible: true,
+      secondsVisible: false,
+      rightOffset: RIGHT_BARS,
+      minBarSpacing: 1,
     },
-    localization: { timeFormatter: (time) => `${utcMinute(time * 1000)} UTC`, dateFormat: "yyyy-MM-dd" },
+    localization: { timeFormatter: timeText, dateFormat: "yyyy-MM-dd" },
   };
+}
+
+/** @param {Charts.Time} time */
+function timeText(time) {
+  return `${utcMinute(Number(time) * 1000)} UTC`;
 }

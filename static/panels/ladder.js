@@ -1,12 +1,19 @@
-// The order book: asks above, the spread in the middle, bids below, in a fixed set of rows that are refilled and
-// never re-made. It paints the picture it is given; how many levels show follows from the room the page leaves it.
+// The order book: asks above, the spread in the middle, bids below, in a fixed set of rows that are refilled and never
+// re-created. It paints the view it is given; how many levels it shows follows from its height.
 
-import { createBars } from "../bars.js";
-import { attribute, element, show, write } from "../dom.js";
-import { age, bps, commonLead, figure, fixed, quantityColumn, UNKNOWN } from "../format.js";
-import { cumulative, fitRows, percentile, share, sweep } from "../scale.js";
+import { createDepthBars } from "../depth_bars.js";
+import { element, find, setAttr, setText, setVisible } from "../dom.js";
+import { age, bps, commonLead, figure, fixed, isKnown, quantityColumn, UNKNOWN } from "../format.js";
+import { firstUnknown, rangeEndText, shortBook, TOP_LEVELS } from "../known_range.js";
+import { createCursor, sweepOf } from "../ladder_cursor.js";
+import { cumulative, fitRows, percentile, share } from "../scale.js";
 import { lastTrade, levelChanges } from "../state.js";
-import { beyond, beyondWords, shortWords, TOP_LEVELS } from "../window.js";
+
+/** @import {BarRow, Flash} from "../depth_bars.js" */
+/** @import {Place} from "../ladder_cursor.js" */
+/** @import {PanelModel} from "../page_model.js" */
+/** @import {BookStatus, Change} from "../state.js" */
+/** @import {Level, Side} from "../types.js" */
 
 const ROWS = { most: TOP_LEVELS, fewest: 4, low: 16, high: 24 };
 const FLASH_MS = 130; // a change is bright for this long ...
@@ -14,70 +21,112 @@ const FADE_MS = 280; // ... and gone after this
 const FLASH_MS_MIN = 340; // at most three flashes a second at one price (WCAG 2.3.1)
 const WALL_PART = 0.95; // a level as large as this percentile of the shown ones gets the densest bar
 const QUOTE_DECIMALS_MAX = 3;
-const SIZE_SPAN = [0.4, 0.645]; // the size column, as parts of the width: where a change flashes
-const CALM = window.matchMedia("(prefers-reduced-motion: reduce)");
-const HINT = "Point at a level for the cost of taking the book up to it";
-const BEYOND = "beyond what is known";
-const ARROWS = { 1: "\u25b2", "-1": "\u25bc", 0: "" };
+/** The size column, as parts of the width: where a change flashes.
+ * @type {[number, number]}
+ */
+const SIZE_SPAN = [0.4, 0.645];
+const REDUCED_MOTION = window.matchMedia("(prefers-reduced-motion: reduce)");
+const HINT = "Point at a level to see the cost of taking the book up to it";
+const UNKNOWN_LEVEL = "outside the known range";
+const ARROWS = { up: "\u25b2", down: "\u25bc", none: "" };
 
-/** Paints into `section`; `onResize()` asks for another paint because there is more or less room now. */
+/** @typedef {ReturnType<typeof createRow>} Row */
+/** @typedef {{change: Change, atMs: number}} Started */
+/** @typedef {{side: Side, body: HTMLElement, rows: Row[], flashes: Map<number, Started>}} SideNodes */
+/** @typedef {ReturnType<typeof findNodes>} Nodes */
+/** @typedef {ReturnType<typeof spreadRow>} SpreadNodes */
+/** @typedef {ReturnType<typeof readBook>} Shown */
+/** How many rows fit, and where, in pixels.
+ * @typedef {{count: number, rowHeight: number, head: number, width: number, height: number}} Fit
+ */
+
+/**
+ * Paint into `section`; `onResize()` requests a paint because the height has changed.
+ * @param {HTMLElement} section
+ * @param {{onResize: () => void}} options
+ */
 export function createLadder(section, { onResize }) {
-  const table = section.querySelector(".ladder-table");
-  const spread = spreadRow();
-  const sides = { ask: createSide("ask"), bid: createSide("bid") };
+  const nodes = findNodes(section);
+  const { table, spread, sides } = nodes;
   table.append(sides.ask.body, spread.body, sides.bid.body);
-  const nodes = {
-    section, table, spread, sides,
-    note: section.querySelector(".ladder-note"), sweep: section.querySelector(".sweep"),
-    body: section.querySelector(".ladder-body"),
-    veil: section.querySelector(".veil"), veilWords: section.querySelector(".veil-words"),
-    quoteAsset: section.querySelector(".quote-asset"), baseAssets: section.querySelectorAll(".base-asset"),
-  };
   const cursor = createCursor(table, onResize);
   const fade = createTimer(onResize, FLASH_MS + 10);
-  const bars = createBars(section.querySelector(".ladder-bars"), SIZE_SPAN);
-  let rows = { ...fitRows(0, ROWS), width: 0, height: 0, head: 0 };
+  const bars = createDepthBars(find(section, ".ladder-bars"), SIZE_SPAN);
+  /** @type {Fit} */
+  let fit = { ...fitRows(0, ROWS), width: 0, height: 0, head: 0 };
+  /** @type {{key: string, bids: Level[], asks: Level[]}} */
   let before = { key: "", bids: [], asks: [] };
 
   new ResizeObserver(() => {
-    rows = measured(nodes);
-    bars.resize(rows.width, rows.height);
-    table.style.setProperty("--row-height", `${rows.rowHeight}px`);
+    fit = measured(nodes);
+    bars.resize(fit.width, fit.height);
+    table.style.setProperty("--row-height", `${fit.rowHeight}px`);
     onResize();
   }).observe(nodes.body);
 
   return {
-    paint(view) {
-      const book = readBook(view, rows.count);
-      const key = view.picture === null ? "" : `${view.picture.symbol} ${view.picture.instance}`;
+    /** @param {PanelModel} model */
+    paint(model) {
+      const book = readBook(model, fit.count);
+      const key = model.view === null ? "" : `${model.view.symbol} ${model.view.instance}`;
       const known = before.key === key ? before : { bids: [], asks: [] };
       before = { key, bids: book.bids, asks: book.asks };
-      noteChanges(sides.ask.flashes, levelChanges(known.asks, book.asks), view.nowMs);
-      noteChanges(sides.bid.flashes, levelChanges(known.bids, book.bids), view.nowMs);
+      noteChanges(sides.ask.flashes, levelChanges(known.asks, book.asks), model.nowMs);
+      noteChanges(sides.bid.flashes, levelChanges(known.bids, book.bids), model.nowMs);
       paintSide(sides.ask, book, book.asks);
       paintSide(sides.bid, book, book.bids);
-      bars.draw([...barRows(sides.ask, book, rows, view.nowMs), ...barRows(sides.bid, book, rows, view.nowMs)]);
-      if (sides.ask.flashes.size + sides.bid.flashes.size > 0) fade.soon();
-      paintSpread(spread, view);
-      paintHead(nodes, view);
-      paintCursor(nodes, cursor.place(book), book, view);
+      bars.draw([...barRows(sides.ask, book, fit, model.nowMs), ...barRows(sides.bid, book, fit, model.nowMs)]);
+      if (sides.ask.flashes.size + sides.bid.flashes.size > 0) fade.restart();
+      paintSpread(spread, model);
+      paintHead(nodes, model);
+      paintCursor(nodes, cursor.place(book), model);
     },
-    /** The part that also changes with time: the veil over a book that may not be trusted. */
-    paintVeil({ verdict }) {
-      show(nodes.veil, !verdict.trusted);
-      if (!verdict.trusted) write(nodes.veilWords, veilWords(verdict));
+    /**
+     * Paint the part that also changes with time: the overlay on a book that may not be trusted.
+     * @param {PanelModel} model
+     */
+    paintOverlay({ status }) {
+      setVisible(nodes.overlay, !status.trusted);
+      if (!status.trusted) setText(nodes.overlayText, overlayText(status));
     },
   };
 }
 
+/** @param {HTMLElement} section */
+function findNodes(section) {
+  /** @type {HTMLTableElement} */
+  const table = find(section, ".ladder-table");
+  return {
+    table,
+    head: find(table, "thead"),
+    spread: spreadRow(),
+    sides: { ask: createSide("ask"), bid: createSide("bid") },
+    note: find(section, ".ladder-note"),
+    sweep: find(section, ".sweep"),
+    body: find(section, ".ladder-body"),
+    overlay: find(section, ".overlay"),
+    overlayText: find(section, ".overlay-text"),
+    quoteAsset: find(section, ".quote-asset"),
+    baseAssets: section.querySelectorAll(".base-asset"),
+  };
+}
+
+/**
+ * @param {Side} side
+ * @returns {SideNodes}
+ */
 function createSide(side) {
   const body = element("tbody", { role: "rowgroup", "data-side": side });
   const rows = Array.from({ length: TOP_LEVELS }, (_, level) => createRow(side, level));
-  body.append(...rows.map(({ row }) => row));
-  if (side === "ask") body.replaceChildren(...rows.map(({ row }) => row).reverse()); // the best ask is the lowest
-  return { side, body, rows, flashes: new Map() }; // flashes: price -> {change, atMs}
+  const nodes = rows.map(({ row }) => row);
+  body.append(...(side === "ask" ? nodes.reverse() : nodes)); // the best ask is the lowest
+  return { side, body, rows, flashes: new Map() };
 }
 
+/**
+ * @param {Side} side
+ * @param {number} level
+ */
 function createRow(side, level) {
   const lead = element("span", { class: "lead" });
   const rest = element("span", { class: "rest" });
@@ -95,7 +144,8 @@ function spreadRow() {
   const gap = element("span", { class: "mid-gap" });
   const micro = element("span", { class: "mid-micro" });
   const cell = element(
-    "td", { role: "cell", colspan: 3, class: "mid" },
+    "td",
+    { role: "cell", colspan: 3, class: "mid" },
     element("span", { class: "mid-price", title: "Last traded price" }, last, arrow),
     element("span", { class: "mid-facts" }, gap, micro),
   );
@@ -104,41 +154,63 @@ function spreadRow() {
   return { body, cell, arrow, last, gap, micro };
 }
 
-// How many rows fit and where. The spread row takes what is left over, so it counts with its least height.
-function measured({ body, table, spread }) {
-  const head = table.tHead.offsetHeight;
-  const room = body.clientHeight - head - pixels(spread.body, "min-height", 0);
-  const fit = fitRows(room, { ...ROWS, low: pixels(table, "--row-height-min", ROWS.low) });
-  return { ...fit, head, width: body.clientWidth, height: body.clientHeight };
+/**
+ * Return how many rows fit. The spread row takes what is left over, so it counts with its minimum height.
+ * @param {Nodes} nodes
+ * @returns {Fit}
+ */
+function measured({ body, head, table, spread }) {
+  const room = body.clientHeight - head.offsetHeight - pixels(spread.body, "min-height", 0);
+  const rows = fitRows(room, { ...ROWS, low: pixels(table, "--row-height-min", ROWS.low) });
+  return { ...rows, head: head.offsetHeight, width: body.clientWidth, height: body.clientHeight };
 }
 
+/**
+ * @param {Element} node
+ * @param {string} property
+ * @param {number} otherwise
+ */
 function pixels(node, property, otherwise) {
   const length = parseFloat(getComputedStyle(node).getPropertyValue(property));
   return Number.isFinite(length) ? length : otherwise;
 }
 
-// Everything a paint needs, worked out once for both sides: one scale, one number format, one dimmed lead.
-function readBook({ picture, instrument }, count) {
-  const bids = (picture?.bids ?? []).slice(0, count);
-  const asks = (picture?.asks ?? []).slice(0, count);
-  const decimals = instrument?.quantity_decimals ?? 0;
-  const priceText = (price) => fixed(price, instrument.price_decimals);
+/**
+ * Compute what a paint needs, once for both sides: one scale, one number format, one dimmed lead.
+ * @param {PanelModel} model
+ * @param {number} count
+ */
+function readBook({ view, instrument }, count) {
+  const bids = (view?.bids ?? []).slice(0, count);
+  const asks = (view?.asks ?? []).slice(0, count);
+  const priceText = (/** @type {number} */ price) => fixed(price, instrument?.price_decimals ?? 0);
   const totals = { bid: cumulative(bids), ask: cumulative(asks) };
   const largest = Math.max(totals.bid.at(-1) ?? 0, totals.ask.at(-1) ?? 0);
   const sizes = [...bids, ...asks].map(([, quantity]) => quantity);
+  const decimals = instrument?.quantity_decimals ?? 0;
   return {
-    bids, asks, totals, largest, count, priceText,
+    bids,
+    asks,
+    totals,
+    largest,
+    count,
+    priceText,
     wall: percentile(sizes, WALL_PART),
     sizeText: quantityColumn(Math.max(0, ...sizes), decimals),
     totalText: quantityColumn(largest, decimals),
     lead: commonLead([...bids.slice(-1), ...asks.slice(-1), ...bids.slice(0, 1)].map(([price]) => priceText(price))),
-    empty: picture === null,
-    beyond: beyond(picture),
-    beyondWords: picture === null ? {} : beyondWords(picture, instrument),
+    isEmpty: view === null,
+    firstUnknown: firstUnknown(view),
+    rangeEnd: view === null || instrument === null ? { bid: "", ask: "" } : rangeEndText(view, instrument),
   };
 }
 
-// A flash belongs to its price and not to a row, so it moves along when the book shifts under it.
+/**
+ * Start a flash for each change. It belongs to its price and not to a row, so it moves along with the book.
+ * @param {Map<number, Started>} flashes
+ * @param {Map<number, Change>} changes
+ * @param {number} nowMs
+ */
 function noteChanges(flashes, changes, nowMs) {
   for (const [price, { atMs }] of flashes) {
     if (nowMs - atMs >= FLASH_MS_MIN) flashes.delete(price);
@@ -148,7 +220,14 @@ function noteChanges(flashes, changes, nowMs) {
   }
 }
 
-// Bars grow from the right; asks are stacked upwards from the spread, bids downwards.
+/**
+ * Bars grow from the right; asks are stacked upwards from the spread, bids downwards.
+ * @param {SideNodes} nodes
+ * @param {Shown} book
+ * @param {Fit} fit
+ * @param {number} nowMs
+ * @returns {BarRow[]}
+ */
 function barRows({ side, flashes }, book, { count, rowHeight, head, height }, nowMs) {
   const levels = side === "ask" ? book.asks : book.bids;
   return levels.map(([price, quantity], at) => ({
@@ -157,146 +236,150 @@ function barRows({ side, flashes }, book, { count, rowHeight, head, height }, no
     height: rowHeight,
     part: share(book.totals[side][at], book.largest),
     strength: share(quantity, book.wall),
-    flash: CALM.matches ? null : flashOf(flashes.get(price), nowMs),
+    flash: REDUCED_MOTION.matches ? null : flashOf(flashes.get(price), nowMs),
   }));
 }
 
-function flashOf(flash, nowMs) {
-  const ageMs = flash === undefined ? Infinity : nowMs - flash.atMs;
-  if (ageMs >= FADE_MS) return null;
-  return { change: flash.change, phase: ageMs < FLASH_MS ? "bright" : "fading" };
+/**
+ * @param {Started | undefined} started
+ * @param {number} nowMs
+ * @returns {Flash | null}
+ */
+function flashOf(started, nowMs) {
+  if (started === undefined || nowMs - started.atMs >= FADE_MS) return null;
+  return { change: started.change, phase: nowMs - started.atMs < FLASH_MS ? "bright" : "fading" };
 }
 
-// Lets flashes end also when no picture comes: each picture puts the call off, since it paints anyway.
+/**
+ * Ends flashes also when no view arrives: each view restarts the timer, since it paints anyway.
+ * @param {() => void} act
+ * @param {number} waitMs
+ */
 function createTimer(act, waitMs) {
-  let timer = null;
+  let timer = 0;
   return {
-    soon() {
+    restart() {
       clearTimeout(timer);
-      timer = setTimeout(act, waitMs);
+      timer = window.setTimeout(act, waitMs);
     },
   };
 }
 
+/**
+ * @param {SideNodes} nodes
+ * @param {Shown} book
+ * @param {Level[]} levels
+ */
 function paintSide({ side, rows }, book, levels) {
   const totals = book.totals[side];
-  for (let at = 0; at < TOP_LEVELS; at += 1) {
-    const row = rows[at];
-    show(row.row, at < book.count);
-    const isBeyond = at >= book.beyond[side];
-    attribute(row.row, "data-beyond", isBeyond);
-    attribute(row.row, "title", isBeyond ? book.beyondWords[side] : null);
+  for (const [at, row] of rows.entries()) {
+    setVisible(row.row, at < book.count);
+    const isUnknown = at >= book.firstUnknown[side];
+    setAttr(row.row, "data-unknown", isUnknown);
+    setAttr(row.row, "title", isUnknown ? book.rangeEnd[side] : null);
     if (at < levels.length) fillRow(row, levels[at], totals[at], book);
-    else clearRow(row, emptyWords(side, at, book));
+    else clearRow(row, emptyText(side, at, book));
   }
 }
 
-function emptyWords(side, at, { beyond, empty }) {
-  if (at === beyond[side]) return BEYOND;
-  return at === 0 && !empty ? `No ${side}s known` : "";
+/**
+ * @param {Side} side
+ * @param {number} at
+ * @param {Shown} book
+ */
+function emptyText(side, at, book) {
+  if (at === book.firstUnknown[side]) return UNKNOWN_LEVEL;
+  return at === 0 && !book.isEmpty ? `No ${side}s` : "";
 }
 
+/**
+ * @param {Row} row
+ * @param {Level} level
+ * @param {number} total
+ * @param {Shown} book
+ */
 function fillRow(row, [price, quantity], total, book) {
   const text = book.priceText(price);
   const lead = text.startsWith(book.lead) ? book.lead : "";
-  attribute(row.row, "data-note", null);
-  attribute(row.row, "data-price", price);
-  attribute(row.row, "data-quantity", quantity);
-  write(row.lead, lead);
-  write(row.rest, text.slice(lead.length));
-  write(row.size, book.sizeText(quantity));
-  write(row.total, book.totalText(total));
+  setAttr(row.row, "data-note", null);
+  setAttr(row.row, "data-price", price);
+  setAttr(row.row, "data-quantity", quantity);
+  setText(row.lead, lead);
+  setText(row.rest, text.slice(lead.length));
+  setText(row.size, book.sizeText(quantity));
+  setText(row.total, book.totalText(total));
 }
 
+/**
+ * @param {Row} row
+ * @param {string} note
+ */
 function clearRow(row, note) {
-  attribute(row.row, "data-price", null);
-  attribute(row.row, "data-quantity", null);
-  attribute(row.row, "data-note", note === "" ? null : true);
-  write(row.lead, "");
-  write(row.rest, note);
-  write(row.size, "");
-  write(row.total, "");
+  setAttr(row.row, "data-price", null);
+  setAttr(row.row, "data-quantity", null);
+  setAttr(row.row, "data-note", note !== "");
+  setText(row.lead, "");
+  setText(row.rest, note);
+  setText(row.size, "");
+  setText(row.total, "");
 }
 
-function paintSpread(nodes, { picture, instrument, trades }) {
-  const metrics = picture?.metrics ?? {};
+/**
+ * @param {SpreadNodes} nodes
+ * @param {PanelModel} model
+ */
+function paintSpread(nodes, { view, instrument, trades }) {
+  const metrics = view?.metrics;
   const decimals = instrument?.price_decimals ?? 2;
   const last = lastTrade(trades);
-  const direction = last?.direction ?? 0;
-  attribute(nodes.cell, "data-direction", direction);
-  write(nodes.last, last === null ? UNKNOWN : fixed(last.price, decimals));
-  write(nodes.arrow, ARROWS[direction]);
-  const known = Number.isFinite(metrics.spread_abs) && Number.isFinite(metrics.spread_bps);
-  const gap = known ? `${fixed(metrics.spread_abs, decimals)} \u00b7 ${bps(metrics.spread_bps)} bps` : UNKNOWN;
-  write(nodes.gap, `Spread ${gap}`);
-  write(nodes.micro, `Microprice ${fixed(metrics.microprice ?? NaN, decimals + 1)}`);
+  setAttr(nodes.cell, "data-direction", last?.direction ?? 0);
+  setText(nodes.last, fixed(last?.price, decimals));
+  setText(nodes.arrow, arrow(last?.direction ?? 0));
+  const isQuoted = isKnown(metrics?.spread_abs) && isKnown(metrics?.spread_bps);
+  const gap = isQuoted ? `${fixed(metrics?.spread_abs, decimals)} \u00b7 ${bps(metrics?.spread_bps)} bps` : UNKNOWN;
+  setText(nodes.gap, `Spread ${gap}`);
+  setText(nodes.micro, `Microprice ${fixed(metrics?.microprice, decimals + 1)}`);
 }
 
-function paintHead(nodes, { picture, instrument }) {
-  write(nodes.quoteAsset, instrument?.quote_asset ?? "");
-  for (const node of nodes.baseAssets) write(node, instrument?.base_asset ?? "");
-  const words = picture === null ? "" : shortWords(picture);
-  write(nodes.note, words);
-  attribute(nodes.note, "data-short", words.includes("only"));
+/** @param {number} direction */
+function arrow(direction) {
+  if (direction === 0) return ARROWS.none;
+  return direction > 0 ? ARROWS.up : ARROWS.down;
 }
 
-function veilWords({ words, ageMs, counts }) {
-  return ageMs === null || counts ? words : `${words} \u00b7 last data ${age(ageMs)} ago`;
+/**
+ * @param {Nodes} nodes
+ * @param {PanelModel} model
+ */
+function paintHead(nodes, { view, instrument }) {
+  setText(nodes.quoteAsset, instrument?.quote_asset ?? "");
+  for (const node of nodes.baseAssets) setText(node, instrument?.base_asset ?? "");
+  const { text, isIncomplete } = view === null ? { text: "", isIncomplete: false } : shortBook(view);
+  setText(nodes.note, text);
+  setAttr(nodes.note, "data-short", isIncomplete);
 }
 
-// The level the reader points at, by pointer or by arrow keys: a place in the ladder, not a price, so it stays put.
-function createCursor(table, onMove) {
-  let at = null; // {side, level}
-  const move = (next) => {
-    at = next;
-    onMove();
-  };
-  const rowOf = (event) => event.target.closest("[data-price]");
-  const pointed = (event) => {
-    const row = rowOf(event);
-    move(row === null ? null : { side: row.dataset.side, level: Number(row.dataset.level) });
-  };
-  table.addEventListener("pointerover", pointed);
-  table.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && move(null));
-  table.addEventListener("blur", () => move(null));
-  table.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") move(null);
-    if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
-    event.preventDefault();
-    move(stepped(at, event.key === "ArrowUp" ? 1 : -1));
-  });
-  return {
-    place({ bids, asks }) {
-      if (at === null) return null;
-      const levels = at.side === "ask" ? asks : bids;
-      if (levels.length === 0) return null;
-      return { side: at.side, level: Math.min(at.level, levels.length - 1), levels };
-    },
-  };
+/** @param {BookStatus} status */
+function overlayText({ text, ageMs, hasAge }) {
+  return ageMs === null || hasAge ? text : `${text} \u00b7 last data ${age(ageMs)} ago`;
 }
 
-// Upwards (+1) leads from the bids through the spread into the asks.
-function stepped(at, step) {
-  if (at === null) return { side: step > 0 ? "ask" : "bid", level: 0 };
-  const outward = at.side === "ask" ? step : -step;
-  if (at.level + outward >= 0) return { side: at.side, level: Math.min(TOP_LEVELS - 1, at.level + outward) };
-  return { side: at.side === "ask" ? "bid" : "ask", level: 0 };
-}
-
-function paintCursor({ sides, sweep: node }, place, book, { picture, instrument }) {
+/**
+ * @param {Nodes} nodes
+ * @param {Place | null} place
+ * @param {PanelModel} model
+ */
+function paintCursor({ sides, sweep: node }, place, { view, instrument }) {
   for (const { side, rows } of Object.values(sides)) {
     const until = place?.side === side ? place.level : -1;
-    for (let at = 0; at < book.count; at += 1) attribute(rows[at].row, "data-swept", at <= until);
+    for (const [at, row] of rows.entries()) setAttr(row.row, "data-swept", at <= until);
   }
-  const cost = place === null ? null : sweep(place.levels, place.level, picture.metrics.mid_price);
-  attribute(node, "data-side", cost === null ? null : place.side);
-  write(node, cost === null ? HINT : costWords(cost, place.side, instrument));
-}
-
-function costWords(cost, side, { base_asset: base, quote_asset: quote, price_decimals, quantity_decimals }) {
-  const act = side === "ask" ? "Buy" : "Sell";
-  const size = figure(cost.quantity, quantity_decimals);
-  const total = figure(cost.quote, QUOTE_DECIMALS_MAX);
-  const average = fixed(cost.average, price_decimals);
-  return `${act} ${size} ${base}, avg ${average}, ${total} ${quote}, ${bps(cost.slippage_bps)} bps`;
+  const cost = sweepOf(place, view);
+  setAttr(node, "data-side", cost === null ? null : place?.side);
+  if (cost === null || instrument === null) return setText(node, HINT);
+  const size = `${figure(cost.quantity, instrument.quantity_decimals)} ${instrument.base_asset}`;
+  const average = `avg ${fixed(cost.average, instrument.price_decimals)}`;
+  const total = `${figure(cost.quote, QUOTE_DECIMALS_MAX)} ${instrument.quote_asset}`;
+  const act = place?.side === "ask" ? "Buy" : "Sell";
+  setText(node, `${act} ${size}, ${average}, ${total}, ${bps(cost.slippage_bps)} bps`);
 }

@@ -1,38 +1,72 @@
-// The footer's line on delays: how long each hop from the exchange to this page takes, and which is over its budget.
+// The footer's latency line: the delay of each step from the exchange to the screen, and which is above its limit.
 
-import { attribute, show, write } from "../dom.js";
+import { setAttr, setText, setVisible } from "../dom.js";
 import { fixed } from "../format.js";
 
-/** The report of /api/latency as one line, median and 99th percentile in ms; empty while nothing has been measured. */
-export function latencyWords({ hops, over_budget: over }) {
-  const known = hops.filter(({ p50_ms: median }) => median !== null);
-  const told = known.map(({ hop, p50_ms: median, p99_ms: most }) => {
-    return `${hop} ${short(median)}/${short(most)}${over.includes(hop) ? " (slow)" : ""}`;
+/** @import {PanelModel} from "../page_model.js" */
+/** @import {LatencyReport} from "../types.js" */
+
+/** Short labels of the steps, by the server's names.
+ * @type {Record<string, string>}
+ */
+const LABELS = {
+  exchange: "exchange",
+  applied: "book update",
+  published: "publish",
+  bus: "bus",
+  socket: "send",
+  echo: "screen",
+};
+
+/**
+ * Return the report of /api/latency as one line, median and 99th percentile in ms; "" before anything was measured.
+ * @param {Pick<LatencyReport, "hops" | "over_budget">} report
+ */
+export function latencyText({ hops, over_budget: over }) {
+  const steps = hops.flatMap(({ hop, p50_ms: median, p99_ms: p99, budget_ms: budget }) => {
+    if (median === null || p99 === null) return [];
+    const excess = over.includes(hop) ? ` (limit ${budget})` : "";
+    return [`${label(hop)} ${short(median)}/${short(p99)}${excess}`];
   });
-  return told.length === 0 ? "" : `Delay, p50/p99 ms: ${told.join(" \u00b7 ")}`;
+  return steps.length === 0 ? "" : `Latency p50/p99, ms: ${steps.join(" \u00b7 ")}`;
 }
 
-/** What each hop is, and how good the exchange's clock is known, for who points at the line. */
+/**
+ * Return what each step is, and how exactly the exchange's clock is known.
+ * @param {LatencyReport} report
+ */
 export function latencyTitle({ hops, clock_offset_ms: offset, clock_error_ms: error }) {
-  const meanings = hops.map(({ hop, meaning, budget_ms: budget }) => `${hop}: ${meaning}, p99 below ${budget} ms`);
-  const known = error === null ? "known from events alone" : `known to ${short(error)} ms`;
-  return [...meanings, `the exchange's clock is ${short(offset)} ms ahead of the server's, ${known}`].join("\n");
+  const meanings = hops.map(
+    ({ hop, meaning, budget_ms: budget }) => `${label(hop)}: ${meaning}; p99 limit ${budget} ms`,
+  );
+  const accuracy = error === null ? "estimated from event times" : `measured to ${short(error)} ms`;
+  return [...meanings, `The exchange's clock is ${short(offset)} ms ahead of the server's, ${accuracy}.`].join("\n");
 }
 
+/** @param {string} hop */
+function label(hop) {
+  return LABELS[hop] ?? hop;
+}
+
+/** @param {number} milliseconds */
 function short(milliseconds) {
   return fixed(milliseconds, Math.abs(milliseconds) < 10 ? 1 : 0);
 }
 
-/** Paints into `node`. */
+/**
+ * Paint into `node`.
+ * @param {HTMLElement} node
+ */
 export function createLatency(node) {
   return {
+    /** @param {PanelModel} model */
     paint({ latency }) {
       if (latency === null) return;
-      const words = latencyWords(latency);
-      show(node, words !== "");
-      write(node, words);
-      attribute(node, "title", latencyTitle(latency));
-      attribute(node, "data-over", latency.over_budget.join(" ") || null);
+      const text = latencyText(latency);
+      setVisible(node, text !== "");
+      setText(node, text);
+      setAttr(node, "title", latencyTitle(latency));
+      setAttr(node, "data-over", latency.over_budget.join(" ") || null);
     },
   };
 }

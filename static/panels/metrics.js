@@ -1,186 +1,326 @@
-// The measures as cards: value, unit, what it means, and its last five minutes as a small line. Each card is one
-// entry of a table below; figures come from the server and nothing is computed here but how to write them.
+// The metrics as cards: value, unit, a second line, and the last five minutes as a sparkline. Each card is one entry of
+// a table below; values come from the server, and only their text is computed here.
 
-import { attribute, drawing, element, write } from "../dom.js";
+import { element, find, setAttr, setText, svgElement } from "../dom.js";
 import {
-  bps, bpsBetween, decimalsFor, figure, fixed, signed, signedFigure, signOf, UNKNOWN, utcMinute,
+  bps,
+  bpsBetween,
+  decimalsFor,
+  figure,
+  fixed,
+  isKnown,
+  signed,
+  signedFigure,
+  signOf,
+  UNKNOWN,
+  utcMinute,
 } from "../format.js";
+import { isTopIncomplete, lowerBoundSides, lowerBoundText } from "../known_range.js";
 import { lineRuns } from "../scale.js";
 import { SAMPLES_MAX } from "../state.js";
-import { atLeastWords, boundSides, isTopShort } from "../window.js";
 
-const LINE_WIDTH = 200; // the small lines' own units; the page stretches them to the card
+/** @import {PanelModel} from "../page_model.js" */
+/** @import {Point} from "../scale.js" */
+/** @import {Sample} from "../state.js" */
+/** @import {Instrument, Metrics, Side, View} from "../types.js" */
+
+const LINE_WIDTH = 200; // the sparklines' own units; the page stretches them to the card
 const LINE_HEIGHT = 18;
-const LINE_S_MIN = 60; // a page just opened stretches its first minute, not its first second
+const LINE_S_MIN = 60; // a page that was just opened stretches its first minute, not its first second
 const AT_LEAST = "\u2265";
 
-const base = ({ base_asset }) => base_asset;
-const quote = ({ quote_asset }) => quote_asset;
-const priceText = (value, { price_decimals }, more = 0) => fixed(value, price_decimals + more);
-const quantity = (value, { quantity_decimals }) => figure(value, quantity_decimals);
-const signedQuantity = (value, { quantity_decimals }) => signedFigure(value, quantity_decimals);
-const depth = (m) => total(m.depth_10bps_bid, m.depth_10bps_ask);
-const depthText = (picture, side, instrument) => {
-  const mark = boundSides(picture).includes(side) ? AT_LEAST : "";
-  return `${side} ${mark}${quantity(picture.metrics[`depth_10bps_${side}`], instrument)}`;
-};
-const topLack = (picture) => (isTopShort(picture) ? "fewer than 20 levels known" : "not known");
+/** One card of the table. `name` is the metric that it shows, unless `value` computes it.
+ * @typedef {object} CardSpec
+ * @property {Exclude<keyof Metrics, "depth_10bps_exact">} name
+ * @property {string} label
+ * @property {(instrument: Instrument) => string} unit
+ * @property {(value: number, instrument: Instrument) => string} text
+ * @property {(view: View, instrument: Instrument) => string} extra the second line
+ * @property {string} formula
+ * @property {number} [signs] decimals by which its sign colours it
+ * @property {(metrics: Metrics) => number | null} [value]
+ * @property {(metrics: Metrics) => number | null} [line] what the sparkline draws, when it is not the value
+ * @property {(view: View) => string} [missing] the second line where the value is not known
+ * @property {(view: View, instrument: Instrument) => string} [bound] why it is only a lower bound, "" when it is exact
+ */
 
-// `name` is the metric's own name; `text` writes it; `extra` is the second line; `signs` colours it by its sign;
-// `lack` is the second line where it is not known; `bound` says why it is only a lower bound, and of what `line` then
-// draws nothing.
+/** @typedef {CardSpec & ReturnType<typeof cardNodes>} Card */
+
+/** @type {(instrument: Instrument) => string} */
+const base = ({ base_asset }) => base_asset;
+/** @type {(instrument: Instrument) => string} */
+const quote = ({ quote_asset }) => quote_asset;
+/** @type {(value: number | null, instrument: Instrument, more?: number) => string} */
+const priceText = (value, { price_decimals }, more = 0) => fixed(value, price_decimals + more);
+/** @type {(value: number | null, instrument: Instrument) => string} */
+const quantity = (value, { quantity_decimals }) => figure(value, quantity_decimals);
+/** @type {(value: number, instrument: Instrument) => string} */
+const signedQuantity = (value, { quantity_decimals }) => signedFigure(value, quantity_decimals);
+/** @type {(view: View) => string} */
+const topMissing = (view) => (isTopIncomplete(view) ? "fewer than 20 levels known" : "not known");
+
+/** @type {CardSpec[]} */
 const CARDS = [
   {
-    name: "spread_bps", label: "Spread", unit: () => "bps", text: bps,
-    extra: (m, i) => `${priceText(m.spread_abs, i)}, ${percentText(m.spread_pct)}`,
+    name: "spread_bps",
+    label: "Spread",
+    unit: () => "bps",
+    text: bps,
+    extra: ({ metrics }, i) => `${priceText(metrics.spread_abs, i)}, ${percentText(metrics.spread_pct)}`,
     formula: "10,000 x (best ask - best bid) / mid",
   },
   {
-    name: "mid_price", label: "Mid price", unit: quote, text: (v, i) => priceText(v, i, 1),
-    extra: (m, i) => `${priceText(m.best_bid, i)} / ${priceText(m.best_ask, i)}`,
+    name: "mid_price",
+    label: "Mid price",
+    unit: quote,
+    text: (value, i) => priceText(value, i, 1),
+    extra: ({ metrics }, i) => `${priceText(metrics.best_bid, i)} / ${priceText(metrics.best_ask, i)}`,
     formula: "(best bid + best ask) / 2",
   },
   {
-    name: "microprice", label: "Microprice", unit: quote, text: (v, i) => priceText(v, i, 1),
-    extra: (m) => `${bpsBetween(m.microprice, m.mid_price)} bps from mid`,
-    formula: "(best bid x ask quantity + best ask x bid quantity) / (bid quantity + ask quantity), at the touch",
+    name: "microprice",
+    label: "Microprice",
+    unit: quote,
+    text: (value, i) => priceText(value, i, 1),
+    extra: ({ metrics }) => `${bpsBetween(metrics.microprice, metrics.mid_price)} bps from mid`,
+    formula: "(best bid x ask quantity + best ask x bid quantity) / (bid quantity + ask quantity), at the best prices",
   },
   {
-    name: "vwap", label: "VWAP, session", unit: quote, text: (v, i) => priceText(v, i),
-    extra: (m) => (m.mid_price === null ? "" : `mid ${bpsBetween(m.mid_price, m.vwap)} bps from it`),
+    name: "vwap",
+    label: "VWAP, session",
+    unit: quote,
+    text: priceText,
+    extra: ({ metrics: { mid_price: mid, vwap } }) =>
+      mid === null ? "" : `mid ${bpsBetween(mid, vwap)} bps from VWAP`,
     formula: "sum of price x quantity / sum of quantity, over the trades since the session began",
   },
   {
-    name: "imbalance", label: "Imbalance, top 20", unit: () => "", text: (v) => signed(v, 2), signs: 2,
+    name: "imbalance",
+    label: "Imbalance, top 20",
+    unit: () => "",
+    text: (value) => signed(value, 2),
+    signs: 2,
     extra: () => "\u22121 asks only, +1 bids only",
     formula: "(bid quantity - ask quantity) / (bid quantity + ask quantity), over the best 20 levels of each side",
-    lack: topLack,
+    missing: topMissing,
   },
   {
-    name: "queue_imbalance", label: "Imbalance, touch", unit: () => "", text: (v) => signed(v, 2), signs: 2,
+    name: "queue_imbalance",
+    label: "Imbalance, best",
+    unit: () => "",
+    text: (value) => signed(value, 2),
+    signs: 2,
     extra: () => "best bid against best ask",
     formula: "(bid quantity - ask quantity) / (bid quantity + ask quantity), at the best prices alone",
   },
   {
-    name: "cvd", label: "Book CVD (top 20)", unit: base, text: signedQuantity, signs: 3,
+    name: "cvd",
+    label: "Book CVD (top 20)",
+    unit: base,
+    text: signedQuantity,
+    signs: 3,
     extra: () => "resting bids minus asks",
     formula: "bid quantity - ask quantity, over the best 20 levels of each side (not a sum over trades)",
-    lack: topLack,
+    missing: topMissing,
   },
   {
-    name: "depth_10bps_bid", label: "Depth within 10 bps", unit: base,
-    value: depth, line: (m) => (m.depth_10bps_exact ? depth(m) : null), text: quantity, bound: atLeastWords,
-    extra: (m, i, p) => ["bid", "ask"].map((side) => depthText(p, side, i)).join(", "),
+    name: "depth_10bps_bid",
+    label: "Depth within 10 bps",
+    unit: base,
+    value: depth,
+    line: (metrics) => (metrics.depth_10bps_exact ? depth(metrics) : null),
+    text: quantity,
+    bound: lowerBoundText,
+    extra: (view, i) => `${depthText(view, "bid", i)}, ${depthText(view, "ask", i)}`,
     formula: "quantity resting within 0.1 % of the mid, both sides; \u2265: the known book ends inside that band",
   },
   {
-    name: "ofi", label: "OFI, 10 s", unit: base, text: signedQuantity, signs: 3,
-    extra: () => "flow into bids minus asks", lack: () => "once 10 s were seen",
+    name: "ofi",
+    label: "OFI, 10 s",
+    unit: base,
+    text: signedQuantity,
+    signs: 3,
+    extra: () => "flow into bids minus asks",
+    missing: () => "available after 10 s",
     formula: "order-flow imbalance: signed changes of quantity at the best bid and ask, summed over the last 10 s",
   },
   {
-    name: "trade_cvd", label: "Trade CVD", unit: base, text: signedQuantity, signs: 3,
-    extra: (m, i, p) => `since ${utcMinute(p.session_start_ms).slice(11)} UTC`,
-    formula: "bought - sold by takers since the session began: the server's start, 00:00 UTC, or lost trades",
+    name: "trade_cvd",
+    label: "Trade CVD",
+    unit: base,
+    text: signedQuantity,
+    signs: 3,
+    extra: (view) => `since ${utcMinute(view.session_start_ms).slice(11)} UTC`,
+    formula: "bought - sold by takers since the session began: at the server's start, 00:00 UTC, or after lost trades",
   },
   {
-    name: "trade_rate", label: "Trade rate", unit: () => "per s", text: (v) => fixed(v, v < 10 ? 2 : 1),
-    extra: () => "trades, recent",
-    formula: "trades a second, lately",
+    name: "trade_rate",
+    label: "Trade rate",
+    unit: () => "per s",
+    text: (value) => fixed(value, value < 10 ? 2 : 1),
+    extra: () => "decayed over 10 s",
+    formula: "trades per second, with an exponential decay over 10 s",
   },
   {
-    name: "realised_volatility", label: "Realised volatility", unit: () => "% p.a.", text: (v) => fixed(v, 1),
-    extra: (m) => `${bps(m.realised_volatility_bps ?? NaN)} bps over 5 min`,
+    name: "realised_volatility",
+    label: "Realised volatility",
+    unit: () => "% p.a.",
+    text: (value) => fixed(value, 1),
+    extra: ({ metrics }) => `${bps(metrics.realised_volatility_bps)} bps over 5 min`,
     formula: "square root of the sum of squared 1 s log returns of the mid over 300 s, scaled to a year",
   },
 ];
 
-/** Paints into `section`. */
+/**
+ * Paint into `section`.
+ * @param {HTMLElement} section
+ */
 export function createMetrics(section) {
-  const cards = CARDS.map(createCard);
-  section.querySelector(".cards").append(...cards.map(({ card }) => card));
-  const note = section.querySelector(".metrics-note");
+  const cards = CARDS.map((spec) => ({ ...spec, ...cardNodes(spec) }));
+  find(section, ".cards").append(...cards.map(({ node }) => node));
+  const note = find(section, ".metrics-note");
+  /** @type {number | null} */
   let paintedSecond = null;
 
   return {
-    paint(view) {
-      const { picture, samples } = view;
-      for (const card of cards) paintCard(card, view);
-      write(note, picture === null ? "" : `session since ${utcMinute(picture.session_start_ms)} UTC`);
+    /** @param {PanelModel} model */
+    paint({ view, instrument, samples }) {
+      for (const card of cards) {
+        if (view === null || instrument === null) paintEmpty(card);
+        else paintCard(card, view, instrument);
+      }
+      setText(note, view === null ? "" : `session since ${utcMinute(view.session_start_ms)} UTC`);
       const second = samples.at(-1)?.second ?? null;
       if (second === paintedSecond) return;
       paintedSecond = second;
-      for (const card of cards) drawLine(card, samples);
+      for (const card of cards) paintLine(card, samples);
     },
   };
 }
 
-function createCard(spec) {
+/** @param {CardSpec} spec */
+function cardNodes(spec) {
   const value = element("span", { class: "card-value" });
   const unit = element("span", { class: "card-unit" });
-  const words = element("span", { class: "unseen" });
-  const figures = element("span", { class: "card-figure" }, value, " ", unit, words);
-  const extra = element("span", { class: "card-extra" });
-  const line = drawing("path");
+  const boundNote = element("span", { class: "unseen" });
+  const figures = element("span", { class: "card-figure" }, value, " ", unit, boundNote);
+  const second = element("span", { class: "card-extra" });
+  const path = svgElement("path");
   const box = `0 0 ${LINE_WIDTH} ${LINE_HEIGHT}`;
   const frame = { class: "card-line", viewBox: box, preserveAspectRatio: "none", "aria-hidden": "true" };
-  const lines = drawing("svg", frame, line);
-  const card = element(
-    "div", { class: "card", "data-metric": spec.name, title: titleOf(spec, "") },
+  const node = element(
+    "div",
+    { class: "card", "data-metric": spec.name, title: titleOf(spec, "") },
     element("dt", {}, spec.label),
-    element("dd", { class: "figure" }, figures, extra, lines),
+    element("dd", { class: "figure" }, figures, second, svgElement("svg", frame, path)),
   );
-  const read = spec.value ?? ((metrics) => metrics[spec.name]);
-  const drawn = spec.line ?? read;
-  return { ...spec, card, valueNode: value, unitNode: unit, wordsNode: words, extraNode: extra, line, read, drawn };
+  return { node, valueNode: value, unitNode: unit, boundNode: boundNote, extraNode: second, path };
 }
 
+/**
+ * @param {CardSpec} spec
+ * @param {string} bound
+ */
 function titleOf({ formula }, bound) {
-  return `${bound === "" ? "" : `${bound}. `}${formula}. Line: up to 5 minutes seen here.`;
+  return `${bound === "" ? "" : `${bound}. `}${formula}. Line: the last 5 minutes.`;
 }
 
-function paintCard(card, { picture, instrument }) {
-  const value = picture === null ? null : (card.read(picture.metrics) ?? null);
-  const known = Number.isFinite(value);
-  attribute(card.card, "data-value", known ? value : null);
-  attribute(card.card, "data-sign", known && card.signs ? signOf(value, card.signs) : null);
-  const bound = known && card.bound !== undefined ? card.bound(picture, instrument) : "";
-  attribute(card.card, "data-bound", bound !== "");
-  attribute(card.card, "title", titleOf(card, bound));
-  write(card.wordsNode, bound);
-  write(card.valueNode, known ? (bound === "" ? "" : AT_LEAST) + card.text(value, instrument) : UNKNOWN);
-  write(card.unitNode, picture === null ? "" : card.unit(instrument));
-  if (known) write(card.extraNode, card.extra(picture.metrics, instrument, picture));
-  else write(card.extraNode, picture === null ? "" : (card.lack?.(picture) ?? "not known"));
+/**
+ * @param {CardSpec} spec
+ * @param {Metrics} metrics
+ */
+function metricOf({ name, value }, metrics) {
+  return value === undefined ? metrics[name] : value(metrics);
 }
 
-function drawLine({ line, drawn }, samples) {
-  const runs = lineRuns(timeline(samples, drawn), LINE_WIDTH, LINE_HEIGHT);
-  const path = runs.map((run) => `M${run.map(pair).join("L")}`);
-  attribute(line, "d", path.join(""));
+/** @param {Card} card */
+function paintEmpty(card) {
+  paintTexts(card, { value: null, bound: "", text: UNKNOWN, unit: "", extra: "" });
 }
 
+/**
+ * @param {Card} card
+ * @param {View} view
+ * @param {Instrument} instrument
+ */
+function paintCard(card, view, instrument) {
+  const value = metricOf(card, view.metrics);
+  const unit = card.unit(instrument);
+  if (!isKnown(value)) {
+    const extra = card.missing?.(view) ?? "not known";
+    paintTexts(card, { value: null, bound: "", text: UNKNOWN, unit, extra });
+    return;
+  }
+  const bound = card.bound?.(view, instrument) ?? "";
+  const text = (bound === "" ? "" : AT_LEAST) + card.text(value, instrument);
+  paintTexts(card, { value, bound, text, unit, extra: card.extra(view, instrument) });
+}
+
+/**
+ * @param {Card} card
+ * @param {{value: number | null, bound: string, text: string, unit: string, extra: string}} texts
+ */
+function paintTexts(card, { value, bound, text, unit, extra }) {
+  setAttr(card.node, "data-value", value);
+  setAttr(card.node, "data-sign", card.signs === undefined ? null : signOf(value, card.signs));
+  setAttr(card.node, "data-bound", bound !== "");
+  setAttr(card.node, "title", titleOf(card, bound));
+  setText(card.boundNode, bound);
+  setText(card.valueNode, text);
+  setText(card.unitNode, unit);
+  setText(card.extraNode, extra);
+}
+
+/**
+ * @param {Card} card
+ * @param {Sample[]} samples
+ */
+function paintLine(card, samples) {
+  const read = card.line ?? ((/** @type {Metrics} */ metrics) => metricOf(card, metrics));
+  const runs = lineRuns(timeline(samples, read), LINE_WIDTH, LINE_HEIGHT);
+  setAttr(card.path, "d", runs.map((run) => `M${run.map(pair).join("L")}`).join(""));
+}
+
+/** @param {[number, number]} point */
 function pair([x, y]) {
   return `${x.toFixed(1)} ${y.toFixed(1)}`;
 }
 
-// The newest second at the right edge, one to five minutes across; seconds without a sample end the line.
+/**
+ * Return points from the newest second at the right edge, one to five minutes across; seconds without a sample end the
+ * line.
+ * @param {Sample[]} samples
+ * @param {(metrics: Metrics) => number | null} read
+ */
 function timeline(samples, read) {
   const newest = samples.at(-1)?.second ?? 0;
   const across = Math.min(SAMPLES_MAX, Math.max(LINE_S_MIN, newest - (samples[0]?.second ?? newest)));
+  /** @type {Point[]} */
   const points = [];
-  samples.forEach(({ second, metrics }, at) => {
-    const place = 1 - (newest - second) / across;
-    if (at > 0 && second - samples[at - 1].second > 2) points.push({ at: place, value: null });
-    points.push({ at: place, value: metrics === null ? null : (read(metrics) ?? null) });
-  });
+  for (const [index, { second, metrics }] of samples.entries()) {
+    const at = 1 - (newest - second) / across;
+    if (index > 0 && second - samples[index - 1].second > 2) points.push({ at, value: null });
+    points.push({ at, value: metrics === null ? null : read(metrics) });
+  }
   return points.filter(({ at }) => at >= 0);
 }
 
-function total(left, right) {
-  return left === null || right === null ? null : left + right;
+/** @param {Metrics} metrics */
+function depth({ depth_10bps_bid: bid, depth_10bps_ask: ask }) {
+  return bid === null || ask === null ? null : bid + ask;
 }
 
+/**
+ * @param {View} view
+ * @param {Side} side
+ * @param {Instrument} instrument
+ */
+function depthText(view, side, instrument) {
+  const mark = lowerBoundSides(view).includes(side) ? AT_LEAST : "";
+  return `${side} ${mark}${quantity(view.metrics[`depth_10bps_${side}`], instrument)}`;
+}
+
+/** @param {number | null} percent */
 function percentText(percent) {
-  return `${fixed(percent, decimalsFor(percent, 3, 2, 8))} %`;
+  return `${fixed(percent, decimalsFor(percent ?? NaN, 3, 2, 8))} %`;
 }

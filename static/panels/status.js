@@ -1,136 +1,224 @@
-// The header's live part: last price, quotes, pressure, what the source is, how the server and the book stand, the
-// pause note, the page's title and the spoken summary. It is given a verdict and paints it; it decides nothing.
+// The header's live part: last price, quotes, pressure, the data source, the status of the server and of the book, the
+// pause note, the page's title and the spoken summary. It paints a status; it decides nothing.
 
-import { attribute, show, slide, write } from "../dom.js";
-import { age, bps, counted, fixed, UNKNOWN, utcTime } from "../format.js";
-import { lastTrade, sourceWords, storeWords } from "../state.js";
+import { find, setAttr, setFill, setText, setVisible } from "../dom.js";
+import { age, bps, counted, fixed, isKnown, UNKNOWN, utcTime } from "../format.js";
+import { lastTrade, sourceText, storeText } from "../state.js";
+
+/** @import {ConnectionStatus} from "../connection.js" */
+/** @import {PanelModel} from "../page_model.js" */
+/** @import {BookStatus, Direction} from "../state.js" */
+/** @import {Source} from "../types.js" */
 
 const ANNOUNCE_MS_MIN = 5_000;
+/** @type {Record<Direction, string>} */
 const ARROWS = { 1: "\u25b2", "-1": "\u25bc", 0: "" };
+/** @type {Record<Direction, string>} */
 const DIRECTIONS = { 1: "up", "-1": "down", 0: "" };
 
-/** Paints into the page around `root`; `onRetry()` is the reader's "retry now". */
+/** @typedef {ReturnType<typeof findNodes>} Nodes */
+
+/**
+ * Paint into the page around `root`; `onRetry()` is the user's "retry now".
+ * @param {HTMLElement} root
+ * @param {{onRetry: () => void}} options
+ */
 export function createStatus(root, { onRetry }) {
-  const find = (selector) => root.querySelector(selector);
-  const nodes = {
-    source: find(".source"), last: find(".last"), lastPrice: find(".last-price"), lastArrow: find(".last-arrow"),
-    lastWord: find(".last-word"), bid: find("[data-testid=best-bid]"), ask: find("[data-testid=best-ask]"),
-    spread: find("[data-testid=spread]"), pressureBids: find(".pressure-bids"), pressureAsks: find(".pressure-asks"),
-    pressure: find(".pressure"), pressureBid: find(".pressure .pressure-bid"),
-    server: find(".server"), state: find(".state"), words: find(".state-words"), age: find(".state-age"),
-    retry: find(".state .retry"), pause: find(".pause"), pauseWords: find(".pause-words"), clock: find(".clock"),
-    spoken: find("[role=status]"),
-  };
+  const nodes = findNodes(root);
   nodes.retry.addEventListener("click", onRetry);
   let spokenAtMs = 0;
 
-  function paintStanding({ verdict, connection, store, retryable, paused, waiting, nowMs }) {
-    write(nodes.words, paused === null ? verdict.words : pausedWords(paused, waiting, verdict));
-    write(nodes.age, paused === null ? ageWords(verdict) : "");
-    attribute(nodes.state, "title", connection.reason || null);
-    write(nodes.server, [serverWords(connection), storeWords(store)].filter(Boolean).join(" \u00b7 "));
-    attribute(nodes.server, "title", storeWords(store) === "" ? null : store.detail);
-    attribute(nodes.server, "data-stores", storeWords(store) === "" ? null : "no");
-    attribute(nodes.server, "data-phase", connection.phase);
-    show(nodes.retry, retryable);
-    write(nodes.clock, utcTime(nowMs));
-  }
-
-  function paintPause({ paused }) {
-    attribute(nodes.pause, "aria-pressed", String(paused !== null));
-    write(nodes.pauseWords, paused === null ? "Pause" : "Resume");
-  }
-
-  function speak(view) {
-    if (view.nowMs - spokenAtMs < ANNOUNCE_MS_MIN || view.paused !== null) return;
-    spokenAtMs = view.nowMs;
-    write(nodes.spoken, summary(view));
+  /** @param {PanelModel} model */
+  function speak(model) {
+    if (model.nowMs - spokenAtMs < ANNOUNCE_MS_MIN || model.paused !== null) return;
+    spokenAtMs = model.nowMs;
+    setText(nodes.spoken, summary(model));
   }
 
   return {
-    /** The part that changes with time alone. */
-    paintState(view) {
-      paintStanding(view);
-      paintPause(view);
-      paintSource(nodes.source, view.source);
-      paintTitle(view);
-      speak(view);
+    /**
+     * Paint the part that changes with time alone.
+     * @param {PanelModel} model
+     */
+    paintState(model) {
+      paintBookState(nodes, model);
+      paintServer(nodes, model);
+      paintPause(nodes, model);
+      paintSource(nodes.source, model.source);
+      paintTitle(model);
+      speak(model);
     },
-    /** The part that changes with the picture. */
-    paintPrice(view) {
-      paintLast(nodes, view);
-      paintQuotes(nodes, view);
-      paintPressure(nodes, view.picture?.metrics.imbalance ?? null);
+    /**
+     * Paint the part that changes with the view.
+     * @param {PanelModel} model
+     */
+    paintPrice(model) {
+      paintLast(nodes, model);
+      paintQuotes(nodes, model);
+      paintPressure(nodes, model.view?.metrics.imbalance ?? null);
     },
   };
 }
 
-function ageWords({ kind, ageMs, counts }) {
-  if (ageMs === null || counts || kind === "fault") return "";
+/** @param {HTMLElement} root */
+function findNodes(root) {
+  return {
+    source: find(root, ".source"),
+    last: find(root, ".last"),
+    lastPrice: find(root, ".last-price"),
+    lastArrow: find(root, ".last-arrow"),
+    lastWord: find(root, ".last-word"),
+    bid: find(root, "[data-testid=best-bid]"),
+    ask: find(root, "[data-testid=best-ask]"),
+    spread: find(root, "[data-testid=spread]"),
+    pressureBids: find(root, ".pressure-bids"),
+    pressureAsks: find(root, ".pressure-asks"),
+    pressure: find(root, ".pressure"),
+    pressureBid: find(root, ".pressure .pressure-bid"),
+    server: find(root, ".server"),
+    state: find(root, ".state"),
+    text: find(root, ".state-text"),
+    age: find(root, ".state-age"),
+    retry: find(root, ".state .retry"),
+    pause: find(root, ".pause"),
+    pauseText: find(root, ".pause-text"),
+    clock: find(root, ".clock"),
+    spoken: find(root, "[role=status][aria-live]"),
+  };
+}
+
+/**
+ * @param {Nodes} nodes
+ * @param {PanelModel} model
+ */
+function paintBookState(nodes, { status, connection, isRetryable, paused, newTrades, nowMs }) {
+  setText(nodes.text, paused === null ? status.text : pausedText(paused.atMs, newTrades, status));
+  setText(nodes.age, paused === null ? ageText(status) : "");
+  setAttr(nodes.state, "title", connection.reason || null);
+  setVisible(nodes.retry, isRetryable);
+  setText(nodes.clock, utcTime(nowMs));
+}
+
+/**
+ * @param {Nodes} nodes
+ * @param {PanelModel} model
+ */
+function paintServer(nodes, { connection, store }) {
+  const stored = storeText(store);
+  setText(nodes.server, [serverText(connection), stored].filter(Boolean).join(" \u00b7 "));
+  setAttr(nodes.server, "title", stored === "" ? null : store?.detail);
+  setAttr(nodes.server, "data-stores", stored === "" ? null : "no");
+  setAttr(nodes.server, "data-phase", connection.phase);
+}
+
+/**
+ * @param {Nodes} nodes
+ * @param {PanelModel} model
+ */
+function paintPause(nodes, { paused }) {
+  setAttr(nodes.pause, "aria-pressed", String(paused !== null));
+  setText(nodes.pauseText, paused === null ? "Pause" : "Resume");
+}
+
+/** @param {BookStatus} status */
+function ageText({ kind, ageMs, hasAge }) {
+  if (ageMs === null || hasAge || kind === "fault") return "";
   return kind === "live" ? age(ageMs) : `last data ${age(ageMs)} ago`;
 }
 
-function serverWords({ phase, attempt, reason }) {
+/** @param {ConnectionStatus} connection */
+function serverText({ phase, attempt, reason }) {
   if (phase === "open") return "Server: connected";
   if (phase === "waiting") return `Server: ${reason || "disconnected"}`;
-  return attempt > 0 ? "Server: trying again" : "Server: connecting";
+  return attempt > 0 ? "Server: reconnecting" : "Server: connecting";
 }
 
-// Data keeps arriving behind a held picture, and may go bad there: then both are said.
-function pausedWords({ atMs }, waiting, { trusted, words }) {
-  const kept = waiting > 0 ? ` \u00b7 ${counted(waiting, "trade", "trades")} waiting` : "";
-  return `Paused at ${utcTime(atMs)} UTC${kept}${trusted ? "" : ` \u00b7 ${words}`}`;
+/**
+ * Data keeps arriving behind a paused display, and may become stale there: then both are displayed.
+ * @param {number} atMs
+ * @param {number} newTrades
+ * @param {BookStatus} status
+ */
+function pausedText(atMs, newTrades, { trusted, text }) {
+  const arrived = newTrades > 0 ? ` \u00b7 ${counted(newTrades, "new trade", "new trades")}` : "";
+  return `Paused at ${utcTime(atMs)} UTC${arrived}${trusted ? "" : ` \u00b7 ${text}`}`;
 }
 
+/**
+ * @param {HTMLElement} node
+ * @param {Source | ""} source
+ */
 function paintSource(node, source) {
-  const words = sourceWords(source);
-  show(node, words !== "");
-  attribute(node, "data-source", source || null);
-  if (words !== "") write(node, words);
+  const text = sourceText(source);
+  setVisible(node, text !== "");
+  setAttr(node, "data-source", source || null);
+  if (text !== "") setText(node, text);
 }
 
-function paintTitle({ picture, instrument, trades, verdict, paused }) {
+/** @param {PanelModel} model */
+function paintTitle({ view, instrument, trades, status, paused }) {
   const last = lastTrade(trades);
-  if (picture === null || last === null) return;
-  const price = `${fixed(last.price, instrument.price_decimals)} ${picture.symbol}`;
-  const mark = paused === null ? verdict.kind : "paused";
+  if (view === null || instrument === null || last === null) return;
+  const price = `${fixed(last.price, instrument.price_decimals)} ${view.symbol}`;
+  const mark = paused === null ? status.kind : "paused";
   const title = `${mark === "live" ? "" : `(${mark}) `}${price} \u00b7 Pulse Terminal`;
   if (document.title !== title) document.title = title;
 }
 
+/**
+ * @param {Nodes} nodes
+ * @param {PanelModel} model
+ */
 function paintLast(nodes, { trades, instrument }) {
   const last = lastTrade(trades);
-  const direction = last === null ? 0 : last.direction;
-  attribute(nodes.last, "data-direction", direction);
-  attribute(nodes.last, "data-price", last === null ? null : last.price);
-  write(nodes.lastPrice, last === null ? UNKNOWN : fixed(last.price, instrument.price_decimals));
-  write(nodes.lastArrow, ARROWS[direction]);
-  write(nodes.lastWord, DIRECTIONS[direction]);
+  const direction = last?.direction ?? 0;
+  setAttr(nodes.last, "data-direction", direction);
+  setAttr(nodes.last, "data-price", last?.price);
+  setText(nodes.lastPrice, fixed(last?.price, instrument?.price_decimals ?? 2));
+  setText(nodes.lastArrow, ARROWS[direction]);
+  setText(nodes.lastWord, DIRECTIONS[direction]);
 }
 
-function paintQuotes(nodes, { picture, instrument }) {
-  const metrics = picture?.metrics ?? {};
+/**
+ * @param {Nodes} nodes
+ * @param {PanelModel} model
+ */
+function paintQuotes(nodes, { view, instrument }) {
+  const metrics = view?.metrics;
   const decimals = instrument?.price_decimals ?? 2;
-  write(nodes.bid, fixed(metrics.best_bid ?? NaN, decimals));
-  write(nodes.ask, fixed(metrics.best_ask ?? NaN, decimals));
-  const known = Number.isFinite(metrics.spread_abs) && Number.isFinite(metrics.spread_bps);
-  write(nodes.spread, known ? `${fixed(metrics.spread_abs, decimals)} (${bps(metrics.spread_bps)} bps)` : UNKNOWN);
+  setText(nodes.bid, fixed(metrics?.best_bid, decimals));
+  setText(nodes.ask, fixed(metrics?.best_ask, decimals));
+  const isQuoted = isKnown(metrics?.spread_abs) && isKnown(metrics?.spread_bps);
+  setText(
+    nodes.spread,
+    isQuoted ? `${fixed(metrics?.spread_abs, decimals)} (${bps(metrics?.spread_bps)} bps)` : UNKNOWN,
+  );
 }
 
+/**
+ * @param {Nodes} nodes
+ * @param {number | null} imbalance
+ */
 function paintPressure(nodes, imbalance) {
   const bids = imbalance === null ? null : (1 + imbalance) / 2;
-  write(nodes.pressureBids, bids === null ? UNKNOWN : `Bids ${fixed(bids * 100, 0)} %`);
-  write(nodes.pressureAsks, bids === null ? UNKNOWN : `${fixed(100 - Math.round(bids * 100), 0)} % asks`);
-  attribute(nodes.pressure, "data-known", bids === null ? "no" : null);
-  slide(nodes.pressureBid, bids ?? 0);
+  setText(nodes.pressureBids, bids === null ? UNKNOWN : `Bids ${fixed(bids * 100, 0)} %`);
+  setText(nodes.pressureAsks, bids === null ? UNKNOWN : `${fixed(100 - Math.round(bids * 100), 0)} % asks`);
+  setAttr(nodes.pressure, "data-known", bids === null ? "no" : null);
+  setFill(nodes.pressureBid, bids ?? 0);
 }
 
-function summary({ picture, instrument, verdict }) {
-  if (picture === null) return verdict.words;
-  const { best_bid: bid, best_ask: ask, spread_abs: spread } = picture.metrics;
-  const decimals = instrument.price_decimals;
-  const figures = [["best bid", bid], ["best ask", ask], ["spread", spread]]
+/** @param {PanelModel} model */
+function summary({ view, instrument, status }) {
+  if (view === null || instrument === null) return status.text;
+  const { best_bid: bid, best_ask: ask, spread_abs: spread } = view.metrics;
+  /** @type {[string, number | null][]} */
+  const named = [
+    ["best bid", bid],
+    ["best ask", ask],
+    ["spread", spread],
+  ];
+  const figures = named
     .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name} ${fixed(value, decimals)}`);
-  return [picture.symbol, ...figures, verdict.words].join(", ");
+    .map(([name, value]) => `${name} ${fixed(value, instrument.price_decimals)}`);
+  return [view.symbol, ...figures, status.text].join(", ");
 }

@@ -1,64 +1,104 @@
-// The tape: newest trade on top, a row that says so wherever trades are missing, and the balance of what it holds.
+// The trade tape: newest trade on top, a row wherever trades are missing, and the balance of buys and sells in it.
 // Rows move to the top and are refilled, so a burst of trades costs only the trades that are new.
 
-import { attribute, element, slide, write } from "../dom.js";
+import { element, find, setAttr, setFill, setText } from "../dom.js";
 import { counted, fixed, quantityColumn, utcTime } from "../format.js";
 import { percentile } from "../scale.js";
-import { tapeRows, tradeBalance, TRADES_MAX } from "../state.js";
+import { TRADES_MAX, tapeRows, tradeBalance } from "../state.js";
+
+/** @import {PanelModel} from "../page_model.js" */
+/** @import {TapeRow} from "../state.js" */
+/** @import {Instrument, Trade} from "../types.js" */
 
 const LARGE_PART = 0.95; // trades above this percentile of the kept ones stand out
-const WORDS = { buyer: "Buy", seller: "Sell" };
+const LARGE_MIN = 20; // trades that are needed for that percentile
+const TAKERS = { buyer: "Buy", seller: "Sell" };
 const ARROWS = { buyer: "\u25b2", seller: "\u25bc" };
 const SIDES = { buyer: "bid", seller: "ask" };
+const TRADE_ATTRIBUTES = ["data-trade-id", "data-price", "data-quantity", "data-side", "data-large", "title"];
 
-/** Paints into `section`. */
+/** How rows are written.
+ * @typedef {{instrument: Instrument | null, sizeText: (quantity: number) => string, large: number}} Style
+ */
+
+/** @typedef {ReturnType<typeof balanceNodes>} BalanceNodes */
+
+/**
+ * Paint into `section`.
+ * @param {HTMLElement} section
+ */
 export function createTrades(section) {
-  const body = section.querySelector(".trades-table tbody");
-  const balance = {
-    bought: section.querySelector(".balance-bought"), sold: section.querySelector(".balance-sold"),
-    box: section.querySelector(".balance"), track: section.querySelector(".balance .pressure-bid"),
-  };
-  let painted = { trades: null, keys: [], context: "", sizeText: null };
+  /** @type {HTMLTableSectionElement} */
+  const body = find(section, ".trades-table tbody");
+  const balance = balanceNodes(section);
+  /** @type {{trades: Trade[] | null, keys: string[], context: string, sizeText: Style["sizeText"]}} */
+  let painted = { trades: null, keys: [], context: "", sizeText: String };
 
   return {
-    paint({ picture, trades, instrument }) {
-      const context = picture === null ? "" : `${picture.symbol} ${picture.instance}`;
+    /** @param {PanelModel} model */
+    paint({ view, trades, instrument }) {
+      const context = view === null ? "" : `${view.symbol} ${view.instance}`;
       if (painted.trades === trades && painted.context === context) return;
-      const entries = tapeRows(trades);
-      const same = context === painted.context && painted.keys.length > 0;
-      const fresh = same ? added(painted.keys, entries) : entries.length;
-      // One unit for the whole column, kept until every row is written anew.
-      const sizeText = fresh < entries.length ? painted.sizeText : columnOf(trades, instrument);
-      const style = { instrument, sizeText, large: largeFrom(trades) };
-      for (let at = fresh - 1; at >= 0; at -= 1) prepend(body, entries[at], style);
-      while (body.childElementCount > entries.length) body.lastElementChild.remove();
+      const rows = tapeRows(trades);
+      const fresh = context === painted.context ? added(painted.keys, rows) : rows.length;
+      // One unit for the whole column, kept until every row is rewritten.
+      const sizeText = fresh < rows.length ? painted.sizeText : columnOf(trades, instrument);
+      prependRows(body, rows.slice(0, fresh), { instrument, sizeText, large: largeFrom(trades) });
+      while (body.childElementCount > rows.length) body.lastElementChild?.remove();
       paintBalance(balance, trades, instrument);
-      painted = { trades, keys: entries.map(({ key }) => key), context, sizeText };
+      painted = { trades, keys: rows.map(({ key }) => key), context, sizeText };
     },
   };
 }
 
-// How many entries came on top of the painted ones; all of them when the rest does not match any more.
-function added(keys, entries) {
-  const at = entries.findIndex(({ key }) => key === keys[0]);
-  if (at < 0) return entries.length;
-  const same = entries.slice(at).every(({ key }, below) => key === keys[below]);
-  return same ? at : entries.length;
+/** @param {HTMLElement} section */
+function balanceNodes(section) {
+  return {
+    bought: find(section, ".balance-bought"),
+    sold: find(section, ".balance-sold"),
+    box: find(section, ".balance"),
+    track: find(section, ".balance .pressure-bid"),
+  };
 }
 
+/**
+ * Return how many rows were added on top of the painted ones; all of them when the rest does not match any more.
+ * @param {string[]} keys
+ * @param {TapeRow[]} rows
+ */
+function added(keys, rows) {
+  const at = keys.length === 0 ? -1 : rows.findIndex(({ key }) => key === keys[0]);
+  if (at < 0) return rows.length;
+  const isSame = rows.slice(at).every(({ key }, below) => key === keys[below]);
+  return isSame ? at : rows.length;
+}
+
+/**
+ * @param {Trade[]} trades
+ * @param {Instrument | null} instrument
+ */
 function columnOf(trades, instrument) {
   return quantityColumn(Math.max(0, ...trades.map(({ quantity }) => quantity)), instrument?.quantity_decimals ?? 0);
 }
 
+/** @param {Trade[]} trades */
 function largeFrom(trades) {
-  return trades.length < 20 ? Infinity : percentile(trades.map(({ quantity }) => quantity), LARGE_PART);
+  const quantities = trades.map(({ quantity }) => quantity);
+  return trades.length < LARGE_MIN ? Infinity : percentile(quantities, LARGE_PART);
 }
 
-function prepend(body, entry, style) {
-  const row = body.childElementCount < TRADES_MAX ? createRow() : body.lastElementChild;
-  if (entry.trade === undefined) fillGap(row, entry.missing);
-  else fillTrade(row, entry.trade, style);
-  body.prepend(row);
+/**
+ * @param {HTMLTableSectionElement} body
+ * @param {TapeRow[]} rows
+ * @param {Style} style
+ */
+function prependRows(body, rows, style) {
+  for (const row of [...rows].reverse()) {
+    const node = body.rows.length < TRADES_MAX ? createRow() : body.rows[body.rows.length - 1];
+    if ("trade" in row) fillTrade(node, row.trade, style);
+    else fillGap(node, row.missing);
+    body.prepend(node);
+  }
 }
 
 function createRow() {
@@ -66,35 +106,50 @@ function createRow() {
   return element("tr", { role: "row", class: "trade" }, ...cells);
 }
 
+/**
+ * @param {HTMLTableRowElement} row
+ * @param {Trade} trade
+ * @param {Style} style
+ */
 function fillTrade(row, trade, { instrument, sizeText, large }) {
   const [time, price, size, side] = row.cells;
-  attribute(row, "data-gap", null);
-  attribute(row, "data-trade-id", trade.id);
-  attribute(row, "data-price", trade.price);
-  attribute(row, "data-quantity", trade.quantity);
-  attribute(row, "data-side", SIDES[trade.aggressor]);
-  attribute(row, "data-large", trade.quantity > large);
-  attribute(row, "title", `${utcTime(trade.time_ms, true)} UTC, trade ${trade.id}`);
-  write(time, utcTime(trade.time_ms));
-  write(price, fixed(trade.price, instrument.price_decimals));
-  write(size, sizeText(trade.quantity));
-  write(side, `${ARROWS[trade.aggressor]} ${WORDS[trade.aggressor]}`);
+  setAttr(row, "data-gap", null);
+  setAttr(row, "data-trade-id", trade.id);
+  setAttr(row, "data-price", trade.price);
+  setAttr(row, "data-quantity", trade.quantity);
+  setAttr(row, "data-side", SIDES[trade.aggressor]);
+  setAttr(row, "data-large", trade.quantity > large);
+  setAttr(row, "title", `${utcTime(trade.time_ms, true)} UTC, trade ${trade.id}`);
+  setText(time, utcTime(trade.time_ms));
+  setText(price, fixed(trade.price, instrument?.price_decimals ?? 0));
+  setText(size, sizeText(trade.quantity));
+  setText(side, `${ARROWS[trade.aggressor]} ${TAKERS[trade.aggressor]}`);
 }
 
+/**
+ * @param {HTMLTableRowElement} row
+ * @param {number} missing
+ */
 function fillGap(row, missing) {
-  for (const name of ["data-trade-id", "data-price", "data-quantity", "data-side", "data-large", "title"]) {
-    row.removeAttribute(name);
-  }
-  attribute(row, "data-gap", missing);
-  for (const cell of row.cells) write(cell, "");
-  write(row.cells[0], `${counted(missing, "trade", "trades")} not seen here`);
+  for (const name of TRADE_ATTRIBUTES) setAttr(row, name, null);
+  setAttr(row, "data-gap", missing);
+  for (const cell of row.cells) setText(cell, "");
+  setText(row.cells[0], `${counted(missing, "trade", "trades")} missing`);
 }
 
+/**
+ * @param {BalanceNodes} nodes
+ * @param {Trade[]} trades
+ * @param {Instrument | null} instrument
+ */
 function paintBalance(nodes, trades, instrument) {
   const { bought, sold, part } = tradeBalance(trades);
   const text = quantityColumn(Math.max(bought, sold), Math.min(4, instrument?.quantity_decimals ?? 0));
-  write(nodes.bought, part === null ? "" : `Bought ${text(bought)}`);
-  write(nodes.sold, part === null ? "" : `${text(sold)} sold \u00b7 last ${trades.length}`);
-  attribute(nodes.box, "data-known", part === null ? "no" : null);
-  slide(nodes.track, part ?? 0);
+  setText(nodes.bought, part === null ? "" : `Bought ${text(bought)}`);
+  setText(
+    nodes.sold,
+    part === null ? "" : `${text(sold)} sold \u00b7 last ${counted(trades.length, "trade", "trades")}`,
+  );
+  setAttr(nodes.box, "data-known", part === null ? "no" : null);
+  setFill(nodes.track, part ?? 0);
 }

@@ -1,4 +1,4 @@
-"""The real page of the real terminal in a real browser: what it paints is the exchange's book, and it says when not."""
+"""The page in a real browser against a running terminal: it paints the exchange's book, and says when it does not."""
 
 import asyncio
 import ctypes
@@ -29,21 +29,21 @@ PAINTED = """() => {
     bids: side('bid'), asks: side('ask'),
   };
 }"""
-BEYOND = """() => {
+UNKNOWN_ROWS = """() => {
   const root = document.querySelector('[data-testid=terminal]');
   const rows = [...document.querySelectorAll('[data-testid=ladder] tr[data-side=bid]:not([hidden])')];
-  const beyond = rows.filter((row) => 'beyond' in row.dataset);
-  if (root.dataset.state !== 'live' || beyond.length < 3) return false;
+  const unknown = rows.filter((row) => 'unknown' in row.dataset);
+  if (root.dataset.state !== 'live' || unknown.length < 3) return false;
   const style = (selector) => getComputedStyle(root.querySelector(selector));
   return {
-    known: rows.length - beyond.length, words: beyond.map((row) => row.innerText.trim()),
-    titles: beyond.map((row) => row.title), images: beyond.map((row) => getComputedStyle(row).backgroundImage),
+    known: rows.length - unknown.length, texts: unknown.map((row) => row.innerText.trim()),
+    titles: unknown.map((row) => row.title), images: unknown.map((row) => getComputedStyle(row).backgroundImage),
     note: root.querySelector('[data-testid=ladder-note]').innerText,
     cards: ['cvd', 'imbalance'].map((name) => root.querySelector(`[data-metric=${name}]`).innerText),
     track: style('[data-testid=pressure] .pressure-track').backgroundImage,
     bar: style('[data-testid=pressure] .pressure-bid').visibility,
   };
-}"""  # in one look, so that all of it is of one picture; false until there is such a picture
+}"""  # one evaluation, so that all of it belongs to one view; false until there is such a view
 WAIT_MS = 20_000
 
 
@@ -51,7 +51,7 @@ WAIT_MS = 20_000
 async def opened(
     pulse: Pulse, origin: str = "", script: str = "", **viewport: int
 ) -> AsyncIterator[tuple[Page, list[str]]]:
-    """The page in a browser, and every error its console shows; `script` runs before its own."""
+    """Open the page in a browser; yield it and the errors of its console. `script` runs before the page's own."""
     if CHROMIUM is None:
         pytest.fail("Chromium is missing: apt-get install -y chromium", pytrace=False)
     if sys.platform == "linux":
@@ -77,7 +77,7 @@ async def opened(
         await browser.close()
 
 
-HURRIED = """
+FAST_TIMERS = """
 const every = window.setInterval;
 window.setInterval = (act, ms, ...rest) => every(act, Math.max(20, ms / 100), ...rest);
 """
@@ -89,7 +89,7 @@ async def until_live(page: Page) -> None:
 
 
 def live(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pulse:
-    """A terminal that follows this exchange."""
+    """Return a terminal that follows this exchange."""
     return Pulse(
         folder,
         PULSE_SYMBOLS="BTCUSDT,LINKUSDT",
@@ -101,13 +101,13 @@ def live(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pulse
 
 @pytest.fixture
 async def exchange() -> AsyncIterator[SimulatedExchange]:
-    """The exchange that the terminal follows."""
+    """Run the exchange that the terminal follows."""
     async with SimulatedExchange(["BTCUSDT", "LINKUSDT"], seed=9) as running:
         yield running
 
 
-async def test_the_painted_ladder_is_the_exchange_s_book(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """Each picture read from the painted rows equals the exchange's book at the id that was painted with them."""
+async def test_painted_rows_equal_the_exchange_s_book(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """The painted rows equal the exchange's book at the update id that is painted with them."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
         await until_live(page)
         checked = 0
@@ -124,8 +124,10 @@ async def test_the_painted_ladder_is_the_exchange_s_book(exchange: SimulatedExch
     assert errors == []
 
 
-async def test_a_depth_that_is_only_a_lower_bound_is_called_one(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """Where the known book ends within 10 bps the depth reads "at least", says how far it is known, and is hatched."""
+async def test_depth_beyond_the_known_range_is_marked_as_a_lower_bound(
+    exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    """Where the known range ends within 10 bps the depth reads "at least", names the range, and is hatched."""
     async with live(exchange, tmp_path, PULSE_DEPTH_LIMIT="100") as pulse, opened(pulse) as (page, errors):
         await until_live(page)
         card = page.locator("[data-metric=depth_10bps_bid]")
@@ -143,19 +145,19 @@ async def test_a_depth_that_is_only_a_lower_bound_is_called_one(exchange: Simula
     assert errors == []
 
 
-async def test_what_lies_beyond_the_known_book_is_hatched(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """When the price nears the end of what is known and no snapshot comes, the rows beyond, and sums of 20, say so."""
+async def test_rows_outside_the_known_range_are_hatched(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """When the price nears the end of the known range, rows outside it and sums over 20 levels are marked."""
     async with live(exchange, tmp_path, PULSE_DEPTH_LIMIT="100") as pulse, opened(pulse) as (page, errors):
         await until_live(page)
         exchange.faults.rest.answer("/api/v3/depth", 503)
-        looking = asyncio.create_task(page.wait_for_function(BEYOND, timeout=WAIT_MS))
+        looking = asyncio.create_task(page.wait_for_function(UNKNOWN_ROWS, timeout=WAIT_MS))
         while not looking.done():
             exchange.core.news("BTCUSDT", -0.00002)
             await page.wait_for_timeout(100)
         seen = await (await looking).json_value()
 
-    assert seen["words"][0] == "beyond what is known"
-    assert len(seen["words"]) == 20 - seen["known"]
+    assert seen["texts"][0] == "outside the known range"
+    assert len(seen["texts"]) == 20 - seen["known"]
     assert all(title.startswith("Known down to 61,") for title in seen["titles"])
     assert all("gradient" in image for image in [*seen["images"], seen["track"]])
     assert "bid levels known" in seen["note"]
@@ -164,8 +166,8 @@ async def test_what_lies_beyond_the_known_book_is_hatched(exchange: SimulatedExc
     assert errors == []
 
 
-async def test_symbols_are_switched_and_their_candles_shown(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """One click brings the other book, with nothing of the first."""
+async def test_a_click_switches_the_symbol(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """One click shows the other book, with nothing of the first."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
         await until_live(page)
         await page.click("[data-testid=symbols] [data-symbol=LINKUSDT]")
@@ -178,8 +180,8 @@ async def test_symbols_are_switched_and_their_candles_shown(exchange: SimulatedE
     assert errors == []
 
 
-async def test_any_listed_symbol_is_found_followed_and_shown(tmp_path: Path) -> None:
-    """By keys alone, a symbol that is not followed yet: its book comes, and it has a button and an address."""
+async def test_the_search_shows_any_listed_symbol(tmp_path: Path) -> None:
+    """With keys alone: a symbol that is not followed yet gets its book, a button and an address."""
     async with (
         SimulatedExchange(["BTCUSDT", "LINKUSDT", "DOGEUSDT"], seed=9) as exchange,
         live(exchange, tmp_path) as pulse,
@@ -187,21 +189,21 @@ async def test_any_listed_symbol_is_found_followed_and_shown(tmp_path: Path) -> 
     ):
         await until_live(page)
         await page.keyboard.press("/")
-        field = page.get_by_test_id("finder-field")
+        field = page.get_by_test_id("search-field")
         await expect(field).to_be_focused()
         await page.keyboard.type("1p usdt")
-        await expect(page.get_by_test_id("found-more")).to_contain_text("None of the 3 listed symbols")
+        await expect(page.get_by_test_id("search-count")).to_contain_text("No match among 3 listed symbols")
         await field.fill("usdt")
         options = page.locator("[role=option]")
         await expect(options).to_have_text(["BTCUSDT", "LINKUSDT", "DOGEUSDT"])
         await page.keyboard.press("ArrowUp")
-        await expect(field).to_have_attribute("aria-activedescendant", "found-2")
+        await expect(field).to_have_attribute("aria-activedescendant", "search-result-2")
         await page.keyboard.press("Enter")
         await page.wait_for_selector("[data-testid=terminal][data-symbol=DOGEUSDT][data-state=live]", timeout=WAIT_MS)
         painted = await page.evaluate(PAINTED)
         truth = exchange.core.truth_at("DOGEUSDT", painted["id"])
         await expect(page.locator("[data-testid=symbols] [aria-current]")).to_have_text("DOGE/USDT")
-        await expect(page.get_by_test_id("finder")).to_be_hidden()  # now all have a button
+        await expect(page.get_by_test_id("symbol-search")).to_be_hidden()  # now every symbol has a button
         address = page.url
         await page.reload()
         await page.wait_for_selector("[data-testid=terminal][data-symbol=DOGEUSDT][data-state=live]", timeout=WAIT_MS)
@@ -212,8 +214,8 @@ async def test_any_listed_symbol_is_found_followed_and_shown(tmp_path: Path) -> 
     assert errors == []
 
 
-async def test_before_the_exchange_is_reached_nothing_is_made_up(tmp_path: Path) -> None:
-    """Symbols go by their names, none of them is called halted, and data that never came has no age."""
+async def test_without_the_exchange_the_page_invents_nothing(tmp_path: Path) -> None:
+    """Symbols have their names, none is called halted, and data that never arrived has no age."""
     closed = free_port()
     settings = {"PULSE_REST_URL": f"http://127.0.0.1:{closed}", "PULSE_STREAM_URL": f"ws://127.0.0.1:{closed}"}
     async with Pulse(tmp_path, **settings, PULSE_SYMBOLS="BTCUSDT,ETHUSDT") as pulse, opened(pulse) as (page, errors):
@@ -230,8 +232,8 @@ async def test_before_the_exchange_is_reached_nothing_is_made_up(tmp_path: Path)
     assert errors == []
 
 
-async def test_a_symbol_there_is_no_room_for_is_refused_in_words(tmp_path: Path) -> None:
-    """The page says why it has no picture, and shows the next symbol that is chosen."""
+async def test_a_refused_symbol_has_the_server_s_reason(tmp_path: Path) -> None:
+    """The page says why it has no data, and shows the next symbol that is selected."""
     names = ["BTCUSDT", "LINKUSDT", "DOGEUSDT", "SOLUSDT"]
     async with (
         SimulatedExchange(names, seed=9) as exchange,
@@ -245,32 +247,32 @@ async def test_a_symbol_there_is_no_room_for_is_refused_in_words(tmp_path: Path)
             await page.keyboard.type("doge")
             await page.get_by_role("option", name="DOGEUSDT").click()
             await page.wait_for_selector("[data-testid=terminal][data-state=refused]", timeout=WAIT_MS)
-            words = await page.inner_text("[data-testid=state-words]")
+            text = await page.inner_text("[data-testid=state-text]")
             await expect(page.get_by_test_id("legend")).to_have_text("")  # no other symbol's candles under its name
             await page.keyboard.press("1")
             await until_live(page)
 
-    assert words == "DOGEUSDT refused: This server follows 3 symbols at once, and all of them are in use."
+    assert text == "DOGEUSDT not available: This server follows 3 symbols at once, and all of them are in use."
 
 
-async def test_frozen_data_is_never_shown_as_live(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """When the exchange is gone the page says so within two seconds, keeps the last book, and recovers by itself."""
+async def test_a_lost_exchange_is_shown_within_two_seconds(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """When the exchange is lost the page says so, keeps the last book, and recovers by itself."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, _):
         await until_live(page)
         exchange.faults.refuse_sockets = 503
         exchange.cut()
         await page.wait_for_selector("[data-testid=terminal][data-state=offline]", timeout=2000)
         painted = await page.evaluate(PAINTED)
-        words = await page.inner_text("[data-testid=state-words]")
+        text = await page.inner_text("[data-testid=state-text]")
         exchange.faults.clear()
         await until_live(page)
 
     assert len(painted["bids"]) >= 4
-    assert "offline" in words.lower()
+    assert "offline" in text.lower()
 
 
-async def test_a_server_that_is_gone_is_said_and_found_again(tmp_path: Path) -> None:
-    """The page names the lost server, and is live again after its return without a reload."""
+async def test_a_lost_server_is_named_and_reconnected(tmp_path: Path) -> None:
+    """The page says that it is disconnected, and is live again after a restart without a reload."""
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, opened(pulse) as (page, _):
         await until_live(page)
         await pulse.stop()
@@ -279,8 +281,8 @@ async def test_a_server_that_is_gone_is_said_and_found_again(tmp_path: Path) -> 
         await page.wait_for_selector("[data-testid=terminal][data-state=live]", timeout=60_000)
 
 
-async def test_a_simulation_is_plainly_called_one(tmp_path: Path) -> None:
-    """Nobody can take the demo for a market."""
+async def test_a_simulation_has_a_banner(tmp_path: Path) -> None:
+    """The demo cannot be mistaken for a market."""
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, opened(pulse) as (page, errors):
         await until_live(page)
         await expect(page.get_by_test_id("source-banner")).to_contain_text("Simulation")
@@ -288,7 +290,7 @@ async def test_a_simulation_is_plainly_called_one(tmp_path: Path) -> None:
     assert errors == []
 
 
-async def test_a_phone_shows_it_without_sideways_scroll(tmp_path: Path) -> None:
+async def test_a_phone_needs_no_horizontal_scroll(tmp_path: Path) -> None:
     """At 390 px everything is in one column."""
     async with (
         Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse,
@@ -304,7 +306,7 @@ async def test_a_phone_shows_it_without_sideways_scroll(tmp_path: Path) -> None:
 
 
 async def test_the_page_works_from_another_static_host(tmp_path: Path) -> None:
-    """The content of `static/` on another origin, with one file replaced and that origin allowed, is the terminal."""
+    """`static/` on another origin, with config.js replaced and that origin allowed, is the whole page."""
     static = Path(__file__).parents[2] / "static"
     page_port = free_port()
     origin = f"http://127.0.0.1:{page_port}"
@@ -333,7 +335,7 @@ async def test_the_page_works_from_another_static_host(tmp_path: Path) -> None:
 
 
 async def test_the_chart_shows_the_chosen_interval(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """A longer interval's bars are asked for and followed, and the choice is remembered."""
+    """A longer interval's bars are requested and updated, and the choice is stored."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
         await until_live(page)
         asked = page.wait_for_event("requestfinished", lambda r: "interval=5m" in r.url and "limit=3" in r.url)
@@ -345,22 +347,22 @@ async def test_the_chart_shows_the_chosen_interval(exchange: SimulatedExchange, 
     assert errors == []
 
 
-async def test_the_past_is_seen_to_be_fetched(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """From the start the chart says how far the past is fetched, grows as it comes, and is silent once it is there."""
+async def test_the_progress_of_the_history_is_shown(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """The chart shows how far the history is loaded, grows with it, and shows nothing once it is complete."""
     asked: list[str] = []
-    exchange.faults.rest.hang("/api/v3/klines", 0.0, count=2)  # each symbol's recent minutes are told,
-    exchange.faults.rest.answer("/api/v3/klines", 503)  # and the past only later
+    exchange.faults.rest.hang("/api/v3/klines", 0.0, count=2)  # each symbol's recent minutes are answered,
+    exchange.faults.rest.answer("/api/v3/klines", 503)  # and older ones only later
     async with live(exchange, tmp_path, PULSE_BACKFILL_DAYS="2") as pulse, opened(pulse) as (page, errors):
         page.on("requestfinished", lambda request: asked.append(request.url))
-        filling = page.get_by_test_id("chart-filling")
-        await expect(filling).to_have_text("history 0 % fetched", timeout=WAIT_MS)
-        title = await filling.get_attribute("title")
+        progress = page.get_by_test_id("chart-progress")
+        await expect(progress).to_have_text("history 0 % loaded", timeout=WAIT_MS)
+        title = await progress.get_attribute("title")
         await pulse.until(lambda: pulse.get("/api/ohlcv?interval=1h"), lambda candles: len(candles) > 10)
         async with page.expect_event("requestfinished", lambda r: "interval=1h" in r.url and "limit=500" in r.url):
             await page.click("[data-testid=intervals] [data-interval='1h']")
         before = len(asked)
         exchange.faults.rest.clear()
-        await expect(filling).to_have_text("", timeout=3 * WAIT_MS)
+        await expect(progress).to_have_text("", timeout=3 * WAIT_MS)
         await page.wait_for_timeout(500)
 
     assert title is not None
@@ -369,10 +371,10 @@ async def test_the_past_is_seen_to_be_fetched(exchange: SimulatedExchange, tmp_p
     assert errors == []
 
 
-async def test_whatever_is_done_now_and_then_works(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """With its regular work done a hundred times as often, the page asks for all it should, and nothing fails."""
+async def test_periodic_requests_work(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """With timers a hundred times as fast, the page makes every periodic request, and nothing fails."""
     asked: set[str] = set()
-    async with live(exchange, tmp_path) as pulse, opened(pulse, script=HURRIED) as (page, errors):
+    async with live(exchange, tmp_path) as pulse, opened(pulse, script=FAST_TIMERS) as (page, errors):
         page.on("request", lambda request: asked.add(request.url.removeprefix(pulse.url).partition("?")[0]))
         await until_live(page)
         await page.click("[data-testid=intervals] [data-interval='1h']")

@@ -1,97 +1,91 @@
-// The line to the server: backoff, watchdog and late words, against a socket and a clock that do as they are told.
+// The connection: backoff, silence, late events, against a socket and a clock that the test controls.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RETRY_MS_MAX, RETRY_MS_MIN, retryDelay } from "../../static/backoff.js";
 import { Connection } from "../../static/connection.js";
+import { fakePlatform } from "./support.mjs";
 
-const PICTURE = JSON.stringify({ topic: "book.BTCUSDT", seq: 1 });
+const MESSAGE = JSON.stringify({ topic: "book.BTCUSDT", seq: 1 });
 
-function line() {
-  const sockets = [];
-  const heard = [];
-  const timers = new Map();
-  const clock = { nowMs: 1_000 };
-  class Socket {
-    constructor(url) {
-      this.url = url;
-      this.closed = false;
-      sockets.push(this);
-    }
-    close() {
-      this.closed = true;
-    }
-  }
+function connecting() {
+  const fake = fakePlatform();
+  /** @type {unknown[]} */
+  const received = [];
   const connection = new Connection({
-    onMessage: (picture) => heard.push(picture.seq),
+    onMessage: (message) => received.push("topic" in message && message.seq),
     onOpen: () => {},
     onChange: () => {},
-    WebSocket: Socket,
-    now: () => clock.nowMs,
-    random: () => 0.5,
-    setTimeout: (act, ms) => timers.set(timers.size + 1, { act, ms }).size,
-    clearTimeout: (id) => timers.delete(id),
-    setInterval: () => 0,
-    clearInterval: () => {},
+    platform: fake.platform,
   });
   connection.open("ws://server/ws");
-  return { connection, sockets, heard, timers, clock, last: () => sockets.at(-1) };
+  return { connection, received, ...fake };
 }
 
 function opened() {
-  const wire = line();
-  wire.last().onopen();
-  return wire;
+  const setup = connecting();
+  setup.last().open();
+  return setup;
 }
 
-test("pictures arrive parsed once the line is open", () => {
-  const { connection, heard, last } = opened();
-  last().onmessage({ data: PICTURE });
+test("messages arrive parsed once the connection is open", () => {
+  const { connection, received, last } = opened();
+  last().receive(MESSAGE);
 
   assert.equal(connection.status.phase, "open");
-  assert.deepEqual(heard, [1]);
+  assert.deepEqual(received, [1]);
 });
 
-test("what cannot be read is no message", () => {
-  const { heard, last } = opened();
-  for (const data of ["not json", "[]", "null", "{}"]) last().onmessage({ data });
+test("data that is not a message is ignored", () => {
+  const { received, last } = opened();
+  for (const data of ["not json", "[]", "null", "{}"]) last().receive(data);
 
-  assert.deepEqual(heard, []);
+  assert.deepEqual(received, []);
 });
 
-test("a lost line is tried again after a jittered wait that grows, and retry now ends the wait", () => {
+test("a lost connection is retried after a wait with jitter that grows, and retryNow ends the wait", () => {
   const { connection, sockets, last } = opened();
-  last().onclose({ code: 1006, reason: "" });
+  last().lose(1006);
   const first = connection.status.retryAtMs;
   connection.retryNow();
-  last().onclose({ code: 1006, reason: "" });
+  last().lose(1006);
 
-  assert.equal(connection.status.reason, "the line broke");
+  assert.equal(connection.status.reason, "the connection was lost");
   assert.equal(sockets.length, 2);
   assert.ok(connection.status.retryAtMs > first);
   assert.equal(connection.status.attempt, 2);
 });
 
-test("the wait's end reconnects by itself", () => {
-  const { sockets, timers, last } = opened();
-  last().onclose({ code: 1001, reason: "" });
-  [...timers.values()].at(-1).act();
+test("the reason of a close is the server's own text, or a sentence for its code", () => {
+  const reasons = [[1001], [4000], [4000, "full"]].map(([code, reason]) => {
+    const { connection, last } = opened();
+    last().lose(Number(code), reason === undefined ? "" : String(reason));
+    return connection.status.reason;
+  });
+
+  assert.deepEqual(reasons, ["the server is shutting down", "the server closed the connection (code 4000)", "full"]);
+});
+
+test("the end of the wait reconnects", () => {
+  const { sockets, due, last } = opened();
+  last().lose(1001);
+  due().act();
 
   assert.equal(sockets.length, 2);
 });
 
-test("a message after a reconnection forgets the failures", () => {
+test("a message after a reconnection resets the count of failures", () => {
   const { connection, last } = opened();
-  last().onclose({ code: 1006, reason: "" });
+  last().lose(1006);
   connection.retryNow();
-  last().onopen();
-  last().onmessage({ data: PICTURE });
+  last().open();
+  last().receive(MESSAGE);
 
   assert.equal(connection.status.attempt, 0);
 });
 
-test("a line that is open but mute for ten seconds is replaced", () => {
+test("a connection that is open but silent for ten seconds is replaced", () => {
   const { connection, sockets, clock } = opened();
   clock.nowMs += 10_000;
   connection.check();
@@ -101,39 +95,39 @@ test("a line that is open but mute for ten seconds is replaced", () => {
   connection.check();
 
   assert.equal(connection.status.phase, "waiting");
-  assert.equal(connection.status.reason, "no word from the server for 10 s");
-  assert.ok(sockets[0].closed);
+  assert.equal(connection.status.reason, "no message from the server for 10 s");
+  assert.ok(sockets[0].isClosed);
 });
 
-test("a line that never opens is given up after ten seconds too", () => {
-  const { connection, clock } = line();
+test("a connection that does not open within ten seconds is given up", () => {
+  const { connection, clock } = connecting();
   clock.nowMs += 10_001;
   connection.check();
 
   assert.equal(connection.status.phase, "waiting");
 });
 
-test("waking from sleep after the wait's end reconnects at the first look", () => {
+test("a check after the wait has passed, as after sleep, reconnects at once", () => {
   const { connection, sockets, clock, last } = opened();
-  last().onclose({ code: 1006, reason: "" });
+  last().lose(1006);
   clock.nowMs += 60_000;
   connection.check();
 
   assert.equal(sockets.length, 2);
 });
 
-test("a line that was left is closed and no longer heard", () => {
-  const { connection, sockets, heard } = opened();
+test("a replaced socket is closed and its events are ignored", () => {
+  const { connection, sockets, received } = opened();
   connection.open("ws://server/ws");
-  sockets[0].onmessage({ data: PICTURE });
-  sockets[0].onclose({ code: 1000, reason: "" });
+  sockets[0].receive(MESSAGE);
+  sockets[0].lose(1000);
 
-  assert.ok(sockets[0].closed);
-  assert.deepEqual(heard, []);
+  assert.ok(sockets[0].isClosed);
+  assert.deepEqual(received, []);
   assert.equal(connection.status.phase, "connecting");
 });
 
-test("closing for good stays closed", () => {
+test("a closed connection stays closed", () => {
   const { connection, sockets } = opened();
   connection.close();
   connection.retryNow();
@@ -142,8 +136,11 @@ test("closing for good stays closed", () => {
   assert.equal(sockets.length, 1);
 });
 
-test("waits are fully jittered between one second and a ceiling that doubles to thirty", () => {
-  assert.equal(retryDelay(0, () => 0), RETRY_MS_MIN);
+test("waits have full jitter between one second and a ceiling that doubles to thirty", () => {
+  assert.equal(
+    retryDelay(0, () => 0),
+    RETRY_MS_MIN,
+  );
   const ceilings = [0, 1, 2, 3, 4, 99].map((at) => retryDelay(at, () => 1));
   assert.deepEqual(ceilings, [2_000, 4_000, 8_000, 16_000, 30_000, RETRY_MS_MAX]);
 });

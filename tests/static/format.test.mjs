@@ -1,38 +1,53 @@
-// Numbers and times as the page writes them.
+// Numbers and times as text.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  age, bps, bpsBetween, commonLead, counted, figure, fixed, quantityColumn, signed, signedFigure, signOf, utcMinute,
-  utcSecond, utcTime,
+  age,
+  bps,
+  bpsBetween,
+  commonLead,
+  counted,
+  figure,
+  fixed,
+  quantityColumn,
+  signed,
+  signedFigure,
+  signOf,
+  utcMinute,
+  utcSecond,
+  utcTime,
 } from "../../static/format.js";
 
-test("fixed keeps every decimal of the tick and groups thousands", () => {
+test("a price has every decimal of its tick size and grouped thousands", () => {
   assert.equal(fixed(61837.6, 2), "61,837.60");
   assert.equal(fixed(0.00021844, 8), "0.00021844");
   assert.equal(fixed(1234567, 0), "1,234,567");
   assert.equal(fixed(999, 0), "999");
 });
 
-test("fixed writes a real minus, and none in front of a zero", () => {
+test("a negative number has a real minus sign, and a rounded zero has none", () => {
   assert.equal(fixed(-1234.5, 1), "\u22121,234.5");
   assert.equal(fixed(-0.001, 2), "0.00");
 });
 
-test("what is not known is an en dash and never a zero", () => {
+test("a value that is not known is an en dash, never a zero", () => {
   for (const value of [NaN, null, undefined, Infinity]) assert.equal(fixed(value, 2), "\u2013");
   assert.equal(signed(NaN, 2), "\u2013");
 });
 
-test("signed figures carry plus and minus, and a rounded zero carries none", () => {
+test("a signed number has a plus or a minus sign, and a rounded zero has none", () => {
   assert.equal(signed(1.5, 2), "+1.50");
   assert.equal(signed(-1.5, 2), "\u22121.50");
   assert.equal(signed(0.001, 2), "0.00");
 });
 
-test("the sign of a figure is the sign that can be read", () => {
-  assert.deepEqual([0.2, -0.2, 0.001, NaN].map((value) => signOf(value, 2)), [1, -1, 0, null]);
+test("the sign of a number is that of its displayed digits", () => {
+  assert.deepEqual(
+    [0.2, -0.2, 0.001, NaN].map((value) => signOf(value, 2)),
+    [1, -1, 0, null],
+  );
 });
 
 test("basis points keep two significant digits however small the spread is", () => {
@@ -42,7 +57,7 @@ test("basis points keep two significant digits however small the spread is", () 
   assert.equal(bps(0), "0.00");
 });
 
-test("a distance in basis points has a sign and needs both ends", () => {
+test("a distance in basis points has a sign and needs both values", () => {
   assert.equal(bpsBetween(100.01, 100), "+1.00");
   assert.equal(bpsBetween(null, 100), "\u2013");
 });
@@ -55,21 +70,21 @@ test("a column of quantities has one precision and one unit", () => {
   assert.deepEqual([large(2_173_172_020), large(12_000)], ["2,173.17M", "0.01M"]);
 });
 
-test("a computed figure shows no more digits than the lot size supports", () => {
+test("a computed quantity has no more decimals than the lot size", () => {
   assert.equal(figure(12.34567, 5), "12.346");
   assert.equal(figure(12.34567, 1), "12.3");
   assert.equal(figure(4394.72, 4), "4,394.7");
   assert.equal(signedFigure(25_390_493, 0), "+25,390.49K");
 });
 
-test("the lead that all prices share is dimmed, but never their last two characters", () => {
+test("the dimmed lead is what all prices share, without their last two characters", () => {
   assert.equal(commonLead(["61,838.07", "61,837.57"]), "61,83");
   assert.equal(commonLead(["61,838.07", "61,838.07"]), "61,838.");
   assert.equal(commonLead(["100.00", "99.99"]), "");
   assert.equal(commonLead([]), "");
 });
 
-test("an age counts in the coarsest words that still move", () => {
+test("an age has the largest units that still change", () => {
   assert.deepEqual([40, 7_400, 125_000, 3_720_000].map(age), ["<1 s", "7 s", "2 min 05 s", "1 h 02 min"]);
 });
 
@@ -80,6 +95,6 @@ test("times are UTC", () => {
   assert.equal(utcSecond(1723161255208), "2024-08-08 23:54:15");
 });
 
-test("a count agrees with its noun", () => {
+test("a count has the matching form of its noun", () => {
   assert.deepEqual([counted(1, "trade", "trades"), counted(1204, "trade", "trades")], ["1 trade", "1,204 trades"]);
 });

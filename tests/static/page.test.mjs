@@ -7,9 +7,14 @@ import { command, neighbour } from "../../static/keys.js";
 import { createSchedule } from "../../static/schedule.js";
 
 function scheduled() {
+  /** @type {(() => void)[]} */
   const frames = [];
+  /** @type {string[][]} */
   const painted = [];
-  const schedule = createSchedule((names) => painted.push([...names].sort()), (frame) => frames.push(frame));
+  const schedule = createSchedule(
+    (names) => painted.push([...names].sort()),
+    (frame) => frames.push(frame),
+  );
   return { frames, painted, schedule };
 }
 
@@ -23,7 +28,7 @@ test("many marks cost one frame and one paint", () => {
   assert.deepEqual(painted, [["book", "time"]]);
 });
 
-test("nothing piles up while no frame comes", () => {
+test("marks do not accumulate while no frame comes", () => {
   const { frames, schedule } = scheduled();
   for (let at = 0; at < 10_000; at += 1) schedule.mark("book");
 
@@ -31,19 +36,29 @@ test("nothing piles up while no frame comes", () => {
 });
 
 test("a mark made while painting gets the next frame", () => {
+  /** @type {(() => void)[]} */
   const frames = [];
-  const schedule = createSchedule(() => frames.length < 2 && schedule.mark("again"), (frame) => frames.push(frame));
+  const schedule = createSchedule(
+    () => {
+      if (frames.length < 2) schedule.mark("again");
+    },
+    (frame) => frames.push(frame),
+  );
   schedule.mark("book");
   frames[0]();
 
   assert.equal(frames.length, 2);
 });
 
-test("a paint that fails does not stop the next one", () => {
+test("a paint that throws does not prevent the next one", () => {
+  /** @type {(() => void)[]} */
   const frames = [];
-  const schedule = createSchedule(() => {
-    throw new RangeError("broken");
-  }, (frame) => frames.push(frame));
+  const schedule = createSchedule(
+    () => {
+      throw new RangeError("broken");
+    },
+    (frame) => frames.push(frame),
+  );
   schedule.mark("book");
   assert.throws(() => frames[0](), RangeError);
   schedule.mark("book");
@@ -51,10 +66,20 @@ test("a paint that fails does not stop the next one", () => {
   assert.equal(frames.length, 2);
 });
 
-const BODY = { closest: () => null };
-const BUTTON = { closest: () => BUTTON };
+/**
+ * Return a target whose nearest matching ancestor is itself for these selectors.
+ * @param {(selector: string) => boolean} matches
+ */
+function target(matches) {
+  const node = Object.assign(new EventTarget(), {
+    closest: (/** @type {string} */ selector) => (matches(selector) ? node : null),
+  });
+  return node;
+}
 
-const FIELD = { closest: (selector) => (selector.startsWith("input") ? FIELD : null) };
+const BODY = target(() => false);
+const BUTTON = target((selector) => selector.includes("button"));
+const FIELD = target((selector) => selector.includes("input"));
 
 test("digits, brackets, p, the slash, the question mark and the space bar are commands", () => {
   assert.deepEqual(command({ key: "2", target: BODY }), { name: "symbol", at: 1 });
@@ -66,17 +91,22 @@ test("digits, brackets, p, the slash, the question mark and the space bar are co
   assert.deepEqual(command({ key: " ", target: BODY }), { name: "pause" });
 });
 
-test("the space bar stays a focused control's own, and the browser's shortcuts stay the browser's", () => {
+test("a key pressed on the document itself is a command", () => {
+  assert.deepEqual(command({ key: " ", target: new EventTarget() }), { name: "pause" });
+  assert.deepEqual(command({ key: "p", target: null }), { name: "proof" });
+});
+
+test("a focused control keeps the space bar, and the browser keeps its shortcuts", () => {
   assert.equal(command({ key: " ", target: BUTTON }), null);
   assert.equal(command({ key: "1", ctrlKey: true, target: BODY }), null);
   assert.equal(command({ key: "x", target: BODY }), null);
 });
 
-test("what is typed into a field is no command", () => {
+test("a key typed into a field is not a command", () => {
   for (const key of ["1", "[", "p", "/", "?", " "]) assert.equal(command({ key, target: FIELD }), null);
 });
 
-test("stepping through the symbols goes round", () => {
+test("stepping through the symbols wraps around", () => {
   const symbols = [{ symbol: "A" }, { symbol: "B" }, { symbol: "C" }];
 
   assert.equal(neighbour(symbols, "C", 1), "A");

@@ -5,14 +5,21 @@ import { test } from "node:test";
 
 import { cumulative, fitRows, lineRuns, percentile, share, sweep, withGaps } from "../../static/scale.js";
 
-const ASKS = [[100.02, 2], [100.03, 4], [100.05, 4]];
+/** @import {Level} from "../../static/types.js" */
+
+/** @type {Level[]} */
+const ASKS = [
+  [100.02, 2],
+  [100.03, 4],
+  [100.05, 4],
+];
 const ROWS = { most: 20, fewest: 4, low: 16, high: 24 };
 
 test("totals run from the best level outwards", () => {
   assert.deepEqual(cumulative(ASKS), [2, 6, 10]);
 });
 
-test("a share is between nothing and all, whatever it is a share of", () => {
+test("a share is always between 0 and 1", () => {
   assert.deepEqual([share(5, 10), share(20, 10), share(1, 0), share(-1, 10)], [0.5, 1, 0, 0]);
 });
 
@@ -21,51 +28,79 @@ test("a percentile is one of the values", () => {
   assert.equal(percentile([], 0.95), 0);
 });
 
-test("all twenty levels show as long as their rows stay readable", () => {
+test("all twenty levels are shown while their rows stay readable", () => {
   assert.deepEqual(fitRows(680, ROWS), { count: 20, rowHeight: 17 });
   assert.deepEqual(fitRows(2000, ROWS), { count: 20, rowHeight: 24 });
 });
 
-test("a low panel shows fewer levels and never fewer than four", () => {
+test("a low panel shows fewer levels, but at least four", () => {
   assert.deepEqual(fitRows(330, ROWS), { count: 10, rowHeight: 16 });
   assert.deepEqual(fitRows(20, ROWS), { count: 4, rowHeight: 16 });
 });
 
-test("taking the book up to a level costs its average price and the distance from the mid", () => {
+test("a sweep up to a level has its average price and the distance of that from the mid", () => {
   const cost = sweep(ASKS, 1, 100.01);
 
+  assert.ok(cost !== null);
   assert.equal(cost.quantity, 6);
   assert.ok(Math.abs(cost.quote - 600.16) < 1e-9);
   assert.ok(Math.abs(cost.average - 600.16 / 6) < 1e-9);
-  assert.ok(Math.abs(cost.slippage_bps - 1.66650) < 1e-4);
+  assert.ok(Math.abs(cost.slippage_bps - 1.6665) < 1e-4);
 });
 
-test("a level that is not there costs nothing and says so", () => {
+test("a sweep to a level that does not exist is null", () => {
   assert.equal(sweep(ASKS, 3, 100.01), null);
   assert.equal(sweep(ASKS, -1, 100.01), null);
 });
 
 test("missing minutes become empty slots", () => {
-  const slots = withGaps([{ time: 60, open: 1 }, { time: 240, open: 2 }], 60, 100);
-  const seen = slots.map(({ time, open }) => [time, open]);
+  const first = { time: 60, open: 1 };
+  const second = { time: 240, open: 2 };
 
-  assert.deepEqual(seen, [[60, 1], [120, undefined], [180, undefined], [240, 2]]);
+  assert.deepEqual(withGaps([first, second], 60, 100), [first, { time: 120 }, { time: 180 }, second]);
 });
 
-test("a hole of days costs old slots and no memory", () => {
-  const slots = withGaps([{ time: 0, open: 1 }, { time: 60 * 10_000, open: 2 }], 60, 500);
+test("a gap of days drops old bars instead of growing the list", () => {
+  const newest = { time: 60 * 10_000, open: 2 };
+  const slots = withGaps([{ time: 0, open: 1 }, newest], 60, 500);
 
   assert.equal(slots.length, 500);
-  assert.equal(slots.at(-1).open, 2);
+  assert.equal(slots.at(-1), newest);
 });
 
-test("a small line breaks where a value is missing", () => {
-  const points = [{ at: 0, value: 1 }, { at: 0.5, value: null }, { at: 0.75, value: 2 }, { at: 1, value: 3 }];
+test("a sparkline breaks where a value is missing", () => {
+  const points = [
+    { at: 0, value: 1 },
+    { at: 0.5, value: null },
+    { at: 0.75, value: 2 },
+    { at: 1, value: 3 },
+  ];
 
-  assert.deepEqual(lineRuns(points, 100, 12), [[[0, 11]], [[75, 6], [100, 1]]]);
+  assert.deepEqual(lineRuns(points, 100, 12), [
+    [[0, 11]],
+    [
+      [75, 6],
+      [100, 1],
+    ],
+  ]);
   assert.deepEqual(lineRuns([{ at: 0, value: null }], 100, 12), []);
 });
 
-test("a line of one value runs through the middle", () => {
-  assert.deepEqual(lineRuns([{ at: 0, value: 5 }, { at: 1, value: 5 }], 10, 12), [[[0, 6], [10, 6]]]);
+test("a sparkline of one value runs through the middle", () => {
+  assert.deepEqual(
+    lineRuns(
+      [
+        { at: 0, value: 5 },
+        { at: 1, value: 5 },
+      ],
+      10,
+      12,
+    ),
+    [
+      [
+        [0, 6],
+        [10, 6],
+      ],
+    ],
+  );
 });

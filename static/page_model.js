@@ -1,0 +1,223 @@
+// The page's state, and what panels paint: a pure function from the state, the connection and the clock to one model.
+// It knows no document and makes no request.
+
+import { waitText } from "./format.js";
+import { EMPTY_CHART, MINUTE } from "./intervals.js";
+import { bookStatus, emptyBook, paintable } from "./state.js";
+
+/** @import {ConnectionStatus} from "./connection.js" */
+/** @import {FetchStatus} from "./fetcher.js" */
+/** @import {Chart, Interval} from "./intervals.js" */
+/** @import {Book, BookStatus} from "./state.js" */
+/** @import {HistoryProgress, Instrument, LatencyReport, ProofReport} from "./types.js" */
+/** @import {Source, StoreReport, SymbolInfo} from "./types.js" */
+
+/** A proof, when it was read, and its symbol's description.
+ * @typedef {{body: ProofReport, readAtMs: number, url: string, instrument: SymbolInfo | undefined}} ShownProof
+ */
+
+/** Everything the page remembers.
+ * @typedef {object} Page
+ * @property {Map<string, Book>} books by symbol
+ * @property {Map<string, Chart>} charts by `chartKey`, of intervals longer than a minute
+ * @property {SymbolInfo[]} symbols those the server follows
+ * @property {string[]} listed the names of all that the exchange lists
+ * @property {Source | ""} source
+ * @property {string} fault an error in the page's own code
+ * @property {string} refusal why the server does not send the selected symbol
+ * @property {Interval} interval
+ * @property {string} selected the symbol that the user selected
+ * @property {number} selectedAtMs
+ * @property {string} shown the symbol whose book is on the screen: for a moment still the one before
+ * @property {{atMs: number, book: Book} | null} paused while the user holds the display
+ * @property {number} openedAtMs when the connection last opened
+ * @property {StoreReport | null} store
+ * @property {ShownProof | null} proof while its dialog is open
+ * @property {LatencyReport | null} latency
+ */
+
+/** The status of the connection and of each request.
+ * @typedef {{connection: ConnectionStatus, history: FetchStatus, symbols: FetchStatus, proof: FetchStatus}} Statuses
+ */
+
+/** What panels paint: the displayed book and chart, and everything about them.
+ * @typedef {object} PanelParts
+ * @property {Interval} interval
+ * @property {HistoryProgress | null} progress how far the symbol's history has been loaded
+ * @property {number} nowMs
+ * @property {Instrument | null} instrument
+ * @property {BookStatus} status
+ * @property {ConnectionStatus} connection
+ * @property {StoreReport | null} store
+ * @property {boolean} isRetryable
+ * @property {FetchStatus} history
+ * @property {Source | ""} source
+ * @property {SymbolInfo[]} symbols
+ * @property {string[]} listed
+ * @property {string} selected
+ * @property {{atMs: number} | null} paused
+ * @property {ShownProof | null} proof
+ * @property {string} proofError
+ * @property {LatencyReport | null} latency
+ * @property {number} newTrades how many arrived while paused
+ */
+
+/** @typedef {Book & PanelParts} PanelModel */
+
+/**
+ * Return the state of a page that has just been opened.
+ * @param {Interval} interval
+ * @returns {Page}
+ */
+export function emptyPage(interval) {
+  return {
+    books: new Map(),
+    charts: new Map(),
+    symbols: [],
+    listed: [],
+    source: "",
+    fault: "",
+    refusal: "",
+    interval,
+    selected: "",
+    selectedAtMs: 0,
+    shown: "",
+    paused: null,
+    openedAtMs: 0,
+    store: null,
+    proof: null,
+    latency: null,
+  };
+}
+
+/**
+ * Return the description of a symbol that the server follows; undefined for another one.
+ * @param {Page} page
+ * @param {string} symbol
+ */
+export function followed(page, symbol) {
+  return page.symbols.find((known) => known.symbol === symbol);
+}
+
+/**
+ * Return how far the server has loaded a symbol's history; null where it loads none.
+ * @param {Page} page
+ * @param {string} symbol
+ */
+export function progressOf(page, symbol) {
+  return followed(page, symbol)?.history ?? null;
+}
+
+/**
+ * @param {string} symbol
+ * @param {Interval} interval
+ */
+export function chartKey(symbol, interval) {
+  return `${symbol} ${interval.name}`;
+}
+
+/**
+ * @param {Page} page
+ * @param {string} symbol
+ * @param {Interval} interval
+ */
+export function chartOf(page, symbol, interval) {
+  return page.charts.get(chartKey(symbol, interval)) ?? EMPTY_CHART;
+}
+
+/**
+ * Drop what was kept of symbols that the server no longer follows; it would grow with every symbol ever selected.
+ * @param {Page} page
+ */
+export function forgetOthers(page) {
+  /** @param {string} symbol */
+  const isKept = (symbol) => followed(page, symbol) !== undefined || symbol === page.selected || symbol === page.shown;
+  for (const symbol of page.books.keys()) if (!isKept(symbol)) page.books.delete(symbol);
+  for (const key of page.charts.keys()) if (!isKept(key.split(" ", 1)[0])) page.charts.delete(key);
+}
+
+/**
+ * Return the book on the screen.
+ * @param {Page} page
+ */
+export function shownBook(page) {
+  if (page.paused !== null) return page.paused.book;
+  return page.books.get(page.shown) ?? page.books.get(page.selected) ?? emptyBook("");
+}
+
+/**
+ * Return what panels paint at `nowMs`.
+ * @param {Page} page
+ * @param {Statuses} statuses
+ * @param {number} nowMs
+ * @returns {PanelModel}
+ */
+export function panelModel(page, statuses, nowMs) {
+  const book = paintable(shownBook(page));
+  const newest = page.books.get(page.selected) ?? emptyBook("");
+  return {
+    ...book,
+    ...(page.interval === MINUTE ? {} : chartOf(page, book.symbol, page.interval)),
+    interval: page.interval,
+    progress: progressOf(page, page.selected),
+    nowMs,
+    instrument: book.view?.instrument ?? null,
+    status: statusOf(page, statuses, newest, nowMs),
+    connection: statuses.connection,
+    store: page.store,
+    isRetryable: isRetryable(page, statuses),
+    history: statuses.history,
+    source: page.source,
+    symbols: page.symbols,
+    listed: page.listed,
+    selected: page.selected,
+    paused: page.paused,
+    proof: page.proof,
+    proofError: statuses.proof.reason,
+    latency: page.latency,
+    newTrades: page.paused === null ? 0 : tradesSince(newest, book),
+  };
+}
+
+/**
+ * @param {Page} page
+ * @param {Statuses} statuses
+ */
+function isRetryable(page, { connection, symbols }) {
+  return page.refusal !== "" || connection.phase === "waiting" || symbols.phase === "waiting";
+}
+
+/**
+ * @param {Book} newest
+ * @param {Book} book
+ */
+function tradesSince(newest, book) {
+  const last = book.trades[0]?.id ?? -1;
+  return newest.trades.filter(({ id }) => id > last).length;
+}
+
+/**
+ * @param {Page} page
+ * @param {Statuses} statuses
+ * @param {Book} book
+ * @param {number} nowMs
+ * @returns {BookStatus}
+ */
+function statusOf(page, { connection, symbols }, book, nowMs) {
+  const status = bookStatus({ connection, book, nowMs, refusal: page.refusal, fault: page.fault });
+  if (page.fault !== "") return status;
+  if (page.symbols.length === 0) return withoutSymbols(status, symbols, nowMs);
+  return status.kind === "connecting" ? { ...status, text: `Loading ${page.selected}` } : status;
+}
+
+/**
+ * @param {BookStatus} status
+ * @param {FetchStatus} symbols
+ * @param {number} nowMs
+ * @returns {BookStatus}
+ */
+function withoutSymbols(status, { phase, reason, retryAtMs }, nowMs) {
+  if (phase !== "waiting") return { ...status, text: "Connecting: loading the symbols" };
+  const text = `Disconnected: ${reason}. Trying again in ${waitText(retryAtMs, nowMs)}`;
+  return { ...status, kind: "disconnected", text };
+}
