@@ -239,7 +239,7 @@ class Market:
         self._trade_flow.restart()
 
     def _on_candle_mismatch(self, mismatch: CandleMismatch, now_ms: float) -> None:
-        self.candles.note(mismatch)
+        self.candles.add_mismatch(mismatch)
 
     def _on_exchange_candle(self, event: ExchangeCandle, now_ms: float) -> None:
         self._heard(now_ms, event.event_time_ms)
