@@ -96,7 +96,7 @@ class ExchangeStream:
         self._audit_every_s = audit_every_s
         self._intake = Sequencer(symbol, inbox, clock, may_repair=True)
         self._repair = TradeRepair(symbol, rest, self._intake, clock, rng)
-        self._watch = StreamWatchdog(stale_after_ms)
+        self._watchdog = StreamWatchdog(stale_after_ms)
         self._snapshot_due = asyncio.Event()
         self._rotation_due = asyncio.Event()
         self._is_asked = False
@@ -156,7 +156,7 @@ class ExchangeStream:
         ended: BaseException = ConnectionEnded("the connection ended")
         try:
             self._intake.restart()
-            self._watch.restart(self._clock.now_ms())
+            self._watchdog.restart(self._clock.now_ms())
             self._rotation_due.clear()
             self._snapshot_due.set()
             await self._intake.put(FeedUp())
@@ -241,14 +241,14 @@ class ExchangeStream:
 
     async def _deliver(self, frame: Frame) -> None:
         now_ms = self._clock.now_ms()
-        self._watch.heard(now_ms)
+        self._watchdog.on_frame(now_ms)
         event = frame.event
         if isinstance(event, DepthDiff):
-            self._watch.heard_depth(event.final_update_id)
+            self._watchdog.on_diff(event.final_update_id)
         elif isinstance(event, BookTicker):
-            self._watch.heard_ticker(event.update_id, now_ms)
+            self._watchdog.on_ticker(event.update_id, now_ms)
         elif isinstance(event, PartialDepth):
-            self._watch.heard_top(event.last_update_id, now_ms)
+            self._watchdog.on_partial(event.last_update_id, now_ms)
         elif isinstance(event, Trade):
             self._last_trade_id = max(self._last_trade_id, event.trade_id)
         await self._intake.frame(frame)
@@ -305,10 +305,10 @@ class ExchangeStream:
             await asyncio.sleep(WATCH_EVERY_S)
             if self._is_quiet:
                 continue
-            remedy = self._watch.remedy(self._clock.now_ms())
-            if remedy is SilenceAction.RECONNECT:
+            action = self._watchdog.action(self._clock.now_ms())
+            if action is SilenceAction.RECONNECT:
                 raise ConnectionEnded("the exchange has fallen silent")
-            if remedy is SilenceAction.RESUBSCRIBE and self._current is not None:
+            if action is SilenceAction.RESUBSCRIBE and self._current is not None:
                 log.warning("depth stream silent, subscribing again symbol=%s", self.symbol)
                 for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
                     await self._current.stream.send(self._request(method))
