@@ -60,8 +60,10 @@ from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import SymbolRegistry
 from pulse.web.admission import Admission
-from pulse.web.api.status import ReadinessReport, SymbolsReport, watch_clients, watch_latency
+from pulse.web.api.status import ReadinessReport, register_gauges
+from pulse.web.api.symbols import SymbolsReport
 from pulse.web.app import build_app
+from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
 from pulse.wire import topics_of
@@ -186,17 +188,31 @@ class Terminal:
             running = RunningCandles(bars, time.monotonic)
             hub.bars = running.now
             work["running"] = running.run()
-            door = Admission(self.settings, time.monotonic)
-            sessions = WebSocketSessions(door, registry, hub, current_connection)
+            admission = Admission(self.settings, time.monotonic)
+            sessions = WebSocketSessions(admission, registry, hub, current_connection)
             work["scheduler"] = sessions.scheduler.watch()
-            watch_latency(latency, sessions, self.clock)
-            watch_clients(sessions, hub)
+            sessions.scheduler.on_round = lambda delay_s: latency.written(delay_s * 1000, self.clock.now_ms())
+            sessions.on_echo = lambda instance, timestamp: latency.echoed(
+                instance, timestamp * 1000, self.clock.now_ms(), self.clock.wall_s() * 1000
+            )
+            register_gauges(admission, sessions, hub, latency)
+            source = self.plan.source
             app = build_app(
-                self.settings, door, registry, hub, bars,
-                SymbolsReport(self.venue.name, self.plan.source, registry, engine, self.instruments, self._history),
-                ReadinessReport(registry, engine, bus, store, writer), engine.certificates, latency.report,
-                _assets("static"), sessions, SseEndpoint(hub, sessions, registry, current_connection),
-            )  # fmt: skip
+                WebContext(
+                    settings=self.settings,
+                    admission=admission,
+                    registry=registry,
+                    hub=hub,
+                    candles=bars,
+                    websockets=sessions,
+                    sse=SseEndpoint(hub, sessions, registry, current_connection),
+                    symbols=SymbolsReport(self.venue.name, source, registry, engine, self.instruments, self._history),
+                    readiness=ReadinessReport(registry, engine, bus, store, writer),
+                    latency=latency.report,
+                    certificates=engine.certificates,
+                    static_dir=_assets("static"),
+                )
+            )
             resources.enter_context(gc_tuning.frozen_gc())
             work["garbage"] = gc_tuning.collect_full_periodically()
             self._greet()

@@ -59,7 +59,7 @@ class SseEndpoint:
         """A stream of the topics asked for. Raises RequestError for what cannot be had, and for who may not come in."""
         door = self._sessions.door
         if request.method == "HEAD":
-            door.ask(request)
+            door.check_rate(request)
             return Response(headers=HEADERS)
         address = door.enter(request)
         with ExitStack() as undone:

@@ -292,7 +292,7 @@ async def test_a_page_of_another_site_is_refused(origin: str) -> None:
 
     assert status == 403
     assert "PULSE_ALLOWED_ORIGINS" in str(problem["detail"])
-    assert web.sessions.door.refused == 1
+    assert web.admission.refused == 1
 
 
 @on_server_loop
@@ -304,7 +304,7 @@ async def test_our_own_page_and_friends_are_let_in() -> None:
             async with client.ws_connect(web.feed_url, origin=origin):
                 pass
 
-    assert web.sessions.door.refused == 0
+    assert web.admission.refused == 0
 
 
 @on_server_loop
