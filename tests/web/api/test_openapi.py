@@ -51,6 +51,7 @@ ASKED = {
     "/readyz": 200,
     "/metrics": 200,
     "/openapi.json": 200,
+    "/asyncapi.json": 200,
 }
 """Requests to a terminal that is ready, and the status of each answer."""
 
