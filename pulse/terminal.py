@@ -70,8 +70,10 @@ from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import SymbolLifecycle, SymbolRegistry
 from pulse.web.admission import Admission
-from pulse.web.api.status import ReadinessReport, SymbolsReport, watch_clients, watch_latency
+from pulse.web.api.status import ReadinessReport, register_gauges
+from pulse.web.api.symbols import SymbolsReport
 from pulse.web.app import build_app
+from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
 
@@ -191,20 +193,29 @@ class Terminal:
             if source.load is not None:
                 await source.load()
             scheduler = FlushScheduler(self._on_flushed)
+            admission = Admission(self.settings, time.monotonic)
             sessions = WebSocketSessions(
-                Admission(self.settings, time.monotonic), registry, hub, BroadcastGroups(hub, scheduler), scheduler,
-                self._on_echo,
-            )  # fmt: skip
-            watch_latency(self.latency)
-            watch_clients(sessions, hub)
-            symbols = SymbolsReport(
-                self.venue.name, self.plan.source, registry, engine, source.instruments, source.history
+                admission, registry, hub, BroadcastGroups(hub, scheduler), scheduler, self._on_echo
             )
+            register_gauges(admission, sessions, hub, self.latency)
             app = build_app(
-                self.settings, sessions.admission, registry, hub, reader, symbols,
-                ReadinessReport(registry, engine, bus, store, writer), engine.certificates, self.latency.report,
-                _assets("static"), sessions, SseEndpoint(sessions),
-            )  # fmt: skip
+                WebContext(
+                    settings=self.settings,
+                    admission=admission,
+                    registry=registry,
+                    hub=hub,
+                    candles=reader,
+                    websockets=sessions,
+                    sse=SseEndpoint(sessions),
+                    symbols=SymbolsReport(
+                        self.venue.name, self.plan.source, registry, engine, source.instruments, source.history
+                    ),
+                    readiness=ReadinessReport(registry, engine, bus, store, writer),
+                    latency=self.latency.report,
+                    certificates=engine.certificates,
+                    static_dir=_assets("static"),
+                )
+            )
             work = source.work | {
                 "engine": engine.run(),
                 "relay": relay.run(bus),

@@ -90,8 +90,8 @@ class InstrumentPoller:
                 log.info("instrument symbol=%s status=%s", symbol, instrument.status)
                 self.instruments[symbol] = instrument
                 await self._on_change(instrument)
-        if self._roster.most > len(self._roster.pinned):
-            self._roster.list_all(await self._rest.listed())
+        if self._roster.running_max > len(self._roster.pinned):
+            self._roster.set_listed(await self._rest.listed())
         self._is_whole = True
 
 

@@ -41,8 +41,7 @@ from pulse.simulator.server import SimulatedExchange
 from pulse.stats import SymbolMetrics
 from pulse.symbols import IDLE_AFTER_S, SymbolRegistry
 from pulse.wire import book_channel
-from tests.fanout.test_topic_stream import no_candles
-from tests.support.web import INSTANCE
+from tests.support.web import INSTANCE, no_candles
 
 PINNED, OTHER, THIRD = "BTCUSDT", "LINKUSDT", "LTCUSDT"
 WAIT_S = 15.0

@@ -107,9 +107,9 @@ def test_the_gate_forgets_who_left() -> None:
 def test_so_many_at_once_and_then_at_the_rate() -> None:
     """After a pause a whole burst; then each at its time and not before. Who is refused is told how long to wait."""
     allowance = RateLimiter(per_s=2, burst=4, keys_max=10)
-    burst = [allowance.ask("a", 100.0) for _ in range(4)]
-    refused = [allowance.ask("a", 100.0), allowance.ask("a", 100.25)]
-    later = [allowance.ask("a", now_s) for now_s in (100.5, 100.5, 101.0)]
+    burst = [allowance.acquire("a", 100.0) for _ in range(4)]
+    refused = [allowance.acquire("a", 100.0), allowance.acquire("a", 100.25)]
+    later = [allowance.acquire("a", now_s) for now_s in (100.5, 100.5, 101.0)]
 
     assert burst == [0.0] * 4
     assert refused == pytest.approx([0.5, 0.25])
@@ -119,7 +119,7 @@ def test_so_many_at_once_and_then_at_the_rate() -> None:
 def test_in_the_long_run_the_rate_is_kept() -> None:
     """Whoever asks ten times as often as it may is served as often as it may."""
     allowance = RateLimiter(per_s=2, burst=4, keys_max=10)
-    served = sum(allowance.ask("a", tick / 20) == 0.0 for tick in range(20 * 100))
+    served = sum(allowance.acquire("a", tick / 20) == 0.0 for tick in range(20 * 100))
 
     assert served == pytest.approx(2 * 100 + 4, abs=1)
 
@@ -127,17 +127,17 @@ def test_in_the_long_run_the_rate_is_kept() -> None:
 def test_each_key_has_its_own_allowance() -> None:
     """One that asks too often costs nobody else anything."""
     allowance = RateLimiter(per_s=1, burst=1, keys_max=10)
-    first = [allowance.ask("a", 0.0) for _ in range(2)]
+    first = [allowance.acquire("a", 0.0) for _ in range(2)]
 
     assert first[1] > 0
-    assert allowance.ask("b", 0.0) == 0.0
+    assert allowance.acquire("b", 0.0) == 0.0
 
 
 def test_no_more_keys_are_kept_than_are_allowed() -> None:
     """Those served longest ago are forgotten, so that addresses without number cost nothing."""
     allowance = RateLimiter(per_s=1, burst=2, keys_max=2)
     for key in ("a", "b", "a", "c"):
-        allowance.ask(key, 0.0)
+        allowance.acquire(key, 0.0)
 
     assert list(allowance._full_at_s) == ["a", "c"]
 
@@ -146,7 +146,7 @@ def test_no_more_keys_are_kept_than_are_allowed() -> None:
 def test_a_burst_is_whole_whatever_the_clock_says(now_s: float) -> None:
     """Sums of twentieths of a second are not exact, and the last of a hundred is not refused for it."""
     allowance = RateLimiter(per_s=20, burst=100, keys_max=10)
-    waits_s = [allowance.ask("a", now_s) for _ in range(101)]
+    waits_s = [allowance.acquire("a", now_s) for _ in range(101)]
 
     assert waits_s[:100] == [0.0] * 100
     assert waits_s[100] == pytest.approx(0.05)
@@ -193,7 +193,7 @@ async def test_opening_a_feed_is_a_request_too(path: str) -> None:
                 "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
             }
         )  # fmt: skip
-        refused = web.sessions.door.refused
+        refused = web.admission.refused
 
     assert (status, headers["Retry-After"], refused) == (429, "1", 1)
 

@@ -125,8 +125,8 @@ async def test_to_ask_for_the_head_alone_takes_no_place() -> None:
 @on_server_loop
 async def test_who_may_not_come_in_has_nothing_followed() -> None:
     """Another site's page must not make a terminal follow what it likes, and a wrong request gives its place back."""
-    registry = SymbolRegistry(SETTINGS.symbols, most=5)
-    registry.list_all(["SOLUSDT"])
+    registry = SymbolRegistry(SETTINGS.symbols, running_max=5)
+    registry.set_listed(["SOLUSDT"])
     async with serving(registry=registry) as web:
         status, _, _ = await ask(web, "/sse?topics=book.SOLUSDT", Origin="https://evil.example")
         wrong, _, _ = await ask(web, "/sse?topics=book.NOPE")
@@ -173,9 +173,9 @@ async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
 @on_server_loop
 async def test_where_there_is_no_room_the_client_may_come_back() -> None:
     """It asked for nothing wrong: another symbol is being looked at in the place that this one needs."""
-    registry = SymbolRegistry(SETTINGS.symbols, most=3, is_heard=lambda _: True)
-    registry.list_all(["SOLUSDT", "LTCUSDT"])
-    registry.ask("SOLUSDT")
+    registry = SymbolRegistry(SETTINGS.symbols, running_max=3, is_watched=lambda _: True)
+    registry.set_listed(["SOLUSDT", "LTCUSDT"])
+    registry.acquire("SOLUSDT")
     async with serving(registry=registry) as web:
         status, problem, headers = await ask(web, "/sse?topics=book.LTCUSDT")
         count = web.sessions.open_count
@@ -193,7 +193,7 @@ async def test_listeners_are_counted_as_clients() -> None:
             status, _ = await refused(web, "topics=book.BTCUSDT")
         await until(lambda: web.sessions.open_count == 0)
 
-        assert not web.hub.is_heard("BTCUSDT")
+        assert not web.hub.is_watched("BTCUSDT")
 
     assert status == 503
 
@@ -248,7 +248,7 @@ async def test_who_takes_nothing_is_cut() -> None:
         await read_to_end(stalled)
         stalled.close()
 
-    assert web.sessions.cut == 1
+    assert web.sessions.timed_out == 1
 
 
 @on_server_loop
@@ -283,4 +283,4 @@ async def test_who_takes_little_is_not_cut() -> None:
         count = web.sessions.open_count
         slow.close()
 
-    assert (count, web.sessions.cut) == (1, 0)
+    assert (count, web.sessions.timed_out) == (1, 0)

@@ -145,7 +145,7 @@ async def test_a_client_that_takes_nothing_is_cut_at_its_deadline() -> None:
         newest = await reading
         stalled.close()
 
-    assert web.sessions.cut == 1
+    assert web.sessions.timed_out == 1
     assert newest["seq"] == 1000
 
 
@@ -161,7 +161,7 @@ async def test_a_client_that_answers_no_ping_is_cut() -> None:
         await reading
         mute.close()
 
-    assert web.sessions.cut == 1
+    assert web.sessions.timed_out == 1
 
 
 @on_server_loop
@@ -229,12 +229,12 @@ async def test_a_client_that_does_not_answer_the_goodbye_is_cut() -> None:
     """It has a second for that."""
     async with serving() as web:
         mute, _ = await raw_websocket(web.port)
-        web.hub.close()
+        web.hub.shut_down()
         received = await read_to_end(mute)
         mute.close()
 
     assert close_code(received) == 1001
-    assert web.sessions.cut == 1
+    assert web.sessions.timed_out == 1
 
 
 @on_server_loop
@@ -292,7 +292,7 @@ async def test_a_page_of_another_site_is_refused(origin: str) -> None:
 
     assert status == 403
     assert "PULSE_ALLOWED_ORIGINS" in str(problem["detail"])
-    assert web.sessions.door.refused == 1
+    assert web.admission.refused == 1
 
 
 @on_server_loop
@@ -304,7 +304,7 @@ async def test_our_own_page_and_friends_are_let_in() -> None:
             async with client.ws_connect(web.feed_url, origin=origin):
                 pass
 
-    assert web.sessions.door.refused == 0
+    assert web.admission.refused == 0
 
 
 @on_server_loop
@@ -356,8 +356,8 @@ async def test_no_more_clients_than_one_address_may_have() -> None:
 @on_server_loop
 async def test_who_may_not_come_in_has_nothing_followed() -> None:
     """Another site's page must not make a terminal follow what it likes, and a wrong name gives its place back."""
-    registry = SymbolRegistry(SETTINGS.symbols, most=5)
-    registry.list_all(["SOLUSDT"])
+    registry = SymbolRegistry(SETTINGS.symbols, running_max=5)
+    registry.set_listed(["SOLUSDT"])
     async with serving(registry=registry) as web, aiohttp.ClientSession() as client:
         for path, origin, status in (("SOLUSDT", "https://evil.example", 403), ("NOPE", web.url, 404)):
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

@@ -15,14 +15,14 @@ import pytest
 from pulse.market.intervals import INTERVALS, Newest
 from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
-from pulse.web.api.candles import PAGE_BARS
+from pulse.web.api.candles import PAGE_CANDLES
 from pulse.wire import CANDLE_FIELDS
 from tests.support.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
-from tests.support.web import ALL_IS_OVER, Web, ask, on_server_loop, serving
+from tests.support.web import ALL_CLOSED, Web, ask, on_server_loop, serving
 
 
 @asynccontextmanager
-async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_IS_OVER) -> AsyncIterator[Web]:
+async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_CLOSED) -> AsyncIterator[Web]:
     """The app above a store with so many minutes of BTCUSDT from 23:55 on."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
@@ -204,7 +204,7 @@ def read(text: str) -> object:
 @on_server_loop
 async def test_a_long_stream(tmp_path: Path) -> None:
     """Pages of a stream follow on one another: what JSON gives in many answers comes in one, compressed too."""
-    count = 2 * PAGE_BARS + 7
+    count = 2 * PAGE_CANDLES + 7
     async with serving_minutes(tmp_path, count) as web:
         path = f"/api/ohlcv?format=ndjson&start=0&limit={count}"
         _, plain, headers = await ask(web, path, **{"Accept-Encoding": "identity"})

@@ -13,10 +13,10 @@ from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
 from tests.support.candles import BEGIN_MS, SQL_DIR, minutes, running
 from tests.support.makers import MIDNIGHT_MS
-from tests.support.web import ALL_IS_OVER, Web, ask, on_server_loop, serving
+from tests.support.web import ALL_CLOSED, Web, ask, on_server_loop, serving
 
 BEGIN_S = BEGIN_MS // 1000
-CATALOGUE = {
+SYMBOLS = {
     "default": "BTCUSDT",
     "venue": "com",
     "symbols": [
@@ -28,12 +28,12 @@ CATALOGUE = {
 
 
 @asynccontextmanager
-async def serving_minutes(folder: Path, newest: Newest = ALL_IS_OVER) -> AsyncIterator[Web]:
+async def serving_minutes(folder: Path, newest: Newest = ALL_CLOSED) -> AsyncIterator[Web]:
     """The app above a store with twelve minutes of BTCUSDT from 23:55 on."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles(minutes(12))
-    async with serving(store=store, newest=newest, catalogue=CATALOGUE) as web:
+    async with serving(store=store, newest=newest, symbols=SYMBOLS) as web:
         yield web
     await store.close()
 
@@ -47,7 +47,7 @@ async def history(web: Web, **parameters: object) -> Any:
 @on_server_loop
 async def test_the_configuration() -> None:
     """Symbols can be searched for and resolved one by one, in every interval there is."""
-    async with serving(catalogue=CATALOGUE) as web:
+    async with serving(symbols=SYMBOLS) as web:
         _, body, _ = await ask(web, "/udf/config")
 
     assert (body["supports_search"], body["supports_group_request"], body["supports_time"]) == (True, False, True)
@@ -68,7 +68,7 @@ async def test_the_time() -> None:
 @on_server_loop
 async def test_a_symbol_is_resolved(asked: str) -> None:
     """With or without its exchange; prices are multiples of minmov / pricescale."""
-    async with serving(catalogue=CATALOGUE) as web:
+    async with serving(symbols=SYMBOLS) as web:
         _, body, _ = await ask(web, f"/udf/symbols?symbol={asked}")
 
     assert (body["name"], body["ticker"], body["description"]) == ("BTCUSDT", "BTCUSDT", "BTC / USDT")
@@ -80,7 +80,7 @@ async def test_a_symbol_is_resolved(asked: str) -> None:
 @on_server_loop
 async def test_a_symbol_of_which_little_is_known() -> None:
     """Before the exchange has described it, it can be drawn all the same."""
-    async with serving(catalogue=CATALOGUE) as web:
+    async with serving(symbols=SYMBOLS) as web:
         _, body, _ = await ask(web, "/udf/symbols?symbol=ETHUSDT")
 
     assert (body["description"], body["minmov"], body["pricescale"]) == ("ETHUSDT", 1, 100)
@@ -101,7 +101,7 @@ async def test_a_symbol_of_which_little_is_known() -> None:
 @on_server_loop
 async def test_symbols_are_found(query: str, found: list[str]) -> None:
     """By a part of their name, on this exchange, no more than are wanted."""
-    async with serving(catalogue=CATALOGUE) as web:
+    async with serving(symbols=SYMBOLS) as web:
         _, body, _ = await ask(web, f"/udf/search?{query}")
 
     assert [entry["symbol"] for entry in body] == found
@@ -183,7 +183,7 @@ async def test_what_is_wrong_is_said_as_udf_says_it(tmp_path: Path, asked: dict[
 @on_server_loop
 async def test_a_store_that_is_away() -> None:
     """An error, with nothing of the store's own words."""
-    async with serving(catalogue=CATALOGUE) as web:
+    async with serving(symbols=SYMBOLS) as web:
         web.store.is_away = True
         status, body, _ = await ask(web, "/udf/history?symbol=BTCUSDT&resolution=D&from=0&to=9")
 
