@@ -312,11 +312,16 @@ class Terminal:
             lambda symbol: self._make_stream(symbol, transport, rest, retry_gate),
             self.inbox, self.snapshot_requests, self.clock,
         )  # fmt: skip
-        poller = InstrumentPoller(self.plan.symbols, rest, ingest.on_instrument, on_listing, self.may_fall_back)
-        reconciler = CandleReconciler(
-            rest, store, self.candles, self.gaps,
-            days=self.settings.past_days, rng=random.Random(), on_mismatch=self._on_mismatch,
+        is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
+        poller = InstrumentPoller(
+            self.plan.symbols, rest,
+            on_change=ingest.on_instrument,
+            on_listing=None if is_fixed else on_listing,
+            may_fall_back=self.may_fall_back,
         )  # fmt: skip
+        reconciler = CandleReconciler(
+            rest, store, self.candles, self.gaps, self._on_mismatch, days=self.settings.past_days, rng=random.Random()
+        )
         work |= {
             "ingest": ingest.run(),
             "instruments": poller.run(),
