@@ -298,11 +298,11 @@ class Terminal:
         }
 
     def _make_feed(
-        self, transport: AiohttpTransport, rest: BinanceRest, comeback: RetryGate, symbol: str
+        self, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, symbol: str
     ) -> ExchangeStream:
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
-            comeback=comeback,
+            retry_gate=retry_gate,
             depth_limit=self.settings.depth_limit,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,

@@ -23,6 +23,6 @@ async def sync_clock(rest: BinanceRest, offset: ClockOffset) -> None:
         except ExchangeError as fault:
             log.debug("exchange did not tell the time reason=%s", fault)
         else:
-            offset.round_trip(trip.sent_ms, trip.exchange_ms, trip.received_ms)
+            offset.add_round_trip(trip.sent_ms, trip.exchange_ms, trip.received_ms)
             asked += 1
         await asyncio.sleep(FIRST_EVERY_S if asked < ROUND_TRIPS else EVERY_S)

@@ -81,7 +81,7 @@ class ExchangeStream:
 
     def __init__(
         self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
-        *, comeback: RetryGate, depth_limit: int, stale_after_ms: float, may_fall_back: bool, audit_every_s: float,
+        *, retry_gate: RetryGate, depth_limit: int, stale_after_ms: float, may_fall_back: bool, audit_every_s: float,
         rotate_after_s: float = ROTATE_AFTER_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
@@ -89,7 +89,7 @@ class ExchangeStream:
         self._rest = rest
         self._clock = clock
         self._rng = rng
-        self._comeback = comeback
+        self._retry_gate = retry_gate
         self._depth_limit = depth_limit
         self._may_fall_back = may_fall_back
         self._rotate_after_s = rotate_after_s
@@ -141,7 +141,7 @@ class ExchangeStream:
                 wait_s = next(waits)
             self._tell("feed down", reason, wait_s)
             await self._intake.put(FeedDown(reason))
-            await self._comeback.wait(wait_s)
+            await self._retry_gate.wait(wait_s)
 
     def _tell(self, what: str, reason: str, wait_s: float) -> None:
         """Log trouble once, and while it lasts only for those who look closely."""
@@ -152,7 +152,7 @@ class ExchangeStream:
     async def _connection(self) -> None:
         """One connection and its successors, until one ends that has none; always raises ExchangeError."""
         self._current = link = await self._open()
-        self._comeback.reached()
+        self._retry_gate.succeeded()
         ended: BaseException = ConnectionEnded("the connection ended")
         try:
             self._intake.restart()
@@ -283,7 +283,7 @@ class ExchangeStream:
             except ExchangeError as fault:
                 self._tell("no snapshot", str(fault), wait_s)
                 await self._say_not_joined(str(fault))
-                await self._rest.wait_until_it_answers(wait_s)
+                await self._rest.wait_until_reachable(wait_s)
                 continue
             self._tell("no snapshot", reason, pause_s)
             await self._say_not_joined(reason)

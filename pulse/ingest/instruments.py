@@ -91,7 +91,7 @@ class InstrumentPoller:
                 self.instruments[symbol] = instrument
                 await self._on_change(instrument)
         if self._roster.most > len(self._roster.pinned):
-            self._roster.list_all(await self._rest.listed())
+            self._roster.list_all(await self._rest.listed_symbols())
         self._is_whole = True
 
 

@@ -47,7 +47,7 @@ class Stand:
         self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
         self.feed = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
-            comeback=RetryGate(RECONNECT_SPACING_S),
+            retry_gate=RetryGate(RECONNECT_SPACING_S),
             depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
         )  # fmt: skip
 

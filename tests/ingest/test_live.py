@@ -71,10 +71,10 @@ class Stand:
         origin = Origin(INSTANCE, "exchange", "us")
         return Market(symbol, origin, levels_max=20_000, trades_kept=30, stale_after_ms=5000)
 
-    def feed(self, transport: AiohttpTransport, rest: BinanceRest, comeback: RetryGate, symbol: str) -> ExchangeStream:
+    def feed(self, transport: AiohttpTransport, rest: BinanceRest, gate: RetryGate, symbol: str) -> ExchangeStream:
         """A feed as the program makes it."""
         return ExchangeStream(
-            symbol, transport, rest, self.inbox, self.clock, random.Random(1), comeback=comeback, depth_limit=1000,
+            symbol, transport, rest, self.inbox, self.clock, random.Random(1), retry_gate=gate, depth_limit=1000,
             stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
