@@ -204,9 +204,7 @@ class BinanceRest:
             while wait_s := self._budget.wait_s(weight, self._now_s(), share):
                 blocked_s = self._budget.blocked_for_s(self._now_s())
                 if blocked_s:
-                    raise ExchangeBusy(
-                        f"{self.venue.title} asked for no requests for {blocked_s:.0f} s more", blocked_s
-                    )
+                    raise ExchangeBusy(f"{self.venue.title} blocks all requests for {blocked_s:.0f} s more", blocked_s)
                 await asyncio.sleep(wait_s)
             self._budget.spend(weight, self._now_s())
             stats.rest_weight.inc(weight)
@@ -238,7 +236,7 @@ class BinanceRest:
             wait_s = _retry_after_s(answer.headers)
             self._budget.block(wait_s, self._now_s())
             self._bans.save(self._host, self._clock.wall_s() + wait_s)
-            return ExchangeBusy(f"{title} asked for no requests for {wait_s:.0f} s (HTTP {status})", wait_s)
+            return ExchangeBusy(f"{title} blocks all requests for {wait_s:.0f} s (HTTP {status})", wait_s)
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")
         return ExchangeError(f"{title} answered HTTP {status}: {text or 'no reason given'}")

@@ -59,7 +59,7 @@ class LiveIngest:
     def ask_snapshot(self, symbol: str, reason: str) -> None:
         """Have this symbol's book joined anew."""
         if symbol in self._feeds:
-            self._feeds[symbol].ask_snapshot(reason)
+            self._feeds[symbol].request_snapshot(reason)
 
     def note(self, instrument: Instrument) -> None:
         """The exchange has said how a symbol is traded."""

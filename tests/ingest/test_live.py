@@ -222,5 +222,5 @@ async def test_a_halt_is_passed_on_to_the_feed_it_is_of() -> None:
         stand.following.note(halted)
         feed = stand.following._feeds[OTHER]
 
-        assert feed._is_quiet
+        assert not feed._is_trading
         stand.following.ask_snapshot("NOSUCHUSDT", "nobody is there")

@@ -74,7 +74,7 @@ class Process:
         self.engine = Engine(
             self.markets, self.inbox, self.outbox, self.candles, clock, Latency("00"),
             publish_interval_s=settings.publish_interval_s,
-            ask_snapshot=lambda symbol, reason: self.feeds[symbol].ask_snapshot(reason),
+            ask_snapshot=lambda symbol, reason: self.feeds[symbol].request_snapshot(reason),
             note_gap=self._note_gap,
         )  # fmt: skip
         self._store = store
