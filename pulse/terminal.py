@@ -273,26 +273,40 @@ class Terminal:
         transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         rest = BinanceRest(transport, self.venue, self.clock, bans, house.hub.is_heard)
-        catalogue = InstrumentPoller(house.registry, rest, self._note_instrument, self.may_fall_back)
-        await catalogue.open()
+        registry = house.registry
+        instruments = InstrumentPoller(
+            registry.pinned, rest,
+            on_change=self._note_instrument,
+            on_listing=registry.list_all if registry.most > len(registry.pinned) else None,
+            may_fall_back=self.may_fall_back,
+        )  # fmt: skip
+        await instruments.load()
         reconciler = self.reconciler = CandleReconciler(
             house.registry, rest, house.store, self.candles,
             days=self.settings.past_days, rng=random.Random(), tell=self._tell_mismatch,
         )  # fmt: skip
 
-        def look_soon() -> None:
-            catalogue.look_soon()
-            reconciler.look_soon()
-
         self.following = LiveIngest(
             house.registry, house.hub, house.bus, house.engine, house.latency, house.make_market,
-            partial(self._make_feed, transport, rest, RetryGate(RECONNECT_SPACING_S)), look_soon,
+            partial(self._make_feed, transport, rest, RetryGate(RECONNECT_SPACING_S)),
+            reconciler.look_soon,
         )  # fmt: skip
-        for instrument in catalogue.instruments.values():
+        start, stop = registry.on_start, registry.on_stop
+
+        def on_start(symbol: str) -> None:
+            start(symbol)
+            instruments.open(symbol)
+
+        def on_stop(symbol: str) -> None:
+            stop(symbol)
+            instruments.close(symbol)
+
+        registry.on_start, registry.on_stop = on_start, on_stop
+        for instrument in instruments.instruments.values():
             self.following.note(instrument)
         return work | {
             "following": self.following.run(),
-            "catalogue": catalogue.run(),
+            "instruments": instruments.run(),
             "timekeeper": sync_clock(rest, house.latency.offset),
             "reconciler": reconciler.run(),
         }
