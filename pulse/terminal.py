@@ -345,7 +345,7 @@ class Terminal:
     ) -> ExchangeStream:
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
-            comeback=retry_gate,
+            retry_gate=retry_gate,
             depth_limit=self.settings.depth_limit,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,

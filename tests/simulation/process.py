@@ -62,11 +62,11 @@ class Process:
         bans = BanFile(folder / "bans.json")
         self.rest = BinanceRest(world, venue_of("us"), clock, bans, lambda symbol: symbol == world.symbols[0])
         self.markets = [self._market(symbol, settings) for symbol in world.symbols]
-        comeback = RetryGate(RECONNECT_SPACING_S)
+        retry_gate = RetryGate(RECONNECT_SPACING_S)
         self.feeds = {
             symbol: ExchangeStream(
                 symbol, world, self.rest, self.inbox, clock, random.Random(rng.random()),
-                comeback=comeback, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
+                retry_gate=retry_gate, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
                 rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
             )
             for symbol in world.symbols
@@ -74,7 +74,7 @@ class Process:
         self.engine = Engine(
             self.markets, self.inbox, self.outbox, self.candles, clock, Latency("00"),
             publish_interval_s=settings.publish_interval_s,
-            ask_snapshot=lambda symbol, reason: self.feeds[symbol].ask_snapshot(reason),
+            ask_snapshot=lambda symbol, reason: self.feeds[symbol].request_snapshot(reason),
             note_gap=self._note_gap,
         )  # fmt: skip
         self._store = store
