@@ -7,7 +7,7 @@ from typing import Any
 
 from pulse.clock import Clock
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, Newest, merge_newest
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, Newest, merge_newer_minutes
 from pulse.market.types import TradeGap
 from pulse.store.contract import Store
 from pulse.wire import candle_row
@@ -37,7 +37,7 @@ class CandleReader:
         The running one is among them, as far as it has come. Raises StoreUnavailable.
         """
         stored = await self._store.read_intervals(symbol, interval, start_ms, end_ms, limit)
-        return merge_newest(stored, interval, self._newest(symbol).minutes, start_ms, end_ms, limit)
+        return merge_newer_minutes(stored, interval, self._newest(symbol).minutes, start_ms, end_ms, limit)
 
     async def stored(self, symbol: str, interval: Interval, limit: int) -> list[AggregatedCandle]:
         """The store's last `limit` bars, oldest first. Raises StoreUnavailable."""
@@ -51,7 +51,7 @@ class CandleReader:
         self, symbol: str, interval: Interval, stored: Sequence[AggregatedCandle], limit: int
     ) -> list[AggregatedCandle]:
         """Bars that were read a moment ago, with the minutes since then, the last `limit` of them."""
-        return merge_newest(stored, interval, self._newest(symbol).minutes, None, None, limit)
+        return merge_newer_minutes(stored, interval, self._newest(symbol).minutes, None, None, limit)
 
     async def pages(
         self, symbol: str, interval: Interval, start_ms: int, end_ms: int | None, limit: int, page: int

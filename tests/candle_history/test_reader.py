@@ -10,7 +10,7 @@ import pytest
 
 from pulse.candle_history.reader import FORGOTTEN_AFTER_S, READ_EVERY_S, CandleReader, RunningCandles
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, Newest, extend, of_one_minute
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, Newest, add_minute, one_minute_aggregate
 from pulse.market.types import MINUTE_MS, Candle
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
@@ -30,7 +30,7 @@ async def bars(tmp_path: Path) -> AsyncIterator[CandleReader]:
     await store.write_candles(minutes(12))
     newest = Newest((candle(12), running(13)), BEGIN_MS + 13 * MINUTE_MS)
     yield CandleReader(store, lambda _: newest, ManualClock(wall_s=12.5))
-    await store.close()
+    await store.aclose()
 
 
 async def test_the_running_bar_is_told_as_far_as_it_has_come(bars: CandleReader) -> None:
@@ -78,9 +78,9 @@ class Shelf:
         self.read += 1
         if self.is_away:
             raise StoreUnavailable("away")
-        bar = of_one_minute(minute(0))
+        bar = one_minute_aggregate(minute(0))
         for number in (1, 2):
-            bar = extend(bar, minute(number))
+            bar = add_minute(bar, minute(number))
         return [bar]
 
 

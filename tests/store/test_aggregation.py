@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, extend, first_of_interval
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, add_minute, start_aggregate
 from pulse.market.types import MINUTE_MS, Candle
 from pulse.store.aggregation import touched_hours
 from pulse.store.schema import rows_to_write
@@ -59,7 +59,7 @@ def walk(seed: int, count: int, start_ms: int = FRIDAY_MS) -> list[Candle]:
 def together(minutes: Iterable[Candle], interval: Interval) -> list[AggregatedCandle]:
     """The bars of minutes, added one by one in Python."""
     groups = groupby(minutes, lambda minute: interval.floor(minute.open_time_ms))
-    bars = [reduce(extend, rest, first_of_interval(first, interval)) for _, (first, *rest) in groups]
+    bars = [reduce(add_minute, rest, start_aggregate(first, interval)) for _, (first, *rest) in groups]
     return [replace(bar, candle=replace(bar.candle, is_closed=True)) for bar in bars]
 
 
@@ -225,7 +225,7 @@ async def test_two_writers_of_the_same_hour(place: str | Path) -> None:
             one.write_candles(batch[::2]), two.write_candles(batch[1::2]), one.write_candles(batch[:3])
         )
     read = await one.read_intervals("BTCUSDT", INTERVALS["1h"], None, None, 100)
-    await asyncio.gather(one.close(), two.close())
+    await asyncio.gather(one.aclose(), two.aclose())
 
     assert read == together(minutes, INTERVALS["1h"])
 
@@ -237,7 +237,7 @@ async def test_symbols_and_venues_are_kept_apart(store: AnyStore, place: str | P
     await store.write_candles([minute_at(FRIDAY_MS), replace(minute_at(FRIDAY_MS, 2.0), symbol="ETHUSDT")])
     await other.write_candles([minute_at(FRIDAY_MS, 3.0)])
     (bar,) = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 10)
-    await other.close()
+    await other.aclose()
 
     assert (bar.candle.close, bar.minutes) == (100.0, 1)
 

@@ -35,12 +35,12 @@ async def test_every_value_comes_back_exactly(store: AnyStore) -> None:
 async def test_candles_survive_the_process(store: AnyStore, place: str | Path) -> None:
     """What one process wrote, the next one reads."""
     await store.write_candles([candle()])
-    await store.close()
+    await store.aclose()
     later = make_store(place)
     await later.open()
 
     assert await later.read_candles("BTCUSDT", None, None, 10) == [candle()]
-    await later.close()
+    await later.aclose()
 
 
 async def test_writing_again_changes_nothing(store: AnyStore) -> None:
@@ -145,7 +145,7 @@ async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None
     await store.write_candles([candle(close=1.0)])
     await other.write_candles([candle(close=2.0)])
     ours = await store.read_candles("BTCUSDT", None, None, 10)
-    await other.close()
+    await other.aclose()
 
     assert [row.close for row in ours] == [1.0]
 
@@ -153,7 +153,7 @@ async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None
 async def test_a_store_that_is_there_says_so(store: AnyStore) -> None:
     """And one that was closed does not."""
     await store.check()
-    await store.close()
+    await store.aclose()
 
     with pytest.raises(StoreUnavailable):
         await store.check()
@@ -182,7 +182,7 @@ async def test_two_stores_may_begin_at_once(place: str | Path) -> None:
     await asyncio.gather(*(store.open() for store in stores))
     await asyncio.gather(*(store.write_candles(minutes(5)) for store in stores))
     read = await asyncio.gather(*(store.read_candles("BTCUSDT", None, None, 10) for store in stores))
-    await asyncio.gather(*(store.close() for store in stores))
+    await asyncio.gather(*(store.aclose() for store in stores))
 
     assert read == [minutes(5)] * 6
 
@@ -196,7 +196,7 @@ async def test_two_writers_overlap(place: str | Path) -> None:
         batch = candles[begin : begin + 50]
         await asyncio.gather(one.write_candles(batch), two.write_candles(batch[::-1]))
     read = await one.read_candles("BTCUSDT", None, None, 1000)
-    await asyncio.gather(one.close(), two.close())
+    await asyncio.gather(one.aclose(), two.aclose())
 
     assert read == candles
 
@@ -218,7 +218,7 @@ async def test_a_later_version_adds_its_step(store: AnyStore, place: str | Path,
         later = make_store(place, sql_dir=sql_dir)
         await later.open()
         await later.write_candles([candle(minute)])
-        await later.close()
+        await later.aclose()
     await store.write_candles([candle(3)])
 
     assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(minute) for minute in range(4)]
@@ -231,7 +231,7 @@ async def test_a_step_that_fails_leaves_nothing(store: AnyStore, place: str | Pa
     later = make_store(place, sql_dir=sql_dir)
     with pytest.raises(StoreUnavailable, match="no_such_table"):
         await open_and_write(later)
-    await later.close()
+    await later.aclose()
 
     assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(0)]
 
@@ -266,7 +266,7 @@ async def test_rows_of_before_receipts_are_kept(place: str | Path) -> None:
     store = make_store(place)
     await store.open()
     rows = await store.read_candles("BTCUSDT", None, None, 10)
-    await store.close()
+    await store.aclose()
 
     assert [(row.source, row.reconciled) for row in rows] == [("live", False), ("exchange", True)]
 
@@ -318,15 +318,15 @@ async def test_deleting_leaves_other_venues_alone(store: AnyStore, place: str | 
     await other.write_candles(minutes(5))
     deleted = await store.delete_before(2 * BEGIN_MS, 10)
     rows = await other.read_candles("BTCUSDT", None, None, 10)
-    await other.close()
+    await other.aclose()
 
     assert (deleted, rows) == (0, minutes(5))
 
 
 async def test_after_the_end(store: AnyStore) -> None:
     """A store that is closed says so, and closing it again does no harm."""
-    await store.close()
-    await store.close()
+    await store.aclose()
+    await store.aclose()
 
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.read_candles("BTCUSDT", None, None, 1)

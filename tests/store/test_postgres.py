@@ -33,7 +33,7 @@ async def store_at(url: str) -> AsyncIterator[PostgresStore]:
     try:
         yield store
     finally:
-        await store.close()
+        await store.aclose()
 
 
 async def unavailable(call: Awaitable[object]) -> tuple[str, float]:
@@ -164,7 +164,7 @@ async def test_a_paused_server_does_not_hold_up_the_end(
         begin = time.monotonic()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(store.write_candles([candle()]), 0.1)
-        await store.close()
+        await store.aclose()
 
     assert time.monotonic() - begin < 0.1 + module.CLOSE_TIMEOUT_S + 0.3
     assert [task.get_name() for task in asyncio.all_tasks() - before if task.get_name().startswith("store")] == []

@@ -62,13 +62,13 @@ async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
     store = store_at(path)
     await store.open()
     await store.write_candles(minutes(1000))
-    await store.close()
+    await store.aclose()
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     store = store_at(path)
     with pytest.raises(StoreUnavailable, match="malformed"):
         await read_after_opening(store)
-    await store.close()
+    await store.aclose()
 
 
 async def read_after_opening(store: SqliteStore) -> None:
@@ -94,7 +94,7 @@ async def test_a_file_that_another_process_is_writing(tmp_path: Path) -> None:
 
     assert took < BUSY_TIMEOUT_S + 1.0
     assert await store.read_candles("BTCUSDT", None, None, 10) == [candle()]
-    await store.close()
+    await store.aclose()
 
 
 async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Pa
     store = store_at(path)
     await store.open()
     rows = await store.read_candles("BTCUSDT", None, None, 100_000)
-    await store.close()
+    await store.aclose()
 
     assert rows[:50] == [candle(minute) for minute in confirmed]
 
@@ -124,7 +124,7 @@ async def test_a_flood_of_reads_is_refused_and_delays_no_write(tmp_path: Path) -
     reads = [store.read_candles("BTCUSDT", None, None, 10) for _ in range(READS_WAITING_MAX + 5)]
     *found, _ = await asyncio.gather(*reads, store.write_candles([candle(10)]), return_exceptions=True)
     rows = await store.read_candles("BTCUSDT", None, None, 100)
-    await store.close()
+    await store.aclose()
 
     assert sum(isinstance(result, StoreUnavailable) for result in found) == 5
     assert len(rows) == 11

@@ -22,7 +22,7 @@ from pulse.candle_history.reader import CandleReader
 from pulse.errors import StoreUnavailable
 from pulse.fanout.hub import Hub
 from pulse.latency import Latency
-from pulse.market.intervals import AggregatedCandle, Interval, Newest, first_of_interval
+from pulse.market.intervals import AggregatedCandle, Interval, Newest, start_aggregate
 from pulse.market.market import Market, Origin
 from pulse.market.types import Candle, TradeGap
 from pulse.server.connection import current_connection, loop_factory
@@ -112,7 +112,7 @@ class Shelf:
         self.asked.append((symbol, start_ms, end_ms, limit))
         if self.is_away:
             raise StoreUnavailable("the disk at /secret is full")
-        return [first_of_interval(candle, interval) for candle in self.candles if candle.symbol == symbol][-limit:]
+        return [start_aggregate(candle, interval) for candle in self.candles if candle.symbol == symbol][-limit:]
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Keep them."""
@@ -132,7 +132,7 @@ class Shelf:
         """Not asked for here."""
         raise NotImplementedError
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Nothing to close."""
 
 

@@ -29,7 +29,7 @@ async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_IS_OVER
     await store.write_candles(minutes(count))
     async with serving(store=store, newest=newest) as web:
         yield web
-    await store.close()
+    await store.aclose()
 
 
 @on_server_loop
@@ -158,7 +158,7 @@ async def correct(folder: Path) -> None:
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles([replace(candle(), close=7.0)])
-    await store.close()
+    await store.aclose()
 
 
 @on_server_loop

@@ -35,7 +35,7 @@ async def serving_minutes(folder: Path, newest: Newest = ALL_IS_OVER) -> AsyncIt
     await store.write_candles(minutes(12))
     async with serving(store=store, newest=newest, catalogue=CATALOGUE) as web:
         yield web
-    await store.close()
+    await store.aclose()
 
 
 async def history(web: Web, **parameters: object) -> Any:
