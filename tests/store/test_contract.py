@@ -13,33 +13,33 @@ import pytest
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import INTERVALS
 from pulse.market.types import MINUTE_MS, Candle
-from tests.support.candles import BEGIN_MS, SQL_DIR, candle, gap, minutes, running
+from tests.support.candles import BEGIN_MS, SQL_DIR, gap, minute_candle, minutes, running
 from tests.support.stores import AnyStore, make_store
 
-OURS = candle(close=1.0)
-OURS_LATER = candle(close=2.0)
-OURS_PROVEN = candle(close=2.0, reconciled=True)
-REPAIRED = candle(close=2.0, source="repaired")
-THEIRS = replace(candle(close=2.0, source="exchange"), first_trade_id=-1)
+OURS = minute_candle(close=1.0)
+OURS_LATER = minute_candle(close=2.0)
+OURS_PROVEN = minute_candle(close=2.0, reconciled=True)
+REPAIRED = minute_candle(close=2.0, source="repaired")
+THEIRS = replace(minute_candle(close=2.0, source="exchange"), first_trade_id=-1)
 THEIRS_CORRECTED = replace(THEIRS, volume=7.0)
-THEIRS_WITH_IDS = candle(close=2.0, source="exchange")
+THEIRS_WITH_IDS = minute_candle(close=2.0, source="exchange")
 
 
 async def test_every_value_comes_back_exactly(store: AnyStore) -> None:
     """What is read is what was written, to the last bit."""
-    await store.write_candles([candle()])
+    await store.write_candles([minute_candle()])
 
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle()]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
 
 
 async def test_candles_survive_the_process(store: AnyStore, place: str | Path) -> None:
     """What one process wrote, the next one reads."""
-    await store.write_candles([candle()])
+    await store.write_candles([minute_candle()])
     await store.aclose()
     later = make_store(place)
     await later.open()
 
-    assert await later.read_candles("BTCUSDT", None, None, 10) == [candle()]
+    assert await later.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
     await later.aclose()
 
 
@@ -53,10 +53,10 @@ async def test_writing_again_changes_nothing(store: AnyStore) -> None:
 
 async def test_the_later_account_of_a_minute_wins(store: AnyStore) -> None:
     """A corrected candle replaces the one before it."""
-    await store.write_candles([candle(close=1.0)])
-    await store.write_candles([candle(close=2.0)])
+    await store.write_candles([minute_candle(close=1.0)])
+    await store.write_candles([minute_candle(close=2.0)])
 
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(close=2.0)]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle(close=2.0)]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_which_account_of_a_minute_is_kept(
 async def test_a_running_candle_is_refused(store: AnyStore) -> None:
     """A candle that is not closed is a mistake of the caller, and nothing of its batch is written."""
     with pytest.raises(ValueError, match="closed"):
-        await store.write_candles([candle(), running(1)])
+        await store.write_candles([minute_candle(), running(1)])
 
     assert await store.read_candles("BTCUSDT", None, None, 10) == []
 
@@ -142,8 +142,8 @@ async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None
     """The same minute of a symbol at two venues is two candles."""
     other = make_store(place, venue="com")
     await other.open()
-    await store.write_candles([candle(close=1.0)])
-    await other.write_candles([candle(close=2.0)])
+    await store.write_candles([minute_candle(close=1.0)])
+    await other.write_candles([minute_candle(close=2.0)])
     ours = await store.read_candles("BTCUSDT", None, None, 10)
     await other.aclose()
 
@@ -212,34 +212,34 @@ def a_later_version(tmp_path: Path, kind: str, statement: str) -> Path:
 
 async def test_a_later_version_adds_its_step(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
     """A newer program applies what is new, once, to what is there; the older one beside it goes on."""
-    await store.write_candles([candle(0)])
+    await store.write_candles([minute_candle(0)])
     sql_dir = a_later_version(tmp_path, store.kind, "ALTER TABLE {table} ADD COLUMN note text; -- ; in a comment\n")
     for minute in (1, 2):
         later = make_store(place, sql_dir=sql_dir)
         await later.open()
-        await later.write_candles([candle(minute)])
+        await later.write_candles([minute_candle(minute)])
         await later.aclose()
-    await store.write_candles([candle(3)])
+    await store.write_candles([minute_candle(3)])
 
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(minute) for minute in range(4)]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle(minute) for minute in range(4)]
 
 
 async def test_a_step_that_fails_leaves_nothing(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
     """A step is applied whole or not at all."""
-    await store.write_candles([candle(0)])
+    await store.write_candles([minute_candle(0)])
     sql_dir = a_later_version(tmp_path, store.kind, "DELETE FROM {table};\nINSERT INTO no_such_table VALUES (1);\n")
     later = make_store(place, sql_dir=sql_dir)
     with pytest.raises(StoreUnavailable, match="no_such_table"):
         await open_and_write(later)
     await later.aclose()
 
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(0)]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle(0)]
 
 
 async def open_and_write(store: AnyStore) -> None:
     """Bring the schema up to date, at the latest with the first write."""
     await store.open()
-    await store.write_candles([candle(1)])
+    await store.write_candles([minute_candle(1)])
 
 
 def make_first_version(place: str | Path) -> None:

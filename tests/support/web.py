@@ -9,7 +9,7 @@ import functools
 import socket
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,10 @@ import aiohttp
 import orjson
 
 from pulse.candle_history.reader import CandleReader
-from pulse.errors import StoreUnavailable
 from pulse.fanout.hub import Hub
 from pulse.latency import Latency
-from pulse.market.intervals import AggregatedCandle, Interval, Newest, start_aggregate
+from pulse.market.intervals import Newest
 from pulse.market.market import Market, Origin
-from pulse.market.types import Candle, TradeGap
 from pulse.server.connection import current_connection, loop_factory
 from pulse.server.listener import open_listener, serve
 from pulse.settings import Settings
@@ -36,6 +34,7 @@ from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import SEND_TIMEOUT_S, WebSocketSessions
 from pulse.wire import book_topic
 from tests.support.makers import ManualClock
+from tests.support.stores import MemoryStore
 
 INSTANCE = "0a1b2c3d"
 SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"), requests_per_address_s=0)
@@ -62,87 +61,13 @@ def view(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding
     return orjson.dumps({"seq": seq, "instance": instance, "symbol": symbol, "padding": "x" * padding})
 
 
-def candle(minute: int, symbol: str = "BTCUSDT") -> Candle:
-    """A closed candle of the minute with this number since 1970."""
-    return Candle(
-        symbol=symbol,
-        open_time_ms=minute * 60_000,
-        open=1.0,
-        high=4.0,
-        low=0.5,
-        close=2.0,
-        volume=10.0,
-        quote_volume=20.0,
-        trade_count=3,
-        taker_buy_volume=6.0,
-        taker_buy_quote_volume=12.0,
-        first_trade_id=1,
-        last_trade_id=3,
-        is_closed=True,
-        source="live",
-        reconciled=False,
-    )
-
-
-@dataclass
-class Shelf:
-    """A store in a list; `is_away` makes it unavailable, `asked` keeps what was asked of it."""
-
-    candles: list[Candle] = field(default_factory=list)
-    gaps: list[TradeGap] = field(default_factory=list)
-    is_away: bool = False
-    asked: list[tuple[str, int | None, int | None, int]] = field(default_factory=list)
-    kind: str = "sqlite"
-
-    async def open(self) -> None:
-        """Nothing to open."""
-
-    async def write_candles(self, candles: Sequence[Candle]) -> None:
-        """Keep them."""
-        self.candles.extend(candles)
-
-    async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
-        """Not asked for here."""
-        raise NotImplementedError
-
-    async def read_intervals(
-        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[AggregatedCandle]:
-        """The newest of the symbol, whatever the bounds: they are the real stores' matter."""
-        self.asked.append((symbol, start_ms, end_ms, limit))
-        if self.is_away:
-            raise StoreUnavailable("the disk at /secret is full")
-        return [start_aggregate(candle, interval) for candle in self.candles if candle.symbol == symbol][-limit:]
-
-    async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
-        """Keep them."""
-        self.gaps.extend(gaps)
-
-    async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
-        """Those of the symbol, whatever the bounds: they are the real stores' matter."""
-        self.asked.append((symbol, start_ms, end_ms, limit))
-        if self.is_away:
-            raise StoreUnavailable("the disk at /secret is full")
-        return [gap for gap in self.gaps if gap.symbol == symbol]
-
-    async def check(self) -> None:
-        """Not asked for here."""
-
-    async def delete_before(self, time_ms: int, hours_max: int) -> int:
-        """Not asked for here."""
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
-
-
 @dataclass
 class Web:
     """A running server: what it serves, where, and how to stop it."""
 
     hub: Hub
     sessions: WebSocketSessions
-    store: Shelf
+    store: MemoryStore
     port: int
     stop: asyncio.Event
     task: asyncio.Task[None]
@@ -195,14 +120,14 @@ async def serving(
 ) -> AsyncIterator[Web]:
     """The real app under the real server on a free port of loopback, stopped at the end. `clock` is its door's.
 
-    Candles come from a `Shelf` unless another store is given, which must be open.
+    Candles come from a `MemoryStore` unless another store is given, which must be open.
     """
     hub = Hub(settings.symbols, INSTANCE)
     registry = SymbolRegistry(settings.symbols) if registry is None else registry
     door = Admission(settings, clock)
     sessions = WebSocketSessions(door, registry, hub, current_connection, send_timeout_s=send_timeout_s)
-    shelf = Shelf()
-    bars = CandleReader(shelf if store is None else store, lambda _: newest, ManualClock())
+    memory_store = MemoryStore()
+    bars = CandleReader(memory_store if store is None else store, lambda _: newest, ManualClock())
     events = SseEndpoint(hub, sessions, registry, current_connection)
     report = {"ready": True} if readiness is None else readiness
     symbols = [{"symbol": symbol} for symbol in settings.symbols]
@@ -229,7 +154,7 @@ async def serving(
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
     task = asyncio.create_task(serve(app, listener, stop, hub.close, settings.clients_max))
-    web = Web(hub, sessions, shelf, port, stop, task)
+    web = Web(hub, sessions, memory_store, port, stop, task)
     try:
         yield web
     finally:

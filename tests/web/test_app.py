@@ -7,7 +7,8 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.web import SETTINGS, ask, candle, on_server_loop, serving, view
+from tests.support.makers import MINUTE_MS, candle
+from tests.support.web import SETTINGS, ask, on_server_loop, serving, view
 
 # --- /orderbook
 
@@ -72,7 +73,7 @@ async def test_word_of_the_store() -> None:
 async def test_a_store_that_is_away_is_told_without_its_secrets(path: str) -> None:
     """503, when to ask again, and nothing of the store's own words."""
     async with serving() as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         status, body, headers = await ask(web, path)
 
     assert (status, headers["Retry-After"]) == (503, "5")
@@ -83,7 +84,7 @@ async def test_a_store_that_is_away_is_told_without_its_secrets(path: str) -> No
 async def test_a_long_answer_is_compressed() -> None:
     """From a kilobyte on, for who can read it; a short one is not."""
     async with serving() as web:
-        web.store.candles = [candle(minute) for minute in range(100)]
+        await web.store.write_candles([candle(minute * MINUTE_MS) for minute in range(100)])
         _, rows, long = await ask(web, "/api/ohlcv", **{"Accept-Encoding": "gzip"})
         _, _, short = await ask(web, "/api/symbols", **{"Accept-Encoding": "gzip"})
         _, _, plain = await ask(web, "/api/ohlcv", **{"Accept-Encoding": "identity"})
@@ -112,7 +113,7 @@ async def test_the_symbols_are_what_the_catalogue_says() -> None:
 async def test_health_is_the_process_alone() -> None:
     """It is well while it answers, whatever it depends on."""
     async with serving(readiness={"ready": False}) as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         status, body, _ = await ask(web, "/healthz")
 
     assert (status, body) == (200, {"status": "ok"})

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
 from pulse.web.api.candles import PAGE_BARS
 from pulse.wire import CANDLE_FIELDS
-from tests.support.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
+from tests.support.candles import BEGIN_MS, SQL_DIR, minute_candle, minutes, running
 from tests.support.web import ALL_IS_OVER, Web, ask, on_server_loop, serving
 
 
@@ -51,7 +50,7 @@ async def test_a_bar_with_a_hole_does_not_look_whole(tmp_path: Path) -> None:
         _, body, _ = await ask(web, "/api/ohlcv?interval=1d")
 
     assert [(row["missing_minutes"], row["is_closed"]) for row in body] == [(1435, True), (0, False)]
-    assert body[1]["trade_count"] == 5 * candle().trade_count
+    assert body[1]["trade_count"] == 5 * minute_candle().trade_count
 
 
 @on_server_loop
@@ -157,7 +156,7 @@ async def correct(folder: Path) -> None:
     """Another process writes the first minute anew."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
-    await store.write_candles([replace(candle(), close=7.0)])
+    await store.write_candles([minute_candle(close=7.0)])
     await store.aclose()
 
 
@@ -233,7 +232,7 @@ async def test_a_stream_without_rows(tmp_path: Path) -> None:
 async def test_a_store_that_is_away_is_told_before_a_stream_begins(name: str) -> None:
     """503 and when to ask again, in every format."""
     async with serving() as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         status, body, headers = await ask(web, f"/api/ohlcv?start=0&format={name}")
 
     assert (status, headers["Retry-After"]) == (503, "5")

@@ -25,7 +25,8 @@ from pulse.web.websocket import WebSocketSessions
 from pulse.wire import CANDLE_FIELDS
 from tests.support.makers import ManualClock
 from tests.support.process import Pulse
-from tests.support.web import ALL_IS_OVER, SETTINGS, Shelf, ask, on_server_loop, serving
+from tests.support.stores import MemoryStore
+from tests.support.web import ALL_IS_OVER, SETTINGS, ask, on_server_loop, serving
 
 DOCUMENT = document(SETTINGS.symbols)
 PROBLEM = "application/problem+json"
@@ -92,7 +93,7 @@ def paths_of(routes: Iterable[BaseRoute], prefix: str = "") -> set[str]:
 def test_every_route_is_described_and_nothing_else() -> None:
     """The document has the paths that the app has."""
     hub = Hub([], "0a1b2c3d")
-    bars = CandleReader(Shelf(), lambda _: ALL_IS_OVER, ManualClock())
+    bars = CandleReader(MemoryStore(), lambda _: ALL_IS_OVER, ManualClock())
     registry = SymbolRegistry(SETTINGS.symbols)
     door = Admission(SETTINGS, time.monotonic)
     sessions = WebSocketSessions(door, registry, hub, current_connection)
@@ -155,7 +156,7 @@ async def test_trouble_is_as_described(path: str, status: int) -> None:
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
     }
     async with serving(readiness=trouble) as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         found, body, headers = await ask(web, path)
 
     assert found == status

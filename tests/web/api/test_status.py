@@ -16,7 +16,7 @@ from pulse.market.types import Instrument
 from pulse.queues import ConflatingQueue, make_candle_queue, make_inbox
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.status import DESCRIBED, ReadinessReport, SymbolsReport
-from tests.support.web import Shelf
+from tests.support.stores import MemoryStore
 
 HALTED = Instrument("BTCUSDT", "BTC", "USDT", "BREAK", 0.01, 0.00001, 2, 5)
 
@@ -47,10 +47,10 @@ def engine_of(*symbols: str) -> Engine:
 
 def readiness(registry: SymbolRegistry, engine: Engine, *, bus_ok: bool = True, trouble: str = "") -> ReadinessReport:
     """The answer of a process in this state."""
-    shelf = Shelf()
-    writer = CandleWriter(make_candle_queue(), shelf)
+    store = MemoryStore()
+    writer = CandleWriter(make_candle_queue(), store)
     writer._store_trouble = trouble
-    return ReadinessReport(registry, engine, AwayBus(ok=bus_ok), shelf, writer)
+    return ReadinessReport(registry, engine, AwayBus(ok=bus_ok), store, writer)
 
 
 def test_the_catalogue_tells_of_the_followed_and_names_the_listed() -> None:

@@ -184,7 +184,7 @@ async def test_what_is_wrong_is_said_as_udf_says_it(tmp_path: Path, asked: dict[
 async def test_a_store_that_is_away() -> None:
     """An error, with nothing of the store's own words."""
     async with serving(catalogue=CATALOGUE) as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         status, body, _ = await ask(web, "/udf/history?symbol=BTCUSDT&resolution=D&from=0&to=9")
 
     assert (status, body) == (503, {"s": "error", "errmsg": "The candle store cannot be reached."})
