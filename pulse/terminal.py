@@ -49,7 +49,7 @@ from pulse.ingest.replay import Replay
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument, TradeGap
-from pulse.queues import ConflatingQueue, Inbox, Outbox, Received, make_candle_queue, make_inbox
+from pulse.queues import ConflatingQueue, Inbox, Outbox, Received, make_candle_queue, make_gap_queue, make_inbox
 from pulse.server import gc_tuning
 from pulse.server.connection import current_connection, loop_factory
 from pulse.server.listener import open_listener, serve
@@ -148,6 +148,7 @@ class Terminal:
         self.inbox: Inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles = make_candle_queue()
+        self.gaps = make_gap_queue()
         self.instruments: dict[str, Instrument] = dict(plan.recording.instruments) if plan.recording else {}
         self.following: LiveIngest | None = None  # a recording has no exchange to follow, nor to ask
         self.reconciler: CandleReconciler | None = None
@@ -275,26 +276,24 @@ class Terminal:
         rest = BinanceRest(transport, self.venue, self.clock, bans, house.hub.is_heard)
         catalogue = InstrumentPoller(house.registry, rest, self._note_instrument, self.may_fall_back)
         await catalogue.open()
-        reconciler = self.reconciler = CandleReconciler(
-            house.registry, rest, house.store, self.candles,
-            days=self.settings.past_days, rng=random.Random(), tell=self._tell_mismatch,
+        self.reconciler = CandleReconciler(
+            rest, house.store, self.candles, self.gaps, self._tell_mismatch,
+            days=self.settings.past_days, rng=random.Random(),
         )  # fmt: skip
-
-        def look_soon() -> None:
-            catalogue.look_soon()
-            reconciler.look_soon()
-
+        for symbol in house.registry:
+            self.reconciler.open(symbol)
         self.following = LiveIngest(
             house.registry, house.hub, house.bus, house.engine, house.latency, house.make_market,
-            partial(self._make_feed, transport, rest, RetryGate(RECONNECT_SPACING_S)), look_soon,
+            partial(self._make_feed, transport, rest, RetryGate(RECONNECT_SPACING_S)), catalogue.look_soon,
         )  # fmt: skip
+        self._reconcile_with(house.registry, self.reconciler)
         for instrument in catalogue.instruments.values():
             self.following.note(instrument)
         return work | {
             "following": self.following.run(),
             "catalogue": catalogue.run(),
             "timekeeper": sync_clock(rest, house.latency.offset),
-            "reconciler": reconciler.run(),
+            "reconciler": self.reconciler.run(),
         }
 
     def _make_feed(
@@ -338,9 +337,23 @@ class Terminal:
         if self.following is not None:
             self.following.ask_snapshot(symbol, reason)
 
+    def _reconcile_with(self, registry: SymbolRegistry, reconciler: CandleReconciler) -> None:
+        """Have the reconciler open and close each symbol after the registry's other hooks."""
+        start, stop = registry.on_start, registry.on_stop
+
+        def open_symbol(symbol: str) -> None:
+            start(symbol)
+            reconciler.open(symbol)
+
+        def close_symbol(symbol: str) -> None:
+            reconciler.close(symbol)
+            stop(symbol)
+
+        registry.on_start, registry.on_stop = open_symbol, close_symbol
+
     def _note_gap(self, gap: TradeGap) -> None:
-        if self.reconciler is not None:
-            self.reconciler.note_gap(gap)
+        if not self.gaps.full():
+            self.gaps.put_nowait(gap)
 
     def _history(self) -> dict[str, dict[str, int]]:
         return {} if self.reconciler is None else self.reconciler.progress()

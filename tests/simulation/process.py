@@ -21,9 +21,9 @@ from pulse.errors import ExchangeError
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.latency import Latency
 from pulse.market.market import Origin
-from pulse.market.types import MINUTE_MS, CandleMismatch, TradeGap
+from pulse.market.types import MINUTE_MS, CandleMismatch
 from pulse.market.view import View
-from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, make_inbox
+from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, make_gap_queue, make_inbox
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.shelf import InlineStore
@@ -59,6 +59,7 @@ class Process:
         self.inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
+        gaps = make_gap_queue()
         bans = BanFile(folder / "bans.json")
         self.rest = BinanceRest(world, venue_of("us"), clock, bans, lambda symbol: symbol == world.symbols[0])
         self.markets = [self._market(symbol, settings) for symbol in world.symbols]
@@ -75,13 +76,15 @@ class Process:
             self.markets, self.inbox, self.outbox, self.candles, clock, Latency("00"),
             publish_interval_s=settings.publish_interval_s,
             ask_snapshot=lambda symbol, reason: self.feeds[symbol].ask_snapshot(reason),
-            note_gap=self._note_gap,
+            note_gap=gaps.put_nowait,
         )  # fmt: skip
         self._store = store
         self._ledger = CandleWriter(self.candles, store)
         self._backfill = CandleReconciler(
-            world.symbols, self.rest, store, self.candles, days=0, rng=random.Random(rng.random()), tell=self._tell
+            self.rest, store, self.candles, gaps, self._tell, days=0, rng=random.Random(rng.random())
         )
+        for symbol in world.symbols:
+            self._backfill.open(symbol)
         self._world = world
         self._tasks: list[asyncio.Task[None]] = []
         self.is_stopped = False
@@ -136,9 +139,6 @@ class Process:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ledger.run())
             tasks.create_task(self._backfill.run())
-
-    def _note_gap(self, gap: TradeGap) -> None:
-        self._backfill.note_gap(gap)
 
     async def _tell(self, symbol: str, mismatch: CandleMismatch) -> None:
         await self.inbox.put(Received(symbol, mismatch, self._world.clock.now_ms()))
