@@ -93,7 +93,7 @@ async def measure(store: Store, rows: int, settle: Callable[[], None]) -> None:
     batches = [[minute(symbol, NEWEST_MS + number * MINUTE_MS, rng) for symbol in OTHERS] for number in range(UPSERTS)]
     taken = await times_ms(partial(store.write_candles, batch) for batch in batches)
     line(store, f"a minute's upsert of {len(OTHERS)} symbols", taken)
-    await store.close()
+    await store.aclose()
 
 
 async def run(rows: int) -> None:

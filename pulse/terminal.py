@@ -264,7 +264,7 @@ class Terminal:
             await store.open()
         except StoreUnavailable as fault:
             raise SettingsError(str(fault)) from fault
-        resources.push_async_callback(store.close)
+        resources.push_async_callback(store.aclose)
         return store
 
     def _make_spool(self, resources: AsyncExitStack) -> Spool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pulse.market.depth_sync import BookAnchor
-from pulse.market.intervals import INTERVALS, first_of_interval
+from pulse.market.intervals import INTERVALS, start_aggregate
 from pulse.market.market import Market, Origin
 from pulse.market.types import FeedUp, Instrument
 from pulse.wire import CANDLE_FIELDS, candle_row, channels_of, encode_view, read_stamp
@@ -93,7 +93,7 @@ def test_no_number_is_beyond_json() -> None:
 def test_a_row_of_the_candles() -> None:
     """The interval's open in ISO 8601, UTC, every figure and receipt; an id that is not known is null."""
     row = candle_row(
-        first_of_interval(candle(prices=(1.0, 4.0, 0.5, 2.0), volume=3.0), FIVE), FIVE, MIDNIGHT_MS + 3 * MINUTE_MS
+        start_aggregate(candle(prices=(1.0, 4.0, 0.5, 2.0), volume=3.0), FIVE), FIVE, MIDNIGHT_MS + 3 * MINUTE_MS
     )
 
     assert row == {
@@ -121,6 +121,6 @@ def test_a_row_of_the_candles() -> None:
 def test_a_row_of_what_is_over() -> None:
     """An interval that has ended is closed, and its trade ids are told where they are known."""
     minute = replace(candle(), first_trade_id=0, last_trade_id=7)
-    row = candle_row(first_of_interval(minute, FIVE), FIVE, MIDNIGHT_MS + 5 * MINUTE_MS)
+    row = candle_row(start_aggregate(minute, FIVE), FIVE, MIDNIGHT_MS + 5 * MINUTE_MS)
 
     assert (row["is_closed"], row["missing_minutes"], row["first_trade_id"], row["last_trade_id"]) == (True, 4, 0, 7)

@@ -87,18 +87,18 @@ class AggregatedCandle:
     last_minute_ms: int
 
 
-def first_of_interval(candle: Candle, interval: Interval) -> AggregatedCandle:
+def start_aggregate(candle: Candle, interval: Interval) -> AggregatedCandle:
     """A minute's candle as the first of an interval's bar."""
     open_ms, minute_ms = interval.floor(candle.open_time_ms), candle.open_time_ms
     return AggregatedCandle(candle if open_ms == minute_ms else replace(candle, open_time_ms=open_ms), 1, minute_ms)
 
 
-def of_one_minute(candle: Candle) -> AggregatedCandle:
+def one_minute_aggregate(candle: Candle) -> AggregatedCandle:
     """A minute's candle as a bar of its own."""
     return AggregatedCandle(candle, 1, candle.open_time_ms)
 
 
-def extend(bar: AggregatedCandle, minute: Candle) -> AggregatedCandle:
+def add_minute(bar: AggregatedCandle, minute: Candle) -> AggregatedCandle:
     """The bar with a later minute of the same interval."""
     kept = bar.candle
     if minute.trade_count and not kept.trade_count:
@@ -144,7 +144,7 @@ class Newest:
     running_ms: int
 
 
-def merge_newest(
+def merge_newer_minutes(
     bars: Sequence[AggregatedCandle],
     interval: Interval,
     minutes: Iterable[Candle],
@@ -160,9 +160,9 @@ def merge_newest(
         if not is_asked or (kept and minute.open_time_ms <= kept[-1].last_minute_ms):
             continue
         if kept and kept[-1].candle.open_time_ms == open_ms:
-            kept[-1] = extend(kept[-1], minute)
+            kept[-1] = add_minute(kept[-1], minute)
         elif start_ms is None or len(kept) < limit:  # else it is on a later page
-            kept.append(first_of_interval(minute, interval))
+            kept.append(start_aggregate(minute, interval))
     return kept[-limit:]
 
 

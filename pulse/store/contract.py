@@ -54,5 +54,5 @@ class Store(Protocol):
         At most `hours_max` hours of a symbol at a time, with their minutes; returns how many.
         """
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Let go of the file or the server. Nothing may be asked afterwards."""

@@ -22,7 +22,15 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pulse.concurrency import map_in_chunks
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import HOUR, INTERVALS, MINUTE, TIME_MAX_MS, AggregatedCandle, Interval, of_one_minute
+from pulse.market.intervals import (
+    HOUR,
+    INTERVALS,
+    MINUTE,
+    TIME_MAX_MS,
+    AggregatedCandle,
+    Interval,
+    one_minute_aggregate,
+)
 from pulse.market.types import Candle, TradeGap
 from pulse.store.aggregation import aggregate_statement, find_candles, is_of_hours, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
@@ -166,7 +174,7 @@ class PostgresStore:
     ) -> list[AggregatedCandle]:
         """The same for the candles of any interval, put together from the minutes that are there."""
         if interval is MINUTE:
-            return list(map(of_one_minute, await self.read_candles(symbol, start_ms, end_ms, limit)))
+            return list(map(one_minute_aggregate, await self.read_candles(symbol, start_ms, end_ms, limit)))
 
         async def find(from_ms: int, to_ms: int) -> int | None:
             query = FIND_LAST if start_ms is None else FIND_FIRST
@@ -212,7 +220,7 @@ class PostgresStore:
 
         return await self._call(delete)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Let go of the server within CLOSE_TIMEOUT_S. Closing twice does no harm."""
         self._is_closed = True
         self._discard(self._pool)
@@ -287,7 +295,7 @@ class PostgresStore:
     # --- the pool
 
     async def _open_pool(self) -> Pool:
-        """A new pool, which begins to connect. Raises StoreUnavailable after close()."""
+        """A new pool, which begins to connect. Raises StoreUnavailable after aclose()."""
         if self._is_closed:
             raise StoreUnavailable("The store is closed.")
         settings = {

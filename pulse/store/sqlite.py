@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pulse.concurrency import map_in_chunks
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import HOUR, INTERVALS, MINUTE, AggregatedCandle, Interval, of_one_minute
+from pulse.market.intervals import HOUR, INTERVALS, MINUTE, AggregatedCandle, Interval, one_minute_aggregate
 from pulse.market.types import Candle, TradeGap
 from pulse.store.aggregation import aggregate_statement, find_candles, is_of_hours, roll_up, touched_hours
 from pulse.store.schema import KEEP_BEST, candle_of, gap_rows, read_migrations, rows_to_write
@@ -88,7 +88,7 @@ class SqliteStore:
         try:
             await self._in_thread(self._open)
         except StoreUnavailable:
-            await self.close()
+            await self.aclose()
             raise
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
@@ -108,7 +108,7 @@ class SqliteStore:
     ) -> list[AggregatedCandle]:
         """The same for the candles of any interval, put together from the minutes that are there."""
         if interval is MINUTE:
-            return list(map(of_one_minute, await self.read_candles(symbol, start_ms, end_ms, limit)))
+            return list(map(one_minute_aggregate, await self.read_candles(symbol, start_ms, end_ms, limit)))
 
         async def find(from_ms: int, to_ms: int) -> int | None:
             rows = await self._fetch(FIND_LAST if start_ms is None else FIND_FIRST, symbol, from_ms, to_ms)
@@ -145,7 +145,7 @@ class SqliteStore:
 
         return await self._in_thread(delete)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the file, after what is being written. Closing twice does no harm."""
         if self._is_closed:
             return
@@ -200,7 +200,7 @@ class SqliteStore:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise RuntimeError("expected a store that is open, got one before open() or after close()")
+            raise RuntimeError("expected a store that is open, got one before open() or after aclose()")
         return self._connection
 
     @contextmanager

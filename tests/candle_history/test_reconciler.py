@@ -1,404 +1,422 @@
-"""Stored minutes against the exchange's: holes are filled, accounts reconciled, trades fetched, the past walked."""
+"""The reconciler in virtual time: which minutes it checks when, and what happens to symbols, gaps and failures."""
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import cast
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, cast
 
 import pytest
 
-from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, PRIORITY_HISTORY, BinanceRest
+from pulse.binance.rest import BinanceRest
+from pulse.candle_history.exchange_comparison import SETTLE_MS
 from pulse.candle_history.reconciler import (
-    CHECKED_AGAIN_MINUTES,
+    CHECK_EVERY_S,
+    COMPARED_AGAIN_MINUTES,
     LATE_MS,
-    LOOK_EVERY_S,
-    MINUTE_TRADES_MAX,
     RECENT_MINUTES,
-    SETTLE_MS,
     CandleReconciler,
 )
-from pulse.errors import ExchangeError, PulseError, StoreUnavailable
-from pulse.market.types import Candle, CandleMismatch, Trade, TradeGap
-from pulse.store.contract import Store
+from pulse.errors import ExchangeError
+from pulse.market.types import Candle, CandleMismatch, TradeGap
+from pulse.queues import TRADE_GAPS_MAX, GapQueue, make_gap_queue
+from tests.support.candles import live_candle
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, trade
+from tests.support.rest import FakeRest
+from tests.support.stores import UNAVAILABLE, MemoryStore
 from tests.support.virtual_time import run
 
 NEWEST = MIDNIGHT_MS
 NOW_MS = NEWEST + MINUTE_MS + SETTLE_MS
 OLDEST = NEWEST - (RECENT_MINUTES - 1) * MINUTE_MS
 ALL = range(OLDEST, NEWEST + 1, MINUTE_MS)
-CHECKED = NEWEST - (CHECKED_AGAIN_MINUTES - 1) * MINUTE_MS
-"""The first of the minutes that every look compares."""
+COMPARED = NEWEST - (COMPARED_AGAIN_MINUTES - 1) * MINUTE_MS
+"""The first of the minutes that every check compares."""
 BOTH = ("BTCUSDT", "ETHUSDT")
 
 
-@dataclass
-class Exchange:
-    """The exchange's candles and trades, and what was asked of it."""
-
-    minutes: Iterable[int]
-    trades: list[Trade] = field(default_factory=list)
-    fault: PulseError | None = None
-    recovers_after: int = 1_000
-    running: int = -1
-    now_ms: int = NOW_MS
-    candles: dict[int, Candle] = field(default_factory=dict)  # those that are not like the others
-    asked: list[tuple[str, int, int]] = field(default_factory=list)
-    trades_asked: list[int] = field(default_factory=list)
-
-    def exchange_ms(self) -> int:
-        """Its date."""
-        return self.now_ms
-
-    async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
-        """Those that open in this range, oldest first; one that is still running is not closed."""
-        self.asked.append((symbol, start_ms, end_ms))
-        if self.fault is not None and len(self.asked) <= self.recovers_after:
-            raise self.fault
-        found = sorted(minute for minute in self.minutes if start_ms <= minute <= end_ms)[:KLINES_MAX]
-        return [
-            self.candles.get(minute, candle(minute, symbol=symbol, is_closed=minute != self.running))
-            for minute in found
-        ]
-
-    async def agg_trades(self, symbol: str, from_id: int, rank: int) -> list[Trade]:
-        """From an id on; never in the books' way."""
-        assert rank == PRIORITY_HISTORY
-        self.trades_asked.append(from_id)
-        return [row for row in self.trades if row.trade_id >= from_id][:AGG_TRADES_MAX]
-
-    async def agg_trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[Trade]:
-        """By their time."""
-        self.trades_asked.append(start_ms)
-        return [row for row in self.trades if start_ms <= row.time_ms <= end_ms][:AGG_TRADES_MAX]
+def stored(rows: Iterable[int | Candle], *symbols: str) -> MemoryStore:
+    """Return a store with these candles, or the exchange's of these minutes, of BTCUSDT unless others are named."""
+    return MemoryStore(
+        candle(row, symbol=symbol) if isinstance(row, int) else row
+        for row in rows for symbol in symbols or ("BTCUSDT",)
+    )  # fmt: skip
 
 
-class Shelf:
-    """What is stored; what the reconciler gives out is added, as the writer would."""
-
-    def __init__(self, rows: Iterable[int | Candle], fault: PulseError | None = None) -> None:
-        candles = [candle(row) if isinstance(row, int) else row for row in rows]
-        self.rows = {row.open_time_ms: row for row in candles}
-        self.fault = fault
-        self.gaps: list[TradeGap] = []
-
-    async def read_candles(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[Candle]:
-        """Those that open in this range."""
-        if self.fault is not None:
-            raise self.fault
-        found = sorted(minute for minute in self.rows if start_ms <= minute <= end_ms)
-        return [replace(self.rows[minute], symbol=symbol) for minute in found[:limit]]
-
-    async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
-        """Keep them."""
-        self.gaps += gaps
+def exchange(minutes: Iterable[int], **fields: Any) -> FakeRest:
+    """Return an exchange with these minutes at the time when NEWEST has just settled."""
+    return FakeRest(minutes, **({"now_ms": NOW_MS} | fields))
 
 
-@dataclass
-class Looked:
-    """What came of a reconciler's looks."""
+class Running:
+    """A reconciler at work; what it queues is written to its store every half minute."""
 
-    given: list[Candle]
-    mismatches: list[CandleMismatch]
-    progress: dict[str, dict[str, int]]
+    def __init__(self, rest: FakeRest, store: MemoryStore, days: int) -> None:
+        self.rest = rest
+        self.store = store
+        self.queued: list[Candle] = []
+        self.mismatches: list[CandleMismatch] = []
+        self.gaps: GapQueue = make_gap_queue()
+        self._queue: asyncio.Queue[Candle] = asyncio.Queue()
+        self.reconciler = CandleReconciler(
+            cast(BinanceRest, rest), store, self._queue, self.gaps, self._report, days=days, rng=random.Random(1)
+        )
+
+    async def _report(self, _: str, mismatch: CandleMismatch) -> None:
+        self.mismatches.append(mismatch)
+
+    async def checks(self, count: int) -> None:
+        """Let the time of this many checks pass."""
+        for _ in range(count):
+            await asyncio.sleep(CHECK_EVERY_S / 2)
+            rows = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+            if rows and not self.store.is_unavailable:
+                await self.store.write_candles(rows)
+            self.queued += rows
+            await asyncio.sleep(CHECK_EVERY_S / 2 - 0.001)
 
     @property
     def minutes(self) -> list[int]:
-        """The minutes that were given out."""
-        return [row.open_time_ms for row in self.given]
+        """The minutes that were queued."""
+        return [row.open_time_ms for row in self.queued]
 
 
-def looked(
-    exchange: Exchange, shelf: Shelf, symbols: Sequence[str] = ("BTCUSDT",), looks: int = 1, days: int = 0,
-    gaps: Sequence[TradeGap] = (),
-) -> Looked:  # fmt: skip
-    """What the reconciler gave out in this many looks, a minute apart."""
+def reconciled(
+    rest: FakeRest, store: MemoryStore, symbols: Sequence[str] = ("BTCUSDT",), *, checks: int = 1, days: int = 0,
+    scenario: Callable[[Running], Awaitable[None]] | None = None,
+) -> Running:  # fmt: skip
+    """Run a reconciler of these symbols through a scenario, or else for this many checks, a minute apart."""
 
-    async def story() -> Looked:
-        candles: asyncio.Queue[Candle] = asyncio.Queue()
-        mismatches: list[CandleMismatch] = []
-
-        async def tell(symbol: str, mismatch: CandleMismatch) -> None:
-            mismatches.append(mismatch)
-
-        reconciler = CandleReconciler(
-            symbols,
-            cast(BinanceRest, exchange),
-            cast(Store, shelf),
-            candles,
-            days=days,
-            rng=random.Random(1),
-            tell=tell,
-        )
-        for gap in gaps:
-            reconciler.note_gap(gap)
-        task = asyncio.create_task(reconciler.run())
-        given: list[Candle] = []
-        for _ in range(looks):
-            await asyncio.sleep(LOOK_EVERY_S / 2)
-            rows = [candles.get_nowait() for _ in range(candles.qsize())]
-            shelf.rows |= {row.open_time_ms: row for row in rows if len(symbols) == 1}
-            given += rows
-            await asyncio.sleep(LOOK_EVERY_S / 2 - 0.001)
+    async def play() -> Running:
+        running = Running(rest, store, days)
+        for symbol in symbols:
+            running.reconciler.open(symbol)
+        task = asyncio.create_task(running.reconciler.run())
+        await (scenario(running) if scenario else running.checks(checks))
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        return Looked(given, mismatches, reconciler.progress())
+        return running
 
-    return run(story())
-
-
-def ours(minute: int, volume: float = 1.0, first_id: int = 5, *, reconciled: bool = False) -> Candle:
-    """A minute that was built here from one trade."""
-    account = candle(minute, volume=volume)
-    return replace(
-        account, source="live", reconciled=reconciled, first_trade_id=first_id, last_trade_id=first_id, trade_count=1
-    )
+    return run(play())
 
 
 def without(*minutes: int) -> list[int]:
-    """All recent minutes but these."""
+    """Return all recent minutes but these."""
     return [minute for minute in ALL if minute not in minutes]
 
 
-# --- holes
+# --- missing minutes
 
 
 def test_an_empty_store_is_filled() -> None:
-    """The recent minutes are asked for and given out, oldest first."""
-    exchange = Exchange(ALL)
+    """The recent minutes are requested and queued, oldest first."""
+    rest = exchange(ALL)
 
-    assert looked(exchange, Shelf([])).minutes == list(ALL)
-    assert exchange.asked == [("BTCUSDT", OLDEST, NEWEST)]
-
-
-def test_a_store_without_a_hole_is_only_compared() -> None:
-    """Where all minutes are stored the newest are asked for at each look, and nothing is given out."""
-    exchange = Exchange(ALL)
-
-    assert looked(exchange, Shelf(ALL), looks=3).given == []
-    assert exchange.asked == [("BTCUSDT", CHECKED, NEWEST)] * 3
+    assert reconciled(rest, stored([])).minutes == list(ALL)
+    assert rest.kline_requests == [("BTCUSDT", OLDEST, NEWEST)]
 
 
-def test_only_the_missing_minutes_are_given_out() -> None:
-    """What is stored already, and equal, is left as it is."""
-    exchange = Exchange(ALL)
+def test_a_complete_store_is_only_compared() -> None:
+    """Where all minutes are stored the newest are requested at each check, and nothing is queued."""
+    rest = exchange(ALL)
+
+    assert reconciled(rest, stored(ALL), checks=3).queued == []
+    assert rest.kline_requests == [("BTCUSDT", COMPARED, NEWEST)] * 3
+
+
+def test_only_the_missing_minutes_are_queued() -> None:
+    """Minutes that are stored and equal stay as they are."""
+    rest = exchange(ALL)
     holes = [ALL[10], ALL[12], ALL[20]]
 
-    assert looked(exchange, Shelf(without(*holes))).minutes == holes
-    assert exchange.asked == [("BTCUSDT", ALL[10], NEWEST)]
+    assert reconciled(rest, stored(without(*holes))).minutes == holes
+    assert rest.kline_requests == [("BTCUSDT", ALL[10], NEWEST)]
 
 
-def test_a_minute_is_given_time_to_settle() -> None:
-    """A minute is asked for only ninety seconds after its end, by the exchange's clock."""
-    exchange = Exchange(ALL, now_ms=NOW_MS - 1)
-    looked(exchange, Shelf([]))
+def test_a_minute_has_time_to_settle() -> None:
+    """A minute is requested only ninety seconds after its end, by the exchange's clock."""
+    rest = exchange(ALL, now_ms=NOW_MS - 1)
+    reconciled(rest, stored([]))
 
-    assert exchange.asked == [("BTCUSDT", OLDEST - MINUTE_MS, NEWEST - MINUTE_MS)]
-
-
-def test_a_minute_that_the_exchange_lacks_is_asked_for_once() -> None:
-    """Where the exchange passes an old minute over it has none, and later looks leave it out."""
-    exchange = Exchange(without(ALL[5]))
-    looked(exchange, Shelf(without(ALL[5])), looks=2)
-
-    assert exchange.asked == [("BTCUSDT", ALL[5], NEWEST), ("BTCUSDT", CHECKED, NEWEST)]
+    assert rest.kline_requests == [("BTCUSDT", OLDEST - MINUTE_MS, NEWEST - MINUTE_MS)]
 
 
-def test_an_exchange_that_is_late_is_asked_again() -> None:
-    """A minute of the last hour may only be late, and is no hole for ever."""
+def test_a_minute_that_the_exchange_lacks_is_requested_once() -> None:
+    """If the exchange skips an old minute it has none, and later checks leave it out."""
+    rest = exchange(without(ALL[5]))
+    reconciled(rest, stored(without(ALL[5])), checks=2)
+
+    assert rest.kline_requests == [("BTCUSDT", ALL[5], NEWEST), ("BTCUSDT", COMPARED, NEWEST)]
+
+
+def test_a_late_minute_is_requested_again() -> None:
+    """A minute of the last hour may only be late, so it is not taken for absent."""
     first = NEWEST - LATE_MS
-    exchange = Exchange([])
-    looked(exchange, Shelf(without(first - MINUTE_MS, first)), looks=2)
+    rest = exchange([])
+    reconciled(rest, stored(without(first - MINUTE_MS, first)), checks=2)
 
-    assert exchange.asked == [("BTCUSDT", first - MINUTE_MS, NEWEST), ("BTCUSDT", first, NEWEST)]
-
-
-def test_a_running_candle_is_not_taken() -> None:
-    """Only what the exchange has closed is given out."""
-    assert looked(Exchange(ALL, running=NEWEST), Shelf(ALL[:-2])).minutes == [ALL[-2]]
+    assert rest.kline_requests == [("BTCUSDT", first - MINUTE_MS, NEWEST), ("BTCUSDT", first, NEWEST)]
 
 
-# --- reconciling
+def test_a_running_candle_is_not_queued() -> None:
+    """Only candles that the exchange has closed are queued."""
+    assert reconciled(exchange(ALL, running=NEWEST), stored(ALL[:-2])).minutes == [ALL[-2]]
 
 
-def test_an_equal_minute_of_ours_is_reconciled() -> None:
-    """It keeps its ids and its source, and is not asked for again once it is old."""
-    exchange = Exchange(ALL)
-    shelf = Shelf([*without(ALL[20]), ours(ALL[20])])
-
-    assert looked(exchange, shelf, looks=2).given == [ours(ALL[20], reconciled=True)]
-    assert exchange.asked == [("BTCUSDT", ALL[20], NEWEST), ("BTCUSDT", CHECKED, NEWEST)]
+# --- comparing
 
 
-def test_a_minute_that_differs_gives_way_and_is_told() -> None:
-    """The exchange's account stands, and both are told."""
-    found = looked(Exchange(ALL), Shelf([*without(ALL[20]), ours(ALL[20], volume=2.0)]))
+def test_an_equal_minute_is_reconciled() -> None:
+    """It keeps its ids and its source, and is not requested again once it is old."""
+    rest = exchange(ALL)
+    store = stored([*without(ALL[20]), live_candle(ALL[20])])
 
-    assert found.given == [candle(ALL[20])]
+    assert reconciled(rest, store, checks=2).queued == [live_candle(ALL[20], reconciled=True)]
+    assert rest.kline_requests == [("BTCUSDT", ALL[20], NEWEST), ("BTCUSDT", COMPARED, NEWEST)]
+
+
+def test_a_minute_that_differs_is_replaced_and_reported() -> None:
+    """The exchange's candle is queued, and both are reported."""
+    found = reconciled(exchange(ALL), stored([*without(ALL[20]), live_candle(ALL[20], volume=2.0)]))
+
+    assert found.queued == [candle(ALL[20])]
     assert [(m.ours.volume, m.theirs.volume, m.time_ms) for m in found.mismatches] == [(2.0, 1.0, NOW_MS)]
 
 
 def test_a_correction_by_the_exchange_is_noticed() -> None:
-    """A new minute is compared also when it had been reconciled: the exchange may change its mind."""
-    exchange = Exchange(ALL, candles={NEWEST: candle(NEWEST, volume=3.0)})
-    found = looked(exchange, Shelf([*without(NEWEST), ours(NEWEST, reconciled=True)]))
+    """A new minute is compared even if it was reconciled: the exchange may correct it."""
+    rest = exchange(ALL, candles={NEWEST: candle(NEWEST, volume=3.0)})
+    found = reconciled(rest, stored([*without(NEWEST), live_candle(NEWEST, reconciled=True)]))
 
-    assert [row.volume for row in found.given] == [3.0]
+    assert [row.volume for row in found.queued] == [3.0]
     assert len(found.mismatches) == 1
 
 
 # --- trades
 
 
-def test_a_minute_after_the_first_receipt_is_rebuilt_from_its_trades() -> None:
-    """What was missed while nothing ran gets its ids, once."""
-    exchange = Exchange(ALL, [trade(6, time_ms=ALL[21] + 5)])
-    found = looked(exchange, Shelf([*without(ALL[20]), ours(ALL[20], reconciled=True)]))
+def test_a_minute_after_the_first_with_ids_is_rebuilt_from_its_trades() -> None:
+    """Trades that were missed while nothing ran are fetched, and the minute gets their ids, once."""
+    rest = exchange(ALL, trades=[trade(6, time_ms=ALL[21] + 5)])
+    found = reconciled(rest, stored([*without(ALL[20]), live_candle(ALL[20], reconciled=True)]), checks=2)
 
-    rebuilt = [row for row in found.given if row.open_time_ms == ALL[21]]
+    rebuilt = [row for row in found.queued if row.open_time_ms == ALL[21]]
     assert [(row.source, row.first_trade_id, row.reconciled) for row in rebuilt] == [("repaired", 6, True)]
 
 
-def test_minutes_before_the_first_receipt_stay_the_exchanges() -> None:
-    """History has no trade ids, and fetching its trades would take hours."""
-    exchange = Exchange(ALL, [trade(6, time_ms=ALL[21] + 5)])
+def test_trades_that_do_not_add_up_are_requested_once() -> None:
+    """The exchange's candle stays, without ids, and later checks leave the minute out."""
+    rest = exchange(ALL, trades=[trade(6, 101.0, time_ms=NEWEST + 5)])
+    store = stored([*ALL[:-2], live_candle(ALL[-2], reconciled=True), NEWEST])
 
-    assert looked(exchange, Shelf(ALL)).given == []
-    assert exchange.trades_asked == []
-
-
-def test_trades_that_do_not_make_the_candle_are_not_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
-    """The exchange's account stays, without ids; whoever reads the log is told once."""
-    exchange = Exchange(ALL, [trade(6, 101.0, time_ms=NEWEST + 5)])
-    shelf = Shelf([*ALL[:-2], ours(ALL[-2], reconciled=True), NEWEST])
-
-    assert looked(exchange, shelf, looks=3).given == []
-    assert exchange.trades_asked == [NEWEST]
-    assert caplog.text.count("trades do not make the candle") == 1
+    assert reconciled(rest, store, checks=3).queued == []
+    assert rest.trade_requests == [NEWEST]
 
 
-@pytest.mark.parametrize(("count", "calls"), [(AGG_TRADES_MAX, 2), (2 * AGG_TRADES_MAX + 1, 3)])
-def test_a_busy_minute_takes_several_pages(count: int, calls: int) -> None:
-    """Each page is asked for from the id after the last one's, to the minute's end."""
-    rows = [trade(10 + i, time_ms=NEWEST + i // 100) for i in range(count)]
-    exchange = Exchange(ALL, [*rows, trade(10 + count, time_ms=NEWEST + MINUTE_MS)])
-    exchange.candles[NEWEST] = candle(NEWEST, volume=float(count))
-    found = looked(exchange, Shelf([*ALL[:-2], ours(ALL[-2], reconciled=True), exchange.candles[NEWEST]]))
-
-    assert [(row.first_trade_id, row.last_trade_id) for row in found.given] == [(10, 9 + count)]
-    assert len(exchange.trades_asked) == calls
+def gap(first: int, last: int, symbol: str = "BTCUSDT") -> TradeGap:
+    """Return a gap with these trade ids."""
+    return TradeGap(symbol, first, last, NEWEST, NEWEST + 5, NOW_MS)
 
 
-def test_a_minute_with_too_many_trades_is_left() -> None:
-    """The calls are bounded."""
-    exchange = Exchange(ALL, [trade(10 + i, time_ms=NEWEST) for i in range(MINUTE_TRADES_MAX + AGG_TRADES_MAX)])
-
-    assert looked(exchange, Shelf([*ALL[:-2], ours(ALL[-2], reconciled=True), NEWEST])).given == []
+def lost(running: Running) -> list[tuple[int, int]]:
+    """Return the ids of the gaps that were stored."""
+    return [(part.first_trade_id, part.last_trade_id) for part in running.store.gaps]
 
 
-def gap(first: int, last: int) -> TradeGap:
-    """Trades that were given up."""
-    return TradeGap("BTCUSDT", first, last, NEWEST, NEWEST + 5, NOW_MS)
+def with_gaps(*gaps: TradeGap, checks: int = 1) -> Callable[[Running], Awaitable[None]]:
+    """Return a scenario that queues these gaps before the first check."""
+
+    async def play(running: Running) -> None:
+        for part in gaps:
+            running.gaps.put_nowait(part)
+        await running.checks(checks)
+
+    return play
 
 
-def test_a_gap_that_the_exchange_can_fill_is_none() -> None:
+def test_a_gap_that_the_exchange_can_fill_is_not_stored() -> None:
     """The trades are there after all, and in the candles."""
-    shelf = Shelf(ALL)
-    looked(Exchange(ALL, [trade(i) for i in range(1, 20)]), shelf, gaps=[gap(5, 9)])
+    rest = exchange(ALL, trades=[trade(i) for i in range(1, 20)])
 
-    assert shelf.gaps == []
-
-
-@pytest.mark.parametrize(
-    ("there", "lost"),
-    [([], [(5, 9)]), ([20], [(5, 9)]), ([5, 8], [(6, 7), (9, 9)]), ([7, 8, 9, 10], [(5, 6)])],
-)
-def test_what_the_exchange_passes_over_is_put_on_record(there: list[int], lost: list[tuple[int, int]]) -> None:
-    """Exactly the ids that it does not give, once."""
-    shelf = Shelf(ALL)
-    looked(Exchange(ALL, [trade(i) for i in there]), shelf, gaps=[gap(5, 9)], looks=2)
-
-    assert [(part.first_trade_id, part.last_trade_id) for part in shelf.gaps] == lost
+    assert lost(reconciled(rest, stored(ALL), scenario=with_gaps(gap(5, 9)))) == []
 
 
-# --- the past
+def test_a_gap_that_remains_is_stored_once() -> None:
+    """Exactly the ids that the exchange skips."""
+    rest = exchange(ALL, trades=[trade(5), trade(8)])
+
+    assert lost(reconciled(rest, stored(ALL), scenario=with_gaps(gap(5, 9), checks=2))) == [(6, 7), (9, 9)]
+
+
+def test_a_gap_waits_while_the_store_is_unavailable() -> None:
+    """It is stored with the first check that succeeds."""
+
+    async def scenario(running: Running) -> None:
+        running.store.is_unavailable = True
+        await with_gaps(gap(5, 9), checks=2)(running)
+        running.store.is_unavailable = False
+        await running.checks(1)
+
+    assert lost(reconciled(exchange(ALL), stored(ALL), scenario=scenario)) == [(5, 9)]
+
+
+def test_the_gaps_of_a_symbol_that_is_not_open_are_dropped() -> None:
+    """Others in the same queue are not."""
+    scenario = with_gaps(gap(1, 2, "ETHUSDT"), gap(5, 9))
+
+    assert lost(reconciled(exchange(ALL), stored(ALL), scenario=scenario)) == [(5, 9)]
+
+
+def test_the_gaps_that_wait_are_bounded() -> None:
+    """While the store is unavailable the oldest are dropped."""
+
+    async def scenario(running: Running) -> None:
+        for begin in (0, TRADE_GAPS_MAX):
+            running.store.is_unavailable = begin == 0
+            for number in range(begin, begin + TRADE_GAPS_MAX):
+                running.gaps.put_nowait(gap(number, number))
+            await running.checks(1)
+
+    found = lost(reconciled(exchange(ALL), stored(ALL), scenario=scenario))
+
+    assert found == [(number, number) for number in range(TRADE_GAPS_MAX, 2 * TRADE_GAPS_MAX)]
+
+
+# --- the history
 
 DAYS = 3
-PAST = range(OLDEST - (DAYS * 1440 - RECENT_MINUTES) * MINUTE_MS, NEWEST + 1, MINUTE_MS)
+HISTORY = range(OLDEST - (DAYS * 1440 - RECENT_MINUTES) * MINUTE_MS, NEWEST + 1, MINUTE_MS)
 
 
-def test_the_past_is_walked_once_after_the_start() -> None:
-    """Pages are asked for from the newest backwards, to the day that was set; then it is done."""
-    exchange = Exchange(PAST)
-    found = looked(exchange, Shelf(ALL), days=DAYS, looks=2)
+def test_the_history_is_walked_once_after_the_start() -> None:
+    """Every minute before the recent ones is compared, back to the day that was set."""
+    rest = exchange(HISTORY)
+    found = reconciled(rest, stored(ALL), days=DAYS, checks=2)
 
-    assert sorted(found.minutes) == [minute for minute in PAST if minute < OLDEST]
-    assert found.progress == {"BTCUSDT": {"minutes": 3320, "of": 3320}}
+    assert sorted(found.minutes) == [minute for minute in HISTORY if minute < OLDEST]
+    assert found.reconciler.progress() == {"BTCUSDT": {"minutes": 3320, "of": 3320}}
 
 
-def test_how_much_there_is_to_walk_is_known_before_it_begins() -> None:
-    """While the recent minutes are still being looked at, the past counts as not fetched."""
-    found = looked(Exchange(ALL, fault=ExchangeError("away")), Shelf([]), days=DAYS)
+def test_the_length_of_the_walk_is_known_before_it_begins() -> None:
+    """Until the recent minutes are checked, no minute of the history counts as done."""
+    found = reconciled(exchange(ALL, fault=ExchangeError("no answer")), stored([]), days=DAYS)
 
-    assert found.progress == {"BTCUSDT": {"minutes": 0, "of": 3320}}
+    assert found.reconciler.progress() == {"BTCUSDT": {"minutes": 0, "of": 3320}}
 
 
 def test_a_walk_goes_on_where_an_earlier_one_ended() -> None:
-    """What is stored costs no call; only the part that is missing is asked for."""
-    exchange = Exchange(PAST)
-    found = looked(exchange, Shelf(PAST[500:]), days=DAYS)
+    """Stored minutes cost no request; only the part that is missing is requested."""
+    rest = exchange(HISTORY)
+    found = reconciled(rest, stored(HISTORY[500:]), days=DAYS)
 
-    assert sorted(found.minutes) == list(PAST[:500])
-    assert len(exchange.asked) == 3  # one look and two pages that lack something
-
-
-def test_a_walk_ends_where_the_exchange_has_no_more() -> None:
-    """Before its listing a symbol has no minutes, and nobody goes on asking for them."""
-    found = looked(exchange := Exchange(ALL), Shelf(ALL), days=3650)
-
-    assert found.progress == {"BTCUSDT": {"minutes": 0, "of": 0}}
-    assert len(exchange.asked) == 3
+    assert sorted(found.minutes) == list(HISTORY[:500])
+    assert len(rest.kline_requests) == 3  # one check and two pages that lack something
 
 
-# --- trouble
+def test_a_walk_ends_where_the_exchange_has_nothing_older() -> None:
+    """Before its listing a symbol has no minutes, and they are not requested again."""
+    found = reconciled(rest := exchange(ALL), stored(ALL), days=3650)
+
+    assert found.reconciler.progress() == {"BTCUSDT": {"minutes": 0, "of": 0}}
+    assert len(rest.kline_requests) == 3
 
 
-@pytest.mark.parametrize(
-    ("exchange_fault", "store_fault"),
-    [(ExchangeError("the exchange is away"), None), (None, StoreUnavailable("the store is away"))],
-)
-def test_trouble_puts_it_off(
-    exchange_fault: PulseError | None, store_fault: PulseError | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Every symbol is tried, and all again after growing waits of 1, 2, 4, 8, 16 and 32 s or half of that.
+# --- symbols
 
-    Whoever reads the log at its usual level is told once.
+
+def test_an_opened_symbol_is_checked_at_once() -> None:
+    """It does not wait for the next minute."""
+
+    async def scenario(running: Running) -> None:
+        await running.checks(1)
+        await asyncio.sleep(1.0)
+        running.reconciler.open("ETHUSDT")
+        await asyncio.sleep(1.0)
+
+    rest = exchange(ALL)
+    reconciled(rest, stored(ALL, *BOTH), scenario=scenario)
+
+    assert [symbol for symbol, *_ in rest.kline_requests] == ["BTCUSDT", "BTCUSDT", "BTCUSDT", "ETHUSDT"]
+
+
+def test_a_closed_symbol_is_forgotten() -> None:
+    """It is checked no more, and when it is opened again its history is walked again."""
+
+    async def scenario(running: Running) -> None:
+        await running.checks(1)
+        running.reconciler.close("BTCUSDT")
+        assert running.reconciler.progress() == {}
+        await running.checks(2)
+        running.reconciler.open("BTCUSDT")
+        assert running.reconciler.progress() == {"BTCUSDT": {"minutes": 0, "of": 3320}}
+        await running.checks(1)
+
+    rest = exchange(HISTORY)
+    found = reconciled(rest, stored(HISTORY), days=DAYS, scenario=scenario)
+
+    assert rest.kline_requests == [("BTCUSDT", COMPARED, NEWEST)] * 2
+    assert found.reconciler.progress() == {"BTCUSDT": {"minutes": 3320, "of": 3320}}
+
+
+def test_a_symbol_may_be_closed_during_its_check() -> None:
+    """The check ends as if it were open, and nothing is left of it."""
+
+    async def scenario(running: Running) -> None:
+        answer = asyncio.Event()
+        klines = running.rest.klines
+
+        async def delayed(symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
+            await answer.wait()
+            return await klines(symbol, start_ms, end_ms)
+
+        running.rest.klines = delayed  # type: ignore[method-assign]
+        await asyncio.sleep(1.0)
+        running.reconciler.close("BTCUSDT")
+        answer.set()
+        await running.checks(2)
+
+    rest = exchange(without(ALL[5]))
+    found = reconciled(rest, stored(without(ALL[5], ALL[6])), scenario=scenario)
+
+    assert found.minutes == [ALL[6]]
+    assert found.reconciler.progress() == {}
+    assert len(rest.kline_requests) == 1
+
+
+# --- failures
+
+
+@pytest.mark.parametrize("is_store", [True, False])
+def test_a_failure_postpones_the_check(is_store: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Every symbol is tried, and all again after growing delays of 1, 2, 4, 8, 16 and 32 s or half of that.
+
+    At the usual level the log has each symbol's failure once.
     """
-    caplog.set_level("DEBUG", "pulse.candle_history.reconciler")
-    found = looked(Exchange(ALL, fault=exchange_fault), Shelf([], store_fault), BOTH)
+    caplog.set_level("DEBUG", "pulse.candle_history")
+    store = stored([])
+    store.is_unavailable = is_store
+    found = reconciled(exchange(ALL, fault=None if is_store else ExchangeError("no answer")), store, BOTH)
     lines = [record.getMessage() for record in caplog.records]
 
-    reason = str(exchange_fault or store_fault)
-    both = [f"reconciler put off symbol={symbol} reason={reason}" for symbol in BOTH]
-    assert found.given == []
+    reason = UNAVAILABLE if is_store else "no answer"
+    both = [f"reconciling postponed symbol={symbol} reason={reason}" for symbol in BOTH]
+    assert found.queued == []
     assert lines in (both * 6, both * 7)
     assert [record.getMessage() for record in caplog.records if record.levelname == "INFO"] == both
 
 
-def test_what_was_put_off_is_done_when_the_trouble_ends() -> None:
-    """The first look that both answer fills the holes."""
-    exchange = Exchange(ALL, fault=ExchangeError("the exchange is away"), recovers_after=3)
+def test_a_postponed_check_is_made_up_for() -> None:
+    """The first one in which both sides answer fills the missing minutes."""
+    rest = exchange(ALL, fault=ExchangeError("no answer"), recovers_after=3)
 
-    assert looked(exchange, Shelf(ALL[:-1])).minutes == [NEWEST]
-    assert len(exchange.asked) == 4
+    assert reconciled(rest, stored(ALL[:-1])).minutes == [NEWEST]
+    assert len(rest.kline_requests) == 4
 
 
-def test_each_symbol_has_its_own_holes(caplog: pytest.LogCaptureFixture) -> None:
-    """Candles come for every symbol, and a fill is told once."""
-    caplog.set_level("INFO", "pulse.candle_history.reconciler")
-    found = looked(Exchange(ALL[:-1]), Shelf(ALL[:-2]), BOTH)
+def test_each_symbol_has_its_own_missing_minutes(caplog: pytest.LogCaptureFixture) -> None:
+    """Candles are queued for every symbol, and the log counts them."""
+    caplog.set_level("INFO", "pulse.candle_history")
+    found = reconciled(exchange(ALL[:-1]), stored(ALL[:-2], *BOTH), BOTH)
 
-    assert [(row.symbol, row.open_time_ms) for row in found.given] == [("BTCUSDT", ALL[-2]), ("ETHUSDT", ALL[-2])]
-    assert "backfilled symbol=ETHUSDT candles=1" in caplog.text
+    assert [(row.symbol, row.open_time_ms) for row in found.queued] == [("BTCUSDT", ALL[-2]), ("ETHUSDT", ALL[-2])]
+    assert "candles backfilled symbol=ETHUSDT candles=1" in caplog.text

@@ -35,7 +35,7 @@ async def test_candles_older_than_wanted_are_deleted(tmp_path: Path, monkeypatch
     rows = await store.read_candles("BTCUSDT", None, None, 1000)
     task.cancel()
     await asyncio.wait([task])
-    await store.close()
+    await store.aclose()
 
     assert rows == kept
 
@@ -45,7 +45,7 @@ async def test_a_store_that_is_away_is_asked_again_later(tmp_path: Path, monkeyp
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.01)
     store = SqliteStore(tmp_path / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
-    await store.close()
+    await store.aclose()
     task = asyncio.create_task(Retention(store, 2, ManualClock()).run())
     await asyncio.sleep(0.05)
 

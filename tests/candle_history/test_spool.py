@@ -9,18 +9,18 @@ import orjson
 import pytest
 
 from pulse.candle_history.spool import Spool
-from tests.support.candles import candle, minutes
+from tests.support.candles import minute_candle, minutes
 from tests.support.disk import file_size_limit
 
 APPEND_FOR_EVER = """
 import sys
 from pathlib import Path
 from pulse.candle_history.spool import Spool
-from tests.support.candles import candle
+from tests.support.candles import minute_candle
 spool = Spool(Path(sys.argv[1]))
 spool.open()
 for minute in range(100_000):
-    spool.append([candle(minute)])
+    spool.append([minute_candle(minute)])
     print(minute, flush=True)
 """
 
@@ -50,10 +50,10 @@ def test_what_was_appended_is_found_by_the_next_process(path: Path) -> None:
     """In order, exactly as it was, and only until it is cleared."""
     spool = opened(path)
     spool.append(minutes(3))
-    spool.append([candle(3)])
+    spool.append([minute_candle(3)])
     spool.close()
 
-    assert left_in(path) == [*minutes(3), candle(3)]
+    assert left_in(path) == [*minutes(3), minute_candle(3)]
     spool = opened(path)
     spool.clear()
     spool.close()
@@ -73,69 +73,69 @@ def test_nothing_is_there_at_first(path: Path) -> None:
 @pytest.mark.parametrize(
     "junk",
     [
-        orjson.dumps(candle(9))[:100],
+        orjson.dumps(minute_candle(9))[:100],
         b"\x00" * 50,
         b"{}",
         b"[1, 2]",
         b"null",
-        orjson.dumps({**orjson.loads(orjson.dumps(candle(9))), "volume": "1"}),
-        orjson.dumps({**orjson.loads(orjson.dumps(candle(9))), "more": 1}),
+        orjson.dumps({**orjson.loads(orjson.dumps(minute_candle(9))), "volume": "1"}),
+        orjson.dumps({**orjson.loads(orjson.dumps(minute_candle(9))), "more": 1}),
     ],
 )
 def test_a_line_that_is_no_candle_is_passed_over(path: Path, junk: bytes) -> None:
     """A line torn by a crash, or anything else, costs nothing but itself."""
     spool = opened(path)
-    spool.append([candle(0)])
+    spool.append([minute_candle(0)])
     spool.close()
     with path.open("ab") as file:
-        file.write(junk + b"\n" + orjson.dumps(candle(1)) + b"\n" + junk)
+        file.write(junk + b"\n" + orjson.dumps(minute_candle(1)) + b"\n" + junk)
 
-    assert left_in(path) == [candle(0), candle(1)]
+    assert left_in(path) == [minute_candle(0), minute_candle(1)]
 
 
 def test_what_follows_a_torn_line_is_whole(path: Path) -> None:
     """A process that finds a torn end appends on a line of its own."""
-    path.write_bytes(orjson.dumps(candle(0)) + b"\n" + orjson.dumps(candle(9))[:50])
+    path.write_bytes(orjson.dumps(minute_candle(0)) + b"\n" + orjson.dumps(minute_candle(9))[:50])
     spool = opened(path)
-    spool.append([candle(1)])
+    spool.append([minute_candle(1)])
     spool.close()
 
-    assert left_in(path) == [candle(0), candle(1)]
+    assert left_in(path) == [minute_candle(0), minute_candle(1)]
 
 
 def test_a_torn_line_is_found_on_a_full_disk(path: Path) -> None:
     """What is there can be read where nothing can be written."""
-    path.write_bytes(orjson.dumps(candle(0)) + b"\n" + orjson.dumps(candle(9))[:50])
+    path.write_bytes(orjson.dumps(minute_candle(0)) + b"\n" + orjson.dumps(minute_candle(9))[:50])
     with file_size_limit(path.stat().st_size):
         spool = Spool(path)
         found = spool.open()
     spool.close()
 
-    assert found == [candle(0)]
+    assert found == [minute_candle(0)]
 
 
 def test_one_process_at_a_time(path: Path) -> None:
     """A second one is told, and may have the file when the first is done."""
     first, second = opened(path), Spool(path)
-    first.append([candle()])
+    first.append([minute_candle()])
     with pytest.raises(BlockingIOError, match="another process uses"):
         second.open()
     first.close()
 
-    assert second.open() == [candle()]
+    assert second.open() == [minute_candle()]
     second.close()
 
 
 def test_a_disk_without_room(path: Path) -> None:
     """An append that does not fit raises, leaves what was there whole, and succeeds when there is room again."""
     spool = opened(path)
-    spool.append([candle(0)])
+    spool.append([minute_candle(0)])
     with file_size_limit(path.stat().st_size + 1000), pytest.raises(OSError, match="File too large"):
         spool.append(minutes(100))
-    spool.append([candle(1)])
+    spool.append([minute_candle(1)])
     spool.close()
 
-    assert left_in(path) == [candle(0), candle(1)]
+    assert left_in(path) == [minute_candle(0), minute_candle(1)]
 
 
 def test_a_file_that_grew_too_long_is_written_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,11 +146,11 @@ def test_a_file_that_grew_too_long_is_written_anew(path: Path, monkeypatch: pyte
 
     assert spool.is_full
     spool.rewrite(minutes(2))
-    spool.append([replace(candle(2), close=7.0)])
+    spool.append([replace(minute_candle(2), close=7.0)])
     with pytest.raises(BlockingIOError):
         Spool(path).open()
     spool.close()
-    assert left_in(path) == [*minutes(2), replace(candle(2), close=7.0)]
+    assert left_in(path) == [*minutes(2), replace(minute_candle(2), close=7.0)]
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -160,10 +160,10 @@ def test_writing_anew_without_room(path: Path) -> None:
     spool.append(minutes(3))
     with file_size_limit(100), pytest.raises(OSError, match="File too large"):
         spool.rewrite(minutes(2))
-    spool.append([candle(3)])
+    spool.append([minute_candle(3)])
     spool.close()
 
-    assert left_in(path) == [*minutes(3), candle(3)]
+    assert left_in(path) == [*minutes(3), minute_candle(3)]
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -175,4 +175,4 @@ def test_nothing_confirmed_is_lost_when_the_process_is_killed(path: Path) -> Non
         confirmed = [int(writer.stdout.readline()) for _ in range(50)]
         writer.kill()
 
-    assert left_in(path)[:50] == [candle(minute) for minute in confirmed]
+    assert left_in(path)[:50] == [minute_candle(minute) for minute in confirmed]

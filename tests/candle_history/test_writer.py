@@ -30,7 +30,7 @@ class ShyStore:
     async def open(self) -> None:
         """Nothing to open."""
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Nothing to close."""
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:

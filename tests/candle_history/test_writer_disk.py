@@ -78,7 +78,7 @@ async def test_candles_wait_on_disk_over_restarts(own_postgres: PostgresServer, 
         async with running(store, tmp_path) as (writer, give):
             give(minutes(100)[begin : begin + 50])
             await until(partial(waits_on_disk, writer, tmp_path, begin + 50))
-        await store.close()
+        await store.aclose()
     own_postgres.start()
     store = PostgresStore(url, "us", SQL_DIR)
     await store.open()
@@ -86,7 +86,7 @@ async def test_candles_wait_on_disk_over_restarts(own_postgres: PostgresServer, 
         give(minutes(101)[100:])
         await until(lambda: writer.pending == 0 and on_disk(tmp_path) == 0, 20.0)
         rows = await all_rows(store)
-    await store.close()
+    await store.aclose()
 
     assert rows == minutes(101)
     assert writer.trouble == ""
@@ -112,7 +112,7 @@ async def test_stopping_leaves_on_disk_what_could_not_be_written(own_postgres: P
     for candle in minutes(5):
         queue.put_nowait(candle)
     await CandleWriter(queue, store, Spool(tmp_path / "spool.ndjson")).finish()
-    await store.close()
+    await store.aclose()
     left = Spool(tmp_path / "spool.ndjson")
 
     assert left.open() == minutes(5)
@@ -129,7 +129,7 @@ async def test_a_full_disk_under_sqlite(tmp_path: Path) -> None:
             trouble, pending = writer.trouble, writer.pending
         await until(lambda: writer.pending == 0)
         rows = await all_rows(store)
-    await store.close()
+    await store.aclose()
 
     assert trouble.startswith(f"The SQLite file {tmp_path / 'candles.sqlite3'} cannot be used: ")
     assert trouble.endswith("Closed candles wait in memory alone: File too large.")
@@ -152,7 +152,7 @@ async def test_postgres_out_of_disk(own_postgres: PostgresServer, tmp_path: Path
         own_postgres.limit_file_size(resource.RLIM_INFINITY)
         await until(lambda: writer.pending == 0, 30.0)
         rows = await all_rows(store)
-    await store.close()
+    await store.aclose()
 
     assert trouble.startswith("PostgreSQL: could not extend file")
     assert pending > 0
@@ -167,7 +167,7 @@ async def test_what_was_written_leaves_the_disk(tmp_path: Path) -> None:
         await until(lambda: writer.pending == 0)
 
         assert on_disk(tmp_path) == 0
-    await store.close()
+    await store.aclose()
 
 
 async def test_a_spool_that_another_process_has(tmp_path: Path) -> None:
@@ -183,6 +183,6 @@ async def test_a_spool_that_another_process_has(tmp_path: Path) -> None:
         give(minutes(5)[4:])
         await until(lambda: writer.pending == 0 and on_disk(tmp_path) == 0)
         rows = await all_rows(store)
-    await store.close()
+    await store.aclose()
 
     assert rows == minutes(5)

@@ -10,11 +10,11 @@ from pulse.market.intervals import (
     MINUTE,
     TIME_MAX_MS,
     AggregatedCandle,
-    extend,
-    first_of_interval,
-    merge_newest,
+    add_minute,
+    merge_newer_minutes,
     missing_minutes,
-    of_one_minute,
+    one_minute_aggregate,
+    start_aggregate,
 )
 from pulse.market.types import Candle
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle
@@ -38,9 +38,9 @@ def minute(number: int, price: float = 100.0, trades: int = 1, source: str = "li
 
 def added(*minutes: Candle) -> AggregatedCandle:
     """The five-minute bar of these."""
-    bar = first_of_interval(minutes[0], FIVE)
+    bar = start_aggregate(minutes[0], FIVE)
     for later in minutes[1:]:
-        bar = extend(bar, later)
+        bar = add_minute(bar, later)
     return bar
 
 
@@ -130,7 +130,7 @@ def test_the_receipts_of_a_bar() -> None:
 def test_the_newest_minutes_join_the_stored_bars() -> None:
     """What the store does not have yet goes on the last bar or begins the next one; what it has is not added twice."""
     stored = [added(minute(0), minute(1), minute(2), minute(3))]
-    bars = merge_newest(stored, FIVE, [minute(3), minute(4), minute(5)], None, None, 10)
+    bars = merge_newer_minutes(stored, FIVE, [minute(3), minute(4), minute(5)], None, None, 10)
 
     assert [(bar.minutes, bar.candle.trade_count) for bar in bars] == [(5, 5), (1, 1)]
     assert [bar.candle.open_time_ms for bar in bars] == [MIDNIGHT_MS, MIDNIGHT_MS + 5 * MINUTE_MS]
@@ -138,7 +138,7 @@ def test_the_newest_minutes_join_the_stored_bars() -> None:
 
 def test_the_newest_minutes_beyond_the_end() -> None:
     """A bar that opens after the end that was asked for is left out."""
-    bars = merge_newest([], FIVE, [minute(4), minute(5)], None, MIDNIGHT_MS + 4 * MINUTE_MS, 10)
+    bars = merge_newer_minutes([], FIVE, [minute(4), minute(5)], None, MIDNIGHT_MS + 4 * MINUTE_MS, 10)
 
     assert [bar.candle.open_time_ms for bar in bars] == [MIDNIGHT_MS]
 
@@ -150,7 +150,7 @@ def test_the_newest_minutes_and_the_limit(start_minute: int | None, limit: int, 
     """From a start on the first bars of the range are told, without one the last."""
     start_ms = None if start_minute is None else MIDNIGHT_MS + start_minute * MINUTE_MS
     stored = [added(minute(0))] if start_minute in (None, 0) else []
-    bars = merge_newest(stored, FIVE, [minute(4), minute(5)], start_ms, None, limit)
+    bars = merge_newer_minutes(stored, FIVE, [minute(4), minute(5)], start_ms, None, limit)
 
     assert [(bar.candle.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for bar in bars] == expected
 
@@ -168,5 +168,5 @@ def test_missing_minutes(minutes: tuple[int, ...], running: int, missing: int) -
 
 def test_a_minute_is_a_bar_of_its_own() -> None:
     """The shortest interval holds one minute, unchanged."""
-    assert merge_newest([], MINUTE, [minute(4)], None, None, 10) == [of_one_minute(minute(4))]
-    assert of_one_minute(minute(4)) == AggregatedCandle(minute(4), 1, MIDNIGHT_MS + 4 * MINUTE_MS)
+    assert merge_newer_minutes([], MINUTE, [minute(4)], None, None, 10) == [one_minute_aggregate(minute(4))]
+    assert one_minute_aggregate(minute(4)) == AggregatedCandle(minute(4), 1, MIDNIGHT_MS + 4 * MINUTE_MS)

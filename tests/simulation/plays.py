@@ -234,7 +234,7 @@ async def _false_snapshot(stage: Stage) -> None:
     if stage.rng.random() < 0.5:
         await stage.lose_a_diff(symbol)
     else:
-        stage.process.feeds[symbol].request_snapshot("the script's whim")
+        stage.process.streams[symbol].request_snapshot("the script's whim")
     await asyncio.sleep(10)
     stage.world.rest_faults.clear()
 

@@ -23,4 +23,4 @@ async def store(place: str | Path) -> AsyncIterator[AnyStore]:
     made = make_store(place)
     await made.open()
     yield made
-    await made.close()
+    await made.aclose()

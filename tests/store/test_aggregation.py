@@ -7,17 +7,16 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
-from functools import reduce
-from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, extend, first_of_interval
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval
 from pulse.market.types import MINUTE_MS, Candle
 from pulse.store.aggregation import touched_hours
 from pulse.store.schema import rows_to_write
-from tests.support.candles import candle
+from tests.support.candles import aggregated
+from tests.support.makers import candle
 from tests.support.recordings import recording
 from tests.support.stores import AnyStore, make_store
 
@@ -29,10 +28,9 @@ LONG_AGO, FAR_AWAY = -(10**20), 10**20
 
 def minute_at(open_time_ms: int, price: float = 100.0, volume: float = 1.0, trades: int = 1) -> Candle:
     """A minute whose prices are all the same; flat where it has no trades."""
-    return replace(
-        candle(), open_time_ms=open_time_ms, open=price, high=price, low=price, close=price, volume=volume,
-        quote_volume=volume, taker_buy_volume=volume, taker_buy_quote_volume=volume, trade_count=trades,
-        first_trade_id=7 if trades else -1, last_trade_id=9 if trades else -1,
+    return candle(
+        open_time_ms, (price,) * 4, volume, quote_volume=volume, taker_buy_quote_volume=volume, trade_count=trades,
+        first_trade_id=7 if trades else -1, last_trade_id=9 if trades else -1, source="live",
     )  # fmt: skip
 
 
@@ -58,9 +56,7 @@ def walk(seed: int, count: int, start_ms: int = FRIDAY_MS) -> list[Candle]:
 
 def together(minutes: Iterable[Candle], interval: Interval) -> list[AggregatedCandle]:
     """The bars of minutes, added one by one in Python."""
-    groups = groupby(minutes, lambda minute: interval.floor(minute.open_time_ms))
-    bars = [reduce(extend, rest, first_of_interval(first, interval)) for _, (first, *rest) in groups]
-    return [replace(bar, candle=replace(bar.candle, is_closed=True)) for bar in bars]
+    return [replace(row, candle=replace(row.candle, is_closed=True)) for row in aggregated(minutes, interval)]
 
 
 def rows(name: str) -> list[list[float]]:
@@ -225,7 +221,7 @@ async def test_two_writers_of_the_same_hour(place: str | Path) -> None:
             one.write_candles(batch[::2]), two.write_candles(batch[1::2]), one.write_candles(batch[:3])
         )
     read = await one.read_intervals("BTCUSDT", INTERVALS["1h"], None, None, 100)
-    await asyncio.gather(one.close(), two.close())
+    await asyncio.gather(one.aclose(), two.aclose())
 
     assert read == together(minutes, INTERVALS["1h"])
 
@@ -237,7 +233,7 @@ async def test_symbols_and_venues_are_kept_apart(store: AnyStore, place: str | P
     await store.write_candles([minute_at(FRIDAY_MS), replace(minute_at(FRIDAY_MS, 2.0), symbol="ETHUSDT")])
     await other.write_candles([minute_at(FRIDAY_MS, 3.0)])
     (bar,) = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 10)
-    await other.close()
+    await other.aclose()
 
     assert (bar.candle.close, bar.minutes) == (100.0, 1)
 

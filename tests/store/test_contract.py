@@ -13,34 +13,34 @@ import pytest
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import INTERVALS
 from pulse.market.types import MINUTE_MS, Candle
-from tests.support.candles import BEGIN_MS, SQL_DIR, candle, gap, minutes, running
+from tests.support.candles import BEGIN_MS, SQL_DIR, gap, minute_candle, minutes, running
 from tests.support.stores import AnyStore, make_store
 
-OURS = candle(close=1.0)
-OURS_LATER = candle(close=2.0)
-OURS_PROVEN = candle(close=2.0, reconciled=True)
-REPAIRED = candle(close=2.0, source="repaired")
-THEIRS = replace(candle(close=2.0, source="exchange"), first_trade_id=-1)
+OURS = minute_candle(close=1.0)
+OURS_LATER = minute_candle(close=2.0)
+OURS_PROVEN = minute_candle(close=2.0, reconciled=True)
+REPAIRED = minute_candle(close=2.0, source="repaired")
+THEIRS = replace(minute_candle(close=2.0, source="exchange"), first_trade_id=-1)
 THEIRS_CORRECTED = replace(THEIRS, volume=7.0)
-THEIRS_WITH_IDS = candle(close=2.0, source="exchange")
+THEIRS_WITH_IDS = minute_candle(close=2.0, source="exchange")
 
 
 async def test_every_value_comes_back_exactly(store: AnyStore) -> None:
     """What is read is what was written, to the last bit."""
-    await store.write_candles([candle()])
+    await store.write_candles([minute_candle()])
 
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle()]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
 
 
 async def test_candles_survive_the_process(store: AnyStore, place: str | Path) -> None:
     """What one process wrote, the next one reads."""
-    await store.write_candles([candle()])
-    await store.close()
+    await store.write_candles([minute_candle()])
+    await store.aclose()
     later = make_store(place)
     await later.open()
 
-    assert await later.read_candles("BTCUSDT", None, None, 10) == [candle()]
-    await later.close()
+    assert await later.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
+    await later.aclose()
 
 
 async def test_writing_again_changes_nothing(store: AnyStore) -> None:
@@ -53,10 +53,10 @@ async def test_writing_again_changes_nothing(store: AnyStore) -> None:
 
 async def test_the_later_account_of_a_minute_wins(store: AnyStore) -> None:
     """A corrected candle replaces the one before it."""
-    await store.write_candles([candle(close=1.0)])
-    await store.write_candles([candle(close=2.0)])
+    await store.write_candles([minute_candle(close=1.0)])
+    await store.write_candles([minute_candle(close=2.0)])
 
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(close=2.0)]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle(close=2.0)]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_which_account_of_a_minute_is_kept(
 async def test_a_running_candle_is_refused(store: AnyStore) -> None:
     """A candle that is not closed is a mistake of the caller, and nothing of its batch is written."""
     with pytest.raises(ValueError, match="closed"):
-        await store.write_candles([candle(), running(1)])
+        await store.write_candles([minute_candle(), running(1)])
 
     assert await store.read_candles("BTCUSDT", None, None, 10) == []
 
@@ -142,10 +142,10 @@ async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None
     """The same minute of a symbol at two venues is two candles."""
     other = make_store(place, venue="com")
     await other.open()
-    await store.write_candles([candle(close=1.0)])
-    await other.write_candles([candle(close=2.0)])
+    await store.write_candles([minute_candle(close=1.0)])
+    await other.write_candles([minute_candle(close=2.0)])
     ours = await store.read_candles("BTCUSDT", None, None, 10)
-    await other.close()
+    await other.aclose()
 
     assert [row.close for row in ours] == [1.0]
 
@@ -153,7 +153,7 @@ async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None
 async def test_a_store_that_is_there_says_so(store: AnyStore) -> None:
     """And one that was closed does not."""
     await store.check()
-    await store.close()
+    await store.aclose()
 
     with pytest.raises(StoreUnavailable):
         await store.check()
@@ -182,7 +182,7 @@ async def test_two_stores_may_begin_at_once(place: str | Path) -> None:
     await asyncio.gather(*(store.open() for store in stores))
     await asyncio.gather(*(store.write_candles(minutes(5)) for store in stores))
     read = await asyncio.gather(*(store.read_candles("BTCUSDT", None, None, 10) for store in stores))
-    await asyncio.gather(*(store.close() for store in stores))
+    await asyncio.gather(*(store.aclose() for store in stores))
 
     assert read == [minutes(5)] * 6
 
@@ -196,7 +196,7 @@ async def test_two_writers_overlap(place: str | Path) -> None:
         batch = candles[begin : begin + 50]
         await asyncio.gather(one.write_candles(batch), two.write_candles(batch[::-1]))
     read = await one.read_candles("BTCUSDT", None, None, 1000)
-    await asyncio.gather(one.close(), two.close())
+    await asyncio.gather(one.aclose(), two.aclose())
 
     assert read == candles
 
@@ -212,34 +212,34 @@ def a_later_version(tmp_path: Path, kind: str, statement: str) -> Path:
 
 async def test_a_later_version_adds_its_step(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
     """A newer program applies what is new, once, to what is there; the older one beside it goes on."""
-    await store.write_candles([candle(0)])
+    await store.write_candles([minute_candle(0)])
     sql_dir = a_later_version(tmp_path, store.kind, "ALTER TABLE {table} ADD COLUMN note text; -- ; in a comment\n")
     for minute in (1, 2):
         later = make_store(place, sql_dir=sql_dir)
         await later.open()
-        await later.write_candles([candle(minute)])
-        await later.close()
-    await store.write_candles([candle(3)])
+        await later.write_candles([minute_candle(minute)])
+        await later.aclose()
+    await store.write_candles([minute_candle(3)])
 
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(minute) for minute in range(4)]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle(minute) for minute in range(4)]
 
 
 async def test_a_step_that_fails_leaves_nothing(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
     """A step is applied whole or not at all."""
-    await store.write_candles([candle(0)])
+    await store.write_candles([minute_candle(0)])
     sql_dir = a_later_version(tmp_path, store.kind, "DELETE FROM {table};\nINSERT INTO no_such_table VALUES (1);\n")
     later = make_store(place, sql_dir=sql_dir)
     with pytest.raises(StoreUnavailable, match="no_such_table"):
         await open_and_write(later)
-    await later.close()
+    await later.aclose()
 
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle(0)]
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle(0)]
 
 
 async def open_and_write(store: AnyStore) -> None:
     """Bring the schema up to date, at the latest with the first write."""
     await store.open()
-    await store.write_candles([candle(1)])
+    await store.write_candles([minute_candle(1)])
 
 
 def make_first_version(place: str | Path) -> None:
@@ -266,7 +266,7 @@ async def test_rows_of_before_receipts_are_kept(place: str | Path) -> None:
     store = make_store(place)
     await store.open()
     rows = await store.read_candles("BTCUSDT", None, None, 10)
-    await store.close()
+    await store.aclose()
 
     assert [(row.source, row.reconciled) for row in rows] == [("live", False), ("exchange", True)]
 
@@ -318,15 +318,15 @@ async def test_deleting_leaves_other_venues_alone(store: AnyStore, place: str | 
     await other.write_candles(minutes(5))
     deleted = await store.delete_before(2 * BEGIN_MS, 10)
     rows = await other.read_candles("BTCUSDT", None, None, 10)
-    await other.close()
+    await other.aclose()
 
     assert (deleted, rows) == (0, minutes(5))
 
 
 async def test_after_the_end(store: AnyStore) -> None:
     """A store that is closed says so, and closing it again does no harm."""
-    await store.close()
-    await store.close()
+    await store.aclose()
+    await store.aclose()
 
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.read_candles("BTCUSDT", None, None, 1)

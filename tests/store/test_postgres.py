@@ -16,7 +16,7 @@ import pytest
 from pulse.errors import StoreUnavailable
 from pulse.store import postgres as module
 from pulse.store.postgres import PostgresStore, conninfo_of
-from tests.support.candles import SQL_DIR, candle, minutes
+from tests.support.candles import SQL_DIR, minute_candle, minutes
 from tests.support.programs import free_port
 from tests.support.proxy import Proxy
 from tests.support.services import PostgresDatabases, PostgresServer
@@ -33,7 +33,7 @@ async def store_at(url: str) -> AsyncIterator[PostgresStore]:
     try:
         yield store
     finally:
-        await store.close()
+        await store.aclose()
 
 
 async def unavailable(call: Awaitable[object]) -> tuple[str, float]:
@@ -65,10 +65,10 @@ async def test_a_server_away_at_the_start(own_postgres: PostgresServer) -> None:
     begin = time.monotonic()
     async with store_at(own_postgres.url("postgres")) as store:
         opened_after = time.monotonic() - begin
-        said, took = await unavailable(store.write_candles([candle()]))
+        said, took = await unavailable(store.write_candles([minute_candle()]))
         own_postgres.start()
         begin = time.monotonic()
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
 
         assert opened_after < 0.2
         assert took < 1.0
@@ -90,7 +90,7 @@ async def test_a_restart_is_not_noticed(own_postgres: PostgresServer) -> None:
 async def test_a_long_outage(own_postgres: PostgresServer) -> None:
     """Once the outage is known a call fails quickly, and the first one after the return succeeds quickly."""
     async with store_at(own_postgres.url("postgres")) as store:
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
         own_postgres.kill()
         took = [(await unavailable(store.write_candles(minutes(3))))[1] for _ in range(5)]
         own_postgres.start()
@@ -107,7 +107,7 @@ async def test_a_server_killed_in_the_middle_of_a_write(own_postgres: PostgresSe
     """A write that the server was at work on fails at once, and succeeds whole when it is repeated."""
     url = own_postgres.url("postgres")
     async with store_at(url) as store:
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
         with asking(url) as own:
             own.execute("BEGIN")
             own.execute("LOCK TABLE pulse.candles IN EXCLUSIVE MODE")
@@ -139,12 +139,12 @@ async def until_somebody_waits(own: psycopg.Connection) -> None:
 async def test_a_mute_server_costs_eight_seconds_at_most(own_postgres: PostgresServer) -> None:
     """A call on a way that has gone silent ends in time, and the next one after the silence succeeds at once."""
     async with Proxy(own_postgres.port) as proxy, store_at(f"postgresql://postgres@127.0.0.1:{proxy.port}/") as store:
-        await store.write_candles([candle(0)])
+        await store.write_candles([minute_candle(0)])
         proxy.mute()
-        said, took = await unavailable(store.write_candles([candle(1)]))
+        said, took = await unavailable(store.write_candles([minute_candle(1)]))
         proxy.unmute()
         begin = time.monotonic()
-        await store.write_candles([candle(1)])
+        await store.write_candles([minute_candle(1)])
 
         assert took < WRITER_DEADLINE_S
         assert said == "PostgreSQL did not answer within 7 s."
@@ -158,13 +158,13 @@ async def test_a_paused_server_does_not_hold_up_the_end(
     before = asyncio.all_tasks()
     monkeypatch.setattr(module, "CALL_TIMEOUT_S", 0.3)
     async with store_at(own_postgres.url("postgres")) as store:
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
         own_postgres.pause()
-        await unavailable(store.write_candles([candle()]))
+        await unavailable(store.write_candles([minute_candle()]))
         begin = time.monotonic()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(store.write_candles([candle()]), 0.1)
-        await store.close()
+            await asyncio.wait_for(store.write_candles([minute_candle()]), 0.1)
+        await store.aclose()
 
     assert time.monotonic() - begin < 0.1 + module.CLOSE_TIMEOUT_S + 0.3
     assert [task.get_name() for task in asyncio.all_tasks() - before if task.get_name().startswith("store")] == []
@@ -176,13 +176,13 @@ async def test_a_paused_server_does_not_hold_up_the_end(
 async def test_a_database_that_takes_no_writes(postgres_url: str) -> None:
     """What the server refuses is said in its words, in one line, and reading goes on."""
     async with store_at(postgres_url) as store:
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
         with asking(postgres_url) as own:
             database = own.info.dbname
             own.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on'.encode())
         try:
             async with store_at(postgres_url) as later:
-                said, _ = await unavailable(later.write_candles([candle(1)]))
+                said, _ = await unavailable(later.write_candles([minute_candle(1)]))
                 rows = await later.read_candles("BTCUSDT", None, None, 10)
         finally:
             with asking(postgres_url) as own:
@@ -190,16 +190,16 @@ async def test_a_database_that_takes_no_writes(postgres_url: str) -> None:
                 own.execute(f'ALTER DATABASE "{database}" RESET default_transaction_read_only'.encode())
 
     assert said == "PostgreSQL: cannot execute INSERT in a read-only transaction"
-    assert rows == [candle()]
+    assert rows == [minute_candle()]
 
 
 async def test_a_schema_that_disappears_is_made_again(postgres: PostgresDatabases, postgres_url: str) -> None:
     """When the database was made anew under our feet, a write fails once and then finds its tables."""
     async with store_at(postgres_url) as store:
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
         postgres.empty_database(postgres_url)
-        said, _ = await unavailable(store.write_candles([candle()]))
-        await store.write_candles([candle()])
+        said, _ = await unavailable(store.write_candles([minute_candle()]))
+        await store.write_candles([minute_candle()])
 
     assert "does not exist" in said
 
@@ -207,32 +207,32 @@ async def test_a_schema_that_disappears_is_made_again(postgres: PostgresDatabase
 async def test_a_role_that_may_not_change_the_schema(postgres_url: str) -> None:
     """Where the schema is up to date, the right to read and write rows is enough."""
     async with store_at(postgres_url) as store:
-        await store.write_candles([candle(0)])
+        await store.write_candles([minute_candle(0)])
     with asking(postgres_url) as own:
         own.execute("DROP ROLE IF EXISTS pulse_test_writer")
         own.execute("CREATE ROLE pulse_test_writer LOGIN")
         own.execute("GRANT USAGE ON SCHEMA pulse TO pulse_test_writer")
         own.execute("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA pulse TO pulse_test_writer")
     async with store_at(postgres_url.replace("postgres@", "pulse_test_writer@")) as store:
-        await store.write_candles([candle(1)])
+        await store.write_candles([minute_candle(1)])
         rows = await store.read_candles("BTCUSDT", None, None, 10)
     with asking(postgres_url) as own:
         own.execute("DROP OWNED BY pulse_test_writer")
         own.execute("DROP ROLE pulse_test_writer")
 
-    assert rows == [candle(0), candle(1)]
+    assert rows == [minute_candle(0), minute_candle(1)]
 
 
 async def test_a_writer_that_froze_frees_its_lock(postgres_url: str) -> None:
     """A process that stops in the middle of a write, holding the lock, keeps no other one from writing."""
     async with store_at(postgres_url) as store:
-        await store.write_candles([candle(0)])
+        await store.write_candles([minute_candle(0)])
         with closing(psycopg.connect(postgres_url)) as frozen:  # its transaction is open until somebody ends it
             frozen.execute(module.LOCK, (module.WRITE_LOCK,))
-            await store.write_candles([candle(1)])
+            await store.write_candles([minute_candle(1)])
         rows = await store.read_candles("BTCUSDT", None, None, 10)
 
-    assert rows == [candle(0), candle(1)]
+    assert rows == [minute_candle(0), minute_candle(1)]
 
 
 # --- what is done to a database
@@ -241,7 +241,7 @@ async def test_a_writer_that_froze_frees_its_lock(postgres_url: str) -> None:
 async def test_everything_is_in_one_schema(postgres_url: str) -> None:
     """The tables are in the schema `pulse` alone, and the steps that made them are recorded."""
     async with store_at(postgres_url) as store:
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
     with asking(postgres_url) as own:
         tables = own.execute("SELECT schemaname, tablename FROM pg_tables WHERE schemaname !~ '^(pg_|inf)' ORDER BY 2")
 
@@ -261,13 +261,13 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
 async def test_times_are_times(postgres_url: str) -> None:
     """A person who asks the database finds a date, whatever zone the server prefers."""
     async with store_at(f"{postgres_url}?options=-c%20timezone%3DAsia/Kathmandu") as store:
-        await store.write_candles([candle()])
-        rows = await store.read_candles("BTCUSDT", candle().open_time_ms, candle().open_time_ms, 10)
+        await store.write_candles([minute_candle()])
+        rows = await store.read_candles("BTCUSDT", minute_candle().open_time_ms, minute_candle().open_time_ms, 10)
     with asking(postgres_url) as own:
         cursor = own.execute("SELECT to_char(open_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM pulse.candles")
 
         assert cursor.fetchall() == [("2024-08-08 23:55",)]
-    assert rows == [candle()]
+    assert rows == [minute_candle()]
 
 
 async def test_no_statement_is_prepared(postgres_url: str) -> None:
@@ -285,15 +285,15 @@ async def test_no_statement_is_prepared(postgres_url: str) -> None:
 async def test_a_unix_socket(own_postgres: PostgresServer) -> None:
     """An address without a host, as for a server on this machine, is followed too."""
     async with store_at(own_postgres.socket_url) as store:
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
 
-        assert await store.read_candles("BTCUSDT", None, None, 10) == [candle()]
+        assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
 
 
 async def test_a_large_table_is_read_by_its_index(postgres_url: str) -> None:
     """With statistics at hand, the planner still does not read all minutes to roll up, delete or show a few hours."""
     async with store_at(postgres_url) as store:
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
     hour = datetime(2024, 2, 1, tzinfo=UTC)
     touched, hours = (["us"] * 10, ["BTCUSDT"] * 10, [hour] * 10), ("us", hour, 10)
     shown = ("us", "BTCUSDT", hour, hour + timedelta(hours=9))

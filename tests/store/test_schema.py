@@ -6,7 +6,7 @@ import pytest
 
 from pulse.errors import StoreUnavailable
 from pulse.store.schema import VALUES, Migration, candle_of, read_migrations, rows_to_write
-from tests.support.candles import SQL_DIR, candle, running
+from tests.support.candles import SQL_DIR, minute_candle, running
 
 
 def write_files(folder: Path, *names: str) -> Path:
@@ -47,7 +47,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_rows_stand_in_the_order_of_the_key() -> None:
     """Whatever the order of the candles, their rows are sorted by symbol and minute."""
-    rows = rows_to_write("us", [candle(1), candle(0), candle(1, symbol="ADAUSDT")])
+    rows = rows_to_write("us", [minute_candle(1), minute_candle(0), minute_candle(1, symbol="ADAUSDT")])
 
     assert [row[1:3] for row in rows] == sorted(row[1:3] for row in rows)
     assert {row[0] for row in rows} == {"us"}
@@ -55,7 +55,7 @@ def test_rows_stand_in_the_order_of_the_key() -> None:
 
 def test_a_minute_is_one_row() -> None:
     """Of several accounts of a minute the last one is the row."""
-    rows = rows_to_write("us", [candle(close=1.0), candle(close=2.0)])
+    rows = rows_to_write("us", [minute_candle(close=1.0), minute_candle(close=2.0)])
 
     assert [row[2 + VALUES.index("close")] for row in rows] == [2.0]
 
@@ -68,6 +68,6 @@ def test_a_running_candle_is_refused() -> None:
 
 def test_a_row_becomes_the_candle_it_was() -> None:
     """Writing and reading agree on the order of the values."""
-    venue, symbol, *values = rows_to_write("us", [candle()])[0]
+    venue, symbol, *values = rows_to_write("us", [minute_candle()])[0]
 
-    assert (venue, candle_of(symbol, values)) == ("us", candle())
+    assert (venue, candle_of(symbol, values)) == ("us", minute_candle())

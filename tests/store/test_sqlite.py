@@ -10,19 +10,19 @@ import pytest
 
 from pulse.errors import StoreUnavailable
 from pulse.store.sqlite import BUSY_TIMEOUT_S, READS_WAITING_MAX, SqliteStore
-from tests.support.candles import SQL_DIR, candle, minutes
+from tests.support.candles import SQL_DIR, minute_candle, minutes
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
 from pulse.store.sqlite import SqliteStore
-from tests.support.candles import SQL_DIR, candle
+from tests.support.candles import SQL_DIR, minute_candle
 
 async def main():
     store = SqliteStore(Path(sys.argv[1]), "us", SQL_DIR)
     await store.open()
     for minute in range(100_000):
-        await store.write_candles([candle(minute)])
+        await store.write_candles([minute_candle(minute)])
         print(minute, flush=True)
 
 asyncio.run(main())
@@ -62,13 +62,13 @@ async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
     store = store_at(path)
     await store.open()
     await store.write_candles(minutes(1000))
-    await store.close()
+    await store.aclose()
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     store = store_at(path)
     with pytest.raises(StoreUnavailable, match="malformed"):
         await read_after_opening(store)
-    await store.close()
+    await store.aclose()
 
 
 async def read_after_opening(store: SqliteStore) -> None:
@@ -86,15 +86,15 @@ async def test_a_file_that_another_process_is_writing(tmp_path: Path) -> None:
     other.execute("BEGIN IMMEDIATE")
     begin = time.monotonic()
     with pytest.raises(StoreUnavailable, match="locked"):
-        await store.write_candles([candle()])
+        await store.write_candles([minute_candle()])
     took = time.monotonic() - begin
     other.execute("ROLLBACK")
     other.close()
-    await store.write_candles([candle()])
+    await store.write_candles([minute_candle()])
 
     assert took < BUSY_TIMEOUT_S + 1.0
-    assert await store.read_candles("BTCUSDT", None, None, 10) == [candle()]
-    await store.close()
+    assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
+    await store.aclose()
 
 
 async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Pa
     store = store_at(path)
     await store.open()
     rows = await store.read_candles("BTCUSDT", None, None, 100_000)
-    await store.close()
+    await store.aclose()
 
-    assert rows[:50] == [candle(minute) for minute in confirmed]
+    assert rows[:50] == [minute_candle(minute) for minute in confirmed]
 
 
 async def test_a_flood_of_reads_is_refused_and_delays_no_write(tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ async def test_a_flood_of_reads_is_refused_and_delays_no_write(tmp_path: Path) -
     await store.open()
     await store.write_candles(minutes(10))
     reads = [store.read_candles("BTCUSDT", None, None, 10) for _ in range(READS_WAITING_MAX + 5)]
-    *found, _ = await asyncio.gather(*reads, store.write_candles([candle(10)]), return_exceptions=True)
+    *found, _ = await asyncio.gather(*reads, store.write_candles([minute_candle(10)]), return_exceptions=True)
     rows = await store.read_candles("BTCUSDT", None, None, 100)
-    await store.close()
+    await store.aclose()
 
     assert sum(isinstance(result, StoreUnavailable) for result in found) == 5
     assert len(rows) == 11

@@ -1,6 +1,8 @@
 """Short ways to make the values that tests feed in. Nothing here is measured or recorded: see `recordings` for that."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 
@@ -79,14 +81,20 @@ def candle(
     open_time_ms: int = MIDNIGHT_MS,
     prices: tuple[float, float, float, float] = (100.0, 100.0, 100.0, 100.0),
     volume: float = 1.0,
-    is_closed: bool = True,
-    symbol: str = "BTCUSDT",
+    *,
+    source: str = "exchange",
+    **fields: Any,
 ) -> Candle:
-    """The exchange's account of a minute: open, high, low, close and volume, each unit bought in a trade of its own."""
+    """Return a closed minute with this open, high, low and close; `fields` sets any other field of it.
+
+    Each unit of volume was bought in a trade of its own. The exchange's own candle is reconciled, others are not.
+    """
     quote = prices[3] * volume
-    return Candle(
-        symbol, open_time_ms, *prices, volume, quote, int(volume), volume, quote, -1, -1, is_closed, "exchange", True
+    made = Candle(
+        "BTCUSDT", open_time_ms, *prices, volume, quote, int(volume), volume, quote, -1, -1, True, source,
+        source == "exchange",
     )  # fmt: skip
+    return replace(made, **fields)
 
 
 def exchange_candle(account: Candle, event_time_ms: int) -> ExchangeCandle:

@@ -21,16 +21,15 @@ import orjson
 from pulse.candle_history.reader import CandleReader
 from pulse.clock import SystemClock
 from pulse.engine import Engine
-from pulse.errors import StoreUnavailable
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.subscriptions import OnEcho
 from pulse.fanout.topic_stream import RunningCandles
 from pulse.latency import Latency
-from pulse.market.intervals import AggregatedCandle, Interval, Newest, first_of_interval
+from pulse.market.intervals import Newest
 from pulse.market.market import Market, Origin
-from pulse.market.types import Candle, Instrument, TradeGap
+from pulse.market.types import Instrument
 from pulse.queues import ConflatingQueue, make_candle_queue, make_gap_queue, make_inbox
 from pulse.server.connection import loop_factory
 from pulse.server.listener import open_listener, serve
@@ -44,6 +43,7 @@ from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import SEND_TIMEOUT_S, WebSocketSessions
 from pulse.wire import book_channel
 from tests.support.makers import ManualClock
+from tests.support.stores import MemoryStore
 
 INSTANCE = "0a1b2c3d"
 SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"), requests_per_address_s=0)
@@ -70,80 +70,6 @@ def view(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding
     return orjson.dumps({"seq": seq, "instance": instance, "symbol": symbol, "padding": "x" * padding})
 
 
-def candle(minute: int, symbol: str = "BTCUSDT") -> Candle:
-    """Return a closed candle of the minute with this number since 1970."""
-    return Candle(
-        symbol=symbol,
-        open_time_ms=minute * 60_000,
-        open=1.0,
-        high=4.0,
-        low=0.5,
-        close=2.0,
-        volume=10.0,
-        quote_volume=20.0,
-        trade_count=3,
-        taker_buy_volume=6.0,
-        taker_buy_quote_volume=12.0,
-        first_trade_id=1,
-        last_trade_id=3,
-        is_closed=True,
-        source="live",
-        reconciled=False,
-    )
-
-
-@dataclass
-class ListStore:
-    """A store in memory; `is_away` makes it unavailable, `asked` records the reads."""
-
-    candles: list[Candle] = field(default_factory=list)
-    gaps: list[TradeGap] = field(default_factory=list)
-    is_away: bool = False
-    asked: list[tuple[str, int | None, int | None, int]] = field(default_factory=list)
-    kind: str = "sqlite"
-
-    async def open(self) -> None:
-        """Nothing to open."""
-
-    async def write_candles(self, candles: Sequence[Candle]) -> None:
-        """Store them."""
-        self.candles.extend(candles)
-
-    async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
-        """Unused by these tests."""
-        raise NotImplementedError
-
-    async def read_intervals(
-        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[AggregatedCandle]:
-        """Return the newest of the symbol; the bounds are tested with the real stores."""
-        self.asked.append((symbol, start_ms, end_ms, limit))
-        if self.is_away:
-            raise StoreUnavailable("the disk at /secret is full")
-        return [first_of_interval(candle, interval) for candle in self.candles if candle.symbol == symbol][-limit:]
-
-    async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
-        """Store them."""
-        self.gaps.extend(gaps)
-
-    async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
-        """Return those of the symbol; the bounds are tested with the real stores."""
-        self.asked.append((symbol, start_ms, end_ms, limit))
-        if self.is_away:
-            raise StoreUnavailable("the disk at /secret is full")
-        return [gap for gap in self.gaps if gap.symbol == symbol]
-
-    async def check(self) -> None:
-        """Unused by these tests."""
-
-    async def delete_before(self, time_ms: int, hours_max: int) -> int:
-        """Unused by these tests."""
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
 @dataclass
 class Web:
     """A running server, its parts and its port."""
@@ -151,7 +77,7 @@ class Web:
     hub: Hub
     admission: Admission
     sessions: WebSocketSessions
-    store: ListStore
+    store: MemoryStore
     port: int
     stop: asyncio.Event
     task: asyncio.Task[None]
@@ -244,15 +170,15 @@ async def serving(
 ) -> AsyncIterator[Web]:
     """Serve the real app with the real server on a free port of loopback. `clock` is that of its `Admission`.
 
-    Candles come from a `ListStore` unless another store is given, which must be open.
+    Candles come from a `MemoryStore` unless another store is given, which must be open.
     """
-    list_store = ListStore()
+    memory_store = MemoryStore()
     context = make_context(
         settings,
         static_dir=static_dir,
         readiness=readiness,
         send_timeout_s=send_timeout_s,
-        store=list_store if store is None else store,
+        store=memory_store if store is None else store,
         newest=newest,
         symbols=symbols,
         registry=registry,
@@ -263,7 +189,7 @@ async def serving(
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
     task = asyncio.create_task(serve(build_app(context), listener, stop, context.hub.shut_down, settings.clients_max))
-    web = Web(context.hub, context.admission, context.websockets, list_store, port, stop, task)
+    web = Web(context.hub, context.admission, context.websockets, memory_store, port, stop, task)
     try:
         yield web
     finally:
@@ -306,7 +232,7 @@ def make_context(
         admission=admission,
         registry=registry,
         hub=hub,
-        candles=CandleReader(ListStore() if store is None else store, lambda _: newest, ManualClock()),
+        candles=CandleReader(MemoryStore() if store is None else store, lambda _: newest, ManualClock()),
         websockets=sessions,
         sse=SseEndpoint(sessions),
         symbols=lambda: symbols,

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.web import SETTINGS, ask, candle, on_server_loop, serving
+from tests.support.makers import MINUTE_MS, candle
+from tests.support.web import SETTINGS, ask, on_server_loop, serving
 
 
 @pytest.mark.parametrize("path", ["/api/ohlcv", "/api/gaps"])
@@ -13,7 +14,7 @@ from tests.support.web import SETTINGS, ask, candle, on_server_loop, serving
 async def test_unavailable_store_hides_its_reason(path: str) -> None:
     """503, when to ask again, and nothing of the store's own error text."""
     async with serving() as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         status, body, headers = await ask(web, path)
 
     assert (status, headers["Retry-After"]) == (503, "5")
@@ -24,7 +25,7 @@ async def test_unavailable_store_hides_its_reason(path: str) -> None:
 async def test_long_answer_is_compressed() -> None:
     """From a kilobyte on, for clients that accept gzip; a short answer is not."""
     async with serving() as web:
-        web.store.candles = [candle(minute) for minute in range(100)]
+        await web.store.write_candles([candle(minute * MINUTE_MS) for minute in range(100)])
         _, rows, long = await ask(web, "/api/ohlcv", **{"Accept-Encoding": "gzip"})
         _, _, short = await ask(web, "/api/symbols", **{"Accept-Encoding": "gzip"})
         _, _, plain = await ask(web, "/api/ohlcv", **{"Accept-Encoding": "identity"})

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
 from pulse.web.api.candles import PAGE_CANDLES
 from pulse.wire import CANDLE_FIELDS
-from tests.support.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
+from tests.support.candles import BEGIN_MS, SQL_DIR, minute_candle, minutes, running
 from tests.support.web import ALL_CLOSED, Web, ask, on_server_loop, serving
 
 
@@ -29,7 +28,7 @@ async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_CLOSED)
     await store.write_candles(minutes(count))
     async with serving(store=store, newest=newest) as web:
         yield web
-    await store.close()
+    await store.aclose()
 
 
 @on_server_loop
@@ -51,7 +50,7 @@ async def test_incomplete_candle_counts_its_missing_minutes(tmp_path: Path) -> N
         _, body, _ = await ask(web, "/api/ohlcv?interval=1d")
 
     assert [(row["missing_minutes"], row["is_closed"]) for row in body] == [(1435, True), (0, False)]
-    assert body[1]["trade_count"] == 5 * candle().trade_count
+    assert body[1]["trade_count"] == 5 * minute_candle().trade_count
 
 
 @on_server_loop
@@ -157,8 +156,8 @@ async def correct(folder: Path) -> None:
     """Rewrite the first minute as another process would."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
-    await store.write_candles([replace(candle(), close=7.0)])
-    await store.close()
+    await store.write_candles([minute_candle(close=7.0)])
+    await store.aclose()
 
 
 @on_server_loop
@@ -233,7 +232,7 @@ async def test_stream_without_rows(tmp_path: Path) -> None:
 async def test_unavailable_store_gives_503_in_every_format(name: str) -> None:
     """A stream has not begun by then."""
     async with serving() as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         status, body, headers = await ask(web, f"/api/ohlcv?start=0&format={name}")
 
     assert (status, headers["Retry-After"]) == (503, "5")

@@ -34,7 +34,7 @@ async def test_range_and_limit_reach_the_store() -> None:
     async with serving() as web:
         await ask(web, "/api/gaps")
         await ask(web, "/api/gaps?symbol=ETHUSDT&start=2024-08-08T23:55&end=1723161360&limit=7")
-        asked = web.store.asked
+        asked = web.store.reads
 
     assert asked == [
         ("BTCUSDT", 0, END_OF_TIME_MS, 100), ("ETHUSDT", 1_723_161_300_000, 1_723_161_360_000, 7)

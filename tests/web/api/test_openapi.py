@@ -141,7 +141,7 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
     }
     async with serving(readiness=trouble) as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         found, body, headers = await ask(web, path)
 
     assert found == status

@@ -15,7 +15,8 @@ from pulse.latency import HOPS, Latency
 from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.status import ReadinessReport, register_gauges
-from tests.support.web import INSTANCE, ListStore, ask, engine_of, make_context, on_server_loop, serving
+from tests.support.stores import MemoryStore
+from tests.support.web import INSTANCE, ask, engine_of, make_context, on_server_loop, serving
 
 
 @dataclass
@@ -31,7 +32,7 @@ class FakeBus(MemoryBus):
 
 def readiness(symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "") -> ReadinessReport:
     """Return the report of a process with these symbols, the first of them halted, the others offline."""
-    store = ListStore()
+    store = MemoryStore()
     writer = CandleWriter(make_candle_queue(), store)
     writer._store_trouble = trouble
     return ReadinessReport(SymbolRegistry(pinned), engine_of(*symbols.split()), FakeBus(ok=bus_ok), store, writer)
@@ -62,7 +63,7 @@ def test_each_failing_part_is_reported(pinned: list[str], bus_ok: bool, trouble:
 async def test_health_depends_on_the_process_alone() -> None:
     """The process is healthy while it answers, whatever the state of its dependencies."""
     async with serving(readiness={"ready": False}) as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         status, body, _ = await ask(web, "/healthz")
 
     assert (status, body) == (200, {"status": "ok"})

@@ -35,7 +35,7 @@ async def serving_minutes(folder: Path, newest: Newest = ALL_CLOSED) -> AsyncIte
     await store.write_candles(minutes(12))
     async with serving(store=store, newest=newest, symbols=SYMBOLS) as web:
         yield web
-    await store.close()
+    await store.aclose()
 
 
 async def history(web: Web, **parameters: object) -> Any:
@@ -186,7 +186,7 @@ async def test_error_has_the_udf_shape(tmp_path: Path, asked: dict[str, object],
 async def test_unavailable_store_hides_its_reason() -> None:
     """An error without the store's own error text."""
     async with serving(symbols=SYMBOLS) as web:
-        web.store.is_away = True
+        web.store.is_unavailable = True
         status, body, _ = await ask(web, "/udf/history?symbol=BTCUSDT&resolution=D&from=0&to=9")
 
     assert (status, body) == (503, {"s": "error", "errmsg": "The candle store cannot be reached."})

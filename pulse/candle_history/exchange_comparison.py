@@ -1,0 +1,67 @@
+"""Compares stored minutes with the exchange's own candles, and queues each one that has to be written.
+
+Which minutes are due, and when, is decided by its callers; what the store already has is passed in.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from pulse.binance.rest import BinanceRest
+from pulse.market.candles import candles_equal
+from pulse.market.types import MINUTE_MS, Candle, CandleMismatch
+from pulse.queues import CandleQueue
+
+log = logging.getLogger(__name__)
+
+SETTLE_MS = 90_000
+"""The exchange's candles are its most delayed source: a minute is requested only this long after its end."""
+
+ReportMismatch = Callable[[str, CandleMismatch], Awaitable[None]]
+"""Takes a symbol and a stored minute of it that differs from the exchange's."""
+
+
+class ExchangeComparison:
+    """Fetches the exchange's candles and compares stored ones with them; shared by all symbols."""
+
+    def __init__(self, rest: BinanceRest, candles: CandleQueue, report_mismatch: ReportMismatch) -> None:
+        self._rest = rest
+        self._candles = candles
+        self._report_mismatch = report_mismatch
+
+    def newest_minute_ms(self) -> int:
+        """Return the open time of the newest minute whose candle the exchange can be expected to have."""
+        newest = self._rest.exchange_ms() - SETTLE_MS - MINUTE_MS
+        return newest - newest % MINUTE_MS
+
+    async def fetch(self, symbol: str, start_ms: int, end_ms: int) -> dict[int, Candle]:
+        """Return the exchange's closed candles that open in [start_ms, end_ms], by open time. Raise ExchangeError.
+
+        One call: at most the first KLINES_MAX of them.
+        """
+        found = await self._rest.klines(symbol, start_ms, end_ms)
+        return {candle.open_time_ms: candle for candle in found if candle.is_closed}
+
+    async def compare(self, symbol: str, stored: Mapping[int, Candle], due: set[int]) -> dict[int, Candle]:
+        """Compare the minutes that are due, at least one, and queue each candle that has to be written.
+
+        A minute that the store lacks is queued as the exchange has it. So is one that differs, after the mismatch was
+        reported: the exchange's candle takes precedence. One that is equal is queued once more, marked reconciled.
+        Returns the candles that the exchange has from the first to the last due minute, by open time, the reconciled
+        ones in place of the exchange's. Raises ExchangeError.
+        """
+        theirs = await self.fetch(symbol, min(due), max(due))
+        missing = 0
+        for minute in sorted(due & theirs.keys()):
+            ours = stored.get(minute)
+            if ours is None:
+                missing += 1
+            elif not candles_equal(ours, theirs[minute]):
+                await self._report_mismatch(symbol, CandleMismatch(ours, theirs[minute], self._rest.exchange_ms()))
+            else:
+                theirs[minute] = replace(ours, reconciled=True)
+            if ours != theirs[minute]:
+                await self._candles.put(theirs[minute])
+        if missing:
+            log.info("candles backfilled symbol=%s candles=%s", symbol, missing)
+        return theirs
