@@ -11,7 +11,7 @@ import { fixed } from "../format.js";
  */
 const LABELS = {
   exchange: "exchange",
-  applied: "book update",
+  applied: "book",
   published: "publish",
   bus: "bus",
   socket: "send",
