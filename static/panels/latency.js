@@ -11,7 +11,7 @@ import { fixed } from "../format.js";
  */
 const LABELS = {
   exchange: "exchange",
-  applied: "book update",
+  applied: "book",
   published: "publish",
   bus: "bus",
   socket: "send",
@@ -25,8 +25,9 @@ const LABELS = {
 export function latencyText({ hops, over_budget: over }) {
   const steps = hops.flatMap(({ hop, p50_ms: median, p99_ms: p99, budget_ms: budget }) => {
     if (median === null || p99 === null) return [];
-    const excess = over.includes(hop) ? ` (limit ${budget})` : "";
-    return [`${label(hop)} ${short(median)}/${short(p99)}${excess}`];
+    // With a decimal, so that 10.4 does not read "10 (limit 10)".
+    const most = over.includes(hop) ? `${fixed(p99, 1)} (limit ${budget})` : short(p99);
+    return [`${label(hop)} ${short(median)}/${most}`];
   });
   return steps.length === 0 ? "" : `Latency p50/p99, ms: ${steps.join(" \u00b7 ")}`;
 }

@@ -124,6 +124,17 @@ async def test_painted_rows_equal_the_exchange_s_book(exchange: SimulatedExchang
     assert errors == []
 
 
+async def test_screen_readers_get_a_summary(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """The live region has the symbol, the best prices and the status; the search's own count is left alone."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        announcer = page.get_by_test_id("announcer")
+        await expect(announcer).to_contain_text("BTCUSDT, best bid 61,", timeout=WAIT_MS)
+        await expect(announcer).to_contain_text(", Live")
+        await expect(page.get_by_test_id("search-count")).to_have_text("")
+    assert errors == []
+
+
 async def test_depth_beyond_the_known_range_is_marked_as_a_lower_bound(
     exchange: SimulatedExchange, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ const REPORT = {
 };
 
 test("each measured step has its delays, and one above its limit names the limit", () => {
-  assert.equal(latencyText(REPORT), "Latency p50/p99, ms: exchange 12/46 \u00b7 bus 0.0/13 (limit 10)");
+  assert.equal(latencyText(REPORT), "Latency p50/p99, ms: exchange 12/46 \u00b7 bus 0.0/12.5 (limit 10)");
 });
 
 test("there is no line before anything was measured", () => {
