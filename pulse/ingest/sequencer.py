@@ -12,8 +12,8 @@ from prometheus_client import Counter
 from pulse import stats
 from pulse.binance.messages import Frame
 from pulse.clock import Clock
-from pulse.market.depth_sync import DepthSync, Verdict
-from pulse.market.trade_sync import TradeHole, TradeSync
+from pulse.market.depth_sync import DepthSync, DiffOutcome
+from pulse.market.trade_sync import MissingTrades, TradeSync
 from pulse.market.types import BookLost, DepthDiff, DepthSnapshot, Trade, TradesHeld
 from pulse.queues import Inbox, Received
 
@@ -54,9 +54,9 @@ class Sequencer:
         return self._trades.is_waiting
 
     @property
-    def trade_hole(self) -> TradeHole | None:
+    def trade_hole(self) -> MissingTrades | None:
         """The ids of trades that are missing while later ones wait."""
-        return self._trades.hole
+        return self._trades.missing
 
     def reaches(self, diff: DepthDiff) -> bool:
         """Whether this diff follows on, or overlaps, what was already delivered; with no book, anything does."""
@@ -132,14 +132,14 @@ class Sequencer:
             await self._give_up_trades()
 
     async def _diff(self, diff: DepthDiff) -> None:
-        verdict = self._sync.on_diff(diff)
-        if verdict is Verdict.DELIVER:
+        outcome = self._sync.on_diff(diff)
+        if outcome is DiffOutcome.DELIVER:
             await self._put(diff)
-        elif verdict is Verdict.GAP:
+        elif outcome is DiffOutcome.GAP:
             stats.depth_gaps.labels(self._symbol).inc()
             log.warning("book lost to a gap symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
             await self._put(BookLost(f"updates before id {diff.first_update_id} are missing: joining anew"))
-        elif verdict is Verdict.INCONSISTENT:
+        elif outcome is DiffOutcome.INCONSISTENT:
             log.warning("book ran ahead of the stream symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
             await self._put(BookLost(f"the book's id ran ahead of the stream's {diff.final_update_id}: joining anew"))
         await self._anchor()

@@ -14,7 +14,7 @@ from pulse.clock import Clock
 from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused
 from pulse.ingest.sequencer import Sequencer
-from pulse.market.trade_sync import TradeHole
+from pulse.market.trade_sync import MissingTrades
 from pulse.market.types import Trade
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class TradeRepair:
             else:
                 await asyncio.sleep(wait_s)
 
-    async def _fetch(self, hole: TradeHole, within_s: float) -> tuple[str, list[Trade]]:
+    async def _fetch(self, hole: MissingTrades, within_s: float) -> tuple[str, list[Trade]]:
         """Trades from the hole's beginning on; or, where it is of no use to ask again, why."""
         if hole.last_id - hole.first_id >= HOLE_TRADES_MAX:
             return "too many are missing", []

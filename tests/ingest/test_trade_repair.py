@@ -132,7 +132,7 @@ def test_a_hole_that_is_too_large_is_left() -> None:
 async def test_no_frame_pays_for_the_trades_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands may wait: the hole is looked for, through all of them, by whoever fills it and not at each frame."""
     looked: list[TradeSync] = []
-    monkeypatch.setattr(TradeSync, "hole", property(looked.append))
+    monkeypatch.setattr(TradeSync, "missing", property(looked.append))
     clock = ManualClock()
     intake = Sequencer("BTCUSDT", make_inbox(), clock, may_repair=True)
     mender = TradeRepair("BTCUSDT", cast(BinanceRest, Exchange([])), intake, clock, random.Random(1))

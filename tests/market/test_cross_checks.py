@@ -130,7 +130,7 @@ def test_a_new_connection_forgets_both_accounts() -> None:
 def test_a_replaced_book_takes_its_word_back() -> None:
     """What waits to be compared is forgotten with its book, the tickers are not."""
     witness, _ = witness_of(ticker(1), touch(2, WRONG_BID))
-    witness.forget_pending()
+    witness.clear_pending()
     found = [witness.on_touch(touch(3)), witness.on_ticker(ticker(4))]
 
     assert (found, witness.compared, witness.equal) == ([None, None], 1, 1)

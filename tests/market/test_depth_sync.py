@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.depth_sync import BookAnchor, DepthSync, Verdict
+from pulse.market.depth_sync import BookAnchor, DepthSync, DiffOutcome
 from pulse.market.order_book import OrderBook
 from pulse.market.types import DepthDiff
 from tests.support.book_truth import FIRST_ID, Change, Truth, changes, cuts, is_true
@@ -31,7 +31,7 @@ def test_diffs_before_the_snapshot_are_held() -> None:
     """Rule 1: without a book a diff is kept, and a snapshot is wanted."""
     sync = DepthSync(10)
 
-    assert sync.on_diff(diff(1, 2)) is Verdict.HOLD
+    assert sync.on_diff(diff(1, 2)) is DiffOutcome.HOLD
     assert (sync.is_joined, sync.wants_snapshot, sync.take_anchor()) == (False, True, None)
 
 
@@ -59,7 +59,7 @@ def test_a_snapshot_that_ends_the_held_diffs_is_the_book() -> None:
     sync.on_snapshot(snapshot(8))
 
     assert sync.take_anchor() == BookAnchor(snapshot(8), ())
-    assert sync.on_diff(diff(9, 9)) is Verdict.DELIVER
+    assert sync.on_diff(diff(9, 9)) is DiffOutcome.DELIVER
 
 
 def test_a_snapshot_before_the_stream_waits_for_it() -> None:
@@ -86,20 +86,20 @@ def test_a_waiting_snapshot_that_the_stream_has_left_behind_is_dropped() -> None
 @pytest.mark.parametrize(
     ("first", "final", "verdict"),
     [
-        (11, 11, Verdict.DELIVER),
-        (11, 20, Verdict.DELIVER),
-        (8, 11, Verdict.DELIVER),  # an overlap is safe: quantities are absolute
-        (10, 10, Verdict.OLD),
-        (5, 9, Verdict.OLD),
-        (12, 12, Verdict.GAP),
+        (11, 11, DiffOutcome.DELIVER),
+        (11, 20, DiffOutcome.DELIVER),
+        (8, 11, DiffOutcome.DELIVER),  # an overlap is safe: quantities are absolute
+        (10, 10, DiffOutcome.OLD),
+        (5, 9, DiffOutcome.OLD),
+        (12, 12, DiffOutcome.GAP),
     ],
 )
-def test_what_follows_the_book(first: int, final: int, verdict: Verdict) -> None:
+def test_what_follows_the_book(first: int, final: int, verdict: DiffOutcome) -> None:
     """Rule 4: after a book at id 10, what overlaps or follows joins, what is over is old, a hole is a gap."""
     sync = joined_at(10)
 
     assert sync.on_diff(diff(first, final)) is verdict
-    assert sync.is_joined is (verdict is not Verdict.GAP)
+    assert sync.is_joined is (verdict is not DiffOutcome.GAP)
 
 
 @pytest.mark.parametrize(("first", "follows"), [(5, True), (11, True), (12, False)])
@@ -114,7 +114,7 @@ def test_a_false_final_id_is_noticed_by_the_next_diff() -> None:
     sync = joined_at(10)
     sync.on_diff(diff(11, 900))
 
-    assert sync.on_diff(diff(14, 16)) is Verdict.INCONSISTENT
+    assert sync.on_diff(diff(14, 16)) is DiffOutcome.INCONSISTENT
     assert sync.wants_snapshot
     sync.on_snapshot(snapshot(15))
     assert sync.take_anchor() == BookAnchor(snapshot(15), (diff(14, 16),))
@@ -133,7 +133,7 @@ def test_the_last_diff_said_twice_is_old() -> None:
     sync = joined_at(10)
     sync.on_diff(diff(11, 15))
 
-    assert sync.on_diff(diff(11, 15)) is Verdict.OLD
+    assert sync.on_diff(diff(11, 15)) is DiffOutcome.OLD
 
 
 def test_after_a_gap_one_snapshot_is_enough() -> None:
@@ -188,7 +188,7 @@ def test_a_new_connection_forgets_everything() -> None:
     sync.restart()
 
     assert sync.wants_snapshot
-    assert sync.on_diff(diff(11, 11)) is Verdict.HOLD
+    assert sync.on_diff(diff(11, 11)) is DiffOutcome.HOLD
 
 
 def test_a_second_snapshot_makes_a_book_at_the_running_ones_id() -> None:
@@ -196,10 +196,10 @@ def test_a_second_snapshot_makes_a_book_at_the_running_ones_id() -> None:
     sync = joined_at(10)
     sync.expect_snapshot()
 
-    assert [sync.on_diff(diff(i, i)) for i in (11, 12, 13)] == [Verdict.DELIVER] * 3
+    assert [sync.on_diff(diff(i, i)) for i in (11, 12, 13)] == [DiffOutcome.DELIVER] * 3
     assert sync.on_snapshot(snapshot(11))
     assert sync.take_anchor() == BookAnchor(snapshot(11), (diff(12, 12), diff(13, 13)))
-    assert sync.on_diff(diff(14, 14)) is Verdict.DELIVER
+    assert sync.on_diff(diff(14, 14)) is DiffOutcome.DELIVER
 
 
 def test_a_second_snapshot_from_before_it_was_asked_for_is_refused() -> None:
@@ -280,12 +280,12 @@ class Receiver:
     def diff(self, part: DepthDiff) -> None:
         """A diff arrives."""
         verdict = self.sync.on_diff(part)
-        if verdict is Verdict.DELIVER:
+        if verdict is DiffOutcome.DELIVER:
             assert self._book is not None
             assert part.first_update_id <= self._book.last_update_id + 1 <= part.final_update_id
             self._book.apply(part)
             assert is_true(self._book, self._truth)
-        elif verdict is Verdict.OLD:
+        elif verdict is DiffOutcome.OLD:
             assert self._book is not None
             assert part.final_update_id <= self._book.last_update_id
         else:

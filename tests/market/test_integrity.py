@@ -61,7 +61,7 @@ def test_a_gap_is_an_incident_and_ends_the_trust() -> None:
     trust.gap(book, "updates are missing", TIME_MS)
 
     assert not trust.is_trusted
-    assert (trust.reason, trust.wish, trust.resyncs) == ("updates are missing", "", 1)
+    assert (trust.reason, trust.resync_request, trust.resyncs) == ("updates are missing", "", 1)
     assert [(i.cause, i.update_id) for i in trust.incidents] == [("gap", 10)]
 
 

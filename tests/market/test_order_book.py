@@ -238,8 +238,8 @@ def test_levels_between_two_prices() -> None:
 @pytest.mark.parametrize(("price", "knows"), [(1e9, True), (99.98, True), (99.97, False)])
 def test_what_a_side_knows(price: float, knows: bool) -> None:
     """A side is exact down to its horizon, and everywhere where it is known whole."""
-    assert book_of(limit=3).bids.knows(price) is knows
-    assert book_of().bids.knows(price)
+    assert book_of(limit=3).bids.is_known(price) is knows
+    assert book_of().bids.is_known(price)
 
 
 def test_extending_adds_what_lies_beyond_our_horizon() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.trade_sync import TradeHole, TradeSync
+from pulse.market.trade_sync import MissingTrades, TradeSync
 from pulse.market.types import Trade
 from tests.support.makers import MIDNIGHT_MS, trade, unhurried
 
@@ -33,7 +33,7 @@ def test_what_follows_on_goes_on() -> None:
     sync = sync_after()
 
     assert [ids(sync.take(at(trade_id))) for trade_id in (7, 8, 9)] == [[7], [8], [9]]
-    assert sync.hole is None
+    assert sync.missing is None
 
 
 def test_a_repetition_is_dropped() -> None:
@@ -50,20 +50,20 @@ def test_a_jump_holds_what_comes_after_it() -> None:
     sync = sync_after(7)
 
     assert [sync.take(at(trade_id)) for trade_id in (10, 11)] == [[], []]
-    assert sync.hole == TradeHole(8, 9)
+    assert sync.missing == MissingTrades(8, 9)
 
 
 def test_whether_it_waits_is_known_without_looking_for_the_hole() -> None:
     """It waits exactly while there is a hole, whichever way that is closed."""
     sync = sync_after(7)
-    seen = [(sync.is_waiting, sync.hole)]
+    seen = [(sync.is_waiting, sync.missing)]
     for trade_id in (10, 8):
         sync.take(at(trade_id))
-        seen.append((sync.is_waiting, sync.hole))
+        seen.append((sync.is_waiting, sync.missing))
     sync.fill([at(9)])
-    seen.append((sync.is_waiting, sync.hole))
+    seen.append((sync.is_waiting, sync.missing))
 
-    assert seen == [(False, None), (True, TradeHole(8, 9)), (True, TradeHole(9, 9)), (False, None)]
+    assert seen == [(False, None), (True, MissingTrades(8, 9)), (True, MissingTrades(9, 9)), (False, None)]
 
 
 def test_a_trade_that_was_overtaken_closes_the_hole_by_itself() -> None:
@@ -72,7 +72,7 @@ def test_a_trade_that_was_overtaken_closes_the_hole_by_itself() -> None:
     found = sync.take(at(8))
 
     assert (ids(found), [row.is_repaired for row in found]) == ([8, 9], [False, False])
-    assert sync.hole is None
+    assert sync.missing is None
 
 
 def test_fetched_trades_fill_the_hole() -> None:
@@ -89,7 +89,7 @@ def test_a_page_fills_the_holes_beginning() -> None:
     sync = sync_after(7, 12)
 
     assert ids(sync.fill([at(8), at(9)])) == [8, 9]
-    assert sync.hole == TradeHole(10, 11)
+    assert sync.missing == MissingTrades(10, 11)
 
 
 def test_a_hole_can_be_given_up() -> None:
@@ -100,7 +100,7 @@ def test_a_hole_can_be_given_up() -> None:
     assert gap is not None
     assert (gap.symbol, gap.first_trade_id, gap.last_trade_id) == ("BTCUSDT", 8, 9)
     assert (gap.from_ms, gap.to_ms, gap.noted_ms) == (MIDNIGHT_MS + 7, MIDNIGHT_MS + 10, NOTED_MS)
-    assert (ids(found), sync.hole) == ([10, 11], TradeHole(12, 19))
+    assert (ids(found), sync.missing) == ([10, 11], MissingTrades(12, 19))
 
 
 def test_where_nothing_is_missing_nothing_is_given_up() -> None:
@@ -131,8 +131,8 @@ def test_whatever_the_stream_does_every_trade_goes_on_once_or_is_in_a_gap(steps:
     for step, amount in steps:
         if step == "swap":
             coming[0], coming[amount] = coming[amount], coming[0]
-        elif step == "fill" and sync.hole is not None:
-            first = sync.hole.first_id
+        elif step == "fill" and sync.missing is not None:
+            first = sync.missing.first_id
             out += ids(sync.fill([at(trade_id) for trade_id in range(first, first + amount)]))
         elif step == "give up":
             gap, found = sync.give_up(NOTED_MS)

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 from pulse.market.types import Instrument
 from pulse.market.view import (
-    REPEATED,
+    REPEATS,
     TRADES_MAX,
     CandleView,
     Metrics,
@@ -79,12 +79,12 @@ def test_without_a_new_trade_there_is_nothing() -> None:
 
 
 def test_a_message_repeats_those_before() -> None:
-    """All but REPEATED - 1 in a row may be lost."""
+    """All but REPEATS - 1 in a row may be lost."""
     tape = TradeRepeatBuffer()
-    messages = [fed(tape, number) for number in range(1, 2 * REPEATED)]
+    messages = [fed(tape, number) for number in range(1, 2 * REPEATS)]
 
     assert messages[1] == [1, 2]
-    assert messages[-1] == list(range(REPEATED, 2 * REPEATED))
+    assert messages[-1] == list(range(REPEATS, 2 * REPEATS))
 
 
 def test_a_message_has_a_bound() -> None:
