@@ -128,9 +128,9 @@ class DepthSync:
         return not self.is_joined and self._snapshot is None
 
     def _has_reached(self, snapshot: DepthSnapshot) -> bool:
-        """Return whether the stream has come to the snapshot's id, as far as can be told before they are joined."""
+        """Return whether the stream has come to the snapshot's id; without a book, whether it has begun."""
         if self.is_joined:
-            # A second book is compared with the first, so both must stand at the same id.
+            # A second book is compared with the first, so both must be at the same id.
             return self._last_update_id >= snapshot.last_update_id
         return bool(self._held)
 

@@ -43,7 +43,7 @@ class State(Enum):
     LIVE = "live"  # the book joined without a gap, is fresh, and its cross-checks agree
     SYNCING = "syncing"  # connected, and the book is being joined
     STALE = "stale"  # connected, but the depth stream is silent for longer than its habit, or behind other streams
-    HALTED = "halted"  # the exchange says that this symbol does not trade
+    HALTED = "halted"  # the exchange lists the symbol as not trading
     OFFLINE = "offline"  # no connection to the exchange
 
 
