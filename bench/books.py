@@ -16,7 +16,7 @@ import orjson
 from bench.diffs import SYMBOL, Session
 from bench.processes import BenchError
 from pulse.binance.messages import Frame, parse, parse_snapshot
-from pulse.market.depth_sync import DepthSync, Verdict
+from pulse.market.depth_sync import DepthSync, DiffOutcome
 from pulse.market.market import Market, Origin
 from pulse.market.types import DepthDiff, FeedUp
 from pulse.wire import encode_view
@@ -49,7 +49,7 @@ class PulseBook:
         frame = parse(raw)
         if not isinstance(frame, Frame) or not isinstance(frame.event, DepthDiff):
             raise BenchError("expected a depth diff")
-        if self._sync.on_diff(frame.event) is Verdict.DELIVER:
+        if self._sync.on_diff(frame.event) is DiffOutcome.DELIVER:
             self._market.apply(frame.event, self._now_ms)
         elif (anchor := self._sync.take_anchor()) is not None:
             self._market.apply(anchor, self._now_ms)
