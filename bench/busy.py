@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pulse.simulator.instruments import INSTRUMENTS, Instrument
+from pulse.simulator.instruments import INSTRUMENTS, SimulatedInstrument
 from pulse.simulator.server import SimulatedExchange
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
@@ -19,7 +19,7 @@ CHANGES_PER_S, LEVELS = 1200.0, 3000
 """How often each simulated book changes when it is calm, which makes TIMES as many of each of these; and its size."""
 
 
-def listing() -> Mapping[str, Instrument]:
+def listing() -> Mapping[str, SimulatedInstrument]:
     """The symbols, as busy as they are here."""
     return {
         symbol: replace(INSTRUMENTS[symbol], changes_per_s=CHANGES_PER_S, levels=LEVELS) for symbol in SYMBOLS

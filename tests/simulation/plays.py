@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pulse.binance.transport import CONNECT_TIMEOUT_S
-from pulse.simulator.faults import Frame, cross_depth
+from pulse.simulator.faults import SentFrame, cross_depth
 from pulse.simulator.instruments import STATUS_BREAK, STATUS_TRADING
 from pulse.simulator.payloads import JsonObject
 from tests.simulation.stage import POLL_S, Stage
@@ -194,7 +194,7 @@ async def _shutdown(stage: Stage) -> None:
     streams = tuple(stage.world.streams)
     now_ms = stage.world.now_ms()
     for stream in streams:
-        stream.push(Frame("!serverShutdown", {"e": "serverShutdown", "E": now_ms}, now_ms))
+        stream.push(SentFrame("!serverShutdown", {"e": "serverShutdown", "E": now_ms}, now_ms))
     stage.bounds.end("shutdown", stage.checker.now_s)  # nobody may notice, so nothing is excused
     await asyncio.sleep(stage.rng.uniform(40, 300))
     for stream in streams:
@@ -300,7 +300,7 @@ async def _drift(stage: Stage) -> None:
     symbol, sign = stage.symbol(), stage.rng.choice([-1, 1])
     stage.bounds.end("drift", stage.checker.now_s)  # nobody may notice, so nothing is excused
     for _ in range(40):
-        stage.world.exchange.news(symbol, sign * 0.0025)
+        stage.world.exchange.shift_value(symbol, sign * 0.0025)
         await asyncio.sleep(stage.rng.uniform(2, 15))
     stage.bounds.begin("drift", stage.checker.now_s)
 

@@ -49,7 +49,7 @@ class TrueBook:
     def __init__(self, exchange: Exchange, symbol: str) -> None:
         self._exchange = exchange
         self._symbol = symbol
-        start = exchange.truth(symbol)
+        start = exchange.book(symbol)
         self.update_id = start.update_id
         self._bids, self._asks = TrueSide(1.0, start.bids), TrueSide(-1.0, start.asks)
         self._coming: deque[JsonObject] = deque()
@@ -65,10 +65,10 @@ class TrueBook:
             self._bids.apply(diff["b"])
             self._asks.apply(diff["a"])
             self.update_id = diff["u"]
-        if self.update_id == update_id or update_id > self._exchange.truth(self._symbol).update_id:
+        if self.update_id == update_id or update_id > self._exchange.book(self._symbol).update_id:
             return self._bids, self._asks
         # Inside a diff, where a snapshot may stand: the exchange itself remembers.
-        truth = self._exchange.truth_at(self._symbol, update_id, WHOLE)
+        truth = self._exchange.book_at(self._symbol, update_id, WHOLE)
         assert truth is not None, f"update {update_id} is forgotten or still to come"
         return TrueSide(1.0, truth.bids), TrueSide(-1.0, truth.asks)
 

@@ -21,14 +21,13 @@ from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 from pulse.ingest.exchange_stream import STREAMS
 from pulse.simulator.connection import MESSAGES_PER_SECOND_MAX
 from pulse.simulator.exchange import Exchange
-from pulse.simulator.faults import Frame as SentFrame
-from pulse.simulator.faults import FrameFaults, RestFault, RestFaults
-from pulse.simulator.instruments import INSTRUMENTS, Instrument
-from pulse.simulator.limits import WeightAccount, depth_weight
-from pulse.simulator.payloads import Event
-from pulse.simulator.subscriptions import Subscriptions
-from tests.simulation.loop import VirtualClock
+from pulse.simulator.faults import FrameFaults, RestFault, RestFaults, SentFrame
+from pulse.simulator.instruments import INSTRUMENTS, SimulatedInstrument
+from pulse.simulator.limits import WeightMeter, depth_weight
+from pulse.simulator.payloads import StreamEvent
+from pulse.simulator.subscriptions import StreamSubscriptions
 from tests.simulation.truth import TrueBook
+from tests.simulation.loop import VirtualClock
 
 TICK_S = 0.25
 """How often the market is lived on; REST calls live it to their own moment."""
@@ -44,7 +43,7 @@ CHARGES = {"/api/v3/klines": 1, "/api/v3/aggTrades": 1, "/api/v3/ping": 1, "/api
 Violation = Callable[[str], NoReturn]
 
 
-def quiet_instruments(symbols: tuple[str, ...], changes_per_s: float) -> dict[str, Instrument]:
+def quiet_instruments(symbols: tuple[str, ...], changes_per_s: float) -> dict[str, SimulatedInstrument]:
     """The simulator's instruments, made quiet and shallow, so that an hour costs seconds."""
     return {symbol: replace(INSTRUMENTS[symbol], changes_per_s=changes_per_s, levels=LEVELS) for symbol in symbols}
 
@@ -60,7 +59,7 @@ class World:
         self.loop = asyncio.get_running_loop()
         self.rng = random.Random(f"{seed}/network")
         self.exchange = Exchange(symbols, seed, self.now_ms(), quiet_instruments(symbols, changes_per_s))
-        self.account = WeightAccount()
+        self.account = WeightMeter()
         self.truth = {symbol: TrueBook(self.exchange, symbol) for symbol in symbols}
         self.streams: dict[VirtualStream, None] = {}
         self.told: dict[str, int] = {}  # events the exchange has made, by stream
@@ -108,7 +107,7 @@ class World:
             if self.loop.time() - stream.opened_s > self.connection_life_s:
                 stream.end("the exchange closed the connection")
 
-    def _is_news(self, event: Event) -> bool:
+    def _is_news(self, event: StreamEvent) -> bool:
         """Whether a frame of a running candle says anything new: without trades the exchange sends none."""
         if not event.stream.endswith("@kline_1m") or event.data["k"]["x"]:
             return True
@@ -117,7 +116,7 @@ class World:
         self._candles_told[event.stream] = state
         return is_news
 
-    def with_ghosts(self, event: Event) -> Event:
+    def with_ghosts(self, event: StreamEvent) -> StreamEvent:
         """A diff without the removals of levels beyond every snapshot's reach."""
         if not event.stream.endswith("@depth@100ms"):
             return event
@@ -127,7 +126,7 @@ class World:
         asks = [level for level in data["a"] if float(level[1]) or float(level[0]) <= ceiling]
         return event._replace(data=data | {"b": bids, "a": asks})
 
-    def note_lost(self, events: list[Event], frames: list[SentFrame]) -> None:
+    def note_lost(self, events: list[StreamEvent], frames: list[SentFrame]) -> None:
         """A connection was not told these events as they are: remember what candles need."""
         told = {id(frame.data) for frame in frames}
         for event in events:
@@ -155,7 +154,7 @@ class World:
             raise HandshakeRefused(self.refuse)
         self.live()
         names = parse_qs(urlsplit(url).query)["streams"][0].split("/")
-        stream = VirtualStream(self, Subscriptions(tuple(names), combined=True), self._violation)
+        stream = VirtualStream(self, StreamSubscriptions(tuple(names), combined=True), self._violation)
         self.streams[stream] = None
         return stream
 
@@ -167,7 +166,7 @@ class World:
             self._violation(f"a REST call {self.silent_until_s - self.loop.time():.3f} s before the ban's end")
         path = urlsplit(url).path
         await asyncio.sleep(self.rng.uniform(0.01, 0.15))
-        fault = self.rest_faults.next(path)
+        fault = self.rest_faults.next_for(path)
         if fault is not None and fault.hang_s:
             await asyncio.sleep(min(fault.hang_s, REQUEST_TIMEOUT_S))
             if fault.hang_s >= REQUEST_TIMEOUT_S:
@@ -195,8 +194,8 @@ class World:
             "Date": format_datetime(datetime.fromtimestamp(self.now_ms() // 1000, UTC), usegmt=True),
         }
         body = self._view(path, params)
-        if fault is not None and fault.change is not None:
-            body = fault.change(body)
+        if fault is not None and fault.edit is not None:
+            body = fault.edit(body)
         return Answer(charge.status, headers, orjson.dumps(body))
 
     def _view(self, path: str, params: Mapping[str, str]) -> Any:
@@ -225,7 +224,7 @@ class World:
 class VirtualStream:
     """One connection. Frames of one stream keep their order, frames of different streams may pass each other."""
 
-    def __init__(self, world: World, subscriptions: Subscriptions, violation: Violation) -> None:
+    def __init__(self, world: World, subscriptions: StreamSubscriptions, violation: Violation) -> None:
         self.opened_s = world.loop.time()
         self.faults = FrameFaults()
         self.cures: tuple[str, ...] = ()  # streams that flow again once they are subscribed to again
@@ -270,7 +269,7 @@ class VirtualStream:
 
     # --- the exchange's side
 
-    def offer(self, events: list[Event], now_ms: int) -> None:
+    def offer(self, events: list[StreamEvent], now_ms: int) -> None:
         """Send those events that are subscribed to, as the faults have it."""
         mine = [event for event in events if event.stream in self._subscriptions.streams]
         if self._world.has_ghosts:
