@@ -7,9 +7,9 @@ import argparse
 import sys
 from collections import Counter
 
-from tests.simulation.fleet import Failure, run_all
+from tests.simulation.parallel import Failure, run_all
 from tests.simulation.run import Outcome, Plan
-from tests.simulation.script import KINDS
+from tests.simulation.schedule import KINDS
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +44,7 @@ def line_of(result: Outcome | Failure) -> str:
     return (
         f"seed {result.plan.seed} {result.digest} {result.took_s:.1f} s: {result.faults} faults of "
         f"{', '.join(result.kinds) or 'no kind'}; {tally.compared} books and {tally.rows} stored minutes compared, "
-        f"{tally.spells} times not live (longest {tally.longest_s:.1f} s), {result.rotations} rotations"
+        f"{tally.outages} times not live (longest {tally.longest_outage_s:.1f} s), {result.rotations} rotations"
     )
 
 

@@ -26,8 +26,8 @@ from pulse.market.view import View
 from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, make_inbox
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
-from tests.simulation.shelf import InlineStore
-from tests.simulation.world import World
+from tests.simulation.store import InlineStore
+from tests.simulation.virtual_exchange import VirtualExchange
 
 CANDLES_MAX = 1000
 ROWS_MAX = 100_000
@@ -52,7 +52,13 @@ class Process:
     """Runs between `start` and `stop`."""
 
     def __init__(
-        self, world: World, checker: Checker, clock: VirtualClock, settings: Settings, folder: Path, rng: random.Random
+        self,
+        exchange: VirtualExchange,
+        checker: Checker,
+        clock: VirtualClock,
+        settings: Settings,
+        folder: Path,
+        rng: random.Random,
     ) -> None:
         self.checker = checker
         store = InlineStore(folder / "candles.sqlite3", checker)
@@ -60,16 +66,16 @@ class Process:
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
         bans = BanFile(folder / "bans.json")
-        self.rest = BinanceRest(world, venue_of("us"), clock, bans, lambda symbol: symbol == world.symbols[0])
-        self.markets = [self._market(symbol, settings) for symbol in world.symbols]
+        self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, lambda symbol: symbol == exchange.symbols[0])
+        self.markets = [self._market(symbol, settings) for symbol in exchange.symbols]
         comeback = RetryGate(RECONNECT_SPACING_S)
         self.feeds = {
             symbol: ExchangeStream(
-                symbol, world, self.rest, self.inbox, clock, random.Random(rng.random()),
+                symbol, exchange, self.rest, self.inbox, clock, random.Random(rng.random()),
                 comeback=comeback, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
                 rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
             )
-            for symbol in world.symbols
+            for symbol in exchange.symbols
         }  # fmt: skip
         self.engine = Engine(
             self.markets, self.inbox, self.outbox, self.candles, clock, Latency("00"),
@@ -80,9 +86,9 @@ class Process:
         self._store = store
         self._ledger = CandleWriter(self.candles, store)
         self._backfill = CandleReconciler(
-            world.symbols, self.rest, store, self.candles, days=0, rng=random.Random(rng.random()), tell=self._tell
+            exchange.symbols, self.rest, store, self.candles, days=0, rng=random.Random(rng.random()), tell=self._tell
         )
-        self._world = world
+        self._exchange = exchange
         self._tasks: list[asyncio.Task[None]] = []
         self.is_stopped = False
 
@@ -99,7 +105,7 @@ class Process:
 
     def start(self) -> None:
         """Start everything."""
-        self.checker.restart()
+        self.checker.forget()
         works: list[Coroutine[Any, Any, None]] = [feed.run() for feed in self.feeds.values()]
         works += [self.engine.run(), self._look_at_pictures(), self._keep_candles(), self._ask_history()]
         self._tasks = [asyncio.create_task(work) for work in works]
@@ -121,15 +127,15 @@ class Process:
 
     async def check_table(self) -> None:
         """Let the judge see everything that is stored."""
-        for symbol in self._world.symbols:
+        for symbol in self._exchange.symbols:
             rows = await self._store.read_candles(symbol, 0, None, ROWS_MAX)
-            self.checker.table(symbol, rows, await self._store.read_gaps(symbol, 0, 2**62, ROWS_MAX))
+            self.checker.check_table(symbol, rows, await self._store.read_gaps(symbol, 0, 2**62, ROWS_MAX))
 
     async def _look_at_pictures(self) -> None:
         while True:
             _, view = await self.outbox.get()
             if isinstance(view, View):
-                self.checker.view(view)
+                self.checker.check_view(view)
 
     async def _keep_candles(self) -> None:
         await self._store.open()
@@ -141,16 +147,16 @@ class Process:
         self._backfill.note_gap(gap)
 
     async def _tell(self, symbol: str, mismatch: CandleMismatch) -> None:
-        await self.inbox.put(Received(symbol, mismatch, self._world.clock.now_ms()))
+        await self.inbox.put(Received(symbol, mismatch, self._exchange.clock.now_ms()))
 
     async def _ask_history(self) -> None:
         while True:
             await asyncio.sleep(HISTORY_EVERY_S)
-            now_ms = self._world.now_ms()
-            for symbol in self._world.symbols:
+            now_ms = self._exchange.now_ms()
+            for symbol in self._exchange.symbols:
                 try:
                     for candle in await self.rest.klines(symbol, now_ms - 5 * MINUTE_MS, now_ms):
-                        self.checker.exchange_candle(candle)
+                        self.checker.check_exchange_candle(candle)
                     await self.rest.instruments([symbol])
                 except ExchangeError:
                     continue

@@ -10,10 +10,10 @@ import pytest
 
 from pulse.candle_history.reconciler import RECENT_MINUTES
 from tests.simulation.bounds import BOUNDS
-from tests.simulation.fleet import Failure, run_all
+from tests.simulation.parallel import Failure, run_all
 from tests.simulation.process import Settings
 from tests.simulation.run import Outcome, Plan, simulate
-from tests.simulation.script import KINDS
+from tests.simulation.schedule import KINDS
 
 SEEDS = range(1, 51)
 PROCESSES = 2
@@ -71,7 +71,7 @@ def test_clean_hours_raise_no_alarm(results: Results) -> None:
     """Without a fault: live from the first snapshot to the end, no diff or trade lost, all audits equal."""
     tally = outcome_of(results, CLEAN).tally
 
-    assert (tally.spells, tally.losses, tally.downs, tally.trade_gaps, tally.deceived) == (0, 0, 0, 0, 0)
+    assert (tally.outages, tally.losses, tally.downs, tally.trade_gaps, tally.undetected) == (0, 0, 0, 0, 0)
     assert tally.anchors > CLEAN_HOURS * 5
 
 
@@ -81,7 +81,7 @@ def test_a_thousand_rotations_lose_nothing(results: Results) -> None:
     tally = outcome.tally
 
     assert outcome.rotations >= 1000
-    assert (tally.spells, tally.losses, tally.downs, tally.trade_gaps) == (0, 0, 0, 0)
+    assert (tally.outages, tally.losses, tally.downs, tally.trade_gaps) == (0, 0, 0, 0)
 
 
 def test_two_hundred_kills_leave_every_candle_and_every_trade(results: Results) -> None:

@@ -22,7 +22,7 @@ class InlineStore(SqliteStore):
     async def write_candles(self, candles: Sequence[Candle]) -> None:
         """Write, once each has been judged."""
         for candle in candles:
-            self._checker.candle(candle)
+            self._checker.check_candle(candle)
         await super().write_candles(candles)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -12,11 +12,11 @@ from pulse.market.types import Pairs
 from pulse.simulator.exchange import Exchange
 from pulse.simulator.payloads import JsonObject
 
-TOP = 20
-WHOLE = 10**6
+TOP_LEVELS = 20
+ALL_LEVELS = 10**6
 
 
-class TrueSide:
+class ReferenceSide:
     """All levels of one side; keys are prices, negated for asks, so that the best is last."""
 
     def __init__(self, sign: float, pairs: list[list[str]]) -> None:
@@ -43,7 +43,7 @@ class TrueSide:
         return [(self.sign * key, self.quantities[key]) for key in reversed(self.keys[start:])]
 
 
-class TrueBook:
+class ReferenceBook:
     """One symbol's truth at the id that was last asked for; ids may only rise."""
 
     def __init__(self, exchange: Exchange, symbol: str) -> None:
@@ -51,41 +51,43 @@ class TrueBook:
         self._symbol = symbol
         start = exchange.book(symbol)
         self.update_id = start.update_id
-        self._bids, self._asks = TrueSide(1.0, start.bids), TrueSide(-1.0, start.asks)
-        self._coming: deque[JsonObject] = deque()
+        self._bids, self._asks = ReferenceSide(1.0, start.bids), ReferenceSide(-1.0, start.asks)
+        self._pending: deque[JsonObject] = deque()
 
-    def note(self, diff: JsonObject) -> None:
+    def append(self, diff: JsonObject) -> None:
         """The exchange has made this diff."""
-        self._coming.append(diff)
+        self._pending.append(diff)
 
-    def sides_at(self, update_id: int) -> tuple[TrueSide, TrueSide]:
+    def sides_at(self, update_id: int) -> tuple[ReferenceSide, ReferenceSide]:
         """Both sides after this change; of an id still to come, which only a lie can name, as they are now."""
-        while self._coming and self._coming[0]["u"] <= update_id:
-            diff = self._coming.popleft()
+        while self._pending and self._pending[0]["u"] <= update_id:
+            diff = self._pending.popleft()
             self._bids.apply(diff["b"])
             self._asks.apply(diff["a"])
             self.update_id = diff["u"]
         if self.update_id == update_id or update_id > self._exchange.book(self._symbol).update_id:
             return self._bids, self._asks
         # Inside a diff, where a snapshot may stand: the exchange itself remembers.
-        truth = self._exchange.book_at(self._symbol, update_id, WHOLE)
-        assert truth is not None, f"update {update_id} is forgotten or still to come"
-        return TrueSide(1.0, truth.bids), TrueSide(-1.0, truth.asks)
+        reference = self._exchange.book_at(self._symbol, update_id, ALL_LEVELS)
+        assert reference is not None, f"update {update_id} is forgotten or still to come"
+        return ReferenceSide(1.0, reference.bids), ReferenceSide(-1.0, reference.asks)
 
 
-def differences(book: OrderBook, truth: tuple[TrueSide, TrueSide], count: int) -> dict[str, tuple[Any, Any]]:
+def differences(
+    book: OrderBook, reference: tuple[ReferenceSide, ReferenceSide], count: int
+) -> dict[str, tuple[Any, Any]]:
     """Where the first `count` levels that a book claims are not the true ones: side -> (ours, theirs)."""
     found: dict[str, tuple[Any, Any]] = {}
-    for name, ours, theirs in (("bids", book.bids, truth[0]), ("asks", book.asks, truth[1])):
+    for name, ours, theirs in (("bids", book.bids, reference[0]), ("asks", book.asks, reference[1])):
         held, true = _levels(ours, count), theirs.top(count, ours.horizon)
         if held != true:
             found[name] = ([x for x in held if x not in true][:3], [x for x in true if x not in held][:3])
     return found
 
 
-def touch_is_true(book: OrderBook, truth: tuple[TrueSide, TrueSide]) -> bool:
+def best_levels_match(book: OrderBook, reference: tuple[ReferenceSide, ReferenceSide]) -> bool:
     """Whether the best levels, price and quantity, are the true ones."""
-    return not differences(book, truth, 1)
+    return not differences(book, reference, 1)
 
 
 def _levels(side: BookSide, count: int) -> Pairs:

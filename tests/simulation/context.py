@@ -11,16 +11,16 @@ from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.process import Process
-from tests.simulation.world import World
+from tests.simulation.virtual_exchange import VirtualExchange
 
 POLL_S = 0.25
 
 
 @dataclass
-class Stage:
+class FaultContext:
     """What a play may touch."""
 
-    world: World
+    exchange: VirtualExchange
     checker: Checker
     clock: VirtualClock
     bounds: Bounds
@@ -35,7 +35,7 @@ class Stage:
         self.kills += 1
         self.rotations += self.process.rotations
         await self.process.stop()
-        for stream in tuple(self.world.streams):
+        for stream in tuple(self.exchange.streams):
             stream.end("the process is gone", is_reset=True)
         await asyncio.sleep(after_s)
         self.process = self.make_process()
@@ -43,23 +43,23 @@ class Stage:
 
     def symbol(self) -> str:
         """One of the symbols."""
-        return self.rng.choice(self.world.symbols)
+        return self.rng.choice(self.exchange.symbols)
 
-    async def tell_status(self, symbol: str, status: str) -> None:
+    async def report_status(self, symbol: str, status: str) -> None:
         """Let the process hear of a symbol's status, as its catalogue does."""
         if not self.process.is_stopped:
             instrument = Instrument(symbol, symbol[:-4], symbol[-4:], status, 0.01, 0.001, 2, 3)
             await self.process.inbox.put(Received(symbol, instrument, self.clock.now_ms()))
 
-    async def frames(self, stream: str, count: int) -> None:
+    async def wait_for_frames(self, stream: str, count: int) -> None:
         """Wait until the exchange has made more events of a stream."""
-        goal = self.world.told.get(stream, 0) + count
-        while self.world.told.get(stream, 0) < goal:
+        goal = self.exchange.event_counts.get(stream, 0) + count
+        while self.exchange.event_counts.get(stream, 0) < goal:
             await asyncio.sleep(POLL_S)
 
     async def lose_a_diff(self, symbol: str) -> None:
         """Make a new snapshot necessary."""
         depth = f"{symbol.lower()}@depth@100ms"
-        for stream in tuple(self.world.streams):
+        for stream in tuple(self.exchange.streams):
             stream.faults.drop(depth)
-        await self.frames(depth, 2)
+        await self.wait_for_frames(depth, 2)

@@ -26,8 +26,8 @@ from pulse.simulator.instruments import INSTRUMENTS, SimulatedInstrument
 from pulse.simulator.limits import WeightMeter, depth_weight
 from pulse.simulator.payloads import StreamEvent
 from pulse.simulator.subscriptions import StreamSubscriptions
-from tests.simulation.truth import TrueBook
 from tests.simulation.loop import VirtualClock
+from tests.simulation.reference_book import ReferenceBook
 
 TICK_S = 0.25
 """How often the market is lived on; REST calls live it to their own moment."""
@@ -36,7 +36,7 @@ START_MS = 1_723_161_600_000 + 23_456
 LEVELS = 220
 JITTER_S, LATENCY_MAX_S = 0.03, 0.8
 CONNECTIONS_PER_5_MIN = 300
-SHORT_SHARE = 0.4
+WEIGHT_SHORT_SHARE = 0.4
 """Beyond this share of a minute's weight a client that uses half may have to wait for the next minute."""
 CHARGES = {"/api/v3/klines": 1, "/api/v3/aggTrades": 1, "/api/v3/ping": 1, "/api/v3/exchangeInfo": 10}
 
@@ -48,7 +48,7 @@ def quiet_instruments(symbols: tuple[str, ...], changes_per_s: float) -> dict[st
     return {symbol: replace(INSTRUMENTS[symbol], changes_per_s=changes_per_s, levels=LEVELS) for symbol in symbols}
 
 
-class World:
+class VirtualExchange:
     """The exchange's side. A `Transport`; `violation` is told what a client must never do."""
 
     def __init__(
@@ -58,11 +58,11 @@ class World:
         self.symbols = symbols
         self.loop = asyncio.get_running_loop()
         self.rng = random.Random(f"{seed}/network")
-        self.exchange = Exchange(symbols, seed, self.now_ms(), quiet_instruments(symbols, changes_per_s))
+        self.core = Exchange(symbols, seed, self.now_ms(), quiet_instruments(symbols, changes_per_s))
         self.account = WeightMeter()
-        self.truth = {symbol: TrueBook(self.exchange, symbol) for symbol in symbols}
+        self.reference_books = {symbol: ReferenceBook(self.core, symbol) for symbol in symbols}
         self.streams: dict[VirtualStream, None] = {}
-        self.told: dict[str, int] = {}  # events the exchange has made, by stream
+        self.event_counts: dict[str, int] = {}  # events the exchange has made, by stream
         self.diffs: dict[str, deque[tuple[float, int]]] = {symbol: deque(maxlen=64) for symbol in symbols}  # when, id
         self.lost_trades: set[tuple[str, int]] = set()  # minutes in which a trade was not told as it was
         self.lost_closes: set[tuple[str, int]] = set()  # minutes whose final candle was not
@@ -72,11 +72,11 @@ class World:
         # What is wrong at the moment.
         self.rest_faults = RestFaults()
         self.depth_lag_ms = 0
-        self.is_silent = False  # every stream that tells the time is muted, so that its silence can be noticed
-        self.has_ghosts = False  # levels that no snapshot has reached are never removed
+        self.is_muted = False  # every stream that tells the time is muted, so that its silence can be noticed
+        self.has_ghost_levels = False  # levels that no snapshot has reached are never removed
         self.refuse: int | None = None  # an HTTP status; 0: no answer at all
-        self.silent_until_s = 0.0  # the exchange has told us to make no call before
-        self.short_until_s = 0.0  # the weight of this minute is nearly used up
+        self.banned_until_s = 0.0  # the exchange has told us to make no call before
+        self.weight_short_until_s = 0.0  # the weight of this minute is nearly used up
         self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
         self._violation = violation
         self._wanted = {f"{s.lower()}@{name}" for s in symbols for name in STREAMS}
@@ -96,11 +96,11 @@ class World:
     def live(self) -> None:
         """Let the market live up to now, and send what happened."""
         now_ms = self.now_ms()
-        events = [event for event in self.exchange.advance(now_ms, self._wanted) if self._is_news(event)]
+        events = [event for event in self.core.advance(now_ms, self._wanted) if self._is_news(event)]
         for event in events:
-            self.told[event.stream] = self.told.get(event.stream, 0) + 1
+            self.event_counts[event.stream] = self.event_counts.get(event.stream, 0) + 1
             if event.stream.endswith("@depth@100ms"):
-                self.truth[event.data["s"]].note(event.data)
+                self.reference_books[event.data["s"]].append(event.data)
                 self.diffs[event.data["s"]].append((self.loop.time(), event.data["u"]))
         for stream in tuple(self.streams):
             stream.offer(events, now_ms)
@@ -116,7 +116,7 @@ class World:
         self._candles_told[event.stream] = state
         return is_news
 
-    def with_ghosts(self, event: StreamEvent) -> StreamEvent:
+    def without_removals(self, event: StreamEvent) -> StreamEvent:
         """A diff without the removals of levels beyond every snapshot's reach."""
         if not event.stream.endswith("@depth@100ms"):
             return event
@@ -128,12 +128,12 @@ class World:
 
     def note_lost(self, events: list[StreamEvent], frames: list[SentFrame]) -> None:
         """A connection was not told these events as they are: remember what candles need."""
-        told = {id(frame.data) for frame in frames}
+        event_counts = {id(frame.data) for frame in frames}
         for event in events:
-            if id(event.data) in told:
+            if id(event.data) in event_counts:
                 continue
             symbol = event.data.get("s", "")
-            if event.stream.endswith("@aggTrade") and not self.is_silent:
+            if event.stream.endswith("@aggTrade") and not self.is_muted:
                 self.lost_trades.add((symbol, event.data["T"] - event.data["T"] % 60_000))
             elif event.stream.endswith("@kline_1m") and event.data["k"]["x"]:
                 self.lost_closes.add((symbol, event.data["k"]["t"]))
@@ -162,8 +162,8 @@ class World:
 
     async def get(self, url: str, params: Mapping[str, str]) -> Answer:
         """Answer a call, wrongly if so told."""
-        if self.loop.time() < self.silent_until_s:
-            self._violation(f"a REST call {self.silent_until_s - self.loop.time():.3f} s before the ban's end")
+        if self.loop.time() < self.banned_until_s:
+            self._violation(f"a REST call {self.banned_until_s - self.loop.time():.3f} s before the ban's end")
         path = urlsplit(url).path
         await asyncio.sleep(self.rng.uniform(0.01, 0.15))
         fault = self.rest_faults.next_for(path)
@@ -175,7 +175,7 @@ class World:
         answer = self._answer(path, params, fault)
         await asyncio.sleep(self.rng.uniform(0.01, 0.3))
         if answer.status in (429, 418):
-            self.silent_until_s = max(self.silent_until_s, self.loop.time() + int(answer.headers["Retry-After"]))
+            self.banned_until_s = max(self.banned_until_s, self.loop.time() + int(answer.headers["Retry-After"]))
         return answer
 
     def _answer(self, path: str, params: Mapping[str, str], fault: RestFault | None) -> Answer:
@@ -184,8 +184,8 @@ class World:
             return Answer(fault.status, headers, fault.body or b'{"code":-1003,"msg":"as told"}')
         weight = CHARGES.get(path) or depth_weight(int(params["limit"]))
         charge = self.account.charge(weight, self.now_ms())
-        if charge.used > self.account.per_minute * SHORT_SHARE:
-            self.short_until_s = self.loop.time() + 60
+        if charge.used > self.account.per_minute * WEIGHT_SHORT_SHARE:
+            self.weight_short_until_s = self.loop.time() + 60
         if charge.status != 200:
             self._violation(f"{charge.used} of {self.account.per_minute} weight used: HTTP {charge.status}")
         headers = {
@@ -203,17 +203,17 @@ class World:
             return self._depth(params["symbol"], int(params["limit"]))
         if path == "/api/v3/klines":
             start_ms, end_ms = int(params["startTime"]), int(params["endTime"])
-            return self.exchange.klines(params["symbol"], start_ms, end_ms, int(params["limit"]))
+            return self.core.klines(params["symbol"], start_ms, end_ms, int(params["limit"]))
         if path == "/api/v3/aggTrades":
             names = {"fromId": "from_id", "startTime": "start_ms", "endTime": "end_ms", "limit": "limit"}
             chosen = {names[name]: int(text) for name, text in params.items() if name in names}
-            return self.exchange.agg_trades(params["symbol"], **chosen)
+            return self.core.agg_trades(params["symbol"], **chosen)
         if path == "/api/v3/ping":
             return {}
-        return self.exchange.exchange_info()
+        return self.core.exchange_info()
 
     def _depth(self, symbol: str, limit: int) -> Any:
-        body = self.exchange.depth(symbol, limit, self.depth_lag_ms)
+        body = self.core.depth(symbol, limit, self.depth_lag_ms)
         floor, ceiling = self.snapshot_reach[symbol]
         worst_bid = float(body["bids"][-1][0]) if len(body["bids"]) == limit else 0.0
         worst_ask = float(body["asks"][-1][0]) if len(body["asks"]) == limit else float("inf")
@@ -224,17 +224,18 @@ class World:
 class VirtualStream:
     """One connection. Frames of one stream keep their order, frames of different streams may pass each other."""
 
-    def __init__(self, world: World, subscriptions: StreamSubscriptions, violation: Violation) -> None:
-        self.opened_s = world.loop.time()
+    def __init__(self, exchange: VirtualExchange, subscriptions: StreamSubscriptions, violation: Violation) -> None:
+        self.opened_s = exchange.loop.time()
         self.faults = FrameFaults()
         self.cures: tuple[str, ...] = ()  # streams that flow again once they are subscribed to again
         self.lags_ms = 0
         self.is_frozen = False
-        self._world = world
-        self._loop = world.loop
+        self._exchange = exchange
+        self._loop = exchange.loop
         self._subscriptions = subscriptions
         self._violation = violation
-        self._latency_s = world.rng.choice([world.rng.uniform(0.005, 0.08), world.rng.uniform(0.005, LATENCY_MAX_S)])
+        rng = exchange.rng
+        self._latency_s = rng.choice([rng.uniform(0.005, 0.08), rng.uniform(0.005, LATENCY_MAX_S)])
         self._due_s: dict[str, float] = {}
         self._arrived: deque[str] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -272,11 +273,11 @@ class VirtualStream:
     def offer(self, events: list[StreamEvent], now_ms: int) -> None:
         """Send those events that are subscribed to, as the faults have it."""
         mine = [event for event in events if event.stream in self._subscriptions.streams]
-        if self._world.has_ghosts:
-            mine = [self._world.with_ghosts(event) for event in mine]
+        if self._exchange.has_ghost_levels:
+            mine = [self._exchange.without_removals(event) for event in mine]
         frames = self.faults.apply(mine, now_ms)
         if len(frames) != len(mine) or any(f.data is not e.data for f, e in zip(frames, mine, strict=True)):
-            self._world.note_lost(mine, frames)
+            self._exchange.note_lost(mine, frames)
         for frame in frames:
             self.push(frame)
 
@@ -286,7 +287,7 @@ class VirtualStream:
             return
         data = frame.data
         text = data if isinstance(data, str) else orjson.dumps({"stream": frame.stream, "data": data}).decode()
-        rng = self._world.rng
+        rng = self._exchange.rng
         due_s = self._loop.time() + self._latency_s + rng.random() * JITTER_S
         due_s = max(due_s, self._due_s.get(frame.stream, 0.0) + 1e-6)
         self._due_s[frame.stream] = due_s
@@ -300,7 +301,7 @@ class VirtualStream:
     def end(self, how: str, is_reset: bool = False) -> None:
         """Cut; a reset also loses what was not read yet."""
         self._ended = self._ended or how
-        self._world.streams.pop(self, None)
+        self._exchange.streams.pop(self, None)
         if is_reset:
             self._arrived.clear()
         self._wake()
@@ -308,7 +309,7 @@ class VirtualStream:
     def _arrive(self, text: str) -> None:
         if self._ended or self.is_frozen:
             return
-        self._world.frames += 1
+        self._exchange.frames += 1
         self._arrived.append(text)
         self._wake()
 
