@@ -1,7 +1,7 @@
-"""The door: arguments and settings in, the terminal run, an exit code out.
+"""The command line: reads arguments and settings, runs the terminal, returns an exit code.
 
-0: asked to stop. 1: something broke that nobody foresaw. 2: something that the person who started us must change;
-one clear sentence on stderr says what, and nothing was half-started.
+0: asked to stop. 1: an unforeseen error. 2: an argument or a setting must be changed; one sentence a line on stderr
+says which, and nothing has been started.
 """
 
 import argparse
@@ -30,16 +30,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the terminal until it is asked to stop; returns the exit code."""
+    """Run the terminal until it is asked to stop and return the exit code."""
     try:
         options = _parser().parse_args(arguments)
         settings = Settings.from_environment(os.environ)
         logs.set_up(settings.log_level)
         start(settings, _plan(options, settings))
-    except SettingsError as fault:
-        sys.stderr.write("".join(f"pulse: {line}\n" for line in str(fault).splitlines()))
+    except SettingsError as error:
+        sys.stderr.write("".join(f"pulse: {line}\n" for line in str(error).splitlines()))
         return EXIT_SETTINGS
-    except Exception:  # noqa: BLE001  # the one place: what nobody foresaw ends the process, and says so
+    except Exception:  # noqa: BLE001  # the only place: an unforeseen error ends the process and is logged
         logs.log_crash()
         return EXIT_BROKEN
     return 0
@@ -49,15 +49,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pulse",
         description="A self-hosted crypto market terminal: book, metrics, candles, feed and dashboard.",
-        epilog="Settings come from the environment; the README lists them.",
+        epilog="Settings come from the environment; docs/configuration.md lists them.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pulse {__version__}")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--demo", action="store_true", help="run against a built-in exchange simulator, with no network")
     mode.add_argument("--replay", nargs="+", metavar="FILE", type=Path, help="play recordings of raw frames")
-    parser.add_argument("--seed", type=_seed, help="with --demo: one seed, one session (default 1)")
-    parser.add_argument("--speed", type=_speed, help="with --replay: a factor on recorded time, or max (default 1)")
+    parser.add_argument("--seed", type=_seed, help="with --demo: the same seed gives the same session (default 1)")
+    parser.add_argument(
+        "--speed", type=_speed, help="with --replay: speed as a factor of recorded time, or max (default 1)"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Work on many things that would hold the loop for long, done in slices between which others get their turn."""
+"""Tools for tasks that share one loop and one server: work in chunks, a shared retry gate, backoff delays."""
 
 import asyncio
 import random
@@ -8,48 +8,51 @@ from typing import TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 
-SLICE = 100
-"""Things at a time: of a candle's conversions less than a millisecond."""
+CHUNK_ITEMS = 100
+"""Items handled between two turns of the loop: less than a millisecond of converting candles."""
 
 
-async def map_in_chunks(work: Callable[[A], B], things: Sequence[A]) -> list[B]:
-    """What `work` makes of each."""
-    done: list[B] = []
-    for begin in range(0, len(things), SLICE):
-        done += map(work, things[begin : begin + SLICE])
+async def map_in_chunks(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
+    """Return `function` of each item, in order. Other tasks run after every CHUNK_ITEMS items."""
+    results: list[B] = []
+    for start in range(0, len(items), CHUNK_ITEMS):
+        results += map(function, items[start : start + CHUNK_ITEMS])
         await asyncio.sleep(0)
-    return done
+    return results
 
 
 class RetryGate:
-    """Shared by all who wait for one server. `spacing_s` is about how far apart their tries are, taken together."""
+    """Shared retry gate: caps the joint retry rate and wakes all waiters on the first success.
+
+    Every task that waits for the same server waits here; `spacing_s` is about the time between two retries of them all.
+    """
 
     def __init__(self, spacing_s: float) -> None:
         self._spacing_s = spacing_s
         self._waiting = 0
-        self._reached = asyncio.Event()
+        self._success = asyncio.Event()
 
-    async def wait(self, most_s: float) -> None:
-        """Wait before the next try: `most_s`, less where few wait, and no longer once somebody has had an answer."""
+    async def wait(self, max_s: float) -> None:
+        """Wait before the next retry: `max_s` at most, less while few tasks wait, and only until the next success."""
         self._waiting += 1
-        reached = self._reached
+        success = self._success
         try:
-            async with asyncio.timeout(min(most_s, self._spacing_s * self._waiting)):
-                await reached.wait()
+            async with asyncio.timeout(min(max_s, self._spacing_s * self._waiting)):
+                await success.wait()
         except TimeoutError:
             pass
         finally:
             self._waiting -= 1
 
-    def reached(self) -> None:
-        """The other side has answered: whoever waits may try now."""
+    def succeeded(self) -> None:
+        """Wake all waiters: the server has answered one of the tasks."""
         if self._waiting:
-            self._reached.set()
-            self._reached = asyncio.Event()
+            self._success.set()
+            self._success = asyncio.Event()
 
 
 def backoff_delays(first_s: float, max_s: float, rng: random.Random) -> Iterator[float]:
-    """Yield ever longer waits in seconds, each drawn evenly from [half, all] of a bound that doubles up to `max_s`.
+    """Yield ever longer delays in seconds, each drawn evenly from [half, all] of a bound that doubles up to `max_s`.
 
     The jitter keeps many clients of one server, which were cut at the same moment, from coming back together.
     """

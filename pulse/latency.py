@@ -88,7 +88,7 @@ class Latency:
     def applied(self, symbol: str, received_ms: float, event_time_ms: int, now_ms: float, wall_ms: float) -> None:
         """Note that a change of the book, received at `received_ms`, has been applied now."""
         received_wall_ms = wall_ms - (now_ms - received_ms)
-        self.offset.event(received_wall_ms, event_time_ms)
+        self.offset.add_event(received_wall_ms, event_time_ms)
         self._hops[EXCHANGE].observe(received_wall_ms + self.offset.value_ms() - event_time_ms, now_ms)
         self._hops[APPLIED].observe(now_ms - received_ms, now_ms)
         self._applied_ms.setdefault(symbol, now_ms)

@@ -1,6 +1,6 @@
-"""Every setting: one line each, read once from the environment, all faults reported together in plain sentences.
+"""All settings: one line each, read once from the environment; all errors are reported together, one sentence each.
 
-Nothing else in the project reads the environment. Platform names stay as platforms set them (PORT, REDIS_URL,
+Nothing else in the project reads the environment. Platforms' names are kept (PORT, REDIS_URL,
 DATABASE_URL); ours are PULSE_ and the field's name in capitals.
 """
 
@@ -19,76 +19,76 @@ SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 
 @dataclass(frozen=True)
 class Settings:
-    """How this process runs. Units are in the names; a bound that is not here is a constant beside its use."""
+    """How this process runs. Units are in the names; bounds that are not settings are constants beside their use."""
 
-    # where it listens
+    # server
     host: str = "127.0.0.1"  # the address to listen on; 0.0.0.0 behind a platform's proxy
     port: int = 8000  # the port to listen on; 0 takes a free one
-    allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use the API and the feed; * for any
+    allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use the API and WebSockets; * for any
     clients_max: int = 1000  # open WebSockets and event streams at once; more are refused with 503
     clients_per_address_max: int = 50  # the same from one address; more are refused with 429
-    requests_per_address_s: int = 20  # requests a second from one address; more are refused with 429; 0: no bound
-    trusted_hops: int = 0  # how many proxies in front append to X-Forwarded-For; 0 ignores the header
+    requests_per_address_s: int = 20  # requests a second from one address; more are refused with 429; 0: no limit
+    trusted_hops: int = 0  # how many of our proxies append to X-Forwarded-For; 0 ignores the header
     # the exchange
     venue: str = "us"  # us (Binance.US), com (Binance.com) or vision (Binance's data-only host)
-    fallback_venue: str = ""  # the venue to use where the first one refuses this region
-    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")  # what to follow; the first is the default
-    symbols_max: int = 10  # how many to follow at once, those that viewers ask for included
-    rest_url: str = ""  # in place of the venue's REST address
-    stream_url: str = ""  # in place of the venue's stream address
+    fallback_venue: str = ""  # the venue to use if the first one refuses this region
+    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")  # what to run; the first is the default
+    symbols_max: int = 10  # how many may run at once, those that clients ask for included
+    rest_url: str = ""  # replaces the venue's REST address
+    stream_url: str = ""  # replaces the venue's stream address
     # the book and the view
-    depth_limit: int = 5000  # levels a side asked of a snapshot
-    levels_max: int = 20_000  # levels a side kept; the worst beyond it are forgotten
+    depth_limit: int = 5000  # levels a side requested per snapshot
+    levels_max: int = 20_000  # levels a side kept; the worst beyond it are dropped
     audit_every_s: float = 600.0  # how often the whole book is compared with a new snapshot
-    publish_interval_ms: int = 80  # the least time between two views of a symbol
+    publish_interval_ms: int = 80  # the minimum time between two views of a symbol
     trades_kept: int = 30  # trades in a view
-    stale_after_s: float = 5.0  # silence of a busy symbol's book before it is called stale
-    backfill_days: int = 30  # how far back missing minutes are fetched at the start; 0: the last 1,000 minutes alone
-    # where state travels and rests
+    stale_after_s: float = 5.0  # silence of a busy symbol's book before it is stale
+    backfill_days: int = 30  # how far back missing minutes are fetched at the start; 0: only the last 1,000 minutes
+    # bus and storage
     redis_url: str = field(default="", repr=False)  # a Redis or Valkey server; empty: within this process
     database_url: str = field(default="", repr=False)  # a PostgreSQL server; empty: SQLite
     sqlite_path: str = "pulse.sqlite3"  # the SQLite file used without DATABASE_URL
-    spool_path: str = "pulse.spool.ndjson"  # where closed candles wait on disk while the store is away
-    retention_days: int = 730  # how long candles are kept; 0 for ever
-    state_path: str = "pulse.state.json"  # where the end of an exchange's ban is remembered across restarts
+    spool_path: str = "pulse.spool.ndjson"  # where closed candles wait on disk while the store is unavailable
+    retention_days: int = 730  # how long candles are kept; 0: for ever
+    state_path: str = "pulse.state.json"  # where the end of an exchange's ban is kept across restarts
     log_level: str = "INFO"  # DEBUG, INFO, WARNING or ERROR
 
     @property
     def past_days(self) -> int:
-        """How far back missing minutes are fetched: no further than they are kept."""
+        """Days of missing minutes to fetch: no more than are kept."""
         return min(self.backfill_days, self.retention_days or self.backfill_days)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read the settings; raise one SettingsError that lists every fault, a sentence a line."""
+        """Return the settings. Raises one SettingsError that lists every error, one sentence a line."""
         values: dict[str, Any] = {}
-        faults: list[str] = []
+        errors: list[str] = []
         known = {environment_name(f.name) for f in fields(cls)}
         for name in environment:
             if name.startswith("PULSE_") and name not in known and not name.startswith("PULSE_TEST_"):
-                faults.append(f"{name} is not a setting of Pulse; the README lists those there are.")
+                errors.append(f"{name} is not a setting of Pulse; docs/configuration.md lists all of them.")
         for spec in fields(cls):
             name = environment_name(spec.name)
             if environment.get(name, "") == "":
                 continue
             try:
                 values[spec.name] = _READERS[spec.name](environment[name])
-            except ValueError as fault:
-                faults.append(f"{name} must be {fault}, not {_shown(spec.name, environment[name])}.")
-        if faults:
-            raise SettingsError("\n".join(faults))
+            except ValueError as error:
+                errors.append(f"{name} must be {error}, not {_shown(spec.name, environment[name])}.")
+        if errors:
+            raise SettingsError("\n".join(errors))
         return cls(**values)
 
 
 def environment_name(setting: str) -> str:
-    """The environment variable that a setting is read from."""
+    """Return the environment variable that a setting is read from."""
     return PLATFORM_NAMES.get(setting, "PULSE_" + setting.upper())
 
 
 def _shown(setting: str, text: str) -> str:
-    """A wrong value as an error text may show it: an address can hold a password, and text can be endless."""
+    """Return a wrong value as an error text may show it: an address may hold a password, and text may be long."""
     if setting in ("redis_url", "database_url"):
-        return "what it is (not shown: it may hold a password)"
+        return "the given value (not shown: it may hold a password)"
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 

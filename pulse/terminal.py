@@ -70,8 +70,10 @@ from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import SymbolLifecycle, SymbolRegistry
 from pulse.web.admission import Admission
-from pulse.web.api.status import ReadinessReport, SymbolsReport, watch_clients, watch_latency
+from pulse.web.api.status import ReadinessReport, register_gauges
+from pulse.web.api.symbols import SymbolsReport
 from pulse.web.app import build_app
+from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
 
@@ -191,20 +193,29 @@ class Terminal:
             if source.load is not None:
                 await source.load()
             scheduler = FlushScheduler(self._on_flushed)
+            admission = Admission(self.settings, time.monotonic)
             sessions = WebSocketSessions(
-                Admission(self.settings, time.monotonic), registry, hub, BroadcastGroups(hub, scheduler), scheduler,
-                self._on_echo,
-            )  # fmt: skip
-            watch_latency(self.latency)
-            watch_clients(sessions, hub)
-            symbols = SymbolsReport(
-                self.venue.name, self.plan.source, registry, engine, source.instruments, source.history
+                admission, registry, hub, BroadcastGroups(hub, scheduler), scheduler, self._on_echo
             )
+            register_gauges(admission, sessions, hub, self.latency)
             app = build_app(
-                self.settings, sessions.admission, registry, hub, reader, symbols,
-                ReadinessReport(registry, engine, bus, store, writer), engine.certificates, self.latency.report,
-                _assets("static"), sessions, SseEndpoint(sessions),
-            )  # fmt: skip
+                WebContext(
+                    settings=self.settings,
+                    admission=admission,
+                    registry=registry,
+                    hub=hub,
+                    candles=reader,
+                    websockets=sessions,
+                    sse=SseEndpoint(sessions),
+                    symbols=SymbolsReport(
+                        self.venue.name, self.plan.source, registry, engine, source.instruments, source.history
+                    ),
+                    readiness=ReadinessReport(registry, engine, bus, store, writer),
+                    latency=self.latency.report,
+                    certificates=engine.certificates,
+                    static_dir=_assets("static"),
+                )
+            )
             work = source.work | {
                 "engine": engine.run(),
                 "relay": relay.run(bus),
@@ -301,11 +312,16 @@ class Terminal:
             lambda symbol: self._make_stream(symbol, transport, rest, retry_gate),
             self.inbox, self.snapshot_requests, self.clock,
         )  # fmt: skip
-        poller = InstrumentPoller(self.plan.symbols, rest, ingest.on_instrument, on_listing, self.may_fall_back)
-        reconciler = CandleReconciler(
-            rest, store, self.candles, self.gaps,
-            days=self.settings.past_days, rng=random.Random(), on_mismatch=self._on_mismatch,
+        is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
+        poller = InstrumentPoller(
+            self.plan.symbols, rest,
+            on_change=ingest.on_instrument,
+            on_listing=None if is_fixed else on_listing,
+            may_fall_back=self.may_fall_back,
         )  # fmt: skip
+        reconciler = CandleReconciler(
+            rest, store, self.candles, self.gaps, self._on_mismatch, days=self.settings.past_days, rng=random.Random()
+        )
         work |= {
             "ingest": ingest.run(),
             "instruments": poller.run(),
@@ -329,7 +345,7 @@ class Terminal:
     ) -> ExchangeStream:
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
-            comeback=retry_gate,
+            retry_gate=retry_gate,
             depth_limit=self.settings.depth_limit,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,

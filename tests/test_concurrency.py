@@ -1,4 +1,4 @@
-"""Long work leaves room for others."""
+"""Work in chunks, the shared retry gate, and backoff delays."""
 
 import asyncio
 import random
@@ -6,18 +6,18 @@ from itertools import islice
 
 import pytest
 
-from pulse.concurrency import SLICE, RetryGate, backoff_delays, map_in_chunks
+from pulse.concurrency import CHUNK_ITEMS, RetryGate, backoff_delays, map_in_chunks
 from tests.support.virtual_time import now_s, run
 
 
-async def test_everything_is_done_in_order() -> None:
-    """Whatever their number, each thing has its result."""
-    for count in (0, 1, SLICE, SLICE + 1, 3 * SLICE):
+async def test_every_item_is_mapped_in_order() -> None:
+    """Whatever the number of items, each has its result."""
+    for count in (0, 1, CHUNK_ITEMS, CHUNK_ITEMS + 1, 3 * CHUNK_ITEMS):
         assert await map_in_chunks(str, range(count)) == [str(number) for number in range(count)]
 
 
-async def test_others_get_their_turn() -> None:
-    """Between two slices the loop goes on."""
+async def test_other_tasks_run_between_two_chunks() -> None:
+    """The loop goes on after each chunk."""
     turns: list[int] = []
     done = 0
 
@@ -30,71 +30,72 @@ async def test_others_get_their_turn() -> None:
             turns.append(done)
             await asyncio.sleep(0)
 
-    await asyncio.gather(map_in_chunks(work, range(3 * SLICE)), other())
-    assert turns == [SLICE - 1, 2 * SLICE - 1, 3 * SLICE - 1]
+    await asyncio.gather(map_in_chunks(work, range(3 * CHUNK_ITEMS)), other())
+    assert turns == [CHUNK_ITEMS - 1, 2 * CHUNK_ITEMS - 1, 3 * CHUNK_ITEMS - 1]
 
 
-@pytest.mark.parametrize(("most_s", "waited_s"), [(1.0, 1.0), (30.0, 3.0)])
-def test_who_waits_alone_waits_no_longer_than_the_spacing(most_s: float, waited_s: float) -> None:
-    """A short wait stays as it is, a long one is cut."""
+@pytest.mark.parametrize(("max_s", "waited_s"), [(1.0, 1.0), (30.0, 3.0)])
+def test_single_waiter_waits_no_longer_than_the_spacing(max_s: float, waited_s: float) -> None:
+    """A short wait stays as it is, a long one is cut to the spacing."""
 
-    async def story() -> float:
-        await RetryGate(3.0).wait(most_s)
+    async def scenario() -> float:
+        await RetryGate(3.0).wait(max_s)
         return now_s()
 
-    assert run(story()) == waited_s
+    assert run(scenario()) == waited_s
 
 
-def test_the_more_wait_the_longer_each_of_them_does() -> None:
-    """Taken together their tries keep their distance."""
+def test_each_wait_grows_with_the_number_of_waiters() -> None:
+    """The joint retry rate stays at one per spacing."""
 
-    async def story() -> list[float]:
-        comeback = RetryGate(3.0)
+    async def scenario() -> list[float]:
+        gate = RetryGate(3.0)
 
-        async def one() -> float:
-            await comeback.wait(30.0)
+        async def waiter() -> float:
+            await gate.wait(30.0)
             return now_s()
 
-        return await asyncio.gather(*(one() for _ in range(4)))
+        return await asyncio.gather(*(waiter() for _ in range(4)))
 
-    assert run(story()) == [3.0, 6.0, 9.0, 12.0]
+    assert run(scenario()) == [3.0, 6.0, 9.0, 12.0]
 
 
-def test_one_answer_ends_the_wait_of_all() -> None:
-    """And only of those who wait then: the next wait is a new one."""
+def test_one_success_wakes_all_waiters() -> None:
+    """It wakes only those that wait then: a later wait is a new one."""
 
-    async def story() -> list[float]:
-        comeback = RetryGate(3.0)
-        comeback.reached()
-        waits = [asyncio.create_task(comeback.wait(30.0)) for _ in range(3)]
+    async def scenario() -> list[float]:
+        gate = RetryGate(3.0)
+        gate.succeeded()
+        waits = [asyncio.create_task(gate.wait(30.0)) for _ in range(3)]
         await asyncio.sleep(1.0)
-        comeback.reached()
+        gate.succeeded()
         await asyncio.gather(*waits)
-        first = now_s()
-        await comeback.wait(2.0)
-        return [first, now_s()]
+        woken_s = now_s()
+        await gate.wait(2.0)
+        return [woken_s, now_s()]
 
-    assert run(story()) == [1.0, 3.0]
+    assert run(scenario()) == [1.0, 3.0]
 
 
-def first(count: int, seed: int = 1) -> list[float]:
-    """The first waits of a retry from 0.5 s up to 30 s."""
+def first_delays(count: int, seed: int = 1) -> list[float]:
+    """Return the first delays of a backoff from 0.5 s up to 30 s."""
     return list(islice(backoff_delays(0.5, 30.0, random.Random(seed)), count))
 
 
-def test_each_wait_lies_in_the_upper_half_of_its_bound() -> None:
-    """Bounds double from the first wait to the longest and stay there."""
+def test_each_delay_lies_in_the_upper_half_of_its_bound() -> None:
+    """Bounds double from the first delay to the longest and stay there."""
     bounds = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
     for seed in range(50):
-        assert all(bound / 2 <= wait <= bound for wait, bound in zip(first(9, seed), bounds, strict=True))
+        delays = first_delays(9, seed)
+        assert all(bound / 2 <= delay <= bound for delay, bound in zip(delays, bounds, strict=True))
 
 
-def test_waits_differ_between_clients() -> None:
+def test_delays_differ_between_clients() -> None:
     """Two clients that were cut together do not come back together."""
-    assert first(1, seed=1) != first(1, seed=2)
+    assert first_delays(1, seed=1) != first_delays(1, seed=2)
 
 
-def test_a_seed_gives_the_same_waits_again() -> None:
-    """A retry can be repeated exactly."""
-    assert first(9) == first(9)
+def test_same_seed_gives_the_same_delays() -> None:
+    """A run can be repeated exactly."""
+    assert first_delays(9) == first_delays(9)

@@ -45,7 +45,7 @@ def test_old_delays_are_dropped() -> None:
 def test_each_hop_of_a_change_is_measured() -> None:
     """From the exchange's event time, by the exchange's clock, through book and bus to the hub."""
     latency = Latency("ab")
-    latency.offset.round_trip(WALL_MS, WALL_MS + 300.0, WALL_MS)  # their clock is 300 ms ahead
+    latency.offset.add_round_trip(WALL_MS, WALL_MS + 300.0, WALL_MS)  # their clock is 300 ms ahead
     latency.applied("BTCUSDT", 1000.0, int(WALL_MS) + 280, 1002.0, WALL_MS + 2.0)
     latency.published("BTCUSDT", 7, 1062.0)
     latency.arrived("BTCUSDT", 7, 1062.5)

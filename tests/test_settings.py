@@ -1,4 +1,4 @@
-"""The settings: read once, strictly, every fault told in one go and no password with it."""
+"""The settings: read once and strictly; all errors are reported together, and no password in them."""
 
 from dataclasses import FrozenInstanceError, fields
 
@@ -9,24 +9,24 @@ from pulse.settings import Settings, environment_name
 
 
 def read(**environment: str) -> Settings:
-    """The settings of this environment."""
+    """Return the settings of an environment."""
     return Settings.from_environment(environment)
 
 
-def faults(**environment: str) -> list[str]:
-    """What is wrong with this environment, a sentence each."""
+def errors(**environment: str) -> list[str]:
+    """Return the errors of an environment, one sentence each."""
     with pytest.raises(SettingsError) as caught:
         read(**environment)
     return str(caught.value).split("\n")
 
 
-def test_an_empty_environment_gives_the_defaults() -> None:
-    """Everything has a default, and an empty variable is as good as none."""
+def test_empty_environment_gives_the_defaults() -> None:
+    """Every setting has a default, and an empty variable counts as missing."""
     assert read() == read(PORT="", PULSE_VENUE="", DATABASE_URL="") == Settings()
 
 
-def test_other_programs_variables_are_ignored() -> None:
-    """Only our own names are read; those of our tests are theirs."""
+def test_variables_of_other_programs_are_ignored() -> None:
+    """So are those of our own tests."""
     assert read(HOME="/root", HOST="x", PULSE_TEST_RECORDINGS="/nowhere", PULSEAUDIO="1") == Settings()
 
 
@@ -91,20 +91,20 @@ def test_each_setting_is_read(name: str, text: str, field: str, value: object) -
          "* or a list of origins such as https://terminal.example.com"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_told_in_a_sentence(name: str, texts: list[str], expected: str) -> None:
-    """The sentence names the variable, what it must be, and what it is."""
+def test_wrong_value_gets_a_sentence(name: str, texts: list[str], expected: str) -> None:
+    """It names the variable, what it must be, and its value."""
     for text in texts:
         shown = repr(text) if len(text) <= 80 else repr(text[:77] + "...")
 
-        assert faults(**{name: text}) == [f"{name} must be {expected}, not {shown}."]
+        assert errors(**{name: text}) == [f"{name} must be {expected}, not {shown}."]
 
 
-def test_all_faults_are_told_at_once() -> None:
-    """Whoever starts us corrects everything in one go."""
-    told = faults(PORT="x", PULSE_VENUE="y", PULSE_SYMBOL="BTCUSDT", PULSE_PORT="80")
+def test_all_errors_are_reported_together() -> None:
+    """So that they can be corrected in one go."""
+    sentences = errors(PORT="x", PULSE_VENUE="y", PULSE_SYMBOL="BTCUSDT", PULSE_PORT="80")
 
-    assert [sentence.split(" ")[0] for sentence in told] == ["PULSE_SYMBOL", "PULSE_PORT", "PORT", "PULSE_VENUE"]
-    assert told[0] == "PULSE_SYMBOL is not a setting of Pulse; the README lists those there are."
+    assert [sentence.split(" ")[0] for sentence in sentences] == ["PULSE_SYMBOL", "PULSE_PORT", "PORT", "PULSE_VENUE"]
+    assert sentences[0] == "PULSE_SYMBOL is not a setting of Pulse; docs/configuration.md lists all of them."
 
 
 @pytest.mark.parametrize(
@@ -114,34 +114,34 @@ def test_all_faults_are_told_at_once() -> None:
         ("DATABASE_URL", "mysql://u:s3cret@db", "postgres:// or postgresql://"),
     ],
 )
-def test_a_wrong_address_with_a_password_is_not_shown(name: str, text: str, schemes: str) -> None:
-    """What may hold a password is not repeated."""
-    assert faults(**{name: text}) == [
-        f"{name} must be an address that starts with {schemes}, not what it is (not shown: it may hold a password)."
-    ]
+def test_wrong_address_is_not_shown(name: str, text: str, schemes: str) -> None:
+    """It may hold a password."""
+    shown = "the given value (not shown: it may hold a password)"
+
+    assert errors(**{name: text}) == [f"{name} must be an address that starts with {schemes}, not {shown}."]
 
 
-def test_a_password_is_not_in_the_settings_text() -> None:
-    """The settings can be logged: the addresses that may hold a password are left out."""
+def test_password_is_not_in_the_repr() -> None:
+    """The settings can be logged: addresses that may hold a password are left out."""
     text = repr(read(REDIS_URL="redis://:s3cret@cache", DATABASE_URL="postgres://u:s3cret@db"))
 
     assert "s3cret" not in text
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_frozen() -> None:
     """What was read at the start holds to the end."""
     with pytest.raises(FrozenInstanceError):
         Settings().port = 1  # type: ignore[misc]
 
 
-def test_names_in_the_environment() -> None:
-    """Platform names stay as platforms set them, ours carry a prefix."""
+def test_environment_names() -> None:
+    """Platforms' names are kept, ours have a prefix."""
     names = [environment_name(name) for name in ("port", "redis_url", "database_url", "venue")]
 
     assert names == ["PORT", "REDIS_URL", "DATABASE_URL", "PULSE_VENUE"]
 
 
-@pytest.mark.parametrize(("reconciler", "kept", "fetched"), [(30, 730, 30), (30, 7, 7), (30, 0, 30), (0, 7, 0)])
-def test_nothing_is_fetched_that_would_be_deleted(reconciler: int, kept: int, fetched: int) -> None:
-    """The past is fetched as far back as it is kept."""
-    assert Settings(backfill_days=reconciler, retention_days=kept).past_days == fetched
+@pytest.mark.parametrize(("backfill", "kept", "fetched"), [(30, 730, 30), (30, 7, 7), (30, 0, 30), (0, 7, 0)])
+def test_backfill_is_limited_by_retention(backfill: int, kept: int, fetched: int) -> None:
+    """Minutes that would be deleted are not fetched."""
+    assert Settings(backfill_days=backfill, retention_days=kept).past_days == fetched

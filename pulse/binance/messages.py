@@ -1,8 +1,8 @@
-"""What a frame of Binance means: raw JSON in, market values out. No I/O, and no state between frames.
+"""Parsing of Binance's messages: raw JSON in, market values out. No I/O, and no state between messages.
 
-Only the fields in use are checked, and strictly: a number must be a plain ASCII decimal (Python's own readers
-also take `1_000`, full-width digits and NaN), an id a true integer. Unknown streams and extra fields are ignored,
-as the exchange adds both without notice; what is wrong raises MalformedFrame and nothing of it is used.
+Only the fields in use are checked, and strictly: a number must be a plain ASCII decimal (Python's own parsers also
+accept `1_000`, full-width digits and NaN), an id a true integer. Unknown streams and extra fields are ignored, because
+the exchange adds both without notice. A wrong value raises MalformedFrame, and nothing of its message is used.
 """
 
 import re
@@ -28,31 +28,31 @@ from pulse.market.types import (
 )
 
 LEVELS_MAX = 20_000
-"""The most levels of one side that a frame may hold: four times the deepest snapshot."""
+"""Levels per side in one message: four times the deepest snapshot. A message with more is refused."""
 ID_MAX = 2**63 - 1
 TIME_MS_MIN, TIME_MS_MAX = 10**12, 10**13
-"""Milliseconds since the epoch have 13 digits; a feed switched to microseconds is refused, not stored."""
+"""Milliseconds since the epoch have 13 digits; times in microseconds are refused, not stored."""
 DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
 SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 SYMBOLS_MAX = 20_000
-"""The most names that are read of a list: several times as many as any exchange lists."""
+"""Names that are read from a list, several times as many as any exchange lists; the rest is ignored."""
 
-NUMERALS = b"0123456789."
-DIGITS = NUMERALS + b","
-"""All that the numbers of levels may be written with, a comma between them; no sign, no exponent."""
+DECIMAL_BYTES = b"0123456789."
+DECIMAL_LIST_BYTES = DECIMAL_BYTES + b","
+"""All bytes that may occur in a comma-separated list of prices and quantities: no sign, no exponent."""
 BIDS, ASKS = b'"b":', b',"a":'
-"""Where a depth diff's levels begin, as the exchange writes it."""
-LEVEL_FRAME = b'["",""],'
-LEVEL_FRAMES = b"[" + LEVEL_FRAME * LEVELS_MAX
-"""What is left of a level without its numbers, and of as many as there may be."""
-BARE = bytes.maketrans(b'["]', b"   ")
-"""Leaves of levels their numbers and the commas between."""
+"""The start of each side of a depth diff, as the exchange writes it."""
+LEVEL_PUNCTUATION = b'["",""],'
+LEVELS_PUNCTUATION = b"[" + LEVEL_PUNCTUATION * LEVELS_MAX
+"""What remains of one level, and of LEVELS_MAX levels, once the decimals are removed."""
+TO_DECIMAL_LIST = bytes.maketrans(b'["]', b"   ")
+"""Translates levels to their decimals and the commas between them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to a control message: `error` is empty where it was accepted."""
+    """The answer to a control message; `error` is empty where it was accepted."""
 
     id: int | str | None
     result: Any
@@ -68,7 +68,7 @@ Event: TypeAlias = DepthDiff | PartialDepth | BookTicker | Trade | ExchangeCandl
 
 
 class Frame(NamedTuple):
-    """One event of one symbol, and the kind of stream it came by: depth, partial, bookTicker, trade or kline."""
+    """One event of one symbol and the kind of its stream: depth, partial, bookTicker, trade or kline."""
 
     symbol: str
     kind: str
@@ -79,10 +79,7 @@ Message: TypeAlias = Frame | Reply | ServerShutdown | None
 
 
 def parse(raw: str | bytes) -> Message:
-    """Read one message of a combined stream; None for a stream that nothing here uses.
-
-    Raises MalformedFrame.
-    """
+    """Parse one message of a combined stream; return None for a stream that is not used. Raises MalformedFrame."""
     body = _load_frame(raw if isinstance(raw, bytes) else raw.encode(errors="surrogatepass"))
     stream, data = body.get("stream"), body.get("data")
     if not isinstance(stream, str):
@@ -92,20 +89,20 @@ def parse(raw: str | bytes) -> Message:
     if stream == "!serverShutdown" or data.get("e") == "serverShutdown":
         return ServerShutdown()
     symbol, _, name = stream.partition("@")
-    kind, reader = _READERS.get(name, ("", None))
-    if reader is None:
+    kind, parser = _PARSERS.get(name, ("", None))
+    if parser is None:
         return None
     symbol = symbol.upper()
-    # A partial depth alone does not name its symbol: its stream does.
+    # Of all payloads only a partial depth does not name its symbol; its stream does.
     if kind != "partial" and data.get("s") != symbol:
         raise MalformedFrame(f"expected symbol {symbol} in its own stream, got {_shown(data.get('s'))}")
-    return Frame(symbol, kind, reader(data))
+    return Frame(symbol, kind, parser(data))
 
 
 def _load_frame(raw: bytes) -> dict[str, Any]:
-    """The same as `load_object`, in a third of the time where levels are most of a frame: they are read as numbers.
+    """Load a frame as `load_object` does, in a third of the time where levels are most of it: they are read as numbers.
 
-    Cut out are two lists at the end of an object within the outermost one; what is left is as valid as the whole.
+    It cuts two lists from the end of an object within the outermost one; the rest is valid exactly if the whole is.
     """
     start = raw.find(BIDS)
     end = raw.find(ASKS, start)
@@ -121,7 +118,7 @@ def _load_frame(raw: bytes) -> dict[str, Any]:
 
 
 def load_object(raw: str | bytes) -> dict[str, Any]:
-    """Read raw JSON that must be an object; raises MalformedFrame."""
+    """Load raw JSON that must be an object. Raises MalformedFrame."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as fault:
@@ -132,13 +129,13 @@ def load_object(raw: str | bytes) -> dict[str, Any]:
 
 
 def parse_names(rows: list[Any]) -> list[str]:
-    """Read the names of a list of prices, in its order; what is no name of a symbol is passed over."""
+    """Return the symbols of a list of prices, in its order; anything that is not a symbol's name is ignored."""
     names = (row.get("symbol") for row in rows[:SYMBOLS_MAX] if isinstance(row, dict))
     return [name for name in names if isinstance(name, str) and SYMBOL.fullmatch(name)]
 
 
 def parse_snapshot(body: dict[str, Any], limit: int) -> DepthSnapshot:
-    """Read the answer of GET /api/v3/depth; `limit` is what was asked for, 0 if unknown. Raises MalformedFrame."""
+    """Parse the answer of GET /api/v3/depth; `limit` is that of the request, 0 if unknown. Raises MalformedFrame."""
     snapshot = DepthSnapshot(
         last_update_id=_id(body.get("lastUpdateId")),
         bids=_levels(body.get("bids")),
@@ -152,7 +149,7 @@ def parse_snapshot(body: dict[str, Any], limit: int) -> DepthSnapshot:
 
 
 def parse_kline_row(symbol: str, row: Any, now_ms: int) -> Candle:
-    """Read one row of GET /api/v3/klines; it is closed when its close time has passed. Raises MalformedFrame."""
+    """Parse one row of GET /api/v3/klines; it is closed when its close time has passed. Raises MalformedFrame."""
     if not isinstance(row, list) or len(row) < 11:
         raise MalformedFrame("expected a kline row of at least 11 columns")
     return Candle(
@@ -176,14 +173,14 @@ def parse_kline_row(symbol: str, row: Any, now_ms: int) -> Candle:
 
 
 def parse_agg_trade_row(row: Any) -> Trade:
-    """Read one row of GET /api/v3/aggTrades, which carries no event time. Raises MalformedFrame."""
+    """Parse one row of GET /api/v3/aggTrades, which carries no event time. Raises MalformedFrame."""
     if not isinstance(row, dict):
         raise MalformedFrame("expected an aggregate trade as an object")
     return _agg_trade(row | {"E": row.get("T")})
 
 
 def parse_instruments(body: dict[str, Any]) -> dict[str, Instrument]:
-    """Read GET /api/v3/exchangeInfo into instruments by symbol. Raises MalformedFrame."""
+    """Parse GET /api/v3/exchangeInfo into instruments by symbol. Raises MalformedFrame."""
     rows = body.get("symbols")
     if not isinstance(rows, list):
         raise MalformedFrame("expected a list under `symbols`")
@@ -192,7 +189,7 @@ def parse_instruments(body: dict[str, Any]) -> dict[str, Instrument]:
 
 
 def parse_weight_limit(body: dict[str, Any]) -> int | None:
-    """Read the request weight a minute from exchangeInfo; None where it states none. Raises MalformedFrame."""
+    """Return the request weight per minute of exchangeInfo, None where it states none. Raises MalformedFrame."""
     limits = body.get("rateLimits")
     for limit in limits if isinstance(limits, list) else []:
         if not isinstance(limit, dict) or limit.get("rateLimitType") != "REQUEST_WEIGHT":
@@ -218,14 +215,14 @@ def _instrument(row: dict[str, Any]) -> Instrument:
 
 
 def _filter(row: dict[str, Any], name: str) -> dict[str, Any]:
-    """A symbol's filter of this type; empty where it has none, as every filter is optional."""
+    """Return a symbol's filter of this type; empty where it has none, because every filter is optional."""
     filters = row.get("filters")
     rows = filters if isinstance(filters, list) else []
     return next((f for f in rows if isinstance(f, dict) and f.get("filterType") == name), {})
 
 
 def _decimals(step: str) -> int:
-    """How many decimals a multiple of this step needs; 8, the exchange's finest, where it sets no step."""
+    """Return how many decimals a multiple of this step needs; 8, the exchange's finest, where it sets no step."""
     if not float(step):
         return 8
     return len(step.rstrip("0").partition(".")[2])
@@ -234,12 +231,12 @@ def _decimals(step: str) -> int:
 def _control(body: dict[str, Any]) -> Message:
     if body.get("e") == "serverShutdown":
         return ServerShutdown()
-    # The exchange documents errors flat (code, msg) and has been seen to nest them under `error`.
+    # The exchange documents errors as flat (code, msg), but has also sent them nested under `error`.
     nested = body.get("error")
     error = nested if isinstance(nested, dict) else body
     if "msg" in error or "code" in error:
-        words = error.get("msg", "")
-        text = words if isinstance(words, str) else _shown(words)
+        value = error.get("msg", "")
+        text = value if isinstance(value, str) else _shown(value)
         return Reply(body.get("id"), None, f"{text} (code {_shown(error.get('code'))})")
     if "result" in body:
         return Reply(body.get("id"), body["result"], "")
@@ -247,26 +244,28 @@ def _control(body: dict[str, Any]) -> Message:
 
 
 def _flat_levels(text: bytes) -> Levels | None:
-    """Read `[["price","quantity"],...]` at one go, without making a text of each number; None if it is not that."""
+    """Parse `[["price","quantity"],...]` in one pass, without a string per number; return None for any other text."""
     if text == b"[]":
         return Levels([], [])
-    frame = text.translate(None, NUMERALS)
-    if len(frame) % len(LEVEL_FRAME) != 1 or not frame.endswith(b"]]") or not LEVEL_FRAMES.startswith(frame[:-1]):
+    rest = text.translate(None, DECIMAL_BYTES)
+    if len(rest) % len(LEVEL_PUNCTUATION) != 1 or not rest.endswith(b"]]"):
+        return None
+    if not LEVELS_PUNCTUATION.startswith(rest[:-1]):
         return None
     if b'""' in text:
         return None
     try:
-        # With a digit within all quotes, one outside of them would be a second number without a comma between.
-        numbers = orjson.loads(b"[" + text.translate(BARE) + b"]")
+        # All quotes hold a digit, so a digit outside of them makes two numbers without a comma: invalid JSON.
+        numbers = orjson.loads(b"[" + text.translate(TO_DECIMAL_LIST) + b"]")
     except orjson.JSONDecodeError:
         return None
     prices = numbers[::2]
-    # Endless digits make an infinity, and with it the sum one.
+    # Too many digits make an infinity, and with it the sum.
     return Levels(prices, numbers[1::2]) if min(prices) > 0 and sum(numbers) < inf else None
 
 
 def _levels(rows: Any) -> Levels:
-    """Read a list of [price, quantity] strings, in C loops, unless they are read already."""
+    """Parse a list of [price, quantity] strings, in C loops; levels that are parsed already are returned unchanged."""
     if isinstance(rows, Levels):
         return rows
     if not isinstance(rows, list) or len(rows) > LEVELS_MAX:
@@ -276,16 +275,16 @@ def _levels(rows: Any) -> Levels:
     try:
         prices, quantities, *_ = zip(*rows, strict=True)
         text = f"{','.join(prices)},{','.join(quantities)}".encode()
-        is_plain = not text.translate(None, DIGITS) and set(map(type, rows)) == {list}
-        # As one JSON list they are read in a third of the time that float() takes string by string.
+        is_plain = not text.translate(None, DECIMAL_LIST_BYTES) and set(map(type, rows)) == {list}
+        # One JSON list is parsed in a third of the time that float() takes string by string.
         numbers = orjson.loads(b"[%b]" % text)
     except (TypeError, ValueError) as fault:
         raise MalformedFrame("expected levels as [price, quantity] of decimal strings") from fault
-    priced, sized = numbers[: len(rows)], numbers[len(rows) :]
-    # Endless digits make an infinity, and with it the sum one.
-    if not is_plain or len(sized) != len(rows) or not isfinite(sum(numbers)) or min(priced) <= 0:
+    price_numbers, quantity_numbers = numbers[: len(rows)], numbers[len(rows) :]
+    # Too many digits make an infinity, and with it the sum.
+    if not is_plain or len(quantity_numbers) != len(rows) or not isfinite(sum(numbers)) or min(price_numbers) <= 0:
         raise MalformedFrame("expected positive prices and quantities of 0 or more, in plain ASCII decimals")
-    return Levels(priced, sized)
+    return Levels(price_numbers, quantity_numbers)
 
 
 def _depth(data: dict[str, Any]) -> DepthDiff:
@@ -317,14 +316,14 @@ def _book_ticker(data: dict[str, Any]) -> BookTicker:
 
 def _trade(data: dict[str, Any]) -> Trade:
     trade_id = _id(data.get("t"))
-    return _print(data, trade_id, trade_id, trade_id)
+    return _make_trade(data, trade_id, trade_id, trade_id)
 
 
 def _agg_trade(data: dict[str, Any]) -> Trade:
-    return _print(data, _id(data.get("a")), _id(data.get("f")), _id(data.get("l")))
+    return _make_trade(data, _id(data.get("a")), _id(data.get("f")), _id(data.get("l")))
 
 
-def _print(data: dict[str, Any], trade_id: int, first_id: int, last_id: int) -> Trade:
+def _make_trade(data: dict[str, Any], trade_id: int, first_id: int, last_id: int) -> Trade:
     if not isinstance(data.get("m"), bool) or first_id > last_id:
         raise MalformedFrame("expected a trade's maker flag and ids in order")
     return Trade(
@@ -356,8 +355,8 @@ def _kline(data: dict[str, Any]) -> ExchangeCandle:
         trade_count=_id(k.get("n")),
         taker_buy_volume=_quantity(k.get("V")),
         taker_buy_quote_volume=_quantity(k.get("Q")),
-        first_trade_id=_trade_id_or_none(k.get("f")),
-        last_trade_id=_trade_id_or_none(k.get("L")),
+        first_trade_id=_optional_trade_id(k.get("f")),
+        last_trade_id=_optional_trade_id(k.get("L")),
         is_closed=k["x"],
         source="exchange",
         reconciled=True,
@@ -366,13 +365,13 @@ def _kline(data: dict[str, Any]) -> ExchangeCandle:
 
 
 def _id(value: Any) -> int:
-    # JSON's true is an int to Python, and integers beyond 64 bits arrive as floats.
+    # JSON's true is an int in Python, and integers beyond 64 bits arrive as floats.
     if type(value) is not int or not 0 <= value <= ID_MAX:
         raise MalformedFrame(f"expected an id, got {_shown(value)}")
     return value
 
 
-def _trade_id_or_none(value: Any) -> int:
+def _optional_trade_id(value: Any) -> int:
     return -1 if value == -1 else _id(value)
 
 
@@ -397,16 +396,16 @@ def _price(value: Any) -> float:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise MalformedFrame(f"expected a text, got {_shown(value)}")
+        raise MalformedFrame(f"expected a string, got {_shown(value)}")
     return value
 
 
 def _shown(value: Any) -> str:
-    """A value as an error text may show it: a deeply nested one would exhaust the stack of repr()."""
+    """Return a value as an error text may show it: a deeply nested one would exhaust the stack of repr()."""
     return repr(value)[:80] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
-_READERS: dict[str, tuple[str, Callable[[dict[str, Any]], Event]]] = {
+_PARSERS: dict[str, tuple[str, Callable[[dict[str, Any]], Event]]] = {
     "depth@100ms": ("depth", _depth),
     "depth": ("depth", _depth),
     "depth20": ("partial", _partial),

@@ -1,8 +1,9 @@
-"""One request-weight budget for every REST call of the process. Pure: the clock is an argument.
+"""Rate limiting of REST calls: a request-weight budget, bans that outlive the process, and the order of the callers.
 
-Rules: the exchange counts weight per address in fixed minutes and reports what it has counted in each answer; its
-figure rules, for others may share the address. Half of the limit is ours to use, which also makes it harmless that
-our minutes do not begin with the exchange's. HTTP 429 and 418 stop every call until the time they name.
+Rules: the exchange counts weight per address in fixed minutes and reports its count in each answer; that count decides,
+because other programs may share the address. Half of the limit is ours to use, which also makes it harmless that our
+minutes do not begin with the exchange's. HTTP 429 and 418 block every call until the time they name. No clock is read
+here: times are arguments.
 """
 
 import asyncio
@@ -13,85 +14,91 @@ from pathlib import Path
 
 import orjson
 
-OUR_SHARE = 0.5
+log = logging.getLogger(__name__)
+
+USABLE_SHARE = 0.5
+"""The part of the exchange's limit that this process may use."""
 MINUTE_S = 60.0
+BAN_MAX_S = 3 * 24 * 3600.0
+"""The longest ban that the exchange documents; a longer one in the file or in an answer is taken for this long."""
 
 
 class WeightBudget:
-    """Tells how long a call must wait. Times are seconds of one clock that the caller passes in."""
+    """The request weight of one venue. Times are seconds of one clock that the caller passes in."""
 
     def __init__(self, weight_per_minute: int) -> None:
-        self._limit = int(weight_per_minute * OUR_SHARE)
+        self._limit = int(weight_per_minute * USABLE_SHARE)
         self._minute = -1
         self._used = 0
-        self._closed_until_s = 0.0
+        self._blocked_until_s = 0.0
 
     def set_limit(self, weight_per_minute: int) -> None:
-        """The exchange has stated its limit."""
-        self._limit = int(weight_per_minute * OUR_SHARE)
+        """Replace the limit by the one that the exchange has stated."""
+        self._limit = int(weight_per_minute * USABLE_SHARE)
 
     def wait_s(self, weight: int, now_s: float, share: float = 1.0) -> float:
-        """Seconds until a call of this weight may be made by who may use this share of what is ours; 0 means now."""
-        if now_s < self._closed_until_s:
-            return self._closed_until_s - now_s
-        self._turn(now_s)
-        # A call heavier than our whole share still goes through, alone in its minute.
+        """Return the seconds until a call of this weight may be made, 0 for now.
+
+        `share` is the part of the usable weight that may be spent before this call has to wait.
+        """
+        if now_s < self._blocked_until_s:
+            return self._blocked_until_s - now_s
+        self._start_minute(now_s)
+        # A call heavier than the whole usable share still goes through, alone in its minute.
         if self._used == 0 or self._used + weight <= self._limit * share:
             return 0.0
         return MINUTE_S - now_s % MINUTE_S
 
     def spend(self, weight: int, now_s: float) -> None:
-        """A call of this weight is being made."""
-        self._turn(now_s)
+        """Count a call of this weight."""
+        self._start_minute(now_s)
         self._used += weight
 
     def observe(self, used_weight: int, now_s: float) -> None:
-        """The exchange's own count for the current minute."""
-        self._turn(now_s)
+        """Take over the exchange's own count of the current minute, where it is higher than ours."""
+        self._start_minute(now_s)
         self._used = max(self._used, used_weight)
 
-    def close(self, seconds: float, now_s: float) -> None:
-        """The exchange demands silence for this long."""
-        self._closed_until_s = max(self._closed_until_s, now_s + seconds)
+    def block(self, retry_after_s: float, now_s: float) -> None:
+        """Block all requests for Retry-After seconds; a block that ends later stays."""
+        self._blocked_until_s = max(self._blocked_until_s, now_s + retry_after_s)
 
-    def closed_for_s(self, now_s: float) -> float:
-        """How much of a demanded silence is left."""
-        return max(0.0, self._closed_until_s - now_s)
+    def blocked_for_s(self, now_s: float) -> float:
+        """Return for how many seconds all requests are still blocked."""
+        return max(0.0, self._blocked_until_s - now_s)
 
-    def _turn(self, now_s: float) -> None:
+    def _start_minute(self, now_s: float) -> None:
+        """Reset the count where a new minute has begun."""
         minute = int(now_s // MINUTE_S)
         if minute != self._minute:
             self._minute = minute
             self._used = 0
 
 
-log = logging.getLogger(__name__)
-
-BAN_MAX_S = 3 * 24 * 3600.0
-"""The longest ban that the exchange documents: whatever the file says beyond it is not believed."""
-
-
 class BanFile:
-    """One small file: host -> end of its ban, seconds since the epoch. Without a path nothing is kept."""
+    """The bans of past runs in one small file: host to the ban's end, seconds since the epoch.
+
+    Without a path nothing is kept. A file that cannot be read or written is never an error.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def remaining_s(self, host: str, wall_s: float) -> float:
-        """How much of a remembered ban of this host is left."""
+        """Return for how many seconds this host's ban goes on, at most BAN_MAX_S."""
         until_s = self._read().get(host, 0.0)
         return min(max(0.0, until_s - wall_s), BAN_MAX_S)
 
-    def remember(self, host: str, until_s: float) -> None:
-        """Keep the end of a ban, before anything else is done."""
+    def save(self, host: str, until_s: float) -> None:
+        """Write the end of a host's ban; the file is replaced as a whole."""
         if self._path is None:
             return
-        beside = self._path.with_name(self._path.name + ".new")
+        temporary = self._path.with_name(self._path.name + ".new")
         try:
-            beside.write_bytes(orjson.dumps(self._read() | {host: until_s}))
-            beside.replace(self._path)
+            temporary.write_bytes(orjson.dumps(self._read() | {host: until_s}))
+            temporary.replace(self._path)
         except OSError as fault:
-            log.warning("ban cannot be remembered path=%s reason=%s", self._path, fault.strerror)
+            log.warning("ban cannot be saved path=%s reason=%s", self._path, fault.strerror)
 
     def _read(self) -> dict[str, float]:
         if self._path is None:
@@ -106,32 +113,32 @@ class BanFile:
 
 
 class PriorityLock:
-    """At most one holder; `take` with the lowest rank goes first, and among equals who came first."""
+    """A lock with one holder at a time. The waiter of the lowest priority number is next, equals in their order."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
-        self._is_taken = False
+        self._is_held = False
 
-    async def take(self, rank: int) -> None:
-        """Wait for the turn; whoever has it must `give_back`."""
-        if not self._is_taken:
-            self._is_taken = True
+    async def acquire(self, priority: int) -> None:
+        """Wait for the lock; every holder must `release` it."""
+        if not self._is_held:
+            self._is_held = True
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (rank, next(self._numbers), turn))
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (priority, next(self._numbers), granted))
         try:
-            await turn
+            await granted
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give_back()
+            if granted.done() and not granted.cancelled():
+                self.release()
             raise
 
-    def give_back(self) -> None:
-        """Let the next one in."""
-        while self._waiting:
-            turn = heapq.heappop(self._waiting)[2]
-            if not turn.done():
-                turn.set_result(None)
+    def release(self) -> None:
+        """Pass the lock to the next waiter."""
+        while self._waiters:
+            granted = heapq.heappop(self._waiters)[2]
+            if not granted.done():
+                granted.set_result(None)
                 return
-        self._is_taken = False
+        self._is_held = False

@@ -1,7 +1,7 @@
-"""Asking Binance things: every REST call of the process, within one weight budget and the exchange's patience.
+"""Every REST call of the process to one venue, within one weight budget.
 
-It retries nothing; callers know what a failure means to them. Answers are checked for status and shape before
-anything is believed.
+Nothing is retried here: the caller knows what a failure means to it. Answers are checked for status and shape before
+anything in them is used.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import orjson
 
 from pulse import stats
 from pulse.binance import messages
-from pulse.binance.rate_limit import BanFile, PriorityLock, WeightBudget
+from pulse.binance.rate_limit import BAN_MAX_S, BanFile, PriorityLock, WeightBudget
 from pulse.binance.transport import Answer, Transport
 from pulse.binance.venues import Venue
 from pulse.clock import Clock
@@ -24,103 +24,115 @@ from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, Malformed
 from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
 
 RETRY_AFTER_DEFAULT_S = 60.0
-RETRY_AFTER_MAX_S = 3 * 24 * 3600.0
+"""For a 429 or 418 that names no time."""
+REFUSED_WAIT_S = 300.0
+"""Pause before another try after HTTP 451 or 403, which do not pass by themselves: more tries would only earn a ban."""
 KLINES_MAX = 1000
 AGG_TRADES_MAX = 1000
 INVALID_SYMBOL = -1121
 PING_WEIGHT = 1
 PROBE_EVERY_S = 2.0
-"""How often an exchange that answers no call is asked whether it does again, by all who wait together."""
+"""How often an unreachable exchange is probed, by all waiters together."""
 PROBE_MIN_S = 0.01
 """A wait shorter than this has ended: what rounding leaves of one may be too short for a clock to pass it."""
-RANK_SEEN, RANK_BOOK, RANK_REST, RANK_HISTORY = range(4)
-"""Who goes first when the budget is short: a book that somebody looks at, other books, the rest, history. Trades that
-the tape waits for are of the rest."""
+PRIORITY_VIEWED_BOOK, PRIORITY_BOOK, PRIORITY_DEFAULT, PRIORITY_HISTORY = range(4)
+"""Who goes first when the budget is short: a book that a client views, other books, everything else, candle history.
+Trades that the trade list waits for are of everything else."""
 HISTORY_SHARE = 0.75
-"""What history may use of our share: the last quarter is there for a book that has to be joined anew, at once."""
+"""The part of the usable weight that history may spend. The rest is there for a book that needs a snapshot at once."""
+
+
+class RoundTrip(NamedTuple):
+    """One request for the time, all in ms since the epoch: sent and received by our clock, answered by theirs."""
+
+    sent_ms: float
+    exchange_ms: int
+    received_ms: float
 
 
 class BinanceRest:
-    """The REST side of one venue. Every method raises ExchangeError or one of its kinds.
+    """The REST side of one venue. Every method that calls it raises ExchangeError or one of its kinds.
 
-    `is_seen(symbol)` tells whether somebody looks at a symbol, whose calls then go first.
+    Calls for a symbol for which `is_viewed(symbol)` is true go first.
     """
 
     def __init__(
-        self, transport: Transport, venue: Venue, clock: Clock, bans: BanFile, is_seen: Callable[[str], bool]
+        self, transport: Transport, venue: Venue, clock: Clock, bans: BanFile, is_viewed: Callable[[str], bool]
     ) -> None:
         self.venue = venue
         self._transport = transport
         self._clock = clock
         self._bans = bans
-        self._is_seen = is_seen
-        self._turns = PriorityLock()
-        self._history_turns = PriorityLock()  # apart, for who has the turn may have to wait most of a minute
+        self._is_viewed = is_viewed
+        self._lock = PriorityLock()
+        self._history_lock = PriorityLock()  # apart, because its holder may have to wait most of a minute
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
-        self._budget.close(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
-        self._comeback = RetryGate(PROBE_EVERY_S)
+        self._budget.block(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
+        self._retry_gate = RetryGate(PROBE_EVERY_S)
         self._answered_ms = 0  # the exchange's own date of the newest answer
         self._answered_at_ms = 0.0  # and our clock's reading then
 
     def exchange_ms(self) -> int:
-        """The exchange's date in ms, within a second or so: by its newest answer, or this machine's before any."""
+        """Return the exchange's date in ms, within a second or so; before its first answer this machine's date."""
         if not self._answered_ms:
             return int(self._clock.wall_s() * 1000)
         return self._answered_ms + int(self._clock.now_ms() - self._answered_at_ms)
 
-    async def wait_until_it_answers(self, most_s: float) -> None:
-        """Wait for as long as the exchange answers no call, at most `most_s`. Whoever waits asks now and then.
+    async def wait_until_reachable(self, max_s: float) -> None:
+        """Wait until the exchange answers a call, at most `max_s` seconds.
 
-        The cheapest call there is finds out: what is really wanted may cost two hundred times as much.
+        The waiters probe it now and then by the cheapest call there is: the call they wait for may cost two hundred
+        times as much.
         """
         started_ms = self._clock.now_ms()
-        while (left_s := most_s - (self._clock.now_ms() - started_ms) / 1000) > PROBE_MIN_S:
-            await self._comeback.wait(left_s)
+        while (left_s := max_s - (self._clock.now_ms() - started_ms) / 1000) > PROBE_MIN_S:
+            await self._retry_gate.wait(left_s)
             try:
-                await self._get("/api/v3/ping", {}, PING_WEIGHT, RANK_BOOK)
+                await self._get("/api/v3/ping", {}, PING_WEIGHT, PRIORITY_BOOK)
             except ExchangeError:
                 continue
             return
 
     async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
-        """The order book, up to `limit` levels a side."""
+        """Fetch the order book, up to `limit` levels a side."""
         weight = self.venue.weights.depth_weight(limit)
         params = {"symbol": symbol, "limit": str(limit)}
-        body = await self._get("/api/v3/depth", params, weight, self._book_rank(symbol))
+        priority = PRIORITY_VIEWED_BOOK if self._is_viewed(symbol) else PRIORITY_BOOK
+        body = await self._get("/api/v3/depth", params, weight, priority)
         return messages.parse_snapshot(_object(body), limit)
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
-        """The exchange's one-minute candles that open in [start, end], oldest first, at most KLINES_MAX."""
+        """Fetch the one-minute candles that open in [start, end], oldest first, at most KLINES_MAX."""
         params = {
             "symbol": symbol, "interval": "1m", "limit": str(KLINES_MAX),
             "startTime": str(start_ms), "endTime": str(end_ms),
         }  # fmt: skip
-        rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, RANK_HISTORY)
+        rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, PRIORITY_HISTORY)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
         return [messages.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
 
-    async def agg_trades(self, symbol: str, from_id: int, rank: int = RANK_REST) -> list[Trade]:
-        """Aggregate trades from this id on, oldest first, at most AGG_TRADES_MAX."""
-        return await self._agg_trades(symbol, {"fromId": str(from_id)}, rank)
+    async def agg_trades(self, symbol: str, from_id: int, priority: int = PRIORITY_DEFAULT) -> list[Trade]:
+        """Fetch aggregate trades from this id on, oldest first, at most AGG_TRADES_MAX."""
+        return await self._agg_trades(symbol, {"fromId": str(from_id)}, priority)
 
     async def agg_trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[Trade]:
-        """The first aggregate trades of [start, end] by their own time, oldest first, at most AGG_TRADES_MAX."""
-        return await self._agg_trades(symbol, {"startTime": str(start_ms), "endTime": str(end_ms)}, RANK_HISTORY)
+        """Fetch the first aggregate trades of [start, end] by trade time, oldest first, at most AGG_TRADES_MAX."""
+        return await self._agg_trades(symbol, {"startTime": str(start_ms), "endTime": str(end_ms)}, PRIORITY_HISTORY)
 
-    async def _agg_trades(self, symbol: str, which: dict[str, str], rank: int) -> list[Trade]:
-        params = {"symbol": symbol, "limit": str(AGG_TRADES_MAX), **which}
-        rows = await self._get("/api/v3/aggTrades", params, self.venue.weights.agg_trades, rank)
+    async def _agg_trades(self, symbol: str, selection: dict[str, str], priority: int) -> list[Trade]:
+        params = {"symbol": symbol, "limit": str(AGG_TRADES_MAX), **selection}
+        rows = await self._get("/api/v3/aggTrades", params, self.venue.weights.agg_trades, priority)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of aggregate trades")
         return [messages.parse_agg_trade_row(row) for row in rows[:AGG_TRADES_MAX]]
 
-    async def time(self) -> "RoundTrip":
-        """What time it is at the exchange, and when it was asked and answered, without the wait for our turn."""
-        await self._wait_turn(self.venue.weights.time, RANK_REST)
+    async def time(self) -> RoundTrip:
+        """Fetch the exchange's time; the round trip does not include the wait for the budget."""
+        await self._wait_for_budget(self.venue.weights.time, PRIORITY_DEFAULT)
         sent_ms = self._clock.wall_s() * 1000
-        body = _object(await self._ask("/api/v3/time", {}))
+        body = _object(await self._call("/api/v3/time", {}))
         received_ms = self._clock.wall_s() * 1000
         exchange_ms = body.get("serverTime")
         if type(exchange_ms) is not int:
@@ -128,12 +140,12 @@ class BinanceRest:
         return RoundTrip(sent_ms, exchange_ms, received_ms)
 
     async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
-        """What the exchange says of these symbols; one that it does not list is absent from the answer."""
+        """Fetch the instruments of these symbols; one that the exchange does not list is absent from the result."""
         try:
             return await self._exchange_info({"symbols": json.dumps(list(symbols), separators=(",", ":"))})
         except UnknownSymbol:
             pass
-        # One bad name spoils the whole answer, so each is asked for alone to find it.
+        # One unknown name fails the whole request, so each is requested alone to find it.
         found: dict[str, Instrument] = {}
         for symbol in symbols:
             try:
@@ -142,97 +154,92 @@ class BinanceRest:
                 continue
         return found
 
-    async def listed(self) -> list[str]:
-        """The names of all symbols that the exchange lists: by their prices, which is its shortest list of all."""
-        rows = await self._get("/api/v3/ticker/price", {}, self.venue.weights.prices, RANK_REST)
+    async def listed_symbols(self) -> list[str]:
+        """Fetch the names of all listed symbols, from the list of prices, which is the exchange's shortest answer."""
+        rows = await self._get("/api/v3/ticker/price", {}, self.venue.weights.prices, PRIORITY_DEFAULT)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of prices")
         return messages.parse_names(rows)
 
     async def _exchange_info(self, params: dict[str, str]) -> dict[str, Instrument]:
-        body = _object(await self._get("/api/v3/exchangeInfo", params, self.venue.weights.exchange_info, RANK_REST))
+        weight = self.venue.weights.exchange_info
+        body = _object(await self._get("/api/v3/exchangeInfo", params, weight, PRIORITY_DEFAULT))
         limit = messages.parse_weight_limit(body)
         if limit is not None:
             self._budget.set_limit(limit)
         return messages.parse_instruments(body)
 
-    async def _get(self, path: str, params: Mapping[str, str], weight: int, rank: int) -> Any:
-        await self._wait_turn(weight, rank)
-        return await self._ask(path, params)
+    async def _get(self, path: str, params: Mapping[str, str], weight: int, priority: int) -> Any:
+        await self._wait_for_budget(weight, priority)
+        return await self._call(path, params)
 
-    async def _ask(self, path: str, params: Mapping[str, str]) -> Any:
+    async def _call(self, path: str, params: Mapping[str, str]) -> Any:
         try:
             answer = await self._transport.get(self.venue.rest_url + path, params)
         except ExchangeError as fault:
             stats.rest_errors.labels(path).inc()
             raise ExchangeError(f"{self.venue.title} gave {fault}") from fault
-        self._note_weight(answer.headers)
+        self._observe_weight(answer.headers)
         self._answered_ms, self._answered_at_ms = self._date_ms(answer.headers), self._clock.now_ms()
         if answer.status != 200:
             stats.rest_errors.labels(path).inc()
-            raise self._trouble(answer)
+            raise self._error_for(answer)
         try:
             body = orjson.loads(answer.body)
         except orjson.JSONDecodeError as fault:
             raise MalformedFrame(f"{self.venue.title} answered with something that is not JSON") from fault
-        self._comeback.reached()
+        self._retry_gate.succeeded()
         return body
 
-    async def _wait_turn(self, weight: int, rank: int) -> None:
-        """Wait until the budget allows this call, and book it; the most urgent caller goes first."""
-        turns, share = (self._history_turns, HISTORY_SHARE) if rank == RANK_HISTORY else (self._turns, 1.0)
-        await turns.take(rank)
+    async def _wait_for_budget(self, weight: int, priority: int) -> None:
+        """Wait until the budget allows this call, and count it; the most urgent caller goes first.
+
+        Raises ExchangeBusy at once while the exchange has blocked all requests.
+        """
+        is_history = priority == PRIORITY_HISTORY
+        lock, share = (self._history_lock, HISTORY_SHARE) if is_history else (self._lock, 1.0)
+        await lock.acquire(priority)
         try:
             # At most a minute: then the exchange's count starts anew.
             while wait_s := self._budget.wait_s(weight, self._now_s(), share):
-                closed_s = self._budget.closed_for_s(self._now_s())
-                if closed_s:
-                    raise ExchangeBusy(f"{self.venue.title} asked for no requests for {closed_s:.0f} s more", closed_s)
+                blocked_s = self._budget.blocked_for_s(self._now_s())
+                if blocked_s:
+                    raise ExchangeBusy(f"{self.venue.title} blocks all requests for {blocked_s:.0f} s more", blocked_s)
                 await asyncio.sleep(wait_s)
             self._budget.spend(weight, self._now_s())
             stats.rest_weight.inc(weight)
         finally:
-            turns.give_back()
-
-    def _book_rank(self, symbol: str) -> int:
-        return RANK_SEEN if self._is_seen(symbol) else RANK_BOOK
+            lock.release()
 
     def _now_s(self) -> float:
         return self._clock.now_ms() / 1000
 
-    def _note_weight(self, headers: Mapping[str, str]) -> None:
+    def _observe_weight(self, headers: Mapping[str, str]) -> None:
         used = headers.get("X-MBX-USED-WEIGHT-1M", "")
         if used.isascii() and used.isdigit() and len(used) < 10:
             self._budget.observe(int(used), self._now_s())
 
     def _date_ms(self, headers: Mapping[str, str]) -> int:
-        """When the exchange answered, by its own clock: this machine's may be set wrong."""
+        """Return the date of an answer by the exchange's own clock: this machine's may be set wrong."""
         try:
             return int(parsedate_to_datetime(headers.get("Date", "")).timestamp() * 1000)
         except ValueError:
             return int(self._clock.wall_s() * 1000)
 
-    def _trouble(self, answer: Answer) -> ExchangeError:
+    def _error_for(self, answer: Answer) -> ExchangeError:
+        """Return the error that an answer other than 200 stands for; 429 and 418 also block all requests."""
         title, status = self.venue.title, answer.status
         code, text = _error_of(answer.body)
         if status in (451, 403):
             return ExchangeRefused(f"{title} does not serve this address or region (HTTP {status})", status)
         if status in (429, 418):
-            wait_s = _retry_after(answer.headers)
-            self._budget.close(wait_s, self._now_s())
-            self._bans.remember(self._host, self._clock.wall_s() + wait_s)
-            return ExchangeBusy(f"{title} asked for no requests for {wait_s:.0f} s (HTTP {status})", wait_s)
+            wait_s = _retry_after_s(answer.headers)
+            self._budget.block(wait_s, self._now_s())
+            self._bans.save(self._host, self._clock.wall_s() + wait_s)
+            return ExchangeBusy(f"{title} blocks all requests for {wait_s:.0f} s (HTTP {status})", wait_s)
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")
         return ExchangeError(f"{title} answered HTTP {status}: {text or 'no reason given'}")
-
-
-class RoundTrip(NamedTuple):
-    """A question about the time, all in ms since the epoch: asked and answered by our clock, the answer by theirs."""
-
-    sent_ms: float
-    exchange_ms: int
-    received_ms: float
 
 
 def _object(body: Any) -> dict[str, Any]:
@@ -242,7 +249,7 @@ def _object(body: Any) -> dict[str, Any]:
 
 
 def _error_of(raw: bytes) -> tuple[int, str]:
-    """The exchange's own error code and text, where the body holds them."""
+    """Return the exchange's own error code and text from a body, 0 and empty where it holds none."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -252,8 +259,8 @@ def _error_of(raw: bytes) -> tuple[int, str]:
     return body["code"], str(body.get("msg", ""))[:200]
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
+def _retry_after_s(headers: Mapping[str, str]) -> float:
     text = headers.get("Retry-After", "")
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return RETRY_AFTER_DEFAULT_S
-    return min(max(float(text), 1.0), RETRY_AFTER_MAX_S)
+    return min(max(float(text), 1.0), BAN_MAX_S)

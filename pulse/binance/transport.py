@@ -1,7 +1,7 @@
-"""The wires to the exchange: one REST answer, one stream of text frames. All that aiohttp knows of ends here.
+"""The network connections to the exchange: REST calls and streams of text frames. Only this module uses aiohttp.
 
-A `Transport` is what feeds and REST calls are given, so that a simulation in virtual time can stand in for the
-network. Everything that can go wrong on a wire becomes an ExchangeError.
+Streams and REST clients take a `Transport`, so that a simulation in virtual time can replace the network. Every network
+failure becomes an ExchangeError.
 """
 
 import asyncio
@@ -17,19 +17,20 @@ from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 REQUEST_TIMEOUT_S = 12.0
 """The exchange itself gives up after 10 s."""
 CONNECT_TIMEOUT_S = 10.0
-"""A handshake that is never answered raises nothing by itself."""
+"""aiohttp itself waits for ever for the answer to a handshake."""
 CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_S = 15.0
-"""Pings of our own find a peer that is gone without a word; silent data is the feed's business."""
+"""Our own pings find a peer that is gone without closing; silent data is found by the `StreamWatchdog`."""
 ATTEMPTS_MAX, ATTEMPTS_WINDOW_S = 150, 300.0
-"""Streams opened by the whole process: half of what the exchange allows one address, which others may share."""
+"""Rate limit of streams opened by the whole process: half of what the exchange allows one address, because other
+programs may share the address."""
 BODY_BYTES_MAX = 16 * 2**20
 FRAME_BYTES_MAX = 2 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a REST call brought; header names as the exchange spells them, looked up without regard to case."""
+    """The answer to a REST call. Headers are looked up without regard to case."""
 
     status: int
     headers: Mapping[str, str]
@@ -37,37 +38,37 @@ class Answer:
 
 
 class Stream(Protocol):
-    """One open connection."""
+    """One open stream."""
 
     async def receive(self) -> str:
-        """The next text frame. Raises ConnectionEnded."""
+        """Return the next text frame. Raises ConnectionEnded."""
 
     async def send(self, text: str) -> None:
         """Send a text frame. Raises ConnectionEnded."""
 
     async def close(self) -> None:
-        """Close, within CLOSE_TIMEOUT_S; closing twice does no harm."""
+        """Close within CLOSE_TIMEOUT_S; closing twice does no harm."""
 
 
 class Transport(Protocol):
-    """The two ways to the exchange."""
+    """Opens connections to the exchange."""
 
     async def get(self, url: str, params: Mapping[str, str]) -> Answer:
-        """One REST call. Raises ExchangeError where there is no answer."""
+        """Make one REST call. Raises ExchangeError where there is no answer."""
 
     async def connect(self, url: str) -> Stream:
         """Open a stream. Raises HandshakeRefused or another ExchangeError."""
 
 
 class AiohttpTransport:
-    """The real wires. Redirects are not followed, answers and frames are bounded."""
+    """The real network. Redirects are not followed; answers and frames are bounded in size."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
         self._attempts: deque[float] = deque(maxlen=ATTEMPTS_MAX)  # loop times, the latest last
 
     async def get(self, url: str, params: Mapping[str, str]) -> Answer:
-        """One REST call within REQUEST_TIMEOUT_S."""
+        """Make one REST call within REQUEST_TIMEOUT_S."""
         try:
             async with (
                 asyncio.timeout(REQUEST_TIMEOUT_S),
@@ -75,11 +76,14 @@ class AiohttpTransport:
             ):
                 return Answer(response.status, response.headers, await _bounded_body(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            raise ExchangeError(f"no answer: {_words(fault)}") from fault
+            raise ExchangeError(f"no answer: {_reason(fault)}") from fault
 
     async def connect(self, url: str) -> Stream:
-        """Open a stream within CONNECT_TIMEOUT_S of its turn, without compression, which 2 KB frames do not repay."""
-        await self._wait_turn()
+        """Open a stream within CONNECT_TIMEOUT_S, after a wait for the rate limit.
+
+        Without compression: on frames of 2 KB it costs more than it saves.
+        """
+        await self._wait_for_rate_limit()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 socket = await self._session.ws_connect(
@@ -94,11 +98,11 @@ class AiohttpTransport:
         except TimeoutError as fault:
             raise ExchangeError(f"the handshake was not answered within {CONNECT_TIMEOUT_S:.0f} s") from fault
         except (aiohttp.ClientError, OSError) as fault:
-            raise ExchangeError(f"the exchange cannot be reached: {_words(fault)}") from fault
+            raise ExchangeError(f"the exchange cannot be reached: {_reason(fault)}") from fault
         return _AiohttpStream(socket)
 
-    async def _wait_turn(self) -> None:
-        """Book the next attempt such that no ATTEMPTS_WINDOW_S sees more than ATTEMPTS_MAX, and wait for it."""
+    async def _wait_for_rate_limit(self) -> None:
+        """Reserve the next attempt so that no ATTEMPTS_WINDOW_S holds more than ATTEMPTS_MAX, and wait for it."""
         now_s = asyncio.get_running_loop().time()
         is_full = len(self._attempts) == ATTEMPTS_MAX
         due_s = max(now_s, self._attempts[0] + ATTEMPTS_WINDOW_S) if is_full else now_s
@@ -113,7 +117,7 @@ class _AiohttpStream:
     async def receive(self) -> str:
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
-            raise ConnectionEnded(self._how_it_ended(message))
+            raise ConnectionEnded(self._end_reason(message))
         text: str = message.data
         return text
 
@@ -126,7 +130,7 @@ class _AiohttpStream:
     async def close(self) -> None:
         await self._socket.close()
 
-    def _how_it_ended(self, message: aiohttp.WSMessage) -> str:
+    def _end_reason(self, message: aiohttp.WSMessage) -> str:
         if message.type is aiohttp.WSMsgType.CLOSE:
             return f"the exchange closed the connection (code {message.data})"
         if message.type is aiohttp.WSMsgType.ERROR:
@@ -137,15 +141,15 @@ class _AiohttpStream:
 
 
 async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
-    parts: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
-    async for part in response.content.iter_chunked(2**16):
-        size += len(part)
+    async for chunk in response.content.iter_chunked(2**16):
+        size += len(chunk)
         if size > BODY_BYTES_MAX:
             raise ExchangeError(f"an answer was larger than {BODY_BYTES_MAX} bytes")
-        parts.append(part)
-    return b"".join(parts)
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
-def _words(fault: BaseException) -> str:
+def _reason(fault: BaseException) -> str:
     return str(fault) or type(fault).__name__

@@ -1,4 +1,4 @@
-"""Where each Binance venue is and what its calls weigh. It knows addresses and limits, and asks nobody.
+"""The addresses and request limits of each Binance venue. Nothing here makes a request.
 
 Sources: the venues' own API documentation (Binance.com as of 2026-07, Binance.US as of 2024-06).
 """
@@ -13,7 +13,7 @@ BINANCE_DOMAINS = ("binance.com", "binance.us", "binance.vision")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a REST call costs of the minute's budget. `depth` pairs the most levels asked for with the cost."""
+    """The request weight of each REST call. `depth` pairs each largest number of levels with its weight, rising."""
 
     depth: tuple[tuple[int, int], ...]
     klines: int
@@ -23,7 +23,7 @@ class Weights:
     time: int = 1
 
     def depth_weight(self, limit: int) -> int:
-        """The cost of a snapshot of this many levels a side."""
+        """Return the weight of a snapshot of this many levels a side."""
         return next((weight for levels, weight in self.depth if limit <= levels), self.depth[-1][1])
 
 
@@ -33,7 +33,7 @@ US = Weights(depth=((100, 1), (500, 5), (1000, 10), (5000, 50)), klines=1, agg_t
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """One exchange to follow. `weight_per_minute` is its published request budget of one address."""
+    """One Binance venue. `weight_per_minute` is its published request-weight limit per address."""
 
     name: str
     title: str
@@ -61,9 +61,9 @@ VENUES = {
 
 
 def venue_of(name: str, rest_url: str = "", stream_url: str = "") -> Venue:
-    """The venue of this name, with its addresses replaced where others are given.
+    """Return the venue of this name, with its addresses replaced by those that are given.
 
-    Only Binance's own hosts and the loopback are accepted; anything else raises SettingsError.
+    Raises SettingsError for any other host than Binance's own and the loopback.
     """
     for setting, url in (("PULSE_REST_URL", rest_url), ("PULSE_STREAM_URL", stream_url)):
         host = urlsplit(url).hostname or ""

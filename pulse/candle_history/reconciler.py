@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from pulse import stats
-from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, RANK_HISTORY, BinanceRest
+from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, PRIORITY_HISTORY, BinanceRest
 from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeError, StoreUnavailable
 from pulse.market.candles import candle_of_trades, candles_equal
@@ -210,7 +210,7 @@ class CandleReconciler:
         while len(page) == AGG_TRADES_MAX and trades[-1].time_ms <= end_ms:
             if len(trades) >= MINUTE_TRADES_MAX:
                 return []
-            page = await self._rest.agg_trades(symbol, trades[-1].trade_id + 1, RANK_HISTORY)
+            page = await self._rest.agg_trades(symbol, trades[-1].trade_id + 1, PRIORITY_HISTORY)
             trades = trades + page
         return [trade for trade in trades if trade.time_ms <= end_ms]
 
@@ -232,7 +232,7 @@ class CandleReconciler:
         for _ in range(GAP_PAGES_MAX):
             if expected > gap.last_trade_id:
                 break
-            page = await self._rest.agg_trades(gap.symbol, expected, RANK_HISTORY)
+            page = await self._rest.agg_trades(gap.symbol, expected, PRIORITY_HISTORY)
             found = [trade.trade_id for trade in page]
             for trade_id in [*found, *([] if found else [gap.last_trade_id + 1])]:
                 if trade_id > expected:

@@ -1,4 +1,4 @@
-"""The task that asks the exchange what time it is, now and then, so that delays can be told by its own clock."""
+"""The task that requests the exchange's time at intervals, so that delays can be measured on one clock."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ EVERY_S = 60.0
 
 
 async def sync_clock(rest: BinanceRest, offset: ClockOffset) -> None:
-    """Ask for ever; while the exchange does not answer, the estimate stays as it is."""
-    asked = 0
+    """Feed `offset` with round trips for ever; while the exchange does not answer, the estimate stays as it is."""
+    answers = 0
     while True:
         try:
             trip = await rest.time()
         except ExchangeError as fault:
-            log.debug("exchange did not tell the time reason=%s", fault)
+            log.debug("time request failed reason=%s", fault)
         else:
-            offset.round_trip(trip.sent_ms, trip.exchange_ms, trip.received_ms)
-            asked += 1
-        await asyncio.sleep(FIRST_EVERY_S if asked < ROUND_TRIPS else EVERY_S)
+            offset.add_round_trip(trip.sent_ms, trip.exchange_ms, trip.received_ms)
+            answers += 1
+        await asyncio.sleep(FIRST_EVERY_S if answers < ROUND_TRIPS else EVERY_S)

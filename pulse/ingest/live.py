@@ -61,7 +61,7 @@ class LiveIngest:
             while True:
                 symbol, reason = await self._snapshot_requests.get()
                 if symbol in self._streams:
-                    self._streams[symbol].ask_snapshot(reason)
+                    self._streams[symbol].request_snapshot(reason)
 
     async def on_instrument(self, instrument: Instrument) -> None:
         """Take what the exchange says of a symbol: its stream and its market learn whether it trades."""

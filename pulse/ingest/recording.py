@@ -1,11 +1,11 @@
-"""What a recording of the exchange holds: files of raw frames in, messages in the order of their receipt out.
+"""Reading recordings of the exchange: files of raw frames in, messages in the order of receipt out.
 
-Lines that are understood, in any mix, plain or gzipped:
+Lines that are accepted, in any mix, plain or gzipped:
     1723161253937085768 {"stream": ...}          nanoseconds (19 digits) or microseconds (16), a space, the raw frame
     1633998274.723671: {"stream": ...}           seconds, a colon and a space, the raw frame
-    https://host/path?query -> 1633998274.5: {}  a REST answer; a depth snapshot or exchangeInfo is used
-    wss://... <-> seconds, and `configuration:`  a recorder's own notes, passed over
-A depth snapshot may also stand as a plain line without `stream`, where the recording has a single symbol.
+    https://host/path?query -> 1633998274.5: {}  a REST answer; depth snapshots and exchangeInfo are used
+    wss://... <-> seconds, and `configuration:`  a recorder's own notes, ignored
+A depth snapshot may also be a plain line without `stream`, where the recording has a single symbol.
 """
 
 import gzip
@@ -22,15 +22,16 @@ from pulse.binance.messages import load_object, parse_instruments, parse_snapsho
 from pulse.errors import MalformedFrame, SettingsError
 from pulse.market.types import DepthSnapshot, Instrument
 
-INTEGER = re.compile(r"([0-9]{16}|[0-9]{19}) (\{.*)", re.ASCII)
-SECONDS = re.compile(r"([0-9]{9,11}(?:\.[0-9]+)?): (\{.*)", re.ASCII)
-ANSWER = re.compile(r"(https?://\S+) -> ([0-9]{9,11}(?:\.[0-9]+)?): (.*)", re.ASCII)
-NOTE = re.compile(r"(wss?://\S+ <-> |configuration: )")
+INTEGER_LINE = re.compile(r"([0-9]{16}|[0-9]{19}) (\{.*)", re.ASCII)
+SECONDS_LINE = re.compile(r"([0-9]{9,11}(?:\.[0-9]+)?): (\{.*)", re.ASCII)
+ANSWER_LINE = re.compile(r"(https?://\S+) -> ([0-9]{9,11}(?:\.[0-9]+)?): (.*)", re.ASCII)
+NOTE_LINE = re.compile(r"(wss?://\S+ <-> |configuration: )")
 STREAM = re.compile(r'\{"stream":\s*"([^"@]{1,40})@')
-PRICE = re.compile(r'\["([0-9.]{1,40})","([0-9.]{1,40})"\]')
+LEVEL = re.compile(r'\["([0-9.]{1,40})","([0-9.]{1,40})"\]')
 LINE_CHARS_MAX = 16 * 2**20
-DIGITS_LINES = 2_000
-"""Lines from which the decimals of prices and quantities are learned, where no exchangeInfo is recorded."""
+"""A longer line is refused."""
+DECIMALS_LINES_MAX = 2_000
+"""Lines from which the decimals of prices and quantities are inferred, where no exchangeInfo is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,46 +65,47 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A set of files that were looked through once: which symbols they hold and what is known of each."""
+    """A set of files that was scanned once, and the instruments of the symbols in it."""
 
     paths: tuple[Path, ...]
     instruments: dict[str, Instrument]
 
     def messages(self) -> Iterator[Recorded]:
-        """Every message in order of receipt. Raises SettingsError where a line cannot be understood."""
-        sole = next(iter(self.instruments)) if len(self.instruments) == 1 else ""
+        """Yield every message in order of receipt. Raises SettingsError where a line cannot be parsed."""
+        only_symbol = next(iter(self.instruments)) if len(self.instruments) == 1 else ""
         for line in _lines(self.paths):
             if not line.url and STREAM.match(line.body):
                 yield RawFrame(line.received_ms, line.body)
                 continue
-            snapshot = _snapshot(line, sole)
+            snapshot = _snapshot(line, only_symbol)
             if snapshot is not None:
                 yield snapshot
 
 
 def open_recording(paths: Sequence[Path]) -> Recording:
-    """Look through the files once; raises SettingsError, in one sentence, where they are not a recording."""
+    """Scan the files once. Raises SettingsError, in one sentence, where they are not a recording."""
     symbols: dict[str, None] = {}
-    stated: dict[str, Instrument] = {}
-    digits: dict[str, tuple[int, int]] = {}
+    recorded: dict[str, Instrument] = {}
+    decimals: dict[str, tuple[int, int]] = {}
     for count, line in enumerate(_lines(paths)):
         if line.url:
-            stated |= _instruments(line)
+            recorded |= _instruments(line)
             continue
         stream = STREAM.match(line.body)
         if stream is None:
             continue
         symbol = stream[1].upper()
         symbols[symbol] = None
-        if count < DIGITS_LINES:
-            digits[symbol] = _more_digits(digits.get(symbol, (0, 0)), PRICE.findall(line.body))
+        if count < DECIMALS_LINES_MAX:
+            decimals[symbol] = _more_decimals(decimals.get(symbol, (0, 0)), LEVEL.findall(line.body))
     if not symbols:
         raise SettingsError(f"{', '.join(map(str, paths))} holds no frame of a combined stream.")
-    return Recording(tuple(paths), {s: stated.get(s) or _guessed(s, *digits.get(s, (8, 8))) for s in sorted(symbols)})
+    instruments = {s: recorded.get(s) or _inferred(s, *decimals.get(s, (8, 8))) for s in sorted(symbols)}
+    return Recording(tuple(paths), instruments)
 
 
 def _lines(paths: Iterable[Path]) -> Iterator[_Line]:
-    """The lines of all files in order of receipt; within a file the order is the file's."""
+    """Yield the lines of all files in order of receipt; within a file the order is the file's."""
     return heapq.merge(*(_file_lines(path) for path in paths), key=lambda line: line.received_ms)
 
 
@@ -117,27 +119,27 @@ def _file_lines(path: Path) -> Iterator[_Line]:
                 line = _line(row.rstrip("\n"), path, number)
                 if line is not None:
                     yield line
-                elif row.strip() and not NOTE.match(row):
+                elif row.strip() and not NOTE_LINE.match(row):
                     raise SettingsError(f"Line {number} of {path} is not a recorded frame: {row[:60].rstrip()!r}.")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as fault:
         after = f" after line {number}" if number else ""
-        raise SettingsError(f"The recording {path} cannot be read{after}: {_words(fault)}.") from fault
+        raise SettingsError(f"The recording {path} cannot be read{after}: {_reason(fault)}.") from fault
 
 
 def _line(row: str, path: Path, number: int) -> _Line | None:
     if len(row) > LINE_CHARS_MAX:
         return None
-    if match := INTEGER.fullmatch(row):
+    if match := INTEGER_LINE.fullmatch(row):
         return _Line(int(match[1]) / (1e6 if len(match[1]) == 19 else 1e3), "", match[2], path, number)
-    if match := SECONDS.fullmatch(row):
+    if match := SECONDS_LINE.fullmatch(row):
         return _Line(float(match[1]) * 1000, "", match[2], path, number)
-    if match := ANSWER.fullmatch(row):
+    if match := ANSWER_LINE.fullmatch(row):
         return _Line(float(match[2]) * 1000, match[1], match[3], path, number)
     return None
 
 
 def _instruments(line: _Line) -> dict[str, Instrument]:
-    """The instruments of a recorded REST answer; none where it answers something else."""
+    """Return the instruments of a recorded exchangeInfo; none of any other REST answer."""
     try:
         if not urlsplit(line.url).path.endswith("/exchangeInfo"):
             return {}
@@ -146,8 +148,8 @@ def _instruments(line: _Line) -> dict[str, Instrument]:
         raise _unusable(line, fault) from fault
 
 
-def _snapshot(line: _Line, sole_symbol: str) -> RecordedSnapshot | None:
-    """The depth snapshot of a line; None for what a replay does not use."""
+def _snapshot(line: _Line, only_symbol: str) -> RecordedSnapshot | None:
+    """Return the depth snapshot of a line; None for a line that a replay does not use."""
     try:
         url = urlsplit(line.url)
         query = parse_qs(url.query)
@@ -156,7 +158,7 @@ def _snapshot(line: _Line, sole_symbol: str) -> RecordedSnapshot | None:
         body = load_object(line.body)
         if not line.url and "lastUpdateId" not in body:
             return None
-        symbol = query.get("symbol", [sole_symbol])[0]
+        symbol = query.get("symbol", [only_symbol])[0]
         limit = int(query.get("limit", ["0"])[0])
         return RecordedSnapshot(line.received_ms, symbol, parse_snapshot(body, limit)) if symbol else None
     except (MalformedFrame, ValueError) as fault:
@@ -164,10 +166,10 @@ def _snapshot(line: _Line, sole_symbol: str) -> RecordedSnapshot | None:
 
 
 def _unusable(line: _Line, fault: Exception) -> SettingsError:
-    return SettingsError(f"Line {line.number} of {line.path} cannot be used: {_words(fault)}.")
+    return SettingsError(f"Line {line.number} of {line.path} cannot be used: {_reason(fault)}.")
 
 
-def _more_digits(known: tuple[int, int], pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
+def _more_decimals(known: tuple[int, int], pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
     price, quantity = known
     for price_text, quantity_text in pairs:
         price = max(price, _decimals(price_text))
@@ -179,8 +181,8 @@ def _decimals(text: str) -> int:
     return len(text.partition(".")[2].rstrip("0"))
 
 
-def _guessed(symbol: str, price_decimals: int, quantity_decimals: int) -> Instrument:
-    """What the recorded numbers themselves show of a symbol that no recorded exchangeInfo describes."""
+def _inferred(symbol: str, price_decimals: int, quantity_decimals: int) -> Instrument:
+    """Return an instrument whose steps are inferred from the recorded numbers, where no exchangeInfo is recorded."""
     return Instrument(
         symbol=symbol,
         base_asset="",
@@ -193,5 +195,5 @@ def _guessed(symbol: str, price_decimals: int, quantity_decimals: int) -> Instru
     )
 
 
-def _words(fault: BaseException) -> str:
+def _reason(fault: BaseException) -> str:
     return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__

@@ -1,4 +1,4 @@
-"""The task that plays a recording through the same intake as a live feed, at the recorded pace or faster."""
+"""Replay: a recording is played through the same sequencer as live data, at the recorded pace or faster."""
 
 import asyncio
 import logging
@@ -16,26 +16,37 @@ from pulse.queues import Inbox
 log = logging.getLogger(__name__)
 
 AHEAD_S = 0.002
-"""Frames closer than this to their time are played at once: a timer is no finer."""
+"""A frame that is due sooner than this is played at once: a timer is no finer."""
 BURST_FRAMES = 64
-"""Frames played before others on the loop get their turn, when nothing is waited for."""
+"""Frames played before other tasks run, where no time is waited for."""
 ENDED = "the recording has ended"
 
 
 class Replay:
-    """Plays a recording once. `speed` is a factor on recorded time; infinity plays as fast as the engine takes it."""
+    """The source of events of a process that plays a recording, once.
+
+    `speed` is a factor on recorded time; infinity plays as fast as the engine takes the events.
+    """
 
     def __init__(self, recording: Recording, inbox: Inbox, clock: ReplayClock, speed: float) -> None:
         self._recording = recording
         self._clock = clock
         self._speed = speed
-        self._intakes = {symbol: Sequencer(symbol, inbox, clock, may_repair=False) for symbol in recording.instruments}
+        self._sequencers = {
+            symbol: Sequencer(symbol, inbox, clock, repairs_trades=False) for symbol in recording.instruments
+        }
+
+    def open(self, symbol: str) -> None:
+        """Do nothing: the symbols of a recording are fixed, and all of them are played."""
+
+    def close(self, symbol: str) -> None:
+        """Do nothing: the symbols of a recording are fixed, and all of them are played."""
 
     async def run(self) -> None:
-        """Play the recording to its end; afterwards the views say that it has ended."""
-        for symbol, intake in self._intakes.items():
-            await intake.put(self._recording.instruments[symbol])
-            await intake.put(FeedUp())
+        """Play the recording to its end; afterwards every view states that it has ended."""
+        for symbol, sequencer in self._sequencers.items():
+            await sequencer.put(self._recording.instruments[symbol])
+            await sequencer.put(FeedUp())
         start_s = asyncio.get_running_loop().time()
         start_ms: float | None = None
         for count, message in enumerate(self._recording.messages()):
@@ -43,8 +54,8 @@ class Replay:
             await self._wait(start_s + (message.received_ms - start_ms) / 1000 / self._speed, count)
             self._clock.advance(message.received_ms)
             await self._play(message)
-        for intake in self._intakes.values():
-            await intake.put(FeedDown(ENDED))
+        for sequencer in self._sequencers.values():
+            await sequencer.put(FeedDown(ENDED))
         log.info("replay ended")
 
     async def _wait(self, due_s: float, count: int) -> None:
@@ -56,9 +67,9 @@ class Replay:
 
     async def _play(self, message: Recorded) -> None:
         if not isinstance(message, RawFrame):
-            intake = self._intakes.get(message.symbol)
-            if intake is not None:
-                await intake.snapshot(message.snapshot)
+            sequencer = self._sequencers.get(message.symbol)
+            if sequencer is not None:
+                await sequencer.put_snapshot(message.snapshot)
             return
         try:
             frame = parse(message.raw)
@@ -66,5 +77,5 @@ class Replay:
             stats.frames_malformed.labels("").inc()
             log.warning("recorded frame refused reason=%s", fault)
             return
-        if isinstance(frame, Frame) and frame.symbol in self._intakes:
-            await self._intakes[frame.symbol].frame(frame)
+        if isinstance(frame, Frame) and frame.symbol in self._sequencers:
+            await self._sequencers[frame.symbol].put_frame(frame)

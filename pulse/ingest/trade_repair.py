@@ -1,7 +1,7 @@
-"""Fetching the trades that one symbol's stream has missed: by their ids, while the later ones wait for them.
+"""Fetching the trades that one symbol's stream has missed, by their ids, while later trades wait for them.
 
-It decides for how long that is tried. What is missing and what may go on `intake` knows; what was given up here is
-left to the exchange's own candles.
+It decides how long fetching is tried. The `Sequencer` knows what is missing and what may go on; minutes whose trades
+were skipped here are later corrected from the exchange's own candles.
 """
 
 import asyncio
@@ -20,69 +20,69 @@ from pulse.market.types import Trade
 log = logging.getLogger(__name__)
 
 REORDER_S = 0.1
-"""A trade that was only overtaken comes by itself within this time."""
+"""A trade that is only out of order arrives by itself within this time."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 2.0
-PATIENCE_S = 5.0
-"""Later trades wait as long as missing ones come at least this often; then they go on without them."""
-HOLE_TRADES_MAX = 50_000
-"""A hole larger than this is not worth the calls."""
+REPAIR_TIMEOUT_S = 5.0
+"""Later trades wait for as long as missing ones arrive at least this often; then the missing ones are skipped."""
+MISSING_TRADES_MAX = 50_000
+"""More missing trades than this are not worth the calls, and are skipped at once."""
 
 
 class TradeRepair:
-    """Fills the holes in one symbol's trades while its connection lives."""
+    """Fetches the missing trades of one symbol while its connection lives."""
 
-    def __init__(self, symbol: str, rest: BinanceRest, intake: Sequencer, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, symbol: str, rest: BinanceRest, sequencer: Sequencer, clock: Clock, rng: random.Random) -> None:
         self._symbol = symbol
         self._rest = rest
-        self._intake = intake
+        self._sequencer = sequencer
         self._clock = clock
         self._rng = rng
-        self._seen = asyncio.Event()
+        self._wake = asyncio.Event()
 
-    def look(self) -> None:
-        """Something was delivered: there may be a hole now."""
-        if self._intake.holds_trades:
-            self._seen.set()
+    def wake_if_needed(self) -> None:
+        """Fetch soon if trades are missing; to be called after each frame."""
+        if self._sequencer.has_waiting_trades:
+            self._wake.set()
 
     async def run(self) -> None:
         """Repair for ever."""
         while True:
-            await self._seen.wait()
-            self._seen.clear()
+            await self._wake.wait()
+            self._wake.clear()
             await asyncio.sleep(REORDER_S)
-            await self._fill()
+            await self._repair()
 
-    async def _fill(self) -> None:
-        """Fetch what is missing, page by page, until nothing is; what cannot be had is given up."""
-        waits = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
-        heard_ms = self._clock.now_ms()
-        while (hole := self._intake.trade_hole) is not None:
-            left_s = PATIENCE_S - (self._clock.now_ms() - heard_ms) / 1000
-            why_not, found = await self._fetch(hole, left_s)
-            if await self._intake.fill_trades(found):
-                stats.trades_repaired.labels(self._symbol).inc(len(found))
-                waits = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
-                heard_ms = self._clock.now_ms()
+    async def _repair(self) -> None:
+        """Fetch missing trades page by page until none is missing; skip those that cannot be fetched."""
+        delays = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
+        progress_ms = self._clock.now_ms()
+        while (missing := self._sequencer.missing_trades) is not None:
+            left_s = REPAIR_TIMEOUT_S - (self._clock.now_ms() - progress_ms) / 1000
+            failure, fetched = await self._fetch(missing, left_s)
+            if await self._sequencer.add_fetched_trades(fetched):
+                stats.trades_repaired.labels(self._symbol).inc(len(fetched))
+                delays = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
+                progress_ms = self._clock.now_ms()
                 continue
-            wait_s = next(waits)
-            if why_not or left_s <= wait_s:
-                why_not = why_not or f"none came within {PATIENCE_S:g} s"
-                log.warning("trades missing symbol=%s ids=%s-%s reason=%s", self._symbol, *hole, why_not)
-                await self._intake.give_up_trades()
+            delay_s = next(delays)
+            if failure or left_s <= delay_s:
+                failure = failure or f"none arrived within {REPAIR_TIMEOUT_S:g} s"
+                log.warning("trades missing symbol=%s ids=%s-%s reason=%s", self._symbol, *missing, failure)
+                await self._sequencer.skip_missing_trades()
             else:
-                await asyncio.sleep(wait_s)
+                await asyncio.sleep(delay_s)
 
-    async def _fetch(self, hole: TradeHole, within_s: float) -> tuple[str, list[Trade]]:
-        """Trades from the hole's beginning on; or, where it is of no use to ask again, why."""
-        if hole.last_id - hole.first_id >= HOLE_TRADES_MAX:
+    async def _fetch(self, missing: TradeHole, timeout_s: float) -> tuple[str, list[Trade]]:
+        """Fetch from the first missing id on; return why asking again is of no use, empty if it may be, and trades."""
+        if missing.last_id - missing.first_id >= MISSING_TRADES_MAX:
             return "too many are missing", []
         try:
-            async with asyncio.timeout(within_s):
-                found = await self._rest.agg_trades(self._symbol, hole.first_id)
+            async with asyncio.timeout(timeout_s):
+                fetched = await self._rest.agg_trades(self._symbol, missing.first_id)
         except (ExchangeBusy, ExchangeRefused) as fault:
             return str(fault), []
         except (ExchangeError, TimeoutError):
             return "", []
-        if found and found[0].trade_id > hole.first_id:
-            return f"the exchange has none before {found[0].trade_id}", []
-        return "", [trade for trade in found if trade.trade_id <= hole.last_id]
+        if fetched and fetched[0].trade_id > missing.first_id:
+            return f"the exchange has none before id {fetched[0].trade_id}", []
+        return "", [trade for trade in fetched if trade.trade_id <= missing.last_id]

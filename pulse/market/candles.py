@@ -1,43 +1,174 @@
-"""One-minute candles from trades, on the exchange's minute, each known to be whole or left to the exchange's own.
+"""One-minute candles from trades, aligned to the exchange's minutes: whole, or left to the exchange's own candle.
 
 Rules:
-1. A trade belongs to the minute of its exchange time. Trade ids are contiguous, so a repeated id is dropped and a
+1. A trade belongs to the minute of its exchange time. Trade ids are contiguous, so a repeated id is dropped, and a
    jump means that the minute, and any between, is not whole.
 2. A minute is whole when the record of trades reaches back before its start without a jump.
 3. A minute without a trade is flat at the previous close, with zero volume.
 4. A minute closes with the first trade of a later one, or CLOSE_GRACE_MS of exchange time after its end; after an
-   interruption only with the next trade, whose id tells whether any were missed.
-5. The exchange's own closed candle takes the place of a minute that is not whole, and of one that differs. One that
-   is equal in every field makes ours reconciled.
-6. While trading is halted, and from then on until the next trade, a minute without a trade is claimed by nobody but
-   the exchange: its klines have holes there, and contiguous ids do not say that a market was open.
+   interruption only with the next trade, whose id shows whether any were missed.
+5. The exchange's own closed candle replaces a minute that is not whole, and one that differs. One that is equal in
+   every field makes ours reconciled.
+6. While trading is halted, and from then on until the next trade, a minute without a trade is no candle unless the
+   exchange sends one: its klines have holes there, and contiguous ids do not show that a market was open.
 7. A print that the exchange leaves out of its candles has an id like any other, and counts for nothing else.
+
+What may happen next depends on two values, each with its table of transitions: the continuity of the record of trades
+(`CONTINUITY_TABLE`) and the trading status (`STATUS_TABLE`). They decide:
+
+    continuity     the minute being built closes            and is whole
+    UNKNOWN        with a trade of a later one              never
+    CONTIGUOUS     with a trade of a later one, or by time  if it opens at `since_ms` or later
+    INTERRUPTED    with a trade of a later one              as that trade, which changes the continuity first, decides
+
+    a minute that ends, and the exchange's candle    none so far    equal               different
+    not whole                                        nothing        nothing             nothing
+    whole, with trades or status TRADING             ours           ours, reconciled    the exchange's, and a mismatch
+    whole, flat, status HALTED or RESUMED            nothing        ours, reconciled    the exchange's, and a mismatch
+
+    a closed candle of the exchange, and ours        equal                  different
+    of the minute being built, which is whole        closes the minute      waits for its end: trades are on their way
+    of the newest closed candle's minute             ours, reconciled       the exchange's, and a mismatch
+    of any other minute                              the exchange's
 
 Sums are integers in units of 1e-8 (1e-16 for price times quantity), so a candle's volume has the exchange's digits.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from math import isclose
 from operator import attrgetter
+from typing import NamedTuple
 
 from pulse.market.types import MINUTE_MS, Aggressor, Candle, CandleMismatch, Price, Trade
 
 CLOSE_GRACE_MS = 2_000
-"""Trades reach us at most this long after the exchange's other streams show a later time."""
+"""Trades arrive at most this long after the exchange's other streams show a later time."""
 FLAT_MINUTES_MAX = 1_440
 """A silence longer than a day is not filled minute by minute."""
 SCALE = 10**8
 QUOTE_ROUNDING = 1e-8
 """Price times quantity may have sixteen decimals, of which the exchange prints eight: each trade's may be rounded."""
 MISMATCHES_MAX = 100
-"""Mismatches remembered per symbol; older ones are in the log."""
+"""Mismatches kept per symbol; older ones are in the log."""
+
+
+class Continuity(Enum):
+    """What is known of the record of trades."""
+
+    UNKNOWN = auto()  # there is none yet
+    CONTIGUOUS = auto()  # every trade since a known time was received
+    INTERRUPTED = auto()  # trades may have been missed: the next trade's id shows whether any were
+
+
+class Change(NamedTuple):
+    """The next continuity, and whether the record begins anew at the event that causes the change."""
+
+    next: Continuity
+    begins: bool
+
+
+BEGIN = Change(Continuity.CONTIGUOUS, begins=True)
+RESUME = Change(Continuity.CONTIGUOUS, begins=False)  # nothing was missed: the record reaches back as far as before
+INTERRUPT = Change(Continuity.INTERRUPTED, begins=False)
+STAY = None
+
+
+class ContinuityRules(NamedTuple):
+    """What one state of the record allows, and what each event changes; STAY where it changes nothing."""
+
+    closes_minutes: bool  # time may close a minute, and one that opens at `since_ms` or later is whole
+    on_time: Change | None
+    on_interruption: Change | None
+    on_next_trade: Change | None  # its id follows on the last one's; id 0 is the symbol's first trade
+    on_first_trade: Change | None  # no trade was received before it
+    on_jump: Change | None  # ids between the last trade's and its own are missing; cannot happen while UNKNOWN
+
+
+UNKNOWN, CONTIGUOUS, INTERRUPTED = Continuity
+CONTINUITY_TABLE: Mapping[Continuity, ContinuityRules] = {
+    #                            closes minutes  time   interruption  next trade  first trade  jump
+    UNKNOWN:     ContinuityRules(False,          BEGIN, STAY,         BEGIN,      BEGIN,       BEGIN),
+    CONTIGUOUS:  ContinuityRules(True,           STAY,  INTERRUPT,    STAY,       STAY,        BEGIN),
+    INTERRUPTED: ContinuityRules(False,          STAY,  STAY,         RESUME,     BEGIN,       BEGIN),
+}  # fmt: skip
+
+
+class TradeRecord:
+    """The record of trades: whether it is contiguous, since when, and the id that it has reached."""
+
+    __slots__ = ("last_trade_id", "rules", "since_ms")
+
+    def __init__(self) -> None:
+        self.rules = CONTINUITY_TABLE[UNKNOWN]
+        self.since_ms = 0  # exchange time; without a meaning while UNKNOWN, kept while INTERRUPTED
+        self.last_trade_id = -1
+
+    def on_time(self, time_ms: int) -> None:
+        """Start the record at the first known exchange time."""
+        change = self.rules.on_time
+        if change is not None:
+            self._apply(change, time_ms)
+
+    def on_interruption(self) -> None:
+        """Leave it to the next trade's id whether the record goes on."""
+        change = self.rules.on_interruption
+        if change is not None:
+            self._apply(change, 0)
+
+    def on_trade(self, trade: Trade) -> None:
+        """Take the next trade, whose id is above the last one's."""
+        if trade.trade_id == self.last_trade_id + 1:
+            change = self.rules.on_next_trade
+        elif self.last_trade_id < 0:
+            change = self.rules.on_first_trade
+        else:
+            change = self.rules.on_jump
+        self.last_trade_id = trade.trade_id
+        if change is not None:
+            self._apply(change, trade.time_ms + 1)  # trades before it may be of the same millisecond
+
+    def covers(self, time_ms: int) -> bool:
+        """Return whether every trade from this exchange time on was received."""
+        return self.rules.closes_minutes and time_ms >= self.since_ms
+
+    def _apply(self, change: Change, start_ms: int) -> None:
+        self.rules = CONTINUITY_TABLE[change.next]
+        if change.begins:
+            self.since_ms = start_ms
+
+
+class TradingStatus(Enum):
+    """What is known of the symbol's trading."""
+
+    TRADING = auto()
+    HALTED = auto()  # the exchange says that it does not trade
+    RESUMED = auto()  # it may trade again, since when is not known: the next trade shows that it does
+
+
+class StatusRules(NamedTuple):
+    """What one status allows, and the status that follows each event; STAY where it remains."""
+
+    makes_flat_minutes: bool  # a minute without a trade is a candle
+    on_halt: TradingStatus | None
+    on_resume: TradingStatus | None
+    on_trade: TradingStatus | None
+
+
+TRADING, HALTED, RESUMED = TradingStatus
+STATUS_TABLE: Mapping[TradingStatus, StatusRules] = {
+    #                    flat minutes  halt    resume   trade
+    TRADING: StatusRules(True,         HALTED, STAY,    STAY),
+    HALTED:  StatusRules(False,        STAY,   RESUMED, STAY),
+    RESUMED: StatusRules(False,        HALTED, STAY,    TRADING),
+}  # fmt: skip
 
 
 @dataclass(slots=True)
 class _Minute:
-    """The minute being built."""
+    """A minute's sums so far, in the units of SCALE."""
 
     open_time_ms: int
     open: Price
@@ -54,6 +185,7 @@ class _Minute:
     is_repaired: bool = False
 
     def add(self, trade: Trade) -> None:
+        """Add a trade of this minute."""
         price, quantity = trade.price, round(trade.quantity * SCALE)
         quote = round(price * SCALE) * quantity
         if self.trade_count == 0:
@@ -72,6 +204,7 @@ class _Minute:
             self.taker_buy_quote_volume += quote
 
     def candle(self, symbol: str, is_closed: bool) -> Candle:
+        """Return the minute so far."""
         return Candle(
             symbol=symbol,
             open_time_ms=self.open_time_ms,
@@ -93,11 +226,12 @@ class _Minute:
 
 
 def _flat(open_time_ms: int, price: Price) -> _Minute:
+    """Return a minute without a trade, at the previous close."""
     return _Minute(open_time_ms, price, price, price, price)
 
 
 def minute_of(time_ms: int) -> int:
-    """The first millisecond of the minute that holds this time."""
+    """Return the first millisecond of the minute that holds this time."""
     return time_ms - time_ms % MINUTE_MS
 
 
@@ -106,7 +240,7 @@ _ids = attrgetter("first_trade_id", "last_trade_id")
 
 
 def candles_equal(ours: Candle, theirs: Candle) -> bool:
-    """Whether two candles of one minute are equal in every field; trade ids only where both tell them."""
+    """Return whether two candles of one minute are equal in every field; trade ids count only where both have them."""
     rounding = QUOTE_ROUNDING * max(1, ours.trade_count)
     quotes = (
         (ours.quote_volume, theirs.quote_volume),
@@ -121,7 +255,7 @@ def candles_equal(ours: Candle, theirs: Candle) -> bool:
 
 
 def candle_of_trades(symbol: str, open_time_ms: int, trades: Sequence[Trade]) -> Candle:
-    """The closed minute that trades make which were fetched; there must be one, and all be of that minute."""
+    """Build the closed candle of a minute from fetched trades: at least one, and all of that minute."""
     minute = _flat(open_time_ms, trades[0].price)
     for trade in trades:
         if trade.is_market:
@@ -131,186 +265,172 @@ def candle_of_trades(symbol: str, open_time_ms: int, trades: Sequence[Trade]) ->
 
 
 class CandleBuilder:
-    """Builds one symbol's minutes. Feed it trades, the exchange's candles and the exchange's time, in any mix."""
+    """Build one symbol's minutes. Takes trades, the exchange's candles and the exchange's time in any order."""
 
     def __init__(self, symbol: str) -> None:
         self._symbol = symbol
-        self._minute: _Minute | None = None  # the one being built
-        self._previous: _Minute | None = None  # the one before, for a trade that comes late
-        self._traded: _Minute | None = None  # the newest one with a trade; those after it are flat
-        self._whole_since_ms: int | None = None  # the record of trades has no hole from here on
-        self._whole_before_ms: int | None = None  # the same as it stood before the connection was cut
-        self._last_trade_id = -1
-        self._is_halted = False
-        self._may_be_flat = True  # whether a minute without a trade was one of trading
+        self._record = TradeRecord()
+        self._status = STATUS_TABLE[TRADING]
         self._time_ms = 0
-        self._settled: Candle | None = None  # the newest closed candle given out
-        self._running: Candle | None = None  # the exchange's newest account of the unfinished minute
-        self._theirs: Candle | None = None  # and of a closed one
-        self._closed: list[Candle] = []
+        self._current: _Minute | None = None  # the minute being built
+        self._previous: _Minute | None = None  # the one before, for a trade that comes late
+        self._last_traded: _Minute | None = None  # the newest one with a trade; those after it are flat
+        self._exchange_running: Candle | None = None  # the exchange's newest candle of an unfinished minute
+        self._exchange_closed: Candle | None = None  # and of a closed one
+        self._newest_closed: Candle | None = None
+        self._closed: list[Candle] = []  # not taken yet
         self.mismatches: deque[CandleMismatch] = deque(maxlen=MISMATCHES_MAX)  # newest first
         self.differing = 0
 
     def interrupt(self) -> None:
-        """The connection was cut or silent: trades may be missing, unless the next trade's id follows on the last.
+        """Allow for missed trades: the connection was cut or silent. The next trade's id shows whether any were.
 
         Until that trade comes no minute closes by time alone.
         """
-        if self._whole_since_ms is not None:
-            self._whole_before_ms = self._whole_since_ms
-        self._whole_since_ms = None
+        self._record.on_interruption()
 
     def halt(self) -> None:
-        """The symbol does not trade: minutes without a trade are left to the exchange, until trading is seen again."""
-        self._is_halted, self._may_be_flat = True, False
+        """Leave minutes without a trade to the exchange, until a trade shows that trading goes on."""
+        if self._status.on_halt is not None:
+            self._status = STATUS_TABLE[self._status.on_halt]
 
     def resume(self) -> None:
-        """The symbol may trade again. Since when is not known: the next trade tells."""
-        self._is_halted = False
+        """Note that the symbol may trade again. Since when is not known: the next trade shows it."""
+        if self._status.on_resume is not None:
+            self._status = STATUS_TABLE[self._status.on_resume]
 
     def take_closed(self) -> list[Candle]:
-        """The candles closed since the last call, oldest first; a minute may come again, corrected."""
+        """Return the candles closed since the last call, oldest first; a minute may come again, corrected."""
         closed, self._closed = self._closed, []
         return closed
 
-    def note(self, mismatch: CandleMismatch) -> None:
-        """Two accounts of a minute were found to differ, here or by whoever compares stored ones."""
+    def add_mismatch(self, mismatch: CandleMismatch) -> None:
+        """Count and keep a mismatch, found here or by a comparison of stored candles."""
         self.differing += 1
         self.mismatches.appendleft(mismatch)
 
     def live(self) -> Candle | None:
-        """The unfinished minute: ours where it is whole, else the exchange's, else None."""
-        minute, running = self._minute, self._running
-        if minute is not None and self._is_whole(minute) and self._is_claimed(minute):
+        """Return the unfinished minute: ours where it is whole, else the exchange's, else None."""
+        minute, running = self._current, self._exchange_running
+        if minute is not None and self._record.covers(minute.open_time_ms) and self._is_candle(minute):
             return minute.candle(self._symbol, is_closed=False)
         if running is not None and running.open_time_ms >= minute_of(self._time_ms):
             return running
         return None
 
     def newest_closed(self) -> Candle | None:
-        """The newest closed minute that was given out."""
-        return self._settled
+        """Return the newest closed candle that was given out."""
+        return self._newest_closed
 
     def on_time(self, exchange_time_ms: int) -> None:
-        """The exchange's clock has reached this time, in ms since the epoch."""
-        # After a cut only the next trade's id can tell whether others were missed, and the price changed with them.
-        if self._whole_since_ms is None and self._whole_before_ms is None:
-            self._whole_since_ms = exchange_time_ms
+        """Note that the exchange's clock has reached this time, in ms since the epoch; it may close a minute."""
+        self._record.on_time(exchange_time_ms)
         self._time_ms = max(self._time_ms, exchange_time_ms)
-        if self._whole_since_ms is not None:
-            self._roll(minute_of(self._time_ms - CLOSE_GRACE_MS))
+        # After an interruption trades may have been missed, and the price may have changed with them.
+        if self._record.rules.closes_minutes:
+            self._close_until(minute_of(self._time_ms - CLOSE_GRACE_MS))
 
     def on_trade(self, trade: Trade) -> None:
         """Take the next trade; a repeated one is ignored."""
-        if trade.trade_id <= self._last_trade_id:
+        if trade.trade_id <= self._record.last_trade_id:
             return
-        self._note_continuity(trade)
-        start = minute_of(trade.time_ms)
-        if self._minute is None:
-            self._minute = _flat(start, trade.price)
-        self._roll(start)
-        self._may_be_flat = not self._is_halted
+        self._record.on_trade(trade)
+        start_ms = minute_of(trade.time_ms)
+        if self._current is None:
+            self._current = _flat(start_ms, trade.price)
+        self._close_until(start_ms)
+        if self._status.on_trade is not None:
+            self._status = STATUS_TABLE[self._status.on_trade]
         self._time_ms = max(self._time_ms, trade.time_ms)
         if trade.is_market:
-            self._add(trade, start, self._minute)
+            self._add(trade, start_ms, self._current)
 
     def on_exchange_candle(self, candle: Candle) -> None:
-        """Take the exchange's own account of a minute, running or closed."""
+        """Take the exchange's own candle of a minute, running or closed."""
         if not candle.is_closed:
-            self._running = candle
+            self._exchange_running = candle
             return
-        self._theirs, self._running = candle, None
-        minute = self._minute
-        if minute is not None and minute.open_time_ms == candle.open_time_ms and self._is_whole(minute):
-            # Where the two differ, trades are still on their way: the minute's own end will tell.
+        self._exchange_closed, self._exchange_running = candle, None
+        minute = self._current
+        if (
+            minute is not None
+            and minute.open_time_ms == candle.open_time_ms
+            and self._record.covers(candle.open_time_ms)
+        ):
             if candles_equal(minute.candle(self._symbol, is_closed=True), candle):
-                self._roll(candle.open_time_ms + MINUTE_MS)
+                self._close_until(candle.open_time_ms + MINUTE_MS)
             return
-        if not self._settles(candle):
-            self._give(candle)
+        self._take_exchange_candle(candle)
         if minute is None or minute.open_time_ms <= candle.open_time_ms:
-            self._previous = self._traded = None
-            self._minute = _flat(candle.open_time_ms + MINUTE_MS, candle.close)
+            self._previous = self._last_traded = None
+            self._current = _flat(candle.open_time_ms + MINUTE_MS, candle.close)
 
-    def _note_continuity(self, trade: Trade) -> None:
-        """Move the start of the record without holes, by the trade's id."""
-        follows_on = trade.trade_id == self._last_trade_id + 1
-        if follows_on and self._whole_before_ms is not None:
-            self._whole_since_ms = self._whole_before_ms
-        elif self._whole_since_ms is None or (self._last_trade_id >= 0 and not follows_on):
-            self._whole_since_ms = trade.time_ms + 1
-        self._whole_before_ms = None
-        self._last_trade_id = trade.trade_id
+    def _take_exchange_candle(self, theirs: Candle) -> None:
+        """Reconcile the newest closed candle with the exchange's, or give out the exchange's."""
+        ours = self._newest_closed
+        if ours is None or ours.open_time_ms != theirs.open_time_ms:
+            self._emit(theirs)
+        elif not candles_equal(ours, theirs):
+            self.add_mismatch(CandleMismatch(ours, theirs, self._time_ms))
+            self._emit(theirs)
+        elif not ours.reconciled:
+            self._emit(replace(ours, reconciled=True))
 
-    def _is_whole(self, minute: _Minute) -> bool:
-        return self._whole_since_ms is not None and minute.open_time_ms >= self._whole_since_ms
+    def _is_candle(self, minute: _Minute) -> bool:
+        """Return whether a minute that is whole is a candle: with trades, or flat while trading or by the exchange."""
+        theirs = self._exchange_closed
+        has_exchange_candle = theirs is not None and theirs.open_time_ms == minute.open_time_ms
+        return self._status.makes_flat_minutes or minute.trade_count > 0 or has_exchange_candle
 
-    def _is_claimed(self, minute: _Minute) -> bool:
-        """Whether there is a candle of this minute: where it had no trade, trading must have gone on, or be told of."""
-        theirs = self._theirs
-        is_theirs = theirs is not None and theirs.open_time_ms == minute.open_time_ms
-        return self._may_be_flat or minute.trade_count > 0 or is_theirs
-
-    def _roll(self, start: int) -> None:
+    def _close_until(self, start_ms: int) -> None:
         """Close minutes until the one that starts here is being built."""
-        minute = self._minute
-        if minute is None or start <= minute.open_time_ms:
+        minute = self._current
+        if minute is None or start_ms <= minute.open_time_ms:
             return
-        if (start - minute.open_time_ms) // MINUTE_MS > FLAT_MINUTES_MAX:
-            self._settle(minute)
-            minute = _flat(start, minute.close)
-        while minute.open_time_ms < start:
-            self._settle(minute)
+        if (start_ms - minute.open_time_ms) // MINUTE_MS > FLAT_MINUTES_MAX:
+            self._close(minute)
+            minute = _flat(start_ms, minute.close)
+        while minute.open_time_ms < start_ms:
+            self._close(minute)
             self._previous = minute
             minute = _flat(minute.open_time_ms + MINUTE_MS, minute.close)
-        self._minute = minute
+        self._current = minute
 
-    def _settle(self, minute: _Minute) -> None:
-        """Give out a minute that has ended, where it is whole."""
-        if not self._is_whole(minute) or not self._is_claimed(minute):
+    def _close(self, minute: _Minute) -> None:
+        """Give out a minute that has ended, by the table at the head of this file."""
+        if not self._record.covers(minute.open_time_ms) or not self._is_candle(minute):
             return
-        ours, theirs = minute.candle(self._symbol, is_closed=True), self._theirs
+        ours, theirs = minute.candle(self._symbol, is_closed=True), self._exchange_closed
         if theirs is None or theirs.open_time_ms != minute.open_time_ms:
-            self._give(ours)
+            self._emit(ours)
         elif candles_equal(ours, theirs):
-            self._give(replace(ours, reconciled=True))
+            self._emit(replace(ours, reconciled=True))
         else:
-            self.note(CandleMismatch(ours, theirs, self._time_ms))
-            self._give(theirs)
+            self.add_mismatch(CandleMismatch(ours, theirs, self._time_ms))
+            self._emit(theirs)
 
-    def _settles(self, theirs: Candle) -> bool:
-        """Whether nothing is to be done about the exchange's account: the newest candle given out already says it."""
-        settled = self._settled
-        if settled is None or settled.open_time_ms != theirs.open_time_ms:
-            return False
-        if not candles_equal(settled, theirs):
-            self.note(CandleMismatch(settled, theirs, self._time_ms))
-            return False
-        if not settled.reconciled:
-            self._give(replace(settled, reconciled=True))
-        return True
-
-    def _add(self, trade: Trade, start: int, minute: _Minute) -> None:
+    def _add(self, trade: Trade, start_ms: int, minute: _Minute) -> None:
         """Add a trade to its minute, which may be the one being built, or one that was given out already."""
-        previous, traded = self._previous, self._traded
-        if start == minute.open_time_ms:
+        previous, traded = self._previous, self._last_traded
+        if start_ms == minute.open_time_ms:
             minute.add(trade)
-            self._traded = minute
-        elif minute.trade_count == 0 and traded is not None and traded.open_time_ms <= start:
-            self._add_before_silence(trade, start, traded, minute)
-        elif previous is not None and start == previous.open_time_ms:
+            self._last_traded = minute
+        elif minute.trade_count == 0 and traded is not None and traded.open_time_ms <= start_ms:
+            self._add_to_flat_minutes(trade, start_ms, traded, minute)
+        elif previous is not None and start_ms == previous.open_time_ms:
             previous.add(trade)
-            self._settle(previous)
+            self._close(previous)
 
-    def _add_before_silence(self, trade: Trade, start: int, traded: _Minute, minute: _Minute) -> None:
-        """Correct minutes that were given out as silent: this trade, which came late, was in one of them."""
-        late = traded if traded.open_time_ms == start else _flat(start, traded.close)
+    def _add_to_flat_minutes(self, trade: Trade, start_ms: int, traded: _Minute, minute: _Minute) -> None:
+        """Correct minutes that were given out as flat: this late trade belongs to one of them."""
+        late = traded if traded.open_time_ms == start_ms else _flat(start_ms, traded.close)
         late.add(trade)
-        self._minute = self._traded = late
+        self._current = self._last_traded = late
         self._previous = None
-        self._roll(minute.open_time_ms)
+        self._close_until(minute.open_time_ms)
 
-    def _give(self, candle: Candle) -> None:
+    def _emit(self, candle: Candle) -> None:
+        """Queue a closed candle for `take_closed`."""
         self._closed.append(candle)
-        if self._settled is None or candle.open_time_ms >= self._settled.open_time_ms:
-            self._settled = candle
+        if self._newest_closed is None or candle.open_time_ms >= self._newest_closed.open_time_ms:
+            self._newest_closed = candle

@@ -17,7 +17,7 @@ from pulse.market.flow_metrics import OrderFlowImbalance, TradeFlow, Volatility
 from pulse.market.integrity import BookIntegrity
 from pulse.market.intervals import DAY_MS, iso_time
 from pulse.market.order_book import BookSide, OrderBook
-from pulse.market.staleness import SilenceLimit
+from pulse.market.staleness import DepthStaleness
 from pulse.market.types import (
     BookLost,
     BookTicker,
@@ -46,10 +46,6 @@ from pulse.market.view import (
     WindowView,
 )
 
-TICKER_LEAD_MS = 3_000
-"""A bookTicker proves that the book changed; its diff follows within 100 ms, so this much later it is missing."""
-STALE_UNKNOWN_MS = 30_000
-"""The silence allowed before a symbol's habit is known."""
 TRADING = "TRADING"
 MINUTES_SHOWN = 16
 """A view shows two; symbols share them, and change to the next within moments of each other."""
@@ -81,9 +77,8 @@ class Market:
         self._instrument: Instrument | None = None
         self._down_reason = "not connected yet"
         self._low_water = (0, 0)
-        self._pace = SilenceLimit(stale_after_ms, max(stale_after_ms, STALE_UNKNOWN_MS))
+        self._staleness = DepthStaleness(stale_after_ms)
         self._heard_ms: float | None = None
-        self._ahead: tuple[int, float] | None = None  # a ticker newer than the book: its id, and when it came
         self._order_flow = OrderFlowImbalance()
         self._trade_flow = TradeFlow()
         self._volatility = Volatility()
@@ -123,8 +118,8 @@ class Market:
             return State.SYNCING, self.integrity.reason
         if not self._touch_is_known(self.book):
             return State.SYNCING, "the price left the part of the book that is known; a new snapshot is needed"
-        if self._pace.is_broken(now_ms) or self._is_behind_ticker(now_ms):
-            return State.STALE, f"no book update for {self._pace.silence_ms(now_ms) / 1000:.0f} s"
+        if self._staleness.is_stale(now_ms):
+            return State.STALE, f"no book update for {self._staleness.silence_ms(now_ms) / 1000:.0f} s"
         return State.LIVE, ""
 
     def data_age_ms(self, now_ms: float) -> int | None:
@@ -135,15 +130,11 @@ class Market:
         bids, asks = book.bids, book.asks
         return (len(bids) > 0 or bids.known_to() is None) and (len(asks) > 0 or asks.known_to() is None)
 
-    def _is_behind_ticker(self, now_ms: float) -> bool:
-        return self._ahead is not None and now_ms - self._ahead[1] > TICKER_LEAD_MS
-
     # --- the feed's events
 
     def _on_up(self, _: FeedUp, now_ms: float) -> None:
         self._down_reason = ""
-        self._pace.restart(now_ms)
-        self._ahead = None
+        self._staleness.restart(now_ms)
         self.integrity.connected("joining the book: waiting for a snapshot")
 
     def _on_down(self, event: FeedDown, now_ms: float) -> None:
@@ -174,15 +165,15 @@ class Market:
             return
         if book is second:
             # While diffs were held for it none came here: its silence counts from now.
-            self._pace.restart(now_ms)
+            self._staleness.restart_silence(now_ms)
         self.book = book
         self._low_water = (len(book.bids) // 2, len(book.asks) // 2)
-        self._note_reached(book.last_update_id)
+        self._staleness.on_depth(book.last_update_id)
 
     def _on_diff(self, diff: DepthDiff, now_ms: float) -> None:
         self._heard(now_ms, diff.event_time_ms)
-        self._pace.heard(now_ms)
-        self._note_reached(diff.final_update_id)
+        self._staleness.on_data(now_ms)
+        self._staleness.on_depth(diff.final_update_id)
         book = self.book
         if book is None or not self.integrity.is_trusted:
             return
@@ -198,18 +189,18 @@ class Market:
         self._heard(now_ms, 0)
         self._order_flow.add(ticker, now_ms)
         if self.book is not None:
-            self._note_lead(self.book, ticker.update_id, now_ms)
+            self._staleness.on_other_stream(ticker.update_id, self.book.last_update_id, now_ms)
         self.integrity.ticker(ticker, self._event_time_ms)
 
     def _on_partial(self, partial: PartialDepth, now_ms: float) -> None:
         self._heard(now_ms, 0)
         if self.book is not None:
-            self._note_lead(self.book, partial.last_update_id, now_ms)
+            self._staleness.on_other_stream(partial.last_update_id, self.book.last_update_id, now_ms)
         if self.book is not None and self.integrity.is_trusted:
             self.integrity.partial(self.book, partial, self._event_time_ms)
             if partial.last_update_id == self.book.last_update_id:
                 # The exchange itself says that nothing has changed since: the silence is a quiet market's.
-                self._pace.restart(now_ms)
+                self._staleness.restart_silence(now_ms)
 
     def _on_trade(self, trade: Trade, now_ms: float) -> None:
         self._heard(now_ms, trade.event_time_ms)
@@ -239,7 +230,7 @@ class Market:
         self._trade_flow.restart()
 
     def _on_candle_mismatch(self, mismatch: CandleMismatch, now_ms: float) -> None:
-        self.candles.note(mismatch)
+        self.candles.add_mismatch(mismatch)
 
     def _on_exchange_candle(self, event: ExchangeCandle, now_ms: float) -> None:
         self._heard(now_ms, event.event_time_ms)
@@ -252,16 +243,6 @@ class Market:
                 self.candles.interrupt()  # all that carries a time was silent: trades may have been lost with it
             self._event_time_ms = max(self._event_time_ms, event_time_ms)
             self.candles.on_time(event_time_ms)
-
-    def _note_lead(self, book: OrderBook, update_id: int, now_ms: float) -> None:
-        """Another stream shows that the book has changed beyond what we have of it."""
-        if self._ahead is None and update_id > book.last_update_id:
-            self._ahead = (update_id, now_ms)
-
-    def _note_reached(self, update_id: int) -> None:
-        """The book has come to this id: a ticker up to it no longer leads."""
-        if self._ahead is not None and update_id >= self._ahead[0]:
-            self._ahead = None
 
     # --- the view
 

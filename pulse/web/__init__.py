@@ -1,1 +1,1 @@
-"""The ASGI app: routes, WebSocket and SSE endpoints, admission, parameters, problems."""
+"""The ASGI app: routes, WebSocket and SSE endpoints, admission, parameters, error responses."""

@@ -1,6 +1,6 @@
-"""Who may come in and ask: from which sites, how many in all, how many from one address, and how often.
+"""Admission of clients: allowed origins, how many may connect in all and per address, and the rate limit of requests.
 
-Pure: it judges header values and addresses and counts; it knows no framework and no socket.
+It judges headers and addresses and counts; it knows no route and no socket.
 """
 
 import math
@@ -21,15 +21,16 @@ from pulse.settings import Settings
 UNKNOWN_ADDRESS = "unknown"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 IPV6_HOST_BITS = 64
-"""One household has a whole /64, so its addresses count as one."""
+"""A household has a whole /64, so its addresses count as one."""
 ROUNDING_S = 1e-6
-"""What sums of seconds may be off by; without it the last of a burst is refused as often as not."""
+"""Rounding error of sums of seconds; without this tolerance the last request of a burst would often be refused."""
 
 
 def origin_is_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> bool:
-    """Whether a page of this Origin may connect to what the client calls `host`.
+    """Return whether a page of this Origin may connect to the server that the client addresses as `host`.
 
-    No Origin: not a browser, so no page is abused. The same host: our own page. Else it must be allowed by name.
+    Without an Origin the client is not a browser, so no page can be abused. The same host is our own page. Any other
+    origin must be in `allowed`.
     """
     if origin is None or "*" in allowed or origin in allowed:
         return True
@@ -54,17 +55,17 @@ def _authority(parts: SplitResult) -> tuple[str | None, int]:
 
 
 def client_address(peer: str | None, forwarded_for: Sequence[str], trusted_hops: int) -> str:
-    """The key by which a client is counted: its IPv4 address, or the /64 of its IPv6 address.
+    """Return the key by which a client is counted: its IPv4 address, or the /64 of its IPv6 address.
 
-    Each of our `trusted_hops` proxies appends whom it speaks to, so the client is that many places from the right of
-    X-Forwarded-For (`forwarded_for`: its values, in order); all further left is the client's own word. A header with
-    fewer places did not come by all our proxies, so the peer itself is counted.
+    Each of our `trusted_hops` proxies appends the address of its peer to X-Forwarded-For (`forwarded_for`: its values,
+    in order), so the client's address is that many entries from the right; entries further left are set by the client
+    and not trusted. A header with fewer entries did not pass all our proxies, so the peer itself is counted.
     """
-    places = [place for value in forwarded_for for place in value.split(",")]
-    if 0 < trusted_hops <= len(places):
-        named = _address_key(places[-trusted_hops])
-        if named is not None:
-            return named
+    entries = [entry for value in forwarded_for for entry in value.split(",")]
+    if 0 < trusted_hops <= len(entries):
+        key = _address_key(entries[-trusted_hops])
+        if key is not None:
+            return key
     return _address_key(peer or "") or UNKNOWN_ADDRESS
 
 
@@ -90,7 +91,7 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
 
 
 class ClientLimit:
-    """Counts who is in: at most `clients_max`, and at most `per_address_max` with one key."""
+    """Counts connected clients: at most `clients_max` in all, and at most `per_address_max` per address key."""
 
     def __init__(self, clients_max: int, per_address_max: int) -> None:
         self._clients_max = clients_max
@@ -99,20 +100,20 @@ class ClientLimit:
         self.count = 0
 
     def is_full(self) -> bool:
-        """Whether nobody at all may come in."""
+        """Return whether no further client may connect."""
         return self.count >= self._clients_max
 
     def is_full_for(self, address: str) -> bool:
-        """Whether nobody else may come in with this key."""
+        """Return whether no further client may connect from this address."""
         return self._by_address[address] >= self._per_address_max
 
     def enter(self, address: str) -> None:
-        """Count one more."""
+        """Count one client more."""
         self.count += 1
         self._by_address[address] += 1
 
     def leave(self, address: str) -> None:
-        """Count one less; a key that nobody holds any more is forgotten."""
+        """Count one client less. An address without clients takes no memory."""
         self.count -= 1
         self._by_address[address] -= 1
         if self._by_address[address] == 0:
@@ -120,21 +121,21 @@ class ClientLimit:
 
 
 class RateLimiter:
-    """How often each key may ask: `per_s` times a second in the long run, `burst` times at once after a pause.
+    """Rate limit per key: `per_s` requests a second in the long run, and `burst` at once after a pause.
 
-    A token bucket in the form of the generic cell rate algorithm (ITU-T I.371): all that is kept of a key is when its
-    bucket is full again. Of more than `keys_max` keys, those served longest ago are forgotten.
+    A token bucket in the form of the generic cell rate algorithm (GCRA, ITU-T I.371): the only state of a key is the
+    time at which its bucket is full again. Beyond `keys_max` keys the least recently served are evicted.
     """
 
     def __init__(self, per_s: float, burst: int, keys_max: int) -> None:
-        self._each_s = 1 / per_s
+        self._interval_s = 1 / per_s
         self._burst_s = burst / per_s
         self._keys_max = keys_max
-        self._full_at_s: dict[str, float] = {}  # who was served longest ago comes first
+        self._full_at_s: dict[str, float] = {}  # least recently served first
 
-    def ask(self, key: str, now_s: float) -> float:
-        """Count one more and give 0; or give the seconds until it may ask again, and count nothing."""
-        full_at_s = max(self._full_at_s.get(key, now_s), now_s) + self._each_s
+    def acquire(self, key: str, now_s: float) -> float:
+        """Count one request and return 0, or count nothing and return the seconds until the next one is allowed."""
+        full_at_s = max(self._full_at_s.get(key, now_s), now_s) + self._interval_s
         wait_s = full_at_s - now_s - self._burst_s
         if wait_s > ROUNDING_S:
             return wait_s
@@ -147,35 +148,38 @@ class RateLimiter:
 
 RETRY_AFTER_S = 30
 BURST_S = 5
-"""How many seconds' worth one address may ask at once: a page that opens asks for a dozen things."""
+"""An address may send this many seconds' worth of requests at once: a page that opens sends a dozen."""
 ADDRESSES_MAX = 10_000
-"""Of how many addresses it is known what they asked; of more, those served longest ago are forgotten."""
+"""Addresses whose request rate is known; beyond it the least recently served are evicted."""
 
 
 class Admission:
-    """Counts who is in and who asks. `clock` gives seconds from any fixed start."""
+    """Admits clients and limits the rate of requests. `clock` returns monotonic seconds.
+
+    `refused` counts clients that were not admitted.
+    """
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._gate = ClientLimit(settings.clients_max, settings.clients_per_address_max)
+        self._limit = ClientLimit(settings.clients_max, settings.clients_per_address_max)
         per_s = settings.requests_per_address_s
-        self._allowance = RateLimiter(per_s, per_s * BURST_S, ADDRESSES_MAX) if per_s else None
+        self._rate = RateLimiter(per_s, per_s * BURST_S, ADDRESSES_MAX) if per_s else None
         self.refused = 0
 
     @property
     def count(self) -> int:
-        """How many feeds are open."""
-        return self._gate.count
+        """Number of clients that are connected."""
+        return self._limit.count
 
-    def ask(self, client: HTTPConnection[Any]) -> str:
-        """Count one request; gives the address it is counted by. Raises RequestError if that one asks too often."""
+    def check_rate(self, client: HTTPConnection[Any]) -> str:
+        """Count one request and return the address key it counts for. Raises RequestError (429) beyond the rate."""
         address = client_address(
             client.client.host if client.client else None,
             client.headers.getlist("x-forwarded-for"),
             self._settings.trusted_hops,
         )
-        wait_s = self._allowance.ask(address, self._clock()) if self._allowance else 0.0
+        wait_s = self._rate.acquire(address, self._clock()) if self._rate else 0.0
         if wait_s:
             stats.requests_refused.inc()
             raise try_later(
@@ -186,7 +190,7 @@ class Admission:
         return address
 
     def enter(self, client: HTTPConnection[Any]) -> str:
-        """Count a client that opens a feed and return the address it is counted by. Raises RequestError if refused."""
+        """Count a client that connects and return the address key for `leave`. Raises RequestError if refused."""
         try:
             return self._enter(client)
         except RequestError:
@@ -194,36 +198,37 @@ class Admission:
             raise
 
     def leave(self, address: str) -> None:
-        """Count it out."""
-        self._gate.leave(address)
+        """Stop counting a client that was admitted under this address key."""
+        self._limit.leave(address)
 
     def _enter(self, client: HTTPConnection[Any]) -> str:
         headers = client.headers
         if not origin_is_allowed(headers.get("origin"), headers.get("host", ""), self._settings.allowed_origins):
             raise RequestError(
-                HTTPStatus.FORBIDDEN, "Pages of this origin may not connect: PULSE_ALLOWED_ORIGINS lists who may."
+                HTTPStatus.FORBIDDEN,
+                "Pages of this origin may not connect; PULSE_ALLOWED_ORIGINS lists the origins that may.",
             )
-        address = self.ask(client)
-        if self._gate.is_full():
-            raise try_later("As many clients are connected as this server takes.", RETRY_AFTER_S)
-        if self._gate.is_full_for(address):
+        address = self.check_rate(client)
+        if self._limit.is_full():
+            raise try_later("This server has as many clients connected as it allows.", RETRY_AFTER_S)
+        if self._limit.is_full_for(address):
             raise try_later(
-                "As many clients are connected from your address as this server takes from one.",
+                "Your address has as many clients connected as this server allows one address.",
                 RETRY_AFTER_S,
                 HTTPStatus.TOO_MANY_REQUESTS,
             )
-        self._gate.enter(address)
+        self._limit.enter(address)
         return address
 
 
 class RateLimitMiddleware:
-    """ASGI middleware of routes that cost work: each request is one that its address asks."""
+    """ASGI middleware of the routes that cost work: each request counts against the rate limit of its address."""
 
-    def __init__(self, app: ASGIApp, door: Admission) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
         self._app = app
-        self._door = door
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it, or raise RequestError."""
-        self._door.ask(HTTPConnection(scope))
+        """Serve the request, or raise RequestError."""
+        self._admission.check_rate(HTTPConnection(scope))
         await self._app(scope, receive, send)

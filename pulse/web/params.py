@@ -1,6 +1,6 @@
-"""What a request asks for: its parameters, checked strictly and turned into values.
+"""Query parameters, checked strictly and turned into values.
 
-Every fault is a RequestError that names the parameter and what it may be. It knows no store and no route.
+Every error is a RequestError that names the parameter and its valid values. It knows no store and no route.
 """
 
 import re
@@ -16,22 +16,22 @@ from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
 from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
-"""Candles in an answer; what is streamed from a start on may be longer."""
+"""Candles in an answer; a stream with a start may be longer."""
 FORMATS = ("json", "csv", "ndjson")
 SECONDS_BELOW = 100_000_000_000
 """A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
 
 WHOLE = re.compile(r"[0-9]{1,16}", re.ASCII)
-# A "+" that was not escaped reaches us as a space, so a time copied from one of our own answers works as it is.
+# An unescaped "+" arrives as a space, so that a time copied from one of our answers works unchanged.
 ISO_TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)(?:(Z)|([+ -])(\d{2}:\d{2}))?)?", re.ASCII
 )
-TIME_ALLOWED = "an ISO 8601 time (UTC unless it says otherwise), or whole seconds or milliseconds since 1970"
+TIME_ALLOWED = "an ISO 8601 time (UTC unless it has an offset), or whole seconds or milliseconds since 1970"
 
 
 @dataclass(frozen=True)
 class CandleQuery:
-    """Which candles are asked for: open times from `start_ms` to `end_ms`, both included, None for no bound."""
+    """The parameters of GET /api/ohlcv: open times from `start_ms` to `end_ms`, both included; None is unbounded."""
 
     symbol: str
     interval: Interval
@@ -43,7 +43,7 @@ class CandleQuery:
 
 @dataclass(frozen=True)
 class GapQuery:
-    """Which gaps are asked for: the first `limit` that touch [start_ms, end_ms]."""
+    """The parameters of GET /api/gaps: the first `limit` gaps that touch [start_ms, end_ms]."""
 
     symbol: str
     limit: int
@@ -52,13 +52,13 @@ class GapQuery:
 
 
 def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
-    """The symbol that a client names, the default if it names none; it is followed from now on.
+    """Return the symbol that a client names, or the default, and start it if it does not run.
 
-    Raises RequestError for one that may not be asked for, and where there is no room for one more.
+    Raises RequestError with `status` for a symbol that is not listed, and with 503 where no further symbol may run.
     """
     if text is None:
         return registry.default
-    symbol = text.upper() if text.isascii() else text  # other scripts have letters whose capitals are ASCII
+    symbol = text.upper() if text.isascii() else text  # some letters of other scripts have ASCII capitals
     try:
         registry.acquire(symbol)
     except UnknownListing:
@@ -69,7 +69,7 @@ def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus 
 
 
 def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry) -> CandleQuery:
-    """Read the parameters of GET /api/ohlcv, each with all its values; all have defaults, unknown ones are ignored."""
+    """Read the parameters of GET /api/ohlcv, each with all its values. All have defaults; unknown ones are ignored."""
     given = {name: single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end", "format")}
     format_name = "json" if given["format"] is None else given["format"]
     if format_name not in FORMATS:
@@ -87,7 +87,7 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolR
 
 
 def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry) -> GapQuery:
-    """Read the parameters of GET /api/gaps, in the same way; without a bound all of time is asked for."""
+    """Read the parameters of GET /api/gaps in the same way; without start and end the range is all of time."""
     given = {name: single(parameters, name) for name in ("symbol", "limit", "start", "end")}
     start_ms, end_ms = _range_ms(given["start"], given["end"])
     return GapQuery(
@@ -99,15 +99,17 @@ def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegi
 
 
 def parameters_of(request: Request) -> dict[str, list[str]]:
-    """The parameters of a request, each with all its values."""
+    """Return the query parameters of a request, each with all its values."""
     return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
 def single(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:
-    """The one value of a parameter, None where it is not given. Raises RequestError where it is given twice."""
+    """Return the value of a parameter, or None if it is missing. Raises RequestError if it is given twice."""
     values = parameters.get(name, ())
     if len(values) > 1:
-        raise RequestError(HTTPStatus.BAD_REQUEST, f"{name} is given twice.", parameter=name, allowed="once")
+        raise RequestError(
+            HTTPStatus.BAD_REQUEST, f"{name} must be given once, not twice.", parameter=name, allowed="once"
+        )
     return values[0] if values else None
 
 
@@ -119,12 +121,12 @@ def _interval(text: str | None) -> Interval:
     return INTERVALS[text]
 
 
-def whole_number(name: str, text: str | None, default: int, most: int) -> int:
-    """A whole number from 1 to `most`, the default where none is given. Raises RequestError."""
+def whole_number(name: str, text: str | None, default: int, maximum: int) -> int:
+    """Return a whole number from 1 to `maximum`, or the default if the parameter is missing. Raises RequestError."""
     if text is None:
         return default
-    if not WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
-        raise wrong_parameter(name, text, f"a whole number from 1 to {most}")
+    if not WHOLE.fullmatch(text) or not 1 <= int(text) <= maximum:
+        raise wrong_parameter(name, text, f"a whole number from 1 to {maximum}")
     return int(text)
 
 

@@ -51,7 +51,7 @@ class SseEndpoint:
         """Return a stream of the requested topics. Raises RequestError."""
         admission = self._sessions.admission
         if request.method == "HEAD":
-            admission.ask(request)
+            admission.check_rate(request)
             return Response(headers=HEADERS)
         address = admission.enter(request)
         with ExitStack() as undone:

@@ -1,6 +1,6 @@
-"""The page's files, and the headers that keep every answer from being misused by a browser.
+"""The page's static files with their cache headers, and the security headers of every answer.
 
-It knows nothing of the market; what the files contain is theirs.
+It does not know what the files contain.
 """
 
 import os
@@ -25,43 +25,43 @@ SECURITY_HEADERS = {
     "microphone=(), payment=(), usb=()",
 }
 SHARED_PATHS = ("/api/", "/orderbook", "/udf/", "/openapi.json", "/sse")
-"""What other sites may use, once PULSE_ALLOWED_ORIGINS names any."""
-STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
+"""Paths that other sites may use if PULSE_ALLOWED_ORIGINS names any."""
+START_MESSAGES = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
-FRESH_EACH_TIME = "no-cache"  # kept, but asked about each time: an ETag makes that cheap
-FOR_EVER = "public, max-age=31536000, immutable"  # a vendored file has its version in its path
+REVALIDATE = "no-cache"  # cached but revalidated on each use, which an ETag makes cheap
+IMMUTABLE = "public, max-age=31536000, immutable"  # a vendored file has its version in its path
 
 
 class SecurityHeaders:
-    """Outermost: adds the headers to every answer, those of errors and refused WebSockets included."""
+    """Outermost ASGI middleware: adds the headers to every answer, errors and refused WebSockets included."""
 
     def __init__(self, app: ASGIApp, allowed_origins: Sequence[str]) -> None:
         self._app = app
-        self._shares = bool(allowed_origins)
+        self._is_shared = bool(allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the lifespan."""
+        """Serve one request, one WebSocket or the lifespan."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
 
-        async def send_guarded(message: Message) -> None:
-            if message["type"] in STARTS:
-                self._guard(message, scope["path"])
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] in START_MESSAGES:
+                self._add_headers(message, scope["path"])
             await send(message)
 
-        await self._app(scope, receive, send_guarded)
+        await self._app(scope, receive, send_with_headers)
 
-    def _guard(self, message: Message, path: str) -> None:
+    def _add_headers(self, message: Message, path: str) -> None:
         message["headers"] = list(message.get("headers", ()))
         headers = MutableHeaders(scope=message)
         headers.update(SECURITY_HEADERS)
-        if self._shares and path.startswith(SHARED_PATHS):
+        if self._is_shared and path.startswith(SHARED_PATHS):
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
 
 class PageFiles(StaticFiles):
-    """The files of `static/`, with an ETag each and word on how long to keep them."""
+    """The files of `static/`, each with an ETag and Cache-Control."""
 
     def file_response(
         self,
@@ -70,8 +70,8 @@ class PageFiles(StaticFiles):
         scope: Scope,
         status_code: int = 200,
     ) -> Response:
-        """A file, or "not modified" to who has it already."""
+        """Return a file, or 304 if the client has the same."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         is_vendored = scope["path"].startswith("/vendor/")
-        response.headers["Cache-Control"] = FOR_EVER if is_vendored else FRESH_EACH_TIME
+        response.headers["Cache-Control"] = IMMUTABLE if is_vendored else REVALIDATE
         return response

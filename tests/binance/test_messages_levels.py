@@ -1,4 +1,4 @@
-"""The quick reading of a depth diff's levels against the slow one, which a space before its colon asks for."""
+"""The fast parser of a depth diff's levels against the general one, which a space before the colon selects."""
 
 import random
 import string
@@ -9,28 +9,28 @@ from pulse.binance.messages import Message, parse
 from pulse.errors import MalformedFrame
 from tests.support.frames import DEPTH
 
-LETTERS = string.digits * 3 + '.-"[]{},:eEuUbaNn_ '
-SPACED = (b'"b":', b'"b" :')
+MUTATION_CHARS = string.digits * 3 + '.-"[]{},:eEuUbaNn_ '
+TO_GENERAL = (b'"b":', b'"b" :')
 
 
-def read(raw: bytes) -> Message | str:
-    """What a frame says, or that it is refused."""
+def parsed(raw: bytes) -> Message | str:
+    """Return the message of a frame, or that it is refused."""
     try:
         return parse(raw)
     except MalformedFrame:
         return "refused"
 
 
-def levels(bids: str, asks: str) -> bytes:
-    """A diff with these as its levels."""
+def diff_with(bids: str, asks: str) -> bytes:
+    """Return a diff with these levels."""
     head = DEPTH[: DEPTH.index(b'"b":')]
     return head + f'"b":{bids},"a":{asks}}}}}'.encode()
 
 
-def test_a_space_asks_for_the_slow_way() -> None:
-    """And says the same."""
-    assert SPACED[0] in DEPTH
-    assert read(DEPTH) == read(DEPTH.replace(*SPACED)) != "refused"
+def test_space_selects_the_general_parser() -> None:
+    """Both parsers give the same diff."""
+    assert TO_GENERAL[0] in DEPTH
+    assert parsed(DEPTH) == parsed(DEPTH.replace(*TO_GENERAL)) != "refused"
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_space_asks_for_the_slow_way() -> None:
         ('[["1","2"]]', '[["1","2"]]}'),
     ],
 )
-def test_both_ways_read_the_same(bids: str, asks: str) -> None:
-    """Odd forms, one by one."""
-    raw = levels(bids, asks)
+def test_both_parsers_agree_on_odd_levels(bids: str, asks: str) -> None:
+    """Each odd form is read or refused alike."""
+    raw = diff_with(bids, asks)
 
-    assert read(raw) == read(raw.replace(*SPACED))
+    assert parsed(raw) == parsed(raw.replace(*TO_GENERAL))
 
 
 @pytest.mark.parametrize(
@@ -78,19 +78,19 @@ def test_both_ways_read_the_same(bids: str, asks: str) -> None:
         b'{"b":[["1","2"]],"a":[["3","4"]]}}',
     ],
 )
-def test_levels_of_another_object_are_not_the_diffs(raw: bytes) -> None:
-    """Only what stands under `data` counts."""
-    assert read(raw) == read(raw.replace(*SPACED)) == "refused"
+def test_levels_outside_of_data_are_not_used(raw: bytes) -> None:
+    """Only levels under `data` belong to the diff."""
+    assert parsed(raw) == parsed(raw.replace(*TO_GENERAL)) == "refused"
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_change_of_bytes_is_read_the_same_both_ways(seed: int) -> None:
-    """A thousand frames with up to three bytes changed, left out or put in."""
-    rng = random.Random(seed)  # a test's own chances
+def test_both_parsers_agree_on_mutated_frames(seed: int) -> None:
+    """A thousand frames with up to three bytes changed, removed or added are read or refused alike."""
+    rng = random.Random(seed)
     for _ in range(1000):
         raw = bytearray(DEPTH)
         for _ in range(rng.randrange(1, 4)):
             at = rng.randrange(len(raw))
-            raw[at : at + rng.randrange(2)] = rng.choice(LETTERS).encode() * rng.randrange(2)
+            raw[at : at + rng.randrange(2)] = rng.choice(MUTATION_CHARS).encode() * rng.randrange(2)
 
-        assert read(bytes(raw)) == read(bytes(raw).replace(*SPACED)), raw
+        assert parsed(bytes(raw)) == parsed(bytes(raw).replace(*TO_GENERAL)), raw

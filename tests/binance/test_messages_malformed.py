@@ -1,4 +1,4 @@
-"""Frames that are wrong in any part: refused as malformed, never misread, and never a crash."""
+"""Frames that are wrong in any part are refused as malformed: none is misread, none raises another error."""
 
 import json
 from collections.abc import Callable
@@ -17,11 +17,13 @@ from pulse.market.types import BookTicker, DepthDiff, ExchangeCandle, Trade
 from tests.support.frames import ABSENT, AGG_TRADE, DEPTH, KLINE, TICKER, TRADE, changed, is_refused
 from tests.support.makers import unhurried
 
-NO_TEXT: list[Any] = [None, 1, 1.5, True, [], {}, ["1"]]
-NO_NUMBER = ["", " ", "1_000", "NaN", "Infinity", "-1", "1,0", "1e5", "+1", " 1", "1\n", "１", "٣", "0x1", "1.", ".5"]  # noqa: RUF001
-NO_ID: list[Any] = [None, "1", 1.0, 1.5, True, False, -1, 2**63, 2**64, [], {}]
-NO_TIME: list[Any] = [*NO_ID, 0, 1723161255, 1723161255308000, 10**13]
-NO_LEVEL_NUMBER = [*(text for text in NO_NUMBER if text not in ("1.", ".5")), "9" * 400]
+NOT_A_STRING: list[Any] = [None, 1, 1.5, True, [], {}, ["1"]]
+NOT_A_DECIMAL = [
+    "", " ", "1_000", "NaN", "Infinity", "-1", "1,0", "1e5", "+1", " 1", "1\n", "１", "٣", "0x1", "1.", ".5",  # noqa: RUF001
+]  # fmt: skip
+NOT_AN_ID: list[Any] = [None, "1", 1.0, 1.5, True, False, -1, 2**63, 2**64, [], {}]
+NOT_A_TIME: list[Any] = [*NOT_AN_ID, 0, 1723161255, 1723161255308000, 10**13]
+NOT_A_LEVEL_DECIMAL = [*(text for text in NOT_A_DECIMAL if text not in ("1.", ".5")), "9" * 400]
 
 IDS = [(DEPTH, "U"), (DEPTH, "u"), (TICKER, "u"), (TRADE, "t"), (AGG_TRADE, "a"), (AGG_TRADE, "f"), (AGG_TRADE, "l"),
        (KLINE, "k.n")]  # fmt: skip
@@ -38,8 +40,8 @@ UNUSED = [(DEPTH, "e"), (TRADE, "e"), (TRADE, "M"), (AGG_TRADE, "e"), (AGG_TRADE
 # --- every field, wrong in every way
 
 
-def each(fields: list[tuple[bytes, str]], values: list[Any]) -> list[Any]:
-    """Every field with the values that are wrong for it; to be absent is one of them."""
+def each_field(fields: list[tuple[bytes, str]], values: list[Any]) -> list[Any]:
+    """Return every field with its wrong values, one of which is that it is absent."""
     return [
         pytest.param(raw, path, [ABSENT, *values], id=f"{orjson.loads(raw)['stream'].partition('@')[2]}-{path}")
         for raw, path in fields
@@ -49,78 +51,82 @@ def each(fields: list[tuple[bytes, str]], values: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("raw", "path", "wrong"),
     [
-        *each(IDS, NO_ID),
-        *each(TIMES, NO_TIME),
-        *each(QUANTITIES, [*NO_TEXT, *NO_NUMBER, "9" * 21]),
-        *each(PRICES, [*NO_TEXT, *NO_NUMBER, "0", "0.00000000"]),
-        *each(FLAGS, [None, 0, 1, "true", "", []]),
-        *each([(KLINE, "k.f"), (KLINE, "k.L")], ["1", 1.5, True, -2, None, 2**64]),
-        *each([(KLINE, "k")], [None, [], "k", 1]),
-        *each([(raw, "s") for raw in (DEPTH, TICKER, TRADE, AGG_TRADE, KLINE)], ["ETHUSDT", "btcusdt", None, 1, []]),
-        *each([(DEPTH, "b"), (DEPTH, "a")], [None, {}, "12", 1, [None], [1], ["12"], [[]], [["1"]], [{"0": "1"}]]),
+        *each_field(IDS, NOT_AN_ID),
+        *each_field(TIMES, NOT_A_TIME),
+        *each_field(QUANTITIES, [*NOT_A_STRING, *NOT_A_DECIMAL, "9" * 21]),
+        *each_field(PRICES, [*NOT_A_STRING, *NOT_A_DECIMAL, "0", "0.00000000"]),
+        *each_field(FLAGS, [None, 0, 1, "true", "", []]),
+        *each_field([(KLINE, "k.f"), (KLINE, "k.L")], ["1", 1.5, True, -2, None, 2**64]),
+        *each_field([(KLINE, "k")], [None, [], "k", 1]),
+        *each_field(
+            [(raw, "s") for raw in (DEPTH, TICKER, TRADE, AGG_TRADE, KLINE)], ["ETHUSDT", "btcusdt", None, 1, []]
+        ),
+        *each_field(
+            [(DEPTH, "b"), (DEPTH, "a")], [None, {}, "12", 1, [None], [1], ["12"], [[]], [["1"]], [{"0": "1"}]]
+        ),
     ],
 )
-def test_a_wrong_field_is_refused(raw: bytes, path: str, wrong: list[Any]) -> None:
-    """A field in use that is missing, of another type, or no plain number, refuses the frame."""
+def test_wrong_field_is_refused(raw: bytes, path: str, wrong: list[Any]) -> None:
+    """A frame is refused for a field in use that is missing, of another type, or no plain number."""
     assert [value for value in wrong if not is_refused(changed(raw, path, value))] == []
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_wrong_level_is_refused(place: int) -> None:
-    """One wrong number in one level refuses the diff."""
-    wrong = [*NO_TEXT, *NO_LEVEL_NUMBER]
+def test_wrong_level_is_refused(place: int) -> None:
+    """A diff is refused for one wrong number in one level."""
+    wrong = [*NOT_A_STRING, *NOT_A_LEVEL_DECIMAL]
 
     assert [v for v in wrong if not is_refused(changed(DEPTH, "b", levels_with(v, place)))] == []
 
 
-@pytest.mark.parametrize("value", [*NO_LEVEL_NUMBER, None, 1.5])
-def test_a_snapshot_is_read_as_strictly(value: object) -> None:
-    """The numbers of a REST answer are judged like those of the stream."""
+@pytest.mark.parametrize("value", [*NOT_A_LEVEL_DECIMAL, None, 1.5])
+def test_snapshot_is_parsed_as_strictly(value: object) -> None:
+    """The numbers of a REST answer are checked like those of the stream."""
     with pytest.raises(MalformedFrame):
         messages.parse_snapshot({"lastUpdateId": 1, "bids": [], "asks": levels_with(value, 0)}, 100)
 
 
 def levels_with(value: object, place: int) -> list[list[object]]:
-    """A good level, and one with this price or quantity."""
+    """Return a good level, and one with this value as its price or quantity."""
     level: list[object] = ["1.5", "1.5"]
     level[place] = value
     return [["1.0", "1.0"], level]
 
 
 @pytest.mark.parametrize("price", ["0", "0.00000000"])
-def test_a_level_without_a_price_is_refused(price: str) -> None:
-    """Quantity may be zero, a price may not."""
+def test_level_without_a_price_is_refused(price: str) -> None:
+    """A quantity may be zero, a price may not."""
     with pytest.raises(MalformedFrame):
         parse(changed(DEPTH, "b", [[price, "1.0"]]))
 
 
 @pytest.mark.parametrize("text", [rb"1\u005f000", rb"\uff11", rb"1\n"])
-def test_escapes_hide_nothing(text: bytes) -> None:
-    """A character that JSON escapes is judged like any other."""
+def test_escaped_characters_are_checked_too(text: bytes) -> None:
+    """A character that JSON escapes is checked like any other."""
     with pytest.raises(MalformedFrame):
         parse(DEPTH.replace(b"61838.04000000", text))
 
 
-@pytest.mark.parametrize(("raw", "path", "anything"), each(UNUSED, [None, -1, "", "x", [], {}, True]))
-def test_a_field_that_nothing_uses_may_be_anything(raw: bytes, path: str, anything: list[Any]) -> None:
-    """The exchange adds and drops fields without notice."""
+@pytest.mark.parametrize(("raw", "path", "anything"), each_field(UNUSED, [None, -1, "", "x", [], {}, True]))
+def test_unused_field_may_hold_anything(raw: bytes, path: str, anything: list[Any]) -> None:
+    """The exchange adds and removes fields without notice."""
     assert [value for value in anything if parse(changed(raw, path, value)) != parse(raw)] == []
 
 
 def test_further_columns_of_a_level_are_ignored() -> None:
-    """A level may grow a third column."""
+    """A level may have a third column."""
     assert parse(changed(DEPTH, "b", [["55653.87000000", "0.00000000", []]])) == parse(DEPTH)
 
 
 def test_ids_out_of_order_are_refused() -> None:
-    """A diff ends at or after its beginning, and so do an aggregate's fills."""
+    """The first id of a diff, and of an aggregate's fills, is never above the last."""
     for raw, path in ((DEPTH, "U"), (AGG_TRADE, "f")):
         with pytest.raises(MalformedFrame):
             parse(changed(raw, path, 2**62))
 
 
 def test_too_many_levels_are_refused() -> None:
-    """A frame may hold four times the deepest snapshot, and no more."""
+    """A message holds at most LEVELS_MAX levels a side."""
     rows = [["1.0", "1.0"]] * messages.LEVELS_MAX
     assert isinstance(parse(changed(DEPTH, "b", rows)), Frame)
 
@@ -129,8 +135,8 @@ def test_too_many_levels_are_refused() -> None:
 
 
 @pytest.mark.parametrize("path", ["s", "U", "E", "b"])
-def test_a_value_nested_without_end_is_refused_like_any_other(path: str) -> None:
-    """A refusal does not try to print what would exhaust the stack."""
+def test_deeply_nested_value_is_refused_like_any_other(path: str) -> None:
+    """The error text does not contain a value whose repr() would exhaust the stack."""
     deep: list[Any] = []
     for _ in range(240):
         deep = [deep]
@@ -140,55 +146,55 @@ def test_a_value_nested_without_end_is_refused_like_any_other(path: str) -> None
         parse(raw)
 
 
-FORMS = [DEPTH, TICKER, TRADE, AGG_TRADE, KLINE]
-leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(NO_NUMBER)
+REAL_FRAMES = [DEPTH, TICKER, TRADE, AGG_TRADE, KLINE]
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(NOT_A_DECIMAL)
 values = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=3), v, max_size=3))
 
 
 @unhurried
-@given(st.sampled_from(FORMS), st.data())
-def test_a_frame_with_any_value_anywhere_is_read_or_refused(raw: bytes, data: st.DataObject) -> None:
-    """Whatever stands in a real frame's place, nothing but MalformedFrame is raised, and what is read makes sense."""
+@given(st.sampled_from(REAL_FRAMES), st.data())
+def test_frame_with_any_value_anywhere_is_parsed_or_refused(raw: bytes, data: st.DataObject) -> None:
+    """Whatever replaces a value of a real frame, only MalformedFrame is raised, and parsed values are possible ones."""
     body = orjson.loads(raw)
     place, key = data.draw(st.sampled_from(list(places(body))))
     place[key] = data.draw(values)
 
-    assert is_read_or_refused(json.dumps(body).encode())
+    assert is_parsed_or_refused(json.dumps(body).encode())
 
 
 @unhurried
-@given(st.sampled_from(FORMS), st.integers(0, 400), st.integers(0, 9), st.binary(max_size=9))
-def test_a_frame_with_any_bytes_changed_is_read_or_refused(raw: bytes, at: int, cut: int, put: bytes) -> None:
-    """The same for bytes lost, added and changed, at any place of a real frame."""
+@given(st.sampled_from(REAL_FRAMES), st.integers(0, 400), st.integers(0, 9), st.binary(max_size=9))
+def test_frame_with_any_bytes_changed_is_parsed_or_refused(raw: bytes, at: int, cut: int, put: bytes) -> None:
+    """The same holds for bytes removed, added and changed anywhere in a real frame."""
     at = min(at, len(raw))
 
-    assert is_read_or_refused(raw[:at] + put + raw[at + cut :])
+    assert is_parsed_or_refused(raw[:at] + put + raw[at + cut :])
 
 
 def places(node: Any) -> list[tuple[Any, Any]]:
-    """Every place of a JSON value that may be replaced, as its holder and key."""
+    """Return every value inside a JSON value as its container and key."""
     keys: list[Any] = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
     return [(node, key) for key in keys] + [place for key in keys for place in places(node[key])]
 
 
-def is_read_or_refused(raw: bytes) -> bool:
-    """Whether a message is refused as malformed, or read into values that can be."""
+def is_parsed_or_refused(raw: bytes) -> bool:
+    """Return whether a message is refused as malformed, or parsed into possible values."""
     if is_refused(raw):
         return True
     message = parse(raw)
-    return not isinstance(message, Frame) or CAN_BE[type(message.event)](message.event)
+    return not isinstance(message, Frame) or IS_POSSIBLE[type(message.event)](message.event)
 
 
-def can_be_diff(event: Any) -> bool:
-    """Whether a diff's ids and numbers are possible ones."""
+def is_possible_diff(event: Any) -> bool:
+    """Return whether a diff's ids and numbers are possible ones."""
     prices = [*event.bids.prices, *event.asks.prices]
     quantities = [*event.bids.quantities, *event.asks.quantities]
-    numbers_can_be = all(p > 0 and isfinite(p) for p in prices) and all(q >= 0 and isfinite(q) for q in quantities)
-    return numbers_can_be and 0 <= event.first_update_id <= event.final_update_id
+    are_possible = all(p > 0 and isfinite(p) for p in prices) and all(q >= 0 and isfinite(q) for q in quantities)
+    return are_possible and 0 <= event.first_update_id <= event.final_update_id
 
 
-CAN_BE: dict[type, Callable[[Any], bool]] = {
-    DepthDiff: can_be_diff,
+IS_POSSIBLE: dict[type, Callable[[Any], bool]] = {
+    DepthDiff: is_possible_diff,
     BookTicker: lambda t: t.bid_price > 0 and t.ask_price > 0 and t.bid_quantity >= 0 and t.ask_quantity >= 0,
     Trade: lambda t: t.price > 0 and t.quantity >= 0 and t.first_trade_id <= t.last_trade_id,
     ExchangeCandle: lambda e: e.candle.low > 0 and e.candle.volume >= 0 and isinstance(e.candle.is_closed, bool),

@@ -1,4 +1,4 @@
-"""The real wires, against servers on loopback that behave badly."""
+"""The real network transport against servers on loopback that misbehave."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +17,7 @@ Serve = Callable[[Handler], Awaitable[str]]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Serves a handler at every path; gives host and port."""
+    """Return a function that serves a handler at every path and returns host and port."""
     runners: list[web.AppRunner] = []
 
     async def start(handler: Handler) -> str:
@@ -35,36 +35,36 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture
-async def wires() -> AsyncIterator[AiohttpTransport]:
-    """The transport under test."""
+async def network() -> AsyncIterator[AiohttpTransport]:
+    """Open the transport under test."""
     async with aiohttp.ClientSession() as session:
         yield AiohttpTransport(session)
 
 
-async def test_an_answer_carries_status_headers_and_body(serve: Serve, wires: AiohttpTransport) -> None:
-    """Header names are looked up without regard to case."""
+async def test_answer_has_status_headers_and_body(serve: Serve, network: AiohttpTransport) -> None:
+    """Headers are looked up without regard to case."""
 
     async def teapot(_: web.Request) -> web.Response:
         return web.Response(status=418, headers={"retry-after": "7"}, body=b"short")
 
-    answer = await wires.get(f"http://{await serve(teapot)}/x", {})
+    answer = await network.get(f"http://{await serve(teapot)}/x", {})
 
     assert (answer.status, answer.headers.get("Retry-After"), answer.body) == (418, "7", b"short")
 
 
-async def test_redirects_are_not_followed(serve: Serve, wires: AiohttpTransport) -> None:
-    """An exchange that points elsewhere is not obeyed."""
+async def test_redirects_are_not_followed(serve: Serve, network: AiohttpTransport) -> None:
+    """A redirect is returned as an answer."""
 
     async def elsewhere(_: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"})
 
-    answer = await wires.get(f"http://{await serve(elsewhere)}/x", {})
+    answer = await network.get(f"http://{await serve(elsewhere)}/x", {})
 
     assert answer.status == 302
 
 
-async def test_endless_bodies_are_cut(serve: Serve, wires: AiohttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer is read up to a bound."""
+async def test_body_size_is_bounded(serve: Serve, network: AiohttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer larger than BODY_BYTES_MAX is an error."""
     monkeypatch.setattr(transport, "BODY_BYTES_MAX", 1000)
 
     async def endless(_: web.Request) -> web.Response:
@@ -72,32 +72,32 @@ async def test_endless_bodies_are_cut(serve: Serve, wires: AiohttpTransport, mon
 
     host = await serve(endless)
     with pytest.raises(ExchangeError, match="larger than 1000 bytes"):
-        await wires.get(f"http://{host}/x", {})
+        await network.get(f"http://{host}/x", {})
 
 
-async def test_a_port_that_nobody_listens_on_is_an_error(wires: AiohttpTransport) -> None:
-    """Both ways say so."""
+async def test_closed_port_is_an_error(network: AiohttpTransport) -> None:
+    """REST call and stream each raise ExchangeError."""
     with pytest.raises(ExchangeError, match="no answer"):
-        await wires.get("http://127.0.0.1:1/x", {})
+        await network.get("http://127.0.0.1:1/x", {})
     with pytest.raises(ExchangeError, match="cannot be reached"):
-        await wires.connect("ws://127.0.0.1:1/stream")
+        await network.connect("ws://127.0.0.1:1/stream")
 
 
-async def test_a_refused_handshake_tells_its_status(serve: Serve, wires: AiohttpTransport) -> None:
-    """451 means more than a failure."""
+async def test_refused_handshake_has_its_status(serve: Serve, network: AiohttpTransport) -> None:
+    """The status tells a refused region from other failures."""
 
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=451)
 
     host = await serve(refuse)
     with pytest.raises(HandshakeRefused, match="HTTP 451"):
-        await wires.connect(f"ws://{host}/stream")
+        await network.connect(f"ws://{host}/stream")
 
 
-async def test_a_handshake_never_answered_ends(
-    serve: Serve, wires: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+async def test_unanswered_handshake_times_out(
+    serve: Serve, network: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wait is bounded."""
+    """The wait for the answer is bounded."""
     monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.05)
 
     async def mute(_: web.Request) -> web.StreamResponse:
@@ -106,17 +106,17 @@ async def test_a_handshake_never_answered_ends(
 
     host = await serve(mute)
     with pytest.raises(ExchangeError, match="handshake was not answered"):
-        await wires.connect(f"ws://{host}/stream")
+        await network.connect(f"ws://{host}/stream")
 
 
 @pytest.mark.parametrize(
-    ("ending", "words"),
+    ("ending", "reason"),
     [("close", r"closed the connection \(code 1008\)"), ("cut", "cut"), ("binary", "binary"), ("large", "failed")],
 )
-async def test_every_end_of_a_stream_is_told_in_words(
-    serve: Serve, wires: AiohttpTransport, ending: str, words: str, monkeypatch: pytest.MonkeyPatch
+async def test_end_of_a_stream_states_its_reason(
+    serve: Serve, network: AiohttpTransport, ending: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the last frame comes a ConnectionEnded that says how."""
+    """After the last frame `receive` raises ConnectionEnded, whose text says how the stream ended."""
     monkeypatch.setattr(transport, "FRAME_BYTES_MAX", 100)
 
     async def stream(request: web.Request) -> web.WebSocketResponse:
@@ -133,21 +133,21 @@ async def test_every_end_of_a_stream_is_told_in_words(
             request.transport.abort()
         return socket
 
-    connected = await wires.connect(f"ws://{await serve(stream)}/stream")
+    connected = await network.connect(f"ws://{await serve(stream)}/stream")
     first = await connected.receive()
 
     assert first == "first"
-    with pytest.raises(ConnectionEnded, match=words):
+    with pytest.raises(ConnectionEnded, match=reason):
         await connected.receive()
     await connected.close()
     with pytest.raises(ConnectionEnded):
         await connected.send("late")
 
 
-async def test_streams_are_opened_no_faster_than_the_exchange_allows(
-    serve: Serve, wires: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+async def test_rate_of_opened_streams_is_limited(
+    serve: Serve, network: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One attempt more than the window holds waits until the oldest has left it."""
+    """An attempt beyond ATTEMPTS_MAX waits until the oldest has left the window."""
     monkeypatch.setattr(transport, "ATTEMPTS_WINDOW_S", 0.2)
 
     async def refuse(_: web.Request) -> web.Response:
@@ -155,9 +155,9 @@ async def test_streams_are_opened_no_faster_than_the_exchange_allows(
 
     host = await serve(refuse)
     loop = asyncio.get_running_loop()
-    wires._attempts.extend([loop.time()] * transport.ATTEMPTS_MAX)
+    network._attempts.extend([loop.time()] * transport.ATTEMPTS_MAX)
     started_s = loop.time()
     with pytest.raises(HandshakeRefused):
-        await wires.connect(f"ws://{host}/stream")
+        await network.connect(f"ws://{host}/stream")
 
     assert loop.time() - started_s >= 0.19

@@ -1,4 +1,4 @@
-"""Where the venues are, what a call weighs there, and which other addresses are taken."""
+"""The addresses of the venues, the weights of their calls, and which other addresses are accepted."""
 
 from itertools import pairwise
 
@@ -22,24 +22,24 @@ from pulse.settings import VENUES as SETTING_VENUES
         (9999, 250, 50),
     ],
 )
-def test_the_weight_of_a_snapshot(limit: int, com: int, us: int) -> None:
-    """A snapshot costs by its depth, at each step of the venues' tables and beyond the last."""
+def test_weight_of_a_snapshot_depends_on_its_depth(limit: int, com: int, us: int) -> None:
+    """The weight follows each step of the venues' tables, and the last one beyond it."""
     assert (COM.depth_weight(limit), US.depth_weight(limit)) == (com, us)
 
 
 @pytest.mark.parametrize("weights", [COM, US], ids=["com", "us"])
 def test_weights_rise_with_depth(weights: Weights) -> None:
-    """The tables are in order, for the first that fits is taken."""
+    """The tables are in rising order, because the first entry that fits is used."""
     assert all(before < after for before, after in pairwise(weights.depth))
 
 
 def test_every_venue_can_be_chosen() -> None:
-    """The setting knows the same venues as the table."""
+    """The setting accepts the same venues as the table holds."""
     assert set(VENUES) == set(SETTING_VENUES)
 
 
-def test_a_venue_by_its_name() -> None:
-    """Without other addresses a venue is where it is published to be."""
+def test_venue_has_its_published_addresses() -> None:
+    """They hold where no others are given."""
     venue = venue_of("us")
 
     assert (venue.title, venue.weight_per_minute) == ("Binance.US", 1200)
@@ -55,8 +55,8 @@ def test_a_venue_by_its_name() -> None:
         ("https://BINANCE.US", ""),
     ],
 )
-def test_other_addresses_of_the_exchange_or_this_machine(rest_url: str, stream_url: str) -> None:
-    """Given addresses take the place of the published ones, each by itself."""
+def test_addresses_of_the_exchange_or_this_machine_are_accepted(rest_url: str, stream_url: str) -> None:
+    """A given address replaces the published one, each by itself."""
     venue = venue_of("us", rest_url, stream_url)
 
     assert venue.rest_url == rest_url

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, RANK_HISTORY, BinanceRest
+from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, PRIORITY_HISTORY, BinanceRest
 from pulse.candle_history.reconciler import (
     CHECKED_AGAIN_MINUTES,
     LATE_MS,
@@ -64,7 +64,7 @@ class Exchange:
 
     async def agg_trades(self, symbol: str, from_id: int, rank: int) -> list[Trade]:
         """From an id on; never in the books' way."""
-        assert rank == RANK_HISTORY
+        assert rank == PRIORITY_HISTORY
         self.trades_asked.append(from_id)
         return [row for row in self.trades if row.trade_id >= from_id][:AGG_TRADES_MAX]
 

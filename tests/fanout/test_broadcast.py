@@ -23,8 +23,7 @@ from pulse.fanout.requests import Topic, view_topic
 from pulse.server.connection import Connection, Connections
 from pulse.server.flow_control import GAP_MIN_BYTES
 from pulse.wire import book_channel, trades_channel
-from tests.fanout.test_topic_stream import no_candles
-from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, split_frames, view
+from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, no_candles, split_frames, view
 
 VIEWS = view_topic("BTCUSDT")
 TRADES = Topic("trades.BTCUSDT", "trades", "BTCUSDT", 0)

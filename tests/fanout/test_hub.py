@@ -5,8 +5,7 @@ import pytest
 from pulse.fanout.hub import OWN_SILENCE_MAX_S, Hub
 from pulse.fanout.requests import view_topic
 from pulse.server.ws_frames import Message
-from tests.fanout.test_topic_stream import no_candles
-from tests.support.web import view
+from tests.support.web import no_candles, view
 
 CHANNEL, OTHER_CHANNEL = "book:BTCUSDT", "book:ETHUSDT"
 OWN, OTHER, THIRD = "0a1b2c3d", "ffff0000", "eeee0000"

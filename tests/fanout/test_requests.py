@@ -1,4 +1,4 @@
-"""What a client may say, and each way of getting it wrong: the answer names the parameter and what is allowed."""
+"""Requests of clients, and each way to get one wrong: the error names the parameter and its valid values."""
 
 import orjson
 import pytest
@@ -19,21 +19,21 @@ from pulse.symbols import SymbolRegistry
 
 KLINES = tuple(f"kline.BTCUSDT.{name}" for name in INTERVALS)
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-ROSTER = SymbolRegistry(SYMBOLS)
+REGISTRY = SymbolRegistry(SYMBOLS)
 
 
-def said(**message: object) -> Request:
-    """What this message asks for."""
-    return read_request(orjson.dumps(message), ROSTER)
+def request_in(**message: object) -> Request:
+    """Return the request in a message."""
+    return read_request(orjson.dumps(message), REGISTRY)
 
 
 def subscribed(*topics: object, **options: object) -> Request:
-    """What this subscription asks for."""
-    return said(op="subscribe", topics=list(topics), **options)
+    """Return the request to subscribe to these topics."""
+    return request_in(op="subscribe", topics=list(topics), **options)
 
 
-def test_topics_are_named_by_kind_and_symbol() -> None:
-    """With the best rate and depth unless others are asked for."""
+def test_topic_name_has_kind_and_symbol() -> None:
+    """Rate and depth have their best values by default."""
     request = subscribed("book.BTCUSDT", "kline.ETHUSDT.1m", id=7)
 
     assert request == Request(
@@ -43,41 +43,41 @@ def test_topics_are_named_by_kind_and_symbol() -> None:
     )
 
 
-def test_rate_and_depth_are_chosen() -> None:
-    """Depth is a book's alone, so that other topics are shared by who chose differently."""
+def test_depth_applies_to_books_only() -> None:
+    """So clients that differ in depth alone share the messages of other topics."""
     book, metrics = subscribed("book.BTCUSDT", "metrics.BTCUSDT", rate="4hz", depth=5).topics
 
     assert (book.depth, book.interval_s) == (5, 0.25)
     assert (metrics.depth, metrics.interval_s) == (0, 0.25)
 
 
-def test_trades_begin_where_the_client_says() -> None:
-    """At the first trade that it lacks."""
+def test_from_id_is_the_first_trade() -> None:
+    """A client continues with the first trade that it lacks."""
     assert subscribed("trades.BTCUSDT", from_id=4711).from_id == 4711
 
 
-def test_a_ping_needs_nothing() -> None:
+def test_ping_needs_no_parameter() -> None:
     """It may have an id."""
-    assert said(op="ping", id="a") == Request("ping", "a")
+    assert request_in(op="ping", id="a") == Request("ping", "a")
 
 
-def test_an_echo_names_what_was_shown() -> None:
-    """By the message's own instance and timestamp."""
-    assert said(op="echo", instance="ab", timestamp=1.5) == Request("echo", instance="ab", timestamp=1.5)
+def test_echo_has_instance_and_timestamp() -> None:
+    """Those of the message that was shown."""
+    assert request_in(op="echo", instance="ab", timestamp=1.5) == Request("echo", instance="ab", timestamp=1.5)
 
 
-def test_an_address_says_the_same() -> None:
+def test_query_is_a_subscription() -> None:
     """The parameters of /sse are those of a subscription."""
-    request = read_query("book.BTCUSDT,trades.BTCUSDT", "1hz", "10", "5", ROSTER)
+    request = read_query("book.BTCUSDT,trades.BTCUSDT", "1hz", "10", "5", REGISTRY)
 
     assert request == subscribed("book.BTCUSDT", "trades.BTCUSDT", rate="1hz", depth=10, from_id=5)
 
 
 @pytest.mark.parametrize("raw", [None, "", b"", "x", "[]", "1", "null", '{"op":', b"\xff", "[" * 5000])
-def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
-    """Whatever it is."""
+def test_message_that_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
+    """Also if it is not JSON at all."""
     with pytest.raises(RequestError) as caught:
-        read_request(raw, ROSTER)
+        read_request(raw, REGISTRY)
 
     assert caught.value.parameter == "message"
 
@@ -86,7 +86,7 @@ def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
     ("message", "parameter", "allowed"),
     [
         ({}, "op", OPS),
-        ({"op": "sing"}, "op", OPS),
+        ({"op": "unknown"}, "op", OPS),
         ({"op": ["subscribe"]}, "op", OPS),
         ({"op": "ping", "id": {}}, "id", None),
         ({"op": "ping", "id": True}, "id", None),
@@ -99,7 +99,7 @@ def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
         ({"op": "subscribe", "topics": ["book.BTCUSDT"] * (TOPICS_MAX + 1)}, "topics", FORMS),
         ({"op": "subscribe", "topics": [1]}, "topics", FORMS),
         ({"op": "subscribe", "topics": ["book"]}, "topics", FORMS),
-        ({"op": "subscribe", "topics": ["moon.BTCUSDT"]}, "topics", FORMS),
+        ({"op": "subscribe", "topics": ["unknown.BTCUSDT"]}, "topics", FORMS),
         ({"op": "subscribe", "topics": ["book.BTCUSDT.1m"]}, "topics", FORMS),
         ({"op": "subscribe", "topics": ["book.btcusdt"]}, "topics", SYMBOLS),
         ({"op": "subscribe", "topics": ["book.DOGEUSDT"]}, "topics", SYMBOLS),
@@ -117,10 +117,10 @@ def test_what_is_not_an_object_is_refused(raw: str | bytes | None) -> None:
         ({"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": 2**60}, "from_id", None),
     ],
 )
-def test_what_is_wrong_is_named(message: dict[str, object], parameter: str, allowed: object) -> None:
-    """With what it may be."""
+def test_wrong_parameter_is_named(message: dict[str, object], parameter: str, allowed: object) -> None:
+    """With its valid values."""
     with pytest.raises(RequestError) as caught:
-        read_request(orjson.dumps(message), ROSTER)
+        read_request(orjson.dumps(message), REGISTRY)
 
     assert caught.value.parameter == parameter
     assert allowed is None or caught.value.allowed == allowed
@@ -130,7 +130,7 @@ def test_what_is_wrong_is_named(message: dict[str, object], parameter: str, allo
 def test_deeply_nested_value_is_refused() -> None:
     """The parser takes deeper nesting than a JSON writer does, and the error text repeats the value."""
     with pytest.raises(RequestError) as caught:
-        read_request('{"op":' + "[" * 1000 + "]" * 1000 + "}", ROSTER)
+        read_request('{"op":' + "[" * 1000 + "]" * 1000 + "}", REGISTRY)
 
     assert caught.value.parameter == "op"
     assert len(caught.value.detail) < 300
@@ -147,9 +147,9 @@ def test_deeply_nested_value_is_refused() -> None:
         (("trades.BTCUSDT", "", "", "9" * 20), "from_id"),
     ],
 )
-def test_what_is_wrong_in_an_address_is_named(query: tuple[str, str, str, str], parameter: str) -> None:
-    """As it is on the socket."""
+def test_wrong_query_parameter_is_named(query: tuple[str, str, str, str], parameter: str) -> None:
+    """As on the WebSocket."""
     with pytest.raises(RequestError) as caught:
-        read_query(*query, ROSTER)
+        read_query(*query, REGISTRY)
 
     assert caught.value.parameter == parameter

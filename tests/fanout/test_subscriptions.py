@@ -1,4 +1,4 @@
-"""One client of the feed over a real socket: what it asks, what it is answered, and what it then gets."""
+"""One client's subscriptions over a real WebSocket: requests, replies, and the messages that follow."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,82 +19,82 @@ Feed = aiohttp.ClientWebSocketResponse
 
 @asynccontextmanager
 async def connected(web: Web) -> AsyncIterator[Feed]:
-    """A client of /ws."""
+    """Connect a client to /ws."""
     async with aiohttp.ClientSession() as client, client.ws_connect(f"{web.url}/ws") as feed:
         yield feed
 
 
-async def heard(feed: Feed) -> dict[str, Any]:
-    """The next message."""
+async def next_message(feed: Feed) -> dict[str, Any]:
+    """Return the next message."""
     message: dict[str, Any] = await feed.receive_json(timeout=WAIT_S)
     return message
 
 
-async def ask(feed: Feed, **words: object) -> dict[str, Any]:
-    """The answer to this."""
-    await feed.send_str(orjson.dumps(words).decode())
-    return await heard(feed)
+async def ask(feed: Feed, **message: object) -> dict[str, Any]:
+    """Send a request and return the reply."""
+    await feed.send_str(orjson.dumps(message).decode())
+    return await next_message(feed)
 
 
 async def subscribe(feed: Feed, *topics: str, **options: object) -> dict[str, Any]:
-    """The answer to this subscription."""
+    """Subscribe and return the reply."""
     return await ask(feed, op="subscribe", topics=list(topics), **options)
 
 
 def trade(web: Web, seq: int, *ids: int, symbol: str = "BTCUSDT") -> None:
-    """Have the bus bring these trades."""
+    """Publish these trades."""
     trades = [{"id": number, "price": 1.0} for number in ids]
     body = {"seq": seq, "instance": INSTANCE, "symbol": symbol, "trades": trades}
     web.hub.publish(trades_channel(symbol), orjson.dumps(body))
 
 
 @on_server_loop
-async def test_a_subscription_is_answered_and_kept() -> None:
-    """With its id and all topics there are now; then comes what they say."""
+async def test_a_subscription_is_confirmed() -> None:
+    """With its id and all topics of the client; then their messages follow."""
     async with serving() as web, connected(web) as feed:
         answer = await subscribe(feed, "status.BTCUSDT", "book.ETHUSDT", id=3)
         web.publish(1, "ETHUSDT")
-        first = await heard(feed)
+        first = await next_message(feed)
 
     assert answer == {"op": "subscribed", "id": 3, "topics": ["status.BTCUSDT", "book.ETHUSDT"]}
     assert (first["topic"], first["seq"]) == ("book.ETHUSDT", 1)
 
 
 @on_server_loop
-async def test_what_there_is_comes_at_once() -> None:
-    """Behind the answer, in the order of the topics."""
+async def test_current_messages_come_at_once() -> None:
+    """After the reply, in the order of the topics."""
     async with serving() as web, connected(web) as feed:
         web.publish(5)
         await subscribe(feed, "metrics.BTCUSDT", "book.BTCUSDT")
-        topics = [(await heard(feed))["topic"] for _ in range(2)]
+        topics = [(await next_message(feed))["topic"] for _ in range(2)]
 
     assert topics == ["metrics.BTCUSDT", "book.BTCUSDT"]
 
 
 @on_server_loop
-async def test_a_topic_that_was_left_says_no_more() -> None:
+async def test_an_unsubscribed_topic_sends_nothing_more() -> None:
     """The others go on."""
     async with serving() as web, connected(web) as feed:
         await subscribe(feed, "book.BTCUSDT", "metrics.BTCUSDT")
         answer = await ask(feed, op="unsubscribe", topics=["book.BTCUSDT", "proof.BTCUSDT"])
         web.publish(1)
-        first = await heard(feed)
+        first = await next_message(feed)
 
     assert answer["topics"] == ["metrics.BTCUSDT"]
     assert first["topic"] == "metrics.BTCUSDT"
 
 
 @on_server_loop
-async def test_a_topic_takes_new_options() -> None:
-    """Subscribing again replaces; nobody gets a topic twice."""
+async def test_subscribing_again_changes_the_options() -> None:
+    """The topic is not sent twice."""
     async with serving() as web, connected(web) as feed:
         await subscribe(feed, "book.BTCUSDT", depth=20)
         await subscribe(feed, "book.BTCUSDT", depth=5)
         web.publish(1)
         web.publish(2)
-        seqs = [(await heard(feed))["seq"]]
+        seqs = [(await next_message(feed))["seq"]]
         await feed.send_str('{"op":"ping"}')
-        while (message := await heard(feed)).get("op") != "pong":
+        while (message := await next_message(feed)).get("op") != "pong":
             seqs.append(message["seq"])
 
     assert len(seqs) == len(set(seqs))
@@ -102,7 +102,7 @@ async def test_a_topic_takes_new_options() -> None:
 
 @on_server_loop
 async def test_a_wrong_request_changes_nothing() -> None:
-    """The error names the parameter, what is allowed, and which request it was."""
+    """The error names the parameter, what is allowed, and the request's id."""
     async with serving() as web, connected(web) as feed:
         await subscribe(feed, "book.BTCUSDT")
         error = await subscribe(feed, "book.ETHUSDT", "book.DOGEUSDT", id="mine")
@@ -113,14 +113,14 @@ async def test_a_wrong_request_changes_nothing() -> None:
     assert answer["topics"] == ["book.BTCUSDT", "metrics.BTCUSDT"]
 
 
-@pytest.mark.parametrize("words", ["nonsense", "[1]", '{"op":"ping","id":[]}'])
+@pytest.mark.parametrize("message", ["nonsense", "[1]", '{"op":"ping","id":[]}'])
 @on_server_loop
-async def test_nonsense_is_answered(words: str) -> None:
+async def test_a_message_that_is_no_request_is_answered_with_an_error(message: str) -> None:
     """As text or as bytes; the connection goes on."""
     async with serving() as web, connected(web) as feed:
-        await feed.send_str(words)
-        await feed.send_bytes(words.encode())
-        errors = [await heard(feed) for _ in range(2)]
+        await feed.send_str(message)
+        await feed.send_bytes(message.encode())
+        errors = [await next_message(feed) for _ in range(2)]
         pong = await ask(feed, op="ping", id=1)
 
     assert [error["op"] for error in errors] == ["error", "error"]
@@ -128,8 +128,8 @@ async def test_nonsense_is_answered(words: str) -> None:
 
 
 @on_server_loop
-async def test_topics_of_a_client_are_bounded() -> None:
-    """One more than the bound is refused as a whole."""
+async def test_topics_of_a_client_are_limited() -> None:
+    """A request that would exceed TOPICS_MAX changes nothing."""
     symbols = tuple(f"S{number}USDT" for number in range(TOPICS_MAX + 1))
     settings = type(SETTINGS)(symbols=symbols)
     async with serving(settings) as web, connected(web) as feed:
@@ -140,36 +140,36 @@ async def test_topics_of_a_client_are_bounded() -> None:
 
 
 @on_server_loop
-async def test_every_trade_comes_once() -> None:
-    """Though the bus repeats them, and with contiguous ids."""
+async def test_every_trade_is_sent_once() -> None:
+    """With contiguous ids, though the bus repeats trades."""
     async with serving() as web, connected(web) as feed:
         trade(web, 1, 10, 11)
         await subscribe(feed, "trades.BTCUSDT")
-        got = [await heard(feed)]
+        got = [await next_message(feed)]
         trade(web, 2, 10, 11, 12, 13)
-        got.append(await heard(feed))
+        got.append(await next_message(feed))
 
     assert [[entry["id"] for entry in message["trades"]] for message in got] == [[10, 11], [12, 13]]
     assert all(message["gap"] is None for message in got)
 
 
 @on_server_loop
-async def test_who_comes_back_goes_on_where_it_was() -> None:
-    """`from_id` is the first trade it lacks; what is gone for good is told."""
+async def test_from_id_resumes_trades() -> None:
+    """It is the first trade that the client lacks; trades no longer kept are reported as a gap."""
     async with serving() as web, connected(web) as feed:
         trade(web, 1, *range(100, 120))
         await subscribe(feed, "trades.BTCUSDT", from_id=115)
-        resumed = await heard(feed)
+        resumed = await next_message(feed)
         await subscribe(feed, "trades.BTCUSDT", from_id=90)
-        late = await heard(feed)
+        late = await next_message(feed)
 
     assert (resumed["first_id"], resumed["last_id"], resumed["gap"]) == (115, 119, None)
     assert (late["first_id"], late["gap"]) == (100, {"first_id": 90, "last_id": 99})
 
 
 @on_server_loop
-async def test_trades_that_are_far_away_cannot_be_waited_for() -> None:
-    """Their ids are another server's, or a mistake."""
+async def test_a_from_id_far_ahead_is_refused() -> None:
+    """It is another server's id, or a mistake."""
     async with serving() as web, connected(web) as feed:
         trade(web, 1, 100)
         error = await subscribe(feed, "trades.BTCUSDT", from_id=10**9)
@@ -178,38 +178,39 @@ async def test_trades_that_are_far_away_cannot_be_waited_for() -> None:
 
 
 @on_server_loop
-async def test_trades_are_not_skipped_at_a_low_rate() -> None:
-    """Once a second means all of that second."""
+async def test_a_low_rate_skips_no_trade() -> None:
+    """One message a second holds all trades of that second."""
     async with serving() as web, connected(web) as feed:
         trade(web, 1, 1)
         await subscribe(feed, "trades.BTCUSDT", rate="4hz")
-        got = [entry["id"] for entry in (await heard(feed))["trades"]]
+        got = [entry["id"] for entry in (await next_message(feed))["trades"]]
         for number in range(2, 40):
             trade(web, number, number)
             await asyncio.sleep(0.02)
         while got[-1] < 39:
-            got += [entry["id"] for entry in (await heard(feed))["trades"]]
+            got += [entry["id"] for entry in (await next_message(feed))["trades"]]
 
     assert got == list(range(1, 40))
 
 
 @on_server_loop
-async def test_an_echo_is_noted_and_not_answered() -> None:
-    """What the client was shown, for the latency report."""
-    told: list[tuple[str, float]] = []
-    async with serving() as web:
-        web.sessions.on_echo = lambda instance, timestamp: told.append((instance, timestamp))
-        async with connected(web) as feed:
-            await feed.send_str('{"op":"echo","instance":"ab","timestamp":1.5}')
-            answer = await ask(feed, op="ping")
+async def test_an_echo_is_reported_and_not_answered() -> None:
+    """It names a view that the client has shown, for the latency report."""
+    echoes: list[tuple[str, float]] = []
+    async with (
+        serving(on_echo=lambda instance, timestamp_s: echoes.append((instance, timestamp_s))) as web,
+        connected(web) as feed,
+    ):
+        await feed.send_str('{"op":"echo","instance":"ab","timestamp":1.5}')
+        answer = await ask(feed, op="ping")
 
-    assert told == [("ab", 1.5)]
+    assert echoes == [("ab", 1.5)]
     assert answer["op"] == "pong"
 
 
 @on_server_loop
-async def test_who_talks_too_much_is_ended() -> None:
-    """More than the bound is answered with 1008."""
+async def test_too_many_messages_are_answered_with_1008() -> None:
+    """The rate limit of messages closes the connection."""
     async with serving() as web, connected(web) as feed:
         for _ in range(MESSAGES_MAX + 1):
             await feed.send_str('{"op":"ping"}')
@@ -220,8 +221,8 @@ async def test_who_talks_too_much_is_ended() -> None:
 
 
 @on_server_loop
-async def test_a_client_without_a_topic_is_told_of_the_end_too() -> None:
-    """1001, as everybody."""
+async def test_a_client_without_topics_gets_1001_when_the_server_stops() -> None:
+    """Like every client."""
     async with serving() as web, connected(web) as feed:
         await ask(feed, op="ping")
         web.stop.set()
@@ -231,24 +232,14 @@ async def test_a_client_without_a_topic_is_told_of_the_end_too() -> None:
 
 
 @on_server_loop
-async def test_who_has_left_leaves_nothing_behind() -> None:
-    """No stream is made for nobody."""
+async def test_a_client_that_has_left_leaves_no_topic_stream() -> None:
+    """Its symbols are no longer watched."""
     async with serving() as web:
         async with connected(web) as feed:
             await subscribe(feed, "book.BTCUSDT", "trades.BTCUSDT", "status.ETHUSDT")
-            was_heard = web.hub.is_heard("BTCUSDT")
+            was_watched = web.hub.is_watched("BTCUSDT")
         await until(lambda: web.sessions.open_count == 0)
 
-    assert was_heard
-    assert not web.hub.is_heard("BTCUSDT")
-    assert not web.hub.is_heard("ETHUSDT")
-
-
-async def test_on_another_loop_it_works_all_the_same() -> None:
-    """Where frames cannot be written directly, the same topics go by the framework's own way."""
-    async with serving() as web, connected(web) as feed:
-        answer = await subscribe(feed, "book.BTCUSDT")
-        web.publish(1)
-        first = await heard(feed)
-
-    assert (answer["op"], first["topic"]) == ("subscribed", "book.BTCUSDT")
+    assert was_watched
+    assert not web.hub.is_watched("BTCUSDT")
+    assert not web.hub.is_watched("ETHUSDT")

@@ -13,11 +13,7 @@ from pulse.server.ws_frames import Message
 from pulse.wire import encode_view
 from tests.support.makers import trade
 from tests.support.market import live_market, view_of
-
-
-def no_candles(symbol: str, interval: str) -> dict[str, Any]:
-    """Know no candles of longer intervals."""
-    return {"candle": None, "closed_candle": None}
+from tests.support.web import no_candles
 
 
 def view(seq: int = 1, **fields: Any) -> ViewMessage:

@@ -1,4 +1,4 @@
-"""The time is asked for within the budget, and survives an exchange that does not tell it."""
+"""Time requests at intervals, also to an exchange that refuses some."""
 
 import asyncio
 
@@ -17,8 +17,8 @@ from tests.support.web import until
 
 
 @pytest.mark.parametrize("refusals", [0, 3])
-async def test_the_offset_comes_to_be_known(refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also from an exchange that refuses at first."""
+async def test_offset_is_estimated_from_time_requests(refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that fail at first only delay the estimate."""
     monkeypatch.setattr(clock_sync, "FIRST_EVERY_S", 0.02)
     offset = ClockOffset()
     async with SimulatedExchange(["BTCUSDT"], seed=3) as exchange, aiohttp.ClientSession() as session:

@@ -1,10 +1,10 @@
-"""The feed against a real exchange on loopback: it joins, survives and recovers, and what it delivers is the truth."""
+"""One symbol's stream from a simulated exchange on loopback: it joins, recovers, and delivers the exchange's book."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -15,13 +15,16 @@ from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
-from pulse.errors import ExchangeRefused
+from pulse.errors import ConnectionEnded, ExchangeRefused
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.rotation import OVERLAP_S
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
-from pulse.market.types import BookLost, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
-from pulse.queues import make_inbox
+from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
+from pulse.queues import Inbox, make_inbox
 from pulse.simulator.server import SimulatedExchange
+from tests.support import frames
+from tests.support.virtual_time import StoryClock, at, run
 
 SYMBOL = "BTCUSDT"
 DEPTH = "btcusdt@depth@100ms"
@@ -29,8 +32,8 @@ TRADES = "btcusdt@aggTrade"
 WAIT_S = 15.0
 
 
-class Stand:
-    """A feed, the market it fills, and the exchange it is fed by."""
+class Setup:
+    """A stream, the market that it feeds, and the exchange."""
 
     def __init__(self, exchange: SimulatedExchange, session: aiohttp.ClientSession, may_fall_back: bool) -> None:
         self.exchange = exchange
@@ -45,31 +48,31 @@ class Stand:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         transport = AiohttpTransport(session)
         self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
-        self.feed = ExchangeStream(
+        self.stream = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
-            comeback=RetryGate(RECONNECT_SPACING_S),
+            retry_gate=RetryGate(RECONNECT_SPACING_S),
             depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
         )  # fmt: skip
 
-    async def until(self, condition: Callable[["Stand"], bool]) -> None:
-        """Take events, checking the book against the truth at each one, until the condition holds."""
+    async def until(self, condition: Callable[["Setup"], bool]) -> None:
+        """Apply events, comparing each book with the exchange's, until the condition holds."""
         async with asyncio.timeout(WAIT_S):
             while not condition(self):
                 received = await self.inbox.get()
                 self.market.apply(received.event, received.received_ms)
                 self.events.append(received.event)
-                if wish := self.market.integrity.pop_resync_request():
-                    self.feed.ask_snapshot(wish)
+                if reason := self.market.integrity.pop_resync_request():
+                    self.stream.request_snapshot(reason)
                 if isinstance(received.event, DepthDiff | BookAnchor):
                     self._check(received.received_ms)
 
     def count(self, kind: type) -> int:
-        """How many events of a kind were taken."""
+        """Return how many events of a kind were applied."""
         return sum(isinstance(event, kind) for event in self.events)
 
     @property
     def is_live(self) -> bool:
-        """Whether the market calls its book live."""
+        """Whether the market's state is live."""
         return self.market.state(self.clock.now_ms())[0] is State.LIVE
 
     def _check(self, now_ms: float) -> None:
@@ -86,199 +89,265 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand_of(may_fall_back: bool = False, prepare: Callable[[SimulatedExchange], Any] | None = None) -> Any:
-    """A running stand; `prepare` sets the exchange's faults before the feed starts."""
+async def setup_of(may_fall_back: bool = False, prepare: Callable[[SimulatedExchange], Any] | None = None) -> Any:
+    """Run a setup; `prepare` sets the exchange's faults before the stream starts."""
     async with SimulatedExchange([SYMBOL], seed=7) as exchange, aiohttp.ClientSession() as session:
         if prepare is not None:
             prepare(exchange)
-        stand = Stand(exchange, session, may_fall_back)
-        task = asyncio.create_task(stand.feed.run())
+        setup = Setup(exchange, session, may_fall_back)
+        task = asyncio.create_task(setup.stream.run())
         try:
-            yield stand
+            yield setup
         finally:
             task.cancel()
             await asyncio.wait([task])
 
 
 @pytest.fixture
-async def stand() -> AsyncIterator[Stand]:
-    """A feed on an exchange without faults, live."""
-    async with stand_of() as running:
+async def setup() -> AsyncIterator[Setup]:
+    """Run a stream of an exchange without faults until it is live."""
+    async with setup_of() as running:
         await running.until(lambda s: s.is_live)
         yield running
 
 
-async def test_book_equals_the_exchange_at_every_diff(stand: Stand) -> None:
-    """Joined to a live stream, the top 20 are the exchange's after each diff."""
-    await stand.until(lambda s: s.count(DepthDiff) >= 15)
+async def test_book_equals_the_exchange_at_every_diff(setup: Setup) -> None:
+    """After each diff the top 20 are the exchange's."""
+    await setup.until(lambda s: s.count(DepthDiff) >= 15)
 
-    assert stand.checked >= 15
-    assert stand.wrong == []
+    assert setup.checked >= 15
+    assert setup.wrong == []
 
 
-async def test_lost_diff_is_repaired_on_the_same_connection(stand: Stand) -> None:
-    """A gap makes the book untrusted and a new snapshot joins, without a new socket."""
-    stand.exchange.faults.frames.drop(DEPTH)
-    await stand.until(lambda s: s.count(BookLost) == 1)
-    is_live_after_gap = stand.is_live
-    await stand.until(lambda s: s.is_live)
-    await stand.until(lambda s: s.count(BookAnchor) == 2)
+async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> None:
+    """At a gap the book is not live until a new snapshot joins, without a new connection."""
+    setup.exchange.faults.frames.drop(DEPTH)
+    await setup.until(lambda s: s.count(BookLost) == 1)
+    is_live_after_gap = setup.is_live
+    await setup.until(lambda s: s.is_live)
+    await setup.until(lambda s: s.count(BookAnchor) == 2)
 
     assert not is_live_after_gap
-    assert stand.exchange.connections_opened == 1
-    assert stand.wrong == []
+    assert setup.exchange.connections_opened == 1
+    assert setup.wrong == []
 
 
-async def test_malformed_diff_is_repaired_like_a_lost_one(stand: Stand) -> None:
+async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     """A frame that is not JSON costs one resync and nothing else."""
-    stand.exchange.faults.frames.edit(DEPTH, lambda _: "{broken")
-    await stand.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
+    setup.exchange.faults.frames.edit(DEPTH, lambda _: "{broken")
+    await setup.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
 
-    assert stand.exchange.connections_opened == 1
-    assert stand.wrong == []
+    assert setup.exchange.connections_opened == 1
+    assert setup.wrong == []
 
 
-async def test_corrupted_quantity_is_found_by_a_witness(stand: Stand) -> None:
-    """A best level that differs from the exchange's is noticed, whichever witness speaks first, and joined anew."""
+async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> None:
+    """A best level that differs from the exchange's is found, by whichever check comes first, and a resync follows."""
 
     def with_wrong_best_bid(diff: dict[str, Any]) -> dict[str, Any]:
-        truth = stand.exchange.core.book_at(SYMBOL, diff["u"])
+        truth = setup.exchange.core.book_at(SYMBOL, diff["u"])
         assert truth is not None
         return {**diff, "b": [*diff["b"], [truth.bids[0][0], "12345.00000000"]]}
 
-    stand.exchange.faults.frames.edit(DEPTH, with_wrong_best_bid)
-    await stand.until(lambda s: s.market.integrity.resyncs == 1)
-    await stand.until(lambda s: s.is_live)
+    setup.exchange.faults.frames.edit(DEPTH, with_wrong_best_bid)
+    await setup.until(lambda s: s.market.integrity.resyncs == 1)
+    await setup.until(lambda s: s.is_live)
 
-    incident = stand.market.integrity.incidents[0]
+    incident = setup.market.integrity.incidents[0]
     assert incident.cause in ("touch", "top")
     assert 12345.0 in (quantity for _, quantity in incident.ours)
 
 
-async def test_false_final_id_is_repaired_on_the_same_connection(stand: Stand) -> None:
-    """A diff that claims to reach further than it does costs one resync, not the book's future."""
-    stand.exchange.faults.frames.edit(DEPTH, lambda diff: {**diff, "u": diff["u"] + 10**6})
-    await stand.until(lambda s: s.count(BookLost) == 1)
-    await stand.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
+async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -> None:
+    """A diff whose final id is too high costs one resync, and later diffs are not taken for old ones."""
+    setup.exchange.faults.frames.edit(DEPTH, lambda diff: {**diff, "u": diff["u"] + 10**6})
+    await setup.until(lambda s: s.count(BookLost) == 1)
+    await setup.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
 
-    assert stand.exchange.connections_opened == 1
-    assert stand.wrong == []
-
-
-async def test_lost_trades_are_fetched_by_id_and_come_in_order(stand: Stand) -> None:
-    """A jump in the ids is filled over REST before anything later goes on."""
-    await stand.until(lambda s: s.count(Trade) >= 1)
-    stand.exchange.faults.frames.drop(TRADES, 2)
-    await stand.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
-    ids = [event.trade_id for event in stand.events if isinstance(event, Trade)]
-
-    assert ids == list(range(ids[0], ids[-1] + 1))
-    assert stand.count(TradesHeld) == 1
+    assert setup.exchange.connections_opened == 1
+    assert setup.wrong == []
 
 
-async def test_trades_of_an_outage_are_fetched_after_it(stand: Stand) -> None:
-    """What was traded between two connections is a hole, and filled."""
-    await stand.until(lambda s: s.count(Trade) >= 1)
-    stand.exchange.faults.frames.mute(TRADES)
-    newest = stand.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"]
-    await stand.until(lambda s: s.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"] > newest)
-    stand.exchange.cut()
-    stand.exchange.faults.frames.unmute(TRADES)
-    await stand.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
-    ids = [event.trade_id for event in stand.events if isinstance(event, Trade)]
+async def test_lost_trades_are_fetched_by_id_and_delivered_in_order(setup: Setup) -> None:
+    """Missing ids are fetched over REST before a later trade is delivered."""
+    await setup.until(lambda s: s.count(Trade) >= 1)
+    setup.exchange.faults.frames.drop(TRADES, 2)
+    await setup.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
+    ids = [event.trade_id for event in setup.events if isinstance(event, Trade)]
 
     assert ids == list(range(ids[0], ids[-1] + 1))
+    assert setup.count(TradesHeld) == 1
 
 
-async def test_cut_connection_is_told_at_once_and_reopened(stand: Stand) -> None:
-    """A reset is a FeedDown; a new connection joins again."""
-    stand.exchange.cut()
-    await stand.until(lambda s: s.count(FeedDown) == 1)
-    await stand.until(lambda s: s.count(FeedUp) == 2 and s.is_live)
+async def test_trades_of_an_outage_are_fetched_after_it(setup: Setup) -> None:
+    """Trades between two connections are missing like any others."""
+    await setup.until(lambda s: s.count(Trade) >= 1)
+    setup.exchange.faults.frames.mute(TRADES)
+    newest = setup.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"]
+    await setup.until(lambda s: s.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"] > newest)
+    setup.exchange.cut()
+    setup.exchange.faults.frames.unmute(TRADES)
+    await setup.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
+    ids = [event.trade_id for event in setup.events if isinstance(event, Trade)]
 
-    assert stand.wrong == []
-
-
-async def test_silence_with_pongs_is_noticed_by_the_age_of_data(stand: Stand) -> None:
-    """All streams mute while the socket lives: the feed reconnects."""
-    await stand.until(lambda s: s.count(DepthDiff) >= 10)
-    stand.exchange.faults.frames.mute("*")
-    await stand.until(lambda s: s.count(FeedDown) == 1)
-    stand.exchange.faults.frames.unmute()
-    await stand.until(lambda s: s.count(FeedUp) >= 2 and s.is_live)
-
-    down = next(event for event in stand.events if isinstance(event, FeedDown))
-    assert "silent" in down.reason
+    assert ids == list(range(ids[0], ids[-1] + 1))
 
 
-async def test_snapshot_older_than_the_stream_is_asked_for_again() -> None:
-    """A REST answer that lags is never joined wrongly; the diffs are kept until one joins."""
+async def test_cut_connection_is_reported_at_once_and_reopened(setup: Setup) -> None:
+    """A reset is a FeedDown event; a new connection joins again."""
+    setup.exchange.cut()
+    await setup.until(lambda s: s.count(FeedDown) == 1)
+    await setup.until(lambda s: s.count(FeedUp) == 2 and s.is_live)
+
+    assert setup.wrong == []
+
+
+async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> None:
+    """Where all streams are mute while the connection lives, it is replaced."""
+    await setup.until(lambda s: s.count(DepthDiff) >= 10)
+    setup.exchange.faults.frames.mute("*")
+    await setup.until(lambda s: s.count(FeedDown) == 1)
+    setup.exchange.faults.frames.unmute()
+    await setup.until(lambda s: s.count(FeedUp) >= 2 and s.is_live)
+
+    down = next(event for event in setup.events if isinstance(event, FeedDown))
+    assert "has sent nothing" in down.reason
+
+
+async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:
+    """A snapshot that lags is not joined; the diffs are kept until one joins."""
 
     def lagging(exchange: SimulatedExchange) -> None:
         exchange.faults.depth_lag_ms = 3000
 
-    async with stand_of(prepare=lagging) as stand:
-        await stand.until(lambda s: s.count(FeedUp) == 1)
-        await stand.until(lambda s: s.is_live)
-        await stand.until(lambda s: s.count(DepthDiff) >= 5)
+    async with setup_of(prepare=lagging) as setup:
+        await setup.until(lambda s: s.count(FeedUp) == 1)
+        await setup.until(lambda s: s.is_live)
+        await setup.until(lambda s: s.count(DepthDiff) >= 5)
 
-        assert stand.wrong == []
-
-
-async def test_engine_may_ask_for_a_second_book_beside_the_first(stand: Stand) -> None:
-    """An asked-for snapshot is compared with the running book level by level, and nothing is lost."""
-    stand.feed.ask_snapshot("test")
-    await stand.until(lambda s: s.count(BookAnchor) == 2)
-
-    assert stand.is_live
-    assert stand.market.integrity.audit.compared > 1000
-    assert stand.market.integrity.audit.differing == 0
+        assert setup.wrong == []
 
 
-async def test_announced_shutdown_is_survived_without_a_gap(stand: Stand) -> None:
-    """At `serverShutdown` a second connection takes over; the book is neither lost nor joined anew."""
-    stand.exchange.announce_shutdown()
-    await stand.until(lambda s: s.feed.rotations == 1)
-    stand.checked = 0
-    await stand.until(lambda s: s.checked >= 10)
+async def test_requested_snapshot_is_compared_with_the_running_book(setup: Setup) -> None:
+    """It is compared level by level, and the book stays live."""
+    setup.stream.request_snapshot("test")
+    await setup.until(lambda s: s.count(BookAnchor) == 2)
 
-    assert stand.exchange.connections_opened == 2
-    assert stand.count(FeedUp) == stand.count(BookAnchor) == 1
-    assert stand.wrong == []
+    assert setup.is_live
+    assert setup.market.integrity.audit.compared > 1000
+    assert setup.market.integrity.audit.differing == 0
 
 
-async def test_refusal_is_said_in_words_and_not_stormed() -> None:
-    """HTTP 451 is one attempt, a reason for a person, and a long wait."""
+async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
+    """At `serverShutdown` a second connection takes over; the book is neither lost nor joined again."""
+    setup.exchange.announce_shutdown()
+    await setup.until(lambda s: s.stream.rotations == 1)
+    setup.checked = 0
+    await setup.until(lambda s: s.checked >= 10)
+
+    assert setup.exchange.connections_opened == 2
+    assert setup.count(FeedUp) == setup.count(BookAnchor) == 1
+    assert setup.wrong == []
+
+
+async def test_refusal_is_reported_and_not_retried_soon() -> None:
+    """HTTP 451 is one attempt, a readable reason, and a long wait."""
 
     def refusing(exchange: SimulatedExchange) -> None:
         exchange.faults.refuse_sockets = 451
 
-    async with stand_of(prepare=refusing) as stand:
-        await stand.until(lambda s: s.count(FeedDown) == 1)
+    async with setup_of(prepare=refusing) as setup:
+        await setup.until(lambda s: s.count(FeedDown) == 1)
 
-        assert "does not serve this address or region (HTTP 451)" in stand.events[-1].reason
-        assert stand.exchange.connections_opened == 0
+        assert "does not serve this address or region (HTTP 451)" in setup.events[-1].reason
+        assert setup.exchange.connections_opened == 0
 
 
-async def test_refusal_ends_the_feed_where_another_venue_is_configured() -> None:
-    """With a fallback the refusal reaches whoever can switch."""
+async def test_refusal_is_raised_where_another_venue_is_configured() -> None:
+    """With a fallback `run` raises ExchangeRefused."""
     async with SimulatedExchange([SYMBOL]) as exchange, aiohttp.ClientSession() as session:
         exchange.faults.refuse_sockets = 403
-        stand = Stand(exchange, session, may_fall_back=True)
+        setup = Setup(exchange, session, may_fall_back=True)
 
         with pytest.raises(ExchangeRefused):
-            await stand.feed.run()
+            await setup.stream.run()
 
 
-async def test_busy_exchange_is_left_alone_until_it_says() -> None:
-    """After a 429 no REST call is made before Retry-After has passed."""
+async def test_no_call_is_made_before_retry_after() -> None:
+    """After a 429 the next snapshot is fetched when Retry-After has passed."""
 
     def busy(exchange: SimulatedExchange) -> None:
         exchange.faults.rest.answer("/api/v3/depth", 429, retry_after_s=1, count=1)
 
-    async with stand_of(prepare=busy) as stand:
-        await stand.until(lambda s: s.count(BookLost) == 1)
-        refused_ms = stand.clock.now_ms()
-        await stand.until(lambda s: s.is_live)
+    async with setup_of(prepare=busy) as setup:
+        await setup.until(lambda s: s.count(BookLost) == 1)
+        refused_ms = setup.clock.now_ms()
+        await setup.until(lambda s: s.is_live)
 
-        assert stand.clock.now_ms() - refused_ms >= 900
+        assert setup.clock.now_ms() - refused_ms >= 900
+
+
+class ScriptedStream:
+    """A stream whose messages the test puts into a queue; None ends it."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def receive(self) -> str:
+        """Return the next message."""
+        raw = await self.messages.get()
+        if raw is None:
+            raise ConnectionEnded("the stream has ended")
+        return raw.decode()
+
+    async def close(self) -> None:
+        """Close, which needs nothing."""
+
+
+class ScriptedExchange:
+    """A transport that opens these streams in turn, and a REST client whose calls are never answered."""
+
+    def __init__(self, *streams: ScriptedStream) -> None:
+        self.venue = venue_of("us")
+        self._streams = list(streams)
+
+    async def connect(self, url: str) -> ScriptedStream:
+        """Open the next stream."""
+        return self._streams.pop(0)
+
+    async def depth(self, symbol: str, limit: int) -> None:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+
+
+def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
+    """It may be noticed while the successor's frame already waits for its turn, as where the inbox was full."""
+
+    async def scenario() -> tuple[int, list[object]]:
+        first, second = ScriptedStream(), ScriptedStream()
+        exchange = cast(Any, ScriptedExchange(first, second))
+        inbox: Inbox = asyncio.Queue(1)
+        stream = ExchangeStream(
+            SYMBOL, exchange, exchange, inbox, StoryClock(), random.Random(1),
+            retry_gate=RetryGate(1.0), depth_limit=100, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+        )  # fmt: skip
+        task = asyncio.create_task(stream.run())
+        await at(0.1)
+        events = [inbox.get_nowait().event]
+        first.messages.put_nowait(b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}')
+        await at(OVERLAP_S + 1)
+        first.messages.put_nowait(frames.TICKER)
+        first.messages.put_nowait(frames.TICKER)  # blocks: the first one fills the inbox
+        await at(OVERLAP_S + 2)
+        second.messages.put_nowait(frames.DEPTH)  # would take over, and waits for the first stream's ticker
+        first.messages.put_nowait(None)
+        await at(OVERLAP_S + 3)
+        while not inbox.empty():
+            events.append(inbox.get_nowait().event)
+            await asyncio.sleep(0.1)
+        assert not task.done()
+        task.cancel()
+        await asyncio.wait([task])
+        return stream.rotations, [type(event) for event in events]
+
+    assert run(scenario()) == (1, [FeedUp, BookTicker, BookTicker])

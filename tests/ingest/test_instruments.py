@@ -1,6 +1,7 @@
-"""What the exchange lists, asked of a real exchange on loopback."""
+"""Polling the instruments of a simulated exchange on loopback."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 
 import aiohttp
 import pytest
@@ -14,77 +15,127 @@ from pulse.errors import ExchangeRefused, SettingsError
 from pulse.ingest.instruments import DELISTED, InstrumentPoller
 from pulse.market.types import Instrument
 from pulse.simulator.server import SimulatedExchange
-from pulse.symbols import SymbolRegistry
+from tests.support.web import until
 
 EXCHANGE_INFO = "/api/v3/exchangeInfo"
+PRICES = "/api/v3/ticker/price"
 
 
-class Bench:
-    """An exchange, what it lists, and what the catalogue told."""
+class Setup:
+    """An exchange, and what a poller of it reports."""
 
     def __init__(self, exchange: SimulatedExchange, session: aiohttp.ClientSession) -> None:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.exchange = exchange
         self.rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: False)
-        self.told: list[Instrument] = []
+        self.changes: list[Instrument] = []
+        self.listings: list[list[str]] = []
 
-    def catalogue(self, *symbols: str, may_fall_back: bool = False) -> InstrumentPoller:
-        """A catalogue of these symbols."""
-        return InstrumentPoller(SymbolRegistry(symbols), self.rest, self._tell, may_fall_back)
+    def poller(self, *pinned: str, may_fall_back: bool = False) -> InstrumentPoller:
+        """Return a poller of these symbols."""
+        return InstrumentPoller(
+            pinned, self.rest,
+            on_change=self._on_change, on_listing=self._on_listing, may_fall_back=may_fall_back,
+        )  # fmt: skip
 
-    async def _tell(self, instrument: Instrument) -> None:
-        self.told.append(instrument)
+    async def _on_change(self, instrument: Instrument) -> None:
+        self.changes.append(instrument)
+
+    def _on_listing(self, names: Iterable[str]) -> None:
+        self.listings.append(list(names))
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    """An exchange of one quiet symbol."""
-    async with SimulatedExchange(["LINKUSDT"]) as exchange, aiohttp.ClientSession() as session:
-        yield Bench(exchange, session)
+async def setup() -> AsyncIterator[Setup]:
+    """Run an exchange of two quiet symbols."""
+    async with SimulatedExchange(["LINKUSDT", "LTCUSDT"]) as exchange, aiohttp.ClientSession() as session:
+        yield Setup(exchange, session)
 
 
-async def test_each_instrument_is_told_once_and_again_when_it_changes(bench: Bench) -> None:
-    """An unchanged listing is no news; a changed status is."""
-    catalogue = bench.catalogue("LINKUSDT")
-    await catalogue.open()
-    await catalogue.open()
-    bench.exchange.core.set_status("LINKUSDT", "HALT")
-    await catalogue.open()
+async def test_each_instrument_is_reported_once_and_again_when_it_changes(setup: Setup) -> None:
+    """An unchanged instrument is not reported; a changed status is."""
+    poller = setup.poller("LINKUSDT")
+    await poller.load()
+    await poller.load()
+    setup.exchange.core.set_status("LINKUSDT", "HALT")
+    await poller.load()
 
-    assert [instrument.status for instrument in bench.told] == ["TRADING", "HALT"]
+    assert [instrument.status for instrument in setup.changes] == ["TRADING", "HALT"]
 
 
-async def test_an_unknown_symbol_is_a_fault_of_the_settings(bench: Bench) -> None:
-    """The sentence names it, the setting and the venue."""
+async def test_unknown_pinned_symbol_is_an_error_of_the_settings(setup: Setup) -> None:
+    """The text names the symbol, the setting and the venue."""
     with pytest.raises(SettingsError, match=r"PULSE_SYMBOLS names NOPE, which Binance\.US does not list"):
-        await bench.catalogue("LINKUSDT", "NOPE").open()
+        await setup.poller("LINKUSDT", "NOPE").load()
 
 
-async def test_a_symbol_that_disappears_is_called_delisted(bench: Bench) -> None:
-    """It was known, so it is news of the market, not a fault."""
-    catalogue = bench.catalogue("LINKUSDT")
-    await catalogue.open()
-    bench.exchange.faults.rest.edit(EXCHANGE_INFO, lambda body: {**body, "symbols": []})
-    await catalogue.open()
+async def test_symbol_that_disappears_is_reported_as_delisted(setup: Setup) -> None:
+    """It was known before, so it is no error of the settings."""
+    poller = setup.poller("LINKUSDT")
+    await poller.load()
+    setup.exchange.faults.rest.edit(EXCHANGE_INFO, lambda body: {**body, "symbols": []})
+    await poller.load()
 
-    assert bench.told[-1].status == DELISTED
-
-
-async def test_an_exchange_that_is_away_is_left_for_later(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The start goes on, and lasting trouble is logged once."""
-    bench.exchange.faults.rest.answer(EXCHANGE_INFO, 500)
-    catalogue = bench.catalogue("LINKUSDT")
-    await catalogue.open()
-    await catalogue.open()
-
-    assert catalogue.instruments == {}
-    assert caplog.text.count("did not list its symbols") == 1
+    assert setup.changes[-1].status == DELISTED
 
 
-async def test_a_refusal_is_passed_on_only_where_another_venue_may_be_tried(bench: Bench) -> None:
-    """Without a fallback it is trouble like any other."""
-    bench.exchange.faults.rest.answer(EXCHANGE_INFO, 451)
-    await bench.catalogue("LINKUSDT").open()
+async def test_unreachable_exchange_is_left_to_a_later_poll(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    """The start goes on, and the same failure is logged once."""
+    setup.exchange.faults.rest.answer(EXCHANGE_INFO, 500)
+    poller = setup.poller("LINKUSDT")
+    await poller.load()
+    await poller.load()
+
+    assert poller.instruments == {}
+    assert caplog.text.count("instruments not loaded") == 1
+
+
+async def test_refusal_is_raised_only_where_another_venue_may_be_tried(setup: Setup) -> None:
+    """Without a fallback it is a failure like any other."""
+    setup.exchange.faults.rest.answer(EXCHANGE_INFO, 451)
+    await setup.poller("LINKUSDT").load()
 
     with pytest.raises(ExchangeRefused):
-        await bench.catalogue("LINKUSDT", may_fall_back=True).open()
+        await setup.poller("LINKUSDT", may_fall_back=True).load()
+
+
+async def test_names_of_all_listed_symbols_are_reported(setup: Setup) -> None:
+    """They come with each complete poll, whichever symbols are open."""
+    await setup.poller("LINKUSDT").load()
+
+    assert setup.listings == [["LINKUSDT", "LTCUSDT"]]
+
+
+async def test_listing_is_not_fetched_where_it_is_not_wanted(setup: Setup) -> None:
+    """Without `on_listing` its weight is not spent."""
+    await InstrumentPoller(["LINKUSDT"], setup.rest, on_change=setup._on_change).load()
+
+    assert PRICES not in {request.path for request in setup.exchange.rest.requests}
+
+
+async def test_opened_symbol_is_polled_at_once(setup: Setup) -> None:
+    """Its instrument is reported without a wait for the next regular poll."""
+    poller = setup.poller("LINKUSDT")
+    await poller.load()
+    task = asyncio.create_task(poller.run())
+    poller.open("LTCUSDT")
+    await until(lambda: len(setup.changes) == 2)
+    task.cancel()
+
+    assert setup.changes[-1].symbol == "LTCUSDT"
+    assert list(poller.instruments) == ["LINKUSDT", "LTCUSDT"]
+
+
+async def test_closed_symbol_is_forgotten(setup: Setup) -> None:
+    """It is polled no more, also where it is closed while the exchange answers."""
+    poller = setup.poller("LINKUSDT")
+    poller.open("LTCUSDT")
+    setup.exchange.faults.rest.hang(EXCHANGE_INFO, 0.1, count=1)
+    poll = asyncio.create_task(poller.load())
+    await asyncio.sleep(0.02)
+    poller.close("LTCUSDT")
+    await poll
+    await poller.load()
+
+    assert [instrument.symbol for instrument in setup.changes] == ["LINKUSDT"]
+    assert list(poller.instruments) == ["LINKUSDT"]

@@ -41,8 +41,7 @@ from pulse.simulator.server import SimulatedExchange
 from pulse.stats import SymbolMetrics
 from pulse.symbols import IDLE_AFTER_S, SymbolRegistry
 from pulse.wire import book_channel
-from tests.fanout.test_topic_stream import no_candles
-from tests.support.web import INSTANCE
+from tests.support.web import INSTANCE, no_candles
 
 PINNED, OTHER, THIRD = "BTCUSDT", "LINKUSDT", "LTCUSDT"
 WAIT_S = 15.0
@@ -88,7 +87,7 @@ class Process:
     def make_stream(self, symbol: str) -> ExchangeStream:
         """Make a stream as the program does."""
         return ExchangeStream(
-            symbol, self.transport, self.rest, self.inbox, self.clock, random.Random(1), comeback=self.retry_gate,
+            symbol, self.transport, self.rest, self.inbox, self.clock, random.Random(1), retry_gate=self.retry_gate,
             depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
@@ -232,7 +231,7 @@ async def test_a_halt_reaches_the_stream_and_the_market_of_its_symbol() -> None:
         await process.ingest.on_instrument(halted)
         await process.until(lambda: process.state(OTHER) == "halted")
 
-        assert process.ingest._streams[OTHER]._is_quiet
+        assert not process.ingest._streams[OTHER]._is_trading
 
 
 async def test_a_snapshot_request_of_the_engine_reaches_its_stream() -> None:

@@ -1,4 +1,4 @@
-"""Real sessions played through the real code, held against what the exchange itself said: tickers and candles."""
+"""Real sessions played through the real code, compared with the exchange's own tickers and candles."""
 
 import asyncio
 import csv
@@ -36,13 +36,13 @@ from tests.support.recordings import recording
 
 Prices = tuple[float, float, float, float, float]
 """Open, high, low, close and volume."""
-UNKNOWN_TO_THE_SNAPSHOT = {50093478174, 50093480542}
-"""Diffs of the 2024 session whose true best bid is older than the snapshot and lies beyond its reach."""
+BEYOND_THE_SNAPSHOT = {50093478174, 50093480542}
+"""Diffs of the 2024 session whose true best bid is older than the snapshot and lies beyond its levels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the market said right after an anchor or a diff."""
+    """State and best levels of a market right after an anchor or a diff."""
 
     update_id: int
     is_anchor: bool
@@ -54,7 +54,7 @@ class Claim:
 
 @dataclass
 class Played:
-    """One symbol of a session, as the engine would have seen it, and what the exchange said of it."""
+    """One symbol of a session: the market that it makes, and the exchange's own tickers."""
 
     market: Market
     claims: list[Claim] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Played:
     candles: list[Candle] = field(default_factory=list)
 
     def take(self, received: Received) -> None:
-        """Let the market have the next event, and note what it says."""
+        """Apply the next event to the market, and note the result."""
         event, market = received.event, self.market
         market.apply(event, received.received_ms)
         if isinstance(event, BookTicker):
@@ -88,18 +88,18 @@ class Played:
         return Claim(book.last_update_id, is_anchor, state, book.bids.best(), book.asks.best(), is_exact)
 
     def live_claims(self) -> list[Claim]:
-        """The moments at which the book was called live."""
+        """Return the claims whose state is live."""
         return [claim for claim in self.claims if claim.state is State.LIVE]
 
-    def verdicts(self, claims: list[Claim]) -> Counter[bool | None]:
-        """How many claims equal the newest ticker at or below their id, in price and quantity; None: there is none.
+    def compare(self, claims: list[Claim]) -> Counter[bool | None]:
+        """Count which claims equal the newest ticker at or below their id, in price and quantity; None: there is none.
 
-        All tickers of the session are looked at, after the fact: nothing of the code under test takes part.
+        All tickers of the session are compared afterwards, without any of the code under test.
         """
         ids = [ticker.update_id for ticker in self.tickers]
-        return Counter(self._verdict(claim, bisect_right(ids, claim.update_id)) for claim in claims)
+        return Counter(self._is_equal(claim, bisect_right(ids, claim.update_id)) for claim in claims)
 
-    def _verdict(self, claim: Claim, index: int) -> bool | None:
+    def _is_equal(self, claim: Claim, index: int) -> bool | None:
         if not index:
             return None
         ticker = self.tickers[index - 1]
@@ -108,7 +108,7 @@ class Played:
 
 
 def played(folder: str, pattern: str = "*") -> dict[str, Played]:
-    """Play a session as fast as it goes, every event through its market."""
+    """Play a session as fast as possible, every event through its market."""
     session = open_recording(sorted(recording(folder).glob(pattern)))
     return asyncio.run(_play(session))
 
@@ -129,13 +129,13 @@ async def _play(session: Recording) -> dict[str, Played]:
     return symbols
 
 
-def prints(candle: Candle) -> Prices:
-    """What a candle and a row of the exchange can be compared by."""
+def prices_of(candle: Candle) -> Prices:
+    """Return the values in which a candle is compared with a row of the exchange."""
     return candle.open, candle.high, candle.low, candle.close, candle.volume
 
 
 def exchange_candles(path: Path) -> dict[int, Prices]:
-    """The exchange's own candles by their first millisecond."""
+    """Return the exchange's own candles by their first millisecond."""
     with path.open(newline="") as file:
         rows = list(csv.reader(file))[1:]
     return {int(row[0]): (float(row[1]), float(row[2]), float(row[3]), float(row[4]), float(row[5])) for row in rows}
@@ -146,53 +146,53 @@ def exchange_candles(path: Path) -> dict[int, Prices]:
 
 @pytest.fixture(scope="module")
 def btcusdt() -> Played:
-    """The whole session."""
+    """Return the session, played as a whole."""
     return played("btcusdt-2024-08-08", "*.gz")["BTCUSDT"]
 
 
-def test_the_2024_session_joins_once_and_has_no_gap(btcusdt: Played) -> None:
+def test_2024_session_joins_once_and_has_no_gap(btcusdt: Played) -> None:
     """Of 6,495 diffs two are older than the snapshot, one joins with it, and all others follow without a gap."""
     assert [claim.is_anchor for claim in btcusdt.claims] == [True] + [False] * 6_492
     assert btcusdt.lost == []
 
 
-def test_every_live_book_of_the_2024_session_is_right(btcusdt: Played) -> None:
-    """At each of 5,575 moments called live, best bid and ask equal the exchange's, in price and in quantity."""
+def test_every_live_book_of_the_2024_session_is_correct(btcusdt: Played) -> None:
+    """At each of 5,575 live moments best bid and ask equal the exchange's, in price and in quantity."""
     live = btcusdt.live_claims()
 
-    assert (len(live), btcusdt.verdicts(live)) == (5_575, Counter({True: 5_575}))
-    assert btcusdt.verdicts([claim for claim in live if claim.is_top_20_exact]) == Counter({True: 5_276})
+    assert (len(live), btcusdt.compare(live)) == (5_575, Counter({True: 5_575}))
+    assert btcusdt.compare([claim for claim in live if claim.is_top_20_exact]) == Counter({True: 5_276})
 
 
-def test_what_the_2024_snapshot_did_not_reach_is_not_claimed(btcusdt: Played) -> None:
-    """The price left the snapshot's reach: there the book says that it does not know, instead of being wrong."""
-    unsure = [claim for claim in btcusdt.claims if claim.state is not State.LIVE]
+def test_book_beyond_the_2024_snapshot_is_not_live(btcusdt: Played) -> None:
+    """Where the price has left the snapshot's levels the book is syncing, instead of live and wrong."""
+    not_live = [claim for claim in btcusdt.claims if claim.state is not State.LIVE]
 
-    assert {claim.state for claim in unsure} == {State.SYNCING}
-    assert {claim.update_id for claim in unsure} >= UNKNOWN_TO_THE_SNAPSHOT
-    assert all(claim.bid is None for claim in unsure)
+    assert {claim.state for claim in not_live} == {State.SYNCING}
+    assert {claim.update_id for claim in not_live} >= BEYOND_THE_SNAPSHOT
+    assert all(claim.bid is None for claim in not_live)
 
 
-def test_the_witness_of_the_2024_session_found_the_same(btcusdt: Played) -> None:
-    """The book's own witness compared each of those moments while it ran, and none differed."""
-    witness = btcusdt.market.integrity.touch
+def test_cross_check_of_the_2024_session_finds_no_difference(btcusdt: Played) -> None:
+    """The market's own check compared each of those moments while it ran, and none differed."""
+    check = btcusdt.market.integrity.touch
 
-    assert (witness.compared, witness.equal) == (5_575, 5_575)
+    assert (check.compared, check.equal) == (5_575, 5_575)
     assert btcusdt.market.integrity.incident_count == 0
 
 
 def test_candles_of_the_2024_session_are_the_exchanges(btcusdt: Played) -> None:
-    """The ten whole minutes equal the exchange's own; the two that were cut are not given out."""
+    """The ten whole minutes equal the exchange's own; the two partial ones are not emitted."""
     theirs = exchange_candles(recording("btcusdt-2024-08-08") / "klines-1m.csv")
     whole = range(1_723_161_300_000, 1_723_161_900_000, MINUTE_MS)  # 23:55 to 00:04
 
     assert [candle.open_time_ms for candle in btcusdt.candles] == list(whole)
-    assert [prints(candle) for candle in btcusdt.candles] == [theirs[minute] for minute in whole]
+    assert [prices_of(candle) for candle in btcusdt.candles] == [theirs[minute] for minute in whole]
     assert all(candle.is_closed and candle.source == "live" for candle in btcusdt.candles)
 
 
 def test_trades_of_the_2024_session_are_complete(btcusdt: Played) -> None:
-    """19,904 trades without a missing id; CVD and VWAP are the sums of those since midnight, where a session begins."""
+    """All 19,904 ids are there; CVD and VWAP are the sums of the trades since midnight, where a trading day begins."""
     view = btcusdt.market.view(0.0, 0.0)
     session = [t for t in btcusdt.trades if t.time_ms >= MIDNIGHT_MS]
     bought = sum(t.quantity for t in session if t.aggressor is Aggressor.BUYER)
@@ -207,7 +207,7 @@ def test_trades_of_the_2024_session_are_complete(btcusdt: Played) -> None:
 
 
 def test_without_a_snapshot_no_book_is_ever_live() -> None:
-    """The 2023 session has every stream and no snapshot: its book is being joined from the first event to the last."""
+    """The 2023 session has every stream and no snapshot: its book is syncing from the first event to the last."""
     session = played("btcusdt-2023-04-05-no-snapshot")["BTCUSDT"]
     view = session.market.view(0.0, 0.0)
 
@@ -221,26 +221,26 @@ def test_without_a_snapshot_no_book_is_ever_live() -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "symbols", "compared", "unwitnessed"),
+    ("folder", "symbols", "compared", "without_ticker"),
     [
         ("binance-us-2021-10-12", ["COMPUSDT", "CRVUSDT", "OMGBUSD", "ZRXUSDT"], 316, 16),
         ("binance-com-2021-10-12", ["BLZETH", "LRCBTC", "NKNUSDT", "RUNEEUR"], 159, 13),
     ],
 )
-def test_every_diff_of_the_2021_sessions_is_right(
-    folder: str, symbols: list[str], compared: int, unwitnessed: int
+def test_every_diff_of_the_2021_sessions_is_correct(
+    folder: str, symbols: list[str], compared: int, without_ticker: int
 ) -> None:
     """After each diff beyond its snapshot best bid and ask equal the newest ticker at or below its id, if there is one.
 
-    Diffs before the first ticker of their symbol have no witness and are counted apart. All snapshots join, no id is
+    Diffs before the first ticker of their symbol cannot be compared and are counted apart. All snapshots join, no id is
     missing, and the books are live from then on.
     """
     session = played(folder)
     diffs = {symbol: [claim for claim in s.claims if not claim.is_anchor] for symbol, s in session.items()}
-    verdicts = sum((s.verdicts(diffs[symbol]) for symbol, s in session.items()), Counter[bool | None]())
+    results = sum((s.compare(diffs[symbol]) for symbol, s in session.items()), Counter[bool | None]())
 
     assert sorted(session) == symbols
-    assert verdicts == Counter({True: compared, None: unwitnessed})
+    assert results == Counter({True: compared, None: without_ticker})
     assert all([c.is_anchor for c in s.claims[:2]] == [True, False] and not s.lost for s in session.values())
     assert all(s.live_claims() == s.claims for s in session.values())
     assert all(s.market.integrity.incident_count == 0 for s in session.values())
@@ -251,7 +251,7 @@ def test_every_diff_of_the_2021_sessions_is_right(
 
 @pytest.fixture(scope="module")
 def xrpeth() -> list[Candle]:
-    """Our candles of that day, from its trades alone."""
+    """Return our candles of that day, made from its trades alone."""
     day_ms = 1_570_752_000_000
     builder = CandleBuilder("XRPETH")
     builder.on_time(day_ms)
@@ -272,22 +272,22 @@ def test_candles_of_a_day_are_the_exchanges(xrpeth: list[Candle]) -> None:
     flat = [candle for candle in xrpeth if candle.trade_count == 0]
 
     assert len(theirs) == 1_440
-    assert {candle.open_time_ms: prints(candle) for candle in xrpeth} == theirs
+    assert {candle.open_time_ms: prices_of(candle) for candle in xrpeth} == theirs
     assert len(flat) > 0
     assert all(candle.volume == 0.0 and candle.open == candle.close for candle in flat)
 
 
-def test_five_minutes_of_ours_are_five_of_the_exchanges(xrpeth: list[Candle]) -> None:
-    """Five of our minutes put together equal each of the exchange's 288 five-minute candles."""
+def test_five_of_our_minutes_make_the_exchanges_five_minutes(xrpeth: list[Candle]) -> None:
+    """Five of our minutes merged equal each of the exchange's 288 five-minute candles."""
     theirs = exchange_candles(recording("xrpeth-2019-10-11") / "klines-5m.csv")
-    ours = {five[0].open_time_ms: together(five) for five in zip(*[iter(xrpeth)] * 5, strict=True)}
+    ours = {five[0].open_time_ms: merged(five) for five in zip(*[iter(xrpeth)] * 5, strict=True)}
 
     assert len(theirs) == 288
     assert ours == theirs
 
 
-def together(minutes: tuple[Candle, ...]) -> Prices:
-    """Several minutes as one candle: its open is its first trade's price, so minutes without one say nothing."""
+def merged(minutes: tuple[Candle, ...]) -> Prices:
+    """Return several minutes as one candle; minutes without a trade are left out, as their prices are no trade's."""
     traded = [candle for candle in minutes if candle.trade_count] or minutes
     volume = round(sum(candle.volume for candle in traded), 8)
     high, low = max(candle.high for candle in traded), min(candle.low for candle in traded)

@@ -1,4 +1,4 @@
-"""Reading recordings: every form of line, files merged by time, and one sentence where something is wrong."""
+"""Reading recordings: every form of line, files merged by time, and errors of one sentence."""
 
 import gzip
 from pathlib import Path
@@ -22,19 +22,19 @@ NS = "1723161253937085768"
 
 
 def write(path: Path, *lines: str) -> Path:
-    """A file of these lines, gzipped if its name says so."""
+    """Write a file of these lines, gzipped if its name ends so."""
     raw = "".join(line + "\n" for line in lines).encode()
     path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
     return path
 
 
 def messages(*paths: Path) -> list[Recorded]:
-    """Everything that these files hold."""
+    """Return every message of these files."""
     return list(open_recording(paths).messages())
 
 
-def fault(*paths: Path) -> str:
-    """What is wrong with these files."""
+def error_of(*paths: Path) -> str:
+    """Return the text of the error that these files raise."""
     with pytest.raises(SettingsError) as caught:
         messages(*paths)
     text = str(caught.value)
@@ -47,48 +47,48 @@ def fault(*paths: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["plain.log", "packed.gz"])
-def test_nanoseconds_and_a_frame(tmp_path: Path, name: str) -> None:
-    """Integer nanoseconds, a space, the raw frame; the file may be gzipped."""
+def test_line_of_nanoseconds_and_a_frame(tmp_path: Path, name: str) -> None:
+    """A line may have integer nanoseconds, a space and the raw frame; the file may be gzipped."""
     assert messages(write(tmp_path / name, f"{NS} {TICKER}")) == [RawFrame(1723161253937.085768, TICKER)]
 
 
-def test_microseconds_and_a_frame(tmp_path: Path) -> None:
-    """Sixteen digits are microseconds, so that a second of the recording is a second."""
+def test_line_of_microseconds_and_a_frame(tmp_path: Path) -> None:
+    """Sixteen digits are microseconds."""
     found = messages(write(tmp_path / "a", f"1680652800004107 {TICKER}"))
 
     assert [message.received_ms for message in found] == [1680652800004.107]
 
 
 @pytest.mark.parametrize(("stamp", "ms"), [("1633998274.723671", 1633998274723.671), ("1633998274", 1633998274000.0)])
-def test_seconds_and_a_frame(tmp_path: Path, stamp: str, ms: float) -> None:
-    """Seconds with or without decimals, a colon and a space, the raw frame."""
+def test_line_of_seconds_and_a_frame(tmp_path: Path, stamp: str, ms: float) -> None:
+    """A line may have seconds with or without decimals, a colon, a space and the raw frame."""
     assert messages(write(tmp_path / "a", f"{stamp}: {TICKER}")) == [RawFrame(ms, TICKER)]
 
 
-def test_a_rest_snapshot(tmp_path: Path) -> None:
-    """An answer of GET /depth belongs to the symbol of its address and carries the limit that was asked for."""
+def test_line_of_a_rest_snapshot(tmp_path: Path) -> None:
+    """An answer of GET /depth belongs to the symbol of its URL and has the limit of the request."""
     url = "https://api.binance.us/api/v3/depth?symbol=ETHUSDT&limit=1000"
     path = write(tmp_path / "a", f"1633998274.5: {TICKER}", f"{url} -> 1633998275.5: {BOOK}")
 
     assert messages(path)[1] == RecordedSnapshot(1633998275500.0, "ETHUSDT", snapshot(7, [(1.0, 2.0)], limit=1000))
 
 
-def test_a_snapshot_without_an_address_is_the_only_symbols(tmp_path: Path) -> None:
-    """A snapshot as a plain line belongs to the one symbol of the recording, its limit unknown."""
+def test_snapshot_without_a_url_belongs_to_the_only_symbol(tmp_path: Path) -> None:
+    """Its limit is unknown."""
     path = write(tmp_path / "a", f"{NS} {TICKER}", f"{NS} {BOOK}")
 
     assert messages(path)[1] == RecordedSnapshot(1723161253937.085768, "BTCUSDT", snapshot(7, [(1.0, 2.0)], limit=0))
 
 
-def test_a_snapshot_that_could_be_anyones_is_passed_over(tmp_path: Path) -> None:
-    """With several symbols a plain snapshot says nothing."""
+def test_snapshot_without_a_url_is_ignored_where_there_are_several_symbols(tmp_path: Path) -> None:
+    """A plain snapshot does not name its symbol."""
     path = write(tmp_path / "a", f"{NS} {TICKER}", f"{NS} {OTHER}", f"{NS} {BOOK}")
 
     assert [type(message) for message in messages(path)] == [RawFrame, RawFrame]
 
 
-def test_notes_and_other_answers_are_passed_over(tmp_path: Path) -> None:
-    """A recorder's notes, blank lines, answers to other requests and to control messages are no fault."""
+def test_notes_and_other_answers_are_ignored(tmp_path: Path) -> None:
+    """A recorder's notes, blank lines, answers to other requests and to control messages are no error."""
     path = write(
         tmp_path / "a",
         "wss://stream.binance.us:9443/stream?streams=btcusdt@depth <-> 1633998274.5",
@@ -107,32 +107,32 @@ def test_notes_and_other_answers_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_files_are_merged_by_time(tmp_path: Path) -> None:
-    """Messages come in the order of their receipt, whatever file they are in; within a file the order is its own."""
+    """Messages come in order of receipt across files; within a file the order is the file's."""
     one = write(tmp_path / "one", f"1633998271: {TICKER}", f"1633998274: {DEPTH}", f"1633998273: {TICKER}")
     two = write(tmp_path / "two.gz", f"1633998272: {OTHER}", f"1633998275: {OTHER}")
 
     assert [message.received_ms / 1000 - 1633998270 for message in messages(one, two)] == [1, 2, 4, 3, 5]
 
 
-def test_a_recording_can_be_read_again(tmp_path: Path) -> None:
-    """Each reading begins at the beginning."""
+def test_recording_can_be_read_again(tmp_path: Path) -> None:
+    """Each iteration starts with the first message."""
     recording = open_recording([write(tmp_path / "a", f"{NS} {TICKER}")])
 
     assert list(recording.messages()) == list(recording.messages())
 
 
-# --- what the symbols are
+# --- instruments
 
 
-def test_digits_are_learned_from_the_numbers(tmp_path: Path) -> None:
-    """Without exchangeInfo the steps are those that the recorded levels show."""
+def test_steps_are_inferred_from_the_recorded_levels(tmp_path: Path) -> None:
+    """Without exchangeInfo the decimals of the recorded levels make the steps."""
     recording = open_recording([write(tmp_path / "a", f"{NS} {DEPTH}")])
 
     assert recording.instruments == {"BTCUSDT": Instrument("BTCUSDT", "", "", "TRADING", 0.01, 0.001, 2, 3)}
 
 
-def test_a_recorded_exchange_info_is_believed(tmp_path: Path) -> None:
-    """Where exchangeInfo is recorded it says what the symbols are; a symbol that it leaves out is guessed."""
+def test_recorded_exchange_info_is_used(tmp_path: Path) -> None:
+    """It gives the instruments; one that it does not list is inferred."""
     info = f"https://api.binance.us/api/v3/exchangeInfo -> 1633998270.5: {INFO}"
     recording = open_recording([write(tmp_path / "a", info, f"1633998274: {DEPTH}", f"1633998274: {OTHER}")])
 
@@ -141,27 +141,27 @@ def test_a_recorded_exchange_info_is_believed(tmp_path: Path) -> None:
     assert list(recording.instruments) == ["BTCUSDT", "ETHUSDT"]
 
 
-# --- what is wrong
+# --- errors
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """The sentence names the file."""
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
+    """The text names the file."""
     path = tmp_path / "none.gz"
 
-    assert fault(path) == f"The recording {path} cannot be read: No such file or directory."
+    assert error_of(path) == f"The recording {path} cannot be read: No such file or directory."
 
 
-def test_a_folder_is_no_recording(tmp_path: Path) -> None:
-    """The sentence names it."""
-    assert fault(tmp_path) == f"The recording {tmp_path} cannot be read: Is a directory."
+def test_folder_is_an_error(tmp_path: Path) -> None:
+    """The text names the folder."""
+    assert error_of(tmp_path) == f"The recording {tmp_path} cannot be read: Is a directory."
 
 
 @pytest.mark.parametrize("lines", [[], [""], ["configuration: {}"], [f"{NS} {BOOK}"]])
-def test_a_file_without_a_frame(tmp_path: Path, lines: list[str]) -> None:
-    """Notes and snapshots alone are nothing to play."""
+def test_file_without_a_frame_is_an_error(tmp_path: Path, lines: list[str]) -> None:
+    """Notes and snapshots alone make no recording."""
     path = write(tmp_path / "a", *lines)
 
-    assert fault(path) == f"{path} holds no frame of a combined stream."
+    assert error_of(path) == f"{path} holds no frame of a combined stream."
 
 
 @pytest.mark.parametrize(
@@ -176,88 +176,88 @@ def test_a_file_without_a_frame(tmp_path: Path, lines: list[str]) -> None:
         "１６３３９９８２７４: {}",  # noqa: RUF001
     ],
 )
-def test_a_line_that_is_none_of_the_forms(tmp_path: Path, line: str) -> None:
-    """The sentence names file and line, and shows how the line begins."""
+def test_unknown_line_is_an_error(tmp_path: Path, line: str) -> None:
+    """The text names file and line, and shows the start of the line."""
     path = write(tmp_path / "a", f"{NS} {TICKER}", line)
 
-    assert fault(path) == f"Line 2 of {path} is not a recorded frame: {line[:60]!r}."
+    assert error_of(path) == f"Line 2 of {path} is not a recorded frame: {line[:60]!r}."
 
 
-def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line longer than any frame is refused."""
+def test_too_long_line_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line may have LINE_CHARS_MAX characters."""
     monkeypatch.setattr("pulse.ingest.recording.LINE_CHARS_MAX", 200)
     path = write(tmp_path / "a", f"{NS} {TICKER[:-1]}{' ' * 200}}}")
 
-    assert fault(path).startswith(f"Line 1 of {path} is not a recorded frame: ")
+    assert error_of(path).startswith(f"Line 1 of {path} is not a recorded frame: ")
 
 
 @pytest.mark.parametrize(("keep", "after"), [(40, ""), (-5_000, " after line 1")])
-def test_a_truncated_archive(tmp_path: Path, keep: int, after: str) -> None:
-    """An archive that ends too early is told with the last line that could be read, if any."""
+def test_truncated_archive_is_an_error(tmp_path: Path, keep: int, after: str) -> None:
+    """The text names the last line that could be read, if any."""
     path = write(tmp_path / "a.gz", f"{NS} {TICKER}", *(f"{NS} {TICKER[:-1]},{i * i * i}}}" for i in range(20_000)))
     path.write_bytes(path.read_bytes()[:keep])
-    text = fault(path)
+    text = error_of(path)
 
     assert text.startswith(f"The recording {path} cannot be read{after}")
     assert text.endswith(": Compressed file ended before the end-of-stream marker was reached.")
 
 
-def test_a_damaged_archive(tmp_path: Path) -> None:
-    """An archive whose bytes were changed is told as such."""
+def test_damaged_archive_is_an_error(tmp_path: Path) -> None:
+    """The checksum finds changed bytes."""
     path = write(tmp_path / "a.gz", f"{NS} {TICKER}")
     raw = bytearray(path.read_bytes())
     raw[-6] ^= 0xFF
     path.write_bytes(raw)
 
-    assert fault(path).startswith(f"The recording {path} cannot be read")
+    assert error_of(path).startswith(f"The recording {path} cannot be read")
 
 
-def test_what_only_looks_like_an_archive(tmp_path: Path) -> None:
-    """The two bytes that mark an archive do not make one."""
+def test_file_that_only_starts_like_an_archive_is_an_error(tmp_path: Path) -> None:
+    """The two magic bytes are not enough."""
     path = tmp_path / "a.gz"
     path.write_bytes(b"\x1f\x8bgarbage")
 
-    assert fault(path).startswith(f"The recording {path} cannot be read: ")
+    assert error_of(path).startswith(f"The recording {path} cannot be read: ")
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
-    """A file of another kind is told as such."""
+def test_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    """The text states that the bytes are no UTF-8."""
     path = tmp_path / "a"
     path.write_bytes(b"\xff\xfe\x00")
 
-    assert fault(path).startswith(f"The recording {path} cannot be read: 'utf-8' codec can't decode")
+    assert error_of(path).startswith(f"The recording {path} cannot be read: 'utf-8' codec can't decode")
 
 
 @pytest.mark.parametrize(
     "body", ["{", '{"lastUpdateId":"7","bids":[],"asks":[]}', '{"lastUpdateId":7,"bids":[["1_0","1"]],"asks":[]}']
 )
-def test_a_snapshot_that_cannot_be_used(tmp_path: Path, body: str) -> None:
-    """The sentence names file and line."""
+def test_malformed_snapshot_is_an_error(tmp_path: Path, body: str) -> None:
+    """The text names file and line."""
     url = "https://api.binance.us/api/v3/depth?symbol=BTCUSDT&limit=1000"
     path = write(tmp_path / "a", f"1633998274: {TICKER}", f"{url} -> 1633998275: {body}")
 
-    assert fault(path).startswith(f"Line 2 of {path} cannot be used: expected ")
+    assert error_of(path).startswith(f"Line 2 of {path} cannot be used: expected ")
 
 
 @pytest.mark.parametrize("limit", ["many", "１0x"])  # noqa: RUF001
-def test_a_snapshot_of_an_unclear_limit(tmp_path: Path, limit: str) -> None:
-    """A limit that is no number cannot be used."""
+def test_snapshot_of_a_wrong_limit_is_an_error(tmp_path: Path, limit: str) -> None:
+    """The limit in the URL must be a number."""
     url = f"https://api.binance.us/api/v3/depth?symbol=BTCUSDT&limit={limit}"
     path = write(tmp_path / "a", f"1633998274: {TICKER}", f"{url} -> 1633998275: {BOOK}")
 
-    assert fault(path).startswith(f"Line 2 of {path} cannot be used: ")
+    assert error_of(path).startswith(f"Line 2 of {path} cannot be used: ")
 
 
 @pytest.mark.parametrize("body", ["{", '{"symbols":null}', '{"symbols":[{"symbol":1}]}'])
-def test_an_exchange_info_that_cannot_be_used(tmp_path: Path, body: str) -> None:
-    """The sentence names file and line."""
+def test_malformed_exchange_info_is_an_error(tmp_path: Path, body: str) -> None:
+    """The text names file and line."""
     path = write(tmp_path / "a", f"https://api.binance.us/api/v3/exchangeInfo -> 1633998275: {body}")
 
-    assert fault(path).startswith(f"Line 1 of {path} cannot be used: expected ")
+    assert error_of(path).startswith(f"Line 1 of {path} cannot be used: expected ")
 
 
-def test_an_address_that_is_none(tmp_path: Path) -> None:
-    """An answer to an address that cannot be read is told like any other fault."""
+def test_malformed_url_is_an_error(tmp_path: Path) -> None:
+    """The text names file and line."""
     path = write(tmp_path / "a", "https://[/depth -> 1633998275: {}")
 
-    assert fault(path) == f"Line 1 of {path} cannot be used: Invalid IPv6 URL."
+    assert error_of(path) == f"Line 1 of {path} cannot be used: Invalid IPv6 URL."

@@ -1,4 +1,4 @@
-"""Playing a recording: its events in order, at its pace, with its clock, and what it says at the end."""
+"""Playing a recording: its events in order, at its pace, with its clock, and the state after its end."""
 
 import asyncio
 from math import inf
@@ -23,91 +23,91 @@ DEPTH = (
 BOOK = '{"lastUpdateId":%d,"bids":[["1.0","1.0"]],"asks":[["2.0","1.0"]]}'
 
 
-def played(tmp_path: Path, *rows: tuple[float, str], speed: float = inf) -> list[tuple[float, Received]]:
-    """What the inbox got of these lines, and at which time of the loop."""
+def play(tmp_path: Path, *rows: tuple[float, str], speed: float = inf) -> list[tuple[float, Received]]:
+    """Return what these lines put into the inbox, each with the time of the loop."""
     path = tmp_path / "recording"
     path.write_text("".join(f"{START_S + at}: {body}\n" for at, body in rows))
 
-    async def story() -> list[tuple[float, Received]]:
-        inbox, got = make_inbox(), []
+    async def scenario() -> list[tuple[float, Received]]:
+        inbox, received_at = make_inbox(), []
         replay = asyncio.create_task(Replay(open_recording([path]), inbox, ReplayClock(), speed).run())
         while not replay.done() or not inbox.empty():
             received = await inbox.get()
-            got.append((now_s(), received))
+            received_at.append((now_s(), received))
             if received.event == FeedDown(ENDED):
                 await replay
-        return got
+        return received_at
 
-    return run(story())
+    return run(scenario())
 
 
 def events_of(got: list[tuple[float, Received]]) -> list[object]:
-    """The events alone, without the instrument, up and down that stand around them."""
+    """Return the events without the first two, instrument and FeedUp, and the last, FeedDown."""
     assert [type(received.event) for _, received in got[:2]] == [Instrument, FeedUp]
     assert got[-1][1].event == FeedDown("the recording has ended")
     return [received.event for _, received in got[2:-1]]
 
 
-def test_a_recording_is_played_through_the_intake(tmp_path: Path) -> None:
-    """Snapshot and diffs are joined as from a live feed; what needs no joining passes."""
-    got = played(tmp_path, (0, DEPTH % (5, 6)), (1, TICKER % 6), (2, BOOK % 6), (3, DEPTH % (7, 7)))
+def test_recording_is_played_through_a_sequencer(tmp_path: Path) -> None:
+    """Snapshot and diffs are joined as from a live stream; other events pass."""
+    got = play(tmp_path, (0, DEPTH % (5, 6)), (1, TICKER % 6), (2, BOOK % 6), (3, DEPTH % (7, 7)))
     events = events_of(got)
 
     assert [type(event) for event in events] == [BookTicker, BookAnchor, DepthDiff]
     assert {received.symbol for _, received in got} == {"BTCUSDT"}
 
 
-def test_the_clock_is_the_recordings(tmp_path: Path) -> None:
-    """Each event carries the time at which it was recorded."""
-    got = played(tmp_path, (0, TICKER % 1), (1.5, TICKER % 2))
+def test_clock_is_the_recordings(tmp_path: Path) -> None:
+    """Each event has the time at which it was recorded."""
+    got = play(tmp_path, (0, TICKER % 1), (1.5, TICKER % 2))
 
     assert [received.received_ms - START_S * 1000 for _, received in got[2:]] == [0.0, 1500.0, 1500.0]
 
 
 @pytest.mark.parametrize(("speed", "times"), [(1.0, [0, 1, 3.5]), (10.0, [0, 0.1, 0.35]), (inf, [0, 0, 0])])
-def test_the_pace_is_the_recordings_times_the_speed(tmp_path: Path, speed: float, times: list[float]) -> None:
-    """At speed 10 a second takes a tenth; at infinity nothing is waited for."""
-    got = played(tmp_path, (0, TICKER % 1), (1, TICKER % 2), (3.5, TICKER % 3), speed=speed)
+def test_pace_is_the_recordings_times_the_speed(tmp_path: Path, speed: float, times: list[float]) -> None:
+    """At speed 10 a second takes a tenth; at infinity there is no wait."""
+    got = play(tmp_path, (0, TICKER % 1), (1, TICKER % 2), (3.5, TICKER % 3), speed=speed)
 
     assert [at for at, received in got if isinstance(received.event, BookTicker)] == pytest.approx(times)
 
 
 def test_frames_close_together_are_played_at_once(tmp_path: Path) -> None:
-    """Below a timer's fineness nothing is waited for."""
-    got = played(tmp_path, (0, TICKER % 1), (0.001, TICKER % 2), (1, TICKER % 3), speed=1.0)
+    """A wait shorter than AHEAD_S is left out."""
+    got = play(tmp_path, (0, TICKER % 1), (0.001, TICKER % 2), (1, TICKER % 3), speed=1.0)
 
     assert [at for at, _ in got[2:5]] == pytest.approx([0.0, 0.0, 1.0])
 
 
-def test_a_bad_frame_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What the exchange would not have sent is told in the log, and the rest is played."""
-    got = played(tmp_path, (0, '{"stream":"btcusdt@depth","data":[]}'), (1, TICKER % 2))
+def test_malformed_frame_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the rest is played."""
+    got = play(tmp_path, (0, '{"stream":"btcusdt@depth","data":[]}'), (1, TICKER % 2))
 
     assert [type(event) for event in events_of(got)] == [BookTicker]
     assert "recorded frame refused reason=expected an object under `data`" in caplog.text
 
 
-def test_other_streams_and_other_books_are_passed_over(tmp_path: Path) -> None:
-    """A stream that nothing uses, and the book of a symbol without frames, are no events."""
+def test_unused_streams_and_unknown_symbols_are_ignored(tmp_path: Path) -> None:
+    """An unused stream, and the snapshot of a symbol without frames, make no event."""
     path = tmp_path / "answers"
     path.write_text(f"https://api.binance.us/api/v3/depth?symbol=ETHUSDT&limit=5 -> {START_S}: {BOOK % 1}\n")
     frames = tmp_path / "frames"
     frames.write_text(f'{START_S}: {TICKER % 2}\n{START_S}: {{"stream":"btcusdt@avgPrice","data":{{}}}}\n')
 
-    async def story() -> list[object]:
+    async def scenario() -> list[object]:
         inbox: Inbox = make_inbox()
         await Replay(open_recording([path, frames]), inbox, ReplayClock(), inf).run()
         return [inbox.get_nowait().event for _ in range(inbox.qsize())]
 
-    assert [type(event) for event in run(story())] == [Instrument, FeedUp, BookTicker, FeedDown]
+    assert [type(event) for event in run(scenario())] == [Instrument, FeedUp, BookTicker, FeedDown]
 
 
-def test_without_waits_others_get_their_turn(tmp_path: Path) -> None:
-    """A long recording at full speed does not keep the loop for itself."""
+def test_full_speed_lets_other_tasks_run(tmp_path: Path) -> None:
+    """A long recording yields to the loop every BURST_FRAMES frames."""
     path = tmp_path / "recording"
     path.write_text("".join(f"{START_S}: {TICKER % i}\n" for i in range(1, 1001)))
 
-    async def story() -> int:
+    async def scenario() -> int:
         replay = asyncio.create_task(Replay(open_recording([path]), make_inbox(), ReplayClock(), inf).run())
         turns = 0
         while not replay.done():
@@ -115,4 +115,20 @@ def test_without_waits_others_get_their_turn(tmp_path: Path) -> None:
             turns += 1
         return turns
 
-    assert run(story()) > 1000 / 64
+    assert run(scenario()) > 1000 / 64
+
+
+def test_open_and_close_change_nothing(tmp_path: Path) -> None:
+    """The symbols of a recording are fixed: all of them are played, and no other."""
+    path = tmp_path / "recording"
+    path.write_text(f"{START_S}: {TICKER % 1}\n")
+
+    async def scenario() -> set[str]:
+        inbox = make_inbox()
+        replay = Replay(open_recording([path]), inbox, ReplayClock(), inf)
+        replay.open("ETHUSDT")
+        replay.close("BTCUSDT")
+        await replay.run()
+        return {inbox.get_nowait().symbol for _ in range(inbox.qsize())}
+
+    assert run(scenario()) == {"BTCUSDT"}

@@ -1,4 +1,4 @@
-"""The river's mouth: what the engine gets of frames and snapshots, in which order, and what is kept from it."""
+"""Sequence checking: which events of frames and snapshots reach the engine, and in which order."""
 
 import asyncio
 from dataclasses import replace
@@ -15,209 +15,209 @@ from tests.support.makers import MIDNIGHT_MS, ManualClock, diff, snapshot, ticke
 
 
 def frame(event: Event, kind: str = "depth") -> Frame:
-    """A frame of BTCUSDT."""
+    """Return a frame of BTCUSDT."""
     return Frame("BTCUSDT", kind, event)
 
 
 @pytest.fixture
 def inbox() -> Inbox:
-    """The engine's inbox."""
+    """Return the engine's inbox."""
     return make_inbox()
 
 
 @pytest.fixture
-def intake(inbox: Inbox) -> Sequencer:
-    """An intake whose clock stands at 5 ms."""
-    return Sequencer("BTCUSDT", inbox, ManualClock(5.0), may_repair=True)
+def sequencer(inbox: Inbox) -> Sequencer:
+    """Return a sequencer whose clock stands at 5 ms."""
+    return Sequencer("BTCUSDT", inbox, ManualClock(5.0), repairs_trades=True)
 
 
-def taken(inbox: Inbox) -> list[object]:
-    """The events that came out."""
+def delivered(inbox: Inbox) -> list[object]:
+    """Return the events in the inbox and empty it."""
     return [inbox.get_nowait().event for _ in range(inbox.qsize())]
 
 
-async def joined(intake: Sequencer) -> None:
+async def join(sequencer: Sequencer) -> None:
     """Bring the book to id 10."""
-    await intake.frame(frame(diff(10, 10)))
-    await intake.snapshot(snapshot(9))
+    await sequencer.put_frame(frame(diff(10, 10)))
+    await sequencer.put_snapshot(snapshot(9))
 
 
-async def test_what_needs_no_joining_passes(intake: Sequencer, inbox: Inbox) -> None:
-    """Trades, tickers and the feed's own events go straight on, stamped with symbol and time."""
-    await intake.put(FeedUp())
-    await intake.frame(frame(trade(1), "trade"))
-    await intake.frame(frame(ticker(1), "bookTicker"))
+async def test_other_events_pass_unchanged(sequencer: Sequencer, inbox: Inbox) -> None:
+    """Trades, tickers and the stream's own events pass at once, stamped with symbol and time."""
+    await sequencer.put(FeedUp())
+    await sequencer.put_frame(frame(trade(1), "trade"))
+    await sequencer.put_frame(frame(ticker(1), "bookTicker"))
 
     assert inbox.get_nowait() == Received("BTCUSDT", FeedUp(), 5.0)
-    assert taken(inbox) == [trade(1), ticker(1)]
+    assert delivered(inbox) == [trade(1), ticker(1)]
 
 
-async def test_diffs_wait_for_a_snapshot(intake: Sequencer, inbox: Inbox) -> None:
-    """Until a snapshot joins nothing of the book comes out; then it comes whole, and each diff after it."""
-    await intake.frame(frame(diff(10, 10)))
-    assert (taken(inbox), intake.wants_snapshot) == ([], True)
+async def test_diffs_wait_for_a_snapshot(sequencer: Sequencer, inbox: Inbox) -> None:
+    """Until a snapshot joins no diff is delivered; then a whole book is, and each diff after it."""
+    await sequencer.put_frame(frame(diff(10, 10)))
+    assert (delivered(inbox), sequencer.needs_snapshot) == ([], True)
 
-    assert await intake.snapshot(snapshot(9))
-    await intake.frame(frame(diff(11, 12)))
-    assert taken(inbox) == [BookAnchor(snapshot(9), (diff(10, 10),)), diff(11, 12)]
-    assert not intake.wants_snapshot
-
-
-async def test_a_snapshot_may_wait_for_the_stream(intake: Sequencer, inbox: Inbox) -> None:
-    """A snapshot that is ahead of the stream comes out with the first diff that reaches it."""
-    assert await intake.snapshot(snapshot(9))
-    await intake.frame(frame(diff(10, 10)))
-
-    assert taken(inbox) == [BookAnchor(snapshot(9), (diff(10, 10),))]
+    assert await sequencer.put_snapshot(snapshot(9))
+    await sequencer.put_frame(frame(diff(11, 12)))
+    assert delivered(inbox) == [BookAnchor(snapshot(9), (diff(10, 10),)), diff(11, 12)]
+    assert not sequencer.needs_snapshot
 
 
-async def test_a_snapshot_that_is_too_old_is_refused(intake: Sequencer, inbox: Inbox) -> None:
-    """The caller is told to ask again, and nothing comes out."""
-    await intake.frame(frame(diff(10, 10)))
+async def test_snapshot_may_wait_for_the_stream(sequencer: Sequencer, inbox: Inbox) -> None:
+    """A snapshot that is ahead of the stream is delivered with the first diff that reaches it."""
+    assert await sequencer.put_snapshot(snapshot(9))
+    await sequencer.put_frame(frame(diff(10, 10)))
 
-    assert not await intake.snapshot(snapshot(8))
-    assert taken(inbox) == []
-
-
-async def test_old_diffs_are_kept_from_the_engine(intake: Sequencer, inbox: Inbox) -> None:
-    """A repeated diff does not come out."""
-    await joined(intake)
-    taken(inbox)
-    await intake.frame(frame(diff(10, 10)))
-
-    assert taken(inbox) == []
+    assert delivered(inbox) == [BookAnchor(snapshot(9), (diff(10, 10),))]
 
 
-async def test_a_gap_loses_the_book_and_keeps_the_diffs(intake: Sequencer, inbox: Inbox) -> None:
-    """The engine is told at once; one new snapshot then joins what was kept meanwhile."""
-    await joined(intake)
-    taken(inbox)
+async def test_too_old_snapshot_is_refused(sequencer: Sequencer, inbox: Inbox) -> None:
+    """The result is False, and nothing is delivered."""
+    await sequencer.put_frame(frame(diff(10, 10)))
+
+    assert not await sequencer.put_snapshot(snapshot(8))
+    assert delivered(inbox) == []
+
+
+async def test_old_diffs_are_dropped(sequencer: Sequencer, inbox: Inbox) -> None:
+    """A repeated diff is not delivered."""
+    await join(sequencer)
+    delivered(inbox)
+    await sequencer.put_frame(frame(diff(10, 10)))
+
+    assert delivered(inbox) == []
+
+
+async def test_gap_loses_the_book_and_keeps_the_diffs(sequencer: Sequencer, inbox: Inbox) -> None:
+    """BookLost is delivered at once; one new snapshot then joins the diffs that were kept meanwhile."""
+    await join(sequencer)
+    delivered(inbox)
     for part in (diff(15, 16), diff(17, 17)):
-        await intake.frame(frame(part))
+        await sequencer.put_frame(frame(part))
 
-    assert taken(inbox) == [BookLost("updates before id 15 are missing: joining anew")]
-    assert intake.wants_snapshot
-    await intake.snapshot(snapshot(16))
-    assert taken(inbox) == [BookAnchor(snapshot(16), (diff(17, 17),))]
+    assert delivered(inbox) == [BookLost("depth updates before id 15 are missing; loading a new snapshot")]
+    assert sequencer.needs_snapshot
+    await sequencer.put_snapshot(snapshot(16))
+    assert delivered(inbox) == [BookAnchor(snapshot(16), (diff(17, 17),))]
 
 
-async def test_a_gap_is_counted(intake: Sequencer) -> None:
-    """Gaps and joined snapshots are counted per symbol."""
+async def test_gaps_and_snapshots_are_counted(sequencer: Sequencer) -> None:
+    """There is a counter of each per symbol."""
 
     def counts() -> list[float]:
         names = ("pulse_depth_gaps_total", "pulse_snapshots_joined_total")
         return [REGISTRY.get_sample_value(name, {"symbol": "BTCUSDT"}) or 0.0 for name in names]
 
     before = counts()
-    await joined(intake)
-    await intake.frame(frame(diff(15, 16)))
+    await join(sequencer)
+    await sequencer.put_frame(frame(diff(15, 16)))
 
     assert [after - was for after, was in zip(counts(), before, strict=True)] == [1.0, 1.0]
 
 
-async def test_a_second_snapshot_comes_beside_the_running_book(intake: Sequencer, inbox: Inbox) -> None:
-    """Diffs go on coming out while a second account is fetched, which then stands at the book's id."""
-    await joined(intake)
-    taken(inbox)
-    intake.expect_snapshot()
-    await intake.frame(frame(diff(11, 11)))
-    await intake.snapshot(snapshot(10))
+async def test_second_snapshot_is_joined_beside_the_running_book(sequencer: Sequencer, inbox: Inbox) -> None:
+    """Diffs are delivered while a second snapshot is fetched, which then is brought to the book's id."""
+    await join(sequencer)
+    delivered(inbox)
+    sequencer.expect_snapshot()
+    await sequencer.put_frame(frame(diff(11, 11)))
+    await sequencer.put_snapshot(snapshot(10))
 
-    assert taken(inbox) == [diff(11, 11), BookAnchor(snapshot(10), (diff(11, 11),))]
+    assert delivered(inbox) == [diff(11, 11), BookAnchor(snapshot(10), (diff(11, 11),))]
 
 
-async def test_a_new_connection_starts_afresh(intake: Sequencer, inbox: Inbox) -> None:
-    """After a restart the old book is not continued."""
-    await joined(intake)
-    taken(inbox)
-    intake.restart()
-    await intake.frame(frame(diff(11, 11)))
+async def test_restart_forgets_the_book(sequencer: Sequencer, inbox: Inbox) -> None:
+    """Diffs of a new connection do not continue the old book."""
+    await join(sequencer)
+    delivered(inbox)
+    sequencer.restart()
+    await sequencer.put_frame(frame(diff(11, 11)))
 
-    assert (taken(inbox), intake.wants_snapshot) == ([], True)
+    assert (delivered(inbox), sequencer.needs_snapshot) == ([], True)
 
 
 @pytest.mark.parametrize(("first", "follows"), [(11, True), (12, False)])
-async def test_a_diff_can_be_tried(intake: Sequencer, first: int, follows: bool) -> None:
-    """Whether a diff would follow on can be asked before it is taken."""
-    await joined(intake)
+async def test_contiguity_can_be_checked_before_a_diff_is_put(sequencer: Sequencer, first: int, follows: bool) -> None:
+    """A diff that begins beyond the next id is not contiguous."""
+    await join(sequencer)
 
-    assert intake.reaches(diff(first, 20)) is follows
+    assert sequencer.is_contiguous(diff(first, 20)) is follows
 
 
-async def test_trades_after_a_hole_wait_for_it(intake: Sequencer, inbox: Inbox) -> None:
-    """The engine is told once that trades are missing; those that were fetched come before those that waited."""
+async def test_trades_wait_for_missing_ones(sequencer: Sequencer, inbox: Inbox) -> None:
+    """TradesHeld is delivered once; fetched trades are delivered before those that waited."""
     for trade_id in (1, 4, 5):
-        await intake.frame(frame(trade(trade_id), "trade"))
-    assert taken(inbox) == [trade(1), TradesHeld()]
-    assert intake.trade_hole == (2, 3)
+        await sequencer.put_frame(frame(trade(trade_id), "trade"))
+    assert delivered(inbox) == [trade(1), TradesHeld()]
+    assert sequencer.missing_trades == (2, 3)
 
-    assert await intake.fill_trades([trade(2), trade(3)]) == 4
+    assert await sequencer.add_fetched_trades([trade(2), trade(3)]) == 4
     repaired = [replace(trade(i), is_repaired=True) for i in (2, 3)]
-    assert taken(inbox) == [*repaired, trade(4), trade(5)]
+    assert delivered(inbox) == [*repaired, trade(4), trade(5)]
 
 
-async def test_trades_can_be_given_up(intake: Sequencer, inbox: Inbox) -> None:
-    """The engine gets the gap in place of what is missing, then what waited."""
+async def test_missing_trades_can_be_skipped(sequencer: Sequencer, inbox: Inbox) -> None:
+    """A TradeGap is delivered in place of the missing trades, then those that waited."""
     for trade_id in (1, 4):
-        await intake.frame(frame(trade(trade_id), "trade"))
-    taken(inbox)
-    await intake.give_up_trades()
+        await sequencer.put_frame(frame(trade(trade_id), "trade"))
+    delivered(inbox)
+    await sequencer.skip_missing_trades()
 
     time_ms = trade(1).time_ms
-    assert taken(inbox) == [TradeGap("BTCUSDT", 2, 3, time_ms, time_ms, MIDNIGHT_MS), trade(4)]
-    assert intake.trade_hole is None
+    assert delivered(inbox) == [TradeGap("BTCUSDT", 2, 3, time_ms, time_ms, MIDNIGHT_MS), trade(4)]
+    assert sequencer.missing_trades is None
 
 
-async def test_where_nobody_repairs_nothing_waits(inbox: Inbox) -> None:
-    """A recording has no exchange to ask: the gap is told at once."""
-    intake = Sequencer("BTCUSDT", inbox, ManualClock(), may_repair=False)
+async def test_without_repair_no_trade_waits(inbox: Inbox) -> None:
+    """A recording has no exchange to fetch from: the gap is delivered at once."""
+    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), repairs_trades=False)
     for trade_id in (1, 4):
-        await intake.frame(frame(trade(trade_id), "trade"))
+        await sequencer.put_frame(frame(trade(trade_id), "trade"))
 
-    assert [type(event) for event in taken(inbox)] == [Trade, TradesHeld, TradeGap, Trade]
+    assert [type(event) for event in delivered(inbox)] == [Trade, TradesHeld, TradeGap, Trade]
 
 
-async def test_no_more_trades_wait_than_may(monkeypatch: pytest.MonkeyPatch, inbox: Inbox) -> None:
-    """At the bound the hole is given up, and what waited goes on."""
-    monkeypatch.setattr("pulse.ingest.sequencer.HELD_TRADES_MAX", 3)
-    intake = Sequencer("BTCUSDT", inbox, ManualClock(), may_repair=True)
+async def test_number_of_waiting_trades_is_bounded(monkeypatch: pytest.MonkeyPatch, inbox: Inbox) -> None:
+    """At the bound the missing trades are skipped, and those that waited are delivered."""
+    monkeypatch.setattr("pulse.ingest.sequencer.BUFFERED_TRADES_MAX", 3)
+    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), repairs_trades=True)
     for trade_id in (1, 4, 5, 6):
-        await intake.frame(frame(trade(trade_id), "trade"))
+        await sequencer.put_frame(frame(trade(trade_id), "trade"))
 
-    assert [event.trade_id for event in taken(inbox) if isinstance(event, Trade)] == [1, 4, 5, 6]
-
-
-async def test_a_new_connection_remembers_the_trades(intake: Sequencer, inbox: Inbox) -> None:
-    """What was missed between two connections is a hole like any other."""
-    await intake.frame(frame(trade(1), "trade"))
-    intake.restart()
-    await intake.frame(frame(trade(3), "trade"))
-
-    assert intake.trade_hole == (2, 2)
+    assert [event.trade_id for event in delivered(inbox) if isinstance(event, Trade)] == [1, 4, 5, 6]
 
 
-async def test_a_full_inbox_keeps_the_order() -> None:
-    """Where the engine is behind, nothing is lost and nothing overtakes: a snapshot waits behind a diff."""
+async def test_restart_keeps_the_order_of_trades(sequencer: Sequencer, inbox: Inbox) -> None:
+    """Trades missed between two connections are missing like any others."""
+    await sequencer.put_frame(frame(trade(1), "trade"))
+    sequencer.restart()
+    await sequencer.put_frame(frame(trade(3), "trade"))
+
+    assert sequencer.missing_trades == (2, 2)
+
+
+async def test_full_inbox_keeps_the_order() -> None:
+    """While the engine is behind, nothing is lost and nothing overtakes: a snapshot waits behind a diff."""
     inbox: Inbox = asyncio.Queue(1)
-    intake = Sequencer("BTCUSDT", inbox, ManualClock(), may_repair=True)
-    await joined(intake)
-    work = [
-        asyncio.create_task(intake.frame(frame(diff(11, 11)))),
-        asyncio.create_task(intake.frame(frame(ticker(11), "bookTicker"))),
-        asyncio.create_task(intake.frame(frame(diff(13, 13)))),
-        asyncio.create_task(intake.snapshot(snapshot(12))),
+    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), repairs_trades=True)
+    await join(sequencer)
+    puts = [
+        asyncio.create_task(sequencer.put_frame(frame(diff(11, 11)))),
+        asyncio.create_task(sequencer.put_frame(frame(ticker(11), "bookTicker"))),
+        asyncio.create_task(sequencer.put_frame(frame(diff(13, 13)))),
+        asyncio.create_task(sequencer.put_snapshot(snapshot(12))),
     ]
     events = [(await asyncio.wait_for(inbox.get(), 1)).event for _ in range(5)]
 
-    assert await asyncio.wait_for(asyncio.gather(*work), 1) == [None, None, None, True]
+    assert await asyncio.wait_for(asyncio.gather(*puts), 1) == [None, None, None, True]
     assert events[1:] == [
         diff(11, 11),
         ticker(11),
-        BookLost("updates before id 13 are missing: joining anew"),
+        BookLost("depth updates before id 13 are missing; loading a new snapshot"),
         BookAnchor(snapshot(12), (diff(13, 13),)),
     ]
 
 
-def test_the_inbox_is_bounded() -> None:
-    """When the engine is behind, the sockets wait."""
+def test_inbox_is_bounded() -> None:
+    """When the engine is behind, the sockets wait (backpressure)."""
     assert make_inbox().maxsize == INBOX_EVENTS_MAX

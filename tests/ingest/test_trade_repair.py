@@ -1,4 +1,4 @@
-"""Fetching missing trades: page by page, with patience, and giving up what cannot be had."""
+"""Fetching missing trades page by page, with retries, and skipping those that cannot be fetched."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from pulse.binance.rest import BinanceRest
 from pulse.errors import ExchangeBusy, ExchangeError, PulseError
 from pulse.ingest import trade_repair
 from pulse.ingest.sequencer import Sequencer
-from pulse.ingest.trade_repair import HOLE_TRADES_MAX, PATIENCE_S, TradeRepair
+from pulse.ingest.trade_repair import MISSING_TRADES_MAX, REPAIR_TIMEOUT_S, TradeRepair
 from pulse.market.trade_sync import TradeSync
 from pulse.market.types import Trade, TradeGap, TradesHeld
 from pulse.queues import make_inbox
@@ -28,117 +28,117 @@ class Exchange:
     def __init__(self, ids: Iterable[int], fault: PulseError | None = None) -> None:
         self.ids = sorted(ids)
         self.fault = fault
-        self.asked: list[tuple[float, int]] = []
+        self.calls: list[tuple[float, int]] = []
 
     async def agg_trades(self, symbol: str, from_id: int) -> list[Trade]:
-        """From this id on."""
-        self.asked.append((now_s(), from_id))
+        """Return trades from this id on."""
+        self.calls.append((now_s(), from_id))
         await asyncio.sleep(0.1)
         if self.fault is not None:
             raise self.fault
         return [trade(trade_id) for trade_id in self.ids if trade_id >= from_id][:PAGE]
 
 
-def told(exchange: Exchange, *ids: int, until_s: float = 30.0) -> list[object]:
-    """What the engine was told when the stream brought these trades at once."""
+def delivered(exchange: Exchange, *ids: int, until_s: float = 30.0) -> list[object]:
+    """Return the events that the engine gets when the stream brings these trades at once."""
 
-    async def story() -> list[object]:
+    async def scenario() -> list[object]:
         inbox, clock = make_inbox(), StoryClock()
-        intake = Sequencer("BTCUSDT", inbox, clock, may_repair=True)
-        mender = TradeRepair("BTCUSDT", cast(BinanceRest, exchange), intake, clock, random.Random(1))
-        task = asyncio.create_task(mender.run())
+        sequencer = Sequencer("BTCUSDT", inbox, clock, repairs_trades=True)
+        repair = TradeRepair("BTCUSDT", cast(BinanceRest, exchange), sequencer, clock, random.Random(1))
+        task = asyncio.create_task(repair.run())
         for trade_id in ids:
-            await intake.frame(Frame("BTCUSDT", "trade", trade(trade_id)))
-            mender.look()
+            await sequencer.put_frame(Frame("BTCUSDT", "trade", trade(trade_id)))
+            repair.wake_if_needed()
         await asyncio.sleep(until_s)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
         return [inbox.get_nowait().event for _ in range(inbox.qsize())]
 
-    return run(story())
+    return run(scenario())
 
 
 def ids_of(events: list[object]) -> list[tuple[int, bool]]:
-    """The trades among them: id, and whether it was repaired."""
+    """Return id and repaired mark of each trade among the events."""
     return [(event.trade_id, event.is_repaired) for event in events if isinstance(event, Trade)]
 
 
-def test_a_hole_is_filled_page_by_page() -> None:
-    """Each page is asked for from where the last one ended, and everything comes in order."""
+def test_missing_trades_are_fetched_page_by_page() -> None:
+    """Each page starts where the last one ended, and all trades are delivered in order."""
     exchange = Exchange(range(1, 20))
-    events = told(exchange, 1, 9, 10)
+    events = delivered(exchange, 1, 9, 10)
 
     assert ids_of(events) == [(1, False), *((i, True) for i in range(2, 9)), (9, False), (10, False)]
     assert isinstance(events[1], TradesHeld)
-    assert [from_id for _, from_id in exchange.asked] == [2, 5, 8]
+    assert [from_id for _, from_id in exchange.calls] == [2, 5, 8]
 
 
-def test_a_stream_without_a_hole_asks_nothing() -> None:
-    """Contiguous trades cost no call."""
+def test_contiguous_trades_cause_no_call() -> None:
+    """Without a missing trade nothing is fetched."""
     exchange = Exchange(range(1, 20))
 
-    assert ids_of(told(exchange, 1, 2, 3)) == [(1, False), (2, False), (3, False)]
-    assert exchange.asked == []
+    assert ids_of(delivered(exchange, 1, 2, 3)) == [(1, False), (2, False), (3, False)]
+    assert exchange.calls == []
 
 
-def test_a_trade_that_was_only_overtaken_asks_nothing() -> None:
-    """It has a moment to come by itself."""
+def test_reordered_trade_causes_no_call() -> None:
+    """A trade that is only out of order has REORDER_S to arrive by itself."""
     exchange = Exchange([])
 
-    assert ids_of(told(exchange, 1, 3, 2)) == [(1, False), (2, False), (3, False)]
-    assert exchange.asked == []
+    assert ids_of(delivered(exchange, 1, 3, 2)) == [(1, False), (2, False), (3, False)]
+    assert exchange.calls == []
 
 
-def test_what_the_exchange_passes_over_is_given_up_at_once() -> None:
-    """An answer that begins after the hole's first id says that there is no such trade."""
+def test_trades_that_the_exchange_lacks_are_skipped_at_once() -> None:
+    """An answer that starts after the first missing id shows that there is no such trade."""
     exchange = Exchange([3, 4])
-    events = told(exchange, 1, 4)
+    events = delivered(exchange, 1, 4)
 
     gaps = [event for event in events if isinstance(event, TradeGap)]
     assert [(gap.first_trade_id, gap.last_trade_id) for gap in gaps] == [(2, 3)]
     assert ids_of(events) == [(1, False), (4, False)]
-    assert len(exchange.asked) == 1
+    assert len(exchange.calls) == 1
 
 
-@pytest.mark.parametrize("exchange", [Exchange([]), Exchange([], ExchangeError("away"))], ids=["empty", "away"])
-def test_patience_ends(exchange: Exchange) -> None:
-    """Where nothing comes it is asked again, less and less often, until later trades have waited long enough."""
-    exchange.asked.clear()
-    events = told(exchange, 1, 4)
+@pytest.mark.parametrize("exchange", [Exchange([]), Exchange([], ExchangeError("no answer"))], ids=["empty", "error"])
+def test_missing_trades_are_skipped_after_the_timeout(exchange: Exchange) -> None:
+    """Where none arrives the fetch is retried, less and less often, until later trades have waited long enough."""
+    exchange.calls.clear()
+    events = delivered(exchange, 1, 4)
 
     assert ids_of(events) == [(1, False), (4, False)]
-    assert 3 <= len(exchange.asked) <= 12
-    assert exchange.asked[-1][0] < trade_repair.REORDER_S + PATIENCE_S
+    assert 3 <= len(exchange.calls) <= 12
+    assert exchange.calls[-1][0] < trade_repair.REORDER_S + REPAIR_TIMEOUT_S
 
 
-def test_a_busy_exchange_is_not_waited_for() -> None:
-    """A ban lasts longer than the patience: the later trades go on, and nothing is asked again."""
+def test_rate_limited_exchange_is_not_waited_for() -> None:
+    """A block lasts longer than the timeout: later trades go on, and nothing is fetched again."""
     exchange = Exchange([], ExchangeBusy("too many requests", 60.0))
 
-    assert ids_of(told(exchange, 1, 4)) == [(1, False), (4, False)]
-    assert len(exchange.asked) == 1
+    assert ids_of(delivered(exchange, 1, 4)) == [(1, False), (4, False)]
+    assert len(exchange.calls) == 1
 
 
-def test_a_hole_that_is_too_large_is_left() -> None:
-    """It would cost more calls than it is worth."""
+def test_too_many_missing_trades_are_skipped_at_once() -> None:
+    """They would cost more calls than they are worth."""
     exchange = Exchange([])
-    events = told(exchange, 1, HOLE_TRADES_MAX + 3)
+    events = delivered(exchange, 1, MISSING_TRADES_MAX + 3)
 
     assert len(ids_of(events)) == 2
-    assert exchange.asked == []
+    assert exchange.calls == []
 
 
-async def test_no_frame_pays_for_the_trades_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands may wait: the hole is looked for, through all of them, by whoever fills it and not at each frame."""
-    looked: list[TradeSync] = []
-    monkeypatch.setattr(TradeSync, "hole", property(looked.append))
+async def test_frames_do_not_search_the_waiting_trades(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands may wait: the missing ids are searched for by the repair task, not at each frame."""
+    searches: list[TradeSync] = []
+    monkeypatch.setattr(TradeSync, "hole", property(searches.append))
     clock = ManualClock()
-    intake = Sequencer("BTCUSDT", make_inbox(), clock, may_repair=True)
-    mender = TradeRepair("BTCUSDT", cast(BinanceRest, Exchange([])), intake, clock, random.Random(1))
+    sequencer = Sequencer("BTCUSDT", make_inbox(), clock, repairs_trades=True)
+    repair = TradeRepair("BTCUSDT", cast(BinanceRest, Exchange([])), sequencer, clock, random.Random(1))
     for trade_id in (1, 4, 5, 6):
-        await intake.frame(Frame("BTCUSDT", "trade", trade(trade_id)))
-        mender.look()
+        await sequencer.put_frame(Frame("BTCUSDT", "trade", trade(trade_id)))
+        repair.wake_if_needed()
 
-    assert intake.holds_trades
-    assert looked == []
+    assert sequencer.has_waiting_trades
+    assert searches == []

@@ -1,126 +1,34 @@
-"""When silence calls for a remedy: a silent connection is left, a silent depth stream is asked for once more first."""
+"""When a stream counts as stalled, and which remedy is asked for: a new subscription first, then a new connection."""
 
 import pytest
 
 from pulse.market.staleness import (
     GAPS_KEPT,
-    LEAD_MS,
+    LEAD_MAX_MS,
     LIMIT_MAX_MS,
     UNKNOWN_MS,
+    DepthStaleness,
     SilenceAction,
     SilenceLimit,
     StreamWatchdog,
 )
 
-
-@pytest.fixture
-def watch() -> StreamWatchdog:
-    """A connection that began at 0 with a diff up to id 100."""
-    watch = StreamWatchdog(5_000.0)
-    watch.restart(0.0)
-    watch.heard(0.0)
-    watch.heard_depth(100)
-    return watch
+# --- the silence that is normal for a stream
 
 
-def test_a_quiet_symbol_is_left_alone(watch: StreamWatchdog) -> None:
-    """Silence within the allowance needs no remedy."""
-    assert watch.remedy(UNKNOWN_MS) is SilenceAction.NONE
-
-
-def test_a_silent_connection_is_given_up(watch: StreamWatchdog) -> None:
-    """Silence beyond the allowance means a new connection."""
-    assert watch.remedy(UNKNOWN_MS + 1.0) is SilenceAction.RECONNECT
-
-
-def test_a_busy_connection_is_given_up_sooner(watch: StreamWatchdog) -> None:
-    """Once its habit is known, a busy connection may be silent for the floor alone."""
-    for count in range(1, 20):
-        watch.heard(count * 100.0)
-
-    assert watch.remedy(1_900.0 + 5_000.0) is SilenceAction.NONE
-    assert watch.remedy(1_900.0 + 5_001.0) is SilenceAction.RECONNECT
-
-
-def test_a_ticker_that_the_depth_follows_is_normal(watch: StreamWatchdog) -> None:
-    """A ticker ahead of the book is followed by its diff, and nothing is wrong."""
-    watch.heard_ticker(101, 10.0)
-    watch.heard_depth(101)
-
-    assert watch.remedy(10.0 + LEAD_MS + 1) is SilenceAction.NONE
-
-
-def test_a_ticker_at_the_books_id_proves_nothing(watch: StreamWatchdog) -> None:
-    """Only a ticker beyond the depth stream shows that a diff is missing."""
-    watch.heard_ticker(100, 10.0)
-
-    assert watch.remedy(10.0 + LEAD_MS + 1) is SilenceAction.NONE
-
-
-def test_a_stalled_depth_stream_is_asked_for_again_then_left(watch: StreamWatchdog) -> None:
-    """While tickers run ahead the depth stream is subscribed once more; where that does not help, reconnect."""
-    watch.heard_ticker(101, 10.0)
-    watch.heard_ticker(105, 2_000.0)  # the first one's time counts
-    assert watch.remedy(10.0 + LEAD_MS) is SilenceAction.NONE
-
-    asked_ms = 10.0 + LEAD_MS + 1
-    assert watch.remedy(asked_ms) is SilenceAction.RESUBSCRIBE
-    assert watch.remedy(asked_ms + LEAD_MS) is SilenceAction.NONE
-    assert watch.remedy(asked_ms + LEAD_MS + 1) is SilenceAction.RECONNECT
-
-
-def test_a_stream_that_came_back_may_be_asked_for_again(watch: StreamWatchdog) -> None:
-    """Each stall has its own resubscription."""
-    watch.heard_ticker(101, 10.0)
-    watch.remedy(4_000.0)
-    watch.heard_depth(101)
-    watch.heard_ticker(102, 5_000.0)
-
-    assert watch.remedy(9_000.0) is SilenceAction.RESUBSCRIBE
-
-
-def test_a_partial_depth_beyond_the_depth_stream_proves_a_stall(watch: StreamWatchdog) -> None:
-    """The book's id runs ahead in the partial depth as in a ticker; at the depth stream's own id nothing is missing."""
-    watch.heard_top(100, 10.0)
-    assert watch.remedy(10.0 + LEAD_MS + 1) is SilenceAction.NONE
-
-    watch.heard_top(101, 4_000.0)
-    assert watch.remedy(4_000.0 + LEAD_MS + 1) is SilenceAction.RESUBSCRIBE
-
-
-def test_the_first_partial_depth_of_a_connection_is_where_it_begins(watch: StreamWatchdog) -> None:
-    """It is told without any change, so only what comes after it must come as a diff too."""
-    watch.restart(20_000.0)
-    watch.heard_top(500, 20_000.0)
-    assert watch.remedy(20_000.0 + LEAD_MS + 1) is SilenceAction.NONE
-
-    watch.heard_top(501, 24_000.0)
-    assert watch.remedy(24_000.0 + LEAD_MS + 1) is SilenceAction.RESUBSCRIBE
-
-
-def test_a_new_connection_starts_afresh(watch: StreamWatchdog) -> None:
-    """Neither the lead nor the ids of the old connection count in the new one."""
-    watch.heard_ticker(101, 10.0)
-    watch.restart(20_000.0)
-
-    assert watch.remedy(24_000.0) is SilenceAction.NONE
-    watch.heard_ticker(50, 24_000.0)
-    assert watch.remedy(28_000.0) is SilenceAction.RESUBSCRIBE
-
-
-def paced(gaps: list[float], floor_ms: float = 5_000.0) -> SilenceLimit:
-    """A stream that has shown these gaps, in ms."""
-    pace, now = SilenceLimit(floor_ms, 30_000.0), 0.0
-    pace.restart(now)
+def limit_after(gaps: list[float], floor_ms: float = 5_000.0) -> SilenceLimit:
+    """Return the limit of a stream that has shown these gaps, in ms."""
+    limit, now_ms = SilenceLimit(floor_ms, 30_000.0), 0.0
+    limit.restart(now_ms)
     for gap in gaps:
-        now += gap
-        pace.heard(now)
-    return pace
+        now_ms += gap
+        limit.on_data(now_ms)
+    return limit
 
 
-def test_an_unknown_habit_gets_the_benefit_of_the_doubt() -> None:
+def test_unknown_habit_allows_the_long_silence() -> None:
     """With fewer than eight gaps the limit is the one for an unknown stream."""
-    assert paced([100.0] * 7).limit_ms() == 30_000.0
+    assert limit_after([100.0] * 7).limit_ms() == 30_000.0
 
 
 @pytest.mark.parametrize(
@@ -132,29 +40,190 @@ def test_an_unknown_habit_gets_the_benefit_of_the_doubt() -> None:
         ([200_000.0] * 8, LIMIT_MAX_MS),
     ],
 )
-def test_the_limit_follows_the_habit(gaps: list[float], limit_ms: float) -> None:
-    """A busy stream stays at the floor, a slow one earns more, up to a bound."""
-    assert paced(gaps).limit_ms() == limit_ms
+def test_limit_follows_the_habit(gaps: list[float], limit_ms: float) -> None:
+    """A busy stream stays at the floor, a slow one is allowed more, up to a bound."""
+    assert limit_after(gaps).limit_ms() == limit_ms
 
 
 def test_only_recent_gaps_count() -> None:
-    """A long silence is forgotten once enough gaps have followed it."""
-    assert paced([100_000.0] + [100.0] * GAPS_KEPT).limit_ms() == 5_000.0
+    """A long silence no longer counts once enough gaps have followed it."""
+    assert limit_after([100_000.0] + [100.0] * GAPS_KEPT).limit_ms() == 5_000.0
 
 
-def test_silence_runs_from_the_last_word() -> None:
-    """Silence is the time since anything came, and none before the first connection."""
-    pace = SilenceLimit(5_000.0, 30_000.0)
-    assert pace.silence_ms(99_000.0) == 0.0
+def test_silence_runs_from_the_newest_data() -> None:
+    """Silence is the time since data arrived, and none before the first connection."""
+    limit = SilenceLimit(5_000.0, 30_000.0)
+    assert limit.silence_ms(99_000.0) == 0.0
 
-    pace.heard(1_000.0)
-    assert pace.silence_ms(1_500.0) == 500.0
+    limit.on_data(1_000.0)
+    assert limit.silence_ms(1_500.0) == 500.0
 
 
-def test_a_new_connection_is_not_a_gap() -> None:
-    """The outage between two connections does not become the stream's habit, which is kept."""
-    pace = paced([100.0] * 8)
-    pace.restart(1_000_000.0)
-    pace.heard(1_000_100.0)
+def test_restart_is_not_a_gap() -> None:
+    """The outage between two connections does not become part of the stream's habit, which is kept."""
+    limit = limit_after([100.0] * 8)
+    limit.restart(1_000_000.0)
+    limit.on_data(1_000_100.0)
 
-    assert pace.limit_ms() == 5_000.0
+    assert limit.limit_ms() == 5_000.0
+
+
+# --- a depth stream that has stalled
+
+
+@pytest.fixture
+def staleness() -> DepthStaleness:
+    """Return a depth stream that has sent data at 0."""
+    staleness = DepthStaleness(5_000.0)
+    staleness.restart(0.0)
+    return staleness
+
+
+def test_silence_beyond_the_limit_is_stale(staleness: DepthStaleness) -> None:
+    """A stream of unknown habit may be silent for UNKNOWN_MS."""
+    assert not staleness.is_stale(UNKNOWN_MS)
+    assert staleness.is_stale(UNKNOWN_MS + 1.0)
+    assert staleness.silence_ms(UNKNOWN_MS) == UNKNOWN_MS
+
+
+def test_silence_can_be_counted_anew(staleness: DepthStaleness) -> None:
+    """A silence that is explained by other means starts again, and a lead goes on."""
+    staleness.on_other_stream(101, 100, 20_000.0)
+    staleness.restart_silence(20_000.0)
+
+    assert not staleness.is_silent(20_000.0 + UNKNOWN_MS)
+    assert staleness.is_behind(20_000.0 + UNKNOWN_MS)
+
+
+def test_stream_that_stays_behind_another_is_stale(staleness: DepthStaleness) -> None:
+    """Another stream may be ahead for LEAD_MAX_MS, counted from the first id that is."""
+    staleness.on_other_stream(101, 100, 10.0)
+    staleness.on_other_stream(105, 100, 2_000.0)
+
+    assert not staleness.is_stale(10.0 + LEAD_MAX_MS)
+    assert staleness.is_stale(10.0 + LEAD_MAX_MS + 1)
+
+
+@pytest.mark.parametrize(("reached_id", "is_behind"), [(100, True), (101, False), (102, False)])
+def test_depth_that_reaches_the_other_stream_ends_the_lead(
+    staleness: DepthStaleness, reached_id: int, is_behind: bool
+) -> None:
+    """Only a diff at or beyond the other stream's id shows that nothing is missing."""
+    staleness.on_other_stream(101, 100, 0.0)
+    staleness.on_depth(reached_id)
+
+    assert staleness.is_behind(LEAD_MAX_MS + 1) is is_behind
+
+
+def test_restart_ends_silence_and_lead(staleness: DepthStaleness) -> None:
+    """A new connection is as fresh as its beginning."""
+    staleness.on_other_stream(101, 100, 0.0)
+    staleness.restart(50_000.0)
+
+    assert not staleness.is_stale(50_000.0 + LEAD_MAX_MS + 1)
+
+
+# --- the remedies for a connection
+
+
+@pytest.fixture
+def watchdog() -> StreamWatchdog:
+    """Watch a connection that began at 0 with a diff up to id 100."""
+    watchdog = StreamWatchdog(5_000.0)
+    watchdog.restart(0.0)
+    watchdog.on_frame(0.0)
+    watchdog.on_diff(100)
+    return watchdog
+
+
+def test_silence_within_the_limit_needs_no_action(watchdog: StreamWatchdog) -> None:
+    """A quiet symbol is left alone."""
+    assert watchdog.action(UNKNOWN_MS) is SilenceAction.NONE
+
+
+def test_silence_beyond_the_limit_reconnects(watchdog: StreamWatchdog) -> None:
+    """A connection without any data is given up."""
+    assert watchdog.action(UNKNOWN_MS + 1.0) is SilenceAction.RECONNECT
+
+
+def test_busy_connection_reconnects_sooner(watchdog: StreamWatchdog) -> None:
+    """Once its habit is known, a busy connection may be silent for the floor alone."""
+    for count in range(1, 20):
+        watchdog.on_frame(count * 100.0)
+
+    assert watchdog.action(1_900.0 + 5_000.0) is SilenceAction.NONE
+    assert watchdog.action(1_900.0 + 5_001.0) is SilenceAction.RECONNECT
+
+
+def test_ticker_that_a_diff_follows_is_normal(watchdog: StreamWatchdog) -> None:
+    """A ticker ahead of the depth stream is followed by its diff, and nothing is wrong."""
+    watchdog.on_ticker(101, 10.0)
+    watchdog.on_diff(101)
+
+    assert watchdog.action(10.0 + LEAD_MAX_MS + 1) is SilenceAction.NONE
+
+
+def test_any_diff_ends_the_stall(watchdog: StreamWatchdog) -> None:
+    """A depth stream that flows is not stalled, even where it has not reached the ticker yet."""
+    watchdog.on_ticker(105, 10.0)
+    watchdog.on_diff(101)
+
+    assert watchdog.action(10.0 + LEAD_MAX_MS + 1) is SilenceAction.NONE
+
+
+def test_ticker_at_the_depth_streams_id_shows_no_stall(watchdog: StreamWatchdog) -> None:
+    """Only a ticker beyond the depth stream shows that a diff is missing."""
+    watchdog.on_ticker(100, 10.0)
+
+    assert watchdog.action(10.0 + LEAD_MAX_MS + 1) is SilenceAction.NONE
+
+
+def test_stalled_depth_stream_is_resubscribed_once_then_reconnected(watchdog: StreamWatchdog) -> None:
+    """While tickers run ahead the depth stream is subscribed once more; where that does not help, reconnect."""
+    watchdog.on_ticker(101, 10.0)
+    watchdog.on_ticker(105, 2_000.0)  # the first one's time counts
+    assert watchdog.action(10.0 + LEAD_MAX_MS) is SilenceAction.NONE
+
+    asked_ms = 10.0 + LEAD_MAX_MS + 1
+    assert watchdog.action(asked_ms) is SilenceAction.RESUBSCRIBE
+    assert watchdog.action(asked_ms + LEAD_MAX_MS) is SilenceAction.NONE
+    assert watchdog.action(asked_ms + LEAD_MAX_MS + 1) is SilenceAction.RECONNECT
+
+
+def test_each_stall_has_its_own_resubscription(watchdog: StreamWatchdog) -> None:
+    """A stream that came back and stalls again is subscribed once more."""
+    watchdog.on_ticker(101, 10.0)
+    watchdog.action(4_000.0)
+    watchdog.on_diff(101)
+    watchdog.on_ticker(102, 5_000.0)
+
+    assert watchdog.action(9_000.0) is SilenceAction.RESUBSCRIBE
+
+
+def test_partial_depth_beyond_the_depth_stream_shows_a_stall(watchdog: StreamWatchdog) -> None:
+    """The book's id runs ahead in the partial depth as in a ticker; at the depth stream's own id nothing is missing."""
+    watchdog.on_partial(100, 10.0)
+    assert watchdog.action(10.0 + LEAD_MAX_MS + 1) is SilenceAction.NONE
+
+    watchdog.on_partial(101, 4_000.0)
+    assert watchdog.action(4_000.0 + LEAD_MAX_MS + 1) is SilenceAction.RESUBSCRIBE
+
+
+def test_first_partial_depth_of_a_connection_is_its_start(watchdog: StreamWatchdog) -> None:
+    """It is sent without any change, so only what comes after it must come as a diff too."""
+    watchdog.restart(20_000.0)
+    watchdog.on_partial(500, 20_000.0)
+    assert watchdog.action(20_000.0 + LEAD_MAX_MS + 1) is SilenceAction.NONE
+
+    watchdog.on_partial(501, 24_000.0)
+    assert watchdog.action(24_000.0 + LEAD_MAX_MS + 1) is SilenceAction.RESUBSCRIBE
+
+
+def test_new_connection_starts_afresh(watchdog: StreamWatchdog) -> None:
+    """Neither the lead nor the ids of the old connection count in the new one."""
+    watchdog.on_ticker(101, 10.0)
+    watchdog.restart(20_000.0)
+
+    assert watchdog.action(24_000.0) is SilenceAction.NONE
+    watchdog.on_ticker(50, 24_000.0)
+    assert watchdog.action(28_000.0) is SilenceAction.RESUBSCRIBE

@@ -23,7 +23,7 @@ class Bound(NamedTuple):
 
 
 SILENCE_S = 30.0
-"""A connection's silence that is allowed before its habit is known (`watch.UNKNOWN_MS`): the longest it takes here."""
+"""The silence of a connection allowed before its habit is known (`staleness.UNKNOWN_MS`): the longest wait here."""
 
 BOUNDS: dict[str, Bound] = {
     # fault: (noticed within, live again within) after its end, (live again within) after its beginning

@@ -234,7 +234,7 @@ async def _false_snapshot(context: FaultContext) -> None:
     if context.rng.random() < 0.5:
         await context.lose_a_diff(symbol)
     else:
-        context.process.feeds[symbol].ask_snapshot("the script's whim")
+        context.process.streams[symbol].request_snapshot("requested by the fault schedule")
     await asyncio.sleep(10)
     context.exchange.rest_faults.clear()
 

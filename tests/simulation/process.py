@@ -19,11 +19,12 @@ from pulse.concurrency import RetryGate
 from pulse.engine import Engine
 from pulse.errors import ExchangeError
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.live import LiveIngest
 from pulse.latency import Latency
 from pulse.market.market import Origin
-from pulse.market.types import MINUTE_MS, CandleMismatch, TradeGap
+from pulse.market.types import MINUTE_MS, CandleMismatch
 from pulse.market.view import View
-from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, make_inbox
+from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, SnapshotRequests, make_gap_queue, make_inbox
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.store import InlineStore
@@ -65,49 +66,56 @@ class Process:
         self.inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
+        snapshot_requests: SnapshotRequests = ConflatingQueue()
+        gaps = make_gap_queue()
         bans = BanFile(folder / "bans.json")
         self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, lambda symbol: symbol == exchange.symbols[0])
-        self.markets = [self._market(symbol, settings) for symbol in exchange.symbols]
-        comeback = RetryGate(RECONNECT_SPACING_S)
-        self.feeds = {
-            symbol: ExchangeStream(
+        retry_gate = RetryGate(RECONNECT_SPACING_S)
+        self.streams: dict[str, ExchangeStream] = {}
+
+        def make_market(symbol: str) -> CheckedMarket:
+            origin = Origin("00000000", "simulation", "us")
+            market = CheckedMarket(symbol, origin, levels_max=settings.levels_max, trades_kept=5, stale_after_ms=5000)
+            market.checker = checker
+            return market
+
+        def make_stream(symbol: str) -> ExchangeStream:
+            stream = ExchangeStream(
                 symbol, exchange, self.rest, self.inbox, clock, random.Random(rng.random()),
-                comeback=comeback, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
+                retry_gate=retry_gate, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
                 rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
-            )
-            for symbol in exchange.symbols
-        }  # fmt: skip
+            )  # fmt: skip
+            self.streams[symbol] = stream
+            return stream
+
+        self.ingest = LiveIngest(make_stream, self.inbox, snapshot_requests, clock)
         self.engine = Engine(
-            self.markets, self.inbox, self.outbox, self.candles, clock, Latency("00"),
+            make_market, self.inbox, self.outbox, self.candles, snapshot_requests, gaps, clock, Latency("00"),
             publish_interval_s=settings.publish_interval_s,
-            ask_snapshot=lambda symbol, reason: self.feeds[symbol].ask_snapshot(reason),
-            note_gap=self._note_gap,
         )  # fmt: skip
         self._store = store
-        self._ledger = CandleWriter(self.candles, store)
-        self._backfill = CandleReconciler(
-            exchange.symbols, self.rest, store, self.candles, days=0, rng=random.Random(rng.random()), tell=self._tell
+        self._writer = CandleWriter(self.candles, store)
+        self._reconciler = CandleReconciler(
+            self.rest, store, self.candles, gaps, self._put_mismatch, days=0, rng=random.Random(rng.random())
         )
+        for symbol in exchange.symbols:
+            for part in (self.engine, self.ingest, self._reconciler):
+                part.open(symbol)
         self._exchange = exchange
         self._tasks: list[asyncio.Task[None]] = []
         self.is_stopped = False
 
-    def _market(self, symbol: str, settings: Settings) -> CheckedMarket:
-        origin = Origin("00000000", "simulation", "us")
-        market = CheckedMarket(symbol, origin, levels_max=settings.levels_max, trades_kept=5, stale_after_ms=5000)
-        market.checker = self.checker
-        return market
-
     @property
     def rotations(self) -> int:
         """How often a connection was replaced without a gap."""
-        return sum(feed.rotations for feed in self.feeds.values())
+        return sum(stream.rotations for stream in self.streams.values())
 
     def start(self) -> None:
         """Start everything."""
         self.checker.forget()
-        works: list[Coroutine[Any, Any, None]] = [feed.run() for feed in self.feeds.values()]
-        works += [self.engine.run(), self._look_at_pictures(), self._keep_candles(), self._ask_history()]
+        works: list[Coroutine[Any, Any, None]] = [
+            self.ingest.run(), self.engine.run(), self._check_views(), self._keep_candles(), self._request_history(),
+        ]  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in works]
 
     async def fault(self) -> None:
@@ -131,7 +139,7 @@ class Process:
             rows = await self._store.read_candles(symbol, 0, None, ROWS_MAX)
             self.checker.check_table(symbol, rows, await self._store.read_gaps(symbol, 0, 2**62, ROWS_MAX))
 
-    async def _look_at_pictures(self) -> None:
+    async def _check_views(self) -> None:
         while True:
             _, view = await self.outbox.get()
             if isinstance(view, View):
@@ -140,16 +148,13 @@ class Process:
     async def _keep_candles(self) -> None:
         await self._store.open()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._ledger.run())
-            tasks.create_task(self._backfill.run())
+            tasks.create_task(self._writer.run())
+            tasks.create_task(self._reconciler.run())
 
-    def _note_gap(self, gap: TradeGap) -> None:
-        self._backfill.note_gap(gap)
-
-    async def _tell(self, symbol: str, mismatch: CandleMismatch) -> None:
+    async def _put_mismatch(self, symbol: str, mismatch: CandleMismatch) -> None:
         await self.inbox.put(Received(symbol, mismatch, self._exchange.clock.now_ms()))
 
-    async def _ask_history(self) -> None:
+    async def _request_history(self) -> None:
         while True:
             await asyncio.sleep(HISTORY_EVERY_S)
             now_ms = self._exchange.now_ms()

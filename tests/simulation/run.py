@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pulse.ingest.exchange_stream import OVERLAP_MAX_S
+from pulse.ingest.rotation import OVERLAP_MAX_S
 from tests.simulation import loop
 from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker, Tally

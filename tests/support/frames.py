@@ -1,4 +1,4 @@
-"""One real frame of each stream, and how tests change it."""
+"""One real frame of each stream, and helpers that change it."""
 
 import json
 
@@ -31,24 +31,24 @@ KLINE = (
     b'"V":"231.60000000","Q":"3187.75743000","B":"0"}}}'
 )
 ABSENT = object()
-"""In place of a value: the field is taken away."""
+"""In place of a value: the field is removed."""
 
 
 def changed(raw: bytes, path: str, value: object) -> bytes:
-    """The frame with one field of its data changed, or taken away."""
+    """Return the frame with one field of its data changed or removed."""
     body = orjson.loads(raw)
     *parents, name = ["data", *path.split(".")]
-    place = body
+    container = body
     for parent in parents:
-        place = place[parent]
-    place.pop(name, None)
+        container = container[parent]
+    container.pop(name, None)
     if value is not ABSENT:
-        place[name] = value
+        container[name] = value
     return json.dumps(body).encode()
 
 
 def is_refused(raw: bytes) -> bool:
-    """Whether a message is refused as malformed."""
+    """Return whether a message is refused as malformed."""
     try:
         parse(raw)
     except MalformedFrame:

@@ -1,4 +1,4 @@
-"""Where the recordings of real markets are. They stay outside the project: tests that need them say so and skip."""
+"""The place of the recordings of real markets. They are not part of the project: without one its tests are skipped."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def recording(folder: str) -> Path:
-    """The folder of one recording; skips the test where it is absent."""
-    given = os.environ.get("PULSE_TEST_RECORDINGS")
-    base = Path(given) if given else ROOT.parent / "shared" / "recordings"
+    """Return the folder of one recording; skip the test where it is absent."""
+    configured = os.environ.get("PULSE_TEST_RECORDINGS")
+    base = Path(configured) if configured else ROOT.parent / "shared" / "recordings"
     path = base / folder
     if not path.is_dir():
         pytest.skip(f"no recording at {path}: set PULSE_TEST_RECORDINGS to the folder that holds {folder}")

@@ -1,4 +1,4 @@
-"""What the tests of the web floor share: the real app on the real server on a free port, and clients that misbehave.
+"""Shared by the tests of `web/`: the real app on the real server on a free port, and clients that misbehave.
 
 A test decorated with `on_server_loop` runs on the loop that the program itself runs on.
 """
@@ -19,19 +19,27 @@ import aiohttp
 import orjson
 
 from pulse.candle_history.reader import CandleReader
+from pulse.clock import SystemClock
+from pulse.engine import Engine
 from pulse.errors import StoreUnavailable
+from pulse.fanout.broadcast import BroadcastGroups
+from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
+from pulse.fanout.subscriptions import OnEcho
+from pulse.fanout.topic_stream import RunningCandles
 from pulse.latency import Latency
 from pulse.market.intervals import AggregatedCandle, Interval, Newest, first_of_interval
 from pulse.market.market import Market, Origin
-from pulse.market.types import Candle, TradeGap
-from pulse.server.connection import current_connection, loop_factory
+from pulse.market.types import Candle, Instrument, TradeGap
+from pulse.queues import ConflatingQueue, make_candle_queue, make_gap_queue, make_inbox
+from pulse.server.connection import loop_factory
 from pulse.server.listener import open_listener, serve
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
 from pulse.web.admission import Admission
 from pulse.web.app import build_app
+from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import SEND_TIMEOUT_S, WebSocketSessions
 from pulse.wire import book_channel
@@ -40,14 +48,14 @@ from tests.support.makers import ManualClock
 INSTANCE = "0a1b2c3d"
 SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"), requests_per_address_s=0)
 WAIT_S = 5.0
-"""The bound of every wait in these tests."""
-ALL_IS_OVER = Newest((), 4_102_444_800_000)
-"""No minute is running: it is 2100."""
+"""The limit of every wait in these tests."""
+ALL_CLOSED = Newest((), 4_102_444_800_000)
+"""No candle is running: the current minute is in 2100."""
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async test on the program's own kind of loop, which pytest's plugin would not choose."""
+    """Run an async test on the program's own event loop class, which pytest's plugin does not use."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -58,12 +66,12 @@ def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
 
 
 def view(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding: int = 0) -> bytes:
-    """A message that begins as views do, of at least `padding` bytes."""
+    """Return a message that begins as views do, of at least `padding` bytes."""
     return orjson.dumps({"seq": seq, "instance": instance, "symbol": symbol, "padding": "x" * padding})
 
 
 def candle(minute: int, symbol: str = "BTCUSDT") -> Candle:
-    """A closed candle of the minute with this number since 1970."""
+    """Return a closed candle of the minute with this number since 1970."""
     return Candle(
         symbol=symbol,
         open_time_ms=minute * 60_000,
@@ -85,8 +93,8 @@ def candle(minute: int, symbol: str = "BTCUSDT") -> Candle:
 
 
 @dataclass
-class Shelf:
-    """A store in a list; `is_away` makes it unavailable, `asked` keeps what was asked of it."""
+class ListStore:
+    """A store in memory; `is_away` makes it unavailable, `asked` records the reads."""
 
     candles: list[Candle] = field(default_factory=list)
     gaps: list[TradeGap] = field(default_factory=list)
@@ -98,38 +106,38 @@ class Shelf:
         """Nothing to open."""
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
-        """Keep them."""
+        """Store them."""
         self.candles.extend(candles)
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
-        """Not asked for here."""
+        """Unused by these tests."""
         raise NotImplementedError
 
     async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[AggregatedCandle]:
-        """The newest of the symbol, whatever the bounds: they are the real stores' matter."""
+        """Return the newest of the symbol; the bounds are tested with the real stores."""
         self.asked.append((symbol, start_ms, end_ms, limit))
         if self.is_away:
             raise StoreUnavailable("the disk at /secret is full")
         return [first_of_interval(candle, interval) for candle in self.candles if candle.symbol == symbol][-limit:]
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
-        """Keep them."""
+        """Store them."""
         self.gaps.extend(gaps)
 
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
-        """Those of the symbol, whatever the bounds: they are the real stores' matter."""
+        """Return those of the symbol; the bounds are tested with the real stores."""
         self.asked.append((symbol, start_ms, end_ms, limit))
         if self.is_away:
             raise StoreUnavailable("the disk at /secret is full")
         return [gap for gap in self.gaps if gap.symbol == symbol]
 
     async def check(self) -> None:
-        """Not asked for here."""
+        """Unused by these tests."""
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
-        """Not asked for here."""
+        """Unused by these tests."""
         raise NotImplementedError
 
     async def close(self) -> None:
@@ -138,11 +146,12 @@ class Shelf:
 
 @dataclass
 class Web:
-    """A running server: what it serves, where, and how to stop it."""
+    """A running server, its parts and its port."""
 
     hub: Hub
+    admission: Admission
     sessions: WebSocketSessions
-    store: Shelf
+    store: ListStore
     port: int
     stop: asyncio.Event
     task: asyncio.Task[None]
@@ -150,21 +159,21 @@ class Web:
 
     @property
     def url(self) -> str:
-        """Where it answers HTTP."""
+        """The base URL for HTTP."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def feed_url(self) -> str:
-        """Where it pushes the default symbol."""
+        """The WebSocket URL of the default symbol's views."""
         return f"ws://127.0.0.1:{self.port}/ws/orderbook"
 
     def publish(self, seq: int, symbol: str = "BTCUSDT", padding: int = 0) -> None:
-        """Have the hub pass on a view, and note when."""
+        """Publish a view through the hub and record the time."""
         self.sent_at_s[seq] = time.monotonic()
         self.hub.publish(book_channel(symbol), view(seq, symbol, padding=padding))
 
     async def stopped_after_s(self) -> float:
-        """Stop it; returns how long that took."""
+        """Stop the server and return how long that took."""
         started_s = time.monotonic()
         self.stop.set()
         await asyncio.wait_for(asyncio.shield(self.task), 2 * WAIT_S)
@@ -172,12 +181,50 @@ class Web:
 
 
 async def ask(web: Web, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, Mapping[str, str]]:
-    """Status, body and headers of one request; JSON is decoded."""
+    """Send one request and return status, body and headers; JSON is decoded."""
     async with aiohttp.ClientSession() as client, client.request(method, web.url + path, headers=headers) as answer:
         body: Any = await answer.read()
         if answer.content_type in ("application/json", "application/problem+json") and body:
             body = orjson.loads(body)
         return answer.status, body, answer.headers
+
+
+HALTED = Instrument("BTCUSDT", "BTC", "USDT", "BREAK", 0.01, 0.00001, 2, 5)
+
+
+def engine_of(*symbols: str) -> Engine:
+    """Return an engine with these markets: the first is halted, the others are offline."""
+
+    def make_market(symbol: str) -> Market:
+        market = Market(symbol, Origin("00", "exchange", "us"), levels_max=100, trades_kept=1, stale_after_ms=5000)
+        if symbol == symbols[0]:
+            market.apply(HALTED, 0.0)
+        return market
+
+    engine = Engine(
+        make_market, make_inbox(), ConflatingQueue(), make_candle_queue(), ConflatingQueue(), make_gap_queue(),
+        SystemClock(), Latency("00"), publish_interval_s=0.1,
+    )  # fmt: skip
+    for symbol in symbols:
+        engine.open(symbol)
+    return engine
+
+
+def no_candles(symbol: str, interval: str) -> dict[str, Any]:
+    """Know no candles of intervals longer than a minute."""
+    return {"candle": None, "closed_candle": None}
+
+
+def make_hub(symbols: Sequence[str], running_candles: RunningCandles = no_candles) -> Hub:
+    """Make a hub with these symbols open."""
+    hub = Hub(INSTANCE, running_candles)
+    for symbol in symbols:
+        hub.open(symbol)
+    return hub
+
+
+def ignore_echo(instance: str, timestamp_s: float) -> None:
+    """Ignore that a client has shown a view."""
 
 
 @asynccontextmanager
@@ -188,58 +235,92 @@ async def serving(
     readiness: Mapping[str, Any] | None = None,
     send_timeout_s: float = SEND_TIMEOUT_S,
     store: Store | None = None,
-    newest: Newest = ALL_IS_OVER,
-    catalogue: Mapping[str, Any] | None = None,
+    newest: Newest = ALL_CLOSED,
+    symbols: Mapping[str, Any] | None = None,
     registry: SymbolRegistry | None = None,
+    hub: Hub | None = None,
+    on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Web]:
-    """The real app under the real server on a free port of loopback, stopped at the end. `clock` is its door's.
+    """Serve the real app with the real server on a free port of loopback. `clock` is that of its `Admission`.
 
-    Candles come from a `Shelf` unless another store is given, which must be open.
+    Candles come from a `ListStore` unless another store is given, which must be open.
     """
-    hub = Hub(settings.symbols, INSTANCE)
-    registry = SymbolRegistry(settings.symbols) if registry is None else registry
-    door = Admission(settings, clock)
-    sessions = WebSocketSessions(door, registry, hub, current_connection, send_timeout_s=send_timeout_s)
-    shelf = Shelf()
-    bars = CandleReader(shelf if store is None else store, lambda _: newest, ManualClock())
-    events = SseEndpoint(hub, sessions, registry, current_connection)
-    report = {"ready": True} if readiness is None else readiness
-    symbols = [{"symbol": symbol} for symbol in settings.symbols]
-    catalogue = {"default": settings.symbols[0], "venue": "us", "symbols": symbols} if catalogue is None else catalogue
-    markets = [
-        Market(symbol, Origin(INSTANCE, "exchange", "us"), levels_max=100, trades_kept=1, stale_after_ms=5000)
-        for symbol in settings.symbols
-    ]
-    certificates = {market.symbol: market.certificate(0.0) for market in markets}
-    app = build_app(
+    list_store = ListStore()
+    context = make_context(
         settings,
-        door,
-        registry,
-        hub,
-        bars,
-        lambda: catalogue,
-        lambda: report,
-        lambda: certificates,
-        Latency(INSTANCE).report,
-        static_dir,
-        sessions,
-        events,
+        static_dir=static_dir,
+        readiness=readiness,
+        send_timeout_s=send_timeout_s,
+        store=list_store if store is None else store,
+        newest=newest,
+        symbols=symbols,
+        registry=registry,
+        hub=hub,
+        on_echo=on_echo,
+        clock=clock,
     )
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
-    task = asyncio.create_task(serve(app, listener, stop, hub.close, settings.clients_max))
-    web = Web(hub, sessions, shelf, port, stop, task)
+    task = asyncio.create_task(serve(build_app(context), listener, stop, context.hub.shut_down, settings.clients_max))
+    web = Web(context.hub, context.admission, context.websockets, list_store, port, stop, task)
     try:
         yield web
     finally:
         await web.stopped_after_s()
 
 
+def make_context(
+    settings: Settings = SETTINGS,
+    *,
+    static_dir: Path = Path(__file__).parent,
+    readiness: Mapping[str, Any] | None = None,
+    send_timeout_s: float = SEND_TIMEOUT_S,
+    store: Store | None = None,
+    newest: Newest = ALL_CLOSED,
+    symbols: Mapping[str, Any] | None = None,
+    registry: SymbolRegistry | None = None,
+    hub: Hub | None = None,
+    on_echo: OnEcho = ignore_echo,
+    clock: Callable[[], float] = time.monotonic,
+) -> WebContext:
+    """Return the context of an app whose books are offline and whose reports are the given ones."""
+    hub = make_hub(settings.symbols) if hub is None else hub
+    registry = SymbolRegistry(settings.symbols) if registry is None else registry
+    admission = Admission(settings, clock)
+    scheduler = FlushScheduler(lambda _: None)
+    sessions = WebSocketSessions(
+        admission, registry, hub, BroadcastGroups(hub, scheduler), scheduler, on_echo, send_timeout_s=send_timeout_s
+    )
+    readiness = {"ready": True} if readiness is None else readiness
+    if symbols is None:
+        entries = [{"symbol": symbol} for symbol in settings.symbols]
+        symbols = {"default": settings.symbols[0], "venue": "us", "symbols": entries}
+    markets = [
+        Market(symbol, Origin(INSTANCE, "exchange", "us"), levels_max=100, trades_kept=1, stale_after_ms=5000)
+        for symbol in settings.symbols
+    ]
+    certificates = {market.symbol: market.certificate(0.0) for market in markets}
+    return WebContext(
+        settings=settings,
+        admission=admission,
+        registry=registry,
+        hub=hub,
+        candles=CandleReader(ListStore() if store is None else store, lambda _: newest, ManualClock()),
+        websockets=sessions,
+        sse=SseEndpoint(sessions),
+        symbols=lambda: symbols,
+        readiness=lambda: readiness,
+        latency=Latency(INSTANCE).report,
+        certificates=lambda: certificates,
+        static_dir=static_dir,
+    )
+
+
 async def until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-    """Wait until this holds; fails after the bound."""
+    """Wait until the condition holds; raise TimeoutError after the limit."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # what is waited for is the server's own state
+        while not condition():  # the condition reads the server's own state
             await asyncio.sleep(0.005)
 
 
@@ -252,7 +333,7 @@ def frame(
     reserved: int = 0,
     mask: bytes = bytes(4),
 ) -> bytes:
-    """A WebSocket frame as a client sends it; `reserved` are the two bits that mean nothing."""
+    """Return a WebSocket frame as a client sends it; `reserved` are the bits RSV2 and RSV3."""
     head = bytes([is_final << 7 | is_compressed << 6 | reserved << 4 | opcode])
     masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)) if any(mask) else payload
     if len(payload) < 126:
@@ -263,7 +344,7 @@ def frame(
 
 
 async def raw_socket(port: int, receive_buffer_bytes: int = 0) -> socket.socket:
-    """A connected non-blocking socket; a small receive buffer makes a slow reader of it soon."""
+    """Return a connected non-blocking socket; a small receive buffer soon makes it a slow reader."""
     client = socket.socket()
     client.setblocking(False)
     if receive_buffer_bytes:
@@ -277,7 +358,7 @@ async def raw_socket(port: int, receive_buffer_bytes: int = 0) -> socket.socket:
 
 
 def upgrade(port: int, path: str = "/ws/orderbook", **headers: str) -> bytes:
-    """The request that asks for a WebSocket; a header's name is written with underscores."""
+    """Return an upgrade request; header names are written with underscores."""
     lines = {
         "Host": f"127.0.0.1:{port}",
         "Upgrade": "websocket",
@@ -292,7 +373,7 @@ def upgrade(port: int, path: str = "/ws/orderbook", **headers: str) -> bytes:
 async def raw_websocket(
     port: int, path: str = "/ws/orderbook", *, receive_buffer_bytes: int = 0, **headers: str
 ) -> tuple[socket.socket, str]:
-    """A client that does nothing by itself, upgraded; with the head of the server's answer."""
+    """Return an upgraded socket that sends nothing by itself, and the head of the server's answer."""
     client = await raw_socket(port, receive_buffer_bytes)
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(client, upgrade(port, path, **headers))
@@ -303,7 +384,7 @@ async def raw_websocket(
 
 
 async def read_to_end(client: socket.socket) -> bytes:
-    """All that still comes until the connection ends, by whatever end."""
+    """Return all data up to the end of the connection, orderly or not."""
     loop, received = asyncio.get_running_loop(), b""
     try:
         while data := await asyncio.wait_for(loop.sock_recv(client, 65536), WAIT_S):
@@ -314,7 +395,7 @@ async def read_to_end(client: socket.socket) -> bytes:
 
 
 async def send_until_cut(client: socket.socket, data: bytes, bytes_max: int) -> int:
-    """Send the same again and again until the connection breaks or the bound is reached; returns how much went."""
+    """Send the same data until the connection breaks or the limit is reached; return how many bytes were sent."""
     loop, sent = asyncio.get_running_loop(), 0
     try:
         while sent < bytes_max:
@@ -326,7 +407,7 @@ async def send_until_cut(client: socket.socket, data: bytes, bytes_max: int) -> 
 
 
 def split_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """The whole frames that a server sent, opcode and payload of each, inflated, and the bytes left over."""
+    """Return the complete frames in the data as (opcode, inflated payload), and the remaining bytes."""
     found, at = [], 0
     while at + 2 <= len(data):
         opcode, size, head = data[at] & 0x0F, data[at + 1], 2
@@ -344,11 +425,11 @@ def split_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
 
 
 def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """The whole frames that a server sent: opcode and payload of each."""
+    """Return the complete frames in the data as (opcode, payload)."""
     return split_frames(data)[0]
 
 
 def close_code(data: bytes) -> int:
-    """The code of the close frame that ends what a server sent; 0 if there is none."""
+    """Return the code of the last close frame in the data, 0 if there is none."""
     codes = [int.from_bytes(payload[:2], "big") for opcode, payload in frames(data) if opcode == CLOSE]
     return codes[-1] if codes else 0

@@ -1,4 +1,4 @@
-"""What a request asks for, and what is said of a wrong one."""
+"""Query parameters, and the errors for wrong ones."""
 
 from urllib.parse import parse_qs
 
@@ -14,24 +14,24 @@ AT_MS = 1723161300000  # 2024-08-08T23:55:00 UTC
 
 
 def read(text: str) -> CandleQuery:
-    """Read a query string."""
+    """Return the candle query in a query string."""
     return read_candle_query(parse_qs(text, keep_blank_values=True), SymbolRegistry(SYMBOLS))
 
 
-def test_everything_has_a_default() -> None:
-    """Without parameters: the newest hundred minutes of the first symbol."""
+def test_every_parameter_has_a_default() -> None:
+    """Without parameters: the newest 100 minutes of the first symbol."""
     assert read("") == CandleQuery("BTCUSDT", INTERVALS["1m"], 100, None, None, "json")
 
 
 def test_each_parameter_is_read() -> None:
-    """A full query says what it says; unknown parameters are ignored."""
+    """Unknown parameters are ignored."""
     query = read(f"symbol=ethusdt&interval=1M&limit=1000&start={AT_MS}&end={AT_MS}&format=csv&_=1")
 
     assert query == CandleQuery("ETHUSDT", INTERVALS["1M"], 1000, AT_MS, AT_MS, "csv")
 
 
-def test_a_stream_may_be_long() -> None:
-    """A million rows from a start on, a thousand where they are put together in memory."""
+def test_stream_with_a_start_has_a_higher_limit() -> None:
+    """A million rows are streamed by page; a thousand is the limit for rows that are held in memory."""
     assert read("format=ndjson&start=0&limit=1000000").limit == 1_000_000
     for text in ("format=ndjson&limit=1001", "start=0&limit=1001", "format=csv&start=0&limit=1000001"):
         with pytest.raises(RequestError, match="limit must be"):
@@ -52,13 +52,13 @@ def test_a_stream_may_be_long() -> None:
         "2024-08-08T18:55:00-05:00",
     ],
 )
-def test_a_time_may_be_written_in_many_ways(text: str) -> None:
-    """Seconds, milliseconds and ISO 8601 name the same moment."""
+def test_time_has_several_forms(text: str) -> None:
+    """Seconds, milliseconds and ISO 8601 give the same time."""
     assert read(f"start={text}").start_ms == AT_MS
 
 
-def test_a_date_is_its_first_moment() -> None:
-    """A day without a time is midnight, UTC."""
+def test_date_is_midnight_utc() -> None:
+    """A date needs no time of day."""
     assert read("start=2024-08-09").start_ms == 1723161600000
 
 
@@ -95,8 +95,8 @@ def test_a_date_is_its_first_moment() -> None:
         (f"start={AT_MS}&end={AT_MS - 1}", "start"),
     ],
 )
-def test_a_wrong_parameter_is_named(text: str, parameter: str) -> None:
-    """The error says which parameter is wrong and what it may be, in few words however long the value."""
+def test_wrong_parameter_is_named(text: str, parameter: str) -> None:
+    """With its valid values, in a short text however long the value."""
     with pytest.raises(RequestError) as caught:
         read(text)
 
@@ -106,8 +106,8 @@ def test_a_wrong_parameter_is_named(text: str, parameter: str) -> None:
     assert len(caught.value.detail) < 250
 
 
-def test_an_unknown_symbol_is_not_found() -> None:
-    """As part of a path, a symbol that is not followed is a thing that there is not."""
+def test_unknown_symbol_in_a_path_is_not_found() -> None:
+    """404, where a query parameter would be 400."""
     with pytest.raises(RequestError) as caught:
         known_symbol("DOGEUSDT", SymbolRegistry(SYMBOLS))
 
@@ -115,6 +115,6 @@ def test_an_unknown_symbol_is_not_found() -> None:
     assert caught.value.allowed == SYMBOLS
 
 
-def test_no_symbol_is_the_first_one() -> None:
+def test_missing_symbol_is_the_first_one() -> None:
     """The first symbol of the settings is the default."""
     assert known_symbol(None, SymbolRegistry(SYMBOLS)) == "BTCUSDT"

@@ -1,4 +1,4 @@
-"""The feed over plain HTTP: the same topics and messages, read by what browsers and curl have."""
+"""Server-Sent Events: the same topics and messages as /ws, resuming, flow control, and the end of a stream."""
 
 import asyncio
 import socket
@@ -34,7 +34,7 @@ class Reader:
         self._answer = answer
 
     async def block(self) -> dict[str, str]:
-        """The next block; a comment's name is empty."""
+        """Return the next block; a comment's name is empty."""
         fields: dict[str, str] = {}
         while line := (await asyncio.wait_for(self._answer.content.readline(), WAIT_S)).decode().rstrip("\n"):
             name, _, value = line.partition(":")
@@ -42,7 +42,7 @@ class Reader:
         return fields
 
     async def data(self) -> dict[str, Any]:
-        """The next message."""
+        """Return the next message."""
         while "data" not in (block := await self.block()):
             assert block, "the stream has ended"
         message: dict[str, Any] = orjson.loads(block["data"])
@@ -51,21 +51,21 @@ class Reader:
 
 @asynccontextmanager
 async def listening(web: Web, query: str, **headers: str) -> AsyncIterator[Reader]:
-    """A client of /sse."""
+    """Connect a client to /sse."""
     async with aiohttp.ClientSession() as client, client.get(f"{web.url}/sse?{query}", headers=headers) as answer:
         assert (answer.status, answer.content_type) == (200, "text/event-stream")
         yield Reader(answer)
 
 
 async def refused(web: Web, query: str) -> tuple[int, dict[str, Any]]:
-    """Status and problem of what cannot be had."""
+    """Return status and problem of a refused request."""
     async with aiohttp.ClientSession() as client, client.get(f"{web.url}/sse?{query}") as answer:
         return answer.status, orjson.loads(await answer.read())
 
 
 @on_server_loop
-async def test_the_messages_are_those_of_the_socket() -> None:
-    """What there is at once, then what comes."""
+async def test_messages_equal_those_of_the_websocket() -> None:
+    """First the current ones, then new ones."""
     async with serving() as web:
         web.publish(1)
         async with listening(web, "topics=book.BTCUSDT,status.ETHUSDT&depth=5") as reader:
@@ -78,8 +78,8 @@ async def test_the_messages_are_those_of_the_socket() -> None:
 
 
 @on_server_loop
-async def test_who_comes_back_says_where_its_trades_ended() -> None:
-    """`EventSource` sends the last event's id by itself: nothing is missed and nothing comes twice."""
+async def test_trades_resume_at_the_last_event_id() -> None:
+    """`EventSource` sends the last event's id by itself: no trade is missed or repeated."""
     async with serving() as web:
         trade(web, 1, 10, 11, 12)
         async with listening(web, "topics=trades.BTCUSDT") as reader:
@@ -94,8 +94,8 @@ async def test_who_comes_back_says_where_its_trades_ended() -> None:
 
 
 @on_server_loop
-async def test_an_event_claims_no_trades_that_come_after_it() -> None:
-    """The line may break between two events of one write: the first one's id must not skip what is in the second."""
+async def test_an_event_id_covers_no_later_event_of_the_same_write() -> None:
+    """The connection may break between two events of one write: the first one's id must not skip the second."""
     async with serving() as web:
         trade(web, 1, 10)
         async with listening(web, "topics=book.BTCUSDT,trades.BTCUSDT") as reader:
@@ -112,8 +112,8 @@ async def test_an_event_claims_no_trades_that_come_after_it() -> None:
 
 
 @on_server_loop
-async def test_to_ask_for_the_head_alone_takes_no_place() -> None:
-    """There is no stream to stay for."""
+async def test_a_head_request_opens_no_stream() -> None:
+    """It is not counted as a client."""
     async with serving() as web:
         status, body, headers = await ask(web, "/sse?topics=book.BTCUSDT", "HEAD")
         count = web.sessions.open_count
@@ -123,10 +123,10 @@ async def test_to_ask_for_the_head_alone_takes_no_place() -> None:
 
 
 @on_server_loop
-async def test_who_may_not_come_in_has_nothing_followed() -> None:
-    """Another site's page must not make a terminal follow what it likes, and a wrong request gives its place back."""
-    registry = SymbolRegistry(SETTINGS.symbols, most=5)
-    registry.list_all(["SOLUSDT"])
+async def test_a_refused_client_opens_no_symbol() -> None:
+    """Another site's page cannot open symbols, and a wrong request frees its place in the count."""
+    registry = SymbolRegistry(SETTINGS.symbols, running_max=5)
+    registry.set_listed(["SOLUSDT"])
     async with serving(registry=registry) as web:
         status, _, _ = await ask(web, "/sse?topics=book.SOLUSDT", Origin="https://evil.example")
         wrong, _, _ = await ask(web, "/sse?topics=book.NOPE")
@@ -138,8 +138,8 @@ async def test_who_may_not_come_in_has_nothing_followed() -> None:
 
 @pytest.mark.parametrize("last", ["nonsense", "trades.BTCUSDT=", "trades.BTCUSDT=-1", "=,=,=", "trades.BTCUSDT=1e9"])
 @on_server_loop
-async def test_a_place_that_cannot_be_read_is_no_place(last: str) -> None:
-    """The client gets the newest, as if it had come for the first time."""
+async def test_a_malformed_last_event_id_is_ignored(last: str) -> None:
+    """The client gets the newest trades, like a new one."""
     async with serving() as web:
         trade(web, 1, 10)
         async with listening(web, "topics=trades.BTCUSDT", **{"Last-Event-ID": last}) as reader:
@@ -161,7 +161,7 @@ async def test_a_place_that_cannot_be_read_is_no_place(last: str) -> None:
 )
 @on_server_loop
 async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
-    """As a problem, before anything is streamed."""
+    """In a problem response, before anything is streamed."""
     async with serving() as web:
         status, problem = await refused(web, query)
 
@@ -171,11 +171,11 @@ async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
 
 
 @on_server_loop
-async def test_where_there_is_no_room_the_client_may_come_back() -> None:
-    """It asked for nothing wrong: another symbol is being looked at in the place that this one needs."""
-    registry = SymbolRegistry(SETTINGS.symbols, most=3, is_heard=lambda _: True)
-    registry.list_all(["SOLUSDT", "LTCUSDT"])
-    registry.ask("SOLUSDT")
+async def test_a_symbol_without_room_may_be_requested_again() -> None:
+    """503 with Retry-After: the request is right, but all symbols that may run are in use."""
+    registry = SymbolRegistry(SETTINGS.symbols, running_max=3, is_watched=lambda _: True)
+    registry.set_listed(["SOLUSDT", "LTCUSDT"])
+    registry.acquire("SOLUSDT")
     async with serving(registry=registry) as web:
         status, problem, headers = await ask(web, "/sse?topics=book.LTCUSDT")
         count = web.sessions.open_count
@@ -185,22 +185,22 @@ async def test_where_there_is_no_room_the_client_may_come_back() -> None:
 
 
 @on_server_loop
-async def test_listeners_are_counted_as_clients() -> None:
-    """The same bound, the same refusal; a place that was left is free."""
+async def test_event_streams_are_counted_as_clients() -> None:
+    """The same limit and the same refusal; when a client leaves, another is admitted."""
     settings = type(SETTINGS)(symbols=SETTINGS.symbols, clients_max=1)
     async with serving(settings) as web:
         async with listening(web, "topics=book.BTCUSDT"):
             status, _ = await refused(web, "topics=book.BTCUSDT")
         await until(lambda: web.sessions.open_count == 0)
 
-        assert not web.hub.is_heard("BTCUSDT")
+        assert not web.hub.is_watched("BTCUSDT")
 
     assert status == 503
 
 
 @on_server_loop
-async def test_a_silent_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a comment, which readers skip."""
+async def test_a_stream_without_messages_sends_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers skip them."""
     monkeypatch.setattr(sse, "HEARTBEAT_S", 0.02)
     async with serving() as web, listening(web, "topics=book.BTCUSDT") as reader:
         blocks = [await reader.block() for _ in range(2)]
@@ -209,8 +209,8 @@ async def test_a_silent_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyP
 
 
 @on_server_loop
-async def test_the_end_of_the_server_ends_the_stream() -> None:
-    """In order: the browser then comes back by itself."""
+async def test_the_stream_ends_when_the_server_stops() -> None:
+    """In an orderly way: the browser then reconnects by itself."""
     async with serving() as web, listening(web, "topics=book.BTCUSDT") as reader:
         await reader.block()
         web.stop.set()
@@ -220,7 +220,7 @@ async def test_the_end_of_the_server_ends_the_stream() -> None:
 
 
 async def slow_listener(web: Web, topic: str = "book.BTCUSDT") -> socket.socket:
-    """A client of /sse with a small receive buffer, that has not read anything yet."""
+    """Connect a client to /sse with a small receive buffer that has read nothing yet."""
     client = await raw_socket(web.port, 4096)
     request = f"GET /sse?topics={topic} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     await asyncio.get_running_loop().sock_sendall(client, request)
@@ -229,15 +229,15 @@ async def slow_listener(web: Web, topic: str = "book.BTCUSDT") -> socket.socket:
 
 
 def publish_book(web: Web, seq: int) -> None:
-    """A view of which a book message makes a kilobyte."""
+    """Return a view that makes a book message of a kilobyte."""
     levels = [[float(n), 0.123456789] for n in range(20)]
     body = {"seq": seq, "instance": INSTANCE, "bids": levels, "asks": levels}
     web.hub.publish("book:BTCUSDT", orjson.dumps(body))
 
 
 @on_server_loop
-async def test_who_takes_nothing_is_cut() -> None:
-    """At the deadline of every client."""
+async def test_a_client_that_reads_nothing_is_disconnected() -> None:
+    """At the same deadline as a WebSocket client."""
     async with serving(send_timeout_s=0.2) as web:
         stalled = await slow_listener(web)
         seq = 0
@@ -248,12 +248,12 @@ async def test_who_takes_nothing_is_cut() -> None:
         await read_to_end(stalled)
         stalled.close()
 
-    assert web.sessions.cut == 1
+    assert web.sessions.timed_out == 1
 
 
 @on_server_loop
-async def test_a_slow_reader_does_not_read_the_past() -> None:
-    """Of 200 books that were made before it read, it gets the few that were on their way, and the newest."""
+async def test_a_slow_reader_gets_the_newest_book() -> None:
+    """Of 200 books made before it read, it gets the few that were on their way, and the newest."""
     async with serving() as web:
         slow = await slow_listener(web)
         for seq in range(1, 201):
@@ -268,8 +268,8 @@ async def test_a_slow_reader_does_not_read_the_past() -> None:
 
 
 @on_server_loop
-async def test_who_takes_little_is_not_cut() -> None:
-    """As long as it takes anything before the deadline, however long all that lies before it takes."""
+async def test_a_client_that_reads_slowly_stays_connected() -> None:
+    """As long as it takes anything before each deadline, however long a large message takes."""
     trades = [{"id": number, "padding": "x" * 100} for number in range(300)]
     async with serving(send_timeout_s=0.8) as web:
         slow = await slow_listener(web, "trades.BTCUSDT&from_id=0")
@@ -283,4 +283,4 @@ async def test_who_takes_little_is_not_cut() -> None:
         count = web.sessions.open_count
         slow.close()
 
-    assert (count, web.sessions.cut) == (1, 0)
+    assert (count, web.sessions.timed_out) == (1, 0)

@@ -1,4 +1,4 @@
-"""The page's files, and the headers of every answer."""
+"""The page's files, and the security headers of every answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from tests.support.web import SETTINGS, Web, on_server_loop, raw_socket, raw_web
 
 @pytest.fixture
 def static_dir(tmp_path: Path) -> Path:
-    """A page with a script, a vendored library and a neighbour that is not served."""
+    """Return a folder with a page, a script and a vendored library, beside a file that must not be served."""
     (tmp_path / "secret.txt").write_text("not for you")
     root = tmp_path / "static"
     (root / "vendor" / "chart-1.2.3").mkdir(parents=True)
@@ -27,14 +27,14 @@ def static_dir(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def browsing(static_dir: Path, settings: Settings = SETTINGS) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of a server of these files; its paths begin there."""
+    """Return a client whose base URL is a server of these files."""
     async with serving(settings, static_dir=static_dir) as web, aiohttp.ClientSession(web.url) as client:
         yield client
 
 
 @on_server_loop
-async def test_the_page_is_at_the_root(static_dir: Path) -> None:
-    """/ is index.html, and other files have their own path."""
+async def test_page_is_at_the_root(static_dir: Path) -> None:
+    """/ is index.html; other files have their own paths."""
     async with browsing(static_dir) as client, client.get("/") as page, client.get("/app.js") as script:
         assert (page.status, page.content_type) == (200, "text/html")
         assert "<title>Pulse</title>" in await page.text()
@@ -42,8 +42,8 @@ async def test_the_page_is_at_the_root(static_dir: Path) -> None:
 
 
 @on_server_loop
-async def test_a_file_is_sent_once(static_dir: Path) -> None:
-    """Own files are asked about each time and answered 304; vendored ones are kept for ever."""
+async def test_unchanged_file_is_not_sent_again(static_dir: Path) -> None:
+    """Own files are revalidated and give 304; vendored ones are cached for ever."""
     async with browsing(static_dir) as client:
         async with client.get("/app.js") as script:
             tag, kept = script.headers["ETag"], script.headers["Cache-Control"]
@@ -60,8 +60,8 @@ async def test_a_file_is_sent_once(static_dir: Path) -> None:
     ["/nothing.js", "/vendor", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "//etc/passwd", "/a%00b"],
 )
 @on_server_loop
-async def test_what_is_not_a_file_of_the_page_is_not_found(static_dir: Path, path: str) -> None:
-    """No path leads out of the folder, and folders are not listed."""
+async def test_path_that_is_no_file_of_the_page_is_not_found(static_dir: Path, path: str) -> None:
+    """No path leaves the folder, and folders are not listed."""
     async with serving(static_dir=static_dir) as web:
         answer = await raw_get(web, path)
 
@@ -71,7 +71,7 @@ async def test_what_is_not_a_file_of_the_page_is_not_found(static_dir: Path, pat
 
 
 async def raw_get(web: Web, path: str) -> bytes:
-    """Ask for a path exactly as written."""
+    """Request a path exactly as written and return the whole answer."""
     client = await raw_socket(web.port)
     client.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
     answer = await read_to_end(client)
@@ -80,8 +80,8 @@ async def raw_get(web: Web, path: str) -> bytes:
 
 
 @on_server_loop
-async def test_the_page_is_only_read(static_dir: Path) -> None:
-    """HEAD has the headers without the body; other methods are refused, naming those there are."""
+async def test_page_is_read_only(static_dir: Path) -> None:
+    """HEAD has the headers without the body; other methods get 405 with the allowed ones."""
     async with browsing(static_dir) as client, client.head("/app.js") as head, client.post("/app.js") as post:
         assert (head.status, head.headers["Content-Length"], await head.read()) == (200, "10", b"")
         assert (post.status, post.headers["Allow"]) == (405, "GET, HEAD")
@@ -90,11 +90,11 @@ async def test_the_page_is_only_read(static_dir: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/", "/app.js", "/nothing", "/orderbook", "/orderbook?symbol=x", "/api/ohlcv", "/api/ohlcv?limit=x",
-     "/api/symbols", "/healthz", "/readyz", "/metrics", "/ws/orderbook"],
+     "/api/symbols", "/asyncapi.json", "/healthz", "/readyz", "/metrics", "/ws/orderbook"],
 )  # fmt: skip
 @on_server_loop
-async def test_every_answer_is_guarded(static_dir: Path, path: str) -> None:
-    """Pages, data and errors alike carry the security headers."""
+async def test_every_answer_has_security_headers(static_dir: Path, path: str) -> None:
+    """Pages, data and errors alike."""
     async with browsing(static_dir) as client, client.get(path) as answer:
         headers = answer.headers
 
@@ -108,8 +108,8 @@ async def test_every_answer_is_guarded(static_dir: Path, path: str) -> None:
 
 
 @on_server_loop
-async def test_an_upgrade_is_guarded_too() -> None:
-    """So is the answer that begins a WebSocket."""
+async def test_upgrade_has_security_headers() -> None:
+    """The 101 answer of a WebSocket carries them as well."""
     async with serving() as web:
         client, head = await raw_websocket(web.port)
         client.close()
@@ -119,7 +119,7 @@ async def test_an_upgrade_is_guarded_too() -> None:
 
 
 @on_server_loop
-async def test_data_is_shared_with_allowed_sites(static_dir: Path) -> None:
+async def test_data_is_shared_with_allowed_origins(static_dir: Path) -> None:
     """Once other origins are allowed, they may read the API and the book, but not embed the page."""
     settings = replace(SETTINGS, allowed_origins=("https://friend.example",))
     async with browsing(static_dir, settings) as client:

@@ -1,4 +1,4 @@
-"""One browser: let in or refused, kept fresh, and told goodbye. The real app under the real server."""
+"""WebSocket clients of the real app and server: admission, the newest view, slow readers, rate limits, closing."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ LARGE_PICTURE_BYTES = 60_000
 async def refusal(
     web: Web, path: str = "/ws/orderbook", **headers: str
 ) -> tuple[int, dict[str, str], dict[str, object]]:
-    """Status, headers and problem of a WebSocket that is not let in."""
+    """Return status, headers and problem of a WebSocket that is refused."""
     asked = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     asked |= {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} | headers
     async with aiohttp.ClientSession() as client, client.get(web.url + path, headers=asked) as answer:
@@ -46,14 +46,14 @@ async def refusal(
 
 
 async def read_until(feed: aiohttp.ClientWebSocketResponse, seq: int) -> dict[str, object]:
-    """Read a feed up to the view with this number; gives it."""
+    """Read up to the view with this sequence number, and return it."""
     while (newest := await feed.receive_json(timeout=WAIT_S))["seq"] < seq:
         pass
     return dict(newest)
 
 
 async def ages_s(client: socket.socket, bytes_s: int, messages: int) -> list[tuple[float, int]]:
-    """Read so many views, no faster than this, and answer pings: when each was whole, and its number."""
+    """Read so many views at this rate, answering pings; return when each was complete, and its sequence number."""
     loop, data = asyncio.get_running_loop(), b""
     got: list[tuple[float, int]] = []
     while len(got) < messages:
@@ -69,7 +69,7 @@ async def ages_s(client: socket.socket, bytes_s: int, messages: int) -> list[tup
 
 
 async def stalled_client(web: Web) -> socket.socket:
-    """A client that has stopped reading, with a connection that can take no more."""
+    """Return a client that has stopped reading, whose connection accepts no more data."""
     client, _ = await raw_websocket(web.port, receive_buffer_bytes=SMALL_BUFFER_BYTES)
     for seq in range(1, 41):
         web.publish(seq, padding=LARGE_PICTURE_BYTES)
@@ -78,8 +78,8 @@ async def stalled_client(web: Web) -> socket.socket:
 
 
 @on_server_loop
-async def test_the_latest_picture_is_sent_at_once() -> None:
-    """Who connects does not wait for the next change."""
+async def test_the_current_view_is_sent_at_once() -> None:
+    """A new client does not wait for the next change."""
     async with serving() as web, aiohttp.ClientSession() as client:
         web.publish(7)
         async with client.ws_connect(web.feed_url) as feed:
@@ -90,7 +90,7 @@ async def test_the_latest_picture_is_sent_at_once() -> None:
 
 @pytest.mark.parametrize("symbol", ["ETHUSDT", "ethusdt"])
 @on_server_loop
-async def test_a_symbol_is_chosen_by_the_path(symbol: str) -> None:
+async def test_the_path_selects_the_symbol(symbol: str) -> None:
     """/ws/orderbook/{symbol} pushes that symbol's views and no other's."""
     async with (
         serving() as web,
@@ -105,8 +105,8 @@ async def test_a_symbol_is_chosen_by_the_path(symbol: str) -> None:
 
 
 @on_server_loop
-async def test_each_picture_is_pushed_as_text() -> None:
-    """A reader that keeps up gets every view, as a text message with the bytes of the bus."""
+async def test_each_view_is_sent_as_text() -> None:
+    """A reader that keeps up gets every view, with the bytes of the bus."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
         got = []
         for seq in (1, 2, 3):
@@ -117,8 +117,8 @@ async def test_each_picture_is_pushed_as_text() -> None:
 
 
 @on_server_loop
-async def test_a_slow_reader_skips_to_the_newest() -> None:
-    """What a client could not take in time is replaced, never queued."""
+async def test_a_slow_reader_gets_the_newest_view() -> None:
+    """Views that it could not take in time are replaced, not queued."""
     async with serving() as web:
         client = await stalled_client(web)
         web.stop.set()
@@ -131,8 +131,8 @@ async def test_a_slow_reader_skips_to_the_newest() -> None:
 
 
 @on_server_loop
-async def test_a_client_that_takes_nothing_is_cut_at_its_deadline() -> None:
-    """It is cut, not closed: a close would wait for it as well. Others notice nothing."""
+async def test_a_client_that_reads_nothing_is_disconnected() -> None:
+    """It is aborted at its deadline: a close frame would wait for it as well. Others notice nothing."""
     async with (
         serving(send_timeout_s=0.2) as web,
         aiohttp.ClientSession() as client,
@@ -145,13 +145,13 @@ async def test_a_client_that_takes_nothing_is_cut_at_its_deadline() -> None:
         newest = await reading
         stalled.close()
 
-    assert web.sessions.cut == 1
+    assert web.sessions.timed_out == 1
     assert newest["seq"] == 1000
 
 
 @on_server_loop
-async def test_a_client_that_answers_no_ping_is_cut() -> None:
-    """It takes the bytes and never says that it has read them."""
+async def test_a_client_that_answers_no_ping_is_disconnected() -> None:
+    """Its kernel takes the bytes, but no pong shows that it has read them."""
     async with serving(send_timeout_s=0.2) as web:
         mute, _ = await raw_websocket(web.port)
         reading = asyncio.create_task(read_to_end(mute))
@@ -161,12 +161,12 @@ async def test_a_client_that_answers_no_ping_is_cut() -> None:
         await reading
         mute.close()
 
-    assert web.sessions.cut == 1
+    assert web.sessions.timed_out == 1
 
 
 @on_server_loop
-async def test_a_reader_of_20_kb_a_second_sees_what_is_at_most_3_s_old() -> None:
-    """With the buffers that systems give by default: pongs tell how far it has read, the kernels cannot."""
+async def test_a_reader_of_20_kb_a_second_sees_views_at_most_3_s_old() -> None:
+    """With the default buffers of the system: pongs show how far it has read, which the kernel cannot."""
     async with serving() as web:
         client, _ = await raw_websocket(web.port)
         reading = asyncio.create_task(ages_s(client, bytes_s=20_000, messages=70))
@@ -181,8 +181,8 @@ async def test_a_reader_of_20_kb_a_second_sees_what_is_at_most_3_s_old() -> None
 
 
 @on_server_loop
-async def test_a_client_that_leaves_costs_nothing_more() -> None:
-    """However it leaves, its tasks and its place end with it."""
+async def test_a_client_that_leaves_frees_everything() -> None:
+    """However it leaves, its tasks and its place in the count end with it."""
     async with serving() as web, aiohttp.ClientSession() as client:
         await refusal(web, "/ws/nothing")  # now the server is up
         tasks_before = len(asyncio.all_tasks())
@@ -197,8 +197,8 @@ async def test_a_client_that_leaves_costs_nothing_more() -> None:
 
 
 @on_server_loop
-async def test_every_client_is_told_when_the_server_stops() -> None:
-    """A page reads 1001 and connects again."""
+async def test_every_client_gets_1001_when_the_server_stops() -> None:
+    """A page then reconnects."""
     async with serving() as web, aiohttp.ClientSession() as client:
         feeds = [await client.ws_connect(web.feed_url) for _ in range(10)]
         took_s = asyncio.create_task(web.stopped_after_s())
@@ -210,7 +210,7 @@ async def test_every_client_is_told_when_the_server_stops() -> None:
 
 @on_server_loop
 async def test_a_client_that_does_not_read_cannot_delay_the_stop() -> None:
-    """The server is gone within 3 s, and the others were told."""
+    """The server stops, and the others get 1001."""
     async with serving() as web, aiohttp.ClientSession() as client:
         stalled = await stalled_client(web)
         healthy = await client.ws_connect(web.feed_url)
@@ -225,20 +225,20 @@ async def test_a_client_that_does_not_read_cannot_delay_the_stop() -> None:
 
 
 @on_server_loop
-async def test_a_client_that_does_not_answer_the_goodbye_is_cut() -> None:
-    """It has a second for that."""
+async def test_a_client_that_does_not_answer_the_close_frame_is_disconnected() -> None:
+    """It has CLOSE_TIMEOUT_S for that."""
     async with serving() as web:
         mute, _ = await raw_websocket(web.port)
-        web.hub.close()
+        web.hub.shut_down()
         received = await read_to_end(mute)
         mute.close()
 
     assert close_code(received) == 1001
-    assert web.sessions.cut == 1
+    assert web.sessions.timed_out == 1
 
 
 @on_server_loop
-async def test_a_few_messages_are_ignored() -> None:
+async def test_messages_to_the_view_endpoint_are_ignored() -> None:
     """Clients written for other servers may send their pings and subscriptions."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
         for _ in range(MESSAGES_MAX):
@@ -250,8 +250,8 @@ async def test_a_few_messages_are_ignored() -> None:
 
 
 @on_server_loop
-async def test_a_flood_of_messages_is_ended() -> None:
-    """More than the bound is answered with 1008."""
+async def test_too_many_messages_are_answered_with_1008() -> None:
+    """The rate limit of messages closes the connection."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
         for _ in range(MESSAGES_MAX + 1):
             await feed.send_bytes(b"x")
@@ -261,8 +261,8 @@ async def test_a_flood_of_messages_is_ended() -> None:
 
 
 @on_server_loop
-async def test_a_flood_that_does_not_stop_is_cut() -> None:
-    """Who ignores the 1008 and sends on is cut, and leaves nothing behind."""
+async def test_a_client_that_ignores_1008_is_disconnected() -> None:
+    """One that goes on sending leaves nothing behind."""
     async with serving() as web:
         client, _ = await raw_websocket(web.port)
         await asyncio.get_running_loop().sock_sendall(client, frame(TEXT, b"x") * 500)
@@ -274,8 +274,8 @@ async def test_a_flood_that_does_not_stop_is_cut() -> None:
 
 
 @on_server_loop
-async def test_an_oversize_message_is_ended() -> None:
-    """More than 4 KiB is answered with 1009."""
+async def test_an_oversize_message_is_answered_with_1009() -> None:
+    """The limit is 4 KiB."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(web.feed_url) as feed:
         await feed.send_str("x" * 5000)
         end = await feed.receive(timeout=WAIT_S)
@@ -286,30 +286,30 @@ async def test_an_oversize_message_is_ended() -> None:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 @on_server_loop
 async def test_a_page_of_another_site_is_refused(origin: str) -> None:
-    """CORS does not cover WebSockets, so the Origin is judged before the upgrade."""
+    """CORS does not cover WebSockets, so the Origin is checked before the upgrade."""
     async with serving() as web:
         status, _, problem = await refusal(web, Origin=origin)
 
     assert status == 403
     assert "PULSE_ALLOWED_ORIGINS" in str(problem["detail"])
-    assert web.sessions.door.refused == 1
+    assert web.admission.refused == 1
 
 
 @on_server_loop
-async def test_our_own_page_and_friends_are_let_in() -> None:
-    """The Origin may be the host itself or one of the allowed ones."""
+async def test_our_own_page_and_allowed_origins_are_accepted() -> None:
+    """The Origin may be the host itself or one of PULSE_ALLOWED_ORIGINS."""
     settings = replace(SETTINGS, allowed_origins=("https://friend.example",))
     async with serving(settings) as web, aiohttp.ClientSession() as client:
         for origin in (web.url, "https://friend.example"):
             async with client.ws_connect(web.feed_url, origin=origin):
                 pass
 
-    assert web.sessions.door.refused == 0
+    assert web.admission.refused == 0
 
 
 @on_server_loop
-async def test_an_unknown_symbol_is_refused_with_those_there_are() -> None:
-    """The refusal is a problem like any other, before the upgrade."""
+async def test_an_unknown_symbol_is_refused_with_the_allowed_ones() -> None:
+    """It is a problem response, before the upgrade."""
     async with serving() as web:
         status, headers, problem = await refusal(web, "/ws/orderbook/DOGEUSDT")
 
@@ -318,8 +318,8 @@ async def test_an_unknown_symbol_is_refused_with_those_there_are() -> None:
 
 
 @on_server_loop
-async def test_an_unknown_socket_is_refused() -> None:
-    """A WebSocket of another path is a 404 as well."""
+async def test_an_unknown_path_is_refused() -> None:
+    """A WebSocket of another path is a 404."""
     async with serving() as web:
         status, headers, problem = await refusal(web, "/ws/nothing")
 
@@ -328,8 +328,8 @@ async def test_an_unknown_socket_is_refused() -> None:
 
 
 @on_server_loop
-async def test_no_more_clients_than_the_process_takes() -> None:
-    """Above the bound a client is refused with 503 and when to try again; a place that was left is free."""
+async def test_clients_beyond_the_limit_are_refused() -> None:
+    """503 with Retry-After; when a client leaves, another is admitted."""
     async with serving(replace(SETTINGS, clients_max=1)) as web, aiohttp.ClientSession() as client:
         async with client.ws_connect(web.feed_url):
             status, headers, _ = await refusal(web)
@@ -341,8 +341,8 @@ async def test_no_more_clients_than_the_process_takes() -> None:
 
 
 @on_server_loop
-async def test_no_more_clients_than_one_address_may_have() -> None:
-    """Above the bound a client is refused with 429; a forged X-Forwarded-For does not help."""
+async def test_clients_of_one_address_beyond_its_limit_are_refused() -> None:
+    """429 with Retry-After; a forged X-Forwarded-For does not help."""
     async with (
         serving(replace(SETTINGS, clients_per_address_max=1)) as web,
         aiohttp.ClientSession() as client,
@@ -354,10 +354,10 @@ async def test_no_more_clients_than_one_address_may_have() -> None:
 
 
 @on_server_loop
-async def test_who_may_not_come_in_has_nothing_followed() -> None:
-    """Another site's page must not make a terminal follow what it likes, and a wrong name gives its place back."""
-    registry = SymbolRegistry(SETTINGS.symbols, most=5)
-    registry.list_all(["SOLUSDT"])
+async def test_a_refused_client_opens_no_symbol() -> None:
+    """Another site's page cannot open symbols, and a wrong name frees its place in the count."""
+    registry = SymbolRegistry(SETTINGS.symbols, running_max=5)
+    registry.set_listed(["SOLUSDT"])
     async with serving(registry=registry) as web, aiohttp.ClientSession() as client:
         for path, origin, status in (("SOLUSDT", "https://evil.example", 403), ("NOPE", web.url, 404)):
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -370,8 +370,8 @@ async def test_who_may_not_come_in_has_nothing_followed() -> None:
 
 
 @on_server_loop
-async def test_behind_a_proxy_its_clients_are_counted() -> None:
-    """With a trusted hop, the address that the proxy appended is the one that counts."""
+async def test_behind_a_proxy_clients_are_counted_by_forwarded_address() -> None:
+    """With a trusted hop, the address that the proxy appended counts."""
     settings = replace(SETTINGS, clients_per_address_max=1, trusted_hops=1)
     async with serving(settings) as web, aiohttp.ClientSession() as client:
         headers = [{"X-Forwarded-For": f"6.6.6.6, 203.0.113.{n}"} for n in (1, 2)]
@@ -386,8 +386,8 @@ async def test_behind_a_proxy_its_clients_are_counted() -> None:
 
 @pytest.mark.parametrize("read_bytes", [12, 65536], ids=["by a reset", "politely"])
 @on_server_loop
-async def test_a_client_that_speaks_too_early_leaves_nothing_behind(read_bytes: int) -> None:
-    """Hypercorn answers a frame before the upgrade with 400 and never tells the app that the client has left."""
+async def test_a_client_that_sends_frames_before_the_upgrade_leaves_nothing_behind(read_bytes: int) -> None:
+    """Hypercorn answers such a frame with 400, and never reports to the app that the client has left."""
     async with serving() as web:
         client = await raw_socket(web.port)
         loop = asyncio.get_running_loop()

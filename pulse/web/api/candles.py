@@ -1,112 +1,119 @@
 """GET /api/ohlcv: candles of any interval as JSON, or streamed page by page as CSV and NDJSON."""
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
 
 from pulse.candle_history.reader import CandleReader
 from pulse.concurrency import map_in_chunks
-from pulse.market.intervals import AggregatedCandle
-from pulse.symbols import SymbolRegistry
-from pulse.web.params import CandleQuery, parameters_of, read_candle_query
+from pulse.market.intervals import INTERVALS, AggregatedCandle
+from pulse.web.api.operations import STORE_UNAVAILABLE, WRONG_PARAMETER, get, problems, query
+from pulse.web.api.schemas import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    STRING,
+    Json,
+    Schemas,
+    array,
+    object_of,
+    or_null,
+    symbol_name,
+)
+from pulse.web.context import WebContext
+from pulse.web.params import (
+    FORMATS,
+    LIMIT_DEFAULT,
+    LIMIT_MAX,
+    STREAM_MAX,
+    CandleQuery,
+    parameters_of,
+    read_candle_query,
+)  # fmt: skip
+from pulse.web.routing import NO_STORE, limited, revalidated_response
 from pulse.wire import CANDLE_FIELDS, candle_row
 
-PAGE_BARS = 1000
-"""What is held in memory of a stream, and what is written of it in one go."""
-REVALIDATED = "no-cache"
-"""May be kept, and is asked about each time: an old minute may be corrected, and one address serve another source."""
+PAGE_CANDLES = 1000
+"""Candles of a stream that are held in memory and written at once."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """A way to write rows one after the other."""
+class _StreamFormat:
+    """A way to write rows one after the other: the bytes before the first, and those of each."""
 
     media_type: str
     head: bytes
-    write: Callable[[Row], bytes]
+    encode: Callable[[Row], bytes]
 
 
-class CandlesApi:
-    """The route. `compressed_from_bytes` is from where on the server compresses an answer."""
-
-    def __init__(self, bars: CandleReader, registry: SymbolRegistry, compressed_from_bytes: int) -> None:
-        self._bars = bars
-        self._roster = registry
-        self._compressed_from_bytes = compressed_from_bytes
-
-    async def serve(self, request: Request) -> Response:
-        """The candles that are asked for, oldest first. Raises RequestError or StoreUnavailable."""
-        query = read_candle_query(parameters_of(request), self._roster)
-        if query.format != "json":
-            return await self._stream(query, STREAMS[query.format])
-        bars = await self._bars.read(query.symbol, query.interval, query.start_ms, query.end_ms, query.limit)
-        headers = {"Cache-Control": REVALIDATED}
-        if len(bars) == query.limit:
-            headers["Link"] = _link(query, bars)
-        return self._tagged(request, orjson.dumps(await self._rows(query, bars)), headers)
-
-    async def _rows(self, query: CandleQuery, bars: Sequence[AggregatedCandle]) -> list[Row]:
-        running_ms = self._bars.running_ms(query.symbol)
-        return await map_in_chunks(lambda bar: candle_row(bar, query.interval, running_ms), bars)
-
-    def _tagged(self, request: Request, body: bytes, headers: dict[str, str]) -> Response:
-        """The answer, or that it is the one which the client has."""
-        digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-        is_compressed = (
-            "gzip" in request.headers.get("Accept-Encoding", "") and len(body) >= self._compressed_from_bytes
-        )
-        # What differs byte for byte must differ in its strong tag.
-        tag = f'"{digest}-gzip"' if is_compressed else f'"{digest}"'
-        headers["ETag"] = tag
-        known = request.headers.get("If-None-Match", "")
-        if known == "*" or tag in (part.strip().removeprefix("W/") for part in known.split(",")):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers | {"Vary": "Accept-Encoding"})
-        return Response(body, headers=headers, media_type="application/json")
-
-    async def _stream(self, query: CandleQuery, stream: _Stream) -> Response:
-        headers = {"Cache-Control": "no-store"}
-        if query.format == "csv":
-            headers["Content-Disposition"] = f'attachment; filename="{query.symbol}-{query.interval.name}.csv"'
-        pages = self._pages(query)
-        # A store that is away is told as such; later the stream can only break off.
-        first: list[Row] = await anext(pages, [])
-
-        async def chunks() -> AsyncIterator[bytes]:
-            yield stream.head + b"".join(await map_in_chunks(stream.write, first))
-            async for rows in pages:
-                yield b"".join(await map_in_chunks(stream.write, rows))
-
-        return StreamingResponse(chunks(), headers=headers, media_type=stream.media_type)
-
-    async def _pages(self, query: CandleQuery) -> AsyncIterator[list[Row]]:
-        symbol, interval, start_ms, end_ms, limit = (
-            query.symbol, query.interval, query.start_ms, query.end_ms, query.limit
-        )  # fmt: skip
-        if start_ms is None:  # then the limit is at most a page
-            yield await self._rows(query, await self._bars.read(symbol, interval, None, end_ms, limit))
-            return
-        async for bars in self._bars.pages(symbol, interval, start_ms, end_ms, limit, PAGE_BARS):
-            yield await self._rows(query, bars)
+def routes(context: WebContext) -> list[BaseRoute]:
+    """Return this group's routes."""
+    return [Route("/api/ohlcv", partial(_candles, context), middleware=limited(context.admission, compressed=True))]
 
 
-def _link(query: CandleQuery, bars: Sequence[AggregatedCandle]) -> str:
-    """Where the page after this one is, or the one before it where the newest were asked for."""
-    asked: dict[str, Any] = {"symbol": query.symbol, "interval": query.interval.name, "limit": query.limit}
-    if query.start_ms is None:
-        return f'<?{urlencode(asked | {"end": bars[0].candle.open_time_ms - 1})}>; rel="prev"'
-    asked["start"] = query.interval.after(bars[-1].candle.open_time_ms)
-    if query.end_ms is not None:
-        asked["end"] = query.end_ms
-    return f'<?{urlencode(asked)}>; rel="next"'
+async def _candles(context: WebContext, request: Request) -> Response:
+    """Return the candles in the range, oldest first. Raises RequestError or StoreUnavailable.
+
+    JSON may be cached but is revalidated: an old minute may be corrected, and one address serve another source.
+    """
+    asked, reader = read_candle_query(parameters_of(request), context.registry), context.candles
+    if asked.format != "json":
+        return await _stream(reader, asked, STREAM_FORMATS[asked.format])
+    candles = await reader.read(asked.symbol, asked.interval, asked.start_ms, asked.end_ms, asked.limit)
+    headers = {"Link": _link(asked, candles)} if len(candles) == asked.limit else {}
+    return revalidated_response(request, orjson.dumps(await _rows(reader, asked, candles)), headers)
+
+
+async def _rows(reader: CandleReader, asked: CandleQuery, candles: Sequence[AggregatedCandle]) -> list[Row]:
+    running_ms = reader.running_ms(asked.symbol)
+    return await map_in_chunks(lambda candle: candle_row(candle, asked.interval, running_ms), candles)
+
+
+async def _stream(reader: CandleReader, asked: CandleQuery, stream: _StreamFormat) -> Response:
+    headers = dict(NO_STORE)
+    if asked.format == "csv":
+        headers["Content-Disposition"] = f'attachment; filename="{asked.symbol}-{asked.interval.name}.csv"'
+    pages = _pages(reader, asked)
+    # The first page is read before the response starts: an unavailable store gives 503; later it can only break off.
+    first: list[Row] = await anext(pages, [])
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield stream.head + b"".join(await map_in_chunks(stream.encode, first))
+        async for rows in pages:
+            yield b"".join(await map_in_chunks(stream.encode, rows))
+
+    return StreamingResponse(chunks(), headers=headers, media_type=stream.media_type)
+
+
+async def _pages(reader: CandleReader, asked: CandleQuery) -> AsyncIterator[list[Row]]:
+    symbol, interval, start_ms, end_ms, limit = (
+        asked.symbol, asked.interval, asked.start_ms, asked.end_ms, asked.limit
+    )  # fmt: skip
+    if start_ms is None:  # then the limit is at most a page
+        yield await _rows(reader, asked, await reader.read(symbol, interval, None, end_ms, limit))
+        return
+    async for candles in reader.pages(symbol, interval, start_ms, end_ms, limit, PAGE_CANDLES):
+        yield await _rows(reader, asked, candles)
+
+
+def _link(asked: CandleQuery, candles: Sequence[AggregatedCandle]) -> str:
+    """Return the Link header of a full page: to the next page, or to the previous one if the query has no start."""
+    parameters: dict[str, Any] = {"symbol": asked.symbol, "interval": asked.interval.name, "limit": asked.limit}
+    if asked.start_ms is None:
+        return f'<?{urlencode(parameters | {"end": candles[0].candle.open_time_ms - 1})}>; rel="prev"'
+    parameters["start"] = asked.interval.after(candles[-1].candle.open_time_ms)
+    if asked.end_ms is not None:
+        parameters["end"] = asked.end_ms
+    return f'<?{urlencode(parameters)}>; rel="next"'
 
 
 def _csv_line(row: Row) -> bytes:
@@ -119,7 +126,51 @@ def _csv_cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-STREAMS = {
-    "csv": _Stream("text/csv; charset=utf-8", ",".join(CANDLE_FIELDS).encode() + b"\r\n", _csv_line),
-    "ndjson": _Stream("application/x-ndjson", b"", lambda row: orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)),
+STREAM_FORMATS = {
+    "csv": _StreamFormat("text/csv; charset=utf-8", ",".join(CANDLE_FIELDS).encode() + b"\r\n", _csv_line),
+    "ndjson": _StreamFormat(
+        "application/x-ndjson", b"", lambda row: orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    ),
 }
+
+
+def candle_schema(schemas: Schemas) -> Json:
+    """Return the schema of one row, by reference."""
+    return schemas.named("CandleRow", object_of({
+        "symbol": STRING, "timestamp": {"type": "string", "format": "date-time"}, "open": NUMBER, "high": NUMBER,
+        "low": NUMBER, "close": NUMBER, "volume": NUMBER, "quote_volume": NUMBER, "trade_count": INTEGER,
+        "taker_buy_volume": NUMBER, "taker_buy_quote_volume": NUMBER, "first_trade_id": or_null(INTEGER),
+        "last_trade_id": or_null(INTEGER),
+        "source": {"type": "string", "enum": ["live", "repaired", "exchange", "mixed"]}, "reconciled": BOOLEAN,
+        "is_closed": BOOLEAN, "missing_minutes": {"type": "integer", "minimum": 0},
+    }))  # fmt: skip
+
+
+def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
+    """Return this group's part of the OpenAPI document."""
+    candles = {
+        "description": "Candles, oldest first.",
+        "headers": {
+            "ETag": {"description": "Strong; ask again with If-None-Match.", "schema": STRING},
+            "Link": {"description": "The next page, or the previous one; if the page is full.", "schema": STRING},
+        },
+        "content": {
+            "application/json": {"schema": array(candle_schema(schemas))},
+            "text/csv": {"schema": STRING},
+            "application/x-ndjson": {"schema": STRING},
+        },
+    }
+    answers = {"200": candles, "304": {"description": "Unchanged since the answer with that ETag."}}
+    limit = {"type": "integer", "minimum": 1, "maximum": STREAM_MAX, "default": LIMIT_DEFAULT}
+    return {
+        "/api/ohlcv": get(
+            "Candles of any interval and how each was obtained.",
+            answers | problems(schemas, {400: WRONG_PARAMETER, 503: STORE_UNAVAILABLE}),
+            query("symbol", "Which symbol; the first one by default.", symbol_name(symbols)),
+            query("interval", "What a candle spans.", {"type": "string", "enum": list(INTERVALS), "default": "1m"}),
+            query("start", "The first open time: ISO 8601, or whole seconds or milliseconds since 1970.", STRING),
+            query("end", "The last open time, in the same forms.", STRING),
+            query("limit", f"At most {LIMIT_MAX}; more only for a stream with a start.", limit),
+            query("format", "The format.", {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}),
+        )
+    }

@@ -1,14 +1,21 @@
-"""What the process answers about itself: what it follows, whether it is ready, and what /metrics reads of its parts.
+"""The state of the process: /healthz, /readyz, /api/store, /api/latency and /metrics.
 
-It joins what others know, and knows nothing itself.
+It joins what other parts report and computes nothing else.
 """
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from pulse import stats
 from pulse.bus.contract import Bus
@@ -16,49 +23,23 @@ from pulse.candle_history.writer import CandleWriter
 from pulse.engine import Engine
 from pulse.fanout.hub import Hub
 from pulse.latency import HOPS, Latency
-from pulse.market.types import Instrument
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
+from pulse.web.admission import Admission
+from pulse.web.api.operations import answer, get
+from pulse.web.api.schemas import BOOLEAN, INTEGER, NUMBER, STRING, Json, Schemas, array, object_of, or_null
+from pulse.web.context import WebContext
+from pulse.web.routing import NO_STORE, json_response, limited
 from pulse.web.websocket import WebSocketSessions
 
-TRUSTED = ("live", "halted")
+READY_STATES = ("live", "halted")
 """States of a book that is as it should be."""
-DESCRIBED = ("base_asset", "quote_asset", "status", "tick_size", "lot_size", "price_decimals", "quantity_decimals")
-"""What /api/symbols says of an instrument; nulls while the exchange has not told."""
-
-
-@dataclass(frozen=True, slots=True)
-class SymbolsReport:
-    """The object of /api/symbols. `instruments` are those known, `history` tells how far each symbol's past is."""
-
-    venue: str
-    source: str
-    registry: SymbolRegistry
-    engine: Engine
-    instruments: Mapping[str, Instrument]
-    history: Callable[[], Mapping[str, Mapping[str, int]]]
-
-    def __call__(self) -> dict[str, Any]:
-        """As things stand now."""
-        states, history = self.engine.states(), self.history()
-        return {
-            "default": self.registry.default,
-            "venue": self.venue,
-            "source": self.source,
-            "symbols": [
-                {
-                    "symbol": symbol, **_described(self.instruments.get(symbol)),
-                    "state": states[symbol]["state"], "history": history.get(symbol),
-                }
-                for symbol in self.registry
-            ],
-            "listed": self.registry.listed,
-        }  # fmt: skip
+LATENCY_QUANTILES = (0.5, 0.99)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadinessReport:
-    """The object of /readyz: the pinned symbols' feeds, the bus and the store decide, the others are told of."""
+    """The object of /readyz: the pinned symbols' books, the bus and the store decide; other symbols are only listed."""
 
     registry: SymbolRegistry
     engine: Engine
@@ -67,11 +48,11 @@ class ReadinessReport:
     writer: CandleWriter
 
     def __call__(self) -> dict[str, Any]:
-        """As things stand now."""
+        """Return the current state."""
         feeds, bus, trouble = self.engine.states(), self.bus.health(), self.writer.trouble
-        is_ready = all(feeds[symbol]["state"] in TRUSTED for symbol in self.registry.pinned) and bus.ok and not trouble
+        are_books_ready = all(feeds[symbol]["state"] in READY_STATES for symbol in self.registry.pinned)
         return {
-            "ready": is_ready,
+            "ready": are_books_ready and bus.ok and not trouble,
             "feeds": feeds,
             "bus": {"kind": bus.kind, "ok": bus.ok, "detail": bus.detail},
             "store": {
@@ -80,23 +61,80 @@ class ReadinessReport:
         }  # fmt: skip
 
 
-def watch_clients(sessions: WebSocketSessions, hub: Hub) -> None:
-    """Let /metrics read what sessions and hub count for themselves."""
-    stats.clients_open.set_function(lambda: sessions.open_count)
-    stats.clients_refused.set_function(lambda: sessions.admission.refused)
+def register_gauges(admission: Admission, sessions: WebSocketSessions, hub: Hub, latency: Latency) -> None:
+    """Have the Prometheus gauges read the counts that clients, hub and latency keep themselves."""
+    stats.clients_open.set_function(lambda: admission.count)
+    stats.clients_refused.set_function(lambda: admission.refused)
     stats.clients_cut.set_function(lambda: sessions.timed_out)
     stats.client_pictures_replaced.set_function(lambda: sessions.replaced)
     stats.hub_dropped.set_function(lambda: hub.dropped)
     stats.tasks.set_function(lambda: len(asyncio.all_tasks()))
-
-
-def watch_latency(latency: Latency) -> None:
-    """Let /metrics read the latency of each hop."""
-    for hop, share in itertools.product(HOPS, (0.5, 0.99)):
+    for hop, share in itertools.product(HOPS, LATENCY_QUANTILES):
         gauge = stats.latency_ms.labels(hop.name, f"{share:g}")
         gauge.set_function(partial(latency.gauge_ms, hop.name, share))
     stats.clock_offset_ms.set_function(latency.offset.value_ms)
 
 
-def _described(instrument: Instrument | None) -> dict[str, Any]:
-    return {name: getattr(instrument, name, None) for name in DESCRIBED}
+def routes(context: WebContext) -> list[BaseRoute]:
+    """Return this group's routes. /healthz has no rate limit: platforms ask it every second."""
+    middleware = limited(context.admission)
+    return [
+        Route("/healthz", _healthz),
+        Route("/readyz", partial(_readyz, context), middleware=middleware),
+        Route("/api/store", partial(_store, context), middleware=middleware),
+        Route("/api/latency", partial(_latency, context), middleware=middleware),
+        Route("/metrics", _metrics, middleware=middleware),
+    ]
+
+
+async def _healthz(_: Request) -> Response:
+    """Answer whatever the state of the parts: a platform restarts a process that it finds unhealthy."""
+    return json_response(b'{"status":"ok"}')
+
+
+async def _readyz(context: WebContext, _: Request) -> Response:
+    """Return whether what is served can be trusted, under a status that a load balancer understands."""
+    report = context.readiness()
+    return json_response(orjson.dumps(report), HTTPStatus.OK if report["ready"] else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+async def _store(context: WebContext, _: Request) -> Response:
+    """Return whether closed candles reach the store, with a status that a browser does not log as an error."""
+    return json_response(orjson.dumps(context.readiness()["store"]))
+
+
+async def _latency(context: WebContext, _: Request) -> Response:
+    return json_response(orjson.dumps(context.latency()))
+
+
+async def _metrics(_: Request) -> Response:
+    return Response(generate_latest(), headers={**NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})
+
+
+def paths(schemas: Schemas, _: Sequence[str]) -> Json:
+    """Return this group's part of the OpenAPI document."""
+    state = object_of({"state": STRING, "reason": STRING, "data_age_ms": or_null(NUMBER)})
+    bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
+    store = schemas.named("Store", object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
+    feeds = {"type": "object", "additionalProperties": state}
+    readiness = schemas.named("Readiness", object_of({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store}))
+    hop = schemas.named("Hop", object_of({
+        "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),
+        "budget_ms": NUMBER,
+    }))  # fmt: skip
+    latency = object_of({
+        "hops": array(hop), "over_budget": array(STRING), "clock_offset_ms": or_null(NUMBER),
+        "clock_error_ms": or_null(NUMBER),
+    })  # fmt: skip
+    return {
+        "/healthz": get(
+            "Whether the process answers.", {"200": answer("It does.", object_of({"status": {"const": "ok"}}))}
+        ),
+        "/readyz": get(
+            "Whether what is served can be trusted.",
+            {"200": answer("It can.", readiness), "503": answer("Not all of it.", readiness)},
+        ),
+        "/api/store": get("Whether closed candles reach the store.", {"200": answer("The store's state.", store)}),
+        "/api/latency": get("How long each hop takes.", {"200": answer("The latency report.", latency)}),
+        "/metrics": get("Counters and gauges.", {"200": answer("For Prometheus.", STRING, "text/plain")}),
+    }

@@ -1,153 +1,156 @@
-"""The charts of others: TradingView's UDF protocol under /udf, which its library and those like it speak.
+"""TradingView's UDF protocol under /udf, which its charting library and compatible ones speak.
 
-A request is answered from the same bars as /api/ohlcv. What is wrong is said as UDF says it, with HTTP's own status;
-that its address asks too often is said by the door, as everywhere.
+Bars come from the same reader as /api/ohlcv. Errors have UDF's own JSON shape under the HTTP status; only the rate
+limit answers with a problem, as on every other route.
 """
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
-from pulse.candle_history.reader import CandleReader
 from pulse.errors import RequestError, StoreUnavailable, wrong_parameter
 from pulse.market.intervals import INTERVALS, AggregatedCandle
-from pulse.symbols import SymbolRegistry
+from pulse.web.api.operations import STORE_UNAVAILABLE, answer, get, query
+from pulse.web.api.schemas import INTEGER, NUMBER, STRING, Json, Schemas, array, object_of
+from pulse.web.context import WebContext
 from pulse.web.params import known_symbol, parameters_of, single, whole_number
+from pulse.web.routing import NO_STORE, json_response, limited
 
 RESOLUTIONS = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
     "480": "8h", "720": "12h", "1D": "1d", "1W": "1w", "1M": "1M",
 }  # fmt: skip
-"""Our intervals by the names that UDF has for them."""
+"""Our intervals by their UDF names."""
 SHORT_RESOLUTIONS = {"D": "1D", "W": "1W", "M": "1M"}
 INTRADAY = [name for name in RESOLUTIONS if name.isdigit()]
 EXCHANGES = {"us": "BINANCE.US", "com": "BINANCE", "vision": "BINANCE"}
-"""What a venue is called in a chart; what is no exchange goes by its own name."""
+"""The exchange name that a chart shows for a venue; any other venue is shown by its own name."""
 BARS_MAX = 5000
 FOUND_DEFAULT, FOUND_MAX = 30, 200
 PRICE_DECIMALS = 2
-"""Of an instrument that the exchange has not described yet."""
+"""Decimals of prices until the exchange has described the instrument."""
 SECONDS = re.compile(r"-?[0-9]{1,12}", re.ASCII)
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[WebContext, Request], Awaitable[Response]]
 Parameters = Mapping[str, Sequence[str]]
 
 
-class UdfApi:
-    """The routes. `catalogue` gives the object of /api/symbols."""
-
-    def __init__(
-        self, bars: CandleReader, catalogue: Callable[[], Mapping[str, Any]], registry: SymbolRegistry
-    ) -> None:
-        self._bars = bars
-        self._roster = registry
-        self._catalogue = catalogue
-
-    def routes(self) -> list[Route]:
-        """What stands below /udf."""
-        handlers = {"config": self._config, "symbols": self._symbol, "search": self._search, "history": self._history}
-        routes = [Route(f"/{name}", _said_as_udf(handler)) for name, handler in handlers.items()]
-        return [*routes, Route("/time", self._time)]
-
-    async def _config(self, _: Request) -> Response:
-        exchange = self._exchange()
-        return _json(
-            {
-                "supported_resolutions": list(RESOLUTIONS),
-                "supports_search": True,
-                "supports_group_request": False,
-                "supports_marks": False,
-                "supports_timescale_marks": False,
-                "supports_time": True,
-                "exchanges": [{"value": exchange, "name": exchange, "desc": exchange}],
-                "symbols_types": [{"name": "Crypto", "value": "crypto"}],
-            }
-        )
-
-    async def _symbol(self, request: Request) -> Response:
-        symbol = self._known(parameters_of(request))
-        return _json(_symbol_info(self._entries()[symbol], self._exchange()))
-
-    async def _search(self, request: Request) -> Response:
-        parameters = parameters_of(request)
-        text = (single(parameters, "query") or "").upper()
-        limit = whole_number("limit", single(parameters, "limit"), FOUND_DEFAULT, FOUND_MAX)
-        exchange = self._exchange()
-        is_elsewhere = (single(parameters, "exchange") or exchange) != exchange
-        is_other_type = (single(parameters, "type") or "crypto") != "crypto"
-        found = [] if is_elsewhere or is_other_type else [
-            {
-                "symbol": symbol, "ticker": symbol, "full_name": f"{exchange}:{symbol}", "exchange": exchange,
-                "description": _description(entry), "type": "crypto",
-            }
-            for symbol, entry in self._listed().items()
-            if text in symbol
-        ]  # fmt: skip
-        return _json(found[:limit])
-
-    async def _history(self, request: Request) -> Response:
-        """The bars that open in [from, to), or with countback so many that open before `to`."""
-        parameters = parameters_of(request)
-        symbol = self._known(parameters)
-        interval = INTERVALS[_resolution(single(parameters, "resolution"))]
-        end_ms = _seconds("to", single(parameters, "to")) * 1000 - 1
-        counted = single(parameters, "countback")
-        count = whole_number("countback", counted, BARS_MAX, BARS_MAX)
-        bars = await self._bars.read(symbol, interval, None, end_ms, count)
-        if counted is not None:
-            return _json(_table(bars) if bars else {"s": "no_data"})
-        start_ms = _seconds("from", single(parameters, "from")) * 1000
-        asked = [bar for bar in bars if bar.candle.open_time_ms >= start_ms]
-        if asked or not bars:
-            return _json(_table(asked) if asked else {"s": "no_data"})
-        return _json({"s": "no_data", "nextTime": bars[-1].candle.open_time_ms // 1000})
-
-    async def _time(self, _: Request) -> Response:
-        return PlainTextResponse(str(int(self._bars.now_s())), headers={"Cache-Control": "no-store"})
-
-    def _entries(self) -> dict[str, Mapping[str, Any]]:
-        return {entry["symbol"]: entry for entry in self._catalogue()["symbols"]}
-
-    def _listed(self) -> dict[str, Mapping[str, Any]]:
-        """All that may be asked for; of those that are not followed no more is known than the name."""
-        return {symbol: {"symbol": symbol} for symbol in self._roster.listed} | self._entries()
-
-    def _exchange(self) -> str:
-        venue = str(self._catalogue()["venue"])
-        return EXCHANGES.get(venue, venue.upper())
-
-    def _known(self, parameters: Parameters) -> str:
-        """The symbol that is asked for, with or without the exchange before it. Raises RequestError."""
-        text = single(parameters, "symbol") or ""
-        return known_symbol(text.removeprefix(self._exchange() + ":"), self._roster, HTTPStatus.NOT_FOUND)
+def routes(context: WebContext) -> list[BaseRoute]:
+    """Return this group's routes."""
+    handlers = {"config": _config, "symbols": _symbol, "search": _search, "history": _history}
+    below = [Route(f"/{name}", partial(_with_udf_errors, handler, context)) for name, handler in handlers.items()]
+    below.append(Route("/time", partial(_time, context)))
+    return [Mount("/udf", routes=below, middleware=limited(context.admission, compressed=True))]
 
 
-def _said_as_udf(handler: Handler) -> Handler:
-    async def serve(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except RequestError as error:
-            return _json({"s": "error", "errmsg": error.detail}, error.status)
-        except StoreUnavailable:
-            return _json(
-                {"s": "error", "errmsg": "The candle store cannot be reached."}, HTTPStatus.SERVICE_UNAVAILABLE
-            )
-
-    return serve
+async def _with_udf_errors(handler: Handler, context: WebContext, request: Request) -> Response:
+    """Return the handler's answer, or its error in UDF's shape."""
+    try:
+        return await handler(context, request)
+    except RequestError as error:
+        return _error(error.detail, error.status)
+    except StoreUnavailable:
+        return _error("The candle store cannot be reached.", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _json(body: Any, status: int = HTTPStatus.OK) -> Response:
-    return Response(orjson.dumps(body), status, {"Cache-Control": "no-store"}, media_type="application/json")
+def _error(text: str, status: HTTPStatus) -> Response:
+    return json_response(orjson.dumps({"s": "error", "errmsg": text}), status)
+
+
+def _json(body: Any) -> Response:
+    return json_response(orjson.dumps(body))
+
+
+async def _config(context: WebContext, _: Request) -> Response:
+    exchange = _exchange(context)
+    return _json(
+        {
+            "supported_resolutions": list(RESOLUTIONS),
+            "supports_search": True,
+            "supports_group_request": False,
+            "supports_marks": False,
+            "supports_timescale_marks": False,
+            "supports_time": True,
+            "exchanges": [{"value": exchange, "name": exchange, "desc": exchange}],
+            "symbols_types": [{"name": "Crypto", "value": "crypto"}],
+        }
+    )
+
+
+async def _symbol(context: WebContext, request: Request) -> Response:
+    symbol = _known(context, parameters_of(request))
+    return _json(_symbol_info(_running(context)[symbol], _exchange(context)))
+
+
+async def _search(context: WebContext, request: Request) -> Response:
+    parameters = parameters_of(request)
+    text = (single(parameters, "query") or "").upper()
+    limit = whole_number("limit", single(parameters, "limit"), FOUND_DEFAULT, FOUND_MAX)
+    exchange = _exchange(context)
+    is_other_exchange = (single(parameters, "exchange") or exchange) != exchange
+    is_other_type = (single(parameters, "type") or "crypto") != "crypto"
+    found = [] if is_other_exchange or is_other_type else [
+        {
+            "symbol": symbol, "ticker": symbol, "full_name": f"{exchange}:{symbol}", "exchange": exchange,
+            "description": _description(entry), "type": "crypto",
+        }
+        for symbol, entry in _listed(context).items()
+        if text in symbol
+    ]  # fmt: skip
+    return _json(found[:limit])
+
+
+async def _history(context: WebContext, request: Request) -> Response:
+    """Return the bars that open in [from, to), or the last `countback` that open before `to`."""
+    parameters = parameters_of(request)
+    symbol = _known(context, parameters)
+    interval = INTERVALS[_resolution(single(parameters, "resolution"))]
+    end_ms = _seconds("to", single(parameters, "to")) * 1000 - 1
+    countback = single(parameters, "countback")
+    count = whole_number("countback", countback, BARS_MAX, BARS_MAX)
+    bars = await context.candles.read(symbol, interval, None, end_ms, count)
+    if countback is not None:
+        return _json(_table(bars) if bars else {"s": "no_data"})
+    start_ms = _seconds("from", single(parameters, "from")) * 1000
+    in_range = [bar for bar in bars if bar.candle.open_time_ms >= start_ms]
+    if in_range or not bars:
+        return _json(_table(in_range) if in_range else {"s": "no_data"})
+    return _json({"s": "no_data", "nextTime": bars[-1].candle.open_time_ms // 1000})
+
+
+async def _time(context: WebContext, _: Request) -> Response:
+    return PlainTextResponse(str(int(context.candles.now_s())), headers=NO_STORE)
+
+
+def _running(context: WebContext) -> dict[str, Mapping[str, Any]]:
+    return {entry["symbol"]: entry for entry in context.symbols()["symbols"]}
+
+
+def _listed(context: WebContext) -> dict[str, Mapping[str, Any]]:
+    """Return all symbols that may be asked for; of those that do not run only the name is known."""
+    return {symbol: {"symbol": symbol} for symbol in context.registry.listed} | _running(context)
+
+
+def _exchange(context: WebContext) -> str:
+    venue = str(context.symbols()["venue"])
+    return EXCHANGES.get(venue, venue.upper())
+
+
+def _known(context: WebContext, parameters: Parameters) -> str:
+    """Return the symbol parameter, given with or without the exchange before it. Raises RequestError."""
+    text = single(parameters, "symbol") or ""
+    return known_symbol(text.removeprefix(_exchange(context) + ":"), context.registry)
 
 
 def _symbol_info(entry: Mapping[str, Any], exchange: str) -> dict[str, Any]:
-    """How a chart is to draw an instrument: prices are multiples of minmov / pricescale."""
+    """Return how a chart draws an instrument; prices are multiples of minmov / pricescale."""
     decimals = PRICE_DECIMALS if entry.get("price_decimals") is None else entry["price_decimals"]
     return {
         "name": entry["symbol"],
@@ -196,7 +199,7 @@ def _seconds(name: str, text: str | None) -> int:
 
 
 def _table(bars: Sequence[AggregatedCandle]) -> dict[str, Any]:
-    """Bars as UDF has them: a column a field, times in seconds."""
+    """Return bars as UDF columns, one per field, with times in seconds."""
     candles = [bar.candle for bar in bars]
     return {
         "s": "ok",
@@ -207,3 +210,38 @@ def _table(bars: Sequence[AggregatedCandle]) -> dict[str, Any]:
         "c": [candle.close for candle in candles],
         "v": [candle.volume for candle in candles],
     }
+
+
+def paths(schemas: Schemas, _: Sequence[str]) -> Json:
+    """Return this group's part of the OpenAPI document."""
+    failed = schemas.named("UdfError", object_of({"s": {"const": "error"}, "errmsg": STRING}))
+    wrong, unavailable = answer("What is wrong.", failed), answer(STORE_UNAVAILABLE, failed)
+    table = object_of({"s": {"const": "ok"}} | {name: array(INTEGER if name == "t" else NUMBER) for name in "tohlcv"})
+    no_data = object_of({"s": {"const": "no_data"}, "nextTime": INTEGER}, optional=("nextTime",))
+    found = object_of(dict.fromkeys(("symbol", "ticker", "full_name", "exchange", "description", "type"), STRING))
+    config = {"type": "object", "required": ["supported_resolutions", "supports_search", "exchanges"]}
+    info = {"type": "object", "required": ["name", "ticker", "minmov", "pricescale", "session", "timezone"]}
+    symbol = query("symbol", "A symbol, with or without its exchange.", STRING, required=True)
+    countback = {"type": "integer", "minimum": 1, "maximum": BARS_MAX}
+    limit = {"type": "integer", "minimum": 1, "maximum": FOUND_MAX, "default": FOUND_DEFAULT}
+    return {
+        "/udf/config": get("TradingView's UDF: what is supported.", {"200": answer("The configuration.", config)}),
+        "/udf/symbols": get(
+            "UDF: how an instrument is drawn.", {"200": answer("The instrument.", info), "404": wrong}, symbol
+        ),
+        "/udf/search": get(
+            "UDF: symbols by a part of their name.", {"200": answer("Those found.", array(found)), "400": wrong},
+            query("query", "The part.", STRING), query("type", "crypto, or nothing.", STRING),
+            query("exchange", "An exchange, or nothing.", STRING), query("limit", "At most so many.", limit),
+        ),
+        "/udf/history": get(
+            "UDF: bars as columns.",
+            {"200": answer("Bars, or that there are none.", {"oneOf": [table, no_data]}), "400": wrong, "404": wrong,
+             "503": unavailable},
+            symbol, query("resolution", "What a bar spans.", {"enum": list(RESOLUTIONS)}, required=True),
+            query("from", "In seconds; not needed with countback.", INTEGER),
+            query("to", "In seconds, not included.", INTEGER, required=True),
+            query("countback", "So many bars before `to`, whatever `from` says.", countback),
+        ),
+        "/udf/time": get("UDF: the time in seconds.", {"200": answer("Whole seconds.", STRING, "text/plain")}),
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""asyncapi.json against the live server: every message it sends, and every one it takes, is as described."""
+"""The AsyncAPI document against the live server: every message it sends and accepts is as described."""
 
 import json
 from collections.abc import Iterator
@@ -10,29 +10,29 @@ import pytest
 from jsonschema import Draft7Validator
 
 from pulse.fanout import requests
+from pulse.web.api.asyncapi import document
 from tests.support.process import Pulse
-from tests.support.web import SETTINGS, on_server_loop, serving
+from tests.support.web import ask, on_server_loop, serving
 
-STATIC = Path(__file__).parents[3] / "static"
-DOCUMENT: dict[str, Any] = json.loads((STATIC / "asyncapi.json").read_text())
+DOCUMENT = document()
 SCHEMAS = DOCUMENT["components"]["schemas"]
 OUTGOING = ("book", "trades", "metrics", "kline", "proof", "status")
 
 
 def validator(message: str) -> Draft7Validator:
-    """What judges messages of this name."""
+    """Return the validator of a message's payload."""
     return Draft7Validator(
         DOCUMENT["components"]["messages"][message]["payload"] | {"components": DOCUMENT["components"]}
     )
 
 
 def fits(message: str, body: Any) -> bool:
-    """Whether a body is what the document says of this message."""
+    """Return whether a body matches the described message."""
     return validator(message).is_valid(body)
 
 
 def references(part: Any) -> Iterator[str]:
-    """Every $ref below this part."""
+    """Return every $ref in a part of the document."""
     if isinstance(part, dict):
         if "$ref" in part:
             yield part["$ref"]
@@ -42,8 +42,8 @@ def references(part: Any) -> Iterator[str]:
             yield from references(each)
 
 
-def test_every_reference_leads_somewhere() -> None:
-    """Nothing is described by something that is not there."""
+def test_every_reference_resolves() -> None:
+    """Within the document itself."""
     for reference in references(DOCUMENT):
         found: Any = DOCUMENT
         for step in reference.removeprefix("#/").split("/"):
@@ -52,8 +52,8 @@ def test_every_reference_leads_somewhere() -> None:
         assert found
 
 
-def test_every_schema_is_one() -> None:
-    """And nothing is described that no message holds."""
+def test_every_schema_is_valid_and_used() -> None:
+    """AsyncAPI's schemas are a superset of draft 7."""
     used = set(references(DOCUMENT))
 
     for name, schema in SCHEMAS.items():
@@ -61,8 +61,8 @@ def test_every_schema_is_one() -> None:
         assert f"#/components/schemas/{name}" in used
 
 
-def test_the_options_are_those_that_are_taken() -> None:
-    """Rates, depths, kinds of topics and operations, word for word."""
+def test_options_are_those_that_are_accepted() -> None:
+    """Rates, depths, kinds of topics and operations."""
     subscribe = SCHEMAS["Subscribe"]["properties"]
 
     assert subscribe["rate"]["enum"] == list(requests.RATES_S)
@@ -72,21 +72,22 @@ def test_the_options_are_those_that_are_taken() -> None:
     assert set(requests.OPS) <= DOCUMENT["channels"]["feed"]["messages"].keys()
 
 
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
 @on_server_loop
-async def test_it_is_served() -> None:
-    """At /asyncapi.json, as JSON."""
-    async with (
-        serving(SETTINGS, static_dir=STATIC) as web,
-        aiohttp.ClientSession() as client,
-        client.get(f"{web.url}/asyncapi.json") as answer,
-    ):
-        body = await answer.json()
+async def test_document_is_served(encoding: str) -> None:
+    """At /asyncapi.json, as JSON that a client caches and revalidates."""
+    async with serving() as web:
+        status, body, headers = await ask(web, "/asyncapi.json", **{"Accept-Encoding": encoding})
+        known = {"Accept-Encoding": encoding, "If-None-Match": headers["ETag"]}
+        again, _, _ = await ask(web, "/asyncapi.json", **known)
 
-    assert body == DOCUMENT
+    assert (status, headers["Content-Type"], headers["Cache-Control"]) == (200, "application/json", "no-cache")
+    assert body == json.loads(json.dumps(DOCUMENT))
+    assert again == 304
 
 
-async def test_a_live_server_s_messages_are_as_described(tmp_path: Path) -> None:
-    """Of every topic, in the first state and in the next ones, over the WebSocket, as events and as pictures."""
+async def test_messages_of_a_live_server_match_the_document(tmp_path: Path) -> None:
+    """Every topic, its first message and later ones, over /ws, /sse and /ws/orderbook."""
     wanted = [f"{kind}.LINKUSDT" + (".1m" if kind == "kline" else "") for kind in OUTGOING] + ["kline.LINKUSDT.1h"]
     seen: dict[str, int] = dict.fromkeys(OUTGOING, 0)
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, aiohttp.ClientSession() as client:
@@ -107,13 +108,13 @@ async def test_a_live_server_s_messages_are_as_described(tmp_path: Path) -> None
                     validator(kind).validate(body)
                     if kind == "book":
                         break
-        async with pulse.feed("LINKUSDT") as pictures:
+        async with pulse.feed("LINKUSDT") as views:
             for _ in range(5):
-                validator("picture").validate(await pictures.receive_json(timeout=10))
+                validator("view").validate(await views.receive_json(timeout=10))
 
 
 @pytest.mark.parametrize(
-    ("words", "name", "answer"),
+    ("request_body", "name", "answer"),
     [
         (
             {"op": "subscribe", "topics": ["book.BTCUSDT"], "rate": "4hz", "depth": 5, "id": 1},
@@ -126,18 +127,18 @@ async def test_a_live_server_s_messages_are_as_described(tmp_path: Path) -> None
     ],
 )
 @on_server_loop
-async def test_what_is_described_is_taken(words: dict[str, Any], name: str, answer: str) -> None:
+async def test_described_request_is_accepted(request_body: dict[str, Any], name: str, answer: str) -> None:
     """And answered as described."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(f"{web.url}/ws") as feed:
-        await feed.send_json(words)
+        await feed.send_json(request_body)
         answered = await feed.receive_json(timeout=5)
 
-    assert fits(name, words)
+    assert fits(name, request_body)
     assert fits(answer, answered)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "request_body",
     [
         {"op": "subscribe", "topics": []},
         {"op": "subscribe", "topics": ["moon.BTCUSDT"]},
@@ -146,15 +147,15 @@ async def test_what_is_described_is_taken(words: dict[str, Any], name: str, answ
         {"op": "subscribe", "topics": ["book.BTCUSDT"], "rate": "9hz"},
         {"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": -1},
         {"op": "ping", "id": 1.5},
-        {"op": "sing"},
+        {"op": "unknown"},
     ],
 )
 @on_server_loop
-async def test_what_is_not_described_is_refused_as_described(words: dict[str, Any]) -> None:
-    """The document and the server agree on what is wrong."""
+async def test_request_that_is_not_described_is_refused(request_body: dict[str, Any]) -> None:
+    """With the described error: document and server agree on what is valid."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(f"{web.url}/ws") as feed:
-        await feed.send_json(words)
+        await feed.send_json(request_body)
         answered = await feed.receive_json(timeout=5)
 
-    assert not any(fits(name, words) for name in requests.OPS)
+    assert not any(fits(name, request_body) for name in requests.OPS)
     assert fits("error", answered)

@@ -1,4 +1,4 @@
-"""GET /api/ohlcv, asked as clients ask: the real app, the real server, a real store."""
+"""GET /api/ohlcv with the real app, the real server and a real store."""
 
 import csv
 import io
@@ -15,15 +15,15 @@ import pytest
 from pulse.market.intervals import INTERVALS, Newest
 from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
-from pulse.web.api.candles import PAGE_BARS
+from pulse.web.api.candles import PAGE_CANDLES
 from pulse.wire import CANDLE_FIELDS
 from tests.support.candles import BEGIN_MS, SQL_DIR, candle, minutes, running
-from tests.support.web import ALL_IS_OVER, Web, ask, on_server_loop, serving
+from tests.support.web import ALL_CLOSED, Web, ask, on_server_loop, serving
 
 
 @asynccontextmanager
-async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_IS_OVER) -> AsyncIterator[Web]:
-    """The app above a store with so many minutes of BTCUSDT from 23:55 on."""
+async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_CLOSED) -> AsyncIterator[Web]:
+    """Serve the app with a store that has `count` minutes of BTCUSDT from 23:55 on."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles(minutes(count))
@@ -33,8 +33,8 @@ async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_IS_OVER
 
 
 @on_server_loop
-async def test_candles_are_told_oldest_first(tmp_path: Path) -> None:
-    """A plain list of the last minutes, each with its open in ISO 8601 and every field."""
+async def test_candles_come_oldest_first(tmp_path: Path) -> None:
+    """A list of the last minutes, each with its open time in ISO 8601 and every field."""
     async with serving_minutes(tmp_path, 3) as web:
         status, body, _ = await ask(web, "/api/ohlcv?limit=2")
 
@@ -44,8 +44,8 @@ async def test_candles_are_told_oldest_first(tmp_path: Path) -> None:
 
 
 @on_server_loop
-async def test_a_bar_with_a_hole_does_not_look_whole(tmp_path: Path) -> None:
-    """A day of which nine minutes are there says how many are missing; one that goes on is not closed."""
+async def test_incomplete_candle_counts_its_missing_minutes(tmp_path: Path) -> None:
+    """A day with nine minutes counts the others as missing; a running day is not closed."""
     newest = Newest((running(9),), BEGIN_MS + 9 * MINUTE_MS)
     async with serving_minutes(tmp_path, 9, newest) as web:
         _, body, _ = await ask(web, "/api/ohlcv?interval=1d")
@@ -55,8 +55,8 @@ async def test_a_bar_with_a_hole_does_not_look_whole(tmp_path: Path) -> None:
 
 
 @on_server_loop
-async def test_a_wrong_parameter_is_named(tmp_path: Path) -> None:
-    """The problem says which parameter, and what it may be."""
+async def test_wrong_parameter_is_named(tmp_path: Path) -> None:
+    """With its valid values."""
     async with serving_minutes(tmp_path, 1) as web:
         status, body, headers = await ask(web, "/api/ohlcv?symbol=BTCUSDT&interval=7m")
 
@@ -89,8 +89,8 @@ async def test_a_wrong_parameter_is_named(tmp_path: Path) -> None:
     ],
 )
 @on_server_loop
-async def test_bad_input(tmp_path: Path, query: str, parameter: str) -> None:
-    """Whatever is sent, the answer is a short problem that names the parameter."""
+async def test_bad_input_gets_a_short_problem(tmp_path: Path, query: str, parameter: str) -> None:
+    """It names the parameter, whatever was sent."""
     async with serving_minutes(tmp_path, 1) as web:
         status, body, headers = await ask(web, "/api/ohlcv?" + quote(query, safe="=&"))
 
@@ -100,8 +100,8 @@ async def test_bad_input(tmp_path: Path, query: str, parameter: str) -> None:
 
 
 @on_server_loop
-async def test_pages_forward(tmp_path: Path) -> None:
-    """A full page links to the next one, until there is none."""
+async def test_link_leads_to_the_next_page(tmp_path: Path) -> None:
+    """From a start on, until there is none."""
     async with serving_minutes(tmp_path, 25) as web:
         rows: list[Any] = []
         link = "?start=0&interval=5m&limit=2"
@@ -116,8 +116,8 @@ async def test_pages_forward(tmp_path: Path) -> None:
 
 
 @on_server_loop
-async def test_pages_backward(tmp_path: Path) -> None:
-    """Without a start the newest are told, and a link leads to those before."""
+async def test_link_leads_to_the_previous_page(tmp_path: Path) -> None:
+    """Without a start the newest come first, and links lead back."""
     async with serving_minutes(tmp_path, 25) as web:
         rows: list[Any] = []
         link = "?interval=5m&limit=2"
@@ -131,15 +131,15 @@ async def test_pages_backward(tmp_path: Path) -> None:
 
 
 def target(headers: Mapping[str, str], relation: str) -> str:
-    """Where the Link header leads."""
+    """Return the target of the Link header."""
     link, _, rest = headers.get("Link", "").partition(">; ")
     assert rest in ("", f'rel="{relation}"')
     return link.removeprefix("<")
 
 
 @on_server_loop
-async def test_an_answer_that_did_not_change_is_not_sent_again(tmp_path: Path) -> None:
-    """Its strong tag gives 304 without a body; when a minute is corrected, the answer comes."""
+async def test_unchanged_answer_is_not_sent_again(tmp_path: Path) -> None:
+    """Its strong tag gives 304 without a body; after a correction of a minute the answer is sent."""
     path = f"/api/ohlcv?start={BEGIN_MS}&end={BEGIN_MS + MINUTE_MS}"
     async with serving_minutes(tmp_path, 3) as web:
         _, _, first = await ask(web, path)
@@ -154,7 +154,7 @@ async def test_an_answer_that_did_not_change_is_not_sent_again(tmp_path: Path) -
 
 
 async def correct(folder: Path) -> None:
-    """Another process writes the first minute anew."""
+    """Rewrite the first minute as another process would."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles([replace(candle(), close=7.0)])
@@ -162,8 +162,8 @@ async def correct(folder: Path) -> None:
 
 
 @on_server_loop
-async def test_what_is_compressed_has_a_tag_of_its_own(tmp_path: Path) -> None:
-    """Other bytes, another strong tag; each is known again."""
+async def test_compressed_answer_has_its_own_tag(tmp_path: Path) -> None:
+    """Different bytes, a different strong tag; each gives 304."""
     async with serving_minutes(tmp_path, 100) as web:
         tags = []
         for encoding in ("identity", "gzip"):
@@ -178,8 +178,8 @@ async def test_what_is_compressed_has_a_tag_of_its_own(tmp_path: Path) -> None:
 
 
 @on_server_loop
-async def test_csv(tmp_path: Path) -> None:
-    """A head and a line a candle with the same values as in JSON; browsers save it as a file."""
+async def test_csv_has_the_same_values(tmp_path: Path) -> None:
+    """A header line and one line per candle; browsers save it as a file."""
     async with serving_minutes(tmp_path, 12) as web:
         _, rows, _ = await ask(web, "/api/ohlcv?interval=5m")
         status, body, headers = await ask(web, "/api/ohlcv?interval=5m&format=csv")
@@ -191,7 +191,7 @@ async def test_csv(tmp_path: Path) -> None:
 
 
 def read(text: str) -> object:
-    """A cell's value."""
+    """Return the value of a cell."""
     known = {"": None, "true": True, "false": False}
     if text in known:
         return known[text]
@@ -202,9 +202,9 @@ def read(text: str) -> object:
 
 
 @on_server_loop
-async def test_a_long_stream(tmp_path: Path) -> None:
-    """Pages of a stream follow on one another: what JSON gives in many answers comes in one, compressed too."""
-    count = 2 * PAGE_BARS + 7
+async def test_long_stream_is_contiguous(tmp_path: Path) -> None:
+    """What JSON gives in many answers comes in one, compressed as well."""
+    count = 2 * PAGE_CANDLES + 7
     async with serving_minutes(tmp_path, count) as web:
         path = f"/api/ohlcv?format=ndjson&start=0&limit={count}"
         _, plain, headers = await ask(web, path, **{"Accept-Encoding": "identity"})
@@ -219,8 +219,8 @@ async def test_a_long_stream(tmp_path: Path) -> None:
 
 
 @on_server_loop
-async def test_a_stream_without_rows(tmp_path: Path) -> None:
-    """Where there is nothing, CSV is its head and NDJSON is empty."""
+async def test_stream_without_rows(tmp_path: Path) -> None:
+    """CSV is its header line, and NDJSON is empty."""
     async with serving_minutes(tmp_path, 0) as web:
         _, table, _ = await ask(web, "/api/ohlcv?format=csv&start=0")
         _, lines, _ = await ask(web, "/api/ohlcv?format=ndjson")
@@ -230,8 +230,8 @@ async def test_a_stream_without_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["json", "csv", "ndjson"])
 @on_server_loop
-async def test_a_store_that_is_away_is_told_before_a_stream_begins(name: str) -> None:
-    """503 and when to ask again, in every format."""
+async def test_unavailable_store_gives_503_in_every_format(name: str) -> None:
+    """A stream has not begun by then."""
     async with serving() as web:
         web.store.is_away = True
         status, body, headers = await ask(web, f"/api/ohlcv?start=0&format={name}")

@@ -1,4 +1,4 @@
-"""GET /api/gaps at the real server; that the stores keep and find gaps is told by their contract."""
+"""GET /api/gaps at the real server; the stores' own tests prove that gaps are kept and found."""
 
 import pytest
 
@@ -10,8 +10,8 @@ END_OF_TIME_MS = 253_402_300_799_999
 
 
 @on_server_loop
-async def test_a_gap_is_told_with_its_ids_and_times() -> None:
-    """What is missing, the times of the trades around it, and when it was given up; of the symbol asked for alone."""
+async def test_gap_has_ids_and_times() -> None:
+    """The missing ids, the times of the trades around them, and when it was recorded; of one symbol."""
     async with serving() as web:
         await web.store.write_gaps([GAP])
         status, found, headers = await ask(web, "/api/gaps")
@@ -29,8 +29,8 @@ async def test_a_gap_is_told_with_its_ids_and_times() -> None:
 
 
 @on_server_loop
-async def test_the_range_and_the_limit_reach_the_store() -> None:
-    """Without bounds all of time is asked for."""
+async def test_range_and_limit_reach_the_store() -> None:
+    """Without bounds the range is all of time."""
     async with serving() as web:
         await ask(web, "/api/gaps")
         await ask(web, "/api/gaps?symbol=ETHUSDT&start=2024-08-08T23:55&end=1723161360&limit=7")
@@ -52,8 +52,8 @@ async def test_the_range_and_the_limit_reach_the_store() -> None:
     ],
 )
 @on_server_loop
-async def test_a_wrong_parameter_is_named(query: str, parameter: str) -> None:
-    """As everywhere."""
+async def test_wrong_parameter_is_named(query: str, parameter: str) -> None:
+    """As on every route."""
     async with serving() as web:
         status, problem, _ = await ask(web, f"/api/gaps?{query}")
 

@@ -1,81 +1,45 @@
-"""What is answered about the process: built from an engine in memory, the rest as it is."""
+"""The state of the process, reported by an engine in memory and by the real server."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.parser import text_string_to_metric_families
 
 from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
 from pulse.candle_history.writer import CandleWriter
-from pulse.clock import SystemClock
-from pulse.engine import Engine
-from pulse.latency import Latency
-from pulse.market.market import Market, Origin
-from pulse.market.types import Instrument
-from pulse.queues import ConflatingQueue, make_candle_queue, make_inbox
+from pulse.latency import HOPS, Latency
+from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
-from pulse.web.api.status import DESCRIBED, ReadinessReport, SymbolsReport
-from tests.support.web import Shelf
-
-HALTED = Instrument("BTCUSDT", "BTC", "USDT", "BREAK", 0.01, 0.00001, 2, 5)
+from pulse.web.api.status import ReadinessReport, register_gauges
+from tests.support.web import INSTANCE, ListStore, ask, engine_of, make_context, on_server_loop, serving
 
 
 @dataclass
-class AwayBus(MemoryBus):
-    """A bus that is as it is told to be."""
+class FakeBus(MemoryBus):
+    """A bus whose health is given."""
 
     ok: bool = True
 
     def health(self) -> BusHealth:
-        """As told."""
+        """Return the given health."""
         return BusHealth("redis", self.ok, "" if self.ok else "Redis does not answer.")
 
 
-def engine_of(*symbols: str) -> Engine:
-    """An engine with these markets, the first of them halted, the others not connected."""
-    markets = [
-        Market(symbol, Origin("00", "exchange", "us"), levels_max=100, trades_kept=1, stale_after_ms=5000)
-        for symbol in symbols
-    ]
-    markets[0].apply(HALTED, 0.0)
-    return Engine(
-        markets, make_inbox(), ConflatingQueue(), asyncio.Queue(1), SystemClock(), Latency("00"),
-        publish_interval_s=0.1, ask_snapshot=lambda *_: None, note_gap=lambda _: None,
-    )  # fmt: skip
-
-
-def readiness(registry: SymbolRegistry, engine: Engine, *, bus_ok: bool = True, trouble: str = "") -> ReadinessReport:
-    """The answer of a process in this state."""
-    shelf = Shelf()
-    writer = CandleWriter(make_candle_queue(), shelf)
+def readiness(symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "") -> ReadinessReport:
+    """Return the report of a process with these symbols, the first of them halted, the others offline."""
+    store = ListStore()
+    writer = CandleWriter(make_candle_queue(), store)
     writer._store_trouble = trouble
-    return ReadinessReport(registry, engine, AwayBus(ok=bus_ok), shelf, writer)
+    return ReadinessReport(SymbolRegistry(pinned), engine_of(*symbols.split()), FakeBus(ok=bus_ok), store, writer)
 
 
-def test_the_catalogue_tells_of_the_followed_and_names_the_listed() -> None:
-    """An instrument that is not known yet has nulls."""
-    registry = SymbolRegistry(["BTCUSDT", "ETHUSDT"], most=5)
-    registry.list_all(["BTCUSDT", "DOGEUSDT"])
-    history = {"BTCUSDT": {"minutes": 5, "of": 10}}
-    followed = SymbolsReport(
-        "us", "exchange", registry, engine_of("BTCUSDT", "ETHUSDT"), {"BTCUSDT": HALTED}, lambda: history
-    )
-    answer = followed()
-
-    assert (answer["default"], answer["venue"], answer["source"]) == ("BTCUSDT", "us", "exchange")
-    assert answer["listed"] == ("BTCUSDT", "ETHUSDT", "DOGEUSDT")
-    first, second = answer["symbols"]
-    assert (first["symbol"], first["state"], first["history"]) == ("BTCUSDT", "halted", history["BTCUSDT"])
-    assert (first["tick_size"], first["base_asset"]) == (0.01, "BTC")
-    assert (second["state"], second["history"]) == ("offline", None)
-    assert all(second[name] is None for name in DESCRIBED)
-
-
-def test_what_viewers_asked_for_has_no_say_in_readiness() -> None:
-    """A book that is only being joined must not take a healthy server out of service."""
-    engine = engine_of("BTCUSDT", "DOGEUSDT")
-    answer = readiness(SymbolRegistry(["BTCUSDT"]), engine)()
+def test_unpinned_symbol_does_not_affect_readiness() -> None:
+    """A book that a client has just asked for must not take a healthy server out of service."""
+    answer = readiness("BTCUSDT DOGEUSDT", pinned=["BTCUSDT"])()
 
     assert answer["ready"]
     assert answer["feeds"]["DOGEUSDT"]["state"] == "offline"
@@ -85,10 +49,88 @@ def test_what_viewers_asked_for_has_no_say_in_readiness() -> None:
     ("pinned", "bus_ok", "trouble"),
     [(["BTCUSDT", "ETHUSDT"], True, ""), (["BTCUSDT"], False, ""), (["BTCUSDT"], True, "the disk is full")],
 )
-def test_each_part_that_is_not_well_is_said(pinned: list[str], bus_ok: bool, trouble: str) -> None:
-    """A feed, the bus, the store."""
-    answer = readiness(SymbolRegistry(pinned), engine_of("BTCUSDT", "ETHUSDT"), bus_ok=bus_ok, trouble=trouble)()
+def test_each_failing_part_is_reported(pinned: list[str], bus_ok: bool, trouble: str) -> None:
+    """A book, the bus, the store."""
+    answer = readiness("BTCUSDT ETHUSDT", pinned=pinned, bus_ok=bus_ok, trouble=trouble)()
 
     assert not answer["ready"]
     assert answer["bus"]["ok"] is bus_ok
     assert (answer["store"]["ok"], answer["store"]["detail"]) == (not trouble, trouble)
+
+
+@on_server_loop
+async def test_health_depends_on_the_process_alone() -> None:
+    """The process is healthy while it answers, whatever the state of its dependencies."""
+    async with serving(readiness={"ready": False}) as web:
+        web.store.is_away = True
+        status, body, _ = await ask(web, "/healthz")
+
+    assert (status, body) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(("ready", "expected"), [(True, 200), (False, 503)])
+@on_server_loop
+async def test_readiness_sets_the_status(ready: bool, expected: int) -> None:
+    """The whole report, under a status that a load balancer understands."""
+    async with serving(readiness={"ready": ready, "feeds": {}}) as web:
+        status, body, _ = await ask(web, "/readyz")
+
+    assert (status, body) == (expected, {"ready": ready, "feeds": {}})
+
+
+@on_server_loop
+async def test_store_report_has_status_200() -> None:
+    """The page reads whether candles are stored, with a status that a browser does not log as an error."""
+    trouble = {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3}
+    async with serving(readiness={"ready": False, "store": trouble}) as web:
+        status, body, _ = await ask(web, "/api/store")
+
+    assert (status, body) == (200, trouble)
+
+
+@on_server_loop
+async def test_latency_report_is_served() -> None:
+    """Each hop by its name, none of them measured yet."""
+    async with serving() as web:
+        status, report, _ = await ask(web, "/api/latency")
+
+    assert status == 200
+    assert [row["hop"] for row in report["hops"]] == ["exchange", "applied", "published", "bus", "socket", "echo"]
+    assert report["over_budget"] == []
+
+
+@on_server_loop
+async def test_metrics_can_be_scraped() -> None:
+    """/metrics is Prometheus' text format."""
+    async with serving() as web:
+        status, body, headers = await ask(web, "/metrics")
+
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    assert list(text_string_to_metric_families(body.decode()))
+
+
+def sample(name: str, **labels: str) -> float:
+    """Return the current value of a gauge."""
+    value = REGISTRY.get_sample_value(name, labels)
+    assert value is not None
+    return value
+
+
+@on_server_loop
+async def test_gauges_read_what_the_parts_count() -> None:
+    """A gauge shows its part's count at the time of the scrape."""
+    context, latency = make_context(), Latency(INSTANCE)
+    register_gauges(context.admission, context.websockets, context.hub, latency)
+    before: Callable[[], list[float]] = lambda: [  # noqa: E731
+        sample("pulse_clients_refused"), sample("pulse_hub_dropped"), sample("pulse_clients_cut")
+    ]  # fmt: skip
+    assert before() == [0.0, 0.0, 0.0]
+    context.admission.refused, context.websockets.timed_out = 2, 3
+    context.hub.publish("book:BTCUSDT", b"not a view")
+    latency.written(10.0, 0.0)
+
+    assert before() == [2.0, 1.0, 3.0]
+    assert sample("pulse_tasks") == len(asyncio.all_tasks())
+    assert sample("pulse_latency_ms", hop="socket", quantile="0.99") >= 10.0
+    assert len(HOPS) == 6

@@ -1,4 +1,4 @@
-"""TradingView's protocol, spoken as its library speaks it: the real app, the real server, a real store."""
+"""TradingView's UDF protocol as its library uses it, with the real app, the real server and a real store."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,10 +13,10 @@ from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
 from tests.support.candles import BEGIN_MS, SQL_DIR, minutes, running
 from tests.support.makers import MIDNIGHT_MS
-from tests.support.web import ALL_IS_OVER, Web, ask, on_server_loop, serving
+from tests.support.web import ALL_CLOSED, Web, ask, on_server_loop, serving
 
 BEGIN_S = BEGIN_MS // 1000
-CATALOGUE = {
+SYMBOLS = {
     "default": "BTCUSDT",
     "venue": "com",
     "symbols": [
@@ -28,26 +28,26 @@ CATALOGUE = {
 
 
 @asynccontextmanager
-async def serving_minutes(folder: Path, newest: Newest = ALL_IS_OVER) -> AsyncIterator[Web]:
-    """The app above a store with twelve minutes of BTCUSDT from 23:55 on."""
+async def serving_minutes(folder: Path, newest: Newest = ALL_CLOSED) -> AsyncIterator[Web]:
+    """Serve the app with a store that has twelve minutes of BTCUSDT from 23:55 on."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles(minutes(12))
-    async with serving(store=store, newest=newest, catalogue=CATALOGUE) as web:
+    async with serving(store=store, newest=newest, symbols=SYMBOLS) as web:
         yield web
     await store.close()
 
 
 async def history(web: Web, **parameters: object) -> Any:
-    """What /history says of the five-minute bars of BTCUSDT, unless said otherwise."""
+    """Return the answer of /udf/history, by default for the five-minute bars of BTCUSDT."""
     asked: dict[str, object] = {"symbol": "BTCUSDT", "resolution": "5", "from": 0, "to": 2 * BEGIN_S}
     return (await ask(web, "/udf/history?" + urlencode(asked | parameters)))[1]
 
 
 @on_server_loop
-async def test_the_configuration() -> None:
-    """Symbols can be searched for and resolved one by one, in every interval there is."""
-    async with serving(catalogue=CATALOGUE) as web:
+async def test_configuration_lists_what_is_supported() -> None:
+    """Symbols can be searched for and resolved one by one, in every interval."""
+    async with serving(symbols=SYMBOLS) as web:
         _, body, _ = await ask(web, "/udf/config")
 
     assert (body["supports_search"], body["supports_group_request"], body["supports_time"]) == (True, False, True)
@@ -56,8 +56,8 @@ async def test_the_configuration() -> None:
 
 
 @on_server_loop
-async def test_the_time() -> None:
-    """Whole seconds, as text."""
+async def test_time_is_whole_seconds() -> None:
+    """As text."""
     async with serving() as web:
         _, body, headers = await ask(web, "/udf/time")
 
@@ -66,9 +66,9 @@ async def test_the_time() -> None:
 
 @pytest.mark.parametrize("asked", ["BTCUSDT", "BINANCE:BTCUSDT", "btcusdt"])
 @on_server_loop
-async def test_a_symbol_is_resolved(asked: str) -> None:
+async def test_symbol_is_resolved(asked: str) -> None:
     """With or without its exchange; prices are multiples of minmov / pricescale."""
-    async with serving(catalogue=CATALOGUE) as web:
+    async with serving(symbols=SYMBOLS) as web:
         _, body, _ = await ask(web, f"/udf/symbols?symbol={asked}")
 
     assert (body["name"], body["ticker"], body["description"]) == ("BTCUSDT", "BTCUSDT", "BTC / USDT")
@@ -78,9 +78,9 @@ async def test_a_symbol_is_resolved(asked: str) -> None:
 
 
 @on_server_loop
-async def test_a_symbol_of_which_little_is_known() -> None:
-    """Before the exchange has described it, it can be drawn all the same."""
-    async with serving(catalogue=CATALOGUE) as web:
+async def test_symbol_without_description_is_resolved() -> None:
+    """It can be drawn before the exchange has described it."""
+    async with serving(symbols=SYMBOLS) as web:
         _, body, _ = await ask(web, "/udf/symbols?symbol=ETHUSDT")
 
     assert (body["description"], body["minmov"], body["pricescale"]) == ("ETHUSDT", 1, 100)
@@ -99,9 +99,9 @@ async def test_a_symbol_of_which_little_is_known() -> None:
     ],
 )
 @on_server_loop
-async def test_symbols_are_found(query: str, found: list[str]) -> None:
-    """By a part of their name, on this exchange, no more than are wanted."""
-    async with serving(catalogue=CATALOGUE) as web:
+async def test_search_finds_symbols(query: str, found: list[str]) -> None:
+    """By a part of their name, on this exchange, up to the limit."""
+    async with serving(symbols=SYMBOLS) as web:
         _, body, _ = await ask(web, f"/udf/search?{query}")
 
     assert [entry["symbol"] for entry in body] == found
@@ -109,8 +109,8 @@ async def test_symbols_are_found(query: str, found: list[str]) -> None:
 
 
 @on_server_loop
-async def test_history(tmp_path: Path) -> None:
-    """Columns of the bars that open from `from` on and before `to`, with times in seconds."""
+async def test_history_has_columns_of_bars(tmp_path: Path) -> None:
+    """Bars that open in [from, to), with times in seconds."""
     async with serving_minutes(tmp_path) as web:
         body = await history(web, **{"from": BEGIN_S, "to": BEGIN_S + 600})
 
@@ -120,8 +120,8 @@ async def test_history(tmp_path: Path) -> None:
 
 
 @on_server_loop
-async def test_the_running_bar_is_part_of_history(tmp_path: Path) -> None:
-    """The last bar is as the market is now."""
+async def test_history_ends_with_the_running_bar(tmp_path: Path) -> None:
+    """The last bar has the current price."""
     newest = Newest((running(12),), BEGIN_MS + 12 * MINUTE_MS)
     async with serving_minutes(tmp_path, newest) as web:
         body = await history(web)
@@ -131,8 +131,8 @@ async def test_the_running_bar_is_part_of_history(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "opens"), [(1, [600]), (2, [300, 600]), (5000, [0, 300, 600])])
 @on_server_loop
-async def test_countback_counts(tmp_path: Path, count: int, opens: list[int]) -> None:
-    """As many bars before `to` as are wanted, wherever `from` is."""
+async def test_countback_overrides_from(tmp_path: Path, count: int, opens: list[int]) -> None:
+    """So many bars before `to`."""
     async with serving_minutes(tmp_path) as web:
         body = await history(web, countback=count, **{"from": BEGIN_S + 600})
 
@@ -149,14 +149,16 @@ async def test_countback_counts(tmp_path: Path, count: int, opens: list[int]) ->
     ],
 )
 @on_server_loop
-async def test_where_there_is_nothing(tmp_path: Path, asked: dict[str, object], expected: dict[str, object]) -> None:
-    """It says so, and when the nearest bar before opens, if there is one."""
+async def test_range_without_bars_is_no_data(
+    tmp_path: Path, asked: dict[str, object], expected: dict[str, object]
+) -> None:
+    """With the open time of the nearest bar before, if there is one."""
     async with serving_minutes(tmp_path) as web:
         assert await history(web, **asked) == expected
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "text"),
     [
         ({"symbol": "DOGEUSDT"}, "symbol must be one of BTCUSDT, ETHUSDT"),
         ({"symbol": "A" * 10_240}, "symbol must be"),
@@ -170,20 +172,20 @@ async def test_where_there_is_nothing(tmp_path: Path, asked: dict[str, object], 
     ],
 )
 @on_server_loop
-async def test_what_is_wrong_is_said_as_udf_says_it(tmp_path: Path, asked: dict[str, object], told: str) -> None:
-    """A status and a short sentence that names the parameter."""
+async def test_error_has_the_udf_shape(tmp_path: Path, asked: dict[str, object], text: str) -> None:
+    """A short sentence that names the parameter."""
     async with serving_minutes(tmp_path) as web:
         body = await history(web, **asked)
 
     assert body["s"] == "error"
-    assert body["errmsg"].startswith(told)
+    assert body["errmsg"].startswith(text)
     assert len(body["errmsg"]) < 250
 
 
 @on_server_loop
-async def test_a_store_that_is_away() -> None:
-    """An error, with nothing of the store's own words."""
-    async with serving(catalogue=CATALOGUE) as web:
+async def test_unavailable_store_hides_its_reason() -> None:
+    """An error without the store's own error text."""
+    async with serving(symbols=SYMBOLS) as web:
         web.store.is_away = True
         status, body, _ = await ask(web, "/udf/history?symbol=BTCUSDT&resolution=D&from=0&to=9")
 

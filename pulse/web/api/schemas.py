@@ -1,0 +1,93 @@
+"""JSON Schemas written from the types that answers and messages are made of; both API descriptions use them.
+
+The schemas keep to what draft 7 (AsyncAPI 3.0) and 2020-12 (OpenAPI 3.1) have in common.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pulse.market.book_metrics import TOP_LEVELS
+from pulse.market.types import Aggressor
+from pulse.market.view import CandleView, TradeView, View
+
+Json = dict[str, Any]
+
+NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
+STRING, NUMBER, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "number", "integer", "boolean"))
+LEVELS_DETAIL = {"maxItems": TOP_LEVELS, "description": "[price, quantity], best first."}
+
+DETAILS: Mapping[tuple[type, str], Json] = {
+    (View, "seq"): {"description": "The view's number; messages with one seq belong together."},
+    (View, "instance"): {"description": "The process that made the view."},
+    (View, "source"): {"enum": ["exchange", "simulation", "replay"]},
+    (View, "bids"): LEVELS_DETAIL,
+    (View, "asks"): LEVELS_DETAIL,
+    (View, "session_start_ms"): {
+        "description": "Begin of the session of trade_cvd and vwap; 0 before the first trade."
+    },
+    (View, "trades"): {"description": "Newest first."},
+    (View, "timestamp"): {"description": "Seconds since the epoch by the server's clock."},
+    (TradeView, "aggressor"): {"enum": [side.value for side in Aggressor]},
+    (TradeView, "time_ms"): {"description": "Exchange time, ms since the epoch."},
+    (CandleView, "timestamp"): {"description": "The interval's open, ISO 8601, UTC."},
+}
+"""What a field promises beyond its Python type, by class and field."""
+
+
+class Schemas:
+    """The named schemas of one document, collected as they are referred to."""
+
+    def __init__(self) -> None:
+        self.found: Json = {}
+
+    def of(self, kind: Any) -> Json:
+        """Return the schema of a type as JSON holds it. Raises TypeError for a type that JSON cannot hold."""
+        if kind in NAMES:
+            return {"type": NAMES[kind]}
+        if get_origin(kind) is list:
+            return array(self.of(get_args(kind)[0]))
+        if get_origin(kind) is tuple and len(set(get_args(kind))) == 1:
+            count = len(get_args(kind))
+            return array(self.of(get_args(kind)[0])) | {"minItems": count, "maxItems": count}
+        if isinstance(kind, UnionType):
+            return {"anyOf": [self.of(option) for option in get_args(kind)]}
+        if isinstance(kind, type) and is_dataclass(kind):
+            return self.named(kind.__name__, object_of(self.properties(kind)))
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return {"type": "string", "enum": [member.value for member in kind]}
+        raise TypeError(f"expected a type that JSON can hold, got {kind}")
+
+    def properties(self, kind: type) -> Json:
+        """Return the schemas of a dataclass's fields by name, with their DETAILS."""
+        hints = get_type_hints(kind)
+        return {field.name: self.of(hints[field.name]) | DETAILS.get((kind, field.name), {}) for field in fields(kind)}
+
+    def named(self, name: str, schema: Json) -> Json:
+        """Add a named schema and return a reference to it. Raises ValueError if the name has another schema."""
+        if self.found.setdefault(name, schema) != schema:
+            raise ValueError(f"expected one schema by the name {name}, got two; give the second another name")
+        return {"$ref": f"#/components/schemas/{name}"}
+
+
+def object_of(properties: Json, *, optional: Sequence[str] = ()) -> Json:
+    """Return the schema of an object with these properties and no others."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def array(items: Json) -> Json:
+    """Return the schema of an array of such items."""
+    return {"type": "array", "items": items}
+
+
+def or_null(schema: Json) -> Json:
+    """Return the schema of a value that may be null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def symbol_name(symbols: Sequence[str]) -> Json:
+    """Return the schema of a symbol's name; any that the exchange lists is valid, `symbols` are examples."""
+    return {"type": "string", "pattern": "^[A-Za-z0-9]{2,20}$", "examples": list(symbols)}

@@ -1,0 +1,162 @@
+"""Fetching snapshots: when one is needed or requested, with ever longer delays after failures."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from pulse.binance.messages import Frame
+from pulse.binance.rest import REFUSED_WAIT_S, BinanceRest
+from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, PulseError
+from pulse.ingest.sequencer import Sequencer
+from pulse.ingest.snapshots import SNAPSHOT_FIRST_S, SNAPSHOT_SPACING_S, STALE_SNAPSHOT_MAX_S, SnapshotFetcher
+from pulse.market.depth_sync import BookAnchor
+from pulse.market.types import BookLost, DepthSnapshot
+from pulse.queues import Inbox, make_inbox
+from tests.support.makers import diff, snapshot
+from tests.support.virtual_time import StoryClock, at, now_s, run
+
+UPDATE_ID = 10
+
+
+class Exchange:
+    """Answers each depth call at once: with the errors in turn, then with a snapshot at UPDATE_ID."""
+
+    def __init__(self, *errors: PulseError | None, last_update_id: int = UPDATE_ID) -> None:
+        self.errors = list(errors)
+        self.last_update_id = last_update_id
+        self.calls_s: list[float] = []
+        self.waits_s: list[float] = []
+
+    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
+        """Return a snapshot or raise the next error."""
+        self.calls_s.append(now_s())
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+        return snapshot(self.last_update_id, limit=limit)
+
+    async def wait_until_reachable(self, max_s: float) -> None:
+        """Wait for the whole time."""
+        self.waits_s.append(max_s)
+        await asyncio.sleep(max_s)
+
+
+def fetch(
+    exchange: Exchange, until_s: float, script: Callable[[SnapshotFetcher, Sequencer], None] | None = None
+) -> list[object]:
+    """Run a fetcher on a stream whose only diff is UPDATE_ID; return the events that the engine gets."""
+
+    async def scenario() -> list[object]:
+        inbox: Inbox = make_inbox()
+        sequencer = Sequencer("BTCUSDT", inbox, StoryClock(), repairs_trades=True)
+        rest = cast(BinanceRest, exchange)
+        fetcher = SnapshotFetcher("BTCUSDT", rest, sequencer, random.Random(1), depth_limit=100)
+        await sequencer.put_frame(Frame("BTCUSDT", "depth", diff(UPDATE_ID, UPDATE_ID)))
+        fetcher.wake_if_needed()
+        tasks = [asyncio.create_task(fetcher.run()), asyncio.create_task(fetcher.request_periodically(20.0))]
+        if script is not None:
+            await at(5.0)
+            script(fetcher, sequencer)
+        await at(until_s)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        return [inbox.get_nowait().event for _ in range(inbox.qsize())]
+
+    return run(scenario())
+
+
+def test_needed_snapshot_is_fetched_at_once() -> None:
+    """It joins the stream, and is fetched once."""
+    exchange = Exchange()
+    events = fetch(exchange, 10.0)
+
+    assert exchange.calls_s == [0.0]
+    assert events == [BookAnchor(snapshot(UPDATE_ID, limit=100), ())]
+
+
+def test_requested_snapshot_is_fetched_beside_a_running_book() -> None:
+    """The book needs none, and gets one all the same."""
+    exchange = Exchange()
+    fetch(exchange, 10.0, lambda fetcher, _: fetcher.request("test"))
+
+    assert exchange.calls_s == [0.0, 5.0]
+
+
+def test_nothing_is_fetched_where_none_is_needed() -> None:
+    """A look at a book that is continued causes no call."""
+    exchange = Exchange()
+    fetch(exchange, 10.0, lambda fetcher, _: fetcher.wake_if_needed())
+
+    assert exchange.calls_s == [0.0]
+
+
+def test_whole_book_is_audited_periodically() -> None:
+    """A snapshot is requested every 20 s."""
+    exchange = Exchange()
+    fetch(exchange, 50.0)
+
+    assert exchange.calls_s == [0.0, 20.0, 40.0]
+
+
+def test_fetches_keep_their_distance() -> None:
+    """A book that is lost again right after a snapshot waits for SNAPSHOT_SPACING_S."""
+    exchange = Exchange()
+
+    def lose_twice(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        fetcher.request("first")
+        asyncio.get_running_loop().call_later(0.1, fetcher.request, "second")
+
+    fetch(exchange, 10.0, lose_twice)
+
+    assert exchange.calls_s == [0.0, 5.0, 5.0 + SNAPSHOT_SPACING_S]
+
+
+def test_snapshot_that_lags_is_fetched_again_soon() -> None:
+    """The pause between two fetches stays below STALE_SNAPSHOT_MAX_S, and the state reason names the lag."""
+    exchange = Exchange(last_update_id=UPDATE_ID - 2)
+    events = fetch(exchange, 19.0)
+    pauses_s = [after - before for before, after in zip(exchange.calls_s, exchange.calls_s[1:], strict=False)]
+
+    assert max(pauses_s) == pytest.approx(STALE_SNAPSHOT_MAX_S)
+    assert set(events) == {
+        BookLost("waiting for a usable snapshot: the exchange's snapshot is older than its stream of updates")
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "pause_s"),
+    [(ExchangeBusy("limited", 60.0), 60.0), (ExchangeRefused("refused", 451), REFUSED_WAIT_S)],
+    ids=["busy", "refused"],
+)
+def test_busy_or_refusing_exchange_is_not_asked_before_its_time(error: PulseError, pause_s: float) -> None:
+    """The pause is at least as long as demanded, also where a snapshot is requested meanwhile."""
+    exchange = Exchange(error)
+    events = fetch(exchange, 400.0, lambda fetcher, _: fetcher.request("test"))
+
+    assert events[0] == BookLost(f"waiting for a usable snapshot: {error}")
+    assert exchange.calls_s[0] == 0.0
+    assert pause_s <= exchange.calls_s[1] <= pause_s + SNAPSHOT_FIRST_S
+    assert isinstance(events[1], BookAnchor)
+
+
+def test_unreachable_exchange_is_probed_instead_of_asked() -> None:
+    """Between two fetches the fetcher waits until the exchange answers at all."""
+    exchange = Exchange(ExchangeError("unreachable"), ExchangeError("unreachable"))
+    events = fetch(exchange, 10.0)
+
+    assert len(exchange.calls_s) == 3
+    assert [SNAPSHOT_FIRST_S / 2 <= wait_s <= SNAPSHOT_FIRST_S * 2 for wait_s in exchange.waits_s] == [True, True]
+    assert [type(event) for event in events] == [BookLost, BookLost, BookAnchor]
+
+
+def test_failure_of_an_audit_does_not_lose_the_book() -> None:
+    """While the book is continued a failed fetch is only logged."""
+    exchange = Exchange(None, ExchangeError("unreachable"))
+    events = fetch(exchange, 10.0, lambda fetcher, _: fetcher.request("test"))
+
+    assert len(exchange.calls_s) == 3
+    assert BookLost not in [type(event) for event in events]

@@ -1,0 +1,60 @@
+"""Rate limit, compression and cache headers of the API's routes."""
+
+import pytest
+from starlette.requests import Request
+
+from pulse.web.routing import COMPRESSED_FROM_BYTES, COMPRESSION, json_response, limited, revalidated_response
+from tests.support.web import make_context, on_server_loop
+
+SHORT, LONG = b"[]", b"[" + b" " * COMPRESSED_FROM_BYTES + b"]"
+
+
+def request(**headers: str) -> Request:
+    """Return a GET request; header names are written with underscores."""
+    raw = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "method": "GET", "headers": raw})
+
+
+@on_server_loop
+async def test_rate_limit_comes_before_compression() -> None:
+    """A refused request costs no compression."""
+    admission = make_context().admission
+
+    assert len(limited(admission)) == 1
+    assert limited(admission, compressed=True)[1] is COMPRESSION
+
+
+def test_json_response_is_not_cached() -> None:
+    """Live data must not be served from a cache."""
+    response = json_response(SHORT)
+
+    assert (response.headers["cache-control"], response.media_type) == ("no-store", "application/json")
+
+
+def test_revalidated_response_has_a_strong_tag() -> None:
+    """The tag depends on the body alone, and further headers are kept."""
+    first = revalidated_response(request(), SHORT, {"Link": "<?x>"})
+    same, other = revalidated_response(request(), SHORT), revalidated_response(request(), LONG)
+
+    assert (first.headers["cache-control"], first.headers["link"]) == ("no-cache", "<?x>")
+    assert first.headers["etag"].startswith('"')
+    assert first.headers["etag"] == same.headers["etag"] != other.headers["etag"]
+
+
+@pytest.mark.parametrize(("known", "status"), [("{tag}", 304), ('"x", W/{tag}', 304), ("*", 304), ('"x"', 200)])
+def test_known_tag_gives_304(known: str, status: int) -> None:
+    """Without a body, and with the tag."""
+    tag = revalidated_response(request(), SHORT).headers["etag"]
+    response = revalidated_response(request(If_None_Match=known.format(tag=tag)), SHORT)
+
+    assert (response.status_code, response.headers["etag"]) == (status, tag)
+    assert bytes(response.body) == (b"" if status == 304 else SHORT)
+
+
+def test_compressed_answer_has_its_own_tag() -> None:
+    """Its bytes differ, so its strong tag must; a short answer is not compressed."""
+    plain, gzip = (revalidated_response(request(**headers), LONG) for headers in ({}, {"Accept_Encoding": "gzip"}))
+    short = revalidated_response(request(Accept_Encoding="gzip"), SHORT)
+
+    assert plain.headers["etag"] != gzip.headers["etag"]
+    assert short.headers["etag"] == revalidated_response(request(), SHORT).headers["etag"]
