@@ -1,6 +1,6 @@
-"""Who judges a simulated run: at every event the book that is called live against the truth, and how long it is not.
+"""Checks of a simulated run: at every event the live book against the reference book, and how long it is not live.
 
-A violation ends the run at once, with the seed's time and the reason. Everything seen goes into one running hash.
+A violation ends the run at once, with the simulated time and the reason. Everything checked goes into one running hash.
 """
 
 import hashlib
@@ -34,25 +34,25 @@ from tests.simulation.reference_book import ALL_LEVELS, TOP_LEVELS, best_levels_
 from tests.simulation.virtual_exchange import VirtualExchange
 
 WHOLE_EVERY = 16
-"""Of the events that change the book, every one is compared on the top 20, and this one in so many on everything."""
+"""Every event that changes the book is compared on the top 20 levels, and one in this many on all levels."""
 
 
 FRESH_S, FRESH_IN_TROUBLE_S = 3.0, SILENCE_S + RECOVER_S
-"""How long after the exchange's next diff an older book may still be called live; the second while a fault lasts, for
-then only the stream's habit of silence tells."""
+"""How long after the exchange's next diff an older book may still be called live; the second value applies during a
+fault, when only the stream's silence limit can detect it."""
 SETTLED_MS = 240_000
-"""A minute is compared and rebuilt within this long: it may settle for 90 s, and every 60 s somebody looks."""
+"""A minute is compared and rebuilt within this time: it may take 90 s to settle, and the check runs every 60 s."""
 TRAVEL_S = 1.5
-"""A diff, or a call of REST and its answer, has come through after this long."""
+"""A diff, or a REST call and its answer, arrives within this time."""
 
 
 class Violation(AssertionError):
-    """The run has shown a mistake."""
+    """The run has shown a mistake of the code under test."""
 
 
 @dataclass
 class Tally:
-    """What happened, for the report."""
+    """Counts of a run, for the report."""
 
     events: int = 0
     views: int = 0
@@ -66,34 +66,34 @@ class Tally:
     trade_gaps: int = 0
     outages: int = 0  # times a view's state was not live, after the first
     longest_outage_s: float = 0.0
-    oldest_live_s: float = 0.0  # how far behind the exchange a live view was
-    unrecoverable: int = 0  # candles of minutes that nothing told us enough about
-    undetected: int = 0  # events at which an injected lie was live and not yet noticed
-    undetected_s: float = 0.0  # the longest such time
+    oldest_live_s: float = 0.0  # the largest delay of a live view behind the exchange
+    unrecoverable: int = 0  # candles of minutes for which neither trades nor the final candle arrived
+    undetected: int = 0  # events at which injected wrong data was in a live book and not yet detected
+    undetected_s: float = 0.0  # the longest time of that
     reasons: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
 class _SymbolRecord:
-    """What is known of one symbol in one process."""
+    """The state of the checks of one symbol in one process."""
 
     update_id: int = 0
     view_seq: int = 0
     trade_id: int = -1
     ticker_ids: tuple[int, int] | None = None  # the first and the newest of this connection
     changes: int = 0
-    up_since_s: float | None = None  # when the connection that there is was made
+    up_since_s: float | None = None  # when the current connection was made
     down_since_s: float | None = None
-    wrong_since_s: float | None = None  # the live book has differed from the truth since
+    wrong_since_s: float | None = None  # since when the live book has differed from the reference
 
 
 class Checker:
-    """Judges every market of a world. `bounds` knows what the script did and what it excuses."""
+    """Checks every market of a simulated exchange. `bounds` holds the injected faults and what they excuse."""
 
     def __init__(self, clock: VirtualClock, bounds: Bounds, levels_max: int) -> None:
-        self.exchange: VirtualExchange  # set once it exists: each needs the other
+        self.exchange: VirtualExchange  # set after construction: each needs the other
         self.tally = Tally()
-        self.violation: Violation | None = None  # the first; whoever it was raised at may not let it through
+        self.violation: Violation | None = None  # the first; the code that it is raised in may catch it
         self._clock = clock
         self._bounds = bounds
         self._levels_max = levels_max
@@ -102,7 +102,7 @@ class Checker:
 
     @property
     def digest(self) -> str:
-        """The hash of everything seen so far."""
+        """The hash of everything checked so far."""
         return self._hash.hexdigest()
 
     @property
@@ -111,18 +111,18 @@ class Checker:
         return self._clock.now_ms() / 1000 - BEGIN_S
 
     def fail(self, reason: str) -> NoReturn:
-        """Something is wrong."""
+        """Record and raise a violation."""
         self.violation = self.violation or Violation(f"at {self.now_s:.3f} s: {reason}")
         raise self.violation
 
     def forget(self) -> None:
-        """A new process begins: it remembers nothing, and its book may be any."""
+        """Drop all per-symbol state: a new process starts without any, and its book may be any."""
         self._records = {}
 
     # --- at every event
 
     def check_event(self, market: Market, event: object, now_ms: float) -> None:
-        """The market has taken an event."""
+        """Check a market after it has applied an event."""
         self.tally.events += 1
         record = self._records.setdefault(market.symbol, _SymbolRecord(down_since_s=self.now_s))
         self._count(record, event)
@@ -149,7 +149,7 @@ class Checker:
         elif isinstance(event, FeedDown):
             record.up_since_s = None
         elif isinstance(event, BookLost):
-            record.update_id = 0  # what a false id claimed is not a mark for the book that is joined anew
+            record.update_id = 0  # a falsified id is no lower bound for the book that is joined anew
         tally.anchors += isinstance(event, BookAnchor)
         tally.losses += isinstance(event, BookLost)
         tally.downs += isinstance(event, FeedDown)
@@ -188,12 +188,12 @@ class Checker:
         self._check_falsified(market, record, found)
 
     def _check_falsified(self, market: Market, record: _SymbolRecord, found: object) -> None:
-        """A live book differs from the truth: only a lie that was told may do that, and only for so long."""
+        """Check a live book that differs from the reference: only falsified data excuses it, for a limited time."""
         book = market.book
         assert book is not None
         where = f"{market.symbol} is live and wrong at id {book.last_update_id}: {found}"
         if not self._bounds.falsified.get(market.symbol):
-            self.fail(f"{where}; nobody lied")
+            self.fail(f"{where}; no data was falsified")
         if record.wrong_since_s is None:
             record.wrong_since_s = self.now_s
         self.tally.undetected += 1
@@ -230,13 +230,13 @@ class Checker:
             self.fail(f"{symbol} is {state.value} since {since_s:.1f} s, expected live by {limit_s:.1f} s: {reason}")
 
     def _rest_back_s(self) -> float:
-        """When a ban, or the wait for the next minute's weight, is over."""
+        """Return the end of a ban, or of the wait for the next minute's weight."""
         return max(self.exchange.banned_until_s, self.exchange.weight_short_until_s) - BEGIN_S
 
     def _diff_was_available(self, symbol: str, record: _SymbolRecord, limit_s: float) -> bool:
-        """Whether the exchange has made a diff that could be heard: without one nothing can join a snapshot.
+        """Return whether a diff could have arrived in time: without one nothing can join a snapshot.
 
-        A connection that was made in time hears what comes from then on; one that was not excuses nothing.
+        A connection made in time receives what comes from then on; a later one excuses nothing.
         """
         from_s = limit_s - RECOVER_S + TRAVEL_S
         if record.up_since_s is not None and record.up_since_s <= limit_s - RECOVER_S + RECONNECT_SPACING_S + TRAVEL_S:
@@ -245,7 +245,7 @@ class Checker:
         return any(from_s + BEGIN_S < at_s < latest for at_s, _ in self.exchange.diffs[symbol])
 
     def _check_age(self, view: View) -> None:
-        """A live view is not only true of its id: that id is, or lately was, the newest."""
+        """Check the age of a live view: its id is, or was a moment ago, the exchange's newest."""
         now_s = self.exchange.loop.time()
         missing_s = next((at_s for at_s, u in self.exchange.diffs[view.symbol] if u > view.last_update_id), now_s)
         self.tally.oldest_live_s = max(self.tally.oldest_live_s, now_s - missing_s)
@@ -255,7 +255,7 @@ class Checker:
     # --- what leaves the engine
 
     def check_view(self, view: View) -> None:
-        """A view was given out."""
+        """Check a view that was published."""
         self.tally.views += 1
         self._hash.update(encode_view(view))
         record = self._records.setdefault(view.symbol, _SymbolRecord(down_since_s=self.now_s))
@@ -270,23 +270,23 @@ class Checker:
             self.fail(f"{view.symbol}: crossed in a live view")
 
     def check_candle(self, candle: Candle) -> None:
-        """A closed candle was given out."""
+        """Check a closed candle that was produced."""
         self.tally.candles += 1
         self._hash.update(orjson.dumps(candle))
         if not candle.is_closed or candle.open_time_ms % MINUTE_MS:
             self.fail(f"not a closed minute: {candle}")
         minute = (candle.symbol, candle.open_time_ms)
-        if candle.source == "exchange" or minute in self._bounds.spoiled_minutes:
+        if candle.source == "exchange" or minute in self._bounds.falsified_minutes:
             return
         if minute in self.exchange.lost_trades & self.exchange.lost_closes:
-            self.tally.unrecoverable += 1  # neither the trade nor the exchange's account of its minute was told
+            self.tally.unrecoverable += 1  # neither the trade nor the exchange's final candle of its minute arrived
             return
         row = next(iter(self.exchange.core.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)), None)
         if row is None or _values(candle) != _exchange_values(row):
             self.fail(f"candle from trades differs: ours {candle}, true {row}")
 
     def check_table(self, symbol: str, rows: list[Candle], gaps: list[TradeGap]) -> None:
-        """What is stored at the end: row for row the exchange's, and from the first receipt on every trade."""
+        """Check the stored rows at the end: each equals the exchange's, and their trade ids have no gap."""
         settled_ms = self.exchange.now_ms() - SETTLED_MS
         rows = [row for row in rows if row.open_time_ms + MINUTE_MS <= settled_ms]
         true = {row[0]: row for row in self.exchange.core.klines(symbol, rows[0].open_time_ms, rows[-1].open_time_ms)}
@@ -306,19 +306,19 @@ class Checker:
             self.fail(f"{symbol}: {gaps} on record, though the exchange has every trade")
 
     def check_exchange_candle(self, candle: Candle) -> None:
-        """The exchange's own candle was asked for by REST: one that is called closed must be."""
+        """Check a candle requested by REST: one called closed must be closed."""
         minute_ends_ms = candle.open_time_ms + MINUTE_MS
         if candle.is_closed and minute_ends_ms > self.exchange.now_ms():
             self.fail(f"the minute {candle.open_time_ms} is called closed before its end")
 
 
 class CheckedMarket(Market):
-    """A market that is judged after each event."""
+    """A market that is checked after each event."""
 
     checker: Checker
 
     def apply(self, event: object, now_ms: float) -> None:
-        """Take an event, and be judged."""
+        """Apply an event, then check the market."""
         super().apply(event, now_ms)
         self.checker.check_event(self, event, now_ms)
 
@@ -335,5 +335,5 @@ def _exchange_values(row: list[Any]) -> tuple[float, ...]:
 
 
 def _reason_kind(reason: str) -> str:
-    """A reason without its numbers, so that it can be counted."""
+    """Return a reason with its numbers replaced, so that equal kinds are counted together."""
     return " ".join("N" if any(c.isdigit() for c in word) else word for word in reason.split())[:90]

@@ -1,4 +1,4 @@
-"""What the plays of a script may touch: the world, the process in it, and the judge's account of what is excused."""
+"""What a fault may use: the exchange, the process under test, and the bounds that excuse it."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ POLL_S = 0.25
 
 @dataclass
 class FaultContext:
-    """What a play may touch."""
+    """The objects that a fault works on."""
 
     exchange: VirtualExchange
     checker: Checker
@@ -31,7 +31,7 @@ class FaultContext:
     kills: int = 0
 
     async def restart(self, after_s: float) -> None:
-        """Kill the process, and start another in its place after this long."""
+        """Kill the process, and start another one after this time."""
         self.kills += 1
         self.rotations += self.process.rotations
         await self.process.stop()
@@ -42,23 +42,23 @@ class FaultContext:
         self.process.start()
 
     def symbol(self) -> str:
-        """One of the symbols."""
+        """Return one of the symbols at random."""
         return self.rng.choice(self.exchange.symbols)
 
     async def report_status(self, symbol: str, status: str) -> None:
-        """Let the process hear of a symbol's status, as its catalogue does."""
+        """Deliver a symbol's trading status to the process, as the instrument poller does."""
         if not self.process.is_stopped:
             instrument = Instrument(symbol, symbol[:-4], symbol[-4:], status, 0.01, 0.001, 2, 3)
             await self.process.inbox.put(Received(symbol, instrument, self.clock.now_ms()))
 
     async def wait_for_frames(self, stream: str, count: int) -> None:
-        """Wait until the exchange has made more events of a stream."""
+        """Wait until the exchange has produced `count` more events of a stream."""
         goal = self.exchange.event_counts.get(stream, 0) + count
         while self.exchange.event_counts.get(stream, 0) < goal:
             await asyncio.sleep(POLL_S)
 
-    async def lose_a_diff(self, symbol: str) -> None:
-        """Make a new snapshot necessary."""
+    async def drop_diff(self, symbol: str) -> None:
+        """Drop one diff, so that a new snapshot is needed."""
         depth = f"{symbol.lower()}@depth@100ms"
         for stream in tuple(self.exchange.streams):
             stream.faults.drop(depth)

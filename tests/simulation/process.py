@@ -1,6 +1,6 @@
-"""One process of ours in a simulated world: the real feeds, REST side, engine and markets, wired as at home.
+"""The process under test: the real streams, REST client, engine and markets, wired as in production.
 
-It can be killed and started again; its files outlive it: the candles, and the one that remembers bans.
+It can be killed and started again. Its files survive: the candles, and the file of bans.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ from tests.simulation.virtual_exchange import VirtualExchange
 CANDLES_MAX = 1000
 ROWS_MAX = 100_000
 HISTORY_EVERY_S = 45.0
-"""Something else in the process asks the exchange too, which the budget has to share out."""
+"""The interval of other REST requests of the process, which share the weight budget."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What differs from seed to seed in the process and in its market."""
+    """Settings of the process and its market that differ from seed to seed."""
 
     depth_limit: int = 100
     levels_max: int = 400
@@ -46,11 +46,11 @@ class Settings:
     rotate_after_s: float = 23.5 * 3600
     publish_interval_s: float = 1.0
     changes_per_s: float = 0.4
-    """How lively the market is when calm; bursts make it several times as lively."""
+    """Order rate of the calm market; bursts raise it several times."""
 
 
 class Process:
-    """Runs between `start` and `stop`."""
+    """The process under test, running between `start` and `stop`."""
 
     def __init__(
         self,
@@ -107,11 +107,11 @@ class Process:
 
     @property
     def rotations(self) -> int:
-        """How often a connection was replaced without a gap."""
+        """How many connections were replaced without a gap."""
         return sum(stream.rotations for stream in self.streams.values())
 
     def start(self) -> None:
-        """Start everything."""
+        """Start every task."""
         self.checker.forget()
         works: list[Coroutine[Any, Any, None]] = [
             self.ingest.run(), self.engine.run(), self._check_views(), self._keep_candles(), self._request_history(),
@@ -119,14 +119,14 @@ class Process:
         self._tasks = [asyncio.create_task(work) for work in works]
 
     async def fault(self) -> None:
-        """Wait for a part to fail, and raise its error: none may ever end."""
+        """Wait for a task to fail, and raise its error: none may ever end."""
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in self._tasks:
             if task.done() and not task.cancelled():
                 task.result()
 
     async def stop(self) -> None:
-        """Kill it: nothing is said to anybody."""
+        """Kill it without any shutdown."""
         self.is_stopped = True
         for task in self._tasks:
             task.cancel()
@@ -134,7 +134,7 @@ class Process:
         self._store.drop()
 
     async def check_table(self) -> None:
-        """Let the judge see everything that is stored."""
+        """Check everything that is stored."""
         for symbol in self._exchange.symbols:
             rows = await self._store.read_candles(symbol, 0, None, ROWS_MAX)
             self.checker.check_table(symbol, rows, await self._store.read_gaps(symbol, 0, 2**62, ROWS_MAX))

@@ -1,6 +1,6 @@
-"""The exchange's true book, followed diff by diff as it was before any fault: what a live book is held against.
+"""The exchange's book, kept diff by diff as it was before any fault: the reference for live books.
 
-It is naive on purpose: a dictionary and a sorted list a side, nothing shared with the code under test.
+Naive on purpose: a dictionary and a sorted list per side, nothing shared with the code under test.
 """
 
 from bisect import bisect_left, insort
@@ -25,7 +25,7 @@ class ReferenceSide:
         self.keys = sorted(self.quantities)
 
     def apply(self, pairs: list[list[str]]) -> None:
-        """Set absolute quantities, 0 removing a level."""
+        """Set absolute quantities; 0 removes a level."""
         for price, quantity in pairs:
             key = self.sign * float(price)
             is_held = key in self.quantities
@@ -38,13 +38,13 @@ class ReferenceSide:
                 del self.keys[bisect_left(self.keys, key)]
 
     def top(self, count: int, horizon: float) -> Pairs:
-        """Up to `count` levels no worse than a horizon, best first."""
+        """Return up to `count` levels no worse than a horizon, best first."""
         start = max(bisect_left(self.keys, horizon), len(self.keys) - count)
         return [(self.sign * key, self.quantities[key]) for key in reversed(self.keys[start:])]
 
 
 class ReferenceBook:
-    """One symbol's truth at the id that was last asked for; ids may only rise."""
+    """One symbol's reference book at the id last asked for; ids may only rise."""
 
     def __init__(self, exchange: Exchange, symbol: str) -> None:
         self._exchange = exchange
@@ -55,11 +55,11 @@ class ReferenceBook:
         self._pending: deque[JsonObject] = deque()
 
     def append(self, diff: JsonObject) -> None:
-        """The exchange has made this diff."""
+        """Add a diff that the exchange produced."""
         self._pending.append(diff)
 
     def sides_at(self, update_id: int) -> tuple[ReferenceSide, ReferenceSide]:
-        """Both sides after this change; of an id still to come, which only a lie can name, as they are now."""
+        """Return both sides after this change; the current ones for a future id, which only falsified data can have."""
         while self._pending and self._pending[0]["u"] <= update_id:
             diff = self._pending.popleft()
             self._bids.apply(diff["b"])
@@ -67,7 +67,7 @@ class ReferenceBook:
             self.update_id = diff["u"]
         if self.update_id == update_id or update_id > self._exchange.book(self._symbol).update_id:
             return self._bids, self._asks
-        # Inside a diff, where a snapshot may stand: the exchange itself remembers.
+        # Inside a diff, where a snapshot may be: the exchange keeps the levels of that id.
         reference = self._exchange.book_at(self._symbol, update_id, ALL_LEVELS)
         assert reference is not None, f"update {update_id} is forgotten or still to come"
         return ReferenceSide(1.0, reference.bids), ReferenceSide(-1.0, reference.asks)
@@ -76,7 +76,7 @@ class ReferenceBook:
 def differences(
     book: OrderBook, reference: tuple[ReferenceSide, ReferenceSide], count: int
 ) -> dict[str, tuple[Any, Any]]:
-    """Where the first `count` levels that a book claims are not the true ones: side -> (ours, theirs)."""
+    """Return where the first `count` levels of a book differ from the reference: side -> (ours, theirs)."""
     found: dict[str, tuple[Any, Any]] = {}
     for name, ours, theirs in (("bids", book.bids, reference[0]), ("asks", book.asks, reference[1])):
         held, true = _levels(ours, count), theirs.top(count, ours.horizon)
@@ -86,7 +86,7 @@ def differences(
 
 
 def best_levels_match(book: OrderBook, reference: tuple[ReferenceSide, ReferenceSide]) -> bool:
-    """Whether the best levels, price and quantity, are the true ones."""
+    """Return whether the best levels, price and quantity, equal the reference."""
     return not differences(book, reference, 1)
 
 

@@ -1,6 +1,6 @@
-"""One run: a world, a process in it, a script of faults, and a judge. A seed decides everything.
+"""One run: a virtual exchange, the process under test, a fault schedule and the checker. A seed decides everything.
 
-`simulate` is what tests and the command line call; it gives an outcome, or raises the judge's Violation.
+Tests and the command line call `simulate`, which returns an outcome or raises the checker's Violation.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tests.simulation.virtual_exchange import START_MS, VirtualExchange
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. Without `kinds` the seed draws a subset of the faults; () is a clean run."""
+    """The parameters of a run. Without `kinds` the seed draws a subset of the faults; () is a run without faults."""
 
     seed: int
     hours: float = 1.0
@@ -36,7 +36,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to."""
+    """The result of a run."""
 
     plan: Plan
     digest: str
@@ -54,7 +54,7 @@ def simulate(plan: Plan) -> Outcome:
     logger = logging.getLogger("pulse")
     before = logger.level
     if before == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)  # a run makes thousands of lines
+        logger.setLevel(logging.CRITICAL)  # a run logs thousands of lines
     try:
         with tempfile.TemporaryDirectory() as folder:
             return loop.run(lambda: _run(plan, Path(folder)))

@@ -1,6 +1,6 @@
-"""When what goes wrong: faults of some kinds at random times, from the first connection to the end of a run.
+"""The fault schedule: faults of some kinds at random times, from the first connection to the end of a run.
 
-Every play is framed by `bounds`, so that the judge knows what is excused.
+Each fault is reported to `bounds` at its start and end, so that the checker knows what is excused.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from tests.simulation.faults import FAULTS
 KINDS = tuple(FAULTS)
 FIRST_S = 90.0
 PAUSE_S = 240.0
-"""The mean time between faults, where nothing else is said."""
+"""The mean time between faults by default."""
 ROUNDING_S = 1e-6
-"""What rounding leaves of a wait may be too short for the clock to pass it."""
+"""A remaining wait this short comes from rounding: it is too short for the clock to advance."""
 TAIL_S = 120.0
-"""The end of a run in which nothing new goes wrong."""
+"""The time at the end of a run without new faults."""
 SETTLE_S = 480.0
-"""After a run, its last fault and any ban: by then everything that is stored must be right."""
+"""The time after a run, its last fault and any ban by which everything stored must be exact."""
 
 
 class FaultSchedule:
-    """Plays faults of some kinds at random times."""
+    """Injects faults of some kinds at random times."""
 
     def __init__(self, context: FaultContext, kinds: tuple[str, ...], length_s: float, pause_s: float) -> None:
         self._context = context
@@ -32,7 +32,7 @@ class FaultSchedule:
         self.injected = 0
 
     async def run(self) -> None:
-        """From the first connection to the end."""
+        """Run from the first connection to the end."""
         context = self._context
         context.process = context.make_process()
         context.bounds.begin("start", 0.0)
@@ -51,7 +51,7 @@ class FaultSchedule:
             await context.process.stop()
 
     async def _until(self, end_s: float, faults: asyncio.Task[None]) -> None:
-        """Wait for this time, or for anything to fail, a callback of the loop included."""
+        """Wait until this time, or raise as soon as anything fails, a callback of the loop included."""
         loop = asyncio.get_running_loop()
         broken: asyncio.Future[None] = loop.create_future()
 
