@@ -31,13 +31,13 @@ def _pick_stream(context: FaultContext) -> str:
 
 
 def _frame_fault(act: Callable[[Any, str, FaultContext, int], None]) -> Fault:
-    async def play(context: FaultContext) -> None:
+    async def run_fault(context: FaultContext) -> None:
         name, count = _pick_stream(context), context.rng.choice([1, 1, 2, 5])
         for stream in tuple(context.exchange.streams):
             act(stream.faults, name, context, count)
         await context.wait_for_frames(name, count + 2)
 
-    return play
+    return run_fault
 
 
 async def _delay(context: FaultContext) -> None:

@@ -3,12 +3,12 @@
 from bench.context import Context
 from bench.rows import Budget, Outcome, Reading, Row
 
-YARDSTICK = "the limit"
+BASELINE = "the limit"
 
 
-def row(budget: Budget | None = None, yardstick: str = YARDSTICK) -> Row:
+def row(budget: Budget | None = None, baseline: str = BASELINE) -> Row:
     """Return a row that is never measured."""
-    return Row("cost", "CPU per message", "us", _never, budget, yardstick)
+    return Row("cost", "CPU per message", "us", _never, budget, baseline)
 
 
 def outcome(budget: Budget | None, *repeats: dict[str, float], notes: tuple[str, ...] = ()) -> Outcome:
