@@ -283,19 +283,21 @@ class Checker:
             return
         row = next(iter(self.exchange.core.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)), None)
         if row is None or _values(candle) != _exchange_values(row):
-            self.fail(f"candle from trades differs: ours {candle}, true {row}")
+            self.fail(f"candle from trades differs: ours {candle}, the exchange's {row}")
 
     def check_table(self, symbol: str, rows: list[Candle], gaps: list[TradeGap]) -> None:
         """Check the stored rows at the end: each equals the exchange's, and their trade ids have no gap."""
         settled_ms = self.exchange.now_ms() - SETTLED_MS
         rows = [row for row in rows if row.open_time_ms + MINUTE_MS <= settled_ms]
-        true = {row[0]: row for row in self.exchange.core.klines(symbol, rows[0].open_time_ms, rows[-1].open_time_ms)}
+        expected = {
+            row[0]: row for row in self.exchange.core.klines(symbol, rows[0].open_time_ms, rows[-1].open_time_ms)
+        }
         self.tally.rows += len(rows)
-        if [row.open_time_ms for row in rows] != list(true):
-            self.fail(f"{symbol}: stored {len(rows)} minutes, the exchange has {len(true)}")
+        if [row.open_time_ms for row in rows] != list(expected):
+            self.fail(f"{symbol}: stored {len(rows)} minutes, the exchange has {len(expected)}")
         for row in rows:
-            if _values(row) != _exchange_values(true[row.open_time_ms]) or not row.reconciled:
-                self.fail(f"{symbol}: stored {row}, true {true[row.open_time_ms]}")
+            if _values(row) != _exchange_values(expected[row.open_time_ms]) or not row.reconciled:
+                self.fail(f"{symbol}: stored {row}, the exchange has {expected[row.open_time_ms]}")
         receipts = [row for row in rows if row.trade_count]
         while receipts and receipts[0].first_trade_id < 0:
             receipts.pop(0)

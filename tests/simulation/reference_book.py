@@ -69,7 +69,7 @@ class ReferenceBook:
             return self._bids, self._asks
         # Inside a diff, where a snapshot may be: the exchange keeps the levels of that id.
         reference = self._exchange.book_at(self._symbol, update_id, ALL_LEVELS)
-        assert reference is not None, f"update {update_id} is forgotten or still to come"
+        assert reference is not None, f"update {update_id} is no longer kept, or in the future"
         return ReferenceSide(1.0, reference.bids), ReferenceSide(-1.0, reference.asks)
 
 
@@ -79,9 +79,9 @@ def differences(
     """Return where the first `count` levels of a book differ from the reference: side -> (ours, theirs)."""
     found: dict[str, tuple[Any, Any]] = {}
     for name, ours, theirs in (("bids", book.bids, reference[0]), ("asks", book.asks, reference[1])):
-        held, true = _levels(ours, count), theirs.top(count, ours.horizon)
-        if held != true:
-            found[name] = ([x for x in held if x not in true][:3], [x for x in true if x not in held][:3])
+        held, expected = _levels(ours, count), theirs.top(count, ours.horizon)
+        if held != expected:
+            found[name] = ([x for x in held if x not in expected][:3], [x for x in expected if x not in held][:3])
     return found
 
 

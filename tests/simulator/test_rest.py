@@ -136,11 +136,11 @@ async def test_exact_book_can_be_read_from_another_process(exchange: SimulatedEx
     book = f"{exchange.rest_url}/simulator/book?symbol={SMALL}"
     _, now = await get(session, book)
     status, then = await get(session, f"{book}&update_id={now['updateId']}&limit=3")
-    forgotten, _ = await get(session, f"{book}&update_id=1")
+    unknown, _ = await get(session, f"{book}&update_id=1")
     _, klines = await get(session, f"{exchange.rest_url}/simulator/klines?symbol={SMALL}")
 
     assert (status, then["bids"], then["asks"]) == (200, now["bids"][:3], now["asks"][:3])
-    assert forgotten == 404
+    assert unknown == 404
     assert klines[-1][0] - klines[0][0] == (len(klines) - 1) * MINUTE_MS
 
 
