@@ -43,7 +43,7 @@ def follow(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pul
 
 def is_true(exchange: SimulatedExchange, view: Mapping[str, Any]) -> bool:
     """Whether a live view shows the exchange's book as it was at that id."""
-    truth = exchange.core.truth_at(view["symbol"], view["last_update_id"])
+    truth = exchange.core.book_at(view["symbol"], view["last_update_id"])
     assert truth is not None
     sides = tuple([[float(p), float(q)] for p, q in side] for side in (truth.bids, truth.asks))
     return (view["bids"], view["asks"]) == sides

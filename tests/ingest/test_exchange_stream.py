@@ -79,7 +79,7 @@ class Setup:
         book = self.market.book
         if book is None or self.market.state(now_ms)[0] is not State.LIVE:
             return
-        truth = self.exchange.core.truth_at(SYMBOL, book.last_update_id)
+        truth = self.exchange.core.book_at(SYMBOL, book.last_update_id)
         if truth is None:
             return
         self.checked += 1
@@ -145,7 +145,7 @@ async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> Non
     """A best level that differs from the exchange's is found, by whichever check comes first, and a resync follows."""
 
     def with_wrong_best_bid(diff: dict[str, Any]) -> dict[str, Any]:
-        truth = setup.exchange.core.truth_at(SYMBOL, diff["u"])
+        truth = setup.exchange.core.book_at(SYMBOL, diff["u"])
         assert truth is not None
         return {**diff, "b": [*diff["b"], [truth.bids[0][0], "12345.00000000"]]}
 
