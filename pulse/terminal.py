@@ -51,8 +51,8 @@ from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument, TradeGap
 from pulse.queues import ConflatingQueue, Inbox, Outbox, Received, make_candle_queue, make_inbox
 from pulse.server import gc_tuning
-from pulse.server.connection import current_connection, loop_factory
 from pulse.server.listener import open_listener, serve
+from pulse.server.loop import current_connection, loop_factory
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange

@@ -134,7 +134,7 @@ class BroadcastGroup:
         elif outlet in self._behind and all(map(_is_level, outlet.sources.values(), self._sources.values())):
             del self._behind[outlet]
             self._watched[outlet] = None
-            outlet.connection.window.share(self._meter)
+            outlet.connection.window.use_counter(self._meter)
 
     def held_up(self, outlet: DirectClientQueue) -> None:
         """Its connection takes no more for now: from here on it is owed by itself what comes."""
@@ -143,7 +143,7 @@ class BroadcastGroup:
         self._level.pop(outlet, None)
         self._watched.pop(outlet, None)
         self._behind[outlet] = None
-        outlet.connection.window.share(ByteCounter())
+        outlet.connection.window.use_counter(ByteCounter())
         for own, common in zip(outlet.sources.values(), self._sources.values(), strict=True):
             if isinstance(own, TradeCursor) and isinstance(common, TradeCursor):
                 own.go_on_after(common)
@@ -171,12 +171,12 @@ class BroadcastGroup:
     def _look_at_watched(self) -> None:
         for outlet in tuple(self._watched):
             connection = outlet.connection
-            if not connection.is_ready():
+            if not connection.is_writable():
                 self.held_up(outlet)
-            elif not connection.window.is_asked:
+            elif not connection.window.has_outstanding_ping:
                 del self._watched[outlet]
                 self._level[outlet] = connection.descriptor
-                heappush(self._asking, (connection.window.ask_at, next(self._ticket), outlet))
+                heappush(self._asking, (connection.window.next_ping_offset, next(self._ticket), outlet))
 
     def _look_who_is_to_be_asked(self) -> None:
         while self._asking and self._asking[0][0] <= self._meter.total:
@@ -191,9 +191,9 @@ class BroadcastGroup:
         taken = _write_all(list(self._level.values()), frames)
         if min(taken, default=len(frames)) < len(frames):
             for outlet, size in [pair for pair in zip(self._level, taken, strict=True) if pair[1] < len(frames)]:
-                outlet.connection.write_rest(frames[size:])
+                outlet.connection.write_remainder(frames[size:])
         for outlet in watched:
-            outlet.connection.write_counted(frames)
+            outlet.connection.write_broadcast(frames)
 
 
 def _write_all(descriptors: list[int], frames: bytes) -> list[int]:

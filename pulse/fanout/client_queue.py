@@ -11,45 +11,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from pulse.server.flow_control import AckWindow
-from pulse.server.ws_frames import Message
+from pulse.server.connection import ClientConnection
+from pulse.server.ws_frames import EncodedMessage
 
 REPLIES_MAX = 64
 """Answers to a client's own words that may wait; who asks on without reading them is ended."""
-
-
-class Connection(Protocol):
-    """What is needed of the connection that a client came by."""
-
-    takes_deflated: bool
-    descriptor: int
-    window: AckWindow
-    on_ready: Callable[[], None]
-    on_full: Callable[[], None]
-
-    def abort(self) -> None:
-        """Cut it now."""
-
-    def upgraded(self) -> None:
-        """It carries a WebSocket from now on."""
-
-    def is_ready(self) -> bool:
-        """Whether it may be written to now; `on_ready` is called when that becomes true again.
-
-        `on_full` is called when the kernel takes no more, and when the connection is gone.
-        """
-
-    def unacknowledged(self) -> int:
-        """How many bytes of what was sent the peer's system has not confirmed; 0 where that is not known."""
-
-    def write(self, frames: bytes) -> None:
-        """Send whole frames."""
-
-    def write_counted(self, frames: bytes) -> None:
-        """Send whole frames that its window's meter has counted already."""
-
-    def write_rest(self, frames: bytes) -> None:
-        """Send what the kernel did not take of counted frames that were written to `descriptor`."""
 
 
 def _nothing() -> None:
@@ -63,10 +29,10 @@ def _ignore(_: float) -> None:
 class Source(Protocol):
     """What a client subscribed to, as its outlet sees it."""
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """There is news of it."""
 
-    def take(self) -> Message | None:
+    def take(self) -> EncodedMessage | None:
         """What the client is owed of it; afterwards it is owed nothing. None: it is owed nothing now."""
 
 
@@ -102,16 +68,16 @@ class Slot:
 
     def __init__(self, debtor: Flushable) -> None:
         self._debtor = debtor
-        self._owed: Message | None = None
+        self._owed: EncodedMessage | None = None
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Owe this message in place of any older one."""
         if self._owed is not None:
             self._debtor.replaced += 1
         self._owed = message
         self._debtor.note()
 
-    def take(self) -> Message | None:
+    def take(self) -> EncodedMessage | None:
         """The message owed."""
         owed, self._owed = self._owed, None
         return owed
@@ -186,7 +152,7 @@ class ClientQueue(ABC):
         self.on_end: Callable[[], None] = _nothing
         self.group: Group | None = None
         self._fanout = scheduler
-        self._replies: deque[Message] = deque()
+        self._replies: deque[EncodedMessage] = deque()
         self._is_due = False
 
     def note(self) -> None:
@@ -195,7 +161,7 @@ class ClientQueue(ABC):
             self._is_due = True
             self._fanout.note(self)
 
-    def reply(self, message: Message) -> bool:
+    def reply(self, message: EncodedMessage) -> bool:
         """Answer the client's own word; False if too many answers wait already."""
         if len(self._replies) == REPLIES_MAX:
             return False
@@ -203,7 +169,7 @@ class ClientQueue(ABC):
         self.note()
         return True
 
-    def owe(self, messages: Mapping[str, Message]) -> None:
+    def owe(self, messages: Mapping[str, EncodedMessage]) -> None:
         """Owe this news of its topics."""
         for topic, message in messages.items():
             self.sources[topic].put(message)
@@ -226,7 +192,7 @@ class ClientQueue(ABC):
             tell, self.on_end = self.on_end, _nothing
             tell()
 
-    def _take(self) -> list[Message]:
+    def _take(self) -> list[EncodedMessage]:
         self._is_due = False
         messages = list(self._replies)
         self._replies.clear()
@@ -237,24 +203,23 @@ class ClientQueue(ABC):
 class DirectClientQueue(ClientQueue):
     """Writes frames to the connection itself. Who has not been ready for `timeout_s` is cut."""
 
-    def __init__(self, scheduler: FlushScheduler, connection: Connection, timeout_s: float) -> None:
+    def __init__(self, scheduler: FlushScheduler, connection: ClientConnection, timeout_s: float) -> None:
         super().__init__(scheduler)
         self.connection = connection
         self._timeout_s = timeout_s
         self._deadline: asyncio.TimerHandle | None = None
-        connection.on_ready = self._ready
-        connection.on_full = self._full
+        connection.attach(self._ready, self._full)
 
     @property
     def takes_deflated(self) -> bool:
         """Whether that was agreed on."""
-        return self.connection.takes_deflated
+        return self.connection.uses_deflate
 
     def flush(self) -> None:
         """Write all that is owed in one go, or wait until the connection takes more."""
         if self.is_ended:
             return
-        if not self.connection.is_ready():
+        if not self.connection.is_writable():
             if self._deadline is None:
                 self._deadline = asyncio.get_running_loop().call_later(self._timeout_s, self._cut)
             return
@@ -303,7 +268,7 @@ class AwaitedClientQueue(ClientQueue):
         self._wake.set()
         super().end()
 
-    async def next(self) -> list[Message] | None:
+    async def next(self) -> list[EncodedMessage] | None:
         """Wait for what is owed; None once there will be no more."""
         await self._wake.wait()
         if self.is_ended:
@@ -311,7 +276,7 @@ class AwaitedClientQueue(ClientQueue):
         self._wake.clear()
         return self._take()
 
-    async def next_within(self, timeout_s: float) -> list[Message] | None:
+    async def next_within(self, timeout_s: float) -> list[EncodedMessage] | None:
         """The same, with nothing at all if nothing is owed for so long."""
         try:
             async with asyncio.timeout(timeout_s):

@@ -14,7 +14,7 @@ from typing import Protocol
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import Later, Listener, RunningCandles, TopicStream, ViewMessage, no_bars
 from pulse.fanout.trade_log import TradeLog
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 from pulse.wire import book_topic, topics_of, trades_topic
 
 OWN_SILENCE_MAX_S = 3.0
@@ -139,7 +139,7 @@ class Hub:
         """A symbol's newest trades. Raises KeyError for a symbol that there is not."""
         return self._logs[trades_topic(symbol)]
 
-    def now(self, choice: Topic) -> Message | None:
+    def now(self, choice: Topic) -> EncodedMessage | None:
         """What who begins with this topic is told at once; None while there is nothing."""
         held = self._held[bus_topic(choice)]
         if held is None:

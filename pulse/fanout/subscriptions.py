@@ -15,7 +15,7 @@ from pulse.fanout.hub import Hub
 from pulse.fanout.requests import TOPICS_MAX, Refusal, Request, Topic, read_id, read_request
 from pulse.fanout.topic_stream import TradeCursor
 from pulse.fanout.trade_log import KEPT_MAX
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 from pulse.symbols import SymbolRegistry, TooManySymbols
 
 
@@ -58,7 +58,7 @@ class Subscriptions:
                 "detail": refusal.detail,
                 "allowed": refusal.allowed,
             }
-        return self._outlet.reply(Message(orjson.dumps(answer)))
+        return self._outlet.reply(EncodedMessage(orjson.dumps(answer)))
 
     def subscribe(self, request: Request) -> None:
         """Add topics; one that is there already takes the new options. Raises Refusal, and then changes nothing."""

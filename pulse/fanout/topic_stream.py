@@ -11,7 +11,7 @@ import orjson
 from pulse.fanout.requests import Topic
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.intervals import MINUTE
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 
 REPEAT_S = 1.0
 """What has not changed is said again after this long: silence on a topic always means trouble."""
@@ -48,7 +48,7 @@ def no_bars(symbol: str, interval: str) -> Mapping[str, Any]:
 class Listener(Protocol):
     """Who joined a topic."""
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Take the newest message."""
 
 
@@ -59,10 +59,10 @@ class ViewMessage:
     """
 
     def __init__(self, payload: bytes, bars: RunningCandles = no_bars) -> None:
-        self.message = Message(payload)
+        self.message = EncodedMessage(payload)
         self._bars = bars
         self._fields: dict[str, Any] = {}
-        self._parts: dict[tuple[str, int], Message] = {}
+        self._parts: dict[tuple[str, int], EncodedMessage] = {}
 
     def field(self, name: str) -> Any:
         """One field of it; None where it has no such field."""
@@ -70,13 +70,13 @@ class ViewMessage:
             self._fields = orjson.loads(self.message.payload)
         return self._fields.get(name)
 
-    def part(self, choice: Topic) -> Message:
+    def part(self, choice: Topic) -> EncodedMessage:
         """The message that a topic makes of it."""
         if choice.kind == "view":
             return self.message
         key = (choice.topic, choice.depth)
         if key not in self._parts:
-            self._parts[key] = Message(orjson.dumps(self._body(choice)))
+            self._parts[key] = EncodedMessage(orjson.dumps(self._body(choice)))
         return self._parts[key]
 
     def _body(self, choice: Topic) -> dict[str, Any]:
@@ -136,13 +136,13 @@ class TopicStream:
         if self._waiting is not None:
             self._pace(self._waiting)
 
-    def _tell(self, message: Message) -> None:
+    def _tell(self, message: EncodedMessage) -> None:
         self._told_at_s = self._clock()
         for listener in self.listeners:
             listener.put(message)
 
 
-NUDGE = Message(b"")
+NUDGE = EncodedMessage(b"")
 """Stands for "there are new trades": what each client lacks is its own."""
 
 
@@ -162,7 +162,7 @@ class TradeCursor:
         """The first trade that the client has not been sent."""
         return self._log.beginning() if self._next_id is None else self._next_id
 
-    def put(self, _: Message) -> None:
+    def put(self, _: EncodedMessage) -> None:
         """There are new trades."""
         self._is_due = True
         self._note()
@@ -172,7 +172,7 @@ class TradeCursor:
         self._next_id = other.next_id
         self._is_due = False
 
-    def take(self) -> Message | None:
+    def take(self) -> EncodedMessage | None:
         """Those that the client lacks, as far as one message takes them."""
         if not self._is_due:
             return None

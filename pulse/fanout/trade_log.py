@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 
 KEPT_MAX = 2_000
 """Trades kept for who comes back; of the busiest symbol about a minute."""
@@ -21,7 +21,7 @@ SHARED_MAX = 64
 """Messages kept for several clients that are equally far."""
 
 
-class TradesMessage(Message):
+class TradesMessage(EncodedMessage):
     """Trades of one topic: whoever has been sent it lacks those from `next_id` on."""
 
     __slots__ = ("next_id", "topic")

@@ -13,12 +13,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pulse.fanout.client_queue import AwaitedClientQueue, Connection
+from pulse.fanout.client_queue import AwaitedClientQueue
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import Refusal, Request, Topic, read_query
 from pulse.fanout.subscriptions import Subscriptions
 from pulse.fanout.trade_log import TradesMessage
-from pulse.server.ws_frames import Message
+from pulse.server.connection import ClientConnection
+from pulse.server.ws_frames import EncodedMessage
 from pulse.symbols import SymbolRegistry
 from pulse.web.params import ROOM_AFTER_S
 from pulse.web.problems import Problem, try_later
@@ -49,7 +50,7 @@ class SseEndpoint:
         hub: Hub,
         sessions: WebSocketSessions,
         registry: SymbolRegistry,
-        connection: Callable[[], Connection | None],
+        connection: Callable[[], ClientConnection | None],
     ) -> None:
         self._hub = hub
         self._sessions = sessions
@@ -99,7 +100,7 @@ class _EventStream(Response):
     """A response that goes on for as long as the client stays."""
 
     def __init__(
-        self, hub: Hub, sessions: WebSocketSessions, connection: Connection | None, address: str,
+        self, hub: Hub, sessions: WebSocketSessions, connection: ClientConnection | None, address: str,
         requests: Sequence[Request], subscriptions: Subscriptions, outlet: AwaitedClientQueue,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -152,16 +153,16 @@ class _EventStream(Response):
         loop, wait_s = asyncio.get_running_loop(), LOOK_FIRST_S
         if self._connection is None:
             return
-        left = self._connection.unacknowledged()
+        left = self._connection.unacknowledged_bytes()
         while left > AHEAD_BYTES:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LOOK_MAX_S)
-            before, left = left, self._connection.unacknowledged()
+            before, left = left, self._connection.unacknowledged_bytes()
             if left < before:
                 deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
 
 
-def event(message: Message, places: dict[str, int]) -> bytes:
+def event(message: EncodedMessage, places: dict[str, int]) -> bytes:
     """One message as an event; its id says where the client is, once it has it, in each of its trades topics.
 
     `places` are those before it, and are brought up to it. What follows in the same write its id knows nothing of: the

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from starlette.websockets import WebSocket
 
 from pulse.fanout.broadcast import BroadcastGroups
-from pulse.fanout.client_queue import AwaitedClientQueue, ClientQueue, Connection, DirectClientQueue, FlushScheduler
+from pulse.fanout.client_queue import AwaitedClientQueue, ClientQueue, DirectClientQueue, FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import view_topic
 from pulse.fanout.subscriptions import Subscriptions
+from pulse.server.connection import ClientConnection
 from pulse.symbols import SymbolRegistry
 from pulse.web.admission import Admission
 from pulse.web.params import known_symbol
@@ -51,7 +52,7 @@ class WebSocketSession:
         self,
         websocket: WebSocket,
         outlet: DirectClientQueue | AwaitedClientQueue,
-        connection: Connection | None,
+        connection: ClientConnection | None,
         send_timeout_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -69,7 +70,7 @@ class WebSocketSession:
     async def run(self) -> None:
         """Serve the client until its connection has ended, by whomever."""
         if self._connection is not None:
-            self._connection.upgraded()
+            self._connection.start_websocket()
         async with asyncio.TaskGroup() as self._group:
             if isinstance(self._outlet, AwaitedClientQueue):
                 self._start(self._send(self._outlet), "session-send")
@@ -151,7 +152,7 @@ class WebSocketSessions:
         door: Admission,
         registry: SymbolRegistry,
         hub: Hub,
-        connection: Callable[[], Connection | None],
+        connection: Callable[[], ClientConnection | None],
         *,
         send_timeout_s: float = SEND_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
@@ -209,7 +210,9 @@ class WebSocketSessions:
         self._hub.admit(outlet)
         return WebSocketSession(websocket, outlet, self._connection(), self.send_timeout_s, self._clock)
 
-    def _outlet(self, websocket: WebSocket, connection: Connection | None) -> DirectClientQueue | AwaitedClientQueue:
+    def _outlet(
+        self, websocket: WebSocket, connection: ClientConnection | None
+    ) -> DirectClientQueue | AwaitedClientQueue:
         """The way past the framework where there is one: frames are ours to write on HTTP/1.1 alone."""
         if connection is None or websocket.scope["http_version"] != "1.1":
             return AwaitedClientQueue(self.scheduler)

@@ -19,8 +19,9 @@ from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.client_queue import AwaitedClientQueue, DirectClientQueue, FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import Topic, view_topic
-from pulse.server.connection import Connection, Connections
-from pulse.server.flow_control import GAP_MIN_BYTES
+from pulse.server.connection import ClientConnection
+from pulse.server.connection_registry import ConnectionRegistry
+from pulse.server.flow_control import ACK_INTERVAL_MIN_BYTES
 from pulse.wire import book_topic, trades_topic
 from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, split_frames, view
 
@@ -35,7 +36,7 @@ class Client:
     """One end of a pair of sockets; the other is the server's. It answers pings while `answers`."""
 
     outlet: DirectClientQueue
-    connection: Connection
+    connection: ClientConnection
     socket: socket.socket
     answers: bool = True
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -67,13 +68,13 @@ class Rest(asyncio.Protocol):
     """Stands where Hypercorn does: hears the pongs that came several at once."""
 
     def __init__(self) -> None:
-        self.connection: Connection | None = None
+        self.connection: ClientConnection | None = None
 
     def data_received(self, data: bytes) -> None:
         """Each is six bytes of head, masked with nothing, and its payload."""
         while data and self.connection is not None:
             size = data[1] & 0x7F
-            self.connection.answered(data[6 : 6 + size])
+            self.connection.on_pong(data[6 : 6 + size])
             data = data[6 + size :]
 
 
@@ -95,9 +96,9 @@ class House:
         if buffer_bytes:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
         rest = Rest()
-        connection = rest.connection = Connection(rest, Connections(1))
+        connection = rest.connection = ClientConnection(rest, ConnectionRegistry(1))
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
-        connection.takes_deflated = deflated
+        connection.uses_deflate = deflated
         outlet = DirectClientQueue(self.scheduler, connection, PATIENCE_S)
         client = Client(outlet, connection, theirs)
         self.clients.append(client)
@@ -206,7 +207,7 @@ async def test_who_does_not_answer_is_owed_the_newest_alone() -> None:
         seen = quiet.seqs()[-1]
 
         assert was_behind == "behind"
-        assert seen * 2000 <= 2 * GAP_MIN_BYTES + 4000
+        assert seen * 2000 <= 2 * ACK_INTERVAL_MIN_BYTES + 4000
         assert healthy.seqs() == list(range(1, 61))
 
 
@@ -361,7 +362,7 @@ async def test_whatever_happens_trades_are_whole_and_pictures_in_order(seed: int
             await live_a_moment(house, clients, rng)
         for client in clients:
             client.answers = True
-            client.socket.send(frame(PONG, client.connection.window.probe()))
+            client.socket.send(frame(PONG, client.connection.window.ping_payload()))
         await house.read_all()
         house.publish()
         house.trade(1)

@@ -7,44 +7,37 @@ from collections.abc import Callable
 import pytest
 
 from pulse.fanout.client_queue import REPLIES_MAX, AwaitedClientQueue, DirectClientQueue, FlushScheduler, Slot
-from pulse.server.flow_control import AckWindow
-from pulse.server.ws_frames import Message
+from pulse.server.connection import ClientConnection
+from pulse.server.connection_registry import ConnectionRegistry
+from pulse.server.ws_frames import EncodedMessage
 from tests.support.web import TEXT, frames, until
 
 
-class Line:
+class Line(ClientConnection):
     """A connection that keeps what is written to it; `ready` is set by the test."""
 
     def __init__(self) -> None:
-        self.takes_deflated = False
-        self.descriptor = -1
-        self.window = AckWindow()
-        self.on_ready: Callable[[], None] = lambda: None
-        self.on_full: Callable[[], None] = lambda: None
+        super().__init__(asyncio.Protocol(), ConnectionRegistry(1))
         self.ready = True
         self.is_cut = False
         self.writes: list[bytes] = []
+
+    def attach(self, on_writable: Callable[[], None], on_blocked: Callable[[], None]) -> None:
+        """Keep what is called back."""
+        self.on_writable = on_writable
+        super().attach(on_writable, on_blocked)
 
     def abort(self) -> None:
         """Note that it was cut."""
         self.is_cut = True
 
-    def upgraded(self) -> None:
-        """Not asked for here."""
-
-    def is_ready(self) -> bool:
+    def is_writable(self) -> bool:
         """As the test says."""
         return self.ready
-
-    def unacknowledged(self) -> int:
-        """Not asked for here."""
-        return 0
 
     def write(self, frames: bytes) -> None:
         """Keep it."""
         self.writes.append(frames)
-
-    write_counted = write_rest = write
 
     def texts(self) -> list[list[bytes]]:
         """The payloads of each write."""
@@ -69,7 +62,7 @@ async def test_all_that_is_owed_in_a_round_is_one_write() -> None:
     line = Line()
     _, (first, second, third) = outlet_of(line, "a", "b", "c")
     for slot, payload in ((third, b"3"), (first, b"1"), (second, b"2")):
-        slot.put(Message(payload))
+        slot.put(EncodedMessage(payload))
     await rounds()
 
     assert line.texts() == [[b"1", b"2", b"3"]]
@@ -79,8 +72,8 @@ async def test_an_answer_comes_before_the_news() -> None:
     """A client reads that it is subscribed, then what it subscribed to."""
     line = Line()
     outlet, (slot,) = outlet_of(line, "a")
-    slot.put(Message(b"news"))
-    outlet.reply(Message(b"answer"))
+    slot.put(EncodedMessage(b"news"))
+    outlet.reply(EncodedMessage(b"answer"))
     await rounds()
 
     assert line.texts() == [[b"answer", b"news"]]
@@ -92,10 +85,10 @@ async def test_who_is_behind_gets_the_newest_once_it_is_ready() -> None:
     line.ready = False
     outlet, (slot,) = outlet_of(line, "a")
     for payload in (b"1", b"2", b"3"):
-        slot.put(Message(payload))
+        slot.put(EncodedMessage(payload))
         await rounds()
     line.ready = True
-    line.on_ready()
+    line.on_writable()
 
     assert line.texts() == [[b"3"]]
     assert outlet.replaced == 2
@@ -106,7 +99,7 @@ async def test_who_is_never_ready_is_cut() -> None:
     line = Line()
     line.ready = False
     outlet, (slot,) = outlet_of(line, "a", timeout_s=0.01)
-    slot.put(Message(b"1"))
+    slot.put(EncodedMessage(b"1"))
     await until(lambda: line.is_cut)
 
     assert outlet.was_cut
@@ -117,10 +110,10 @@ async def test_who_is_ready_in_time_is_not_cut() -> None:
     line = Line()
     line.ready = False
     _, (slot,) = outlet_of(line, "a", timeout_s=0.2)
-    slot.put(Message(b"1"))
+    slot.put(EncodedMessage(b"1"))
     await rounds()
     line.ready = True
-    line.on_ready()
+    line.on_writable()
     await asyncio.sleep(0.3)
 
     assert not line.is_cut
@@ -129,9 +122,9 @@ async def test_who_is_ready_in_time_is_not_cut() -> None:
 async def test_compressed_frames_go_to_who_takes_them() -> None:
     """Each client gets the form that it agreed to."""
     line = Line()
-    line.takes_deflated = True
+    line.uses_deflate = True
     _, (slot,) = outlet_of(line, "a")
-    slot.put(Message(b"1" * 100))
+    slot.put(EncodedMessage(b"1" * 100))
     await rounds()
 
     assert line.writes[0][0] & 0x40
@@ -142,7 +135,7 @@ async def test_after_the_end_nothing_is_written() -> None:
     line, ends = Line(), []
     outlet, (slot,) = outlet_of(line, "a")
     outlet.on_end = lambda: ends.append(1)
-    slot.put(Message(b"1"))
+    slot.put(EncodedMessage(b"1"))
     outlet.end()
     outlet.end()
     await rounds()
@@ -156,7 +149,7 @@ async def test_answers_that_wait_are_bounded() -> None:
     line = Line()
     line.ready = False
     outlet, _ = outlet_of(line)
-    taken = [outlet.reply(Message(b"x")) for _ in range(REPLIES_MAX + 1)]
+    taken = [outlet.reply(EncodedMessage(b"x")) for _ in range(REPLIES_MAX + 1)]
 
     assert taken == [True] * REPLIES_MAX + [False]
 
@@ -166,8 +159,8 @@ async def test_a_queued_outlet_gives_what_is_owed_to_a_task() -> None:
     outlet = AwaitedClientQueue(FlushScheduler())
     slot = Slot(outlet)
     outlet.sources["a"] = slot
-    slot.put(Message(b"1"))
-    slot.put(Message(b"2"))
+    slot.put(EncodedMessage(b"1"))
+    slot.put(EncodedMessage(b"2"))
     owed = await outlet.next()
     waiting = asyncio.create_task(outlet.next())
     await asyncio.sleep(0)
@@ -184,7 +177,7 @@ async def test_a_round_tells_how_long_its_first_message_waited() -> None:
     outlet, slots = outlet_of(line, "a", "b")
     outlet._fanout.on_round = told.append
     for slot in slots:
-        slot.put(Message(b"1"))
+        slot.put(EncodedMessage(b"1"))
     await rounds()
 
     assert len(told) == 1
@@ -206,11 +199,11 @@ async def test_a_costly_round_is_followed_by_a_rest() -> None:
     """Under load a client gets more with each write, not more writes."""
     line = Busy()
     _, (first, second) = outlet_of(line, "a", "b")
-    first.put(Message(b"1"))
+    first.put(EncodedMessage(b"1"))
     await until(lambda: len(line.writes) == 1)
-    first.put(Message(b"2"))
+    first.put(EncodedMessage(b"2"))
     await asyncio.sleep(0)
-    second.put(Message(b"3"))
+    second.put(EncodedMessage(b"3"))
     await until(lambda: len(line.writes) == 2)
 
     assert line.texts() == [[b"1"], [b"2", b"3"]]

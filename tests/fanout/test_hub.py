@@ -4,7 +4,7 @@ import pytest
 
 from pulse.fanout.hub import OWN_SILENCE_MAX_S, Hub, read_stamp
 from pulse.fanout.requests import view_topic
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 from tests.support.web import view
 
 TOPIC, OTHER_TOPIC = "book:BTCUSDT", "book:ETHUSDT"
@@ -43,7 +43,7 @@ class Ear:
     def __init__(self) -> None:
         self.heard: list[bytes | None] = []
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Keep it."""
         self.heard.append(message.payload)
 

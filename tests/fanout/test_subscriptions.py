@@ -242,13 +242,3 @@ async def test_who_has_left_leaves_nothing_behind() -> None:
     assert was_heard
     assert not web.hub.is_heard("BTCUSDT")
     assert not web.hub.is_heard("ETHUSDT")
-
-
-async def test_on_another_loop_it_works_all_the_same() -> None:
-    """Where frames cannot be written directly, the same topics go by the framework's own way."""
-    async with serving() as web, connected(web) as feed:
-        answer = await subscribe(feed, "book.BTCUSDT")
-        web.publish(1)
-        first = await heard(feed)
-
-    assert (answer["op"], first["topic"]) == ("subscribed", "book.BTCUSDT")

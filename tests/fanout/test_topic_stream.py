@@ -9,7 +9,7 @@ import pytest
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import REPEAT_S, TopicStream, TradeCursor, ViewMessage
 from pulse.fanout.trade_log import PER_MESSAGE_MAX, TradeLog
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 
 
 def view(seq: int = 1, **fields: Any) -> ViewMessage:
@@ -36,7 +36,7 @@ class Stage:
         """Keep what is to be called, and when."""
         self.later.append((self.now_s + wait_s, act))
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Keep what was told."""
         self.told.append(orjson.loads(message.payload or b"{}"))
 
@@ -128,7 +128,7 @@ def test_trades_are_owed_from_where_the_client_is() -> None:
     trades = TradeCursor(log, 5, lambda: notes.append(1))
     log.extend([{"id": number} for number in range(1, PER_MESSAGE_MAX + 8)])
     nothing_yet = trades.take()
-    trades.put(Message(b""))
+    trades.put(EncodedMessage(b""))
     bites = [trades.take() for _ in range(3)]
 
     assert nothing_yet is None

@@ -25,8 +25,8 @@ from pulse.latency import Latency
 from pulse.market.intervals import AggregatedCandle, Interval, Newest, first_of_interval
 from pulse.market.market import Market, Origin
 from pulse.market.types import Candle, TradeGap
-from pulse.server.connection import current_connection, loop_factory
 from pulse.server.listener import open_listener, serve
+from pulse.server.loop import current_connection, loop_factory
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry

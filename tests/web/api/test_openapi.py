@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from pulse.candle_history.reader import CandleReader
 from pulse.fanout.hub import Hub
-from pulse.server.connection import current_connection
+from pulse.server.loop import current_connection
 from pulse.symbols import SymbolRegistry
 from pulse.web.admission import BURST_S, Admission
 from pulse.web.api.openapi import _Schemas, document
