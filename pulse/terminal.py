@@ -60,8 +60,8 @@ from pulse.queues import (
     make_inbox,
 )
 from pulse.server import gc_tuning
-from pulse.server.connection import loop_factory
 from pulse.server.listener import open_listener, serve
+from pulse.server.loop import loop_factory
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
