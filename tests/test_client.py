@@ -98,7 +98,7 @@ async def test_trades_restart_where_the_server_has_other_ids() -> None:
 async def test_a_rejected_request_raises_the_server_s_text() -> None:
     """A retry would be rejected too."""
     async with serving() as web:
-        with pytest.raises(RequestRefused, match="may be asked for"):
+        with pytest.raises(RequestRefused, match="not listed"):
             await next_of(messages(url_of(web), ["book.DOGEUSDT"]))
 
 

@@ -198,12 +198,12 @@ async def test_a_symbol_that_a_viewer_asks_for_is_followed(tmp_path: Path) -> No
     assert is_true(exchange, books[-1])
     assert trades == list(range(trades[0], trades[0] + len(trades)))
     assert no_room["op"] == "error"
-    assert "follows 3 symbols" in no_room["detail"]
+    assert "runs 3 symbols" in no_room["detail"]
     assert [row["symbol"] for row in followed["symbols"]] == ["BTCUSDT", "LINKUSDT", "LTCUSDT"]
     assert followed["symbols"][-1]["tick_size"] == 0.01
     assert len(rows) == 5
     assert (status, retry_after) == (503, "60")
-    assert "follows 3 symbols" in refused["detail"]
+    assert "runs 3 symbols" in refused["detail"]
 
 
 # --- the end

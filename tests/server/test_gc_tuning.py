@@ -158,7 +158,7 @@ async def test_a_disconnected_websocket_leaves_no_cycle(ending: str) -> None:
 
 @on_server_loop
 @pytest.mark.usefixtures("_gc_disabled")
-@pytest.mark.parametrize("path", ["/healthz", "/api/symbols", "/api/ohlcv", "/sse?topics=view.BTCUSDT", "/none"])
+@pytest.mark.parametrize("path", ["/healthz", "/api/symbols", "/api/ohlcv", "/sse?topics=book.BTCUSDT", "/none"])
 async def test_a_finished_request_leaves_no_cycle(path: str) -> None:
     """Pages, the API and /sse alike."""
     async with serving() as web:
