@@ -44,7 +44,7 @@ class FakeConnection:
     write_broadcast = write_remainder = write
 
     def texts(self) -> list[list[bytes]]:
-        """The payloads of each write."""
+        """Return the payloads of each write."""
         return [[payload for opcode, payload in frames(data) if opcode == TEXT] for data in self.writes]
 
 
