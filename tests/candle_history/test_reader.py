@@ -22,7 +22,7 @@ FIVE = INTERVALS["5m"]
 
 @pytest.fixture
 async def reader(tmp_path: Path) -> AsyncIterator[CandleReader]:
-    """A reader of twelve stored minutes, one more that is closed, and the running one."""
+    """Yield a reader of twelve stored minutes, one more that is closed, and the running one."""
     store = SqliteStore(tmp_path / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles(minutes(12))
