@@ -53,7 +53,7 @@ async def test_pages_are_the_same_as_one_read(reader: CandleReader, page: int, l
 
 
 async def test_the_time_and_the_running_minute(reader: CandleReader) -> None:
-    """The time is the clock's; the running minute opens where the newest one says."""
+    """The time is the clock's; the running minute is the newest one's."""
     assert reader.now_s() == 12.5
     assert reader.running_ms("BTCUSDT") == BEGIN_MS + 13 * MINUTE_MS
 
