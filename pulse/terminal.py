@@ -239,7 +239,7 @@ class Terminal:
             finally:
                 _arm_last_resort()
                 stop.set()  # no new connections; sessions are closed
-                await asyncio.create_task(writer.finish())  # its time-out needs a task that no group has marked
+                await asyncio.create_task(writer.aclose())  # its time-out needs a task that no group has marked
                 await server
 
     # --- what is opened
