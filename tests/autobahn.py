@@ -70,8 +70,8 @@ def main() -> int:
         found = runner.run(run_cases(options.python27, options.cases, Path(folder)))
     failed = [case for case, outcome in found.items() if not {outcome["behavior"], outcome["behaviorClose"]} <= PASSED]
     tally = Counter(outcome["behavior"] for outcome in found.values())
-    words = [f"{len(found)} cases", *(f"{count} {name.lower()}" for name, count in tally.most_common())]
-    sys.stdout.write(f"{', '.join(words)}; not passed: {', '.join(failed) or 'none'}\n")
+    summary = [f"{len(found)} cases", *(f"{count} {name.lower()}" for name, count in tally.most_common())]
+    sys.stdout.write(f"{', '.join(summary)}; not passed: {', '.join(failed) or 'none'}\n")
     return 1 if failed or not found else 0
 
 

@@ -55,10 +55,13 @@ class ConnectionRegistry:
         """Check one batch after another, each every PING_INTERVAL_S, until cancelled."""
         while True:
             await asyncio.sleep(PING_INTERVAL_S / PING_BATCHES)
-            now_s = asyncio.get_running_loop().time()
-            for connection in tuple(self._batches[0]):
-                _check(connection, now_s)
-            self._batches.rotate(-1)
+            self._check_next_batch(asyncio.get_running_loop().time())
+
+    def _check_next_batch(self, now_s: float) -> None:
+        # Not within the coroutine: its loop variable would keep the last connection alive until the next batch.
+        for connection in tuple(self._batches[0]):
+            _check(connection, now_s)
+        self._batches.rotate(-1)
 
     async def abort_after(self, grace_s: float) -> int:
         """Wait at most `grace_s` seconds for all connections to end, abort the others, and return their number."""

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from pulse.server import connection
 from pulse.server.connection import KEEPALIVE_PING, ClientConnection
 from pulse.server.connection_registry import ConnectionRegistry
 from pulse.server.flow_control import ACK_INTERVAL_MIN_BYTES
@@ -197,8 +200,9 @@ async def test_every_loss_reaches_hypercorn_as_a_reset() -> None:
 
 
 @on_server_loop
-async def test_the_task_of_a_client_that_left_amid_its_requests_is_cancelled() -> None:
+async def test_the_task_of_a_client_that_left_amid_its_requests_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hypercorn would wait for ever before the next of several pipelined requests."""
+    monkeypatch.setattr(connection, "TASK_END_GRACE_S", 0.05)
 
     async def send_much(_: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import weakref
 
 import pytest
 
@@ -9,7 +10,7 @@ from pulse.server import connection_registry
 from pulse.server.connection import KEEPALIVE_PING, ClientConnection
 from pulse.server.connection_registry import IDLE_TIMEOUT_S, PING_INTERVAL_S, ConnectionRegistry
 from tests.support.asgi import accept_and_read, running
-from tests.support.web import PING, WAIT_S, frames, on_server_loop, raw_websocket
+from tests.support.web import PING, WAIT_S, frames, on_server_loop, raw_websocket, until
 
 
 @on_server_loop
@@ -76,6 +77,31 @@ async def test_a_connection_that_ended_before_its_session_began_is_not_kept() ->
     gone.start_websocket()
 
     assert not any(registry._batches)
+
+
+async def test_the_ping_task_keeps_no_connection_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ended after its check is freed at once, not at the check of the next."""
+    monkeypatch.setattr(connection_registry, "PING_INTERVAL_S", 0.0)
+    monkeypatch.setattr(connection_registry, "IDLE_TIMEOUT_S", float("inf"))
+    registry = ConnectionRegistry(1)
+    checked: list[float] = []
+
+    class Noting(ClientConnection):
+        def send_keepalive_ping(self) -> None:
+            checked.append(self.received_at_s)
+
+    one = Noting(asyncio.Protocol(), registry)
+    registry.admit(one)
+    one.start_websocket()
+    pings = asyncio.create_task(registry.ping_idle())
+    await until(lambda: len(checked) > 0)
+    registry.remove(one)
+    freed = weakref.ref(one)
+    del one
+    is_freed = freed() is None
+    pings.cancel()
+
+    assert is_freed
 
 
 async def test_beyond_its_limit_the_registry_admits_none() -> None:
