@@ -68,6 +68,7 @@ const latency = new Fetcher({ onData: latencyArrived, onChange: () => {} });
 /** @type {Fetcher<ProofReport, string>} */
 const proof = new Fetcher({ onData: proofArrived, onChange: () => schedule.mark("proof") });
 
+/** The panels by name. To add one: its entry here, and in PAINTED below. */
 const panels = {
   status: createStatus(root, { onRetry: retry }),
   symbols: createSymbols(find(root, ".symbols"), { onSelect: select }),
@@ -85,6 +86,18 @@ const panels = {
    * @type {ReturnType<typeof createCandles> | null}
    */
   candles: null,
+};
+
+/** The panels that are painted when a part of the state is marked. The chart joins when it has been created.
+ * @type {Record<string, {paint: (model: PanelModel) => void}[]>}
+ */
+const PAINTED = {
+  symbols: [panels.symbols, panels.search],
+  book: [panels.ladder, panels.metrics],
+  trades: [panels.trades],
+  candles: [],
+  proof: [panels.proof],
+  latency: [panels.latency],
 };
 
 start();
@@ -114,6 +127,7 @@ async function loadCharts() {
     onHover: () => schedule.mark("candles"),
     onInterval: selectInterval,
   });
+  PAINTED.candles.push(panels.candles);
   schedule.mark("candles");
 }
 
@@ -325,15 +339,10 @@ function paint(marked) {
   panels.ladder.paintOverlay(model);
   panels.candles?.paintNotice(model);
   paintRoot(model);
-  if (marked.has("symbols")) {
-    panels.symbols.paint(model);
-    panels.search.paint(model);
-  }
   if (marked.has("book")) paintBook(model);
-  if (marked.has("trades")) panels.trades.paint(model);
-  if (marked.has("candles")) panels.candles?.paint(model);
-  if (marked.has("proof")) panels.proof.paint(model);
-  if (marked.has("latency")) panels.latency.paint(model);
+  for (const [name, painted] of Object.entries(PAINTED)) {
+    if (marked.has(name)) for (const panel of painted) panel.paint(model);
+  }
 }
 
 function statuses() {
@@ -365,15 +374,14 @@ function paintRoot({ status, paused, source, selected }) {
 }
 
 /**
- * Ids change together with the rows they describe, in one frame: a reader of both reads one view.
+ * Paint the price and the ids of the view. They change in one frame with the rows they describe: a reader of both
+ * reads one view.
  * @param {PanelModel} model
  */
 function paintBook(model) {
   const { view } = model;
   if (view !== null && model.paused === null) feed.shown(view, model.nowMs);
   panels.status.paintPrice(model);
-  panels.ladder.paint(model);
-  panels.metrics.paint(model);
   setAttr(root, "data-symbol", view?.symbol ?? null);
   setAttr(root, "data-seq", view?.seq ?? null);
   setAttr(root, "data-last-update-id", view?.last_update_id ?? null);

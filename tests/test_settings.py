@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from pulse.errors import SettingsError
-from pulse.settings import Settings, environment_name
+from pulse.settings import _READERS, Settings, environment_name
 
 
 def read(**environment: str) -> Settings:
@@ -23,6 +23,11 @@ def errors(**environment: str) -> list[str]:
 def test_empty_environment_gives_the_defaults() -> None:
     """Every setting has a default, and an empty variable counts as missing."""
     assert read() == read(PORT="", PULSE_VENUE="", DATABASE_URL="") == Settings()
+
+
+def test_every_setting_can_be_read() -> None:
+    """A setting without a reader would end the start with a KeyError, and only once it is set."""
+    assert set(_READERS) == {spec.name for spec in fields(Settings)}
 
 
 def test_variables_of_other_programs_are_ignored() -> None:

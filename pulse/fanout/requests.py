@@ -23,7 +23,7 @@ TOPICS_MAX = 100
 """Subscriptions of one client."""
 ID_CHARACTERS_MAX = 64
 TRADE_ID_MAX = 2**53
-FORMS = ("book.SYMBOL", "trades.SYMBOL", "metrics.SYMBOL", "kline.SYMBOL.1m", "proof.SYMBOL", "status.SYMBOL")
+FORMS = tuple("kline.SYMBOL.1m" if kind == "kline" else f"{kind}.SYMBOL" for kind in KINDS)
 """Examples of topic names; 1m stands for any interval."""
 
 

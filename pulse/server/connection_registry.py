@@ -16,7 +16,7 @@ twice that."""
 PING_BATCHES = 20
 """Connections are checked in so many batches, one after another. With a timer per connection the process would wake
 all the time, and every other timer would cost more in a heap of thousands."""
-IDLE_TIMEOUT_S = 60
+IDLE_TIMEOUT_S = 3 * PING_INTERVAL_S
 """A WebSocket with no input for so long, not even a pong, is aborted at its next check."""
 
 

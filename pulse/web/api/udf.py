@@ -16,17 +16,21 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from pulse.errors import RequestError, StoreUnavailable, wrong_parameter
-from pulse.market.intervals import INTERVALS, AggregatedCandle
+from pulse.market.intervals import DAY_MS, INTERVALS, AggregatedCandle, Interval
+from pulse.market.types import MINUTE_MS
 from pulse.web.api.operations import STORE_UNAVAILABLE, answer, get, query
 from pulse.web.api.schemas import INTEGER, NUMBER, STRING, Json, Schemas, array, object_of
 from pulse.web.context import WebContext
 from pulse.web.params import known_symbol, parameters_of, single, whole_number
 from pulse.web.routing import NO_STORE, json_response, limited
 
-RESOLUTIONS = {
-    "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
-    "480": "8h", "720": "12h", "1D": "1d", "1W": "1w", "1M": "1M",
-}  # fmt: skip
+
+def _resolution_name(interval: Interval) -> str:
+    """Return the UDF name of an interval: its minutes below a day, else as Binance names it, in capitals."""
+    return str(interval.length_ms // MINUTE_MS) if 0 < interval.length_ms < DAY_MS else interval.name.upper()
+
+
+RESOLUTIONS = {_resolution_name(interval): name for name, interval in INTERVALS.items()}
 """Our intervals by their UDF names."""
 SHORT_RESOLUTIONS = {"D": "1D", "W": "1W", "M": "1M"}
 INTRADAY = [name for name in RESOLUTIONS if name.isdigit()]
