@@ -1,8 +1,8 @@
-"""The engines that are compared: each takes the bytes of a diff and gives JSON of the book's best levels.
+"""The engines under comparison: each takes the bytes of a diff and returns JSON of the book's best levels.
 
-Ours is the terminal's own code from the frame to the encoded picture. The floor only reads and writes JSON of the
-same sizes. Cryptofeed is its own Binance class, fed as its socket would, with a callback that encodes the top 20: its
-pictures have no measures. What a process does besides, sockets and scheduling, is in none of them.
+Ours is the terminal's own code from the frame to the encoded view. The floor only parses and writes JSON of the same
+sizes. Cryptofeed is its own Binance class, fed as from its socket, with a callback that encodes the top 20; its views
+have no metrics. Sockets and scheduling are in none of them.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ import orjson
 from bench.diffs import SYMBOL, Session
 from bench.processes import BenchError
 from pulse.binance.messages import Frame, parse, parse_snapshot
-from pulse.market.depth_sync import DepthSync, Verdict
+from pulse.market.depth_sync import DepthSync, DiffOutcome
 from pulse.market.market import Market, Origin
 from pulse.market.types import DepthDiff, FeedUp
 from pulse.wire import encode_view
 
 TOP = 20
-FLOOR_PICTURES = 16
+FLOOR_VIEWS = 16
 LEVELS_MAX, TRADES_KEPT, STALE_AFTER_MS, HELD_MAX = 20_000, 30, 5000.0, 10_000
 PERIOD_MS = 100.0
 
@@ -31,7 +31,7 @@ TopPrices: TypeAlias = tuple[list[tuple[float, float]], list[tuple[float, float]
 
 
 class PulseBook:
-    """The terminal's own way of one symbol, without its queues."""
+    """The terminal's own processing of one symbol, without its queues."""
 
     def __init__(self, session: Session) -> None:
         self._sync = DepthSync(HELD_MAX)
@@ -44,42 +44,42 @@ class PulseBook:
         self._sync.on_snapshot(parse_snapshot(orjson.loads(session.snapshot), session.limit))
 
     def take(self, raw: bytes) -> bytes:
-        """One frame in, one picture out."""
+        """Process one frame and return the encoded view."""
         self._now_ms += PERIOD_MS
         frame = parse(raw)
         if not isinstance(frame, Frame) or not isinstance(frame.event, DepthDiff):
             raise BenchError("expected a depth diff")
-        if self._sync.on_diff(frame.event) is Verdict.DELIVER:
+        if self._sync.on_diff(frame.event) is DiffOutcome.DELIVER:
             self._market.apply(frame.event, self._now_ms)
         elif (anchor := self._sync.take_anchor()) is not None:
             self._market.apply(anchor, self._now_ms)
         return encode_view(self._market.view(self._now_ms, self._now_ms / 1000))
 
     def take_all(self, frames: Sequence[bytes]) -> None:
-        """Frame after frame."""
+        """Process frame after frame."""
         for raw in frames:
             self.take(raw)
 
 
 class Floor:
-    """orjson alone: the frame's bytes read, a picture of ours written.
+    """orjson alone: parse the frame, write one of our views.
 
-    The pictures are a few that take turns, so that they are in the caches as one is that was made a moment ago.
+    A few views are used in turn, so that they are in the CPU caches as a view just made would be.
     """
 
-    def __init__(self, pictures: Sequence[Any]) -> None:
-        self._pictures = cycle(pictures[:: max(1, len(pictures) // FLOOR_PICTURES)])
+    def __init__(self, views: Sequence[Any]) -> None:
+        self._views = cycle(views[:: max(1, len(views) // FLOOR_VIEWS)])
 
     def take_all(self, frames: Sequence[bytes]) -> None:
-        """Frame after frame, picture after picture."""
+        """Parse frame after frame and write view after view."""
         loads, dumps = orjson.loads, orjson.dumps
-        for raw, picture in zip(frames, self._pictures, strict=False):
+        for raw, view in zip(frames, self._views, strict=False):
             loads(raw)
-            dumps(picture)
+            dumps(view)
 
 
 class CryptofeedBook:
-    """Cryptofeed's Binance book. Raises BenchError where the library is not installed."""
+    """Cryptofeed's Binance book. Raises BenchError when the library is not installed."""
 
     def __init__(self, session: Session, on_top: Callable[[list[Any], list[Any]], None]) -> None:
         try:
@@ -106,7 +106,7 @@ class CryptofeedBook:
         self._loop = asyncio.new_event_loop()
 
     def take_all(self, frames: Sequence[bytes]) -> None:
-        """Frame after frame, as its message handler does."""
+        """Process frame after frame, as its message handler does."""
         self._loop.run_until_complete(self._take_all(frames))
 
     async def _take_all(self, frames: Sequence[bytes]) -> None:
@@ -115,15 +115,15 @@ class CryptofeedBook:
             await self._feed._book(message, SYMBOL, 0.0)
 
     def close(self) -> None:
-        """Close its loop."""
+        """Close its event loop."""
         self._loop.close()
 
 
 def _best(side: Any) -> list[Any]:
-    """The best levels of one of cryptofeed's sides, in the way its own library gives them."""
+    """Return the best levels of one of cryptofeed's sides, in the way its own library does."""
     return [side.index(number) for number in range(min(TOP, len(side)))]
 
 
 def encode_decimals(bids: list[Any], asks: list[Any]) -> bytes:
-    """Cryptofeed's top levels as JSON: Decimals as text, which is the least work that keeps them exact."""
+    """Encode cryptofeed's top levels as JSON: Decimals as text, which is the least work that keeps them exact."""
     return orjson.dumps({"bids": bids, "asks": asks}, default=str)

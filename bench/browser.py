@@ -1,8 +1,8 @@
-"""A real browser among the clients: Chromium on the terminal's page, and what it says of itself. Run as a program.
+"""A real browser among the clients: Chromium on the terminal's page, and what it reports. Run as a program.
 
-Writes one JSON object a line: `open` once the page is live, then at each line it reads on stdin one with the state
-that the page shows, the sockets that it has opened so far, whether they are compressed, the messages that came, and
-the memory of its scripts. Ends when stdin does.
+Prints one JSON object per line: `open` once the page is live, then for each line read on stdin one with the state shown
+on the page, the sockets opened so far, whether they are compressed, the messages received, and the memory of its
+scripts. Ends when stdin does.
 """
 
 import argparse
@@ -31,16 +31,16 @@ async def _run(url: str) -> None:
         counts = await _count_sockets(page)
         await page.goto(url)
         await page.wait_for_selector("[data-testid=terminal][data-state=live]", timeout=OPEN_TIMEOUT_MS)
-        _say({"event": "open"})
+        _print_json({"event": "open"})
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
             state, heap = await page.evaluate(f"[{STATE}, {HEAP}]")
-            _say({"event": "state", "state": state, "heap_mb": heap / 1e6, **counts})
+            _print_json({"event": "state", "state": state, "heap_mb": heap / 1e6, **counts})
         await browser.close()
 
 
 async def _count_sockets(page: Page) -> Counter[str]:
-    """Count the page's WebSockets from now on, those that are compressed, and the messages that come."""
+    """Count from now on the page's WebSockets, those that are compressed, and the messages received."""
     counts = Counter(sockets=0, compressed=0, messages=0)
 
     def shaken(event: dict[str, Any]) -> None:
@@ -58,12 +58,12 @@ async def _count_sockets(page: Page) -> Counter[str]:
     return counts
 
 
-def _say(said: dict[str, Any]) -> None:
-    print(json.dumps(said), flush=True)
+def _print_json(message: dict[str, Any]) -> None:
+    print(json.dumps(message), flush=True)
 
 
 def main() -> None:
-    """Follow the arguments."""
+    """Run with the command line's arguments."""
     parser = argparse.ArgumentParser(prog="bench.browser", description=__doc__)
     parser.add_argument("url")
     asyncio.run(_run(parser.parse_args().url))

@@ -1,6 +1,7 @@
-"""The simulator's exchange as a program: five symbols, each at least three times as busy as BTCUSDT was one night.
+"""The simulated exchange as a program: five symbols, each at least three times as busy as BTCUSDT was one night.
 
-That night is the recorded session of 2024-08-08, with a sell-off in it. Run as a program; says `ready` when it listens.
+That night is the recorded session of 2024-08-08, with a sell-off in it. Run as a program; prints `ready` when it
+listens.
 """
 
 import argparse
@@ -8,19 +9,20 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pulse.simulator.instruments import INSTRUMENTS, Instrument
+from pulse.simulator.instruments import INSTRUMENTS, SimulatedInstrument
 from pulse.simulator.server import SimulatedExchange
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 TIMES = 3.0
 REAL_DIFFS_S, REAL_LEVELS_S, REAL_TICKERS_S, REAL_TRADES_S = 10.0, 458.0, 112.5, 30.6
-"""What the session had of BTCUSDT a second: diffs, level changes in them, bookTickers, and trades."""
+"""BTCUSDT in that session, per second: diffs, level changes in them, bookTickers, and trades."""
 CHANGES_PER_S, LEVELS = 1200.0, 3000
-"""How often each simulated book changes when it is calm, which makes TIMES as many of each of these; and its size."""
+"""Changes per second of each simulated book in calm times, which make TIMES as many of each of these; and its levels.
+"""
 
 
-def listing() -> Mapping[str, Instrument]:
-    """The symbols, as busy as they are here."""
+def listing() -> Mapping[str, SimulatedInstrument]:
+    """Return the symbols with their rates raised."""
     return {
         symbol: replace(INSTRUMENTS[symbol], changes_per_s=CHANGES_PER_S, levels=LEVELS) for symbol in SYMBOLS
     }  # fmt: skip
@@ -33,7 +35,7 @@ async def _run(port: int) -> None:
 
 
 def main() -> None:
-    """Follow the arguments."""
+    """Run with the command line's arguments."""
     parser = argparse.ArgumentParser(prog="bench.busy", description=__doc__)
     parser.add_argument("port", type=int)
     asyncio.run(_run(parser.parse_args().port))

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks hands to each row: where to work, how long to look, and what was measured already."""
+"""The context of a run, given to each row: working folder, durations, and results measured already."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,20 +10,20 @@ Result = TypeVar("Result")
 
 @dataclass
 class Context:
-    """One run. Rows that look at the same experiment share it: within a repeat it runs once."""
+    """One run. Rows of the same experiment share its result: within a repeat it runs once."""
 
     folder: Path
     is_quick: bool
     recordings: Path
     soak_minutes: float
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     _done: dict[str, Any] = field(default_factory=dict)
 
     def once(self, experiment: "Callable[[Context], Result]") -> Result:
-        """The result of an experiment in this repeat; what it raised, it raises again."""
+        """Return the result of an experiment in this repeat; raise again what it raised."""
         name = f"{experiment.__module__}.{experiment.__name__}"
         if name not in self._done:
-            self.say(f"{name.removeprefix('bench.')}: {(experiment.__doc__ or '').splitlines()[0]}")
+            self.log(f"{name.removeprefix('bench.')}: {(experiment.__doc__ or '').splitlines()[0]}")
             try:
                 self._done[name] = experiment(self)
             except Exception as fault:
@@ -35,9 +35,9 @@ class Context:
         return found
 
     def forget(self) -> None:
-        """The next repeat begins."""
+        """Start the next repeat: drop all results."""
         self._done.clear()
 
     def seconds(self, full: float, quick: float) -> float:
-        """How long to look."""
+        """Return the measuring time."""
         return quick if self.is_quick else full

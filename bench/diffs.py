@@ -1,6 +1,6 @@
-"""The diffs that books are measured with: a real session where there is one, the simulator's where there is none.
+"""The diffs that books are measured with: a recorded session where there is one, otherwise the simulator's.
 
-Both are raw: a REST snapshot and the frames of the depth stream that join it, as bytes. It knows no book.
+Both are raw: a REST snapshot and the frames of the depth stream that join it, as bytes. Knows no book.
 """
 
 import gzip
@@ -16,17 +16,17 @@ from pulse.simulator.exchange import Exchange
 SYMBOL = "BTCUSDT"
 SESSION = "btcusdt-2024-08-08"
 FRAMES_MAX = 2400
-"""Of the real session: a little later the price leaves what its one snapshot of 1,000 levels a side reaches to, and a
+"""Of the recorded session: soon after, the price leaves the range of its one snapshot of 1,000 levels a side, and a
 book that knows this has fewer than 20 levels to show."""
 SIMULATED_MS, START_MS, STEP_MS = 500_000, 1_790_000_040_000, 1000
 CHANGES, MID_TICKS, NEAR_LEVELS = 46, 6_000_000, 400
 TICKS_APART = 13
-"""Of an even book's levels: 500 then reach 11 bps and 5,000 reach 108 bps, as real BTCUSDT snapshots do."""
+"""Between the levels of an even book: 500 then cover 11 bps and 5,000 cover 108 bps, as real BTCUSDT snapshots do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A depth snapshot as the REST API answers it, the frames that follow on it, and where they are from."""
+    """A depth snapshot as the REST API returns it, the frames that follow it, and their origin."""
 
     origin: str
     snapshot: bytes
@@ -35,7 +35,7 @@ class Session:
 
 
 def session(recordings: Path, frames_max: int = FRAMES_MAX) -> Session:
-    """The real session below the recordings, else a simulated one."""
+    """Return the recorded session in this folder, or a simulated one without it."""
     files = sorted((recordings / SESSION).glob("*.gz"))
     return _recorded(files, frames_max) if files else _simulated(frames_max)
 
@@ -74,7 +74,7 @@ def _simulated(frames_max: int) -> Session:
 
 
 def even_book(levels: int, frames: int, seed: int = 1) -> Session:
-    """A book of so many levels a side, and diffs near the touch that are the same whatever their number."""
+    """Return a book of so many levels a side, with diffs near the best price that do not depend on that number."""
     rng = random.Random(seed)
     sides = {name: [_level(sign, rank, "1.00000000") for rank in range(levels)] for name, sign in _SIDES.items()}
     snapshot = orjson.dumps({"lastUpdateId": 1, "bids": sides["b"], "asks": sides["a"]})
@@ -90,11 +90,11 @@ _SIDES = {"b": -1, "a": 1}
 
 
 def _change(rng: random.Random, sign: int) -> list[str]:
-    """Near the touch most of all; as often a level that goes as one that comes, so that the book keeps its size."""
+    """Return a change, mostly near the best price; removals balance additions, so that the book keeps its size."""
     rank = min(int(rng.expovariate(1 / 60)), NEAR_LEVELS)
     return _level(sign, rank, "0.00000000" if rng.random() < 0.4 else f"{rng.uniform(0.001, 3):.8f}")
 
 
 def _level(sign: int, rank: int, quantity: str) -> list[str]:
-    ticks = MID_TICKS + sign * (TICKS_APART * rank + 1)
-    return [f"{ticks / 100:.8f}", quantity]
+    next_tick = MID_TICKS + sign * (TICKS_APART * rank + 1)
+    return [f"{next_tick / 100:.8f}", quantity]

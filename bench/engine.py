@@ -1,6 +1,6 @@
-"""The engine: the bytes of a diff in, the JSON of a picture out, on the frames of a real session.
+"""The engine: from the bytes of a diff to the JSON of a view, on the frames of a recorded session.
 
-CPU per frame in one thread with nothing between the frames, so caches are warm: at the exchange's own pace a frame
+CPU per frame in one thread with nothing between the frames, so caches are warm: at the exchange's own rate a frame
 costs several times as much, for every contender. What is timed, and how, is in books.py and engine_run.py.
 """
 
@@ -12,13 +12,13 @@ from bench.machine import cores
 from bench.processes import Program, python
 from bench.rows import PULSE, Against, Budget, Reading, Row
 
-FLOOR, CRYPTOFEED = "orjson.loads + orjson.dumps", "cryptofeed (top 20, no measures)"
+FLOOR, CRYPTOFEED = "orjson.loads + orjson.dumps", "cryptofeed (top 20, no metrics)"
 FEW = "with 500 levels a side"
 RUN_TIMEOUT_S = 180.0
 
 
 def engines(context: Context) -> dict[str, Any]:
-    """Ours, orjson alone and cryptofeed on the same diffs; then ours on a small and a large book."""
+    """Time ours, orjson alone and cryptofeed on the same diffs; then ours on a small and a large book."""
     measured, _ = cores()
     frames = 1000 if context.is_quick else FRAMES_MAX
     command = python("bench.engine_run", context.recordings.resolve(), frames)
@@ -34,13 +34,13 @@ def _per_diff(context: Context) -> Reading:
         values[CRYPTOFEED] = found["us"]["cryptofeed"]
         notes.append(_verdict(found["unlike"]))
     else:
-        context.say(found["missing"])
+        context.log(found["missing"])
     return Reading(values, tuple(notes))
 
 
-def _verdict(unlike: int) -> str:
-    if unlike:
-        return f"Cryptofeed's best 20 levels differ from ours after {unlike:,} of these diffs."
+def _verdict(differing: int) -> str:
+    if differing:
+        return f"Cryptofeed's best 20 levels differ from ours after {differing:,} of these diffs."
     return "Cryptofeed's best 20 levels equal ours after every one of these diffs."
 
 
@@ -52,7 +52,7 @@ def _deep(context: Context) -> Reading:
 ROWS = (
     Row(
         "engine",
-        "engine: CPU from the bytes of a diff to the JSON of a picture",
+        "engine: CPU from the bytes of a diff to the JSON of a view",
         "us",
         _per_diff,
         Budget(4, Against.TIMES),

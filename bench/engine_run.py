@@ -1,9 +1,8 @@
 """Times the books, as a program of its own: nothing else shares its interpreter, core or garbage collector.
 
-Ours and the floor advance through the same frames in chunks, in turn and in reversed order at each second chunk, so
-that a slow moment of the machine falls on both. Cryptofeed comes after them: between its chunks, whose Decimals scatter
-all over the memory, the floor took twice as long as it does. What is reported is thread CPU time. One JSON object on
-stdout.
+Ours and the floor process the same frames in chunks, in turn and in reversed order at each second chunk, so that a slow
+period of the machine affects both. Cryptofeed runs after them: between its chunks, whose Decimals are scattered over
+the memory, the floor took twice as long. Reported is thread CPU time, as one JSON object on stdout.
 """
 
 import argparse
@@ -25,14 +24,14 @@ LEVELS_FEW, LEVELS_MANY = 500, 5000
 
 
 class Book(Protocol):
-    """One that is timed."""
+    """A book that is timed."""
 
     def take_all(self, frames: Sequence[bytes]) -> None:
-        """Work through the next frames."""
+        """Process the next frames."""
 
 
 def timed(books: dict[str, Book], frames: dict[str, list[bytes]]) -> dict[str, float]:
-    """CPU per frame of each book, us. `frames` are each book's own, equally many."""
+    """Return the CPU time per frame of each book, us. `frames` are each book's own, equally many."""
     spent_ns = dict.fromkeys(books, 0)
     count = min(len(own) for own in frames.values())
     for start in range(0, count, CHUNK):
@@ -46,16 +45,16 @@ def timed(books: dict[str, Book], frames: dict[str, list[bytes]]) -> dict[str, f
 
 
 def compare_engines(real: Session) -> dict[str, Any]:
-    """Ours, the floor and cryptofeed on the same frames, and whether ours and cryptofeed's tops are the same."""
+    """Time ours, the floor and cryptofeed on the same frames, and count where ours and cryptofeed's tops differ."""
     ours = PulseBook(real)
-    pictures = [orjson.loads(ours.take(raw)) for raw in real.frames]
-    books: dict[str, Book] = {"pulse": PulseBook(real), "floor": Floor(pictures)}
+    views = [orjson.loads(ours.take(raw)) for raw in real.frames]
+    books: dict[str, Book] = {"pulse": PulseBook(real), "floor": Floor(views)}
     gc.collect()
     gc.freeze()  # as the terminal does
     us = timed(books, dict.fromkeys(books, real.frames))
     answer: dict[str, Any] = {"origin": real.origin, "frames": len(real.frames), "us": us}
     try:
-        answer["unlike"] = _unlike(real, pictures)
+        answer["unlike"] = _count_differing(real, views)
         theirs: Book = CryptofeedBook(real, lambda bids, asks: _ignore(encode_decimals(bids, asks)))
         us |= timed({"cryptofeed": theirs}, {"cryptofeed": real.frames})
     except BenchError as fault:
@@ -64,7 +63,7 @@ def compare_engines(real: Session) -> dict[str, Any]:
 
 
 def compare_depths() -> dict[str, float]:
-    """Our book with few and with many levels a side, under the same diffs."""
+    """Time our book with few and with many levels a side, under the same diffs."""
     few, many = even_book(LEVELS_FEW, EVEN_FRAMES), even_book(LEVELS_MANY, EVEN_FRAMES)
     books: dict[str, Book] = {"few": PulseBook(few), "many": PulseBook(many)}
     gc.collect()
@@ -72,13 +71,13 @@ def compare_depths() -> dict[str, float]:
     return timed(books, {"few": few.frames, "many": many.frames})
 
 
-def _unlike(real: Session, pictures: Sequence[Any]) -> int:
-    """After how many diffs cryptofeed's best 20 levels are not ours."""
+def _count_differing(real: Session, views: Sequence[Any]) -> int:
+    """Count the diffs after which cryptofeed's best 20 levels differ from ours."""
     theirs: list[TopPrices] = []
     book = CryptofeedBook(real, lambda bids, asks: theirs.append((_floats(bids), _floats(asks))))
     book.take_all(real.frames)
     book.close()
-    ours = [tuple([(p, q) for p, q in picture[side]] for side in ("bids", "asks")) for picture in pictures]
+    ours = [tuple([(p, q) for p, q in view[side]] for side in ("bids", "asks")) for view in views]
     return sum(own != other for own, other in zip(ours, theirs, strict=True))
 
 
@@ -87,7 +86,7 @@ def _floats(levels: Sequence[Any]) -> list[tuple[float, float]]:
 
 
 def _ignore(_: bytes) -> None:
-    """What is made is not looked at."""
+    """Discard the result."""
 
 
 def main() -> None:

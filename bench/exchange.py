@@ -1,9 +1,9 @@
-"""An exchange with an even pulse: every symbol's diffs at a fixed rate, in one go, each id the moment it was sent.
+"""An exchange at a fixed rate: every symbol's diffs in one batch, each id the time at which it was sent.
 
-It speaks as much of Binance's protocol as the terminal asks for. A diff's final update id is the time of sending in
-microseconds since the epoch, and a picture carries it as `last_update_id`: whoever reads the picture knows how long
-the way from the exchange was. Symbols' diffs leave together, as those of one real venue do, within some ms. It has no
-trades, so a picture is the book, its measures and its proof. Run as a program; it says `ready` when it listens.
+It implements as much of Binance's protocol as the terminal uses. A diff's final update id is the time of sending in
+microseconds since the epoch, and a view has it as `last_update_id`: its reader can compute the latency from the
+exchange. The symbols' diffs are sent together within some ms, as on a real venue. There are no trades, so a view is the
+book, its metrics and its proof. Run as a program; it prints `ready` when it listens.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from aiohttp import WSCloseCode, web
 
 START_TICKS, TICK = 6_183_763, 0.01
 LEVELS_CHANGED = 23
-"""Changes a side in a diff: the mean of a real BTCUSDT session is 46 in all."""
+"""Changes a side in a diff: the mean of a recorded BTCUSDT session is 46 in all."""
 NEAR_RANK = 60.0
-"""How far from the best price changes are, in levels, on average."""
+"""Mean distance of changes from the best price, in levels."""
 
 
 class PacedExchange:
-    """The book is one for all symbols, and so are the diffs: only their names and ids differ."""
+    """One book and one series of diffs for all symbols: only names and ids differ."""
 
     def __init__(self, symbols: list[str], rate_hz: float, levels: int, seed: int) -> None:
         self._symbols = symbols
@@ -36,11 +36,11 @@ class PacedExchange:
         self._sockets: dict[web.WebSocketResponse, set[str]] = {}
 
     async def run(self, port: int) -> None:
-        """Serve and send for ever."""
+        """Serve and send until cancelled."""
         app = web.Application()
         app.router.add_get("/api/v3/exchangeInfo", self._exchange_info)
         app.router.add_get("/api/v3/depth", self._depth)
-        app.router.add_get("/api/v3/{rest:.+}", self._nothing)
+        app.router.add_get("/api/v3/{rest:.+}", self._empty)
         app.router.add_get("/stream", self._stream)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
@@ -67,7 +67,7 @@ class PacedExchange:
                 )
 
     def _changes(self, sign: int) -> list[list[str]]:
-        """Levels near the best price with new quantities; the levels themselves stay, so the book keeps its size."""
+        """Return levels near the best price with new quantities; no level is removed, so the book keeps its size."""
         ranks = {min(int(self._rng.expovariate(1 / NEAR_RANK)), self._levels - 1) for _ in range(2 * LEVELS_CHANGED)}
         return [_level(sign, rank, self._rng.uniform(0.001, 3)) for rank in sorted(ranks)[:LEVELS_CHANGED]]
 
@@ -99,20 +99,20 @@ class PacedExchange:
         rows = [{"symbol": s, "baseAsset": s.removesuffix("USDT"), **common} for s in self._symbols]
         return _json({"timezone": "UTC", "serverTime": _now_us() // 1000, "rateLimits": [], "symbols": rows})
 
-    async def _nothing(self, _: web.Request) -> web.Response:
+    async def _empty(self, _: web.Request) -> web.Response:
         return _json([])
 
 
 async def send_each(readers: Iterable[web.WebSocketResponse], text: str) -> None:
-    """Send to all who are still there: one may have hung up and its handler not know yet."""
+    """Send to every open socket; skip those just closed whose handler has not noticed yet."""
     for socket in readers:
         with contextlib.suppress(ConnectionResetError):
             await socket.send_str(text)
 
 
 def _level(sign: int, rank: int, quantity: float) -> list[str]:
-    ticks = START_TICKS + sign * rank + (sign > 0)
-    return [f"{ticks * TICK:.8f}", f"{quantity:.8f}"]
+    next_tick = START_TICKS + sign * rank + (sign > 0)
+    return [f"{next_tick * TICK:.8f}", f"{quantity:.8f}"]
 
 
 def _now_us() -> int:
@@ -124,7 +124,7 @@ def _json(body: Any) -> web.Response:
 
 
 def main() -> None:
-    """Follow the arguments."""
+    """Run with the command line's arguments."""
     parser = argparse.ArgumentParser(prog="bench.exchange", description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("symbols", help="comma-separated")

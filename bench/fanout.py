@@ -1,8 +1,8 @@
-"""Fan-out: what it costs to give everybody the newest picture, and how long that takes.
+"""Fan-out: the CPU cost of sending the newest view to every client, and how long that takes.
 
-Measured is the whole terminal, feed and engine included, at ten pictures a second; its rivals send a text of the same
-size at the same rate and have nothing else to do. CPU is the server's own, all threads, from /proc; what Valkey uses
-for the rival that needs it is not counted. Age is from the making of a message to its being read by the generator.
+Measured is the whole terminal, ingest and engine included, at ten views a second; the rivals send a text of the same
+size at the same rate and do nothing else. CPU is the server's own, all threads; that of Valkey, which one rival needs,
+is not counted. Age is the time from making a message to the generator's reading of it.
 """
 
 import time
@@ -19,51 +19,51 @@ from bench.terminal import BOOK_PATH, Terminal, terminal
 CLIENTS, RATE_HZ = 1000, 10.0
 TOPICS, TOPIC_CLIENTS = 20, 500
 TOPIC_DEPTH = "500"
-"""Deeper snapshots of so many books would take the terminal's request budget most of a minute."""
-LIMIT, ASYNCIO = "the limit (C, epoll)", "asyncio's transport.write and nothing else"
+"""Deeper snapshots of so many books would use the terminal's request budget most of a minute."""
+LIMIT, ASYNCIO = "C with epoll (the limit)", "asyncio's transport.write alone"
 STARLETTE, FASTAPI = "Starlette + Hypercorn", "FastAPI + Uvicorn, Redis per client"
 RIVALS: dict[str, Starter] = {
     LIMIT: hard_limit, ASYNCIO: raw_asyncio, STARLETTE: starlette_hypercorn, FASTAPI: fastapi_redis
 }  # fmt: skip
-NOBODY = "feeds and engine alone, without clients"
+NO_CLIENTS = "ingest and engine alone, without clients"
 SETTLE_S = 20.0
-"""By then the terminal has asked the exchange what it asks once, at the start."""
+"""By then the terminal has finished the requests of its start."""
 WARMUP_S = 3.0
 SERVED_SHARE = 0.95
-"""Of the messages that were made; who delivers less is not doing the work, and the table says so."""
+"""The least share of the messages made that a server must deliver; below it the table has a note."""
 PATH = BOOK_PATH.format(symbol="BTCUSDT")
 
 
 def plain(context: Context) -> tuple[dict[str, Window], float]:
-    """1,000 clients at 10 Hz, one contender after another; and the terminal's share of a core without clients."""
+    """Measure 1,000 clients at 10 Hz, one contender after another; and the terminal's CPU share without clients."""
     windows: dict[str, Window] = {}
     with terminal(context.folder, rate_hz=RATE_HZ) as ours:
         time.sleep(SETTLE_S)
         alone = _share(context, ours)
         windows[PULSE] = _window(context, ours, PATH)
-        size = windows[PULSE].bytes // max(1, windows[PULSE].messages) - 4  # the frame's head
+        size = windows[PULSE].bytes // max(1, windows[PULSE].messages) - 4  # the frame's header
     for name, start in RIVALS.items():
         try:
             with start(context.folder, size, RATE_HZ) as rival:
                 windows[name] = _window(context, rival, rival.path)
-        except BenchError as fault:  # a rival that cannot be had, or cannot stand it, leaves its column empty
-            context.say(f"{name}: {fault}")
+        except BenchError as fault:  # a rival that cannot run, or fails under the load, leaves its column empty
+            context.log(f"{name}: {fault}")
     return windows, alone
 
 
 def compressed(context: Context) -> dict[str, Window]:
-    """The same with permessage-deflate offered, as browsers do."""
+    """Measure the same with permessage-deflate offered, as browsers do."""
     windows: dict[str, Window] = {}
     with terminal(context.folder, rate_hz=RATE_HZ) as ours:
         windows[PULSE] = _window(context, ours, PATH, deflate=1)
-        size = ours.picture_bytes
+        size = ours.view_bytes
     with starlette_hypercorn(context.folder, size, RATE_HZ) as rival:
         windows[STARLETTE] = _window(context, rival, rival.path, deflate=1)
     return windows
 
 
 def topics(context: Context) -> tuple[Window, float]:
-    """20 topics to each of 500 clients at 10 Hz, over one socket each; and the share of a core without clients."""
+    """Measure 20 topics to each of 500 clients at 10 Hz, one socket each; and the CPU share without clients."""
     symbols = [f"TOPIC{number:02d}USDT" for number in range(TOPICS)]
     subscription = '{"op":"subscribe","topics":[' + ",".join(f'"book.{symbol}"' for symbol in symbols) + "]}"
     with terminal(context.folder, symbols, RATE_HZ, PULSE_DEPTH_LIMIT=TOPIC_DEPTH) as ours:
@@ -76,7 +76,7 @@ def topics(context: Context) -> tuple[Window, float]:
 
 
 def _share(context: Context, server: Terminal) -> float:
-    """What the terminal uses of a core with nobody there."""
+    """Return the terminal's share of a core without clients."""
     before_s, seconds = server.program.cpu_s(), context.seconds(8.0, 3.0)
     time.sleep(seconds)
     return (server.program.cpu_s() - before_s) / seconds
@@ -92,7 +92,7 @@ def _window(context: Context, server: Terminal | Rival, path: str, clients: int 
 
 
 def notes_of(windows: Mapping[str, Window], clients: int = CLIENTS, topics_each: int = 1) -> tuple[str, ...]:
-    """What a reader of the figures must know: who was not served, and whether the generator was the bottleneck."""
+    """Return what qualifies the figures: clients not served, and whether the generator was the bottleneck."""
     wanted = clients * topics_each * RATE_HZ
     notes = []
     for name, window in windows.items():
@@ -112,7 +112,7 @@ def notes_of(windows: Mapping[str, Window], clients: int = CLIENTS, topics_each:
 def _cost(context: Context) -> Reading:
     windows, _ = context.once(plain)
     size = windows[PULSE].bytes / max(1, windows[PULSE].messages)
-    note = f"The whole terminal, fed by an exchange on loopback: pictures of {size / 1000:.1f} KB."
+    note = f"The whole terminal, fed by an exchange on loopback: views of {size / 1000:.1f} KB."
     return Reading({name: w.server_us for name, w in windows.items()}, (note, *notes_of(windows)))
 
 
@@ -131,7 +131,7 @@ def _p99(context: Context) -> Reading:
 def _cost_compressed(context: Context) -> Reading:
     windows = context.once(compressed)
     agreed = windows[PULSE].compressed > 0
-    text = "Pulse agrees to compress." if agreed else "Pulse declines the offer and sends plain text."
+    text = "Pulse accepts compression." if agreed else "Pulse declines compression."
     return Reading({name: w.server_us for name, w in windows.items()}, (text, *notes_of(windows)))
 
 
@@ -142,7 +142,7 @@ def _bytes_compressed(context: Context) -> Reading:
 
 def _topics(context: Context) -> Reading:
     window, alone = context.once(topics)
-    values = {PULSE: window.server_cpu_s / window.seconds, NOBODY: alone}
+    values = {PULSE: window.server_cpu_s / window.seconds, NO_CLIENTS: alone}
     return Reading(values, notes_of({PULSE: window}, TOPIC_CLIENTS, TOPICS))
 
 
@@ -152,7 +152,7 @@ ROWS = (
         Budget(1.4, Against.TIMES), LIMIT,
     ),
     Row(
-        "fanout-clients", "the same without what feeds and engine take when nobody is there", "us", _cost_of_clients,
+        "fanout-clients", "the same, less the CPU of ingest and engine without clients", "us", _cost_of_clients,
         Budget(1.4, Against.TIMES), LIMIT,
     ),
     Row("fanout-p99", "p99 from publishing to the client, same load", "ms", _p99, Budget(1.5, Against.TIMES), LIMIT),

@@ -1,8 +1,8 @@
-"""What an instance costs and how it treats the slow: resident memory, the age of what a slow reader sees, the start.
+"""The footprint of an instance: resident memory, the age of the data of a slow reader, and the start-up time.
 
-Memory is the kernel's VmRSS of the whole process, in MB of 10^6 bytes, after some seconds under the load named. A
-slow reader takes 20,000 bytes a second through a small receive buffer, as behind a slow link, so that what waits for
-it waits on the server's side; pictures are made 50 times a second, five times as much as it can take.
+Memory is the kernel's VmRSS of the whole process, in MB of 10^6 bytes, after some seconds under the load named. A slow
+reader takes 20,000 bytes a second through a small receive buffer, as behind a slow link, so that unsent data waits on
+the server's side; views are made 50 times a second, five times as much as it can read.
 """
 
 import http.client
@@ -26,11 +26,11 @@ SLOW_BYTES_S, SLOW_RATE_HZ = 20_000, 50.0
 STARLETTE = "Starlette + Hypercorn"
 SLOW_BUFFER = 8192
 LISTENER_WARMUP_S, LISTENER_TICK_S = 5.0, 0.02
-LOOK_EVERY_S = 0.005
+POLL_S = 0.005
 
 
 def memory(context: Context) -> dict[int, float]:
-    """Resident memory with 3 symbols: idle, with 1,000 clients, with 3,000."""
+    """Measure resident memory with 3 symbols: idle, with 1,000 clients, with 3,000."""
     found: dict[int, float] = {}
     with terminal(context.folder, SYMBOLS) as ours:
         time.sleep(SETTLE_S)
@@ -49,9 +49,9 @@ def memory(context: Context) -> dict[int, float]:
 
 
 def slow_reader(context: Context) -> dict[str, Window]:
-    """One reader of 20 KB/s among ten healthy ones, of ours and of the bare stack."""
+    """Measure one reader of 20 KB/s among ten healthy ones, on ours and on the bare stack."""
     with terminal(context.folder, rate_hz=SLOW_RATE_HZ) as ours:
-        size = ours.picture_bytes
+        size = ours.view_bytes
         windows = {PULSE: _slow_window(context, ours.port, BOOK, ours.program)}
     with starlette_hypercorn(context.folder, size, SLOW_RATE_HZ) as rival:
         windows[STARLETTE] = _slow_window(context, rival.port, rival.path, rival.program)
@@ -68,7 +68,7 @@ def _slow_window(context: Context, port: int, path: str, program: Program) -> Wi
 
 
 def slow_listener(context: Context) -> float:
-    """The same reader on an event stream; the age of the oldest message it sees once its buffer is full."""
+    """Measure the same reader on an event stream: the age of the oldest message once its buffer is full."""
     seconds = context.seconds(60.0, 15.0)
     worst_s, unread = 0.0, b""
     with terminal(context.folder, rate_hz=SLOW_RATE_HZ) as ours, socket.socket() as client:
@@ -90,13 +90,13 @@ def slow_listener(context: Context) -> float:
 
 
 def _made_s(event: bytes) -> float:
-    """When the picture that an event is of was made; 0 for what is no message."""
+    """Return when the view of an event was made; 0 for an event without a message."""
     found = re.search(rb'"timestamp":([0-9.]+)', event)
     return float(found[1]) if found else 0.0
 
 
 def start(context: Context) -> float:
-    """From starting the process to the first byte of its page, seconds."""
+    """Measure the time from starting the process to the first byte of its page, seconds."""
     measured, _ = cores()
     with exchange(context.folder, SYMBOLS, 10.0) as exchange_port:
         environment = environment_of(context.folder, SYMBOLS, exchange_port)
@@ -105,8 +105,8 @@ def start(context: Context) -> float:
             while time.monotonic() - began_s < READY_TIMEOUT_S:
                 if _answers(int(environment["PORT"])):
                     return time.monotonic() - began_s
-                time.sleep(LOOK_EVERY_S)
-    raise BenchError("the terminal served nothing")
+                time.sleep(POLL_S)
+    raise BenchError("the terminal did not answer")
 
 
 def _answers(port: int) -> bool:
@@ -128,7 +128,7 @@ def _slow_age(context: Context) -> Reading:
     windows = context.once(slow_reader)
     if windows[PULSE].slow is None:
         raise BenchError("the slow reader got nothing")
-    note = f"The worst of {windows[PULSE].seconds:.0f} s; what the bare stack's reader sees goes on ageing."
+    note = f"The worst of {windows[PULSE].seconds:.0f} s; on the bare stack the age keeps growing."
     return Reading({name: window.slow.worst_s for name, window in windows.items() if window.slow}, (note,))
 
 
@@ -136,7 +136,7 @@ ROWS = (
     Row("memory-idle", "resident memory, 3 symbols, idle", "MB", lambda c: _memory_of(0, c), Budget(90)),
     Row("memory-1000", "the same with 1,000 clients", "MB", lambda c: _memory_of(1000, c), Budget(125)),
     Row("memory-3000", "the same with 3,000 clients", "MB", lambda c: _memory_of(3000, c), Budget(190)),
-    Row("slow-reader", "age of what a reader of 20 KB/s sees", "s", _slow_age, Budget(3.0), STARLETTE),
+    Row("slow-reader", "age of the data a reader of 20 KB/s receives", "s", _slow_age, Budget(3.0), STARLETTE),
     Row(
         "slow-listener", "the same on an event stream, two topics", "s",
         lambda c: Reading({PULSE: c.once(slow_listener)}), Budget(3.0),

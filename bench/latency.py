@@ -1,8 +1,8 @@
-"""Latency: from the exchange's sending of a frame to one client's reading of the picture that it made.
+"""Latency: from the exchange's sending of a frame to one client's reading of the view made from it.
 
-The id of each diff is the time of its sending, and the picture carries it. The floor is the same exchange read by the
-same generator with nothing between them: one hop of loopback and two processes waking up, which the terminal's way
-has twice. An idle machine wakes slowly, so more frames a second would give a lower figure.
+The id of each diff is its time of sending, and the view carries it. The floor is the same exchange read by the same
+generator with nothing between: one hop of loopback and two wake-ups, of which the terminal's path has twice as many. An
+idle machine wakes slowly, so a higher frame rate would give a lower figure.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,19 +16,19 @@ from bench.services import valkey
 from bench.terminal import BOOK_PATH, Terminal, terminal
 
 RATE_HZ = 50.0
-FLOOR = "the floor (loopback)"
+FLOOR = "the floor (loopback alone)"
 BOOK = BOOK_PATH.format(symbol="BTCUSDT")
 EXCHANGE_STREAM = "/stream?streams=btcusdt@depth@100ms"
 
 
 def in_process(context: Context) -> dict[str, Window]:
-    """One client, the bus within the process."""
+    """Measure one client, with the bus within the process."""
     with terminal(context.folder, rate_hz=RATE_HZ) as ours:
         return _both(context, ours)
 
 
 def through_valkey(context: Context) -> dict[str, Window]:
-    """One client, pictures through a real Valkey."""
+    """Measure one client, with views through a real Valkey."""
     with valkey(context.folder) as url, terminal(context.folder, rate_hz=RATE_HZ, REDIS_URL=url) as ours:
         return _both(context, ours)
 

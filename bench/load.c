@@ -1,13 +1,14 @@
-/* The load: opens WebSockets, reads them in one epoll loop, and says how many messages came and how old they were.
+/* The load generator: opens WebSockets, reads them in one epoll loop, and prints message counts and ages.
  *
- * A message's age is CLOCK_REALTIME minus the stamp in its own text, so sender and reader must share a machine.
+ * The age of a message is CLOCK_REALTIME minus the stamp in its text, so sender and reader must share a machine.
  * Healthy clients read at once; slow ones at a given rate, with a small receive buffer, as behind a slow link; stalled
- * ones never, and as a cut does not reach them either, they leave after a while. Whoever is cut or leaves comes back. Compressed messages are counted, not inflated, and so have no age.
- * It does not check what a message says: that is the tests' business. Of several paths the clients take turns.
+ * ones never read, and as they do not notice a disconnect either, they leave after a while. A client that is
+ * disconnected or leaves connects again. Compressed messages are counted, not inflated, and so have no age. Contents
+ * are not checked: the tests do that. With several paths the clients use them in turn.
  *
  *   load PORT PATH[,PATH...] key=value...    see `options` below
  *
- * Writes one JSON object a line: connected, begin, then a window for each measuring window; ends when stdin does.
+ * Prints one JSON object per line: connected, begin, then one per measuring window; ends when stdin does.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -25,14 +26,14 @@
 #include <unistd.h>
 
 enum { HEALTHY, SLOW, STALLED, VISITOR, KINDS };
-enum { CLOSED, CONNECTING, SHAKING, OPEN };
+enum { CLOSED, CONNECTING, HANDSHAKE, OPEN };
 #define BUFFER_MAX (1 << 20)         /* of one client: more than any message */
 #define PENDING_MAX 64               /* handshakes at once: fewer than a listener's backlog */
 #define FINE_US (1 << 20)            /* ages up to a second are counted by the microsecond, */
 #define COARSE_MS 200000             /* those beyond by the millisecond */
 #define REFUSED_MAX 100
 #define TICK_NS 20000000ull          /* how often slow clients read, and visitors come and go */
-#define STALL_S 20                   /* how long a stalled client hangs on */
+#define STALL_S 20                   /* how long a stalled client stays connected */
 #define SLOW_BUFFER 8192
 #define PIECE 65536
 #define PATHS_MAX 100
@@ -82,7 +83,7 @@ static void watch(struct client *c, uint32_t events, int operation) {
   epoll_ctl(poller, operation, c->fd, &event);
 }
 
-static void hang_up(struct client *c) {
+static void disconnect(struct client *c) {
   if (c->state == OPEN) open_count--;
   else pending--;
   close(c->fd);
@@ -92,13 +93,13 @@ static void hang_up(struct client *c) {
   c->state = CLOSED;
 }
 
-static void lose(struct client *c) {
+static void drop_client(struct client *c) {
   if (c->state == OPEN) cut[c->kind]++;
   else refused++;
-  hang_up(c);
+  disconnect(c);
 }
 
-static void dial(struct client *c) {
+static void connect_client(struct client *c) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(options.port)};
   int one = 1, small = SLOW_BUFFER;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -109,31 +110,34 @@ static void dial(struct client *c) {
   c->state = CONNECTING;
   c->newest = c->credit = 0;
   pending++;
-  if (connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) { lose(c); return; }
+  if (connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) {
+    drop_client(c);
+    return;
+  }
   watch(c, EPOLLOUT, EPOLL_CTL_ADD);
 }
 
-static void ask(struct client *c) {
+static void send_upgrade(struct client *c) {
   char request[1024];
   const char *offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
   int size = snprintf(request, sizeof request,
     "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
     c->path, options.port, options.deflate ? offer : "");
-  if (write(c->fd, request, size) != size) { lose(c); return; }
-  c->state = SHAKING;
+  if (write(c->fd, request, size) != size) { drop_client(c); return; }
+  c->state = HANDSHAKE;
   watch(c, EPOLLIN, EPOLL_CTL_MOD);
 }
 
-/* A frame to the server, masked with zeros, which leaves the text as it is. */
-static void tell(struct client *c, int opcode, const char *text, size_t size) {
+/* Send a frame, masked with zeros, which leave the text as it is. */
+static void send_frame(struct client *c, int opcode, const char *text, size_t size) {
   unsigned char frame[4096] = {0x80 | opcode, 0x80 | (size < 126 ? size : 126)};
   size_t head = 2;
   if (size >= 126) { frame[2] = size >> 8; frame[3] = size & 255; head = 4; }
   head += 4;
   if (head + size > sizeof frame) return;
   memcpy(frame + head, text, size);
-  if (write(c->fd, frame, head + size) < 0) return; /* a loss shows in the next read */
+  if (write(c->fd, frame, head + size) < 0) return; /* the next read detects a loss */
 }
 
 static void note_age(struct client *c, const char *text, size_t size, double now_s) {
@@ -141,16 +145,16 @@ static void note_age(struct client *c, const char *text, size_t size, double now
   const char *end = text + size, *at = text;
   while ((at = memmem(at, end - at, options.stamp, key)) != NULL) {
     at += key;
-    if (at < end && *at >= '0' && *at <= '9') break; /* the same key may name a text elsewhere */
+    if (at < end && *at >= '0' && *at <= '9') break; /* the key may come with a text value elsewhere */
   }
   if (at == NULL) return;
   char digits[32] = {0};
   memcpy(digits, at, (size_t)(end - at) < sizeof digits - 1 ? (size_t)(end - at) : sizeof digits - 1);
   double stamp = strtod(digits, NULL) * options.scale;
-  if (stamp <= c->newest) return; /* said before, such as by a heartbeat */
+  if (stamp <= c->newest) return; /* repeated, for example by a heartbeat */
   int is_first = c->newest == 0;
   c->newest = stamp;
-  if (is_first || c->kind > SLOW) return; /* the first is what was kept for whoever comes: it is as old as it is */
+  if (is_first || c->kind > SLOW) return; /* the first one is a stored message: its age is arbitrary */
   struct ages *a = &ages[c->kind == SLOW];
   double age_s = now_s - stamp > 0 ? now_s - stamp : 0;
   if (age_s < 1) a->fine[(int)(age_s * 1e6) < FINE_US ? (int)(age_s * 1e6) : FINE_US - 1]++;
@@ -159,8 +163,8 @@ static void note_age(struct client *c, const char *text, size_t size, double now
   if (age_s > a->worst_s) a->worst_s = age_s;
 }
 
-/* Take whole frames from the front of what was read; gives how many bytes they were, or -1 at a close. */
-static long frames(struct client *c, double now_s) {
+/* Parse whole frames from the front of the buffer; return their size in bytes, or -1 at a close frame. */
+static long parse_frames(struct client *c, double now_s) {
   size_t at = 0;
   for (;;) {
     unsigned char *f = (unsigned char *)c->buffer + at;
@@ -177,7 +181,7 @@ static long frames(struct client *c, double now_s) {
     if (left < head + size) break;
     int opcode = f[0] & 15;
     if (opcode == 8) return -1;
-    if (opcode == 9) tell(c, 10, (char *)f + head, size);
+    if (opcode == 9) send_frame(c, 10, (char *)f + head, size);
     if (opcode == 1 || opcode == 2) {
       messages++;
       if (f[0] & 0x40) compressed++;
@@ -188,40 +192,40 @@ static long frames(struct client *c, double now_s) {
   return at;
 }
 
-static void welcome(struct client *c) {
+static void finish_handshake(struct client *c) {
   c->buffer[c->used < c->room ? c->used : c->room - 1] = 0;
   char *end = memmem(c->buffer, c->used, "\r\n\r\n", 4);
   if (end == NULL) return;
-  if (sscanf(c->buffer, "HTTP/1.1 %d", &last_status) != 1 || last_status != 101) { lose(c); return; }
+  if (sscanf(c->buffer, "HTTP/1.1 %d", &last_status) != 1 || last_status != 101) { drop_client(c); return; }
   size_t head = end + 4 - c->buffer;
   memmove(c->buffer, c->buffer + head, c->used - head);
   c->used -= head;
   c->state = OPEN;
   c->opened_ns = now_ns(CLOCK_MONOTONIC);
   pending--, open_count++, joined++;
-  if (*options.subscribe) tell(c, 1, options.subscribe, strlen(options.subscribe));
+  if (*options.subscribe) send_frame(c, 1, options.subscribe, strlen(options.subscribe));
   if (c->kind == SLOW || c->kind == STALLED) watch(c, 0, EPOLL_CTL_MOD);
 }
 
-/* Read at most `most` bytes; gives how many. */
-static size_t take(struct client *c, size_t most) {
+/* Read at most `limit` bytes; return how many. */
+static size_t read_client(struct client *c, size_t limit) {
   size_t taken = 0;
-  while (taken < most) {
+  while (taken < limit) {
     if (c->room - c->used < PIECE + 1 && c->room < BUFFER_MAX) {
       c->room = c->used + 2 * PIECE;
       c->buffer = realloc(c->buffer, c->room);
       if (c->buffer == NULL) { perror("realloc"); exit(1); }
     }
-    size_t want = most - taken < PIECE ? most - taken : PIECE;
+    size_t want = limit - taken < PIECE ? limit - taken : PIECE;
     ssize_t got = read(c->fd, c->buffer + c->used, want);
-    if (got == 0 || (got < 0 && errno != EAGAIN)) { lose(c); return taken; }
+    if (got == 0 || (got < 0 && errno != EAGAIN)) { drop_client(c); return taken; }
     if (got < 0) break;
     double now_s = now_ns(CLOCK_REALTIME) / 1e9;
     taken += got, c->used += got, wire_bytes += got;
-    if (c->state == SHAKING) welcome(c);
+    if (c->state == HANDSHAKE) finish_handshake(c);
     if (c->state != OPEN) return taken;
-    long done = frames(c, now_s);
-    if (done < 0 || c->used - done > BUFFER_MAX - PIECE) { lose(c); return taken; }
+    long done = parse_frames(c, now_s);
+    if (done < 0 || c->used - done > BUFFER_MAX - PIECE) { drop_client(c); return taken; }
     memmove(c->buffer, c->buffer + done, c->used - done);
     c->used -= done;
     if ((size_t)got < want) break;
@@ -230,18 +234,19 @@ static size_t take(struct client *c, size_t most) {
   return taken;
 }
 
-static void dial_missing(void) {
+static void connect_missing(void) {
   for (int i = 0; i < total && pending < PENDING_MAX; i++)
-    if (clients[i].state == CLOSED) dial(&clients[i]);
+    if (clients[i].state == CLOSED) connect_client(&clients[i]);
 }
 
-/* Hang up `due` of the clients from `first` on, those longest there; they are dialled again at once. Gives the rest. */
-static double send_off(int first, int count, double due) {
+/* Disconnect `due` of the clients from `first` on, the longest connected first; they reconnect at once. Return the
+ * remainder. */
+static double disconnect_oldest(int first, int count, double due) {
   for (; count && due >= 1; due--) {
     struct client *c = &clients[first];
     for (int i = first; i < first + count; i++)
       if (clients[i].state == OPEN && (c->state != OPEN || clients[i].opened_ns < c->opened_ns)) c = &clients[i];
-    if (c->state == OPEN) hang_up(c);
+    if (c->state == OPEN) disconnect(c);
   }
   return due;
 }
@@ -251,14 +256,14 @@ static void tick(double passed_s) {
     struct client *c = &clients[i];
     if (c->state != OPEN) continue;
     c->credit += passed_s * options.slow_bytes;
-    if (c->credit >= 1) c->credit -= take(c, (size_t)c->credit);
-    if (c->credit > options.slow_bytes) c->credit = options.slow_bytes; /* a slow link saves nothing up */
+    if (c->credit >= 1) c->credit -= read_client(c, (size_t)c->credit);
+    if (c->credit > options.slow_bytes) c->credit = options.slow_bytes; /* unused bandwidth is not carried over */
   }
   int stalled_from = options.clients + options.slow, visitors_from = total - visitors;
-  static double leaving_stalled, leaving_visitors;
-  leaving_stalled = send_off(stalled_from, options.stalled, leaving_stalled + passed_s * options.stalled / STALL_S);
+  static double due_stalled, due_visitors;
+  due_stalled = disconnect_oldest(stalled_from, options.stalled, due_stalled + passed_s * options.stalled / STALL_S);
   if (visitors)
-    leaving_visitors = send_off(visitors_from, visitors, leaving_visitors + passed_s * 1000 / options.join_every_ms);
+    due_visitors = disconnect_oldest(visitors_from, visitors, due_visitors + passed_s * 1000 / options.join_every_ms);
 }
 
 static double percentile_s(const struct ages *a, double share) {
@@ -268,33 +273,33 @@ static double percentile_s(const struct ages *a, double share) {
   return a->worst_s;
 }
 
-static void say_ages(const char *name, const struct ages *a) {
+static void print_ages(const char *name, const struct ages *a) {
   printf(",\"%s\":", name);
   if (!a->count) { printf("null"); return; }
   printf("{\"count\":%llu,\"p50_s\":%.6f,\"p99_s\":%.6f,\"worst_s\":%.6f}", (unsigned long long)a->count,
          percentile_s(a, 0.5), percentile_s(a, 0.99), a->worst_s);
 }
 
-static void say_window(double seconds, double cpu) {
+static void print_window(double seconds, double cpu) {
   printf("{\"event\":\"window\",\"seconds\":%.3f,\"clients\":%d,\"messages\":%llu,\"bytes\":%llu,\"compressed\":%llu,"
          "\"cpu_s\":%.3f,\"joined\":%llu,\"refused\":%llu,\"cut_healthy\":%llu,\"cut_slow\":%llu,\"cut_stalled\":%llu",
          seconds, open_count, (unsigned long long)messages, (unsigned long long)wire_bytes,
          (unsigned long long)compressed, cpu, (unsigned long long)joined, (unsigned long long)refused,
          (unsigned long long)(cut[HEALTHY] + cut[VISITOR]), (unsigned long long)cut[SLOW],
          (unsigned long long)cut[STALLED]);
-  say_ages("healthy", &ages[0]);
-  say_ages("slow", &ages[1]);
+  print_ages("healthy", &ages[0]);
+  print_ages("slow", &ages[1]);
   printf("}\n");
   fflush(stdout);
 }
 
-static void forget(void) {
+static void reset_counts(void) {
   memset(ages, 0, sizeof ages);
   memset(cut, 0, sizeof cut);
   messages = wire_bytes = compressed = joined = refused = 0;
 }
 
-/* Run the loop until a moment, or until all clients are connected where that is waited for; 0 when stdin has ended. */
+/* Run the loop until a time, or with `is_connecting` until all clients are connected; return 0 when stdin has ended. */
 static int run_until(uint64_t end_ns, int is_connecting) {
   static uint64_t ticked_ns;
   struct epoll_event events[512];
@@ -303,32 +308,34 @@ static int run_until(uint64_t end_ns, int is_connecting) {
     if (!ticked_ns) ticked_ns = now;
     if (now >= end_ns || (is_connecting && (open_count == total || refused > REFUSED_MAX))) return 1;
     if (now - ticked_ns >= TICK_NS) { tick((now - ticked_ns) / 1e9); ticked_ns = now; }
-    if (open_count + pending < total) dial_missing();
+    if (open_count + pending < total) connect_missing();
     int count = epoll_wait(poller, events, 512, 5);
     for (int i = 0; i < count; i++) {
       struct client *c = events[i].data.ptr;
       if (c == NULL) { char byte; if (read(0, &byte, 1) <= 0) return 0; continue; }
       if (c->state == CLOSED) continue;
-      if (c->state == CONNECTING) { if (events[i].events & (EPOLLERR | EPOLLHUP)) lose(c); else ask(c); }
-      else if (c->state == OPEN && (c->kind == SLOW || c->kind == STALLED)) lose(c); /* only its end is watched */
-      else take(c, 4 * PIECE);
+      if (c->state == CONNECTING) {
+        if (events[i].events & (EPOLLERR | EPOLLHUP)) drop_client(c);
+        else send_upgrade(c);
+      } else if (c->state == OPEN && (c->kind == SLOW || c->kind == STALLED)) drop_client(c); /* only its end is polled */
+      else read_client(c, 4 * PIECE);
     }
   }
 }
 
-static void read_options(int count, char **words) {
+static void read_options(int count, char **arguments) {
   if (count < 3) { fprintf(stderr, "load PORT PATH key=value...\n"); exit(2); }
-  options.port = atoi(words[1]);
-  for (char *path = strtok(words[2], ","); path; path = strtok(NULL, ",")) {
+  options.port = atoi(arguments[1]);
+  for (char *path = strtok(arguments[2], ","); path; path = strtok(NULL, ",")) {
     if (path_count == PATHS_MAX) { fprintf(stderr, "expected at most %d paths\n", PATHS_MAX); exit(2); }
     paths[path_count++] = path;
   }
   if (!path_count) { fprintf(stderr, "expected a path\n"); exit(2); }
   for (int i = 3; i < count; i++) {
-    char *value = strchr(words[i], '=');
-    if (value == NULL) { fprintf(stderr, "expected key=value, got %s\n", words[i]); exit(2); }
+    char *value = strchr(arguments[i], '=');
+    if (value == NULL) { fprintf(stderr, "expected key=value, got %s\n", arguments[i]); exit(2); }
     *value++ = 0;
-    const char *key = words[i];
+    const char *key = arguments[i];
     if (!strcmp(key, "clients")) options.clients = atoi(value);
     else if (!strcmp(key, "slow")) options.slow = atoi(value);
     else if (!strcmp(key, "slow_bytes_s")) options.slow_bytes = atoi(value);
@@ -362,8 +369,8 @@ static void place_clients(void) {
   setrlimit(RLIMIT_NOFILE, &files);
 }
 
-int main(int count, char **words) {
-  read_options(count, words);
+int main(int count, char **arguments) {
+  read_options(count, arguments);
   place_clients();
   poller = epoll_create1(0);
   struct epoll_event input = {.events = EPOLLIN, .data.ptr = NULL};
@@ -379,11 +386,11 @@ int main(int count, char **words) {
   printf("{\"event\":\"begin\"}\n");
   fflush(stdout);
   for (int i = 0; i < options.windows; i++) {
-    forget();
+    reset_counts();
     double cpu = cpu_s();
     uint64_t start = now_ns(CLOCK_MONOTONIC);
     if (!run_until(in_s(options.window_s), 0)) return 0;
-    say_window((now_ns(CLOCK_MONOTONIC) - start) / 1e9, cpu_s() - cpu);
+    print_window((now_ns(CLOCK_MONOTONIC) - start) / 1e9, cpu_s() - cpu);
   }
   while (run_until(in_s(1), 0)) {}
   return 0;

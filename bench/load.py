@@ -1,6 +1,6 @@
-"""The load generator as the experiments use it: load.c where there is a C compiler, else the same in Python.
+"""The load generator for the experiments: load.c where there is a C compiler, else the same in Python.
 
-It knows how to start it and what it reports; what the figures mean is the experiments' business.
+It starts the generator and parses its reports; the experiments interpret them.
 """
 
 import shutil
@@ -17,17 +17,17 @@ from bench.processes import BenchError, Program, python
 
 HERE = Path(__file__).parent
 CONNECT_S = 60.0
-"""Clients that are not served by then go on asking while the others are measured."""
+"""Clients that are not served by then keep trying while the others are measured."""
 GRACE_S = 30.0
 SATURATED_SHARE = 0.8
-"""A generator that uses more of its core than this may itself be what delays messages."""
+"""A generator that uses more of its core than this may itself delay messages."""
 PUBLISHED: dict[str, Any] = {"stamp": '"timestamp":'}
 SENT: dict[str, Any] = {"stamp": '"last_update_id":', "scale": 1e-6}
-"""The stamps of a picture: when it was made, and when the exchange sent what made it."""
+"""The stamps of a view: when it was made, and when the exchange sent the diff behind it."""
 
 
 class Refused(BenchError):
-    """The server does not take the first WebSocket; `status` is its answer."""
+    """The server refused the first WebSocket; `status` is its answer."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"the server refused the WebSocket with status {status}")
@@ -36,7 +36,7 @@ class Refused(BenchError):
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How old messages were when read: quantiles in seconds."""
+    """The age of messages when read: quantiles in seconds."""
 
     count: int
     p50_s: float
@@ -46,7 +46,7 @@ class Ages:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What came in a measuring window, and what the server used in it. `healthy` None: nothing carried a stamp."""
+    """The results of a measuring window, and the server's CPU in it. `healthy` None: no message had a stamp."""
 
     seconds: float
     clients: int
@@ -75,12 +75,12 @@ class Window:
 
 @cache
 def compiler() -> str | None:
-    """The C compiler of this machine."""
+    """Return the C compiler of this machine."""
     return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 def compiled(source: Path, folder: Path) -> Path:
-    """Build one of bench's C programs. Raises BenchError with what the compiler said."""
+    """Build one of bench's C programs. Raise BenchError with the compiler's output."""
     program = folder / source.stem
     if not program.exists():
         command = [compiler() or "cc", "-O2", "-o", str(program), str(source)]
@@ -100,38 +100,38 @@ def load(
     window_s: float = 1.0,
     **options: Any,
 ) -> Iterator[Iterator[Window]]:
-    """Connect the clients; gives the windows as they are measured, while the clients stay. Raises Refused.
+    """Connect the clients; yield the windows as they are measured, while the clients stay. Raise Refused.
 
-    Of several paths, separated by commas, the clients take turns. `servers` are the programs whose CPU counts. The
-    options are those of load.c.
+    With several paths, separated by commas, the clients use them in turn. `servers` are the programs whose CPU counts.
+    The options are those of load.c.
     """
     own = {"windows": windows, "window_s": window_s, "connect_s": CONNECT_S}
-    words = [f"{name}={value}" for name, value in {**options, **own}.items()]
+    arguments = [f"{name}={value}" for name, value in {**options, **own}.items()]
 
     if compiler():
         command: list[str | Path] = [compiled(HERE / "load.c", folder)]
     else:
         command = [*python("bench.load_asyncio")]
     _, driving = cores()
-    with Program([*command, str(port), path, *words], driving, folder / "load.log") as program:
-        said = program.read_object(CONNECT_S + GRACE_S)
-        if said["event"] == "refused":
-            raise Refused(said["status"])
+    with Program([*command, str(port), path, *arguments], driving, folder / "load.log") as program:
+        message = program.read_object(CONNECT_S + GRACE_S)
+        if message["event"] == "refused":
+            raise Refused(message["status"])
         program.read_object(GRACE_S + float(options.get("warmup_s", 1.0)))
         yield (_window(program, servers, window_s) for _ in range(windows))
 
 
 def _window(program: Program, servers: Sequence[Program], window_s: float) -> Window:
     before_s = sum(server.cpu_s() for server in servers)
-    said = program.read_object(window_s + GRACE_S)
+    message = program.read_object(window_s + GRACE_S)
     used_s = sum(server.cpu_s() for server in servers) - before_s
-    counts = {name: said[name] for name in ("seconds", "clients", "messages", "bytes", "compressed", "refused")}
-    cuts = {name: said[name] for name in ("cut_healthy", "cut_slow", "cut_stalled")}
+    counts = {name: message[name] for name in ("seconds", "clients", "messages", "bytes", "compressed", "refused")}
+    cuts = {name: message[name] for name in ("cut_healthy", "cut_slow", "cut_stalled")}
     return Window(
-        **counts, **cuts, generator_share=said["cpu_s"] / said["seconds"], server_cpu_s=used_s,
-        healthy=_ages(said["healthy"]), slow=_ages(said["slow"]),
+        **counts, **cuts, generator_share=message["cpu_s"] / message["seconds"], server_cpu_s=used_s,
+        healthy=_ages(message["healthy"]), slow=_ages(message["slow"]),
     )  # fmt: skip
 
 
-def _ages(said: dict[str, Any] | None) -> Ages | None:
-    return None if said is None else Ages(**said)
+def _ages(message: dict[str, Any] | None) -> Ages | None:
+    return None if message is None else Ages(**message)

@@ -1,7 +1,7 @@
 """The load generator without a C compiler: the command line and the report of load.c, in Python.
 
-It costs more CPU for each message, so it saturates earlier, and the table then says so. What each kind of client does
-is described in load.c.
+It uses more CPU per message, so it saturates earlier, and the table then has a note. The kinds of clients are described
+in load.c.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ DEFAULTS: Mapping[str, str] = {
 
 @dataclass
 class Tally:
-    """What was counted since the last report."""
+    """The counts since the last report."""
 
     counts: Counter[str] = field(default_factory=Counter)
     ages: dict[str, list[float]] = field(default_factory=lambda: {HEALTHY: [], SLOW: []})
@@ -47,11 +47,11 @@ class Client:
         self.is_open = False
         self.status = 0
         self._newest = 0.0
-        self._held = b""
+        self._unparsed = b""
         self._stamp = options["stamp"].encode()
 
     async def stay(self, gate: asyncio.Semaphore) -> None:
-        """Connect and read until the end; then again, for ever."""
+        """Connect and read until the end, then reconnect, until cancelled."""
         while True:
             with socket.socket() as own:
                 own.setblocking(False)
@@ -59,16 +59,16 @@ class Client:
                     own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
                 try:
                     async with gate:
-                        await self._shake_hands(own)
-                    await self._read_on(own)
+                        await self._handshake(own)
+                    await self._read_stream(own)
                 except OSError:
                     self.tally.counts[f"cut_{self.kind}" if self.is_open else "refused"] += 1
                 except TimeoutError:
-                    pass  # it has stayed long enough
+                    pass  # a visitor's time is over
                 self.is_open = False
             await asyncio.sleep(TICK_S)
 
-    async def _shake_hands(self, own: socket.socket) -> None:
+    async def _handshake(self, own: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(own, ("127.0.0.1", self._port))
         offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
@@ -84,50 +84,50 @@ class Client:
         self.status = int(answer.split(b" ", 2)[1])
         if self.status != 101:
             raise ConnectionRefusedError
-        self._held = answer.partition(b"\r\n\r\n")[2]
+        self._unparsed = answer.partition(b"\r\n\r\n")[2]
         self._newest = 0.0
         self.is_open = True
         self.tally.counts["joined"] += 1
         if self._options["subscribe"]:
-            await self._tell(own, 1, self._options["subscribe"].encode())
+            await self._send_frame(own, 1, self._options["subscribe"].encode())
 
-    async def _read_on(self, own: socket.socket) -> None:
+    async def _read_stream(self, own: socket.socket) -> None:
         if self.kind == STALLED:
             await asyncio.sleep(STALL_S)
         elif self.kind == SLOW:
             while True:
                 await asyncio.sleep(TICK_S)
-                await self._take(own, int(int(self._options["slow_bytes_s"]) * TICK_S))
+                await self._read_chunk(own, int(int(self._options["slow_bytes_s"]) * TICK_S))
         else:
             async with asyncio.timeout(2.0 if self.kind == VISITOR else None):
                 while True:
-                    await self._take(own, 65536)
+                    await self._read_chunk(own, 65536)
 
-    async def _take(self, own: socket.socket, most: int) -> None:
-        data = await self._received(own, most)
+    async def _read_chunk(self, own: socket.socket, limit: int) -> None:
+        data = await self._received(own, limit)
         self.tally.counts["bytes"] += len(data)
-        self._held += data
+        self._unparsed += data
         now_s = time.time()
-        while (found := split_frame(self._held)) is not None:
-            opcode, is_compressed, body, self._held = found
+        while (found := split_frame(self._unparsed)) is not None:
+            opcode, is_compressed, body, self._unparsed = found
             if opcode == 8:
                 raise ConnectionResetError
             if opcode == 9:
-                await self._tell(own, 10, body)
+                await self._send_frame(own, 10, body)
             if opcode in (1, 2):
                 self.tally.counts["messages"] += 1
                 self.tally.counts["compressed"] += is_compressed
                 if self._stamp and not is_compressed:
                     self._note_age(body, now_s)
 
-    async def _received(self, own: socket.socket, most: int) -> bytes:
-        data = await asyncio.get_running_loop().sock_recv(own, most)
+    async def _received(self, own: socket.socket, limit: int) -> bytes:
+        data = await asyncio.get_running_loop().sock_recv(own, limit)
         if not data:
             raise ConnectionResetError
         return data
 
-    async def _tell(self, own: socket.socket, opcode: int, body: bytes) -> None:
-        """A frame to the server, masked with zeros."""
+    async def _send_frame(self, own: socket.socket, opcode: int, body: bytes) -> None:
+        """Send a frame, masked with zeros."""
         size = bytes([0x80 | len(body)]) if len(body) < 126 else b"\xfe" + len(body).to_bytes(2, "big")
         await asyncio.get_running_loop().sock_sendall(own, bytes([0x80 | opcode]) + size + bytes(4) + body)
 
@@ -141,7 +141,7 @@ class Client:
 
 
 def split_frame(data: bytes) -> tuple[int, bool, bytes, bytes] | None:
-    """The first frame of what came: opcode, whether compressed, its body, and what follows. None: not whole yet."""
+    """Return the first frame as (opcode, is_compressed, body, remainder); None when it is incomplete."""
     if len(data) < 2:
         return None
     size, head = data[1] & 127, 2
@@ -156,7 +156,7 @@ def split_frame(data: bytes) -> tuple[int, bool, bytes, bytes] | None:
 
 
 def read_stamp(body: bytes, key: bytes) -> float:
-    """The number after the key, the first time that a number follows it; 0 where there is none."""
+    """Return the first number that follows the key; 0 when there is none."""
     for part in body.split(key)[1:]:
         digits = part[: len(part) - len(part.lstrip(b"0123456789."))]
         if digits:
@@ -165,7 +165,7 @@ def read_stamp(body: bytes, key: bytes) -> float:
 
 
 def quantiles(ages: Sequence[float]) -> dict[str, float] | None:
-    """What load.c reports of ages."""
+    """Return the quantiles that load.c reports."""
     if not ages:
         return None
     ordered = sorted(ages)
@@ -201,8 +201,8 @@ def _report(tally: Tally, clients: Sequence[Client], seconds: float, cpu_s: floa
     }
 
 
-def _say(said: Mapping[str, Any]) -> None:
-    print(json.dumps(said), flush=True)
+def _print_json(message: Mapping[str, Any]) -> None:
+    print(json.dumps(message), flush=True)
 
 
 async def _run(port: int, paths: str, options: Mapping[str, str]) -> int:
@@ -216,18 +216,18 @@ async def _run(port: int, paths: str, options: Mapping[str, str]) -> int:
             break
         await asyncio.sleep(TICK_S)
     if not any(client.is_open for client in clients) or tally.counts["refused"] > REFUSED_MAX:
-        _say({"event": "refused", "status": clients[0].status})
+        _print_json({"event": "refused", "status": clients[0].status})
         return 3
-    _say({"event": "connected", "clients": sum(client.is_open for client in clients)})
+    _print_json({"event": "connected", "clients": sum(client.is_open for client in clients)})
     await asyncio.sleep(float(options["warmup_s"]))
-    _say({"event": "begin"})
+    _print_json({"event": "begin"})
     for _ in range(int(options["windows"])):
         tally = Tally()
         for client in clients:
             client.tally = tally
         start_s, cpu_s = loop.time(), time.process_time()
         await asyncio.sleep(float(options["window_s"]))
-        _say(_report(tally, clients, loop.time() - start_s, time.process_time() - cpu_s))
+        _print_json(_report(tally, clients, loop.time() - start_s, time.process_time() - cpu_s))
     await loop.run_in_executor(None, sys.stdin.read)
     for task in tasks:
         task.cancel()
@@ -235,14 +235,14 @@ async def _run(port: int, paths: str, options: Mapping[str, str]) -> int:
 
 
 def main() -> None:
-    """Follow the arguments: PORT PATH[,PATH...] key=value..."""
-    port, paths, *words = sys.argv[1:]
-    options = {**DEFAULTS, **dict(word.split("=", 1) for word in words)}
+    """Run with the arguments PORT PATH[,PATH...] key=value..."""
+    port, paths, *arguments = sys.argv[1:]
+    options = {**DEFAULTS, **dict(word.split("=", 1) for word in arguments)}
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     code = asyncio.run(_run(int(port), paths, options))
     sys.stdout.flush()
-    os._exit(code)  # the clients' sockets go with the process
+    os._exit(code)  # the clients' sockets end with the process
 
 
 if __name__ == "__main__":

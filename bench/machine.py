@@ -1,4 +1,4 @@
-"""The machine a figure was measured on, and which of its cores do what."""
+"""The machine of a measurement, and which of its cores run what."""
 
 import os
 import platform
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def cores() -> tuple[set[int], set[int]]:
-    """The cores of what is measured, and of everything that drives it; the same ones where there is only one."""
+    """Return the cores of what is measured, and of everything that drives it; the same ones when there is only one."""
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     return ({usable[0]}, set(usable[1:])) if len(usable) > 1 else ({usable[0]}, {usable[0]})
 
 
 def describe() -> str:
-    """CPU model, cores, kernel and Python, in one line."""
+    """Return CPU model, cores, kernel and Python, in one line."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{_cpu_model()}, {count} core{'s' if count != 1 else ''}, {platform.system()} {platform.release()}, "
@@ -32,9 +32,9 @@ def _cpu_model() -> str:
 
 
 def _build() -> str:
-    """Says so where the interpreter is known to be built with profile-guided optimisation, which matters a great deal.
+    """Return a note when the interpreter is known to be built with profile-guided optimisation, which matters a lot.
 
-    Who makes packages may do so in a way of their own that does not show.
+    Packagers may enable it in a way of their own that is not visible here.
     """
     options = sysconfig.get_config_var("CONFIG_ARGS") or ""
     return " (optimised build)" if "--enable-optimizations" in options else ""

@@ -1,6 +1,6 @@
-"""Programs under measurement: started on given cores, waited for, weighed, and ended. Linux alone tells their weight.
+"""Programs under measurement: started on given cores, waited for, measured and stopped. Measuring needs Linux.
 
-A program is ready when its port answers or when it has said so on stdout; each wait has a bound.
+A program is ready when its port accepts connections or when it has printed so on stdout; each wait has a bound.
 """
 
 import contextlib
@@ -19,18 +19,18 @@ from typing import Any
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
-LOOK_EVERY_S = 0.005
+POLL_S = 0.005
 ROOT = Path(__file__).parent.parent
 
 
 class BenchError(Exception):
-    """A measurement could not be made; the text says why, and what was said last."""
+    """A measurement could not be made; the text has the reason and the end of the program's log."""
 
 
 class Program:
-    """One process, pinned to its cores; a context manager that leaves none behind.
+    """One process, pinned to its cores; a context manager that always stops it.
 
-    Its stderr goes to `log`, whose end is quoted where the program fails.
+    Its stderr goes to `log`, whose end is quoted when the program fails.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Program:
         if hasattr(os, "sched_setaffinity"):
             with contextlib.suppress(
                 ProcessLookupError
-            ):  # what it says when it fails comes from where it is waited for
+            ):  # a process that already ended is reported where it is waited for
                 os.sched_setaffinity(self.process.pid, set(cores))
         self._unread = b""
 
@@ -64,7 +64,7 @@ class Program:
         self.stop()
 
     def stop(self) -> None:
-        """Ask it to end, and see that it does."""
+        """Terminate it, and kill it when it does not end in time."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -76,60 +76,60 @@ class Program:
             self.process.wait()
 
     def wait_for_port(self, port: int) -> None:
-        """Wait until it listens. Raises BenchError."""
+        """Wait until it listens. Raise BenchError when it ends or takes too long."""
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
                 return
             if self.process.poll() is not None or time.monotonic() > deadline_s:
-                raise BenchError(f"nothing listens on port {port}. {self._last_words()}")
-            time.sleep(LOOK_EVERY_S)
+                raise BenchError(f"nothing listens on port {port}. {self._log_tail()}")
+            time.sleep(POLL_S)
 
     def read_object(self, timeout_s: float) -> dict[str, Any]:
-        """The next line it writes, as JSON. Raises BenchError."""
+        """Return the next line it prints, parsed as JSON. Raise BenchError when there is none in time."""
         assert self.process.stdout is not None
         deadline_s = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
                 if not selector.select(max(0.0, deadline_s - time.monotonic())):
-                    raise BenchError(f"no word from {self._name} in {timeout_s:.0f} s. {self._last_words()}")
+                    raise BenchError(f"no line from {self._name} within {timeout_s:.0f} s. {self._log_tail()}")
                 more = os.read(self.process.stdout.fileno(), 65536)
                 if not more:
-                    raise BenchError(f"{self._name} ended. {self._last_words()}")
+                    raise BenchError(f"{self._name} ended. {self._log_tail()}")
                 self._unread += more
         line, _, self._unread = self._unread.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
         return found
 
     def cpu_s(self) -> float:
-        """CPU time that all its threads have used so far, user and system, to the nanosecond.
+        """Return the CPU time of all its threads so far, user and system, to the nanosecond.
 
-        The number of another process's clock is as clock_getcpuclockid(3) makes it. What /proc tells is sampled at
-        each tick of the kernel, and misjudges a process whose own beat is near that.
+        The clock id of another process is computed as by clock_getcpuclockid(3). The times in /proc are sampled at each
+        kernel tick, which misjudges a process with a period near that of the tick.
         """
         return time.clock_gettime(~self.process.pid << 3 | 2)
 
     def resident_mb(self) -> float:
-        """Its resident memory, MB (10^6 bytes)."""
+        """Return its resident memory, MB (10^6 bytes)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
 
     def open_files(self) -> int:
-        """How many descriptors it has open."""
+        """Return its number of open descriptors."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def _last_words(self) -> str:
-        return f"It said: {self._log.read_text(errors='replace')[-1500:]}"
+    def _log_tail(self) -> str:
+        return f"End of its log: {self._log.read_text(errors='replace')[-1500:]}"
 
 
 def python(module: str, *arguments: object) -> list[str]:
-    """The command that runs a module with this interpreter."""
+    """Return the command that runs a module with this interpreter."""
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
 def free_port() -> int:
-    """A port of loopback that is free, below those the system gives to clients."""
+    """Return a free loopback port below the range that the system gives to clients."""
     for port in random.sample(range(20_000, 30_000), 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))

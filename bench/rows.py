@@ -1,6 +1,7 @@
-"""A row of the table: what is measured, its budget, its yardstick, and what several repeats of it say. Pure.
+"""A row of the table: its measurement, its budget, its baseline, and the summary of several repeats. Pure.
 
-A ratio is made within one repeat, in which both sides ran one after the other, and only then summed up over repeats.
+A ratio is computed within one repeat, in which both sides ran one after the other, and only then summarised over
+repeats.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,28 +12,28 @@ from statistics import median
 from bench.context import Context
 
 PULSE = "pulse"
-"""The name of the terminal among those measured."""
+"""The terminal's name among the contenders."""
 
 
 class Against(Enum):
-    """What a budget is held against."""
+    """What a budget is compared with."""
 
     NOTHING = "nothing"  # the figure itself
-    TIMES = "times"  # a multiple of the yardstick's
-    ABOVE = "above"  # the difference to the yardstick's
+    TIMES = "times"  # a multiple of the baseline's figure
+    ABOVE = "above"  # the difference to the baseline's figure
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """At most this much, in the row's unit or, for TIMES, as a factor."""
+    """An upper bound, in the row's unit or, for TIMES, as a factor."""
 
-    most: float
+    limit: float
     against: Against = Against.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One repeat of a row: a figure for each of those measured, the terminal among them, and what to know of it."""
+    """One repeat of a row: a figure per contender, the terminal among them, and notes."""
 
     values: Mapping[str, float]
     notes: tuple[str, ...] = ()
@@ -40,7 +41,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `yardstick` names the one whose figure the budget refers to; empty for none.
+    """One line of the table. `baseline` names the contender that the budget refers to; empty for none.
 
     A long row is measured in the first repeat alone.
     """
@@ -50,56 +51,56 @@ class Row:
     unit: str
     measure: Callable[[Context], Reading]
     budget: Budget | None = None
-    yardstick: str = ""
+    baseline: str = ""
     is_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The least, the middle and the most of several repeats."""
+    """The lowest, the median and the highest of several repeats."""
 
-    least: float
-    middle: float
-    most: float
+    low: float
+    median: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A row with all that was read of it; `failure` says why there is nothing."""
+    """A row with all its readings; `failure` is the reason when there are none."""
 
     row: Row
     readings: tuple[Reading, ...]
     failure: str = ""
 
     def spread(self, name: str) -> Spread | None:
-        """Of one of those measured; None where it was not."""
+        """Return the spread of one contender; None when it was not measured."""
         return spread_of([reading.values[name] for reading in self.readings if name in reading.values])
 
     def against(self) -> Spread | None:
-        """What the budget bounds, repeat by repeat; None where the yardstick was not measured."""
+        """Return what the budget bounds, computed per repeat; None when the baseline was not measured."""
         compared = (compare(self.row, reading) for reading in self.readings)
         return spread_of([value for value in compared if value is not None])
 
     def is_met(self) -> bool | None:
-        """Whether the middle of the repeats is within the budget; None where that cannot be said."""
+        """Return whether the median of the repeats is within the budget; None when that is unknown."""
         against = self.against()
         if self.row.budget is None or against is None:
             return None
-        return against.middle <= self.row.budget.most
+        return against.median <= self.row.budget.limit
 
     def others(self) -> list[str]:
-        """Who else was measured, the yardstick first."""
+        """Return the other contenders, the baseline first."""
         names = dict.fromkeys(name for reading in self.readings for name in reading.values if name != PULSE)
-        return sorted(names, key=lambda name: name != self.row.yardstick)
+        return sorted(names, key=lambda name: name != self.row.baseline)
 
     def notes(self) -> list[str]:
-        """What to know of the readings, each said once."""
+        """Return the notes of the readings without duplicates."""
         return list(dict.fromkeys(note for reading in self.readings for note in reading.notes))
 
 
 def compare(row: Row, reading: Reading) -> float | None:
-    """The figure of one repeat that the row's budget bounds."""
-    own, other = reading.values.get(PULSE), reading.values.get(row.yardstick)
+    """Return the figure of one repeat that the row's budget bounds."""
+    own, other = reading.values.get(PULSE), reading.values.get(row.baseline)
     if row.budget is None or own is None:
         return None
     if row.budget.against is Against.NOTHING:
@@ -112,5 +113,5 @@ def compare(row: Row, reading: Reading) -> float | None:
 
 
 def spread_of(values: Sequence[float]) -> Spread | None:
-    """Least, median and most; None of nothing."""
+    """Return lowest, median and highest; None for no values."""
     return Spread(min(values), median(values), max(values)) if values else None

@@ -14,7 +14,7 @@ NAMES = ("valkey-server", "redis-server")
 
 @contextmanager
 def valkey(folder: Path) -> Iterator[str]:
-    """Run a Valkey that stores nothing, on the driving cores; gives its address. Raises BenchError without one."""
+    """Run a Valkey that stores nothing, on the driving cores; yield its address. Raise BenchError without one."""
     port = free_port()
     _, driving = cores()
     command = [_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]

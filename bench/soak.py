@@ -1,12 +1,12 @@
-"""The soak: 3,000 clients for minutes, some of them slow, some stalled, some coming and going.
+"""The soak: 3,000 clients for minutes, some of them slow, some stalled, some joining and leaving.
 
-2,550 are healthy, 300 slow (10 KB/s, half of what is made or less), 150 stalled (they read nothing for 20 s, then come
-anew), and five a second join and leave. Before that, as many clients that are all healthy and stay are measured for a
-fifth of the time: that is the yardstick of the healthy ones' p99. Memory is compared between the second and the last
-quarter of the soak, tasks and descriptors before anybody came and after all have left.
+2,550 are healthy, 300 slow (10 KB/s, half of what is sent or less), 150 stalled (they read nothing for 20 s, then
+reconnect), and five a second join and leave. Before that, the same number of clients, all healthy and staying, is
+measured for a fifth of the time: that is the baseline of the healthy clients' p99. Memory is compared between the
+second and the last quarter of the soak, tasks and descriptors before the first client came and after all have left.
 
-It is made twice: with the paced exchange and three symbols, and with the busy one, five symbols, and a real browser
-that is there from before the first until after the last.
+It runs twice: with the paced exchange and three symbols, and with the busy one, five symbols, and a real browser that
+stays from before the first client until after the last.
 """
 
 import json
@@ -30,16 +30,16 @@ JOIN_EVERY_MS = 200
 WINDOWS = 40
 MINUTES_MIN = 10.0
 LEFT_MAX = 5
-"""The terminal's own connections to its exchange come and go; a leak would leave one for each of hundreds."""
+"""The terminal's own connections to its exchange vary; a leak would leave one for each of hundreds of clients."""
 WARMUP_S, LEAVE_S = 5.0, 20.0
 PAGE_TIMEOUT_S = 60.0
-ALONE = "as many, all healthy"
+ALONE = "the same number, all healthy"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
 @dataclass(frozen=True, slots=True)
-class Soaked:
-    """What was seen: resident memory in MB at the end of each window, the windows, and what was left over."""
+class SoakResult:
+    """The results: resident memory in MB at the end of each window, the windows, and what was left over."""
 
     alone: list[Window]
     windows: list[Window]
@@ -50,28 +50,28 @@ class Soaked:
     frames_s: float
 
     def growth_mb(self) -> float:
-        """How much more memory the last quarter holds than the second, which is past the warming up."""
+        """Return how much more memory the last quarter holds than the second, which is past the warm-up."""
         quarter = max(1, len(self.resident_mb) // 4)
         return median(self.resident_mb[-quarter:]) - median(self.resident_mb[quarter : 2 * quarter])
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What became of the page: its delay in ms, from the making of a picture to the page's word that it was shown."""
+class PageDelay:
+    """The page's delay in ms, from making a view to the page's confirmation that it was shown; and its heap."""
 
     p50_ms: float
     p99_ms: float
     heap_mb: float
 
 
-def soak(context: Context) -> Soaked:
-    """3,000 clients, 10 % slow, 5 % stalled, five joins and leaves a second."""
+def soak(context: Context) -> SoakResult:
+    """Run 3,000 clients, 10 % slow, 5 % stalled, five joins and leaves a second."""
     with terminal(context.folder, SYMBOLS) as ours:
         return _soak(context, ours, BOOK_PATH.format(symbol=SYMBOLS[0]))
 
 
-def busy_soak(context: Context) -> tuple[Soaked, Shown]:
-    """The same on five symbols three times as busy as BTCUSDT really is, with Chromium's page among the clients."""
+def busy_soak(context: Context) -> tuple[SoakResult, PageDelay]:
+    """Run the same on five symbols three times as busy as the recorded BTCUSDT, with Chromium's page as a client."""
     _, driving = cores()
     with (
         busy_terminal(context.folder) as ours,
@@ -81,12 +81,12 @@ def busy_soak(context: Context) -> tuple[Soaked, Shown]:
     ):
         page.read_object(PAGE_TIMEOUT_S)
         soaked = _soak(context, ours, ",".join(BOOK_PATH.format(symbol=symbol) for symbol in BUSY_SYMBOLS))
-        return soaked, _shown(ours, page)
+        return soaked, _page_delay(ours, page)
 
 
-def _soak(context: Context, ours: Terminal, paths: str) -> Soaked:
+def _soak(context: Context, ours: Terminal, paths: str) -> SoakResult:
     window_s = max(1.0, context.soak_minutes * 60 / WINDOWS)
-    time.sleep(LEAVE_S)  # what the start asked of the exchange has closed its connections by then
+    time.sleep(LEAVE_S)  # the connections of the start-up requests are closed by then
     files_before, tasks_before = ours.program.open_files(), _counted(ours, "pulse_tasks")
     alone, _ = _phase(context, ours, paths, WINDOWS // 5, window_s, clients=HEALTHY + SLOW + STALLED)
     frames_before, began_s = _counted(ours, "pulse_frames_received_total"), time.monotonic()
@@ -96,21 +96,24 @@ def _soak(context: Context, ours: Terminal, paths: str) -> Soaked:
     )  # fmt: skip
     frames_s = (_counted(ours, "pulse_frames_received_total") - frames_before) / (time.monotonic() - began_s)
     time.sleep(LEAVE_S)
-    return Soaked(
+    return SoakResult(
         alone, windows, resident_mb, ours.program.open_files() - files_before,
         int(_counted(ours, "pulse_tasks") - tasks_before), int(_counted(ours, "pulse_clients_cut")), frames_s,
     )  # fmt: skip
 
 
-def _shown(ours: Terminal, page: Program) -> Shown:
-    """Ask the page. Raises BenchError unless it is live, and was so on one compressed connection."""
+def _page_delay(ours: Terminal, page: Program) -> PageDelay:
+    """Read the page's state. Raise BenchError unless it is live, and was so on one compressed connection."""
     assert page.process.stdin is not None
     page.process.stdin.write(b"\n")
-    said = page.read_object(PAGE_TIMEOUT_S)
-    if (said["state"], said["sockets"], said["compressed"]) != ("live", 1, 1):
-        raise BenchError(f"the page was {said['state']} on {said['sockets']} sockets, {said['compressed']} compressed")
+    message = page.read_object(PAGE_TIMEOUT_S)
+    state, sockets, compressed = (message[name] for name in ("state", "sockets", "compressed"))
+    if (state, sockets, compressed) != ("live", 1, 1):
+        raise BenchError(
+            f"expected the page live on 1 compressed socket, got {state} on {sockets} sockets, {compressed} compressed"
+        )
     hops = {hop["hop"]: hop for hop in json.loads(get(ours.port, "/api/latency"))["hops"]}
-    return Shown(hops["echo"]["p50_ms"], hops["echo"]["p99_ms"], said["heap_mb"])
+    return PageDelay(hops["echo"]["p50_ms"], hops["echo"]["p99_ms"], message["heap_mb"])
 
 
 def _phase(
@@ -129,64 +132,64 @@ def _phase(
 
 
 def _counted(ours: Terminal, name: str) -> float:
-    """One of the terminal's own figures, of all symbols together."""
+    """Return one of the terminal's own metrics, summed over all symbols."""
     lines = get(ours.port, "/metrics").decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
 def _p99_ms(windows: list[Window]) -> float:
-    """The middle of the windows' p99."""
+    """Return the median of the windows' p99."""
     found = [window.healthy.p99_s * 1000 for window in windows if window.healthy]
     if not found:
         raise BenchError("the healthy clients got nothing")
     return median(found)
 
 
-def _p99(found: Soaked) -> Reading:
+def _p99(found: SoakResult) -> Reading:
     notes = [_note(found)]
     if any(window.is_saturated for window in found.windows):
         notes.append("The load generator was saturated.")
     return Reading({PULSE: _p99_ms(found.windows), ALONE: _p99_ms(found.alone)}, tuple(notes))
 
 
-def _note(found: Soaked) -> str:
+def _note(found: SoakResult) -> str:
     healthy = sum(window.cut_healthy for window in found.windows)
     minutes = sum(window.seconds for window in found.windows) / 60
-    short = ", too short to say that memory stays flat" if minutes < MINUTES_MIN else ""
+    short = ", too short to show that memory stays flat" if minutes < MINUTES_MIN else ""
     return (
         f"A soak of {minutes:.1f} minutes{short}, {found.frames_s:,.0f} frames a second from the exchange; "
         f"{found.cut:,} clients were cut, {healthy:,} of them healthy."
     )
 
 
-def _slow_age(found: Soaked) -> Reading:
+def _slow_age(found: SoakResult) -> Reading:
     ages = [window.slow.p99_s for window in found.windows if window.slow]
     if not ages:
         raise BenchError("the slow clients got nothing")
     return Reading({PULSE: median(ages)}, (_note(found),))
 
 
-def _figure(value: float, found: Soaked) -> Reading:
+def _figure(value: float, found: SoakResult) -> Reading:
     return Reading({PULSE: value}, (_note(found),))
 
 
 def _page(context: Context) -> Reading:
     _, page = context.once(busy_soak)
     note = (
-        f"Over the last two minutes, the clients' leaving included; p50 {page.p50_ms:.0f} ms. "
+        f"Over the last two minutes, including the clients' leaving; p50 {page.p50_ms:.0f} ms. "
         f"The page's scripts then held {page.heap_mb:.0f} MB."
     )
     return Reading({PULSE: page.p99_ms}, (note,))
 
 
-def _rows(name: str, what: str, found: Callable[[Context], Soaked]) -> tuple[Row, ...]:
-    def row(part: str, words: str, unit: str, read: Callable[[Soaked], Reading], **bound: Any) -> Row:
+def _rows(name: str, what: str, found: Callable[[Context], SoakResult]) -> tuple[Row, ...]:
+    def row(part: str, text: str, unit: str, read: Callable[[SoakResult], Reading], **bound: Any) -> Row:
         return Row(
-            f"{name}-{part}", f"{what}: {words}", unit, lambda context: read(found(context)), is_long=True, **bound
+            f"{name}-{part}", f"{what}: {text}", unit, lambda context: read(found(context)), is_long=True, **bound
         )
 
     return (
-        row("memory", "most resident memory", "MB", lambda s: _figure(max(s.resident_mb), s), budget=Budget(250)),
+        row("memory", "peak resident memory", "MB", lambda s: _figure(max(s.resident_mb), s), budget=Budget(250)),
         row(
             "growth", "growth of resident memory after warming up", "MB", lambda s: _figure(s.growth_mb(), s),
             budget=Budget(5),
@@ -196,21 +199,22 @@ def _rows(name: str, what: str, found: Callable[[Context], Soaked]) -> tuple[Row
             lambda s: _figure(float(s.files_left), s), budget=Budget(LEFT_MAX),
         ),
         row(
-            "tasks", "tasks left by then", "tasks", lambda s: _figure(float(s.tasks_left), s), budget=Budget(LEFT_MAX)
+            "tasks", "tasks left after all clients have gone", "tasks", lambda s: _figure(float(s.tasks_left), s),
+            budget=Budget(LEFT_MAX),
         ),
         row(
-            "p99", "p99 of healthy clients, the sick ones among them", "ms", _p99,
-            budget=Budget(1.2, Against.TIMES), yardstick=ALONE,
+            "p99", "p99 of healthy clients, with slow and stalled ones connected", "ms", _p99,
+            budget=Budget(1.2, Against.TIMES), baseline=ALONE,
         ),
-        row("slow", "p99 of the age of what slow clients see", "s", _slow_age),
+        row("slow", "p99 of the age of the data slow clients receive", "s", _slow_age),
     )  # fmt: skip
 
 
 ROWS = (
     *_rows("soak", "soak", lambda context: context.once(soak)),
-    *_rows("busy-soak", "busy soak, a browser among them", lambda context: context.once(busy_soak)[0]),
+    *_rows("busy-soak", "busy soak with a browser", lambda context: context.once(busy_soak)[0]),
     Row(
-        "busy-soak-page", "the browser in it: p99 from making a picture to the page's word that it was shown", "ms",
+        "busy-soak-page", "busy soak, browser: p99 from making a view to its confirmed display on the page", "ms",
         _page, Budget(1000), is_long=True,
     ),
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""How quick the candle stores are with a million rows: `python -m bench.store`, which prints a table.
+"""The speed of the candle stores with a million rows: `python -m bench.store`, which prints a table.
 
 It measures a SQLite file and a PostgreSQL server of its own, on this machine, over loopback, flushing to disk as a real
-server does: how fast rows are written in bulk, a minute's upsert of ten symbols, and the query of 1,000 candles of each
-interval. Nothing that it makes is left behind.
+server does: bulk writes, a minute's upsert of ten symbols, and the query of 1,000 candles of each interval. Everything
+it creates is removed.
 """
 
 import argparse
@@ -34,7 +34,7 @@ QUERIES, UPSERTS = 100, 200
 
 
 def minute(symbol: str, open_time_ms: int, rng: random.Random) -> Candle:
-    """A minute like those of a busy symbol."""
+    """Return a minute like those of a busy symbol."""
     price, volume = 60_000 + rng.randint(-100_000, 100_000) / 100, rng.randint(1, 10**10) / 10**8
     return Candle(
         symbol, open_time_ms, price, price + 10, price - 10, price + 1, volume, round(volume * price, 8),
@@ -43,7 +43,7 @@ def minute(symbol: str, open_time_ms: int, rng: random.Random) -> Candle:
 
 
 def history(rows: int) -> Iterator[list[Candle]]:
-    """Minutes of one symbol up to NEWEST_MS, a batch at a time."""
+    """Yield minutes of one symbol up to NEWEST_MS, a batch at a time."""
     rng = random.Random(1)
     for begin in range(0, rows, BATCH):
         times = range(begin, min(begin + BATCH, rows))
@@ -51,7 +51,7 @@ def history(rows: int) -> Iterator[list[Candle]]:
 
 
 async def times_ms(calls: Iterable[Callable[[], Awaitable[object]]]) -> list[float]:
-    """How long each of these takes, one after the other."""
+    """Return how long each call takes, one after the other."""
     taken = []
     for call in calls:
         begin_s = time.perf_counter()
@@ -61,19 +61,19 @@ async def times_ms(calls: Iterable[Callable[[], Awaitable[object]]]) -> list[flo
 
 
 def line(store: Store, what: str, taken: list[float], note: str = "") -> None:
-    """One row of the table."""
+    """Print one row of the table."""
     cuts = quantiles(taken, n=100, method="inclusive")
     print(f"| {store.kind} | {what} | {cuts[49]:.2f} | {cuts[98]:.2f} | {note} |", flush=True)
 
 
 def analyse(url: str) -> None:
-    """Give the planner its statistics, as the server itself does after a minute."""
+    """Update the planner's statistics, as the server itself does after a minute."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
 
 
 async def measure(store: Store, rows: int, settle: Callable[[], None]) -> None:
-    """Fill it, let it settle, ask it, write to it; a row of the table for each."""
+    """Fill the store, let it settle, query it, write to it; print a row for each."""
     await store.open()
     begin_s = time.perf_counter()
     taken = await times_ms(partial(store.write_candles, batch) for batch in history(rows))
@@ -97,7 +97,7 @@ async def measure(store: Store, rows: int, settle: Callable[[], None]) -> None:
 
 
 async def run(rows: int) -> None:
-    """Both stores, one after the other."""
+    """Measure both stores, one after the other."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {rows:,} rows\n")
     print("| store | what | p50 ms | p99 ms | |\n| --- | --- | ---: | ---: | --- |")
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:

@@ -1,16 +1,16 @@
-"""The table as text: outcomes in, Markdown out. Pure; it measures nothing and decides no verdict."""
+"""The table as text: outcomes in, Markdown out. Pure: no measurement, no verdict of its own."""
 
 import math
 from collections.abc import Sequence
 
 from bench.rows import PULSE, Against, Budget, Outcome, Spread
 
-HEADINGS = ("what", "unit", "pulse", "beside it, in the same run", "against the yardstick", "budget", "met")
+HEADINGS = ("what", "unit", "pulse", "others in the same run", "against the baseline", "budget", "met")
 VERDICTS = {True: "yes", False: "**no**", None: ""}
 
 
 def render(outcomes: Sequence[Outcome], machine: str, run: str) -> str:
-    """The whole of it: what the run was, the table, and the notes below."""
+    """Return the whole text: a line about the run, the table, and the notes below."""
     lines = [f"{run}, on {machine}.", "", _line(HEADINGS), _line(["---"] * len(HEADINGS))]
     notes: list[str] = []
     for outcome in outcomes:
@@ -47,24 +47,24 @@ def _against_text(outcome: Outcome) -> str:
 
 
 def budget_text(budget: Budget | None, unit: str) -> str:
-    """A budget in words."""
+    """Return a budget as text."""
     if budget is None:
         return ""
     if budget.against is Against.TIMES:
-        return f"<= {budget.most:g} x"
-    return f"<= {budget.most:g} {unit}" + (" above" if budget.against is Against.ABOVE else "")
+        return f"<= {budget.limit:g} x"
+    return f"<= {budget.limit:g} {unit}" + (" above" if budget.against is Against.ABOVE else "")
 
 
 def spread_text(spread: Spread | None) -> str:
-    """The middle, and in brackets the least and the most where they differ from it."""
+    """Return the median, and in brackets the lowest and the highest where they differ from it."""
     if spread is None:
         return "-"
-    middle, least, most = (figure(value) for value in (spread.middle, spread.least, spread.most))
-    return middle if least == middle == most else f"{middle} ({least}-{most})"
+    median, low, high = (figure(value) for value in (spread.median, spread.low, spread.high))
+    return median if low == median == high else f"{median} ({low}-{high})"
 
 
 def figure(value: float) -> str:
-    """Three significant digits, and no more precision than that."""
+    """Return three significant digits."""
     if not math.isfinite(value):
         return "-"
     if value == 0:
@@ -75,7 +75,7 @@ def figure(value: float) -> str:
 
 
 def _mark(note: str, notes: list[str]) -> str:
-    """The number of a note, which is added where it is new."""
+    """Return the mark of a note, added to the notes when it is new."""
     if note not in notes:
         notes.append(note)
     return f" [{notes.index(note) + 1}]"

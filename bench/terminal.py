@@ -1,7 +1,6 @@
-"""The terminal as it is deployed, `python -m pulse`, beside the exchange that feeds it: the paced one, or the busy one.
-It knows no rival.
+"""The terminal as deployed, `python -m pulse`, with the exchange that feeds it: the paced or the busy one.
 
-What is measured is the whole process: the feed, the engine, the bus and the fan-out.
+Measured is the whole process: ingest, engine, bus and fan-out. Knows no rival.
 """
 
 import time
@@ -18,22 +17,22 @@ from bench.processes import READY_TIMEOUT_S, BenchError, Program, free_port, pyt
 
 BOOK_PATH = "/ws/orderbook/{symbol}"
 LIVE_TIMEOUT_S = 90.0
-LOOK_EVERY_S = 0.02
+POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A running terminal, its port, that of its exchange, and how large a picture is."""
+    """A running terminal, its port, that of its exchange, and the size of a view."""
 
     program: Program
     port: int
     exchange_port: int
-    picture_bytes: int
+    view_bytes: int
 
 
 @contextmanager
 def exchange(folder: Path, symbols: Sequence[str], rate_hz: float) -> Iterator[int]:
-    """Run the paced exchange on the driving cores; gives its port."""
+    """Run the paced exchange on the driving cores; yield its port."""
     port = free_port()
     _, driving = cores()
     with Program(
@@ -57,7 +56,7 @@ def terminal(
 
 @contextmanager
 def busy_terminal(folder: Path) -> Iterator[Terminal]:
-    """Run the terminal on the busy exchange, with the pace of pictures that it has by itself."""
+    """Run the terminal on the busy exchange, with the default interval between views."""
     port = free_port()
     _, driving = cores()
     settings = {"PULSE_VENUE": "us", "PULSE_PUBLISH_INTERVAL_MS": "80"}  # the simulator has that venue's weights
@@ -71,7 +70,7 @@ def busy_terminal(folder: Path) -> Iterator[Terminal]:
 def _running(
     folder: Path, symbols: Sequence[str], exchange_port: int, settings: Mapping[str, str]
 ) -> Iterator[Terminal]:
-    """The terminal on the measured core, once every book is live."""
+    """Run the terminal on the measured core, and yield it once every book is live."""
     measured, _ = cores()
     environment = {**environment_of(folder, symbols, exchange_port), **settings}
     with Program(python("pulse"), measured, folder / "pulse.log", environment) as program:
@@ -82,7 +81,7 @@ def _running(
 
 
 def environment_of(folder: Path, symbols: Sequence[str], exchange_port: int) -> dict[str, str]:
-    """The settings of a terminal that follows the paced exchange and takes every client there is."""
+    """Return the settings of a terminal that follows the paced exchange and accepts any number of clients."""
     return {
         "PORT": str(free_port()),
         "PULSE_SYMBOLS": ",".join(symbols),
@@ -92,7 +91,7 @@ def environment_of(folder: Path, symbols: Sequence[str], exchange_port: int) -> 
         "PULSE_CLIENTS_MAX": "20000",
         "PULSE_CLIENTS_PER_ADDRESS_MAX": "20000",
         "PULSE_REQUESTS_PER_ADDRESS_S": "0",
-        # Below the exchange's own period, so that no picture waits for the next one's turn.
+        # Shorter than the exchange's own period, so that no view is held back.
         "PULSE_PUBLISH_INTERVAL_MS": "0",
         "PULSE_SQLITE_PATH": str(folder / "candles.sqlite3"),
         "PULSE_STATE_PATH": str(folder / "state.json"),
@@ -106,14 +105,14 @@ def _wait_until_ready(port: int) -> None:
         try:
             get(port, "/readyz")
         except urllib.error.HTTPError:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_S)
         else:
             return
     raise BenchError("the terminal's books did not become live")
 
 
 def get(port: int, path: str) -> bytes:
-    """The body of a path of a terminal. Raises urllib.error.HTTPError for what is not 200."""
+    """Return the body of one of the terminal's paths. Raise urllib.error.HTTPError when the status is not 200."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as answer:
         body: bytes = answer.read()
         return body

@@ -1,7 +1,7 @@
-"""A client of the feed in one file that needs nothing but Python: copy it, or `python -m pulse.client BTCUSDT`.
+"""WebSocket client of Pulse in one file, standard library alone: copy it, or run `python -m pulse.client BTCUSDT`.
 
-It reconnects by itself with growing waits, and its trades go on where they ended: what could not be had again is said
-by the messages' own `gap`.
+It reconnects by itself with exponential backoff and resumes each trades topic after the last trade it received. Trades
+that the server no longer has are reported by the `gap` of a message.
 """
 
 import argparse
@@ -22,39 +22,46 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SILENCE_MAX_S = 10.0
-"""A line that says nothing for so long is dead, for halfway there the server is asked whether it is there: a symbol's
-trades may be rarer than that."""
+"""A connection with no input for so long is dead. A ping is sent after half of it, because a symbol's trades may be
+rarer than that."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 30.0
 MESSAGE_BYTES_MAX = 16 * 2**20
 HEAD_BYTES_MAX = 16 * 1024
-ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+HANDSHAKE_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""Hashed with the key of the handshake (RFC 6455, 1.3)."""
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+FIN, RSV1, MASK = 0x80, 0x40, 0x80
+TOO_LARGE = f"the server sent a message of more than {MESSAGE_BYTES_MAX} bytes"
 
 
-class Refused(Exception):
-    """The server will not do what was asked, and asking again would not help; its own words."""
+class RequestRefused(Exception):
+    """The server rejected the request, and would again; the text is the server's."""
 
 
-class Lost(Exception):
-    """The connection is gone, or never came to be; trying again may help."""
+class ConnectionLost(Exception):
+    """The connection ended, or could not be opened; a retry may help."""
 
 
-class Line:
-    """One WebSocket: JSON texts in and out. Raises Lost whatever happens to it, and Refused if it is not let in."""
+class WebSocketConnection:
+    """One WebSocket that carries JSON objects.
+
+    Opening it raises RequestRefused if the server does not accept it here; every other failure, then and later, raises
+    ConnectionLost.
+    """
 
     def __init__(self, url: str, timeout_s: float = SILENCE_MAX_S) -> None:
         self._buffer = b""
-        self._inflates = False
-        self._is_asked = True  # a server that does not even answer the handshake is not asked again
+        self._has_deflate = False
+        self._is_pinged = True  # during the handshake no ping can be sent
         parts = urlsplit(url)
-        is_safe = parts.scheme == "wss"
-        host, port = parts.hostname or "localhost", parts.port or (443 if is_safe else 80)
+        is_tls = parts.scheme == "wss"
+        host, port = parts.hostname or "localhost", parts.port or (443 if is_tls else 80)
         try:
             self._socket = socket.create_connection((host, port), timeout_s)
-            if is_safe:
+            if is_tls:
                 self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=host)
         except OSError as fault:
-            raise Lost(f"{host}:{port} cannot be reached: {fault}") from fault
+            raise ConnectionLost(f"cannot connect to {host}:{port}: {fault}") from fault
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             self._upgrade(parts.netloc.rpartition("@")[2], path)
@@ -63,118 +70,122 @@ class Line:
             self._socket.close()
             raise
 
-    def say(self, words: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Send one message."""
-        self._write(TEXT, json.dumps(words).encode())
+        self._send_frame(TEXT, json.dumps(message).encode())
 
-    def hear(self) -> dict[str, Any]:
-        """Wait for the next message."""
-        kind, message = b"", b""
+    def receive(self) -> dict[str, Any]:
+        """Wait for the next message; answer pings meanwhile."""
+        is_deflated, message = False, b""
         while True:
-            first, payload = self._frame()
-            opcode = first & 0x0F
+            first_byte, payload = self._read_frame()
+            opcode = first_byte & 0x0F
             if opcode == PING:
-                self._write(PONG, payload)
+                self._send_frame(PONG, payload)
             elif opcode == CLOSE:
                 code = struct.unpack("!H", payload[:2])[0] if len(payload) > 1 else 1005
-                raise Lost(f"the server closed the line: {code} {payload[2:].decode(errors='replace')}".rstrip())
+                reason = payload[2:].decode(errors="replace")
+                raise ConnectionLost(f"the server closed the connection: {code} {reason}".rstrip())
             elif opcode in (TEXT, BINARY, CONTINUATION):
-                kind = kind if opcode == CONTINUATION else bytes([first & 0x40])
+                is_deflated = is_deflated if opcode == CONTINUATION else bool(first_byte & RSV1)
                 message += payload
                 if len(message) > MESSAGE_BYTES_MAX:
-                    raise Lost("a message without end")
-                if first & 0x80:
-                    return self._decoded(message, is_deflated=kind != b"\0")
+                    raise ConnectionLost(TOO_LARGE)
+                if first_byte & FIN:
+                    return self._decode(message, is_deflated)
 
     def close(self) -> None:
-        """Leave."""
-        with suppress(Lost):
-            self._write(CLOSE, struct.pack("!H", 1000))
+        """Send a close frame and close the socket."""
+        with suppress(ConnectionLost):
+            self._send_frame(CLOSE, struct.pack("!H", 1000))
         self._socket.close()
 
     def _upgrade(self, host: str, path: str) -> None:
         key = base64.b64encode(os.urandom(16))
-        self._send(
+        self._send_bytes(
             f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\r\n".encode()
         )
         while b"\r\n\r\n" not in self._buffer:
             if len(self._buffer) > HEAD_BYTES_MAX:
-                raise Lost("an answer without end")
-            self._receive()
+                raise ConnectionLost(f"the head of the response exceeds {HEAD_BYTES_MAX} bytes")
+            self._receive_bytes()
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         status, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        self._check(status, headers, base64.b64encode(hashlib.sha1(key + ACCEPT, usedforsecurity=False).digest()))
+        digest = hashlib.sha1(key + HANDSHAKE_GUID, usedforsecurity=False).digest()
+        self._check_upgrade(status, headers, accept=base64.b64encode(digest))
 
-    def _check(self, status: str, headers: dict[str, str], accept: bytes) -> None:
+    def _check_upgrade(self, status: str, headers: dict[str, str], accept: bytes) -> None:
         code = status.split(" ")[1] if status.count(" ") else ""
         if code in ("429", "500", "502", "503", "504"):
-            raise Lost(f"the server answered {status}")
+            raise ConnectionLost(f"the server answered {status}")
         if code != "101" or headers.get("sec-websocket-accept") != accept.decode():
-            raise Refused(f"the server does not open a WebSocket here: {status}")
-        self._inflates = headers.get("sec-websocket-extensions", "").startswith("permessage-deflate")
+            raise RequestRefused(f"the server does not accept a WebSocket here, it answered: {status}")
+        self._has_deflate = headers.get("sec-websocket-extensions", "").startswith("permessage-deflate")
 
-    def _decoded(self, message: bytes, is_deflated: bool) -> dict[str, Any]:
+    def _decode(self, message: bytes, is_deflated: bool) -> dict[str, Any]:
+        if is_deflated and not self._has_deflate:
+            raise ConnectionLost("the server sent a compressed message, but compression was not negotiated")
         try:
             if is_deflated:
-                if not self._inflates:
-                    raise Lost("a compressed message that was not agreed on")
-                inflater = zlib.decompressobj(-15)
-                message = inflater.decompress(message + b"\x00\x00\xff\xff", MESSAGE_BYTES_MAX)
-            said = json.loads(message)
+                message = zlib.decompressobj(-15).decompress(message + b"\x00\x00\xff\xff", MESSAGE_BYTES_MAX)
+            decoded = json.loads(message)
         except (zlib.error, ValueError) as fault:
-            raise Lost(f"a message that cannot be read: {fault}") from fault
-        if not isinstance(said, dict):
-            raise Lost("a message that is no object")
-        return said
+            raise ConnectionLost(f"the server sent a message that cannot be decoded: {fault}") from fault
+        if not isinstance(decoded, dict):
+            raise ConnectionLost("the server sent a message that is not a JSON object")
+        return decoded
 
-    def _frame(self) -> tuple[int, bytes]:
-        first, size = self._take(2)
-        if size & 0x80:
-            raise Lost("a server's frame that is masked")
+    def _read_frame(self) -> tuple[int, bytes]:
+        """Return the first byte and the payload of the next frame."""
+        first_byte, size = self._read(2)
+        if size & MASK:
+            raise ConnectionLost("the server sent a masked frame")
         if size == 126:
-            size = struct.unpack("!H", self._take(2))[0]
+            size = struct.unpack("!H", self._read(2))[0]
         elif size == 127:
-            size = struct.unpack("!Q", self._take(8))[0]
+            size = struct.unpack("!Q", self._read(8))[0]
         if size > MESSAGE_BYTES_MAX:
-            raise Lost("a message without end")
-        return first, self._take(size)
+            raise ConnectionLost(TOO_LARGE)
+        return first_byte, self._read(size)
 
-    def _take(self, size: int) -> bytes:
+    def _read(self, size: int) -> bytes:
         while len(self._buffer) < size:
-            self._receive()
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
-        return taken
+            self._receive_bytes()
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
 
-    def _receive(self) -> None:
+    def _receive_bytes(self) -> None:
+        """Append input to the buffer. At the first time-out send a ping instead, at the second give up."""
         try:
-            more = self._socket.recv(65536)
+            data = self._socket.recv(65536)
         except TimeoutError as fault:
-            if self._is_asked:
-                raise Lost("no word from the server") from fault
-            self._is_asked = True
-            self._write(PING, b"")
+            if self._is_pinged:
+                raise ConnectionLost("the server does not respond, not even to a ping") from fault
+            self._is_pinged = True
+            self._send_frame(PING, b"")
             return
         except OSError as fault:
-            raise Lost(str(fault)) from fault
-        if not more:
-            raise Lost("the line broke")
-        self._is_asked = False
-        self._buffer += more
+            raise ConnectionLost(str(fault)) from fault
+        if not data:
+            raise ConnectionLost("the connection ended without a close frame")
+        self._is_pinged = False
+        self._buffer += data
 
-    def _write(self, opcode: int, payload: bytes) -> None:
+    def _send_frame(self, opcode: int, payload: bytes) -> None:
         mask = os.urandom(4)
         size = len(payload)
-        head = bytes([0x80 | opcode]) + (bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack("!H", size))
-        self._send(head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)))
+        length = bytes([MASK | size]) if size < 126 else b"\xfe" + struct.pack("!H", size)
+        masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+        self._send_bytes(bytes([FIN | opcode]) + length + mask + masked)
 
-    def _send(self, data: bytes) -> None:
+    def _send_bytes(self, data: bytes) -> None:
         try:
             self._socket.sendall(data)
         except OSError as fault:
-            raise Lost(str(fault)) from fault
+            raise ConnectionLost(str(fault)) from fault
 
 
 def messages(
@@ -186,58 +197,58 @@ def messages(
     on_trouble: Callable[[str], None] = lambda _: None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[dict[str, Any]]:
-    """The messages of these topics for ever, over as many connections as it takes. Raises Refused for a wrong request.
+    """Yield the messages of these topics for ever; reconnect when needed. Raises RequestRefused for a wrong request.
 
-    `on_trouble` is told in words each time the line is lost; `wait` waits so many seconds before the next try.
+    `on_trouble` is called with the reason whenever a connection is lost, `wait` with the seconds before the next one.
     """
     next_ids: dict[str, int] = {}
     attempt = 0
     while True:
         try:
-            line = Line(url)
+            connection = WebSocketConnection(url)
             try:
-                for message in _subscribed(line, topics, {"rate": rate, "depth": depth}, next_ids):
+                for message in _subscribed(connection, topics, {"rate": rate, "depth": depth}, next_ids):
                     attempt = 0
                     yield message
             finally:
-                line.close()
-        except Lost as trouble:
-            on_trouble(str(trouble))
-            ceiling = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(attempt, 10))
+                connection.close()
+        except ConnectionLost as loss:
+            on_trouble(str(loss))
+            wait_max_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(attempt, 10))
             attempt += 1
-            wait(random.uniform(RETRY_FIRST_S / 2, ceiling))
+            wait(random.uniform(RETRY_FIRST_S / 2, wait_max_s))
 
 
 def _subscribed(
-    line: Line, topics: Sequence[str], options: dict[str, Any], next_ids: dict[str, int]
+    connection: WebSocketConnection, topics: Sequence[str], options: dict[str, Any], next_ids: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
-    """The messages of one connection; `next_ids` keeps the first trade that each trades topic lacks."""
-    fresh = [topic for topic in topics if topic not in next_ids]
-    if fresh:
-        line.say({"op": "subscribe", "topics": fresh, **options})
+    """Yield the messages of one connection; keep in `next_ids` the next trade id of each trades topic."""
+    new = [topic for topic in topics if topic not in next_ids]
+    if new:
+        connection.send({"op": "subscribe", "topics": new, **options})
     for topic in next_ids:
-        line.say({"op": "subscribe", "topics": [topic], "from_id": next_ids[topic], "id": topic, **options})
+        connection.send({"op": "subscribe", "topics": [topic], "from_id": next_ids[topic], "id": topic, **options})
     while True:
-        message = line.hear()
+        message = connection.receive()
         if "topic" in message:
             if message["topic"].startswith("trades."):
                 next_ids[message["topic"]] = message["last_id"] + 1
             yield message
         elif message.get("parameter") == "from_id" and message.get("id") in next_ids:
-            # This server's trades are others: a simulation began again.
+            # This server has other trade ids: a simulation was restarted.
             del next_ids[message["id"]]
-            line.say({"op": "subscribe", "topics": [message["id"]], **options})
+            connection.send({"op": "subscribe", "topics": [message["id"]], **options})
         elif message.get("op") == "error":
-            raise Refused(str(message.get("detail")))
+            raise RequestRefused(str(message.get("detail")))
 
 
-def _complain(words: str) -> None:
-    sys.stderr.write(f"{words}\n")
+def _print_error(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print messages, one JSON object a line, until interrupted; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="pulse.client", description="Print what the feed says, one message a line.")
+    """Print messages, one JSON object per line, until interrupted; return the exit code."""
+    parser = argparse.ArgumentParser(prog="pulse.client", description="Print the messages of a symbol, one per line.")
     parser.add_argument("symbol")
     parser.add_argument("--url", default="ws://127.0.0.1:8000/ws")
     parser.add_argument("--kinds", default="book,trades", help="book, trades, metrics, kline, proof, status")
@@ -249,12 +260,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for message in messages(
             options.url, topics, rate=options.rate, depth=options.depth,
-            on_trouble=_complain,
+            on_trouble=_print_error,
         ):  # fmt: skip
             sys.stdout.write(json.dumps(message) + "\n")
             sys.stdout.flush()
-    except Refused as refusal:
-        _complain(str(refusal))
+    except RequestRefused as refusal:
+        _print_error(str(refusal))
         return 2
     except (KeyboardInterrupt, BrokenPipeError):
         return 0

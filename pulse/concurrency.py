@@ -32,12 +32,15 @@ class RetryGate:
         self._waiting = 0
         self._success = asyncio.Event()
 
-    async def wait(self, max_s: float) -> None:
-        """Wait before the next retry: `max_s` at most, less while few tasks wait, and only until the next success."""
+    async def wait(self, max_s: float, *, is_capped: bool = True) -> None:
+        """Wait before the next retry: `max_s` at most, less while few tasks wait, and only until the next success.
+
+        With `is_capped` false few waiting tasks do not shorten the wait.
+        """
         self._waiting += 1
         success = self._success
         try:
-            async with asyncio.timeout(min(max_s, self._spacing_s * self._waiting)):
+            async with asyncio.timeout(min(max_s, self._spacing_s * self._waiting) if is_capped else max_s):
                 await success.wait()
         except TimeoutError:
             pass

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ from pulse.queues import (
     make_inbox,
 )
 from pulse.server import gc_tuning
-from pulse.server.connection import loop_factory
 from pulse.server.listener import open_listener, serve
+from pulse.server.loop import loop_factory
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
@@ -83,8 +84,8 @@ LAST_RESORT_S = 4.5
 """A process that was told to stop is gone after this long, whatever hangs."""
 SIMULATION = "simulation"
 
-Work = dict[str, Coroutine[Any, Any, None]]
-"""Coroutines by the names of their tasks."""
+Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
+"""What is started as a task, by the task's name."""
 
 
 @dataclass(frozen=True)
@@ -217,17 +218,17 @@ class Terminal:
                 )
             )
             work = source.work | {
-                "engine": engine.run(),
-                "relay": relay.run(bus),
-                "bus": bus.run(),
-                "candle-writer": writer.run(),
-                "running-candles": running_candles.run(),
-                "flush-watch": scheduler.watch(),
-                "idle-symbols": close_idle_symbols(registry),
-                "full-gc": gc_tuning.collect_full_periodically(),
+                "engine": engine.run,
+                "relay": partial(relay.run, bus),
+                "bus": bus.run,
+                "candle-writer": writer.run,
+                "running-candles": running_candles.run,
+                "flush-watch": scheduler.watch,
+                "idle-symbols": partial(close_idle_symbols, registry),
+                "full-gc": gc_tuning.collect_full_periodically,
             }
             if self.settings.retention_days:
-                work["retention"] = Retention(store, self.settings.retention_days, self.clock).run()
+                work["retention"] = Retention(store, self.settings.retention_days, self.clock).run
             resources.enter_context(gc_tuning.frozen_gc())
             self._print_address()
             server = asyncio.create_task(
@@ -238,7 +239,7 @@ class Terminal:
             finally:
                 _arm_last_resort()
                 stop.set()  # no new connections; sessions are closed
-                await asyncio.create_task(writer.finish())  # its time-out needs a task that no group has marked
+                await asyncio.create_task(writer.aclose())  # its time-out needs a task that no group has marked
                 await server
 
     # --- what is opened
@@ -300,10 +301,10 @@ class Terminal:
     ) -> _Source:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
-            return _Source((replay,), {"replay": replay.run()}, self.plan.recording.instruments, dict)
+            return _Source((replay,), {"replay": replay.run}, self.plan.recording.instruments, dict)
         work: Work = {}
         if self.plan.source == SIMULATION:
-            work["simulator"] = (await self._open_simulator(resources)).watch()
+            work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_watched)
@@ -323,10 +324,10 @@ class Terminal:
             rest, store, self.candles, self.gaps, self._on_mismatch, days=self.settings.past_days, rng=random.Random()
         )
         work |= {
-            "ingest": ingest.run(),
-            "instruments": poller.run(),
-            "clock-sync": sync_clock(rest, self.latency.offset),
-            "candle-reconciler": reconciler.run(),
+            "ingest": ingest.run,
+            "instruments": poller.run,
+            "clock-sync": partial(sync_clock, rest, self.latency.offset),
+            "candle-reconciler": reconciler.run,
         }
         parts = (ingest, poller, reconciler)
         return _Source(parts, work, poller.instruments, reconciler.progress, poller.load)
@@ -373,7 +374,7 @@ class Terminal:
 async def _run_until_stopped(work: Work, server: asyncio.Task[None], stop: asyncio.Event) -> None:
     """Run every task until `stop`; the first that fails ends all of them."""
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(coroutine, name=name) for name, coroutine in work.items()]
+        running = [tasks.create_task(run(), name=name) for name, run in work.items()]
         running.append(tasks.create_task(_watch_server(server, stop), name="web-watch"))
         await stop.wait()
         log.info("stopping")

@@ -1,5 +1,5 @@
--- One row a minute: the candle of a symbol at a venue. Times are the minute's first moment.
--- The schema pulse, where Supabase's public API does not look, and its schema_version are made by the store.
+-- One row per minute: the candle of a symbol at a venue. open_time is the first moment of the minute.
+-- The store creates the schema pulse, which Supabase's public API does not expose, and its table schema_version.
 
 CREATE TABLE pulse.candles (
     venue text NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE pulse.candles (
     trade_count bigint NOT NULL,
     taker_buy_volume double precision NOT NULL,
     taker_buy_quote_volume double precision NOT NULL,
-    first_trade_id bigint NOT NULL, -- -1 where the minute has no trade, or they are not known
+    first_trade_id bigint NOT NULL, -- -1 where the minute has no trade, or the ids are not known
     last_trade_id bigint NOT NULL,
     source text NOT NULL, -- 'exchange': its own candle; 'trades': built here from every trade
     PRIMARY KEY (venue, symbol, open_time)

@@ -1,4 +1,4 @@
--- What a minute can show for itself, and the trades that no minute holds.
+-- Whether a minute is reconciled with the exchange, and the gaps: trades that are in no minute.
 
 -- Cheap where there are many rows: most are the exchange's own, and a constant default rewrites none.
 ALTER TABLE pulse.candles ADD COLUMN reconciled boolean NOT NULL DEFAULT true; -- equal to the exchange's in every field
@@ -10,7 +10,7 @@ CREATE TABLE pulse.trade_gaps (
     symbol text NOT NULL,
     first_trade_id bigint NOT NULL, -- the missing aggregate ids, both included
     last_trade_id bigint NOT NULL,
-    from_time timestamptz NOT NULL, -- exchange times of the trades around the hole
+    from_time timestamptz NOT NULL, -- exchange times of the trades around the gap
     to_time timestamptz NOT NULL,
     noted_at timestamptz NOT NULL,
     PRIMARY KEY (venue, symbol, first_trade_id, last_trade_id)

@@ -1,4 +1,4 @@
--- One row an hour, rolled up from its minutes whenever one of them is written: a chart of months need not read minutes.
+-- One row per hour, rolled up from its minutes whenever one of them is written, so that long intervals read no minutes.
 
 CREATE TABLE pulse.candles_1h (
     venue text NOT NULL,
@@ -13,16 +13,16 @@ CREATE TABLE pulse.candles_1h (
     trade_count bigint NOT NULL,
     taker_buy_volume double precision NOT NULL,
     taker_buy_quote_volume double precision NOT NULL,
-    first_trade_id bigint NOT NULL, -- -1 where that of its first trade is not known
+    first_trade_id bigint NOT NULL, -- -1 where the id of its first trade is not known
     last_trade_id bigint NOT NULL,
-    source text NOT NULL, -- that of all its minutes, or 'mixed'
-    reconciled boolean NOT NULL, -- all of its minutes are
-    minutes bigint NOT NULL, -- how many of its sixty are there
+    source text NOT NULL, -- the source of all its minutes, or 'mixed'
+    reconciled boolean NOT NULL, -- whether all of its minutes are reconciled
+    minutes bigint NOT NULL, -- how many of its sixty minutes are stored
     last_minute timestamptz NOT NULL,
     PRIMARY KEY (venue, symbol, open_time)
 );
 
--- The hours of the minutes that are there already, as the store itself puts them together.
+-- The hours of the minutes that are stored already, aggregated as the store itself does it.
 INSERT INTO pulse.candles_1h
 WITH spans AS (
     SELECT candles.venue, candles.symbol, date_trunc('hour', candles.open_time, 'UTC') AS span, max(candles.open_time) AS newest,

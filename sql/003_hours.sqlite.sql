@@ -1,4 +1,4 @@
--- One row an hour, rolled up from its minutes whenever one of them is written: a chart of months need not read minutes.
+-- One row per hour, rolled up from its minutes whenever one of them is written, so that long intervals read no minutes.
 
 CREATE TABLE candles_1h (
     venue TEXT NOT NULL,
@@ -13,16 +13,16 @@ CREATE TABLE candles_1h (
     trade_count INTEGER NOT NULL,
     taker_buy_volume REAL NOT NULL,
     taker_buy_quote_volume REAL NOT NULL,
-    first_trade_id INTEGER NOT NULL, -- -1 where that of its first trade is not known
+    first_trade_id INTEGER NOT NULL, -- -1 where the id of its first trade is not known
     last_trade_id INTEGER NOT NULL,
-    source TEXT NOT NULL, -- that of all its minutes, or 'mixed'
-    reconciled INTEGER NOT NULL, -- 1: all of its minutes are
-    minutes INTEGER NOT NULL, -- how many of its sixty are there
+    source TEXT NOT NULL, -- the source of all its minutes, or 'mixed'
+    reconciled INTEGER NOT NULL, -- 1: all of its minutes are reconciled
+    minutes INTEGER NOT NULL, -- how many of its sixty minutes are stored
     last_minute INTEGER NOT NULL,
     PRIMARY KEY (venue, symbol, open_time)
 ) WITHOUT ROWID;
 
--- The hours of the minutes that are there already, as the store itself puts them together.
+-- The hours of the minutes that are stored already, aggregated as the store itself does it.
 INSERT INTO candles_1h
 WITH spans AS (
     SELECT candles.venue, candles.symbol, open_time - open_time % 3600000 AS span, max(candles.open_time) AS newest,

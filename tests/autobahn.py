@@ -1,8 +1,8 @@
-"""Autobahn's own cases against the real server, its app an echo: `python -m tests.autobahn PYTHON27`.
+"""Run Autobahn's own cases against the real server with an echo app: `python -m tests.autobahn PYTHON27`.
 
-The suite runs on CPython 2.7 alone, so it is not part of the tests; tests/server/test_conformance.py asks the same,
-case by case. PYTHON27 is the interpreter of an environment with `pip install autobahntestsuite`. What one client may
-send is not bounded here, for the cases send up to 16 MiB: all bounds are tested elsewhere.
+The suite runs on CPython 2.7 alone, so it is not part of the tests; tests/server/test_conformance.py covers the same
+cases. PYTHON27 is the interpreter of an environment with `pip install autobahntestsuite`. The input limits are lifted,
+because the cases send up to 16 MiB: all limits are tested elsewhere.
 """
 
 import argparse
@@ -16,28 +16,28 @@ from pathlib import Path
 from typing import Any
 
 from pulse.server import connection, hypercorn_patches, listener
-from pulse.server.connection import loop_factory
 from pulse.server.listener import open_listener, serve
+from pulse.server.loop import loop_factory
 from tests.server.test_conformance import echo
 
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED"}
-"""The last: cases of an extension's parameter that we decline, as a server may."""
+"""Outcomes that count as passed. UNIMPLEMENTED: cases of an extension parameter that we decline, as a server may."""
 ALL_CASES = ("*",)
-NO_BOUND = 2**40
+UNLIMITED = 2**40
 MESSAGE_BYTES_MAX = 64 * 2**20
 RUN = "from autobahntestsuite.wstest import run; run()"
 
 
-def lift_bounds() -> None:
-    """For this process: let clients say as much as they like."""
-    connection.REQUESTS_BURST_BYTES = connection.REQUESTS_BYTES_S = NO_BOUND
-    connection.FEED_BURST_BYTES = connection.FEED_BYTES_S = NO_BOUND
+def lift_limits() -> None:
+    """Lift the input limits of this process."""
+    connection.HTTP_INPUT_BURST_BYTES = connection.HTTP_INPUT_BYTES_S = UNLIMITED
+    connection.WEBSOCKET_INPUT_BURST_BYTES = connection.WEBSOCKET_INPUT_BYTES_S = UNLIMITED
     for module in (hypercorn_patches, listener):
         vars(module)["MESSAGE_BYTES_MAX"] = MESSAGE_BYTES_MAX
 
 
 async def run_cases(python27: str, cases: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
-    """What the suite found, case by case. Raises RuntimeError if it found nothing."""
+    """Return the outcome of each case. Raises RuntimeError if the suite wrote no report."""
     server_socket, stop = open_listener("127.0.0.1", 0), asyncio.Event()
     url = f"ws://127.0.0.1:{server_socket.getsockname()[1]}"
     spec = {"outdir": str(folder), "servers": [{"agent": "pulse", "url": url}], "cases": list(cases)}
@@ -57,12 +57,12 @@ async def run_cases(python27: str, cases: Sequence[str], folder: Path) -> dict[s
 
 
 def main() -> int:
-    """Run the cases, print what became of them, and tell by the exit code whether all passed."""
+    """Run the cases, print their outcomes, and return the exit code: 0 if all passed."""
     parser = argparse.ArgumentParser(prog="python -m tests.autobahn", description=__doc__)
     parser.add_argument("python27")
     parser.add_argument("--cases", nargs="+", default=ALL_CASES, metavar="CASE", help="such as 1.* 2.*; by default all")
     options = parser.parse_args()
-    lift_bounds()
+    lift_limits()
     with (
         tempfile.TemporaryDirectory(prefix="pulse-autobahn-") as folder,
         asyncio.Runner(loop_factory=loop_factory) as runner,
@@ -70,8 +70,8 @@ def main() -> int:
         found = runner.run(run_cases(options.python27, options.cases, Path(folder)))
     failed = [case for case, outcome in found.items() if not {outcome["behavior"], outcome["behaviorClose"]} <= PASSED]
     tally = Counter(outcome["behavior"] for outcome in found.values())
-    words = [f"{len(found)} cases", *(f"{count} {name.lower()}" for name, count in tally.most_common())]
-    sys.stdout.write(f"{', '.join(words)}; not passed: {', '.join(failed) or 'none'}\n")
+    summary = [f"{len(found)} cases", *(f"{count} {name.lower()}" for name, count in tally.most_common())]
+    sys.stdout.write(f"{', '.join(summary)}; not passed: {', '.join(failed) or 'none'}\n")
     return 1 if failed or not found else 0
 
 

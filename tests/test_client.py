@@ -1,4 +1,4 @@
-"""The client that needs nothing but Python, against the real server."""
+"""The client in one file, against the real server."""
 
 import ast
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pulse import client
-from pulse.client import Line, Lost, Refused, messages
+from pulse.client import ConnectionLost, RequestRefused, WebSocketConnection, messages
 from tests.fanout.test_subscriptions import trade
 from tests.support.services import free_port
 from tests.support.web import WAIT_S, Web, on_server_loop, serving, until
@@ -22,18 +22,18 @@ from tests.support.web import WAIT_S, Web, on_server_loop, serving, until
 Messages = Iterator[dict[str, Any]]
 
 
-async def heard(feed: Messages) -> dict[str, Any]:
-    """The next message, while the server runs on."""
+async def next_of(feed: Messages) -> dict[str, Any]:
+    """Return the next message, while the server keeps running."""
     return await asyncio.wait_for(asyncio.to_thread(next, feed), WAIT_S)
 
 
 def url_of(web: Web) -> str:
-    """Where its feed is."""
+    """Return the address of its WebSocket."""
     return f"ws://127.0.0.1:{web.port}/ws"
 
 
-def test_it_stands_alone() -> None:
-    """It can be copied: nothing but the standard library is imported."""
+def test_only_the_standard_library_is_imported() -> None:
+    """The file can be copied."""
     tree = ast.parse(Path(client.__file__).read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -42,14 +42,14 @@ def test_it_stands_alone() -> None:
 
 
 @on_server_loop
-async def test_topics_come_as_they_are_published() -> None:
-    """Each topic's own, compressed on the way."""
+async def test_messages_arrive_as_they_are_published() -> None:
+    """In their order, and compressed."""
     async with serving() as web:
         feed = messages(url_of(web), ["book.BTCUSDT", "status.ETHUSDT"], depth=5)
         web.publish(1)
-        first = await heard(feed)
+        first = await next_of(feed)
         web.publish(2, "ETHUSDT")
-        second = await heard(feed)
+        second = await next_of(feed)
         await asyncio.to_thread(feed.close)  # type: ignore[attr-defined]
 
     assert (first["topic"], first["seq"]) == ("book.BTCUSDT", 1)
@@ -57,18 +57,18 @@ async def test_topics_come_as_they_are_published() -> None:
 
 
 @on_server_loop
-async def test_a_lost_line_is_taken_up_where_its_trades_ended() -> None:
-    """Trades that came while it was away are not missed, and none comes twice."""
+async def test_trades_resume_after_a_lost_connection() -> None:
+    """Trades published meanwhile are received, and none twice."""
     async with serving() as web:
         waits: list[float] = []
         feed = messages(url_of(web), ["trades.BTCUSDT"], wait=waits.append)
         trade(web, 1, 10, 11)
-        first = await heard(feed)
+        first = await next_of(feed)
         for connection in _connections(web):
             connection.abort()
         await until(lambda: web.sessions.open_count == 0)
         trade(web, 2, 12, 13)
-        second = await heard(feed)
+        second = await next_of(feed)
         await asyncio.to_thread(feed.close)  # type: ignore[attr-defined]
 
     assert [entry["id"] for entry in first["trades"]] == [10, 11]
@@ -77,99 +77,103 @@ async def test_a_lost_line_is_taken_up_where_its_trades_ended() -> None:
 
 
 def _connections(web: Web) -> list[Any]:
-    """The server's side of every client."""
+    """Return the server's end of every client."""
     return [outlet.connection for outlet in web.hub._clients]  # type: ignore[attr-defined]
 
 
 @on_server_loop
-async def test_trades_of_another_world_begin_anew() -> None:
-    """A simulation that started again has other ids: the server refuses the old place, the client takes the newest."""
+async def test_trades_restart_where_the_server_has_other_ids() -> None:
+    """After a restart of a simulation the server rejects the old `from_id`; the client subscribes without one."""
     async with serving() as web:
         trade(web, 1, 10)
-        line = await asyncio.to_thread(Line, url_of(web))
-        feed = client._subscribed(line, ["trades.BTCUSDT"], {}, {"trades.BTCUSDT": 10**9})
-        first = await heard(feed)
-        await asyncio.to_thread(line.close)
+        connection = await asyncio.to_thread(WebSocketConnection, url_of(web))
+        feed = client._subscribed(connection, ["trades.BTCUSDT"], {}, {"trades.BTCUSDT": 10**9})
+        first = await next_of(feed)
+        await asyncio.to_thread(connection.close)
 
     assert first["first_id"] == 10
 
 
 @on_server_loop
-async def test_a_wrong_request_is_refused_in_the_server_s_words() -> None:
-    """It would be no better the next time."""
+async def test_a_rejected_request_raises_the_server_s_text() -> None:
+    """A retry would be rejected too."""
     async with serving() as web:
-        with pytest.raises(Refused, match="may be asked for"):
-            await heard(messages(url_of(web), ["book.DOGEUSDT"]))
+        with pytest.raises(RequestRefused, match="not listed"):
+            await next_of(messages(url_of(web), ["book.DOGEUSDT"]))
 
 
 @on_server_loop
-async def test_a_quiet_topic_is_no_dead_line() -> None:
-    """Trades may be rare: the server is asked whether it is there, and its answer is enough."""
+async def test_a_quiet_topic_is_no_lost_connection() -> None:
+    """Trades may be rare: pings are sent, and a pong is enough."""
     async with serving() as web:
-        line = await asyncio.to_thread(Line, url_of(web), 0.2)
-        line.say({"op": "subscribe", "topics": ["trades.BTCUSDT"]})
+        connection = await asyncio.to_thread(WebSocketConnection, url_of(web), 0.2)
+        pings: list[int] = []
+        send_frame = connection._send_frame
+
+        def count_pings(opcode: int, payload: bytes) -> None:
+            if opcode == client.PING:
+                pings.append(opcode)
+            send_frame(opcode, payload)
+
+        connection._send_frame = count_pings  # type: ignore[method-assign]
+        connection.send({"op": "subscribe", "topics": ["trades.BTCUSDT"]})
         loop = asyncio.get_running_loop()
-        hearing = loop.run_in_executor(None, lambda: [line.hear() for _ in range(2)])
-        await asyncio.sleep(0.8)
+        receiving = loop.run_in_executor(None, lambda: [connection.receive() for _ in range(2)])
+        await until(lambda: len(pings) >= 3)  # longer than the time-out
         trade(web, 1, 10)
-        _, message = await asyncio.wait_for(hearing, WAIT_S)
-        await asyncio.to_thread(line.close)
+        _, message = await asyncio.wait_for(receiving, WAIT_S)
+        await asyncio.to_thread(connection.close)
 
     assert message["first_id"] == 10
 
 
-async def test_a_server_that_has_fallen_silent_is_noticed() -> None:
-    """Not even a ping is answered: the line is lost, and not before it was asked."""
-    heard: list[bytes] = []
+async def test_a_silent_server_is_a_lost_connection() -> None:
+    """Only after a ping has gone unanswered."""
+    received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             server, _ = listener.accept()
             key = server.recv(4096).split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
-            accept = base64.b64encode(hashlib.sha1(key + client.ACCEPT, usedforsecurity=False).digest())
+            accept = base64.b64encode(hashlib.sha1(key + client.HANDSHAKE_GUID, usedforsecurity=False).digest())
             server.sendall(b"HTTP/1.1 101 OK\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
-            heard.append(server.recv(4096))
+            received.append(server.recv(4096))
             server.recv(4096)
             server.close()
 
-        serving_it = asyncio.create_task(asyncio.to_thread(serve))
-        line = await asyncio.to_thread(Line, f"ws://127.0.0.1:{listener.getsockname()[1]}/ws", 0.2)
-        with pytest.raises(Lost, match="no word from the server"):
-            await asyncio.to_thread(line.hear)
-        line.close()
-        await serving_it
+        server_task = asyncio.create_task(asyncio.to_thread(serve))
+        connection = await asyncio.to_thread(WebSocketConnection, f"ws://127.0.0.1:{listener.getsockname()[1]}/ws", 0.2)
+        with pytest.raises(ConnectionLost, match="does not respond"):
+            await asyncio.to_thread(connection.receive)
+        connection.close()
+        await server_task
 
-    assert heard[0][0] == 0x80 | client.PING
-
-
-@on_server_loop
-async def test_what_is_no_feed_is_refused() -> None:
-    """Another path of the same server."""
-    async with serving() as web:
-        with pytest.raises(Refused, match="404"):
-            await asyncio.to_thread(Line, f"ws://127.0.0.1:{web.port}/ws/nothing")
+    assert received[0][0] == 0x80 | client.PING
 
 
 @on_server_loop
-async def test_the_server_s_goodbye_is_told() -> None:
-    """Then the client tries again, with longer and longer waits."""
-    told: list[str] = []
+async def test_a_path_without_a_websocket_is_refused() -> None:
+    """The error names the HTTP status."""
     async with serving() as web:
-        line = await asyncio.to_thread(Line, url_of(web))
-        hearing = asyncio.create_task(asyncio.to_thread(line.hear))
+        with pytest.raises(RequestRefused, match="404"):
+            await asyncio.to_thread(WebSocketConnection, f"ws://127.0.0.1:{web.port}/ws/nothing")
+
+
+@on_server_loop
+async def test_the_close_code_of_a_stopping_server_is_reported() -> None:
+    """It is a lost connection: the client reconnects."""
+    async with serving() as web:
+        connection = await asyncio.to_thread(WebSocketConnection, url_of(web))
         await until(lambda: web.sessions.open_count == 1)
-        await asyncio.sleep(0.05)
+        receiving = asyncio.create_task(asyncio.to_thread(connection.receive))
         web.stop.set()
-        with pytest.raises(Lost) as caught:
-            await asyncio.wait_for(hearing, WAIT_S)
-        told.append(str(caught.value))
-        await asyncio.to_thread(line.close)
-
-    assert "1001" in told[0]
+        with pytest.raises(ConnectionLost, match="1001"):
+            await asyncio.wait_for(receiving, WAIT_S)
+        await asyncio.to_thread(connection.close)
 
 
-def test_waits_grow_while_nobody_answers() -> None:
-    """With jitter, up to a bound."""
+def test_waits_grow_while_the_server_cannot_be_reached() -> None:
+    """Exponential backoff with jitter, up to a bound."""
     waits: list[float] = []
 
     class Enough(Exception):
@@ -189,8 +193,8 @@ def test_waits_grow_while_nobody_answers() -> None:
 
 
 @on_server_loop
-async def test_it_runs_from_the_shell() -> None:
-    """One JSON object a line."""
+async def test_the_command_line_prints_json_lines() -> None:
+    """One object per line."""
     async with serving() as web:
         web.publish(7)
         process = await asyncio.create_subprocess_exec(

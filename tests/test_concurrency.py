@@ -45,6 +45,22 @@ def test_single_waiter_waits_no_longer_than_the_spacing(max_s: float, waited_s: 
     assert run(scenario()) == waited_s
 
 
+def test_an_uncapped_wait_is_as_long_as_asked() -> None:
+    """A refusal does not pass by itself, however few tasks wait; a success still ends the wait."""
+
+    async def scenario() -> tuple[float, float]:
+        gate = RetryGate(3.0)
+        await gate.wait(300.0, is_capped=False)
+        alone_s = now_s()
+        waiting = asyncio.create_task(gate.wait(300.0, is_capped=False))
+        await asyncio.sleep(1.0)
+        gate.succeeded()
+        await waiting
+        return alone_s, now_s() - alone_s
+
+    assert run(scenario()) == (300.0, 1.0)
+
+
 def test_each_wait_grows_with_the_number_of_waiters() -> None:
     """The joint retry rate stays at one per spacing."""
 

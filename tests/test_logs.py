@@ -1,4 +1,4 @@
-"""Logging: one line each to stderr, from a level on, and never with a password in it."""
+"""Logging: one line per record to stderr, from a level up, with passwords redacted."""
 
 import logging
 from collections.abc import Iterator
@@ -7,24 +7,24 @@ import pytest
 
 from pulse import logs
 
-CHATTY = ("hypercorn.error", "hypercorn.access", "psycopg.pool", "aiohttp.access")
+LIBRARIES = ("hypercorn.error", "hypercorn.access", "psycopg.pool", "aiohttp.access")
 
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    """Leave logging as it was: setting it up is for the whole process."""
+    """Restore the logging of the process after each test."""
     root = logging.getLogger()
-    handlers, level, levels = root.handlers[:], root.level, {name: logging.getLogger(name).level for name in CHATTY}
+    handlers, level, levels = root.handlers[:], root.level, {name: logging.getLogger(name).level for name in LIBRARIES}
     root.handlers = []  # so that setting up does not close them
     yield
     root.handlers = handlers
     root.setLevel(level)
-    for name, was in levels.items():
-        logging.getLogger(name).setLevel(was)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
 
 
-def test_a_line_says_when_what_and_where(capsys: pytest.CaptureFixture[str]) -> None:
-    """Time, level, logger and the message with its values, on stderr."""
+def test_a_line_has_time_level_logger_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message with its values, on stderr alone."""
     logs.set_up("INFO")
     logging.getLogger("pulse.ingest.exchange_stream").info("feed up symbol=%s", "BTCUSDT")
 
@@ -33,8 +33,8 @@ def test_a_line_says_when_what_and_where(capsys: pytest.CaptureFixture[str]) -> 
     assert err.endswith(" INFO    pulse.ingest.exchange_stream feed up symbol=BTCUSDT\n")
 
 
-def test_below_the_level_nothing_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
-    """The level is the least that is shown."""
+def test_records_below_the_level_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """WARNING leaves out INFO."""
     logs.set_up("WARNING")
     logging.getLogger("pulse.ingest.exchange_stream").info("feed up")
 
@@ -42,11 +42,11 @@ def test_below_the_level_nothing_is_logged(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(("level", "shown"), [("DEBUG", logging.WARNING), ("ERROR", logging.ERROR)])
-def test_chatty_libraries_speak_from_warning_on(level: str, shown: int) -> None:
-    """What others log of each connection is left out, whatever our own level."""
+def test_libraries_log_warnings_and_above_only(level: str, shown: int) -> None:
+    """Whatever our own level; a higher one applies to them too."""
     logs.set_up(level)
 
-    assert {logging.getLogger(name).level for name in CHATTY} == {shown}
+    assert {logging.getLogger(name).level for name in LIBRARIES} == {shown}
 
 
 @pytest.mark.parametrize(
@@ -60,16 +60,16 @@ def test_chatty_libraries_speak_from_warning_on(level: str, shown: int) -> None:
         ("http://me:s3cret@host/ and http://you:s3c@ret@host/", "http://me:***@host/ and http://you:***@host/"),
     ],
 )
-def test_a_password_is_never_shown(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The password of an address is hidden, one with unescaped signs too; the rest of the address is not."""
+def test_a_password_is_redacted(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One with unescaped characters too; the rest of the URL is kept."""
     logs.set_up("INFO")
     logging.getLogger("pulse").warning("store away reason=%s", text)
 
     assert capsys.readouterr().err.endswith(f"store away reason={shown}\n")
 
 
-def test_a_password_in_a_traceback_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """An exception's text is logged with its traceback, and redacted like the rest."""
+def test_a_password_in_a_traceback_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    """An exception's text is part of the traceback, and redacted with it."""
     logs.set_up("INFO")
     try:
         raise ValueError("cannot reach redis://:s3cret@cache:6379")
@@ -89,8 +89,8 @@ def test_a_password_in_a_traceback_is_never_shown(capsys: pytest.CaptureFixture[
         "http://127.0.0.1:8000 symbol=BTCUSDT stream=btcusdt@trade",
     ],
 )
-def test_an_address_without_a_password_is_left_alone(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The signs of a stream's name are no password."""
+def test_a_url_without_a_password_is_unchanged(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The characters of a stream's name are not taken for a password."""
     logs.set_up("INFO")
     logging.getLogger("pulse").info("connect url=%s", text)
 

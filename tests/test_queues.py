@@ -1,15 +1,23 @@
-"""The conflating queue: the newest item per key, in the order in which the keys became due."""
+"""The queues between tasks: the conflating one keeps the newest item per key, in the order of the keys."""
 
 import asyncio
 
 import pytest
 
-from pulse.queues import ConflatingQueue
+from pulse.queues import (
+    CANDLES_MAX,
+    INBOX_EVENTS_MAX,
+    TRADE_GAPS_MAX,
+    ConflatingQueue,
+    make_candle_queue,
+    make_gap_queue,
+    make_inbox,
+)
 
 
 @pytest.fixture
 def queue() -> ConflatingQueue[str, int]:
-    """An empty queue."""
+    """Make an empty queue."""
     return ConflatingQueue()
 
 
@@ -82,3 +90,10 @@ async def test_two_readers_share_the_items(queue: ConflatingQueue[str, int]) -> 
     queue.put("ETHUSDT", 2)
 
     assert sorted(await asyncio.wait_for(asyncio.gather(*readers), 1)) == [("BTCUSDT", 1), ("ETHUSDT", 2)]
+
+
+def test_each_queue_has_its_bound() -> None:
+    """The inbox, the candle queue and the gap queue are bounded by a named constant."""
+    queues = (make_inbox(), make_candle_queue(), make_gap_queue())
+
+    assert [each.maxsize for each in queues] == [INBOX_EVENTS_MAX, CANDLES_MAX, TRADE_GAPS_MAX]

@@ -1,4 +1,4 @@
-"""The whole terminal as a process: live on a real exchange on loopback, demo, replay, faults, and its end."""
+"""The whole terminal as a process: live on a simulated exchange on loopback, demo, replay, faults, and its end."""
 
 import asyncio
 import csv
@@ -24,13 +24,13 @@ COLUMNS = ("open", "high", "low", "close", "volume")
 
 @pytest.fixture
 async def exchange() -> AsyncIterator[SimulatedExchange]:
-    """The exchange that the terminal under test follows."""
+    """Run the exchange that the terminal under test streams."""
     async with SimulatedExchange(SYMBOLS.split(","), seed=5) as running:
         yield running
 
 
-def follow(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pulse:
-    """A terminal that follows this exchange as if it were Binance.US."""
+def terminal_on(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pulse:
+    """Make a terminal that streams this exchange as if it were Binance.US."""
     return Pulse(
         folder,
         PULSE_SYMBOLS=SYMBOLS,
@@ -42,15 +42,15 @@ def follow(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pul
 
 
 def is_true(exchange: SimulatedExchange, view: Mapping[str, Any]) -> bool:
-    """Whether a live view shows the exchange's book as it was at that id."""
-    truth = exchange.core.truth_at(view["symbol"], view["last_update_id"])
+    """Return whether a live view shows the exchange's book as it was at that id."""
+    truth = exchange.core.book_at(view["symbol"], view["last_update_id"])
     assert truth is not None
     sides = tuple([[float(p), float(q)] for p, q in side] for side in (truth.bids, truth.asks))
     return (view["bids"], view["asks"]) == sides
 
 
 async def views(pulse: Pulse, count: int, symbol: str = "BTCUSDT") -> list[dict[str, Any]]:
-    """The next views of the feed."""
+    """Return the next views of a symbol."""
     async with asyncio.timeout(30), pulse.feed(symbol) as feed:
         return [json.loads((await feed.receive()).data) for _ in range(count)]
 
@@ -58,9 +58,9 @@ async def views(pulse: Pulse, count: int, symbol: str = "BTCUSDT") -> list[dict[
 # --- live
 
 
-async def test_each_live_picture_is_the_exchange_s_book(exchange: SimulatedExchange, tmp_path: Path) -> None:
+async def test_each_live_view_is_the_exchanges_book(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """From the exchange's frame to the client's message, the top 20 are true at the id they state."""
-    async with follow(exchange, tmp_path) as pulse:
+    async with terminal_on(exchange, tmp_path) as pulse:
         await pulse.until_live()
         seen = await views(pulse, 30)
 
@@ -71,7 +71,7 @@ async def test_each_live_picture_is_the_exchange_s_book(exchange: SimulatedExcha
 
 async def test_clients_of_the_original_project_work_unchanged(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """The default symbol needs no name, and the fields they read have the meanings they had."""
-    async with follow(exchange, tmp_path) as pulse:
+    async with terminal_on(exchange, tmp_path) as pulse:
         await pulse.until_live()
         async with aiohttp.ClientSession() as session, session.ws_connect(f"{pulse.url}/ws/orderbook") as feed:
             view = json.loads((await feed.receive()).data)
@@ -85,9 +85,9 @@ async def test_clients_of_the_original_project_work_unchanged(exchange: Simulate
     assert metrics["spread_pct"] == pytest.approx(metrics["spread_abs"] / metrics["mid_price"] * 100, rel=1e-6)
 
 
-async def test_history_is_there_from_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
+async def test_history_is_backfilled_at_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """Closed minutes that the store lacks come from the exchange, and equal its own."""
-    async with follow(exchange, tmp_path) as pulse:
+    async with terminal_on(exchange, tmp_path) as pulse:
         rows = await pulse.until(
             lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT", limit="1000"), lambda rows: len(rows) >= 990
         )
@@ -98,18 +98,18 @@ async def test_history_is_there_from_the_start(exchange: SimulatedExchange, tmp_
 
 
 def closed(rows: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """The rows of minutes that are over."""
+    """Return the rows of closed minutes."""
     return [row for row in rows or [] if row["is_closed"]]
 
 
 def iso(time_ms: int) -> str:
-    """A time as the API writes it."""
+    """Return a time as the API writes it."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
-async def test_cut_exchange_is_shown_within_a_second(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """The book is no longer called live, the last one stays visible, and it is live again by itself."""
-    async with follow(exchange, tmp_path) as pulse:
+async def test_a_lost_exchange_is_shown(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """The view is offline with a reason, keeps the last book, and becomes live again by itself."""
+    async with terminal_on(exchange, tmp_path) as pulse:
         await pulse.until_live()
         exchange.faults.refuse_sockets = 503
         exchange.cut()
@@ -122,18 +122,18 @@ async def test_cut_exchange_is_shown_within_a_second(exchange: SimulatedExchange
     assert len(view["bids"]) == 20
 
 
-async def test_halted_symbol_is_called_halted_from_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """What does not trade is not shown as live."""
+async def test_a_halted_symbol_is_halted_from_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """A symbol that does not trade is not shown as live."""
     exchange.core.set_status("LINKUSDT", "HALT")
-    async with follow(exchange, tmp_path) as pulse:
+    async with terminal_on(exchange, tmp_path) as pulse:
         view = await pulse.until(lambda: pulse.view("LINKUSDT"), lambda p: p.get("state") == "halted")
 
     assert "HALT" in view["state_reason"]
 
 
-async def test_readiness_tells_what_is_the_matter(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """/readyz is 200 with everything well and names the feed that is not."""
-    async with follow(exchange, tmp_path) as pulse:
+async def test_readiness_names_what_is_not_ready(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """/readyz names the symbol whose stream is down, and /healthz is not affected."""
+    async with terminal_on(exchange, tmp_path) as pulse:
         await pulse.until(lambda: pulse.get("/readyz"), lambda report: report["ready"])
         exchange.faults.refuse_sockets = 451
         exchange.cut()
@@ -144,11 +144,11 @@ async def test_readiness_tells_what_is_the_matter(exchange: SimulatedExchange, t
     assert health == {"status": "ok"}
 
 
-# --- symbols that viewers ask for
+# --- symbols that clients request
 
 
-async def asked(feed: aiohttp.ClientWebSocketResponse, symbol: str) -> dict[str, Any]:
-    """The answer to a subscription of a symbol's book and trades."""
+async def subscribe(feed: aiohttp.ClientWebSocketResponse, symbol: str) -> dict[str, Any]:
+    """Subscribe to a symbol's book and trades, and return the reply."""
     topics = [f"book.{symbol}", f"trades.{symbol}"]
     await feed.send_json({"op": "subscribe", "topics": topics, "id": symbol})
     async with asyncio.timeout(10):
@@ -158,21 +158,23 @@ async def asked(feed: aiohttp.ClientWebSocketResponse, symbol: str) -> dict[str,
                 return message
 
 
-async def test_a_symbol_that_a_viewer_asks_for_is_followed(tmp_path: Path) -> None:
-    """Its book becomes live and true, its trades come whole, its minutes are fetched; more than there is room for is
-    refused in words, and what is not listed without a question to the exchange."""
+async def test_a_requested_symbol_is_opened(tmp_path: Path) -> None:
+    """Its book becomes live and correct, its trades are complete, its minutes are fetched.
+
+    One beyond the limit is refused with a reason; one that is not listed is refused without a request to the exchange.
+    """
     async with (
         SimulatedExchange([*SYMBOLS.split(","), "LTCUSDT", "ADAUSDT"], seed=5) as exchange,
-        follow(exchange, tmp_path, PULSE_SYMBOLS_MAX="3") as pulse,
+        terminal_on(exchange, tmp_path, PULSE_SYMBOLS_MAX="3") as pulse,
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{pulse.url}/ws") as feed,
     ):
         await pulse.until_live()
         await pulse.until(lambda: pulse.get("/api/symbols"), lambda answer: "ADAUSDT" in answer["listed"])
         calls_before = len(exchange.rest.requests)
-        unlisted = await asked(feed, "NOSUCHUSDT")
+        unlisted = await subscribe(feed, "NOSUCHUSDT")
         calls_after = len(exchange.rest.requests)
-        answer = await asked(feed, "LTCUSDT")
+        answer = await subscribe(feed, "LTCUSDT")
         trades: list[int] = []
         books: list[dict[str, Any]] = []
         async with asyncio.timeout(30):
@@ -182,7 +184,7 @@ async def test_a_symbol_that_a_viewer_asks_for_is_followed(tmp_path: Path) -> No
                     books.append(message)
                 else:
                     trades += [trade["id"] for trade in message["trades"]]
-        no_room = await asked(feed, "ADAUSDT")
+        no_room = await subscribe(feed, "ADAUSDT")
         rows = await pulse.until(
             lambda: pulse.get("/api/ohlcv?symbol=LTCUSDT&limit=5"),
             lambda found: len(found) == 5 and all(row["reconciled"] for row in found[:3]),
@@ -198,12 +200,12 @@ async def test_a_symbol_that_a_viewer_asks_for_is_followed(tmp_path: Path) -> No
     assert is_true(exchange, books[-1])
     assert trades == list(range(trades[0], trades[0] + len(trades)))
     assert no_room["op"] == "error"
-    assert "follows 3 symbols" in no_room["detail"]
+    assert "runs 3 symbols" in no_room["detail"]
     assert [row["symbol"] for row in followed["symbols"]] == ["BTCUSDT", "LINKUSDT", "LTCUSDT"]
     assert followed["symbols"][-1]["tick_size"] == 0.01
     assert len(rows) == 5
     assert (status, retry_after) == (503, "60")
-    assert "follows 3 symbols" in refused["detail"]
+    assert "runs 3 symbols" in refused["detail"]
 
 
 # --- the end
@@ -212,8 +214,8 @@ async def test_a_symbol_that_a_viewer_asks_for_is_followed(tmp_path: Path) -> No
 async def test_sigterm_with_clients_one_of_them_stalled_exits_0_within_5_s(
     exchange: SimulatedExchange, tmp_path: Path
 ) -> None:
-    """Every reader is told 1001; the one that does not read cannot hold the process."""
-    async with follow(exchange, tmp_path) as pulse:
+    """Readers get 1001; a client that does not read cannot delay the end."""
+    async with terminal_on(exchange, tmp_path) as pulse:
         await pulse.until_live()
         with stalled_reader(pulse.port, "/ws/orderbook"):
             async with pulse.feed() as feed, pulse.feed("LINKUSDT"):
@@ -231,8 +233,8 @@ async def test_sigterm_with_clients_one_of_them_stalled_exits_0_within_5_s(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_stops_when_asked_with_nobody_there(tmp_path: Path, number: int) -> None:
-    """The demo ends with code 0 and leaves no traceback."""
+async def test_a_signal_ends_the_process_without_clients(tmp_path: Path, number: int) -> None:
+    """With exit code 0 and no traceback in the log."""
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse:
         code = await pulse.stop(number)
 
@@ -240,11 +242,11 @@ async def test_it_stops_when_asked_with_nobody_there(tmp_path: Path, number: int
     assert "Traceback" not in pulse.log.read_text()
 
 
-# --- what its owner must change
+# --- errors of settings and arguments
 
 
 async def test_port_in_use_is_one_sentence(tmp_path: Path) -> None:
-    """Exit code 2, what is wrong and what to do."""
+    """Exit code 2; the sentence says what is wrong and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         code, stderr = await run_pulse(tmp_path, "--demo", PORT=str(port))
@@ -273,7 +275,7 @@ async def test_unknown_symbol_is_one_sentence(exchange: SimulatedExchange, tmp_p
 
 
 async def test_unknown_symbol_of_the_demo_is_one_sentence(tmp_path: Path) -> None:
-    """The simulator says what it knows."""
+    """The sentence lists the symbols that the simulator knows."""
     code, stderr = await run_pulse(tmp_path, "--demo", PULSE_SYMBOLS="NOSUCHCOIN", PULSE_LOG_LEVEL="ERROR")
 
     assert (code, stderr.count("\n")) == (2, 1)
@@ -292,7 +294,7 @@ async def test_unknown_symbol_of_the_demo_is_one_sentence(tmp_path: Path) -> Non
     ],
 )
 async def test_wrong_arguments_are_one_sentence(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    """Whatever is wrong on the command line is said without a traceback."""
+    """Errors of the command line have no traceback."""
     (tmp_path / "garbage.txt").write_text("hello\n")
     code, stderr = await run_pulse(tmp_path, *arguments)
 
@@ -301,7 +303,7 @@ async def test_wrong_arguments_are_one_sentence(tmp_path: Path, arguments: tuple
 
 
 async def test_sqlite_path_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
-    """A folder that is not there is a fault of the setting."""
+    """A missing folder is an error of the setting."""
     code, stderr = await run_pulse(tmp_path, PULSE_SQLITE_PATH="absent/candles.sqlite3", PULSE_LOG_LEVEL="ERROR")
 
     assert (code, stderr.count("\n")) == (2, 1)
@@ -311,8 +313,8 @@ async def test_sqlite_path_that_cannot_be_opened_is_one_sentence(tmp_path: Path)
 # --- replay
 
 
-async def test_replayed_recording_gives_the_exchange_s_candles(tmp_path: Path) -> None:
-    """BTCUSDT's ten whole minutes of 2024-08-08/09 equal the exchange's; then the view says that it has ended."""
+async def test_a_replayed_recording_gives_the_exchanges_candles(tmp_path: Path) -> None:
+    """Ten whole minutes equal the exchange's; then the view says that the recording has ended."""
     folder = recording("btcusdt-2024-08-08")
     async with Pulse(tmp_path, "--replay", *sorted(folder.glob("*.gz")), "--speed", "max") as pulse:
         rows = await pulse.until(lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT"), lambda r: len(closed(r)) >= 10)
@@ -327,7 +329,7 @@ async def test_replayed_recording_gives_the_exchange_s_candles(tmp_path: Path) -
 
 
 async def test_recording_without_a_snapshot_is_never_live(tmp_path: Path) -> None:
-    """There is nothing to join the diffs to, and the view says so."""
+    """There is no snapshot to join the diffs to, and the view is syncing."""
     (path,) = recording("btcusdt-2023-04-05-no-snapshot").glob("*.gz")
     async with Pulse(tmp_path, "--replay", path, "--speed", "50") as pulse:
         seen = await views(pulse, 40)
@@ -339,11 +341,11 @@ async def test_recording_without_a_snapshot_is_never_live(tmp_path: Path) -> Non
 # --- Redis and PostgreSQL
 
 
-async def test_redis_killed_and_restarted_costs_a_browser_nothing(
+async def test_redis_may_be_killed_and_restarted(
     exchange: SimulatedExchange, own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
-    """Views go on while Redis is away, and through it again when it is back."""
-    async with follow(exchange, tmp_path, REDIS_URL=own_valkey.url) as pulse:
+    """Views go on within the process while Redis is down, and through Redis again afterwards."""
+    async with terminal_on(exchange, tmp_path, REDIS_URL=own_valkey.url) as pulse:
         await pulse.until_live()
         await pulse.until(lambda: pulse.get("/readyz"), lambda report: report["bus"]["ok"])
         async with pulse.feed() as feed:
@@ -359,13 +361,13 @@ async def test_redis_killed_and_restarted_costs_a_browser_nothing(
     assert [p["seq"] for p in after] == sorted({p["seq"] for p in after})
 
 
-async def test_postgres_killed_and_restarted_loses_no_candle(
+async def test_postgres_may_be_killed_and_restarted(
     exchange: SimulatedExchange, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """History that arrives while the database is away is there when it is back; the feed never notices."""
+    """Candles that arrive while the database is down are written when it is back; views are not affected."""
     url = own_postgres.create_database()
     own_postgres.kill()
-    async with follow(exchange, tmp_path, DATABASE_URL=url) as pulse:
+    async with terminal_on(exchange, tmp_path, DATABASE_URL=url) as pulse:
         await pulse.until_live()
         problem = await pulse.get("/api/ohlcv", symbol="BTCUSDT")
         own_postgres.restart()
@@ -382,22 +384,22 @@ async def test_postgres_killed_and_restarted_loses_no_candle(
 
 
 async def test_refused_region_falls_back_to_the_configured_venue(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """HTTP 451 of the first venue is said in words, and the terminal goes on at the second."""
+    """HTTP 451 of the first venue is logged, and the terminal goes on with the second."""
     exchange.faults.rest.answer("/api/v3/*", 451)
-    async with follow(exchange, tmp_path, PULSE_FALLBACK_VENUE="com") as pulse:
+    async with terminal_on(exchange, tmp_path, PULSE_FALLBACK_VENUE="com") as pulse:
         view = await pulse.until(pulse.view, lambda answer: answer.get("venue") == "com")
 
     assert view["state"] == "offline"
     assert "does not serve this address or region (HTTP 451)" in pulse.log.read_text()
 
 
-async def test_refused_region_without_a_fallback_is_said_and_not_stormed(
+async def test_refused_region_without_a_fallback_is_shown_and_not_retried_at_once(
     exchange: SimulatedExchange, tmp_path: Path
 ) -> None:
-    """The page names the reason, and the exchange is asked once."""
+    """The view gives the reason, and the exchange is asked once per symbol."""
     exchange.faults.rest.answer("/api/v3/*", 451)
     exchange.faults.refuse_sockets = 451
-    async with follow(exchange, tmp_path) as pulse:
+    async with terminal_on(exchange, tmp_path) as pulse:
         view = await pulse.until(pulse.view, lambda answer: "451" in answer.get("state_reason", ""))
         await asyncio.sleep(3)  # time in which a storm would show
         asked = [request for request in exchange.rest.requests if request[1] == "/api/v3/exchangeInfo"]

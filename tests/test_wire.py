@@ -17,7 +17,7 @@ FIVE = INTERVALS["5m"]
 
 
 def market() -> Market:
-    """A live market with a book, a trade and an instrument."""
+    """Make a live market with a book, a trade and an instrument."""
     market = Market("BTCUSDT", Origin("9f3ac21b", "replay", "com"), levels_max=100, trades_kept=3, stale_after_ms=5000)
     book = BookAnchor(snapshot(7, [(61837.63, 3.65427)], [(61837.64, 1.6052)]), ())
     instrument = Instrument("BTCUSDT", "BTC", "USDT", "TRADING", 0.01, 0.00001, 2, 5)

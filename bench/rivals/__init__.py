@@ -1,1 +1,1 @@
-"""What the terminal is measured against: other ways to do the same work, each as good as its kind allows."""
+"""The rivals of the fan-out: other ways to do the same work, each as good as its kind allows."""

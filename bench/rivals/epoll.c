@@ -1,7 +1,7 @@
-/* The hard limit: one message framed once and written to every socket by a C program with epoll.
+/* The lower bound: one message framed once and written to every socket by a C program with epoll.
  *
- * It upgrades whoever asks with the RFC's sample key, stamps a text of the given size, and knows nothing of slow
- * readers: a client whose socket is full is cut.
+ * It upgrades every client that sends the RFC sample key, stamps a text of the given size, and has no flow control:
+ * a client whose socket is full is disconnected.
  *
  *   epoll PORT MESSAGE_BYTES MESSAGES_PER_S
  */
@@ -51,7 +51,7 @@ static char *make_frame(size_t size) {
   return frame;
 }
 
-static void hear(int fd) {
+static void read_client(int fd) {
   char text[4096];
   ssize_t got = read(fd, text, sizeof text);
   if (got <= 0 && !(got < 0 && errno == EAGAIN)) { drop(fd); return; }
@@ -62,9 +62,9 @@ static void hear(int fd) {
   }
 }
 
-int main(int count, char **words) {
+int main(int count, char **arguments) {
   if (count != 4) { fprintf(stderr, "epoll PORT MESSAGE_BYTES MESSAGES_PER_S\n"); return 2; }
-  size_t size = strtoul(words[2], NULL, 10);
+  size_t size = strtoul(arguments[2], NULL, 10);
   if (size < 100 || size > 65535) { fprintf(stderr, "expected 100 to 65535 bytes\n"); return 2; }
   char *frame = make_frame(size);
   struct rlimit files;
@@ -73,10 +73,10 @@ int main(int count, char **words) {
   setrlimit(RLIMIT_NOFILE, &files);
   int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(words[1]))};
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(arguments[1]))};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 1024)) { perror("listen"); return 1; }
-  long period = 1000000000L / atol(words[3]);
+  long period = 1000000000L / atol(arguments[3]);
   struct itimerspec every = {{period / 1000000000, period % 1000000000}, {period / 1000000000, period % 1000000000}};
   int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK), poller = epoll_create1(0);
   timerfd_settime(timer, 0, &every, NULL);
@@ -92,7 +92,7 @@ int main(int count, char **words) {
       int fd = events[i].data.fd;
       uint64_t passed;
       if (fd == timer) { if (read(timer, &passed, sizeof passed) > 0) broadcast(frame, size + 4); continue; }
-      if (fd != listener) { hear(fd); continue; }
+      if (fd != listener) { read_client(fd); continue; }
       while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};

@@ -1,8 +1,8 @@
-"""The usual way: FastAPI on Uvicorn, and a Redis subscription per client whose messages are sent on as they come.
+"""The common way: FastAPI on Uvicorn, and a Redis subscription per client whose messages are forwarded as they come.
 
 Written as its documentation teaches, and made as good as that allows: the subscription is awaited, not polled; the
 client library's pool, which would stop at 100 clients, may hold one connection for each; Uvicorn runs on uvloop with
-its compiled parsers. hiredis is left out for it as it is for the terminal.
+its compiled parsers. hiredis is left out, as it is for the terminal.
 """
 
 import argparse
@@ -20,7 +20,7 @@ CONNECTIONS_MAX = 10_000
 
 
 def build(url: str) -> FastAPI:
-    """The app."""
+    """Return the app."""
     app = FastAPI()
     redis = Redis(connection_pool=ConnectionPool.from_url(url, max_connections=CONNECTIONS_MAX))
 
@@ -44,7 +44,7 @@ def build(url: str) -> FastAPI:
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until stopped."""
     parser = argparse.ArgumentParser(prog="bench.rivals.fastapi_redis", description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("url")

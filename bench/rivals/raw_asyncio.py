@@ -1,12 +1,12 @@
-"""The limit of asyncio: the same framed bytes written to every transport, with no HTTP server around it.
+"""The lower bound in asyncio: the same framed bytes written to every transport, without an HTTP server.
 
-It stands in for epoll.c, too, where there is no C compiler, and speaks as little HTTP: whoever asks is upgraded.
+It also replaces epoll.c where there is no C compiler, and implements as little HTTP: every client is upgraded.
 """
 
 import argparse
 import asyncio
 
-from bench.rivals.publisher import stamped, ticks
+from bench.rivals.publisher import make_message, next_tick
 
 ANSWER = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -15,25 +15,25 @@ ANSWER = (
 
 
 class Client(asyncio.Protocol):
-    """One client: upgraded at its request, then known to the broadcaster until it is lost."""
+    """One client: upgraded at its request, then in the broadcaster's set until it is lost."""
 
     def __init__(self, open_ones: set[asyncio.Transport]) -> None:
         self._open = open_ones
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the transport."""
+        """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Upgrade at the end of the request; nothing else is understood."""
+        """Upgrade at the end of the request; anything else is ignored."""
         if self._transport is not None and self._transport not in self._open and b"\r\n\r\n" in data:
             self._transport.write(ANSWER)
             self._open.add(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Remove the client."""
         if self._transport is not None:
             self._open.discard(self._transport)
 
@@ -44,14 +44,14 @@ async def _main(port: int, size: int, rate_hz: float) -> None:
     await loop.create_server(lambda: Client(open_ones), "127.0.0.1", port, backlog=1024)
     head = bytes((0x81, 126)) + size.to_bytes(2, "big")
     while True:
-        await ticks(rate_hz, loop)
-        frame = head + stamped(size).encode()
+        await next_tick(rate_hz, loop)
+        frame = head + make_message(size).encode()
         for transport in open_ones:
             transport.write(frame)
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until stopped."""
     parser = argparse.ArgumentParser(prog="bench.rivals.raw_asyncio", description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("size", type=int)

@@ -1,4 +1,4 @@
-"""Starts the rivals of the fan-out, each with the text the terminal sends: the same size at the same rate."""
+"""Starts the rivals of the fan-out, each with a text of the terminal's size and rate."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,12 +22,12 @@ class Rival:
 
 
 Starter: TypeAlias = Callable[[Path, int, float], AbstractContextManager[Rival]]
-"""Given a folder, the size of a message in bytes and the rate in Hz."""
+"""Takes a folder, the size of a message in bytes and the rate in Hz."""
 
 
 @contextmanager
 def hard_limit(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
-    """The broadcaster in C, or the raw asyncio one where there is no compiler."""
+    """Run the broadcaster in C, or the raw asyncio one where there is no compiler."""
     command: list[str | Path] = [*python("bench.rivals.raw_asyncio")]
     if compiler():
         command = [compiled(HERE / "rivals" / "epoll.c", folder)]
@@ -37,21 +37,21 @@ def hard_limit(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
 
 @contextmanager
 def raw_asyncio(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
-    """The broadcaster that is nothing but asyncio."""
+    """Run the raw asyncio broadcaster."""
     with _run(folder, "asyncio", python("bench.rivals.raw_asyncio"), size, rate_hz) as rival:
         yield rival
 
 
 @contextmanager
 def starlette_hypercorn(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
-    """Starlette on Hypercorn, as they come."""
+    """Run unmodified Starlette on Hypercorn."""
     with _run(folder, "starlette", python("bench.rivals.starlette_hypercorn"), size, rate_hz) as rival:
         yield rival
 
 
 @contextmanager
 def fastapi_redis(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
-    """FastAPI on Uvicorn with a Redis subscription per client, a real Valkey and its publisher."""
+    """Run FastAPI on Uvicorn with a Redis subscription per client, a real Valkey and its publisher."""
     _, driving = cores()
     with (
         valkey(folder) as url,
@@ -65,7 +65,7 @@ def fastapi_redis(folder: Path, size: int, rate_hz: float) -> Iterator[Rival]:
 def _run(folder: Path, name: str, command: list[str | Path] | list[str], *arguments: object) -> Iterator[Rival]:
     port = free_port()
     measured, _ = cores()
-    words = [*map(str, command), str(port), *map(str, arguments)]
-    with Program(words, measured, folder / f"{name}.log") as program:
+    full_command = [*map(str, command), str(port), *map(str, arguments)]
+    with Program(full_command, measured, folder / f"{name}.log") as program:
         program.wait_for_port(port)
         yield Rival(program, port)

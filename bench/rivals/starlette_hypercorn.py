@@ -1,4 +1,4 @@
-"""The terminal's own web stack as it comes: Starlette on Hypercorn, one broadcaster, `send_text` to each client.
+"""The terminal's own web stack unmodified: Starlette on Hypercorn, one broadcaster, `send_text` to each client.
 
 The difference between this and the terminal is what pulse/server/ and pulse/fanout/ add to the same two libraries.
 """
@@ -12,11 +12,11 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from bench.rivals.publisher import stamped, ticks
+from bench.rivals.publisher import make_message, next_tick
 
 
 class Broadcaster:
-    """Everyone's newest text, and the beat at which it changes."""
+    """The newest text for all clients, changed at a fixed rate."""
 
     def __init__(self, size: int, rate_hz: float) -> None:
         self._size = size
@@ -25,11 +25,11 @@ class Broadcaster:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Make a new text at each beat, for ever."""
+        """Make a new text at each tick, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await ticks(self._rate_hz, loop)
-            self._text = stamped(self._size)
+            await next_tick(self._rate_hz, loop)
+            self._text = make_message(self._size)
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
 
@@ -59,7 +59,7 @@ async def _main(port: int, size: int, rate_hz: float) -> None:
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until stopped."""
     parser = argparse.ArgumentParser(prog="bench.rivals.starlette_hypercorn", description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("size", type=int)

@@ -1,1 +1,1 @@
-"""Candles on their way to the store, kept equal to the exchange's, and read back."""
+"""The history of candles: written to the store, reconciled with the exchange's own, deleted when old, read back."""

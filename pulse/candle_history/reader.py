@@ -131,5 +131,5 @@ class RunningCandles:
         try:
             self._stored[key] = await self._reader.read_stored(symbol, INTERVALS[interval], CANDLES_CACHED)
         except StoreUnavailable as fault:
-            # The cached candles stay; their rows say themselves how many minutes are missing.
+            # The cached candles stay; their rows count the minutes that are missing.
             log.debug("running candle not refreshed symbol=%s interval=%s reason=%s", symbol, interval, fault)

@@ -1,7 +1,7 @@
 """The task that reconciles stored minutes with the exchange's own candles: when each symbol is checked, and retried.
 
-It looks at the store, not at what this process has seen, so it finds every hole, whatever made it, also one that was
-made while nothing ran. The recent minutes are checked every minute, the older history once after each start.
+It compares what is stored, not what this process has seen, so it finds every hole, whatever caused it, even while
+nothing ran. The recent minutes are checked every minute, the older history once after each start.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ LATE_MS = 3_600_000
 
 @dataclass(slots=True)
 class _OpenSymbol:
-    """What is kept of one open symbol. A check that outlives `close` goes on with its own, which then goes."""
+    """The state of one open symbol. A check that is under way at `close` ends with the state it began with."""
 
     name: str
     absent: set[int] = field(default_factory=set)  # recent minutes of which the exchange has no candle
@@ -67,12 +67,12 @@ class CandleReconciler:
         self._has_opened = asyncio.Event()
 
     def open(self, symbol: str) -> None:
-        """Start to reconcile a symbol, and check at once."""
+        """Start reconciling a symbol, with a check at once."""
         self._symbols[symbol] = _OpenSymbol(symbol)
         self._has_opened.set()
 
     def close(self, symbol: str) -> None:
-        """Stop to reconcile a symbol, and drop all that is kept of it."""
+        """Stop reconciling a symbol and drop its state."""
         del self._symbols[symbol]
 
     def progress(self) -> dict[str, dict[str, int]]:
@@ -145,7 +145,7 @@ class CandleReconciler:
             symbol.gaps.popleft()
 
     def _drain_gap_queue(self) -> None:
-        """Take the queued gaps to their symbols; where one has TRADE_GAPS_MAX, its oldest is dropped."""
+        """Move the queued gaps to their symbols, at most TRADE_GAPS_MAX each: beyond it the oldest is dropped."""
         while not self._gaps.empty():
             gap = self._gaps.get_nowait()
             if gap.symbol in self._symbols:

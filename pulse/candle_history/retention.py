@@ -1,4 +1,4 @@
-"""The task that deletes candles that are older than their owner wants to keep, a bounded number at a time."""
+"""The task that deletes candles older than the retention period, a bounded number of hours at a time."""
 
 import asyncio
 import logging
@@ -10,14 +10,15 @@ from pulse.store.contract import Store
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 3600.0
+DELETE_EVERY_S = 3600.0
 BATCH_HOURS = 200
-"""Hours of a symbol in one call, 12,000 minutes: no write waits long behind it."""
+"""Hours of a symbol deleted in one call, 12,000 minutes: no write waits long for it."""
 PAUSE_S = 0.2
+"""Between two calls, so that writes get their turn."""
 
 
 class Retention:
-    """Keeps the last `days` of candles in a store."""
+    """Keeps the last `days` of candles and gaps in a store."""
 
     def __init__(self, store: Store, days: int, clock: Clock) -> None:
         self._store = store
@@ -25,15 +26,15 @@ class Retention:
         self._clock = clock
 
     async def run(self) -> None:
-        """Delete what is too old, every hour, for ever."""
+        """Delete what is too old every DELETE_EVERY_S; never return."""
         while True:
             try:
-                await self._delete_all()
+                await self._delete_old()
             except StoreUnavailable as fault:
                 log.debug("old candles not deleted reason=%s", fault)
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(DELETE_EVERY_S)
 
-    async def _delete_all(self) -> None:
+    async def _delete_old(self) -> None:
         before_ms = int(self._clock.wall_s() * 1000) - self._days * DAY_MS
         total = 0
         while deleted := await self._store.delete_before(before_ms, BATCH_HOURS):

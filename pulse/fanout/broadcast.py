@@ -137,7 +137,7 @@ class BroadcastGroup:
         elif queue in self._behind and all(map(_is_level, queue.sources.values(), self._sources.values())):
             del self._behind[queue]
             self._probed[queue] = None
-            queue.connection.window.share(self._sent)
+            queue.connection.window.use_counter(self._sent)
 
     def fell_behind(self, queue: DirectClientQueue) -> None:
         """Send a client by its own queue from now on: its connection accepts no more data."""
@@ -146,7 +146,7 @@ class BroadcastGroup:
         self._in_sync.pop(queue, None)
         self._probed.pop(queue, None)
         self._behind[queue] = None
-        queue.connection.window.share(ByteCounter())
+        queue.connection.window.use_counter(ByteCounter())
         for own, common in zip(queue.sources.values(), self._sources.values(), strict=True):
             if isinstance(own, TradeCursor) and isinstance(common, TradeCursor):
                 own.move_to(common)
@@ -175,12 +175,12 @@ class BroadcastGroup:
         """Move clients with a ping outstanding to where they belong by now."""
         for queue in tuple(self._probed):
             connection = queue.connection
-            if not connection.is_ready():
+            if not connection.is_writable():
                 self.fell_behind(queue)
-            elif not connection.window.is_asked:
+            elif not connection.window.has_outstanding_ping:
                 del self._probed[queue]
                 self._in_sync[queue] = connection.descriptor
-                heappush(self._ping_due, (connection.window.ask_at, next(self._ticket), queue))
+                heappush(self._ping_due, (connection.window.next_ping_offset, next(self._ticket), queue))
 
     def _collect_ping_due(self) -> None:
         """Move clients that are to be sent a ping with the next write out of the common loop."""
@@ -196,9 +196,9 @@ class BroadcastGroup:
         written = _write_all(list(self._in_sync.values()), frames)
         if min(written, default=len(frames)) < len(frames):
             for queue, size in [pair for pair in zip(self._in_sync, written, strict=True) if pair[1] < len(frames)]:
-                queue.connection.write_rest(frames[size:])
+                queue.connection.write_remainder(frames[size:])
         for queue in probed:
-            queue.connection.write_counted(frames)
+            queue.connection.write_broadcast(frames)
 
 
 def _write_all(descriptors: list[int], frames: bytes) -> list[int]:

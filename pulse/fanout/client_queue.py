@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pulse.fanout.flush_scheduler import Flushable, FlushScheduler
-from pulse.server.connection import Connection
-from pulse.server.ws_frames import Message
+from pulse.server.connection import ClientConnection
+from pulse.server.ws_frames import EncodedMessage
 
 REPLIES_MAX = 64
 """Replies to a client's own requests that may wait; a client that requests more without reading is disconnected."""
@@ -22,10 +22,10 @@ REPLIES_MAX = 64
 class Source(Protocol):
     """What a client subscribed to, as its queue sees it."""
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Take the newest message of it."""
 
-    def take(self) -> Message | None:
+    def take(self) -> EncodedMessage | None:
         """Return the unsent message, which counts as sent from then on; None if there is none now."""
 
 
@@ -49,16 +49,16 @@ class Slot:
 
     def __init__(self, sender: Flushable) -> None:
         self._sender = sender
-        self._message: Message | None = None
+        self._message: EncodedMessage | None = None
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Keep this message in place of any older one."""
         if self._message is not None:
             self._sender.replaced += 1
         self._message = message
         self._sender.schedule()
 
-    def take(self) -> Message | None:
+    def take(self) -> EncodedMessage | None:
         """Return the unsent message and empty the slot."""
         message, self._message = self._message, None
         return message
@@ -74,7 +74,7 @@ class ClientQueue(ABC):
         self.is_ended = False
         self.group: Group | None = None
         self._scheduler = scheduler
-        self._replies: deque[Message] = deque()
+        self._replies: deque[EncodedMessage] = deque()
         self._is_due = False
 
     def schedule(self) -> None:
@@ -83,7 +83,7 @@ class ClientQueue(ABC):
             self._is_due = True
             self._scheduler.schedule(self)
 
-    def reply(self, message: Message) -> bool:
+    def reply(self, message: EncodedMessage) -> bool:
         """Queue a reply to the client's own request; return False if too many replies wait already."""
         if len(self._replies) == REPLIES_MAX:
             return False
@@ -91,7 +91,7 @@ class ClientQueue(ABC):
         self.schedule()
         return True
 
-    def enqueue(self, messages: Mapping[str, Message]) -> None:
+    def enqueue(self, messages: Mapping[str, EncodedMessage]) -> None:
         """Queue these messages of its topics."""
         for topic_name, message in messages.items():
             self.sources[topic_name].put(message)
@@ -112,7 +112,7 @@ class ClientQueue(ABC):
             if self.group is not None:
                 self.group.leave(self)
 
-    def _take_all(self) -> list[Message]:
+    def _take_all(self) -> list[EncodedMessage]:
         self._is_due = False
         messages = list(self._replies)
         self._replies.clear()
@@ -128,7 +128,7 @@ class DirectClientQueue(ClientQueue):
     """
 
     def __init__(
-        self, scheduler: FlushScheduler, connection: Connection, timeout_s: float, on_end: Callable[[], None]
+        self, scheduler: FlushScheduler, connection: ClientConnection, timeout_s: float, on_end: Callable[[], None]
     ) -> None:
         super().__init__(scheduler)
         self.connection = connection
@@ -140,13 +140,13 @@ class DirectClientQueue(ClientQueue):
     @property
     def takes_deflated(self) -> bool:
         """Whether compression was agreed on."""
-        return self.connection.takes_deflated
+        return self.connection.uses_deflate
 
     def flush(self) -> None:
         """Write everything that waits in one go, or wait until the connection accepts more."""
         if self.is_ended:
             return
-        if not self.connection.is_ready():
+        if not self.connection.is_writable():
             if self._deadline is None:
                 self._deadline = asyncio.get_running_loop().call_later(self._timeout_s, self.time_out)
             return
@@ -199,7 +199,7 @@ class AwaitedClientQueue(ClientQueue):
         self._wake.set()
         super().end()
 
-    async def next(self) -> list[Message] | None:
+    async def next(self) -> list[EncodedMessage] | None:
         """Wait for messages and return all that wait; None once there will be no more."""
         await self._wake.wait()
         if self.is_ended:
@@ -207,7 +207,7 @@ class AwaitedClientQueue(ClientQueue):
         self._wake.clear()
         return self._take_all()
 
-    async def next_within(self, timeout_s: float) -> list[Message] | None:
+    async def next_within(self, timeout_s: float) -> list[EncodedMessage] | None:
         """Return what `next` does, or an empty list if there is nothing for so long."""
         try:
             async with asyncio.timeout(timeout_s):

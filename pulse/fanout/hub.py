@@ -14,7 +14,7 @@ from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.view import TradesView, View
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 from pulse.wire import book_channel, channels_of, read_stamp, trades_channel
 
 OWN_SILENCE_MAX_S = 3.0
@@ -136,7 +136,7 @@ class Hub:
         """Return a symbol's newest trades. Raises KeyError for an unknown symbol."""
         return self._logs[trades_channel(symbol)]
 
-    def current(self, topic: Topic) -> Message | None:
+    def current(self, topic: Topic) -> EncodedMessage | None:
         """Return the message that a new subscriber of this topic gets at once; None while there is none."""
         held = self._held[channel_of(topic)]
         if held is None:

@@ -17,7 +17,7 @@ from pulse.fanout.hub import Hub
 from pulse.fanout.requests import TOPICS_MAX, Request, Topic, read_id, read_request
 from pulse.fanout.topic_stream import TradeCursor
 from pulse.fanout.trade_log import KEPT_MAX
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
 OnEcho = Callable[[str, float], None]
@@ -55,7 +55,7 @@ class Subscriptions:
                 "detail": error.detail,
                 "allowed": error.allowed,
             }
-        return self._queue.reply(Message(orjson.dumps(reply)))
+        return self._queue.reply(EncodedMessage(orjson.dumps(reply)))
 
     def subscribe(self, request: Request) -> None:
         """Add topics; one that is there already takes the new options. On RequestError nothing has changed."""

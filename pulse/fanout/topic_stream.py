@@ -12,7 +12,7 @@ from pulse.fanout.requests import Topic
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.intervals import MINUTE
 from pulse.market.view import TradesView, View
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 
 REPEAT_S = 1.0
 """A message that has not changed is sent again after this long: silence on a topic always means trouble."""
@@ -42,7 +42,7 @@ RunningCandles = Callable[[str, str], Mapping[str, Any]]
 class Listener(Protocol):
     """A subscriber of a topic stream."""
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Take the newest message."""
 
 
@@ -54,11 +54,11 @@ class ViewMessage:
     """
 
     def __init__(self, payload: bytes, view: View | TradesView | None, running_candles: RunningCandles) -> None:
-        self.whole = Message(payload)
+        self.whole = EncodedMessage(payload)
         self._view = view
         self._running_candles = running_candles
         self._fields: dict[str, Any] = {}
-        self._parts: dict[tuple[str, int], Message] = {}
+        self._parts: dict[tuple[str, int], EncodedMessage] = {}
 
     def field(self, name: str) -> Any:
         """Return one field of the view; None where it has no such field."""
@@ -74,13 +74,13 @@ class ViewMessage:
             return [(trade.id, trade) for trade in self._view.trades]
         return [(trade["id"], trade) for trade in self.field("trades")]
 
-    def part(self, topic: Topic) -> Message:
+    def part(self, topic: Topic) -> EncodedMessage:
         """Return the message that a topic makes of the view."""
         if topic.kind == "view":
             return self.whole
         key = (topic.name, topic.depth)
         if key not in self._parts:
-            self._parts[key] = Message(orjson.dumps(self._body(topic)))
+            self._parts[key] = EncodedMessage(orjson.dumps(self._body(topic)))
         return self._parts[key]
 
     def _body(self, topic: Topic) -> dict[str, Any]:
@@ -140,13 +140,13 @@ class TopicStream:
         if self._waiting is not None:
             self._pace(self._waiting)
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: EncodedMessage) -> None:
         self._sent_at_s = self._clock()
         for listener in self.listeners:
             listener.put(message)
 
 
-NEW_TRADES = Message(b"")
+NEW_TRADES = EncodedMessage(b"")
 """Tells cursors that there are new trades; which of them a client lacks, its cursor knows."""
 
 
@@ -166,7 +166,7 @@ class TradeCursor:
         """The id of the first trade that the client has not been sent."""
         return self._log.default_start() if self._next_id is None else self._next_id
 
-    def put(self, _: Message) -> None:
+    def put(self, _: EncodedMessage) -> None:
         """Take the news that there are new trades."""
         self._is_due = True
         self._schedule()
@@ -176,7 +176,7 @@ class TradeCursor:
         self._next_id = other.next_id
         self._is_due = False
 
-    def take(self) -> Message | None:
+    def take(self) -> EncodedMessage | None:
         """Return the trades that the client lacks, as many as one message holds; None if there are none now."""
         if not self._is_due:
             return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 
 KEPT_MAX = 2_000
 """Trades kept for clients that reconnect; of the busiest symbol about a minute."""
@@ -20,7 +20,7 @@ SHARED_MAX = 64
 """Messages cached for several clients with the same next id."""
 
 
-class TradesMessage(Message):
+class TradesMessage(EncodedMessage):
     """Trades of one topic: after it a client's next trade is `next_id`."""
 
     __slots__ = ("next_id", "topic_name")

@@ -93,6 +93,7 @@ class ExchangeStream:
         delays = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
         while True:
             started_ms = self._clock.now_ms()
+            is_refused = False
             try:
                 # In a task of its own: early 3.11 leaves the task of a task group that failed marked as cancelled, and
                 # a time-out in such a task ends it.
@@ -100,7 +101,7 @@ class ExchangeStream:
             except ExchangeRefused as fault:
                 if self._may_fall_back:
                     raise
-                reason, wait_s = str(fault), REFUSED_WAIT_S
+                reason, wait_s, is_refused = str(fault), REFUSED_WAIT_S, True
             except ExchangeError as fault:
                 reason = str(fault)
                 if self._clock.now_ms() - started_ms > SETTLED_AFTER_S * 1000:
@@ -108,7 +109,7 @@ class ExchangeStream:
                 wait_s = next(delays)
             self._log_down(reason, wait_s)
             await self._sequencer.put(FeedDown(reason))
-            await self._retry_gate.wait(wait_s)
+            await self._retry_gate.wait(wait_s, is_capped=not is_refused)
 
     def _log_down(self, reason: str, wait_s: float) -> None:
         """Log the end of a connection: as a warning once per reason, at debug level while the same reason lasts."""

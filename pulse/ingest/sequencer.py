@@ -12,8 +12,8 @@ from prometheus_client import Counter
 from pulse import stats
 from pulse.binance.messages import Frame
 from pulse.clock import Clock
-from pulse.market.depth_sync import DepthSync, Verdict
-from pulse.market.trade_sync import TradeHole, TradeSync
+from pulse.market.depth_sync import DepthSync, DiffOutcome
+from pulse.market.trade_sync import MissingTrades, TradeSync
 from pulse.market.types import BookLost, DepthDiff, DepthSnapshot, Trade, TradesHeld
 from pulse.queues import Inbox, Received
 
@@ -54,9 +54,9 @@ class Sequencer:
         return self._trades.is_waiting
 
     @property
-    def missing_trades(self) -> TradeHole | None:
+    def missing_trades(self) -> MissingTrades | None:
         """The ids of trades that are missing while later ones wait."""
-        return self._trades.hole
+        return self._trades.missing
 
     def is_contiguous(self, diff: DepthDiff) -> bool:
         """Return whether a diff follows or overlaps the newest delivered one; without a book any diff does."""
@@ -132,15 +132,15 @@ class Sequencer:
             await self._skip_missing_trades()
 
     async def _put_diff(self, diff: DepthDiff) -> None:
-        verdict = self._depth.on_diff(diff)
-        if verdict is Verdict.DELIVER:
+        outcome = self._depth.on_diff(diff)
+        if outcome is DiffOutcome.DELIVER:
             await self._put(diff)
-        elif verdict is Verdict.GAP:
+        elif outcome is DiffOutcome.GAP:
             stats.depth_gaps.labels(self._symbol).inc()
             log.warning("gap in depth updates symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
             reason = f"depth updates before id {diff.first_update_id} are missing; loading a new snapshot"
             await self._put(BookLost(reason))
-        elif verdict is Verdict.INCONSISTENT:
+        elif outcome is DiffOutcome.INCONSISTENT:
             log.warning("book ahead of the stream symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
             reason = f"the book's update id is ahead of the stream's {diff.final_update_id}; loading a new snapshot"
             await self._put(BookLost(reason))

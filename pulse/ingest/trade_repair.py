@@ -14,7 +14,7 @@ from pulse.clock import Clock
 from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused
 from pulse.ingest.sequencer import Sequencer
-from pulse.market.trade_sync import TradeHole
+from pulse.market.trade_sync import MissingTrades
 from pulse.market.types import Trade
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class TradeRepair:
             else:
                 await asyncio.sleep(delay_s)
 
-    async def _fetch(self, missing: TradeHole, timeout_s: float) -> tuple[str, list[Trade]]:
+    async def _fetch(self, missing: MissingTrades, timeout_s: float) -> tuple[str, list[Trade]]:
         """Fetch from the first missing id on; return why asking again is of no use, empty if it may be, and trades."""
         if missing.last_id - missing.first_id >= MISSING_TRADES_MAX:
             return "too many are missing", []

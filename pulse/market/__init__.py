@@ -1,1 +1,1 @@
-"""The courtyard: the market itself, pure. No clock, no loop, no log, no network."""
+"""The market itself, pure: values in, values out. No clock, no event loop, no log, no network."""

@@ -1,8 +1,8 @@
-"""Measures of one book at one moment, as pure functions; they say nothing of the past (`flow` does).
+"""Metrics of one book at one moment, as pure functions. What depends on the past is in `flow_metrics`.
 
 Formulas: spread, mid and weighted mid are standard (the weighted mid is Stoikov's "microprice" of the top level,
 Gatheral & Oomen 2010); queue imbalance is Gould & Bonart 2016; depth within x bps is how market-data vendors state
-liquidity. A measure that cannot be known is None, never a guess.
+liquidity. A metric that cannot be known is None, never a guess.
 """
 
 from pulse.market.order_book import BookSide, OrderBook
@@ -10,34 +10,36 @@ from pulse.market.types import Level, Pairs, Price, Quantity
 from pulse.market.view import Metrics
 
 DEPTH_BPS = 10
+"""How far from the mid the depth metrics reach."""
 TOP_LEVELS = 20
+"""Levels a side that a view shows, and that imbalance and `cvd` sum over."""
 
 
 def mid_price(bid: Price, ask: Price) -> Price:
-    """Halfway between best bid and best ask."""
+    """Return the price halfway between best bid and best ask."""
     return (bid + ask) / 2
 
 
 def spread_bps(bid: Price, ask: Price) -> float:
-    """The spread relative to the mid, in hundredths of a percent."""
+    """Return the spread relative to the mid, in basis points (hundredths of a percent)."""
     return 1e4 * (ask - bid) / mid_price(bid, ask)
 
 
 def microprice(bid: Level, ask: Level) -> Price:
-    """The mid weighted by the opposite side's quantity: nearer to the side that is about to be used up."""
+    """Return the mid weighted by the opposite side's quantity: it leans to the side that is about to be used up."""
     return (ask.price * bid.quantity + bid.price * ask.quantity) / (bid.quantity + ask.quantity)
 
 
 def imbalance(bid_quantity: Quantity, ask_quantity: Quantity) -> float | None:
-    """(bid - ask) / (bid + ask), None where nothing rests on either side."""
+    """Return (bid - ask) / (bid + ask), from -1 to 1; None where nothing rests on either side."""
     total = bid_quantity + ask_quantity
     return (bid_quantity - ask_quantity) / total if total else None
 
 
 def book_metrics(book: OrderBook | None, bids: Pairs, asks: Pairs) -> Metrics:
-    """Every measure of a book, those of the past left out.
+    """Return every metric of a book; those that depend on the past stay at their defaults.
 
-    `bids` and `asks` are its top levels.
+    `bids` and `asks` are its top levels, best first.
     """
     if book is None or not bids or not asks:
         return Metrics(
@@ -72,5 +74,5 @@ def book_metrics(book: OrderBook | None, bids: Pairs, asks: Pairs) -> Metrics:
 
 
 def _is_exact(levels: Pairs, side: BookSide) -> bool:
-    """Whether these are truly the side's best TOP_LEVELS: fewer are so only where the whole side is known."""
+    """Return whether these are the side's true top: fewer than TOP_LEVELS are only where the whole side is known."""
     return len(levels) == TOP_LEVELS or side.known_to() is None

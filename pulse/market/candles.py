@@ -144,7 +144,7 @@ class TradingStatus(Enum):
     """What is known of the symbol's trading."""
 
     TRADING = auto()
-    HALTED = auto()  # the exchange says that it does not trade
+    HALTED = auto()  # the exchange lists it as not trading
     RESUMED = auto()  # it may trade again, since when is not known: the next trade shows that it does
 
 

@@ -1,14 +1,14 @@
-"""The witnesses of a book: independent accounts by the exchange that must agree with ours, compared by id.
+"""Cross-checks of a book: other streams of the exchange, compared with our book at the same update id.
 
 Touch: the rule that holds exactly on recorded sessions is that after the diff whose final id is u, the book's best
 bid and ask, price and quantity, equal the newest bookTicker whose id is at or below u. Tickers and diffs arrive in
 either order, so a comparison waits until a ticker at or beyond u shows that none below it can still come.
 
-Top: a partial depth names the id of its moment. Where that is the book's id, every level must be equal; where it
-falls inside a diff, every level that the diff does not touch.
+Top: a partial depth has an update id. Where that is the book's id, every level must be equal; where it falls inside a
+diff, every level that the diff does not change.
 
-Whole: a new snapshot and the diffs after it make a second book of the same id; where both are exact, all levels must
-be equal (`Market`, at each anchor).
+Whole: a new snapshot and the diffs after it make a second book at the same id; where both are exact, all levels must
+be equal (`BookIntegrity.anchored`).
 """
 
 from collections import deque
@@ -19,11 +19,11 @@ from pulse.market.order_book import BookSide, OrderBook
 from pulse.market.types import BookTicker, DepthDiff, Level, Levels, PartialDepth
 
 TICKERS_MAX = 4096
-"""Tickers ahead of the book that are remembered: 8 s of the busiest recorded stream."""
+"""Tickers ahead of the book that are kept: 8 s of the busiest recorded stream."""
 INCIDENTS_MAX = 50
-"""Incidents remembered per symbol; older ones are in the log."""
+"""Incidents kept per symbol; older ones are in the log."""
 PENDING_MAX = 512
-"""Diffs that wait for a ticker: 50 s of a book whose best levels do not change."""
+"""Diffs that wait for a ticker at most: 50 s of a book whose best levels do not change."""
 
 
 class Touch(NamedTuple):
@@ -36,7 +36,7 @@ class Touch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Two accounts of one moment that differ, each as [price, quantity] of the levels in question."""
+    """Levels that differ between our book and the exchange's at one id, each as [price, quantity]."""
 
     update_id: int
     ours: list[list[float]]
@@ -45,7 +45,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something spoke against a book. Times are the exchange's, in ms; levels are [price, quantity]."""
+    """A failed check or a gap of a book. Times are the exchange's, in ms; levels are [price, quantity]."""
 
     time_ms: int
     cause: str  # "gap", "crossed", "touch", "top", "whole" or "snapshot"
@@ -65,16 +65,16 @@ class TouchCheck:
         self.equal = 0
 
     def restart(self) -> None:
-        """A new connection or a new book begins: what was heard before says nothing about it."""
+        """Discard tickers and diffs: a new connection begins, and they are no evidence about its book."""
         self._tickers.clear()
         self._pending.clear()
 
-    def forget_pending(self) -> None:
-        """The book was replaced: what it said before is no longer its word."""
+    def clear_pending(self) -> None:
+        """Discard the diffs that wait for a ticker: their book was replaced."""
         self._pending.clear()
 
     def on_touch(self, touch: Touch) -> Mismatch | None:
-        """Take the book's best levels after a diff."""
+        """Compare the book's best levels after a diff, now or when the ticker for it comes; return a mismatch."""
         tickers = self._tickers
         while len(tickers) > 1 and tickers[1].update_id <= touch.update_id:
             tickers.popleft()
@@ -86,7 +86,7 @@ class TouchCheck:
         return None
 
     def on_ticker(self, ticker: BookTicker) -> Mismatch | None:
-        """Take the next ticker; it settles every waiting diff with an id at or below its own."""
+        """Take the next ticker and compare every waiting diff at or below its id; return the last mismatch."""
         tickers, pending = self._tickers, self._pending
         if tickers and ticker.update_id <= tickers[-1].update_id:
             return None
@@ -120,18 +120,18 @@ class TopLevelsCheck:
         self.equal = 0
 
     def restart(self) -> None:
-        """A new connection or a new book begins."""
+        """Discard what waits and the last diff: a new connection or a new book begins."""
         self._ahead = None
         self._last = None
 
     def on_diff(self, book: OrderBook, before_id: int, diff: DepthDiff) -> Mismatch | None:
-        """The book has just applied a diff that it stood at `before_id` for."""
+        """Note a diff that the book, then at `before_id`, has applied; compare a partial depth that waited for it."""
         self._last = (before_id, diff)
         partial, self._ahead = self._ahead, None
         return None if partial is None else self.on_partial(book, partial)
 
     def on_partial(self, book: OrderBook, partial: PartialDepth) -> Mismatch | None:
-        """Take the exchange's best levels."""
+        """Compare the exchange's best levels, now or when the book has reached their id; return a mismatch."""
         at = partial.last_update_id
         if at > book.last_update_id:
             self._ahead = partial
@@ -139,7 +139,7 @@ class TopLevelsCheck:
         if at == book.last_update_id:
             return self._compare(book, partial, None)
         if self._last is None or at < self._last[0]:
-            return None  # older than the last diff: nothing tells what the book was then
+            return None  # older than the last diff: what the book was then is not known any more
         return self._compare(book, partial, self._last[1])
 
     def _compare(self, book: OrderBook, partial: PartialDepth, diff: DepthDiff | None) -> Mismatch | None:
@@ -150,24 +150,24 @@ class TopLevelsCheck:
             (book.bids, partial.bids, diff.bids.prices if diff else ()),
             (book.asks, partial.asks, diff.asks.prices if diff else ()),
         )
-        for side, levels, touched in sides:
-            for price, quantity, stated in _differences(side, levels, frozenset(touched)):
-                ours.append([price, quantity])
-                theirs.append([price, stated])
+        for side, levels, changed in sides:
+            for price, our_quantity, their_quantity in _differences(side, levels, frozenset(changed)):
+                ours.append([price, our_quantity])
+                theirs.append([price, their_quantity])
         if ours:
             return Mismatch(partial.last_update_id, ours, theirs)
         self.equal += 1
         return None
 
 
-def _differences(side: BookSide, levels: Levels, touched: frozenset[float]) -> list[tuple[float, float, float]]:
-    """Price, our quantity and theirs wherever they differ, inside what both know and beside what was touched."""
-    stated = dict(zip(levels.prices, levels.quantities, strict=True))
-    if not stated:
+def _differences(side: BookSide, levels: Levels, changed: frozenset[float]) -> list[tuple[float, float, float]]:
+    """Return price, our quantity and theirs of the levels that differ, among those both know but for `changed`."""
+    theirs = dict(zip(levels.prices, levels.quantities, strict=True))
+    if not theirs:
         return []
     ours = side.known_between(levels.prices[0], levels.prices[-1])
     return [
-        (price, ours.get(price, 0.0), stated.get(price, 0.0))
-        for price in ours.keys() | stated.keys()
-        if price not in touched and side.knows(price) and ours.get(price) != stated.get(price)
+        (price, ours.get(price, 0.0), theirs.get(price, 0.0))
+        for price in ours.keys() | theirs.keys()
+        if price not in changed and side.is_known(price) and ours.get(price) != theirs.get(price)
     ]

@@ -1,4 +1,4 @@
-"""Running measures of the streams: order-flow imbalance, what trades add up to, volatility. Time is an argument.
+"""Running metrics of the streams: order-flow imbalance, sums over trades, volatility. Time is an argument.
 
 Formulas: order-flow imbalance is Cont, Kukanov & Stoikov 2014, fed by every change of the best levels; realised
 volatility is the root of summed squared log returns of the mid, sampled each second (Andersen & Bollerslev 1998);
@@ -12,16 +12,18 @@ from pulse.market.types import Aggressor, BookTicker, Price, Quantity, Trade
 
 OFI_WINDOW_MS = 10_000
 OFI_BUCKET_MS = 250
+"""Changes are summed in buckets of this length, so that the window moves in such steps."""
 RATE_TAU_S = 10.0
+"""Time constant of the trade rate's decay."""
 VOLATILITY_SAMPLE_MS = 1_000
 VOLATILITY_SAMPLES = 300
 VOLATILITY_SAMPLES_MIN = 30
-"""Fewer returns than this say little, and nothing is shown."""
+"""Fewer returns than this are too few for an estimate: the value is None."""
 YEAR_S = 365 * 24 * 3600
 
 
 def order_flow_imbalance(before: BookTicker, after: BookTicker) -> Quantity:
-    """The signed change of the best levels between two states: positive where buying interest grew."""
+    """Return the signed change of the best levels between two states: positive where buying interest grew."""
     change = 0.0
     if after.bid_price >= before.bid_price:
         change += after.bid_quantity
@@ -43,11 +45,11 @@ class OrderFlowImbalance:
         self._since_ms = 0.0
 
     def restart(self) -> None:
-        """A new connection begins: what changed between the two tickers around the hole was not seen."""
+        """Start anew after a lost connection: what changed between the tickers around the gap was not seen."""
         self._last = None
 
     def add(self, ticker: BookTicker, now_ms: float) -> None:
-        """Take the next state of the best levels."""
+        """Add the next state of the best levels; a repeated or older one is ignored."""
         before = self._last
         if before is not None and ticker.update_id <= before.update_id:
             return
@@ -63,7 +65,7 @@ class OrderFlowImbalance:
         self._buckets.append((bucket, change))
 
     def value(self, now_ms: float) -> Quantity | None:
-        """The sum over the window that ends now; None until every change of such a window was seen."""
+        """Return the sum over the window that ends now; None until every change of such a window was seen."""
         if self._last is None or now_ms - self._since_ms < OFI_WINDOW_MS:
             return None
         oldest = int((now_ms - OFI_WINDOW_MS) // OFI_BUCKET_MS)
@@ -73,7 +75,7 @@ class OrderFlowImbalance:
 
 
 class TradeFlow:
-    """What the trades since the session's start add up to."""
+    """Sums over the trades since the session's start: CVD and VWAP; and the trade rate, which knows no session."""
 
     def __init__(self) -> None:
         self.cvd: Quantity = 0.0
@@ -83,11 +85,11 @@ class TradeFlow:
         self._rate_at_ms = 0.0
 
     def restart(self) -> None:
-        """A new session begins: its sums with it, the rate goes on."""
+        """Start a new session: the sums begin at zero, the rate goes on."""
         self.cvd = self._volume = self._notional = 0.0
 
     def add(self, trade: Trade, now_ms: float) -> None:
-        """Take the next trade. One that was repaired did not happen now, and says nothing about the rate."""
+        """Add the next trade. A repaired one did not happen now, so it does not count in the rate."""
         if not trade.is_market:
             return
         self.cvd += trade.quantity if trade.aggressor is Aggressor.BUYER else -trade.quantity
@@ -99,11 +101,11 @@ class TradeFlow:
         self._rate_at_ms = now_ms
 
     def vwap(self) -> Price | None:
-        """The volume-weighted mean price; None before the first trade."""
+        """Return the volume-weighted mean price; None before the first trade."""
         return self._notional / self._volume if self._volume else None
 
     def rate(self, now_ms: float) -> float:
-        """Trades per second, decayed with a time constant of RATE_TAU_S."""
+        """Return trades per second, decayed with a time constant of RATE_TAU_S."""
         return self._rate * exp(-max(0.0, now_ms - self._rate_at_ms) / 1000 / RATE_TAU_S)
 
 
@@ -117,11 +119,11 @@ class Volatility:
         self._variance = 0.0
 
     def restart(self) -> None:
-        """The book was away: the move across the hole is not a one-second return."""
+        """Start anew after the book was not live: the move across the gap is not a one-second return."""
         self._mid = None
 
     def sample(self, mid: Price, now_ms: float) -> None:
-        """Take the mid that stands now; each second's first one is its sample, silent seconds repeat the last."""
+        """Take the current mid. The first of each second is its sample; seconds without one repeat the last."""
         second = int(now_ms // VOLATILITY_SAMPLE_MS)
         if self._mid is None:
             self._mid, self._second = mid, second
@@ -135,13 +137,13 @@ class Volatility:
         self._mid, self._second = mid, second
 
     def bps(self) -> float | None:
-        """The root of summed squared returns over the window, in basis points; None while samples are few."""
+        """Return the root of summed squared returns over the window, in basis points; None while samples are few."""
         if len(self._squares) < VOLATILITY_SAMPLES_MIN:
             return None
         return 1e4 * sqrt(self._variance)
 
     def percent_per_year(self) -> float | None:
-        """The same scaled to a year, in percent; None while samples are few."""
+        """Return the same scaled to a year, in percent; None while samples are few."""
         if len(self._squares) < VOLATILITY_SAMPLES_MIN:
             return None
         seconds = len(self._squares) * VOLATILITY_SAMPLE_MS / 1000

@@ -1,8 +1,8 @@
-"""Whether a book may be called live: what its witnesses say, what has spoken against it, and since when it stands.
+"""Whether a book may be called live: the results of its cross-checks, its incidents, and since when it is contiguous.
 
-A book is trusted from the moment it joins until anything speaks against it: a gap, crossed prices, a witness that
-differs. Then it is not, at once, for everyone; the reason and both versions are kept, and only a new snapshot, joined
-to the diffs, makes it trusted again.
+A book is trusted from the moment it joins until there is evidence against it: a gap, crossed prices, a cross-check that
+differs. Then it is not trusted, at once; the reason and both versions are kept, and only a new snapshot, joined to the
+diffs, makes it trusted again.
 """
 
 from collections import deque
@@ -14,18 +14,19 @@ from pulse.market.types import BookTicker, DepthDiff, PartialDepth
 from pulse.market.view import ProofView
 
 SHOWN_LEVELS_MAX = 20
-"""Differing levels that an incident shows; it says how many there were."""
+"""Differing levels that an incident shows at most; its reason has their number."""
 CROSSED = "best bid and best ask crossed"
 CROSSED_SNAPSHOT = "the exchange's snapshot has crossed prices"
 DIFFERS = {
     "touch": "best bid and ask differ from the exchange's own at id %s",
     "top": "the best levels differ from the exchange's own at id %s",
 }
+"""Reasons of a failed cross-check, by its cause."""
 
 
 @dataclass(slots=True)
-class _Audit:
-    """The comparisons of whole books so far, and the last of them."""
+class _AuditCounts:
+    """Counts of the audits, comparisons of the whole book with a second one, and the levels of the last."""
 
     count: int = 0
     time_ms: int = 0
@@ -34,7 +35,8 @@ class _Audit:
     last_compared: int = 0
     last_differing: int = 0
 
-    def note(self, compared: int, differing: int, time_ms: int) -> None:
+    def add(self, compared: int, differing: int, time_ms: int) -> None:
+        """Count an audit at this exchange time."""
         self.count += 1
         self.time_ms = time_ms
         self.compared += compared
@@ -43,86 +45,89 @@ class _Audit:
 
 
 class BookIntegrity:
-    """The judge of one symbol's book. `time_ms` is the exchange's time, in ms since the epoch.
+    """Decides whether one symbol's book is trusted. `time_ms` is the exchange's time, in ms since the epoch.
 
-    `reason` says why the book is not trusted; `wish`, when not empty, why a new snapshot must be asked for, which
-    the feed cannot know by itself.
+    `reason` is why the book is not trusted. `resync_request`, when not empty, is why a new snapshot must be requested
+    although the stream itself shows no gap.
     """
 
     def __init__(self) -> None:
         self.is_trusted = False
         self.reason = ""
-        self.wish = ""
-        self.resyncs = 0  # times a trusted book was lost
+        self.resync_request = ""
+        self.resyncs = 0  # times that a trusted book was lost
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS_MAX)  # newest first
         self.incident_count = 0
         self.touch = TouchCheck()
         self.top = TopLevelsCheck()
-        self.audit = _Audit()
+        self.audit = _AuditCounts()
         self.since_id = 0
         self.since_ms = 0
         self.diffs_applied = 0
 
     def pop_resync_request(self) -> str:
-        """The wish, once."""
-        wish, self.wish = self.wish, ""
-        return wish
+        """Return and clear the reason of the pending request; empty if there is none."""
+        reason, self.resync_request = self.resync_request, ""
+        return reason
 
     def disconnected(self) -> None:
-        """The connection is gone: what follows the book is unknown, but nothing spoke against it."""
-        self._lose(self.reason)
+        """End the trust without an incident: what follows the book is unknown, but nothing contradicts it."""
+        self._distrust(self.reason)
 
     def connected(self, reason: str) -> None:
-        """A connection begins, and its witnesses with it."""
-        self._lose(reason)
+        """Start the cross-checks of a new connection; there is no book yet, for this reason."""
+        self._distrust(reason)
         self.touch.restart()
         self.top.restart()
 
     def gap(self, book: OrderBook | None, reason: str, time_ms: int) -> None:
-        """The feed cannot continue the book."""
+        """End the trust because the stream cannot continue the book."""
         if self.is_trusted and book is not None:
-            self._note("gap", reason, time_ms, Mismatch(book.last_update_id, [], []))
-        self._lose(reason)
+            self._add_incident("gap", reason, time_ms, Mismatch(book.last_update_id, [], []))
+        self._distrust(reason)
 
     def anchored(self, current: OrderBook | None, second: OrderBook, diffs: int, time_ms: int) -> OrderBook | None:
-        """A second book was made from a snapshot: give the one to go on with, None where neither can be."""
+        """Take a second book, made of a snapshot and `diffs` diffs; return the one to continue, None if there is none.
+
+        Where both are at the same id they are compared (an audit): if they agree, the first goes on.
+        """
         running = current if self.is_trusted else None
         if second.is_crossed():
-            # The snapshot is at fault, not the book that runs: that one goes on, and another snapshot is asked for.
-            self._note("snapshot", CROSSED_SNAPSHOT, time_ms, Mismatch(second.last_update_id, [], []))
-            self.reason = self.wish = CROSSED_SNAPSHOT
+            # The snapshot is at fault, not the running book: that one goes on, and another snapshot is requested.
+            self._add_incident("snapshot", CROSSED_SNAPSHOT, time_ms, Mismatch(second.last_update_id, [], []))
+            self.reason = self.resync_request = CROSSED_SNAPSHOT
             return running
-        is_same_moment = running is not None and running.last_update_id == second.last_update_id
-        if running is not None and is_same_moment and self._agree(running, second, time_ms):
+        is_same_id = running is not None and running.last_update_id == second.last_update_id
+        if running is not None and is_same_id and self._audit(running, second, time_ms):
             return running
         self.since_id, self.since_ms = second.last_update_id, time_ms
         self.diffs_applied = diffs
-        self.touch.forget_pending()
+        self.touch.clear_pending()
         self.top.restart()
         self.is_trusted = True
-        self._look_at_touch(second, time_ms)
+        self._check_touch(second, time_ms)
         return second
 
     def applied(self, book: OrderBook, before_id: int, diff: DepthDiff, time_ms: int) -> None:
-        """The book, which stood at `before_id`, has applied a diff."""
+        """Check the book after it has applied a diff; `before_id` is its id before that."""
         self.diffs_applied += 1
-        self.since_ms = self.since_ms or time_ms  # a book may join before anything that carries a time was heard
+        self.since_ms = self.since_ms or time_ms  # a book may join before any event with a time
         if book.is_crossed():
             self._resync("crossed", CROSSED, time_ms, Mismatch(book.last_update_id, [], []))
             return
-        self._look_at_touch(book, time_ms)
-        self._judge("top", self.top.on_diff(book, before_id, diff), time_ms)
+        self._check_touch(book, time_ms)
+        self._handle("top", self.top.on_diff(book, before_id, diff), time_ms)
 
     def ticker(self, ticker: BookTicker, time_ms: int) -> None:
-        """The exchange states its best bid and ask."""
-        self._judge("touch", self.touch.on_ticker(ticker), time_ms)
+        """Compare with the exchange's best bid and ask."""
+        self._handle("touch", self.touch.on_ticker(ticker), time_ms)
 
     def partial(self, book: OrderBook, partial: PartialDepth, time_ms: int) -> None:
-        """The exchange states its best levels."""
-        self._judge("top", self.top.on_partial(book, partial), time_ms)
+        """Compare with the exchange's best levels."""
+        self._handle("top", self.top.on_partial(book, partial), time_ms)
 
     def view(self) -> ProofView:
-        """All of it, as a view states it."""
+        """Return the counts as a view shows them."""
         return ProofView(
             contiguous_since_ms=self.since_ms if self.is_trusted else 0,
             touch_compared=self.touch.compared,
@@ -137,8 +142,8 @@ class BookIntegrity:
             incidents=self.incident_count,
         )
 
-    def _agree(self, current: OrderBook, second: OrderBook, time_ms: int) -> bool:
-        """Compare two books of the same id where both are exact; if they agree, the first learns what it lacked."""
+    def _audit(self, current: OrderBook, second: OrderBook, time_ms: int) -> bool:
+        """Compare two books at the same id where both are exact; if they agree, extend the first with the second."""
         sides = ((current.bids, second.bids), (current.asks, second.asks))
         compared = 0
         differing: list[tuple[float, float, float]] = []
@@ -146,7 +151,7 @@ class BookIntegrity:
             levels, found = ours.differences(theirs)
             compared += levels
             differing += found
-        self.audit.note(compared, len(differing), time_ms)
+        self.audit.add(compared, len(differing), time_ms)
         if not differing:
             for ours, theirs in sides:
                 ours.extend_with(theirs)
@@ -155,31 +160,32 @@ class BookIntegrity:
         shown = differing[:SHOWN_LEVELS_MAX]
         ours_shown = [[price, quantity] for price, quantity, _ in shown]
         theirs_shown = [[price, quantity] for price, _, quantity in shown]
-        self._note("whole", reason, time_ms, Mismatch(current.last_update_id, ours_shown, theirs_shown))
-        self._lose(reason)
+        self._add_incident("whole", reason, time_ms, Mismatch(current.last_update_id, ours_shown, theirs_shown))
+        self._distrust(reason)
         return False
 
-    def _look_at_touch(self, book: OrderBook, time_ms: int) -> None:
+    def _check_touch(self, book: OrderBook, time_ms: int) -> None:
         bid, ask = book.bids.best(), book.asks.best()
         if bid is not None and ask is not None:
-            self._judge("touch", self.touch.on_touch(Touch(book.last_update_id, bid, ask)), time_ms)
+            self._handle("touch", self.touch.on_touch(Touch(book.last_update_id, bid, ask)), time_ms)
 
-    def _judge(self, cause: str, mismatch: Mismatch | None, time_ms: int) -> None:
+    def _handle(self, cause: str, mismatch: Mismatch | None, time_ms: int) -> None:
+        """End the trust where a cross-check found a mismatch."""
         if mismatch is not None and self.is_trusted:
             self._resync(cause, DIFFERS[cause] % mismatch.update_id, time_ms, mismatch)
 
     def _resync(self, cause: str, reason: str, time_ms: int, mismatch: Mismatch) -> None:
-        """Our own check has failed: the feed, which knows nothing of it, must be asked for a new snapshot."""
-        self._note(cause, reason, time_ms, mismatch)
-        self._lose(reason)
-        self.wish = reason
+        """End the trust and request a new snapshot: the stream itself shows nothing of a failed check."""
+        self._add_incident(cause, reason, time_ms, mismatch)
+        self._distrust(reason)
+        self.resync_request = reason
 
-    def _lose(self, reason: str) -> None:
+    def _distrust(self, reason: str) -> None:
         self.resyncs += self.is_trusted
         self.is_trusted = False
         self.reason = reason
-        self.touch.forget_pending()
+        self.touch.clear_pending()
 
-    def _note(self, cause: str, reason: str, time_ms: int, mismatch: Mismatch) -> None:
+    def _add_incident(self, cause: str, reason: str, time_ms: int, mismatch: Mismatch) -> None:
         self.incident_count += 1
         self.incidents.appendleft(Incident(time_ms, cause, reason, mismatch.update_id, mismatch.ours, mismatch.theirs))

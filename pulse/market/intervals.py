@@ -1,8 +1,8 @@
-"""The intervals a candle may span, aligned as Binance aligns them, and what becomes of several candles put together.
+"""The intervals of candles, aligned as Binance aligns them, and the aggregation of minutes into longer candles.
 
 Everything is UTC: an interval of up to a day begins at a multiple of its length since midnight, a week on Monday, a
-month on the first. A minute without trades is flat at the previous close and says nothing of the prices of what it is
-put into: the exchange, too, takes a candle's open from its first trade.
+month on the first. A minute without trades is flat at the previous close and does not count in the prices of a longer
+candle: the exchange, too, takes a candle's open from its first trade.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,25 +15,25 @@ HOUR_MS, DAY_MS = 60 * MINUTE_MS, 1440 * MINUTE_MS
 MONDAY_MS = 4 * DAY_MS
 """The first Monday after 1970-01-01, which was a Thursday."""
 TIME_MAX_MS = 253_402_300_799_999
-"""The last moment that Python's datetime knows."""
+"""The last millisecond that Python's datetime can express."""
 MIXED = "mixed"
-"""The source of a bar whose candles have several."""
+"""The source of a candle whose minutes have several."""
 
 
 def iso_time(time_ms: int) -> str:
-    """A time in milliseconds since the epoch as ISO 8601, UTC."""
+    """Return a time in milliseconds since the epoch as ISO 8601, UTC."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A span of time that candles are made for. `length_ms` is 0 for the month, which has no fixed one."""
+    """The length of a candle, by Binance's name. `length_ms` is 0 for the month, which has no fixed one."""
 
     name: str
     length_ms: int
 
     def floor(self, time_ms: int) -> int:
-        """The first ms of the interval that holds this time, which is taken to be from 1970 to 9999."""
+        """Return the first ms of the interval that holds this time, which is clamped to the years 1970 to 9999."""
         time_ms = min(max(time_ms, 0), TIME_MAX_MS)
         if not self.length_ms:
             month = datetime.fromtimestamp(time_ms / 1000, UTC)
@@ -41,20 +41,20 @@ class Interval:
         return time_ms - (time_ms - MONDAY_MS) % self.length_ms
 
     def after(self, open_ms: int, count: int = 1) -> int:
-        """The first ms of the interval that comes so many after the one that opens here; earlier for less than 0."""
+        """Return the first ms of the interval `count` after the one that opens at `open_ms`; before it if negative."""
         if self.length_ms:
             return open_ms + count * self.length_ms
         month = datetime.fromtimestamp(min(open_ms, TIME_MAX_MS) / 1000, UTC)
         return _month_ms(month.year * 12 + month.month - 1 + count)
 
     def ceil(self, time_ms: int) -> int:
-        """The first ms of the first interval that opens at this time or later."""
+        """Return the first ms of the first interval that opens at this time or later."""
         floor = self.floor(time_ms)
         return floor if floor >= time_ms else self.after(floor)
 
 
 def _month_ms(months: int) -> int:
-    """The first ms of a month, counted from January of the year 0, kept within what datetime knows."""
+    """Return the first ms of a month, counted from January of the year 0, clamped to 1970 to 9999."""
     months = min(max(months, 1970 * 12), 9999 * 12 + 11)
     return int(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC).timestamp() * 1000)
 
@@ -69,17 +69,17 @@ INTERVALS = {
         Interval("1M", 0),
     )
 }
-"""Every interval there is, the shortest first, by the name that Binance has for it."""
+"""Every interval, shortest first, by Binance's name."""
 MINUTE, HOUR = INTERVALS["1m"], INTERVALS["1h"]
 
 
 @dataclass(frozen=True, slots=True)
 class AggregatedCandle:
-    """The candle of an interval as far as its minutes are there.
+    """The candle of an interval, made of the minutes that are known.
 
-    `candle.open_time_ms` is the interval's; its trade ids are -1 where they are not known of its first or last trade;
-    `candle.source` is that of all its minutes, or "mixed"; `candle.reconciled` holds where all of them are. `minutes`
-    is how many there are, and `last_minute_ms` when the newest of them opens.
+    `candle.open_time_ms` is the interval's; its trade ids are -1 where those of its first or last trade are unknown;
+    `candle.source` is that of all its minutes, or "mixed"; `candle.reconciled` is whether all of them are. `minutes`
+    is their number, `last_minute_ms` the open time of the newest.
     """
 
     candle: Candle
@@ -88,19 +88,19 @@ class AggregatedCandle:
 
 
 def start_aggregate(candle: Candle, interval: Interval) -> AggregatedCandle:
-    """A minute's candle as the first of an interval's bar."""
+    """Start the candle of an interval with its first minute."""
     open_ms, minute_ms = interval.floor(candle.open_time_ms), candle.open_time_ms
     return AggregatedCandle(candle if open_ms == minute_ms else replace(candle, open_time_ms=open_ms), 1, minute_ms)
 
 
 def one_minute_aggregate(candle: Candle) -> AggregatedCandle:
-    """A minute's candle as a bar of its own."""
+    """Return a minute's candle as that of the one-minute interval."""
     return AggregatedCandle(candle, 1, candle.open_time_ms)
 
 
-def add_minute(bar: AggregatedCandle, minute: Candle) -> AggregatedCandle:
-    """The bar with a later minute of the same interval."""
-    kept = bar.candle
+def add_minute(aggregated: AggregatedCandle, minute: Candle) -> AggregatedCandle:
+    """Return the candle with a later minute of the same interval added."""
+    kept = aggregated.candle
     if minute.trade_count and not kept.trade_count:
         prices = minute.open, minute.high, minute.low
         first_trade_id = minute.first_trade_id
@@ -129,7 +129,7 @@ def add_minute(bar: AggregatedCandle, minute: Candle) -> AggregatedCandle:
         source=minute.source if minute.source == kept.source else MIXED,
         reconciled=kept.reconciled and minute.reconciled,
     )
-    return AggregatedCandle(candle, bar.minutes + 1, minute.open_time_ms)
+    return AggregatedCandle(candle, aggregated.minutes + 1, minute.open_time_ms)
 
 
 def _sum(one: float, other: float) -> float:
@@ -138,26 +138,29 @@ def _sum(one: float, other: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The end of a symbol's record: minutes that a store may lack, oldest first, and when the running one opens."""
+    """The newest minutes of a symbol, which a store may lack, oldest first, and the open time of the running one."""
 
     minutes: tuple[Candle, ...]
     running_ms: int
 
 
 def merge_newer_minutes(
-    bars: Sequence[AggregatedCandle],
+    stored: Sequence[AggregatedCandle],
     interval: Interval,
     minutes: Iterable[Candle],
     start_ms: int | None,
     end_ms: int | None,
     limit: int,
 ) -> list[AggregatedCandle]:
-    """What a store gave for a range and a limit, with the newest minutes, oldest first, that it does not have yet."""
-    kept = list(bars)
+    """Merge what a store returned for a range and a limit with the newest minutes, which it may not have yet.
+
+    Both are oldest first, and so is what is returned.
+    """
+    kept = list(stored)
     for minute in minutes:
         open_ms = interval.floor(minute.open_time_ms)
-        is_asked = (start_ms is None or start_ms <= open_ms) and (end_ms is None or open_ms <= end_ms)
-        if not is_asked or (kept and minute.open_time_ms <= kept[-1].last_minute_ms):
+        is_in_range = (start_ms is None or start_ms <= open_ms) and (end_ms is None or open_ms <= end_ms)
+        if not is_in_range or (kept and minute.open_time_ms <= kept[-1].last_minute_ms):
             continue
         if kept and kept[-1].candle.open_time_ms == open_ms:
             kept[-1] = add_minute(kept[-1], minute)
@@ -166,8 +169,9 @@ def merge_newer_minutes(
     return kept[-limit:]
 
 
-def missing_minutes(bar: AggregatedCandle, interval: Interval, running_ms: int) -> int:
-    """How many minutes of a bar are over and not there, when the running minute opens at this time."""
-    end_ms = min(interval.after(bar.candle.open_time_ms), running_ms)
-    closed = bar.minutes - (bar.last_minute_ms >= running_ms)
-    return max(0, (end_ms - bar.candle.open_time_ms) // MINUTE_MS - closed)
+def missing_minutes(aggregated: AggregatedCandle, interval: Interval, running_ms: int) -> int:
+    """Return how many minutes of a candle have ended and are unknown; the running minute opens at `running_ms`."""
+    open_ms = aggregated.candle.open_time_ms
+    end_ms = min(interval.after(open_ms), running_ms)
+    closed = aggregated.minutes - (aggregated.last_minute_ms >= running_ms)
+    return max(0, (end_ms - open_ms) // MINUTE_MS - closed)

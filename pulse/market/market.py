@@ -1,7 +1,7 @@
-"""One symbol's whole market: the feed's events go in, views and closed candles come out.
+"""One symbol's whole market: the exchange's events go in, views and closed candles come out.
 
-It owns the book, its witnesses, the running measures and the candles, and decides what state a view may claim.
-It does no I/O and reads no clock: `now_ms` is the receiver's clock, in ms from any fixed start.
+It owns the book, its cross-checks, the running metrics and the candles, and decides the state of each view. It does no
+I/O and reads no clock: `now_ms` is the receiver's clock, in ms from any fixed start.
 """
 
 from collections import deque
@@ -47,15 +47,16 @@ from pulse.market.view import (
 )
 
 TRADING = "TRADING"
-MINUTES_SHOWN = 16
-"""A view shows two; symbols share them, and change to the next within moments of each other."""
-_minute_text = lru_cache(MINUTES_SHOWN)(iso_time)
-"""A minute's open is the same for hundreds of views."""
+"""The exchange's status of a symbol that trades."""
+MINUTE_TEXTS_MAX = 16
+"""A view shows two minutes; all symbols show the same ones, but for moments."""
+_minute_text = lru_cache(MINUTE_TEXTS_MAX)(iso_time)
+"""ISO 8601 text of a minute's open, which is the same for hundreds of views."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the views of this process come from, as each of them states it."""
+    """Where the views of this process come from; each view carries it."""
 
     instance: str
     source: str  # "exchange", "simulation" or "replay"
@@ -63,7 +64,7 @@ class Origin:
 
 
 class Market:
-    """One symbol. `apply` takes the feed's events in order; `view` gives the view they make."""
+    """One symbol's market. `apply` takes the exchange's events in order; `view` returns the view that results."""
 
     def __init__(
         self, symbol: str, origin: Origin, *, levels_max: int, trades_kept: int, stale_after_ms: float
@@ -76,14 +77,14 @@ class Market:
         self._levels_max = levels_max
         self._instrument: Instrument | None = None
         self._down_reason = "not connected yet"
-        self._low_water = (0, 0)
+        self._low_water = (0, 0)  # levels of bids and asks below which a snapshot is requested
         self._staleness = DepthStaleness(stale_after_ms)
-        self._heard_ms: float | None = None
+        self._received_ms: float | None = None  # when the newest event with data arrived
         self._order_flow = OrderFlowImbalance()
         self._trade_flow = TradeFlow()
         self._volatility = Volatility()
         self._trades: deque[TradeView] = deque(maxlen=trades_kept)
-        self._tape = TradeRepeatBuffer()
+        self._repeat_buffer = TradeRepeatBuffer()
         self._session_start_ms = 0
         self._event_time_ms = 0
         self._seq = 0
@@ -91,24 +92,24 @@ class Market:
             DepthDiff: self._on_diff,
             BookTicker: self._on_ticker,
             Trade: self._on_trade,
-            TradesHeld: self._on_trades_missing,
-            TradeGap: self._on_trades_lost,
+            TradesHeld: self._on_trades_held,
+            TradeGap: self._on_trade_gap,
             ExchangeCandle: self._on_exchange_candle,
             CandleMismatch: self._on_candle_mismatch,
             BookAnchor: self._on_anchor,
-            BookLost: self._on_lost,
+            BookLost: self._on_book_lost,
             PartialDepth: self._on_partial,
-            FeedUp: self._on_up,
-            FeedDown: self._on_down,
+            FeedUp: self._on_feed_up,
+            FeedDown: self._on_feed_down,
             Instrument: self._on_instrument,
         }
 
     def apply(self, event: object, now_ms: float) -> None:
-        """Take the feed's next event."""
+        """Take the next event."""
         self._handlers[type(event)](event, now_ms)
 
     def state(self, now_ms: float) -> tuple[State, str]:
-        """What a view made now may claim, and, unless that is `live`, why in words."""
+        """Return the state of a view made now, and its reason as a text, empty if the state is `live`."""
         instrument = self._instrument
         if instrument is not None and instrument.status != TRADING:
             return State.HALTED, f"the exchange lists {self.symbol} as {instrument.status}"
@@ -123,30 +124,31 @@ class Market:
         return State.LIVE, ""
 
     def data_age_ms(self, now_ms: float) -> int | None:
-        """How long ago anything was received; None before anything was."""
-        return None if self._heard_ms is None else int(now_ms - self._heard_ms)
+        """Return how long ago the newest data was received; None before any was."""
+        return None if self._received_ms is None else int(now_ms - self._received_ms)
 
     def _touch_is_known(self, book: OrderBook) -> bool:
+        """Return whether both sides have a known best level, or are known to have none."""
         bids, asks = book.bids, book.asks
         return (len(bids) > 0 or bids.known_to() is None) and (len(asks) > 0 or asks.known_to() is None)
 
-    # --- the feed's events
+    # --- events
 
-    def _on_up(self, _: FeedUp, now_ms: float) -> None:
+    def _on_feed_up(self, _: FeedUp, now_ms: float) -> None:
         self._down_reason = ""
         self._staleness.restart(now_ms)
         self.integrity.connected("joining the book: waiting for a snapshot")
 
-    def _on_down(self, event: FeedDown, now_ms: float) -> None:
+    def _on_feed_down(self, event: FeedDown, now_ms: float) -> None:
         self._down_reason = event.reason
         self.integrity.disconnected()
         self.candles.interrupt()
         self._order_flow.restart()
         self._volatility.restart()
 
-    def _on_lost(self, event: BookLost, now_ms: float) -> None:
+    def _on_book_lost(self, event: BookLost, now_ms: float) -> None:
         self.integrity.gap(self.book, event.reason, self._event_time_ms)
-        self.candles.interrupt()  # what swallowed diffs may have swallowed trades
+        self.candles.interrupt()  # trades may have been lost together with the diffs
 
     def _on_instrument(self, instrument: Instrument, now_ms: float) -> None:
         self._instrument = instrument
@@ -156,7 +158,7 @@ class Market:
             self.candles.halt()
 
     def _on_anchor(self, anchor: BookAnchor, now_ms: float) -> None:
-        self._heard(now_ms, anchor.diffs[-1].event_time_ms if anchor.diffs else 0)
+        self._note_data(now_ms, anchor.diffs[-1].event_time_ms if anchor.diffs else 0)
         second = OrderBook(anchor.snapshot, self._levels_max)
         for diff in anchor.diffs:
             second.apply(diff)
@@ -164,14 +166,14 @@ class Market:
         if book is None:
             return
         if book is second:
-            # While diffs were held for it none came here: its silence counts from now.
+            # While diffs were held for it none arrived here: its silence counts from now.
             self._staleness.restart_silence(now_ms)
         self.book = book
         self._low_water = (len(book.bids) // 2, len(book.asks) // 2)
         self._staleness.on_depth(book.last_update_id)
 
     def _on_diff(self, diff: DepthDiff, now_ms: float) -> None:
-        self._heard(now_ms, diff.event_time_ms)
+        self._note_data(now_ms, diff.event_time_ms)
         self._staleness.on_data(now_ms)
         self._staleness.on_depth(diff.final_update_id)
         book = self.book
@@ -182,72 +184,73 @@ class Market:
         self.integrity.applied(book, before_id, diff, self._event_time_ms)
         low_bids, low_asks = self._low_water
         if _is_low(book.bids, low_bids) or _is_low(book.asks, low_asks):
-            self.integrity.wish = "the price comes near the end of the known part of the book"
-            self._low_water = (0, 0)  # asked once; the next anchor sets it anew
+            self.integrity.resync_request = "the price comes near the end of the known part of the book"
+            self._low_water = (0, 0)  # requested once; the next anchor sets it again
 
     def _on_ticker(self, ticker: BookTicker, now_ms: float) -> None:
-        self._heard(now_ms, 0)
+        self._note_data(now_ms, 0)
         self._order_flow.add(ticker, now_ms)
         if self.book is not None:
             self._staleness.on_other_stream(ticker.update_id, self.book.last_update_id, now_ms)
         self.integrity.ticker(ticker, self._event_time_ms)
 
     def _on_partial(self, partial: PartialDepth, now_ms: float) -> None:
-        self._heard(now_ms, 0)
+        self._note_data(now_ms, 0)
         if self.book is not None:
             self._staleness.on_other_stream(partial.last_update_id, self.book.last_update_id, now_ms)
         if self.book is not None and self.integrity.is_trusted:
             self.integrity.partial(self.book, partial, self._event_time_ms)
             if partial.last_update_id == self.book.last_update_id:
-                # The exchange itself says that nothing has changed since: the silence is a quiet market's.
+                # The exchange shows that nothing has changed since: the market is quiet, the stream has not stalled.
                 self._staleness.restart_silence(now_ms)
 
     def _on_trade(self, trade: Trade, now_ms: float) -> None:
-        self._heard(now_ms, trade.event_time_ms)
+        self._note_data(now_ms, trade.event_time_ms)
         newest = self._trades[0].id if self._trades else -1
         if trade.trade_id <= newest:
             return
-        self._keep_session(trade.time_ms)
+        self._start_session_if_due(trade.time_ms)
         self._trade_flow.add(trade, now_ms)
         self.candles.on_trade(trade)
         shown = TradeView(trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms)
         self._trades.appendleft(shown)
-        self._tape.add(shown)
+        self._repeat_buffer.add(shown)
 
-    def _keep_session(self, time_ms: int) -> None:
-        """A session begins with this process's first trade, after lost ones, and at each 00:00 UTC of exchange time."""
+    def _start_session_if_due(self, time_ms: int) -> None:
+        """Start a session with this process's first trade, after lost ones, and at each 00:00 UTC of exchange time."""
         midnight_ms = time_ms - time_ms % DAY_MS
         if midnight_ms > self._session_start_ms:
             self._session_start_ms = midnight_ms if self._session_start_ms else time_ms
             self._trade_flow.restart()
 
-    def _on_trades_missing(self, _: TradesHeld, now_ms: float) -> None:
-        self.candles.interrupt()  # the next trade's id tells whether they came after all
+    def _on_trades_held(self, _: TradesHeld, now_ms: float) -> None:
+        self.candles.interrupt()  # the next trade's id shows whether they were fetched
 
-    def _on_trades_lost(self, _: TradeGap, now_ms: float) -> None:
+    def _on_trade_gap(self, _: TradeGap, now_ms: float) -> None:
         self.candles.interrupt()
-        self._session_start_ms = 0  # sums that lack trades say nothing: they begin anew with the next one
+        self._session_start_ms = 0  # sums that lack trades are wrong: the next trade starts a session
         self._trade_flow.restart()
 
     def _on_candle_mismatch(self, mismatch: CandleMismatch, now_ms: float) -> None:
         self.candles.add_mismatch(mismatch)
 
     def _on_exchange_candle(self, event: ExchangeCandle, now_ms: float) -> None:
-        self._heard(now_ms, event.event_time_ms)
+        self._note_data(now_ms, event.event_time_ms)
         self.candles.on_exchange_candle(event.candle)
 
-    def _heard(self, now_ms: float, event_time_ms: int) -> None:
-        self._heard_ms = now_ms
+    def _note_data(self, now_ms: float, event_time_ms: int) -> None:
+        """Note when data arrived, and its exchange time; 0 for streams without one."""
+        self._received_ms = now_ms
         if event_time_ms:
             if 0 < self._event_time_ms < event_time_ms - CLOSE_GRACE_MS:
-                self.candles.interrupt()  # all that carries a time was silent: trades may have been lost with it
+                self.candles.interrupt()  # all streams with a time were silent: trades may have been lost
             self._event_time_ms = max(self._event_time_ms, event_time_ms)
             self.candles.on_time(event_time_ms)
 
     # --- the view
 
     def view(self, now_ms: float, wall_s: float) -> View:
-        """The view as of now; `wall_s` is this process's clock, seconds since the epoch."""
+        """Return the view as of now; `wall_s` is this process's clock, in s since the epoch."""
         state, reason = self.state(now_ms)
         book = self.book
         bids = book.bids.top(TOP_LEVELS) if book else []
@@ -278,12 +281,12 @@ class Market:
         )  # fmt: skip
 
     def trades_view(self) -> TradesView | None:
-        """The trades that go with the newest view; None if there are no new ones."""
-        trades = self._tape.take()
+        """Return the trades that go with the newest view; None if there are no new ones."""
+        trades = self._repeat_buffer.take()
         return TradesView(self._seq, self._origin.instance, self.symbol, trades) if trades else None
 
     def certificate(self, now_ms: float) -> Certificate:
-        """What the book can show for itself as of now."""
+        """Return the evidence for the book and the candles as of now."""
         state, reason = self.state(now_ms)
         return Certificate(
             symbol=self.symbol,
@@ -316,7 +319,7 @@ class Market:
 
 
 def _is_low(side: BookSide, low: int) -> bool:
-    """Whether a side that is known in part holds fewer levels than this."""
+    """Return whether a side that is known in part holds fewer levels than this."""
     return len(side) < low and side.known_to() is not None
 
 

@@ -1,16 +1,16 @@
-"""One symbol's order book, exact inside a window that it knows, and silent about everything outside.
+"""One symbol's order book: exact inside a known price window, without a claim about prices outside it.
 
 Rules (the exchange's documentation of local order books, and arithmetic):
-1. A snapshot asked for N levels and answered with fewer holds the whole side; answered with N it says nothing
-   about prices beyond its worst one, which is the side's horizon.
-2. Every later change is announced, so inside the horizon the side stays exact for ever, "no order here" included;
+1. A snapshot requested with N levels that has fewer holds the whole side; one that has N shows nothing beyond its
+   worst price, which is the side's horizon.
+2. Every later change is sent, so inside the horizon the side stays exact for ever, prices without an order included;
    applying diffs never moves the horizon.
-3. A change beyond the horizon says nothing about its neighbours: it is dropped.
-4. Forgetting the worst levels, to stay within a bound, moves the horizon to the worst level kept.
+3. A change beyond the horizon shows nothing about the prices next to it: it is dropped.
+4. Dropping the worst levels, to stay within a bound, moves the horizon to the worst level kept.
 
 Prices are kept as signed keys (bid +price, ask -price), so that for both sides larger is better, in two parallel lists
-with the best level last: most changes are near the touch, where an insert then moves little memory. Lists, because a
-search in an array makes a float of every number it looks at.
+with the best level last: most changes are near the best price, where an insert then moves little memory. Lists,
+because a search in an array makes a float object of every number it compares.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,9 +20,9 @@ from operator import neg
 from pulse.market.types import DepthDiff, DepthSnapshot, Level, Levels, Pairs, Price, Quantity
 
 NEAR_REUSED_MAX = 1000
-"""A running sum is made anew after so many uses: each change may leave a rounding of 1e-16 of it behind."""
+"""A running sum is computed anew after so many uses: each change may leave a rounding error of 1e-16 of it."""
 NEAR_FALL_MAX = 1e-4
-"""And when it has fallen to this part of what it was: what is a rounding of the large sum is more of the small one."""
+"""And when it has fallen to this part of its peak: a large sum's rounding error is a larger part of a small one."""
 
 
 class BookSide:
@@ -37,19 +37,19 @@ class BookSide:
         self._levels_max = levels_max
         ordered = sorted(zip((sign * p for p in levels.prices), levels.quantities, strict=True))
         ordered = [(key, quantity) for key, quantity in ordered if quantity]
-        # A sentinel better than any price spares every look-up a bounds check.
+        # A sentinel better than any price saves every look-up a bounds check.
         self._keys = [*(key for key, _ in ordered), inf]
         self._quantities = [*(quantity for _, quantity in ordered), 0.0]
-        # What rests at `_near_key` or better, kept up to date change by change.
+        # The quantity at `_near_key` or better, kept up to date with each change.
         self._near, self._near_peak, self._near_key, self._near_reused = 0.0, 0.0, inf, NEAR_REUSED_MAX
         self.horizon = -inf if is_complete else self._keys[0]
-        self._forget_excess()
+        self._drop_excess()
 
     def __len__(self) -> int:
         return len(self._keys) - 1
 
     def apply(self, levels: Levels) -> None:
-        """Set absolute quantities, 0 removing a level, in O(levels changed x log levels held)."""
+        """Set absolute quantities, 0 removes a level, in O(levels changed x log levels held)."""
         keys, quantities, horizon = self._keys, self._quantities, self.horizon
         near, near_key = self._near, self._near_key
         signed = levels.prices if self._sign > 0 else map(neg, levels.prices)
@@ -72,24 +72,24 @@ class BookSide:
         self._near = near
         self._near_peak = max(self._near_peak, near)
         if len(keys) > self._levels_max + 1:
-            self._forget_excess()
+            self._drop_excess()
 
     def best(self) -> Level | None:
-        """The best level, or None where none is known."""
+        """Return the best level, or None where none is known."""
         if len(self._keys) == 1:
             return None
         return Level(self._sign * self._keys[-2], self._quantities[-2])
 
     def top(self, count: int) -> Pairs:
-        """Up to `count` known levels, best first."""
+        """Return up to `count` known levels, best first."""
         keys = self._keys[-2 : -2 - count : -1]
         quantities = self._quantities[-2 : -2 - count : -1]
         return list(zip(keys if self._sign > 0 else map(neg, keys), quantities, strict=True))
 
     def quantity_within(self, price: Price) -> tuple[Quantity, bool]:
-        """The quantity resting at `price` or better, and whether all of that range is known.
+        """Return the quantity resting at `price` or better, and whether all of that range is known.
 
-        Asked again for a price nearby, it costs the levels between the two and not all of them.
+        The sum is kept: a call with a price nearby costs the levels between the two, not all of them.
         """
         key, before = self._sign * price, self._near_key
         start = bisect_left(self._keys, key)
@@ -104,25 +104,25 @@ class BookSide:
         self._near_reused += 1
         return self._near, key >= self.horizon
 
-    def knows(self, price: Price) -> bool:
-        """Whether the side is exact at this price."""
+    def is_known(self, price: Price) -> bool:
+        """Return whether the side is exact at this price: at or inside its horizon."""
         return self._sign * price >= self.horizon
 
     def known_between(self, best: Price, worst: Price) -> dict[Price, Quantity]:
-        """The known levels from one price to a worse one, both included."""
+        """Return the known levels from one price to a worse one, both included."""
         sign = self._sign
         start, end = bisect_left(self._keys, sign * worst), bisect_right(self._keys, sign * best)
         end = min(end, len(self))
         return {sign * k: q for k, q in zip(self._keys[start:end], self._quantities[start:end], strict=True)}
 
     def known_to(self) -> Price | None:
-        """The worst price up to which the side is exact; None when the whole side is known."""
+        """Return the worst price up to which the side is exact; None when the whole side is known."""
         return None if self.horizon == -inf else self._sign * self.horizon
 
     def differences(self, other: "BookSide") -> tuple[int, list[tuple[Price, Quantity, Quantity]]]:
-        """Compare with another account of the same moment, in the range that both know.
+        """Compare with another side at the same update id, in the range that both know.
 
-        Gives the number of levels compared, and price, our quantity and theirs of those that differ.
+        Returns the number of levels compared, and price, our quantity and theirs of those that differ, best first.
         """
         horizon = max(self.horizon, other.horizon)
         ours, theirs = self._known_from(horizon), other._known_from(horizon)
@@ -134,7 +134,7 @@ class BookSide:
         ]
 
     def extend_with(self, other: "BookSide") -> None:
-        """Learn from another account of the same moment the levels beyond our own horizon."""
+        """Extend the known range with the levels that another side, at the same update id, has beyond our horizon."""
         if other.horizon >= self.horizon:
             return
         cut = bisect_left(other._keys, self.horizon)
@@ -142,16 +142,16 @@ class BookSide:
         self._quantities[:0] = other._quantities[:cut]
         self.horizon = other.horizon
         self._near_reused = NEAR_REUSED_MAX
-        self._forget_excess()
+        self._drop_excess()
 
     def _known_from(self, horizon: float) -> dict[float, float]:
         start = bisect_left(self._keys, horizon)
         return dict(zip(self._keys[start:-1], self._quantities[start:-1], strict=True))
 
-    def _forget_excess(self) -> None:
+    def _drop_excess(self) -> None:
         if len(self) <= self._levels_max:
             return
-        # An eighth more than needed goes at once, so that a side at its bound does not move its arrays every time.
+        # An eighth more than needed is dropped at once, so that a side at its bound does not move its lists every time.
         excess = len(self) - self._levels_max + self._levels_max // 8
         del self._keys[:excess], self._quantities[:excess]
         self.horizon = self._keys[0]
@@ -159,7 +159,7 @@ class BookSide:
 
 
 class OrderBook:
-    """Both sides at one id. `last_update_id` is the final id of the last diff applied."""
+    """Both sides of a book at `last_update_id`, the final id of the last diff applied."""
 
     __slots__ = ("asks", "bids", "last_update_id")
 
@@ -169,17 +169,17 @@ class OrderBook:
         self.last_update_id = snapshot.last_update_id
 
     def apply(self, diff: DepthDiff) -> None:
-        """Apply a diff that joins; whether it does is decided before (`sync`)."""
+        """Apply a diff that joins; whether it does is decided before (`depth_sync`)."""
         self.bids.apply(diff.bids)
         self.asks.apply(diff.asks)
         self.last_update_id = diff.final_update_id
 
     def is_crossed(self) -> bool:
-        """Whether the best bid is not below the best ask, which no true book shows."""
+        """Return whether the best bid is not below the best ask, which no true book shows."""
         bids, asks = self.bids._keys, self.asks._keys
         return len(bids) > 1 and len(asks) > 1 and bids[-2] >= -asks[-2]
 
 
 def _side(sign: float, levels: Levels, limit: int, levels_max: int) -> BookSide:
-    # A limit of 0 is unknown: then nothing beyond the last level is claimed.
+    # With an unknown limit, 0, nothing is claimed beyond the last level.
     return BookSide(sign, levels, len(levels.prices) < limit, levels_max)

@@ -1,7 +1,7 @@
-"""What the market is made of: the frozen values that pass from the exchange's edge to the book and the candles.
+"""The frozen values that pass from the exchange's edge to the book and the candles.
 
 Prices and quantities are IEEE doubles: every decimal string Binance prints (at most 15 significant digits)
-survives the round trip, so a price parsed here prints as the exchange printed it. This file knows no exchange.
+survives the round trip, so a price parsed from it prints as the exchange printed it. This file knows no exchange.
 """
 
 from dataclasses import dataclass
@@ -31,25 +31,25 @@ class Levels(NamedTuple):
 
 
 class Aggressor(Enum):
-    """Who took liquidity. Binance's `m` (buyer is the maker) true means the seller did."""
+    """The side that took liquidity. Binance's `m` (buyer is the maker) true means the seller did."""
 
     BUYER = "buyer"
     SELLER = "seller"
 
 
 class State(Enum):
-    """What a view may be trusted for, in the word a client reads."""
+    """How far a view can be relied on; the values are the wire's."""
 
-    LIVE = "live"  # the book joined without a gap, is fresh, and its witnesses agree
+    LIVE = "live"  # the book joined without a gap, is fresh, and its cross-checks agree
     SYNCING = "syncing"  # connected, and the book is being joined
-    STALE = "stale"  # connected, but the exchange has been silent for longer than this symbol's habit
-    HALTED = "halted"  # the exchange says that this symbol does not trade
+    STALE = "stale"  # connected, but the depth stream is silent for longer than its habit, or behind other streams
+    HALTED = "halted"  # the exchange lists the symbol as not trading
     OFFLINE = "offline"  # no connection to the exchange
 
 
 @dataclass(frozen=True, slots=True)
 class DepthSnapshot:
-    """The full levels of a book at one id. `limit` is how many levels a side were asked for, 0 when unknown."""
+    """The levels of a book at one update id. `limit` is the number of levels a side in the request, 0 when unknown."""
 
     last_update_id: int
     bids: Levels
@@ -58,7 +58,7 @@ class DepthSnapshot:
 
 
 class DepthDiff(NamedTuple):
-    """Absolute quantities of the levels that changed between two ids, both included; quantity 0 removes a level."""
+    """Absolute quantities of the levels that changed between two update ids, both included; 0 removes a level."""
 
     first_update_id: int
     final_update_id: int
@@ -69,7 +69,7 @@ class DepthDiff(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PartialDepth:
-    """The exchange's own best levels of both sides after the book's change `last_update_id`."""
+    """The exchange's own best levels of both sides after the change `last_update_id`."""
 
     last_update_id: int
     bids: Levels
@@ -77,7 +77,7 @@ class PartialDepth:
 
 
 class BookTicker(NamedTuple):
-    """The best bid and ask after the book's change `update_id`."""
+    """The exchange's best bid and ask after the change `update_id`."""
 
     update_id: int
     bid_price: Price
@@ -91,7 +91,7 @@ class Trade:
     """One print. On an aggregate feed `trade_id` is the aggregate's id and first/last span its fills.
 
     `is_market` false: a print that the exchange leaves out of its candles, such as one of its insurance fund.
-    `is_repaired`: it was not streamed in its place but fetched by its id afterwards.
+    `is_repaired`: it was not streamed in order but fetched by its id afterwards.
     """
 
     trade_id: int
@@ -108,14 +108,14 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class TradesHeld:
-    """Trades are missing and are being fetched; those after them wait."""
+    """Trades are missing and are being fetched; those after them are held."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candle:
     """One minute of trades. `open_time_ms` is the minute's first ms, UTC.
 
-    Trade ids are -1 where the minute has no trade, or where the exchange did not tell them. `source` is one of
+    Trade ids are -1 where the minute has no trade, or where the exchange did not send them. `source` is one of
     "live": built here from every trade as it was streamed; "repaired": built here, some trades fetched by id
     afterwards; "exchange": the exchange's own candle. `reconciled`: equal to the exchange's own candle in every field.
     """
@@ -140,9 +140,9 @@ class Candle:
 
 @dataclass(frozen=True, slots=True)
 class TradeGap:
-    """Trades that were missed and could not be fetched: aggregate ids, both included, that are in no candle.
+    """Trades that were missed and could not be fetched: aggregate trade ids, both included, that are in no candle.
 
-    `from_ms` and `to_ms` are the exchange times of the trades around the hole; `noted_ms` is when it was given up.
+    `from_ms` and `to_ms` are the exchange times of the trades around them; `noted_ms` is when they were given up.
     """
 
     symbol: str
@@ -155,7 +155,7 @@ class TradeGap:
 
 @dataclass(frozen=True)  # no slots: it is part of every view, and orjson is slow with them
 class Instrument:
-    """What the exchange says of a symbol: its assets, steps (0.0 when it sets none) and trading status."""
+    """A symbol as the exchange lists it: its assets, step sizes (0.0 when it sets none) and trading status."""
 
     symbol: str
     base_asset: str
@@ -169,7 +169,7 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeCandle:
-    """The exchange's own account of a minute, running or closed, and when it gave it."""
+    """The exchange's own candle of a minute, running or closed, and when it sent it."""
 
     candle: Candle
     event_time_ms: int
@@ -177,27 +177,27 @@ class ExchangeCandle:
 
 @dataclass(frozen=True, slots=True)
 class CandleMismatch:
-    """Two accounts of a closed minute that differ; the exchange's is the one that stands."""
+    """Our candle of a closed minute and the exchange's, which differ; the exchange's is the one that is kept."""
 
     ours: Candle
     theirs: Candle
-    time_ms: int  # when it was noticed, by the exchange's clock or near it
+    time_ms: int  # when it was found, by the exchange's clock or near it
 
 
 @dataclass(frozen=True, slots=True)
 class FeedUp:
-    """A connection to the exchange begins; what was missed before it is unknown."""
+    """A connection to the exchange has begun; what was missed before it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedDown:
-    """There is no connection to the exchange; `reason` is for a person."""
+    """There is no connection to the exchange; `reason` is a text for people."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class BookLost:
-    """The book can no longer be continued and is being joined anew; `reason` is for a person."""
+    """The book can no longer be continued and a new snapshot is needed; `reason` is a text for people."""
 
     reason: str

@@ -1,7 +1,7 @@
-"""The outward view of one symbol: what a client gets, complete, so that any later one may replace it.
+"""The view of one symbol that clients receive: complete, so that any later one may replace it.
 
-Field names are the wire's names; `wire` turns a view into JSON and adds nothing. What a view is made of is neither
-frozen nor slotted: frozen it would take four times as long to make, and slotted five times as long to encode.
+Field names are the wire's names; `wire` turns a view into JSON and adds nothing. The dataclasses of a view are neither
+frozen nor slotted: frozen ones take four times as long to make, and slotted ones five times as long to encode.
 """
 
 from collections import deque
@@ -14,9 +14,9 @@ from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantit
 
 @dataclass
 class Metrics:
-    """Every measure of a view; None where it cannot be known. Units: the README's table of metrics.
+    """Every metric of a view; None where it cannot be known. Units are in docs/metrics.md.
 
-    Those from `ofi` on are of the past as well, which the book alone does not know.
+    Those from `ofi` on depend on the past, not on the book alone.
     """
 
     mid_price: Price | None = None
@@ -53,7 +53,7 @@ class TradeView:
 
 @dataclass
 class TradesView:
-    """The newest trades alone, oldest first, with the number of the view that they go with."""
+    """The newest trades alone, oldest first, with the sequence number of the view that they go with."""
 
     seq: int
     instance: str
@@ -77,7 +77,7 @@ class CandleView:
 
 @dataclass
 class WindowView:
-    """Inside which prices the book is exact; None where the whole side is known."""
+    """The prices between which the book is exact; None where the whole side is known."""
 
     bid_floor: Price | None
     ask_ceiling: Price | None
@@ -87,7 +87,7 @@ class WindowView:
 
 @dataclass
 class ProofView:
-    """What the witnesses have said since the start; times are the exchange's, in ms, 0 for never."""
+    """Counts of the cross-checks since the start; times are the exchange's, in ms, 0 for never."""
 
     contiguous_since_ms: int
     touch_compared: int
@@ -104,7 +104,7 @@ class ProofView:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a book and its candles can show for themselves. Times are the exchange's, in ms, 0 for never.
+    """The evidence for a book and its candles: state, counts, incidents. Times are the exchange's, in ms, 0 for never.
 
     Incidents and mismatches come newest first.
     """
@@ -125,7 +125,7 @@ class Certificate:
 
 @dataclass
 class View:
-    """One view. Levels come best first, trades newest first."""
+    """One complete view. Levels come best first, trades newest first."""
 
     seq: int
     instance: str
@@ -150,29 +150,29 @@ class View:
     data_age_ms: int | None
 
 
-REPEATED = 10
-"""So many messages in a row may be lost without a trade being lost: a second's worth."""
+REPEATS = 10
+"""Messages that carry each trade, a second's worth: a client that misses fewer in a row misses no trade."""
 TRADES_MAX = 2_000
 """Trades in a message at most; a busy second of the busiest symbol has some hundreds."""
 
 
 class TradeRepeatBuffer:
-    """Trades in the order of their ids; `take` gives those that the next message holds."""
+    """The newest trades, each of which goes into REPEATS messages: messages may be lost."""
 
     def __init__(self) -> None:
         self._trades: deque[TradeView] = deque(maxlen=TRADES_MAX)
         self._count = 0
-        self._counts: deque[int] = deque([0], maxlen=REPEATED)  # as it stood at the newest messages
+        self._counts: deque[int] = deque([0], maxlen=REPEATS)  # `_count` at each of the newest messages
 
     def add(self, trade: TradeView) -> None:
-        """Take the next trade."""
+        """Add the next trade."""
         self._trades.append(trade)
         self._count += 1
 
     def take(self) -> list[TradeView]:
-        """Every trade that the last REPEATED messages did not all hold, oldest first; nothing if none is new."""
+        """Return the trades of the next message, oldest first; none if no trade is new since the last one."""
         if self._count == self._counts[-1]:
             return []
-        held = min(self._count - self._counts[0], len(self._trades))
+        count = min(self._count - self._counts[0], len(self._trades))
         self._counts.append(self._count)
-        return list(islice(self._trades, len(self._trades) - held, None))
+        return list(islice(self._trades, len(self._trades) - count, None))

@@ -1,1 +1,1 @@
-"""The HTTP and WebSocket server: Hypercorn, its connections, and what one client may cost."""
+"""The HTTP and WebSocket server: Hypercorn, its connections, and the bounds on what one client can cost."""

@@ -1,12 +1,12 @@
-"""The collector's pauses, kept off the hot path: what has survived a full collection is not looked at again.
+"""Garbage collection tuned for many clients: objects that survived a full collection are frozen, not scanned again.
 
-Python's collector finds what only holds itself in a circle, by looking at everything there is. With 3,000 clients that
-is 600,000 objects and a pause of 0.4 s, every 20 s while clients come and go (CPython 3.11). Right after a full
-collection nothing that is left is garbage, so all of it is frozen then, and the next one looks at what came since.
+CPython's collector finds reference cycles by scanning every object. With 3,000 clients that is 600,000 objects and a
+pause of 0.4 s, every 20 s while clients connect and disconnect (CPython 3.11). Right after a full collection nothing
+left is garbage, so all of it is frozen then, and the next collection scans only what was created since.
 
-What is frozen still goes when nothing refers to it any more, as almost all Python objects do. Only a circle that was
-frozen whole and let go later stays, until everything is looked at once, every LOOK_EVERYWHERE_S. That is why what
-belongs to a client has its circles cut when the client goes: tests/server/test_gc_tuning.py sees to it.
+Frozen objects are still freed by reference counting, as almost all Python objects are. Only a cycle that was frozen
+and became garbage later stays, until the full gc every FULL_GC_INTERVAL_S. Therefore the objects of a client must not
+form cycles once it has disconnected: tests/server/test_gc_tuning.py proves it.
 """
 
 import asyncio
@@ -18,16 +18,17 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
-FULL_COLLECTION_EVERY_S = 3600.0
-"""How often the pause is taken."""
+FULL_GC_INTERVAL_S = 3600.0
+"""How often everything is scanned, frozen objects too: this is the long pause."""
 THRESHOLDS = (700, 5, 3)
-"""When the collector looks at the youngest, after how many such times at the younger, and then at the rest."""
-OLDEST = 2
+"""Arguments of gc.set_threshold: allocations before generation 0 is collected, its collections before generation 1 is,
+and that one's before generation 2 is."""
+OLDEST_GENERATION = 2
 
 
 @contextmanager
 def frozen_gc() -> Iterator[None]:
-    """Have it so within this block, beginning with all there is now."""
+    """Freeze the survivors of each full collection within this block, beginning with all objects that exist now."""
     before = gc.get_threshold()
     gc.set_threshold(*THRESHOLDS)
     gc.callbacks.append(_freeze_survivors)
@@ -41,15 +42,15 @@ def frozen_gc() -> Iterator[None]:
 
 
 async def collect_full_periodically() -> None:
-    """Find for ever what was frozen before it was garbage, at long intervals."""
+    """Collect frozen cycles too, every FULL_GC_INTERVAL_S, until cancelled."""
     while True:
-        await asyncio.sleep(FULL_COLLECTION_EVERY_S)
+        await asyncio.sleep(FULL_GC_INTERVAL_S)
         started_s = time.perf_counter()
         gc.unfreeze()
-        found = gc.collect()
-        log.info("looked for garbage everywhere found=%s took_s=%.3f", found, time.perf_counter() - started_s)
+        collected = gc.collect()
+        log.info("full gc collected=%s took_s=%.3f", collected, time.perf_counter() - started_s)
 
 
 def _freeze_survivors(phase: str, info: Mapping[str, int]) -> None:
-    if phase == "stop" and info["generation"] == OLDEST:
+    if phase == "stop" and info["generation"] == OLDEST_GENERATION:
         gc.freeze()

@@ -1,7 +1,13 @@
-"""What is put in place of private names of Hypercorn and wsproto, which leave open what one client can cost.
+"""Replacements for private names of Hypercorn and wsproto whose own behaviour does not bound what one client can cost.
 
-Messages are bounded while they are inflated and gathered, pongs and what broke the protocol reach the connection
-first, and HTTP/2 is not spoken. It knows frames and no topic; `server` puts it in place.
+What each one fixes, by the upstream name:
+- `ws_stream.server_extensions_handshake` negotiates wsproto's PerMessageDeflate, which inflates without limit.
+- `ws_stream.Connection` (wsproto's) reports neither pongs nor close frames to the connection they came by.
+- `ws_stream.WebsocketBuffer` keeps growing after its limit while the client goes on sending.
+- `protocol.H2Protocol` serves HTTP/2 on the plain port, and cannot be disabled.
+- `run.TCPServer` forms a reference cycle with its protocol.
+
+It knows frames and no topics. `serve` puts the patches in place.
 """
 
 import zlib
@@ -20,161 +26,173 @@ from wsproto.events import Event as WsprotoEvent
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
-from pulse.server.connection import current_connection
-from pulse.server.ws_frames import SYNC_TAIL, WINDOW_BITS, deflate_answer
+from pulse.server.loop import current_connection
+from pulse.server.ws_frames import SYNC_FLUSH_TAIL, WINDOW_BITS, negotiate_deflate
 
 MESSAGE_BYTES_MAX = 4096
-OVERRUN_GRACE_S = 1.0
-"""How long a client that sent too large a message has to read why it is cut off."""
+"""Largest message that a client may send, after inflating."""
+OVERSIZE_GRACE_S = 1.0
+"""How long a client that sent too large a message has to read close code 1009 before it is aborted."""
 
 
 class _BoundedInflate(Extension):
-    """permessage-deflate for what comes in, each message inflated by itself and never beyond the limit of a message.
+    """permessage-deflate for incoming messages: no context takeover, and never more output than a message may have.
 
-    wsproto's own inflates all that has come at once: 261 KB on the wire took 466 MB. What goes out passes untouched.
+    wsproto's own inflates all input without limit: 261 KB on the wire took 466 MB. Outgoing frames pass unchanged.
     """
 
     name = "permessage-deflate"
 
     def __init__(self) -> None:
-        self._inflater: Any = None  # of the message that is coming in, if that is compressed
+        self._inflater: Any = None  # for the current message, if it is compressed
         self._is_control = False
-        self._room = 0
+        self._room_bytes = 0
 
     def enabled(self) -> bool:
-        """It is there only where it was agreed on."""
+        """Return True: it is installed only where it was negotiated."""
         return True
 
     def offer(self) -> bool | str:
-        """Servers make no offers."""
+        """Return False: servers make no offers."""
         return False
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """A frame begins: only the first one of a message may say that it is compressed."""
+        """Accept RSV1 on the first frame of a message alone, and start an inflater for it."""
         self._is_control = opcode.iscontrol()
         is_first = opcode in (Opcode.TEXT, Opcode.BINARY)
         if rsv.rsv1 and not is_first:
             return CloseReason.PROTOCOL_ERROR
         if is_first:
             self._inflater = zlib.decompressobj(-WINDOW_BITS) if rsv.rsv1 else None
-            self._room = MESSAGE_BYTES_MAX + 1  # one too many is enough to be refused
+            self._room_bytes = MESSAGE_BYTES_MAX + 1  # one byte too many is enough to be rejected
         return RsvBits(True, False, False)
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        """Part of a frame: inflated if its message is."""
+        """Inflate a part of a data frame if its message is compressed."""
         return data if self._inflater is None or self._is_control else self._inflate(data)
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        """A frame ends, and with it perhaps its message."""
+        """Inflate the rest of a compressed message at the end of its last frame."""
         if not fin or self._is_control or self._inflater is None:
             return None
-        return self._inflate(SYNC_TAIL)
+        return self._inflate(SYNC_FLUSH_TAIL)
 
     def _inflate(self, data: bytes) -> bytes | CloseReason:
-        if not self._room:
+        if not self._room_bytes:
             return b""
         try:
-            inflated: bytes = self._inflater.decompress(data, self._room)
+            inflated: bytes = self._inflater.decompress(data, self._room_bytes)
         except zlib.error:
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-        self._room -= len(inflated)
+        self._room_bytes -= len(inflated)
         return inflated
 
 
-def _agree_on_deflate(offers: Iterable[str], extensions: list[Extension]) -> bytes | None:
-    """Take the first offer that suits the frames we share among clients; none where they are not sent that way."""
+def _negotiate_extensions(offers: Iterable[str], extensions: list[Extension]) -> bytes | None:
+    """Accept the first offer that suits our shared frames, and return the answer; None declines all of them.
+
+    Replaces `ws_stream.server_extensions_handshake`, which would compress for each client anew.
+    """
     extensions.clear()
-    connection = current_connection()
-    if connection is None:
-        return None
-    for answer in map(deflate_answer, offers):
+    for answer in map(negotiate_deflate, offers):
         if answer is not None:
             extensions.append(_BoundedInflate())
-            connection.takes_deflated = True
+            current_connection().uses_deflate = True
             return answer.encode()
     return None
 
 
-class _Conversation(WsprotoConnection):
-    """What wsproto makes of the bytes that come in, seen before Hypercorn sees it."""
+class _ObservedWebSocket(WsprotoConnection):
+    """wsproto's state machine for one WebSocket, with pongs and close frames reported to the `ClientConnection`."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._client = current_connection()  # made by the app's task; the close frame may be sent by another one
+
+    def send(self, event: WsprotoEvent) -> bytes:
+        """Encode an event; before a close frame, stop the frames that are written past Hypercorn."""
+        data = super().send(event)
+        if isinstance(event, CloseConnection):
+            self._client.end_websocket()
+        return data
 
     def events(self) -> Generator[WsprotoEvent, None, None]:
-        """Pongs tell how far a client has read; one that broke the protocol reads why before it is cut."""
-        connection = current_connection()
+        """Yield what was received. A pong acknowledges; a protocol error is answered with a close frame.
+
+        Hypercorn ignores pongs, and closes the connection after a protocol error without a close frame.
+        """
         for event in super().events():
-            if connection is not None and isinstance(event, Pong):
-                connection.answered(bytes(event.payload))
-            elif connection is not None and isinstance(event, CloseConnection) and self.state is ConnectionState.OPEN:
-                connection.write_last(self.send(event))
+            if isinstance(event, Pong):
+                self._client.on_pong(bytes(event.payload))
+            elif isinstance(event, CloseConnection) and self.state is ConnectionState.OPEN:
+                self._client.write_close_frame(self.send(event))
             yield event
 
     def __del__(self) -> None:
-        """Let the parser go: it and what it reads from hold each other, which only the collector would find."""
+        """Close the parser's generator: it and the parser form a reference cycle."""
         self._proto._parse_more.close()
 
 
-class _BoundedBuffer(ws_stream.WebsocketBuffer):
-    """Where Hypercorn gathers a message. Its own keeps growing after the limit while the client goes on sending."""
+class _BoundedMessageBuffer(ws_stream.WebsocketBuffer):
+    """Hypercorn's buffer of one message, made to stay within its limit while the client goes on sending."""
 
     has_overrun = False
 
     def extend(self, event: Message[Any]) -> None:
-        """Keep a part of a message; at the first one too many the client is told 1009 and no longer listened to."""
+        """Append a fragment. Beyond the limit, discard all input and raise: Hypercorn closes with code 1009."""
         if not self.has_overrun and self.length + len(event.data) <= self.max_length:
             super().extend(event)
             return
         self.has_overrun = True
         self.clear()
-        connection = current_connection()
-        if connection is not None:
-            connection.refuse_input(OVERRUN_GRACE_S)
+        current_connection().discard_input(OVERSIZE_GRACE_S)
         raise ws_stream.FrameTooLargeError
 
 
-class _Ended:
-    """In place of the protocol of a connection that is gone."""
+class _ClosedProtocol:
+    """Stands in for the protocol of a connection that has ended."""
 
     async def handle(self, event: Event) -> None:
-        """Ignore what still comes."""
+        """Ignore the event."""
 
 
-class _PassingServer(TCPServer):
-    """What serves one connection. It and its protocol hold each other, which only the collector would find."""
+class _AcyclicTCPServer(TCPServer):
+    """Hypercorn's handler of one connection, without the reference cycle between it and its protocol."""
 
     async def run(self) -> None:
-        """Serve it, and let go of the protocol."""
+        """Serve the connection, then drop the protocol."""
         try:
             await super().run()
         finally:
-            self.protocol = _Ended()  # type: ignore[assignment]
+            self.protocol = _ClosedProtocol()  # type: ignore[assignment]
 
 
-class _NoHttp2(_Ended):
-    """In place of HTTP/2, which Hypercorn offers on the plain port and cannot be told not to: hangs up."""
+class _Http2Refused(_ClosedProtocol):
+    """Stands in for HTTP/2, which Hypercorn offers on the plain port without a way to disable it."""
 
     def __init__(self, *args: Any) -> None:
         self._send = args[8]  # app, config, context, task group, state, is TLS, client, server, send
 
     async def initiate(self, *_: object) -> None:
-        """Close the connection instead of beginning."""
+        """Close the connection instead of starting."""
         await self._send(Closed())
 
 
 HYPERCORN_NAMES: tuple[tuple[Any, str, Any], ...] = (
-    (ws_stream, "server_extensions_handshake", _agree_on_deflate),
-    (ws_stream, "Connection", _Conversation),
-    (ws_stream, "WebsocketBuffer", _BoundedBuffer),
-    (hypercorn_protocol, "H2Protocol", _NoHttp2),
-    (hypercorn_run, "TCPServer", _PassingServer),
+    (ws_stream, "server_extensions_handshake", _negotiate_extensions),
+    (ws_stream, "Connection", _ObservedWebSocket),
+    (ws_stream, "WebsocketBuffer", _BoundedMessageBuffer),
+    (hypercorn_protocol, "H2Protocol", _Http2Refused),
+    (hypercorn_run, "TCPServer", _AcyclicTCPServer),
 )
-"""Every private name of Hypercorn that is replaced here.
+"""Every private name of Hypercorn that is replaced: module, name, replacement.
 
 tests/server/test_hypercorn_patches.py says what to do when one breaks."""
 
 
 def patch_hypercorn() -> None:
-    """Put all of it in place, for this process; doing it twice does no harm."""
+    """Apply all patches to this process; doing it twice does no harm."""
     for module, name, replacement in HYPERCORN_NAMES:
         setattr(module, name, replacement)

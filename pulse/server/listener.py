@@ -1,5 +1,6 @@
-"""The server: it opens the port, has Hypercorn speak HTTP and WebSocket there, and makes stopping certain whatever the
-clients do. It knows nothing of what is served; what one client may cost is bounded in `connection` and `hardening`.
+"""The HTTP and WebSocket server: opens the port, runs Hypercorn on it, and stops within a bounded time.
+
+It knows nothing of what is served. What one client can cost is bounded in connection.py and hypercorn_patches.py.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
 from pulse.errors import SettingsError
-from pulse.server.connection import PING_EVERY_S, SILENCE_MAX_S, Connections, ServerLoop, serving
+from pulse.server.connection_registry import ConnectionRegistry
 from pulse.server.hypercorn_patches import MESSAGE_BYTES_MAX, patch_hypercorn
+from pulse.server.loop import ServerLoop, server_registry
 
 if sys.platform != "win32":
     import resource
@@ -24,33 +26,35 @@ if sys.platform != "win32":
 log = logging.getLogger(__name__)
 
 BACKLOG = 256
-"""Connections the kernel keeps for us until they are accepted."""
+"""Connections that the kernel queues until they are accepted."""
 SEND_BUFFER_BYTES = 64 * 1024
-"""What the kernel takes for a client that does not read: megabytes by default, and seconds of old prices."""
-UNSENT_BYTES = 16 * 1024
-"""Of those, what may wait to be sent: beyond it the kernel says "full", and the newest message replaces the rest."""
-UNACKNOWLEDGED_MS = 20_000
-"""When the kernel gives up on a peer that is gone or takes nothing; ours is shorter, this is the net below it."""
+"""SO_SNDBUF: what the kernel buffers for a client that does not read; by default megabytes, seconds of old prices."""
+NOTSENT_LOWAT_BYTES = 16 * 1024
+"""TCP_NOTSENT_LOWAT: how much of that may be unsent. Beyond it the socket is not writable (backpressure), and newer
+messages replace those that wait."""
+USER_TIMEOUT_MS = 20_000
+"""TCP_USER_TIMEOUT: when the kernel drops a peer that acknowledges nothing. The send timeout of sessions is shorter;
+this is the fallback."""
 
 REQUEST_HEAD_BYTES_MAX = 16 * 1024
 KEEP_ALIVE_S = 10.0
-"""How long a connection may be silent, or drip its header, before it is closed."""
+"""How long a connection may be idle, or take to send a request's head, before it is closed."""
 
-CONNECTIONS_SPARE = 256
+EXTRA_CONNECTIONS = 256
 """Connections beyond the WebSockets allowed: for pages, API calls and health checks."""
-FILES_SPARE = 128
-"""Descriptors beyond the connections: for the feed, the stores and the log."""
+EXTRA_DESCRIPTORS = 128
+"""File descriptors beyond the connections: for the exchange's streams, the stores and the log."""
 
 STOP_GRACE_S = 1.0
-"""How long clients have to take their goodbye when the server stops."""
+"""How long clients have to read their close frame when the server stops."""
 STOP_TASKS_S = STOP_GRACE_S + 0.2
-"""How long Hypercorn waits for its own tasks, such as a request that still asks the store; longer than the above."""
+"""How long Hypercorn waits for its own tasks, such as a request that still reads the store; longer than the above."""
 
 App = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Listen on a TCP port; 0 takes a free one. Raises SettingsError with one sentence on what to change.
+    """Return a socket that listens on a TCP port; 0 takes a free one. Raises SettingsError, which says what to change.
 
     Every accepted connection inherits the options set here.
     """
@@ -62,18 +66,18 @@ def open_listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        for option, value in (("TCP_NOTSENT_LOWAT", UNSENT_BYTES), ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MS)):
+        for option, value in (("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT_BYTES), ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS)):
             if hasattr(socket, option):  # not on every system
                 listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as fault:
         listener.close()
-        raise SettingsError(_listen_fault(host, port, fault)) from None
+        raise SettingsError(_listen_error_text(host, port, fault)) from None
     return listener
 
 
-def _listen_fault(host: str, port: int, fault: OSError) -> str:
+def _listen_error_text(host: str, port: int, fault: OSError) -> str:
     if fault.errno == errno.EADDRINUSE:
         return f"Port {port} on {host} is in use by another program: stop it, or set PORT to another port."
     if fault.errno == errno.EADDRNOTAVAIL:
@@ -84,33 +88,34 @@ def _listen_fault(host: str, port: int, fault: OSError) -> str:
 
 
 async def serve(
-    app: App, listener: socket.socket, stop: asyncio.Event, goodbye: Callable[[], None], clients_max: int
+    app: App, listener: socket.socket, stop: asyncio.Event, close_sessions: Callable[[], None], clients_max: int
 ) -> None:
-    """Serve until `stop` is set, then end within STOP_GRACE_S + STOP_TASKS_S seconds. Takes the listener over.
+    """Serve until `stop` is set, then end within STOP_GRACE_S + STOP_TASKS_S seconds. Takes ownership of the listener.
 
-    On another loop than ServerLoop it serves as well, but no client can be cut: one that does not read delays the end.
-
-    When stopping begins nothing new is accepted, `goodbye` is called once to have the app close its WebSockets, and
-    whoever is still connected after STOP_GRACE_S is cut. `clients_max` is how many WebSockets the app will accept.
+    At the stop no connection is accepted any more, `close_sessions` is called once to have the app close its
+    WebSockets, and connections that remain after STOP_GRACE_S are aborted. `clients_max` is how many WebSockets the app
+    will accept. Raises RuntimeError on a loop that `loop_factory` did not make: there no connection could be aborted.
     """
-    limit = clients_max + CONNECTIONS_SPARE
-    register = Connections(limit)
-    _allow_open_files(limit + FILES_SPARE)
+    if not isinstance(asyncio.get_running_loop(), ServerLoop):
+        raise RuntimeError("serve() needs a ServerLoop: run it with asyncio.Runner(loop_factory=loop_factory).")
+    limit = clients_max + EXTRA_CONNECTIONS
+    registry = ConnectionRegistry(limit)
+    _raise_descriptor_limit(limit + EXTRA_DESCRIPTORS)
     patch_hypercorn()
     context = copy_context()
-    context.run(serving.set, register)
+    context.run(server_registry.set, registry)
     async with asyncio.TaskGroup() as group:
         group.create_task(
             hypercorn_serve(app, _config(listener), shutdown_trigger=stop.wait, mode="asgi"),
             name="hypercorn",
             context=context,
         )
-        pings = group.create_task(register.ping_in_turn(), name="pings")
+        pings = group.create_task(registry.ping_idle(), name="pings")
         await stop.wait()
-        goodbye()
-        cut = await register.abort_after(STOP_GRACE_S)
-        if cut:
-            log.info("connections cut at stop count=%s", cut)
+        close_sessions()
+        aborted = await registry.abort_after(STOP_GRACE_S)
+        if aborted:
+            log.info("connections aborted at stop count=%s", aborted)
         pings.cancel()
 
 
@@ -125,14 +130,11 @@ def _config(listener: socket.socket) -> Config:
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.h11_max_incomplete_size = REQUEST_HEAD_BYTES_MAX
     config.websocket_max_message_size = MESSAGE_BYTES_MAX
-    if not isinstance(asyncio.get_running_loop(), ServerLoop):  # then nobody else pings
-        config.websocket_ping_interval = PING_EVERY_S
-        config.read_timeout = SILENCE_MAX_S
     return config
 
 
-def _allow_open_files(count: int) -> None:
-    """Raise this process's soft limit of descriptors to what the connections can need, if it may be."""
+def _raise_descriptor_limit(count: int) -> None:
+    """Raise this process's soft limit of file descriptors to `count`, or as far as the hard limit allows."""
     if sys.platform == "win32":
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -140,4 +142,4 @@ def _allow_open_files(count: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if wanted < count:
-        log.warning("few open files allowed allowed=%s needed=%s", wanted, count)
+        log.warning("open file limit too low allowed=%s needed=%s", wanted, count)

@@ -1,30 +1,29 @@
-"""WebSocket frames (RFC 6455) and compressed messages (RFC 7692) as bytes.
+"""WebSocket frames (RFC 6455) and permessage-deflate (RFC 7692) as bytes.
 
-Pure: it knows no socket and no market. A message is framed once and compressed once, however many take it.
+Pure: it knows no socket and no market. A message is framed and compressed once, however many clients receive it.
 """
 
 import zlib
 
-TEXT_FRAME, PING_FRAME, PONG_FRAME = 0x81, 0x89, 0x8A
-"""First bytes of whole, unfragmented frames."""
-DEFLATED = 0x40
-"""The bit of the first byte that says "compressed"."""
-MASKED = 0x80
+FIN, RSV1, MASK = 0x80, 0x40, 0x80
+"""Bits of a frame's first byte (FIN: last fragment, RSV1: compressed message) and of its second (MASK)."""
+TEXT_FRAME, PING_FRAME, PONG_FRAME = FIN | 0x1, FIN | 0x9, FIN | 0xA
+"""First bytes of unfragmented frames: FIN and the opcode."""
 WINDOW_BITS = 15
-SYNC_TAIL = b"\x00\x00\xff\xff"
-"""What a sync flush ends with: the sender leaves it out, the receiver puts it back."""
+SYNC_FLUSH_TAIL = b"\x00\x00\xff\xff"
+"""End of a sync flush: the sender strips it from each message, the receiver appends it (RFC 7692, 7.2)."""
 DEFLATE = "permessage-deflate"
-GRANTED = {("server_no_context_takeover", ""), ("server_max_window_bits", str(WINDOW_BITS))}
-"""What a client may ask of our messages, for they are that already; the standard wants it confirmed."""
-HARMLESS = {
+SERVER_PARAMETERS = {("server_no_context_takeover", ""), ("server_max_window_bits", str(WINDOW_BITS))}
+"""Parameters of an offer that constrain our messages and that these meet anyway; an answer must repeat them."""
+CLIENT_PARAMETERS = {
     ("client_no_context_takeover", ""),
     *(("client_max_window_bits", bits) for bits in ("", *map(str, range(8, 16)))),
 }
-"""What it may say of its own."""
+"""Parameters of an offer that concern the client's own messages; an answer need not repeat them."""
 
 
 def frame(first_byte: int, payload: bytes) -> bytes:
-    """One whole frame as a server sends it; `first_byte` holds its flags and its kind."""
+    """Return one unmasked frame, as a server sends it; `first_byte` holds FIN, the reserved bits and the opcode."""
     size = len(payload)
     if size < 126:
         return bytes((first_byte, size)) + payload
@@ -34,13 +33,13 @@ def frame(first_byte: int, payload: bytes) -> bytes:
 
 
 def deflate(payload: bytes) -> bytes:
-    """A payload compressed by itself: every client that agreed to a 15-bit window can read it at any time."""
-    squeeze = zlib.compressobj(wbits=-WINDOW_BITS)
-    return (squeeze.compress(payload) + squeeze.flush(zlib.Z_SYNC_FLUSH)).removesuffix(SYNC_TAIL)
+    """Compress a payload without context takeover, so that any client with a 15-bit window can read it at any time."""
+    compressor = zlib.compressobj(wbits=-WINDOW_BITS)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(SYNC_FLUSH_TAIL)
 
 
-class Message:
-    """One message to any number of clients: its JSON, and its frames, each made when first asked for."""
+class EncodedMessage:
+    """One message for any number of clients: its JSON payload, and its frames, each encoded on first use and cached."""
 
     __slots__ = ("_deflated", "_plain", "payload")
 
@@ -50,21 +49,21 @@ class Message:
         self._deflated = b""
 
     def frame(self, deflated: bool) -> bytes:
-        """The whole frame, for those who take compressed messages or for those who do not."""
+        """Return the whole frame, compressed or plain."""
         if deflated:
             if not self._deflated:
-                self._deflated = frame(TEXT_FRAME | DEFLATED, deflate(self.payload))
+                self._deflated = frame(TEXT_FRAME | RSV1, deflate(self.payload))
             return self._deflated
         if not self._plain:
             self._plain = frame(TEXT_FRAME, self.payload)
         return self._plain
 
 
-def deflate_answer(offer: str) -> str | None:
-    """What to answer to one offer of an extension; None to decline it.
+def negotiate_deflate(offer: str) -> str | None:
+    """Return the answer to one offer of the header Sec-WebSocket-Extensions; None to decline it.
 
-    Our messages need a window of 15 bits. The client is told to compress each of its messages by itself, so nothing
-    of one is kept for the next.
+    Our messages need a window of 15 bits. The client must compress each of its messages without context takeover, so
+    no state is kept between them.
     """
     name, *parameters = (part.strip() for part in offer.split(";"))
     given = dict(parameter.replace(" ", "").partition("=")[::2] for parameter in parameters)
@@ -72,17 +71,17 @@ def deflate_answer(offer: str) -> str | None:
         return None
     answer = [DEFLATE, "client_no_context_takeover"]
     for key, value in given.items():
-        wish = (key, value.strip('"'))
-        if wish in GRANTED:
-            answer.append("=".join(filter(None, wish)))
-        elif wish not in HARMLESS:
+        parameter = (key, value.strip('"'))
+        if parameter in SERVER_PARAMETERS:
+            answer.append("=".join(filter(None, parameter)))
+        elif parameter not in CLIENT_PARAMETERS:
             return None
     return "; ".join(answer)
 
 
-def sole_pong(data: bytes) -> bytes:
-    """The payload of a client's short pong, if these bytes are one and nothing else; empty if they are not."""
-    if len(data) < 6 or data[0] != PONG_FRAME or data[1] != MASKED | len(data) - 6 or len(data) > 131:
+def lone_pong_payload(data: bytes) -> bytes:
+    """Return the unmasked payload if these bytes are exactly one pong of a client; otherwise b""."""
+    if len(data) < 6 or data[0] != PONG_FRAME or data[1] != MASK | len(data) - 6 or len(data) > 131:
         return b""
     payload = data[6:]
     mask = (data[2:6] * (len(payload) // 4 + 1))[: len(payload)]

@@ -1,1 +1,1 @@
-"""An exchange on loopback that speaks Binance's protocol: the demo without a network, and the tests' exchange."""
+"""A simulated exchange on loopback that speaks Binance's protocol: it feeds the offline demo and the tests."""

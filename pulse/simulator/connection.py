@@ -1,7 +1,7 @@
-"""One stream socket of the simulated exchange: what it sends, what it obeys, and when it is cut.
+"""One stream socket of the simulated exchange: its send queue, control messages, rate limit and ways to disconnect.
 
-Sending goes through a bounded outbox of its own, so a client that does not read loses its connection and nobody else
-loses anything. It knows no market: events arrive already encoded.
+Sending goes through a bounded queue per connection, so a client that does not read loses its own connection and affects
+no other. Knows no market: events arrive already encoded.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from aiohttp import WSMsgType, web
 
 from pulse.simulator.faults import Faults
-from pulse.simulator.subscriptions import Subscriptions
+from pulse.simulator.subscriptions import StreamSubscriptions
 
 log = logging.getLogger(__name__)
 
@@ -24,23 +24,29 @@ MESSAGE_BYTES_MAX = 64 * 1024
 CLOSE_WAIT_S = 1.0  # for the client's half of the closing handshake
 POLICY_VIOLATION = 1008
 
-RST, FIN, TORN = "rst", "fin", "torn"  # ways to cut without a closing handshake; TORN ends inside a frame
+RST, FIN, MID_FRAME = (
+    "rst",
+    "fin",
+    "mid-frame",
+)  # ways to disconnect without a closing handshake; MID_FRAME ends inside a frame
 
 
-class Connection:
+class StreamConnection:
     """One accepted WebSocket. `clock` is monotonic, in seconds."""
 
     def __init__(
         self,
         ws: web.WebSocketResponse,
         transport: asyncio.Transport,
-        subscriptions: Subscriptions,
+        subscriptions: StreamSubscriptions,
         faults: Faults,
         clock: Callable[[], float],
         outbox_bytes_max: int = OUTBOX_BYTES_MAX,
     ) -> None:
         self.subscriptions = subscriptions
-        self.opened_s = self.pong_s = self.ping_s = clock()  # when it opened, last answered, was last asked
+        self.opened_s = self.last_pong_s = self.last_ping_s = (
+            clock()
+        )  # when it opened, last sent a pong, was last pinged
         self._ws = ws
         self._transport = transport
         self._faults = faults
@@ -51,49 +57,49 @@ class Connection:
         self._filled = asyncio.Event()
         self._received_s: deque[float] = deque(maxlen=MESSAGES_PER_SECOND_MAX)
 
-    def push(self, payload: bytes, opcode: WSMsgType = WSMsgType.TEXT) -> None:
-        """Queue a frame. A full outbox resets the connection, as the exchange does with a client that lags."""
-        if self._faults.frozen:
+    def enqueue(self, payload: bytes, opcode: WSMsgType = WSMsgType.TEXT) -> None:
+        """Queue a frame. A full queue resets the connection, as the exchange does with a client that lags."""
+        if self._faults.half_open:
             return
         self._outbox.append((opcode, payload))
         self._outbox_bytes += len(payload)
         self._filled.set()
         if self._outbox_bytes > self._outbox_bytes_max:
-            log.info("client too slow, reset queued_bytes=%s", self._outbox_bytes)
+            log.info("client too slow, connection reset queued_bytes=%s", self._outbox_bytes)
             self._outbox.clear()
             self._outbox_bytes = 0
             self.cut(RST)
 
     async def serve(self) -> None:
-        """Send and obey until either side ends the connection."""
+        """Send and handle messages until either side ends the connection."""
         sender = asyncio.create_task(self._send(), name="simulator-sender")
         try:
-            await self._listen()
+            await self._receive()
         finally:
             sender.cancel()
             await asyncio.wait([sender])
 
     async def close(self, code: int, reason: str) -> None:
-        """End it with a closing handshake."""
+        """Close it with a closing handshake."""
         await self._ws.close(code=code, message=reason.encode())
 
-    def cut(self, how: str) -> None:
-        """End it without one: RST, FIN, or TORN (FIN in the middle of a frame)."""
-        if how == TORN:
-            self._transport.write(b"\x81\x7e\x01\x00{")  # the head of a text frame of 256 bytes, and one of them
-        if how != RST:
+    def cut(self, mode: str) -> None:
+        """Disconnect without a handshake: RST, FIN, or MID_FRAME (FIN in the middle of a frame)."""
+        if mode == MID_FRAME:
+            self._transport.write(b"\x81\x7e\x01\x00{")  # the header of a text frame of 256 bytes, and one of them
+        if mode != RST:
             self._transport.close()
             return
         sock = self._transport.get_extra_info("socket")
         if sock is not None and sock.fileno() >= 0:
-            # Without lingering, closing a socket resets its connection.
+            # With a linger time of 0, closing a socket resets its connection.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def ping(self, payload: bytes) -> None:
-        """Ask for a sign of life; `pong_s` tells when the last one came."""
-        self.ping_s = self._clock()
-        self.push(payload, WSMsgType.PING)
+        """Send a ping; `last_pong_s` is when the last pong came."""
+        self.last_ping_s = self._clock()
+        self.enqueue(payload, WSMsgType.PING)
 
     async def _send(self) -> None:
         while True:
@@ -103,29 +109,29 @@ class Connection:
                 try:
                     await self._ws.send_frame(payload, opcode)
                 except ConnectionError:
-                    return  # the client is gone, which the listener sees too
+                    return  # the client is gone, which the receiving side notices too
             self._filled.clear()
             await self._filled.wait()
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         async for message in self._ws:
-            if self._too_fast():
+            if self._exceeds_rate():
                 await self.close(POLICY_VIOLATION, "Too many requests")
                 return
             if message.type is WSMsgType.PING:
-                self.push(message.data, WSMsgType.PONG)
+                self.enqueue(message.data, WSMsgType.PONG)
             elif message.type is WSMsgType.PONG:
-                self.pong_s = self._clock()
+                self.last_pong_s = self._clock()
             elif message.type is WSMsgType.TEXT:
                 reply = self.subscriptions.handle(message.data, self._faults.nested_errors)
-                self.push(reply.text)
+                self.enqueue(reply.text)
                 if reply.close:
                     await self.close(POLICY_VIOLATION, "Too many streams")
                     return
 
-    def _too_fast(self) -> bool:
+    def _exceeds_rate(self) -> bool:
         now_s = self._clock()
         full = len(self._received_s) == MESSAGES_PER_SECOND_MAX
-        too_fast = full and now_s - self._received_s[0] < 1.0
+        exceeded = full and now_s - self._received_s[0] < 1.0
         self._received_s.append(now_s)
-        return too_fast
+        return exceeded

@@ -1,7 +1,7 @@
-"""Trouble on request: what a test tells the simulated exchange to do wrong, while it runs.
+"""Fault injection: what the simulated exchange does wrong, set by a test while it runs.
 
-`FrameFaults` works on events and virtual time alone, so it serves a test without sockets as well; the rest is a few
-values that the server consults. A symbol's trading status is a fact of the market: `Exchange.set_status`.
+`FrameFaults` works on events and virtual time alone, so it also serves tests without sockets; the rest is a few values
+that the server reads. A symbol's trading status belongs to the market: `Exchange.set_status`.
 """
 
 from collections import deque
@@ -12,21 +12,21 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from pulse.simulator.instruments import E8
-from pulse.simulator.payloads import Event, JsonObject, decimal_text
+from pulse.simulator.payloads import JsonObject, StreamEvent, decimal_text
 
-FOREVER = 10**9  # a count that no test outlives
-RULES_MAX = 1000  # rules that wait at once
-HELD_MAX = 100_000  # delayed frames; beyond it the one due first goes early
+FOREVER = 10**9  # a count that no test reaches
+RULES_MAX = 1000  # pending rules at once
+HELD_MAX = 100_000  # delayed frames; beyond it the one due first is sent early
 
 PRICE = "price"
 QUANTITY = "quantity"
 _KEYS = {PRICE: ("p", "b", "c"), QUANTITY: ("q", "B", "v")}  # trades, best bid and ask, candles
 
-Change = Callable[[JsonObject], "JsonObject | str"]
+Edit = Callable[[JsonObject], "JsonObject | str"]
 
 
-class Frame(NamedTuple):
-    """An event after the faults. Text instead of an object is sent as it is, without its stream's name."""
+class SentFrame(NamedTuple):
+    """An event after the faults. Text in place of an object is sent as it is, without the stream's name."""
 
     stream: str
     data: JsonObject | str
@@ -34,95 +34,95 @@ class Frame(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Rule:
+class _FrameRule:
     kind: str
     stream: str
     count: int
     by_ms: int = 0
-    change: Change | None = None
+    edit: Edit | None = None
 
 
 class FrameFaults:
-    """Faults of streams. A stream is a name or a pattern (`*@aggTrade`, `*`); the oldest rule that fits acts alone."""
+    """Faults of streams. A stream is a name or a pattern (`*@aggTrade`, `*`); only the oldest matching rule applies."""
 
     def __init__(self) -> None:
-        self._rules: list[_Rule] = []
+        self._rules: list[_FrameRule] = []
         self._muted: dict[str, None] = {}
-        self._swapped: dict[str, Frame] = {}
-        self._held: list[tuple[int, int, Frame]] = []  # a heap: due, number, frame
+        self._swapped: dict[str, SentFrame] = {}
+        self._held: list[tuple[int, int, SentFrame]] = []  # a heap: due, sequence number, frame
         self._number = 0
 
     def drop(self, stream: str, count: int = 1) -> None:
-        """Lose the next frames."""
-        self._add(_Rule("drop", stream, count))
+        """Drop the next frames."""
+        self._add(_FrameRule("drop", stream, count))
 
     def duplicate(self, stream: str, count: int = 1) -> None:
         """Send each of the next frames twice."""
-        self._add(_Rule("duplicate", stream, count))
+        self._add(_FrameRule("duplicate", stream, count))
 
     def swap(self, stream: str, count: int = 1) -> None:
         """Send the next frame after the one that follows it on its stream, `count` times."""
-        self._add(_Rule("swap", stream, count))
+        self._add(_FrameRule("swap", stream, count))
 
     def delay(self, stream: str, by_ms: int, count: int = 1) -> None:
-        """Send the next frames so much later, by the exchange's clock; frames after them overtake."""
-        self._add(_Rule("delay", stream, count, by_ms=by_ms))
+        """Send the next frames later, by the exchange's clock; the frames after them overtake."""
+        self._add(_FrameRule("delay", stream, count, by_ms=by_ms))
 
-    def edit(self, stream: str, change: Change, count: int = 1) -> None:
-        """Pass the next frames through a function, which may alter the object or give text to send in its place."""
-        self._add(_Rule("edit", stream, count, change=change))
+    def edit(self, stream: str, edit: Edit, count: int = 1) -> None:
+        """Pass the next frames through a function that may alter the object or return text to send in its place."""
+        self._add(_FrameRule("edit", stream, count, edit=edit))
 
-    def corrupt(self, stream: str, what: str = QUANTITY, count: int = 1) -> None:
-        """Make one number in each of the next frames a little too large; of a diff, one in its first level."""
-        self.edit(stream, lambda data: _corrupted(data, what), count)
+    def corrupt(self, stream: str, field_kind: str = QUANTITY, count: int = 1) -> None:
+        """Make one number in each of the next frames slightly too large; of a diff, one in its first level."""
+        self.edit(stream, lambda data: _corrupt_payload(data, field_kind), count)
 
     def mute(self, *streams: str) -> None:
-        """Send nothing of these streams; connections and pings live on."""
+        """Send nothing on these streams; connections and pings continue."""
         self._muted.update(dict.fromkeys(streams))
 
     def unmute(self, *streams: str) -> None:
-        """Lift exactly these; all, without any."""
+        """Unmute exactly these names and patterns; all, without arguments."""
         for stream in streams or tuple(self._muted):
             self._muted.pop(stream, None)
 
     def clear(self) -> None:
-        """Forget every rule and everything held back."""
-        for kept in (self._rules, self._muted, self._swapped, self._held):
-            kept.clear()
+        """Remove every rule and every held frame."""
+        for state in (self._rules, self._muted, self._swapped, self._held):
+            state.clear()
 
-    def apply(self, events: Iterable[Event], now_ms: int) -> list[Frame]:
-        """What is really sent up to a time, in order. Call it with no events too: delayed frames come due."""
+    def apply(self, events: Iterable[StreamEvent], now_ms: int) -> list[SentFrame]:
+        """Return the frames to send up to a time, in order. Call it without events too: delayed frames come due."""
         if not (self._rules or self._muted or self._swapped or self._held):
-            return [Frame(*event) for event in events]
-        sent: list[tuple[int, Frame]] = []
+            return [SentFrame(*event) for event in events]
+        sent: list[tuple[int, SentFrame]] = []
         for event in events:
-            sent.extend((event.at_ms, frame) for frame in self._faulty(Frame(*event)))
+            sent.extend((event.at_ms, frame) for frame in self._apply_one(SentFrame(*event)))
         while self._held and (self._held[0][0] <= now_ms or len(self._held) > HELD_MAX):
             due_ms, _, frame = heappop(self._held)
             sent.append((due_ms, frame))
         sent.sort(key=lambda timed: timed[0])
         return [frame for _, frame in sent]
 
-    def _add(self, rule: _Rule) -> None:
+    def _add(self, rule: _FrameRule) -> None:
         if len(self._rules) >= RULES_MAX:
-            raise ValueError(f"expected at most {RULES_MAX} rules to wait, got one more")
+            raise ValueError(f"expected at most {RULES_MAX} pending rules, got one more")
         self._rules.append(rule)
 
-    def _faulty(self, frame: Frame) -> list[Frame]:
+    def _apply_one(self, frame: SentFrame) -> list[SentFrame]:
         if any(fnmatchcase(frame.stream, muted) for muted in self._muted):
             return []
-        earlier = self._swapped.pop(frame.stream, None)
-        if earlier is not None:
-            return [frame, earlier]
+        swapped = self._swapped.pop(frame.stream, None)
+        if swapped is not None:
+            return [frame, swapped]
         rule = next((rule for rule in self._rules if fnmatchcase(frame.stream, rule.stream)), None)
         if rule is None:
             return [frame]
         rule.count -= 1
         if rule.count <= 0:
             self._rules.remove(rule)
-        return self._act(rule, frame)
+        return self._apply_rule(rule, frame)
 
-    def _act(self, rule: _Rule, frame: Frame) -> list[Frame]:
+    def _apply_rule(self, rule: _FrameRule, frame: SentFrame) -> list[SentFrame]:
         if rule.kind == "duplicate":
             return [frame, frame]
         if rule.kind == "swap":
@@ -130,27 +130,27 @@ class FrameFaults:
         elif rule.kind == "delay":
             self._number += 1
             heappush(self._held, (frame.at_ms + rule.by_ms, self._number, frame))
-        elif rule.change is not None and isinstance(frame.data, dict):
-            return [frame._replace(data=rule.change(dict(frame.data)))]
+        elif rule.edit is not None and isinstance(frame.data, dict):
+            return [frame._replace(data=rule.edit(dict(frame.data)))]
         return []
 
 
 @dataclass(slots=True)
 class RestFault:
-    """What one request gets instead of, or before, its true answer."""
+    """What one request gets in place of its correct answer, or before it."""
 
     path: str
     count: int
-    status: int = 0  # 0: the true answer
-    body: bytes | None = None  # None: the exchange's own words for that status
+    status: int = 0  # 0: the correct answer
+    body: bytes | None = None  # None: the exchange's own body for that status
     content_type: str = "application/json"
     retry_after_s: int | None = None
     hang_s: float = 0.0  # waited first
-    change: Callable[[Any], Any] | None = None  # what becomes of the true answer's JSON
+    edit: Callable[[Any], Any] | None = None  # applied to the JSON of the correct answer
 
 
 class RestFaults:
-    """Faults of REST paths; a path is exact or a pattern (`/api/*`). The oldest rule that fits acts alone."""
+    """Faults of REST paths; a path is exact or a pattern (`/api/*`). Only the oldest matching rule applies."""
 
     def __init__(self) -> None:
         self._rules: deque[RestFault] = deque(maxlen=RULES_MAX)
@@ -174,19 +174,19 @@ class RestFaults:
         self.answer(path, status, body=page, content_type="text/html", count=count)
 
     def hang(self, path: str, seconds: float, count: int = FOREVER) -> None:
-        """Answer truly, but so much later (real seconds)."""
+        """Answer correctly, but late (real seconds)."""
         self._rules.append(RestFault(path, count, hang_s=seconds))
 
-    def edit(self, path: str, change: Callable[[Any], Any], count: int = FOREVER) -> None:
-        """Pass the true answer's JSON through a function."""
-        self._rules.append(RestFault(path, count, change=change))
+    def edit(self, path: str, edit: Callable[[Any], Any], count: int = FOREVER) -> None:
+        """Pass the JSON of the correct answer through a function."""
+        self._rules.append(RestFault(path, count, edit=edit))
 
     def clear(self) -> None:
-        """Answer truly again."""
+        """Answer correctly again."""
         self._rules.clear()
 
-    def next(self, path: str) -> RestFault | None:
-        """The fault of the request that just came, None when it is served truly."""
+    def next_for(self, path: str) -> RestFault | None:
+        """Return the fault for a request that just came, None when it is answered correctly."""
         rule = next((rule for rule in self._rules if fnmatchcase(path, rule.path)), None)
         if rule is not None:
             rule.count -= 1
@@ -197,44 +197,44 @@ class RestFaults:
 
 @dataclass(slots=True)
 class Faults:
-    """Every fault of one simulated exchange; all off at first, and each may be set at any time."""
+    """Every fault of one simulated exchange; all off by default, and each may be set at any time."""
 
     frames: FrameFaults = field(default_factory=FrameFaults)
     rest: RestFaults = field(default_factory=RestFaults)
     depth_lag_ms: int = 0  # depth snapshots are this old
     refuse_sockets: int | None = None  # new stream sockets get this HTTP status; 0: their connection is reset
-    frozen: bool = False  # open sockets send nothing at all, not even pongs, and never close: a half-open peer
+    half_open: bool = False  # open sockets send nothing, not even pongs, and never close
     nested_errors: bool = False  # control errors under an `error` key, as some of the exchange's servers send them
 
     def clear(self) -> None:
-        """Everything off."""
+        """Switch every fault off."""
         self.frames.clear()
         self.rest.clear()
         self.depth_lag_ms, self.refuse_sockets = 0, None
-        self.frozen = self.nested_errors = False
+        self.half_open = self.nested_errors = False
 
 
 def cross_depth(body: JsonObject) -> JsonObject:
-    """A change for `RestFaults.edit`: a snapshot whose best bid is above its best ask."""
+    """Return a snapshot whose best bid is above its best ask; for use with `RestFaults.edit`."""
     bids, asks = body["bids"], body["asks"]
     return body | {"bids": [[asks[0][0], bids[0][1]], *bids[1:]], "asks": [[bids[0][0], asks[0][1]], *asks[1:]]}
 
 
-def _corrupted(data: JsonObject, what: str) -> JsonObject:
-    index = 0 if what == PRICE else 1
+def _corrupt_payload(data: JsonObject, field_kind: str) -> JsonObject:
+    index = 0 if field_kind == PRICE else 1
     for side in ("b", "a", "bids", "asks"):
         if data.get(side) and isinstance(data[side], list):
             levels = [list(level) for level in data[side]]
-            levels[0][index] = _wrong(levels[0][index])
+            levels[0][index] = _corrupt_number(levels[0][index])
             return data | {side: levels}
     if isinstance(data.get("k"), dict):
-        return data | {"k": _corrupted(data["k"], what)}
-    key = next((key for key in _KEYS[what] if isinstance(data.get(key), str)), None)
-    return data | {key: _wrong(data[key])} if key is not None else data
+        return data | {"k": _corrupt_payload(data["k"], field_kind)}
+    key = next((key for key in _KEYS[field_kind] if isinstance(data.get(key), str)), None)
+    return data | {key: _corrupt_number(data[key])} if key is not None else data
 
 
-def _wrong(text: str) -> str:
-    """A number larger by a percent, or by one in its last digit if that is more; 1 in place of 0."""
+def _corrupt_number(text: str) -> str:
+    """Return a number larger by one percent, or by one in its last digit if that is more; 1 in place of 0."""
     whole, _, decimals = text.partition(".")
     units = int(whole + decimals.ljust(8, "0"))
     step = 1

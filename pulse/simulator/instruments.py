@@ -1,7 +1,7 @@
-"""The symbols that the simulator knows: real steps, plausible prices, and how busy each one's market is.
+"""The symbols of the simulator: real price and quantity steps, plausible prices, and how busy each market is.
 
-Amounts are integers everywhere inside the simulator: prices in ticks, quantities in lots, and both steps in units
-of 1e-8, which is what the exchange's eight decimals can hold. This file knows no book and no order.
+Amounts are integers everywhere inside the simulator: prices in ticks, quantities in lots, and both steps in units of
+1e-8, the resolution of the exchange's eight decimals. Knows no book and no order.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ STATUS_HALT = "HALT"  # emergency: market data goes on
 
 
 @dataclass(frozen=True, slots=True)
-class Instrument:
-    """One symbol. Steps are in 1e-8 units; `changes_per_s` is how often its book changes when it is calm."""
+class SimulatedInstrument:
+    """One symbol. Steps are in 1e-8 units; `changes_per_s` is how often its book changes in calm times."""
 
     symbol: str
     base_asset: str
@@ -26,17 +26,19 @@ class Instrument:
     start_ticks: int  # the price at which the live session begins
     order_lots: int  # the median size of an order
     changes_per_s: float
-    levels: int  # levels a side that the flow keeps the book near
-    # Where the live session's ids start: far apart and far from small numbers, so that a mix-up shows.
+    levels: int  # levels a side that the order flow keeps
+    # Where the live session's ids start: far apart and far from small numbers, so that a mix-up is visible.
     first_agg_id: int
     first_trade_id: int
     first_update_id: int
 
 
-def _instrument(pair: str, price: str, steps: tuple[str, str], order: str, pace: tuple[float, int]) -> Instrument:
+def _instrument(
+    pair: str, price: str, steps: tuple[str, str], order: str, pace: tuple[float, int]
+) -> SimulatedInstrument:
     base, quote = pair.split("/")
     tick_e8, lot_e8 = (int(Decimal(step) * E8) for step in steps)
-    return Instrument(
+    return SimulatedInstrument(
         symbol=base + quote,
         base_asset=base,
         quote_asset=quote,
@@ -52,7 +54,7 @@ def _instrument(pair: str, price: str, steps: tuple[str, str], order: str, pace:
     )
 
 
-INSTRUMENTS: dict[str, Instrument] = {
+INSTRUMENTS: dict[str, SimulatedInstrument] = {
     instrument.symbol: instrument
     for instrument in (
         # pair, first price, (tick, lot), median order, (book changes a second, levels a side)

@@ -1,26 +1,26 @@
-"""Binance's spelling of what happens in the simulator: ticks and lots in, the exchange's JSON objects out.
+"""The exchange's JSON for the simulator's events: ticks and lots in, Binance's objects out.
 
-Every number is printed from integers, so a string is exact to its eighth decimal. This file decides nothing.
+Every number is printed from integers, so the text is exact to the eighth decimal. No decisions are made here.
 """
 
 from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 from pulse.simulator.book import LevelLots
-from pulse.simulator.candles import Minute, Print
+from pulse.simulator.candles import AggregateTrade, MinuteCandle
 from pulse.simulator.history import MINUTE_MS
-from pulse.simulator.instruments import E8, Instrument
-from pulse.simulator.market import CUT_MS, BestChange, CandleFrame, Depth, Happening, Traded
+from pulse.simulator.instruments import E8, SimulatedInstrument
+from pulse.simulator.market import DIFF_MS, BestPriceChange, CandleUpdate, DepthUpdate, MarketEvent, TradeMade
 
 JsonObject = dict[str, Any]
 PricePairs = list[list[str]]
 
-CUTS_PER_S = 1000 // CUT_MS
+DIFFS_PER_S = 1000 // DIFF_MS
 REQUEST_WEIGHT_PER_MINUTE = 1200  # what Binance.US documents
 
 
-class Event(NamedTuple):
-    """One message of one stream, as it is told at a moment of the exchange's clock."""
+class StreamEvent(NamedTuple):
+    """One message of one stream at a time of the exchange's clock."""
 
     stream: str
     data: JsonObject
@@ -28,61 +28,63 @@ class Event(NamedTuple):
 
 
 def decimal_text(units_e8: int) -> str:
-    """An amount in 1e-8 units as the exchange prints it: always eight decimals."""
+    """Return an amount in 1e-8 units as the exchange prints it: always eight decimals."""
     return f"{units_e8 // E8}.{units_e8 % E8:08d}"
 
 
-def price_text(instrument: Instrument, ticks: int) -> str:
-    """A price in ticks as text."""
+def price_text(instrument: SimulatedInstrument, ticks: int) -> str:
+    """Return a price in ticks as text."""
     return decimal_text(ticks * instrument.tick_e8)
 
 
-def quantity_text(instrument: Instrument, lots: int) -> str:
-    """A quantity in lots as text."""
+def quantity_text(instrument: SimulatedInstrument, lots: int) -> str:
+    """Return a quantity in lots as text."""
     return decimal_text(lots * instrument.lot_e8)
 
 
-def quote_text(instrument: Instrument, quote: int) -> str:
-    """A sum of ticks times lots as text; exact because a tick times a lot is a whole number of 1e-8."""
+def quote_text(instrument: SimulatedInstrument, quote: int) -> str:
+    """Return a sum of ticks times lots as text; exact because a tick times a lot is a whole number of 1e-8."""
     return decimal_text(quote * (instrument.tick_e8 * instrument.lot_e8 // E8))
 
 
-def level_pairs(instrument: Instrument, levels: tuple[LevelLots, ...]) -> PricePairs:
-    """Levels as [price, quantity] pairs of text."""
+def level_pairs(instrument: SimulatedInstrument, levels: tuple[LevelLots, ...]) -> PricePairs:
+    """Return levels as [price, quantity] pairs of text."""
     tick_e8, lot_e8 = instrument.tick_e8, instrument.lot_e8
     return [[decimal_text(ticks * tick_e8), decimal_text(lots * lot_e8)] for ticks, lots in levels]
 
 
-def events(instrument: Instrument, happening: Happening, wanted: Container[str] | None) -> Iterator[Event]:
-    """The stream messages that a happening makes; with `wanted`, only those of these streams."""
+def stream_events(
+    instrument: SimulatedInstrument, event: MarketEvent, streams: Container[str] | None
+) -> Iterator[StreamEvent]:
+    """Yield the stream messages of a market event; with `streams`, only those streams."""
     prefix = instrument.symbol.lower()
-    for suffix, build in _BUILDERS[type(happening)]:
+    for suffix, build in _BUILDERS[type(event)]:
         stream = prefix + suffix
-        if wanted is not None and stream not in wanted:
+        if streams is not None and stream not in streams:
             continue
-        yield from (Event(stream, data, happening.at_ms) for data in build(instrument, happening))
+        yield from (StreamEvent(stream, data, event.at_ms) for data in build(instrument, event))
 
 
-def kline_row(instrument: Instrument, minute: Minute) -> list[Any]:
-    """A candle as a row of GET /api/v3/klines."""
+def kline_row(instrument: SimulatedInstrument, candle: MinuteCandle) -> list[Any]:
+    """Return a candle as a row of GET /api/v3/klines."""
     return [
-        minute.open_ms,
-        price_text(instrument, minute.open),
-        price_text(instrument, minute.high),
-        price_text(instrument, minute.low),
-        price_text(instrument, minute.close),
-        quantity_text(instrument, minute.lots),
-        minute.open_ms + MINUTE_MS - 1,
-        quote_text(instrument, minute.quote),
-        minute.count,
-        quantity_text(instrument, minute.taker_buy_lots),
-        quote_text(instrument, minute.taker_buy_quote),
+        candle.open_ms,
+        price_text(instrument, candle.open),
+        price_text(instrument, candle.high),
+        price_text(instrument, candle.low),
+        price_text(instrument, candle.close),
+        quantity_text(instrument, candle.lots),
+        candle.open_ms + MINUTE_MS - 1,
+        quote_text(instrument, candle.quote),
+        candle.count,
+        quantity_text(instrument, candle.taker_buy_lots),
+        quote_text(instrument, candle.taker_buy_quote),
         "0",
     ]
 
 
-def agg_trade_row(instrument: Instrument, trade: Print) -> JsonObject:
-    """An aggregate trade as a row of GET /api/v3/aggTrades."""
+def agg_trade_row(instrument: SimulatedInstrument, trade: AggregateTrade) -> JsonObject:
+    """Return an aggregate trade as a row of GET /api/v3/aggTrades."""
     return {
         "a": trade.agg_id,
         "p": price_text(instrument, trade.ticks),
@@ -90,13 +92,13 @@ def agg_trade_row(instrument: Instrument, trade: Print) -> JsonObject:
         "f": trade.first_trade_id,
         "l": trade.last_trade_id,
         "T": trade.time_ms,
-        "m": trade.seller,
+        "m": trade.taker_sold,
         "M": True,
     }
 
 
-def trade_rows(instrument: Instrument, trade: Print) -> list[JsonObject]:
-    """The single trades of an aggregate, as rows of GET /api/v3/trades."""
+def trade_rows(instrument: SimulatedInstrument, trade: AggregateTrade) -> list[JsonObject]:
+    """Return the single trades of an aggregate as rows of GET /api/v3/trades."""
     return [
         {
             "id": trade.first_trade_id + number,
@@ -104,15 +106,15 @@ def trade_rows(instrument: Instrument, trade: Print) -> list[JsonObject]:
             "qty": quantity_text(instrument, lots),
             "quoteQty": quote_text(instrument, trade.ticks * lots),
             "time": trade.time_ms,
-            "isBuyerMaker": trade.seller,
+            "isBuyerMaker": trade.taker_sold,
             "isBestMatch": True,
         }
         for number, lots in enumerate(trade.fills)
     ]
 
 
-def symbol_row(instrument: Instrument, status: str) -> JsonObject:
-    """A symbol as GET /api/v3/exchangeInfo lists it."""
+def symbol_row(instrument: SimulatedInstrument, status: str) -> JsonObject:
+    """Return a symbol as GET /api/v3/exchangeInfo lists it."""
     tick, lot = decimal_text(instrument.tick_e8), decimal_text(instrument.lot_e8)
     return {
         "symbol": instrument.symbol,
@@ -136,7 +138,7 @@ def symbol_row(instrument: Instrument, status: str) -> JsonObject:
 
 
 def exchange_info(now_ms: int, symbols: list[JsonObject]) -> JsonObject:
-    """The body of GET /api/v3/exchangeInfo."""
+    """Return the body of GET /api/v3/exchangeInfo."""
     weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1}
     return {
         "timezone": "UTC",
@@ -147,10 +149,10 @@ def exchange_info(now_ms: int, symbols: list[JsonObject]) -> JsonObject:
     }
 
 
-def _best(instrument: Instrument, happening: BestChange) -> Iterator[JsonObject]:
-    (bid, bid_quantity), (ask, ask_quantity) = level_pairs(instrument, (happening.bid, happening.ask))
+def _book_ticker(instrument: SimulatedInstrument, event: BestPriceChange) -> Iterator[JsonObject]:
+    (bid, bid_quantity), (ask, ask_quantity) = level_pairs(instrument, (event.bid, event.ask))
     yield {
-        "u": happening.update_id,
+        "u": event.update_id,
         "s": instrument.symbol,
         "b": bid,
         "B": bid_quantity,
@@ -159,43 +161,43 @@ def _best(instrument: Instrument, happening: BestChange) -> Iterator[JsonObject]
     }
 
 
-def _diff(instrument: Instrument, happening: Depth) -> Iterator[JsonObject]:
-    if happening.cut is None:
+def _depth_diff(instrument: SimulatedInstrument, event: DepthUpdate) -> Iterator[JsonObject]:
+    if event.diff is None:
         return
     yield {
         "e": "depthUpdate",
-        "E": happening.at_ms,
+        "E": event.at_ms,
         "s": instrument.symbol,
-        "U": happening.cut.first_update_id,
-        "u": happening.cut.final_update_id,
-        "b": level_pairs(instrument, happening.cut.bids),
-        "a": level_pairs(instrument, happening.cut.asks),
+        "U": event.diff.first_update_id,
+        "u": event.diff.final_update_id,
+        "b": level_pairs(instrument, event.diff.bids),
+        "a": level_pairs(instrument, event.diff.asks),
     }
 
 
-def _partial(instrument: Instrument, happening: Depth) -> Iterator[JsonObject]:
+def _partial_depth(instrument: SimulatedInstrument, event: DepthUpdate) -> Iterator[JsonObject]:
     yield {
-        "lastUpdateId": happening.update_id,
-        "bids": level_pairs(instrument, happening.bids),
-        "asks": level_pairs(instrument, happening.asks),
+        "lastUpdateId": event.update_id,
+        "bids": level_pairs(instrument, event.bids),
+        "asks": level_pairs(instrument, event.asks),
     }
 
 
-def _slow_partial(instrument: Instrument, happening: Depth) -> Iterator[JsonObject]:
-    if happening.at_ms // CUT_MS % CUTS_PER_S == 0:
-        yield from _partial(instrument, happening)
+def _slow_partial_depth(instrument: SimulatedInstrument, event: DepthUpdate) -> Iterator[JsonObject]:
+    if event.at_ms // DIFF_MS % DIFFS_PER_S == 0:
+        yield from _partial_depth(instrument, event)
 
 
-def _agg_trade(instrument: Instrument, happening: Traded) -> Iterator[JsonObject]:
-    head = {"e": "aggTrade", "E": happening.at_ms, "s": instrument.symbol}
-    yield head | agg_trade_row(instrument, happening.trade)
+def _agg_trade(instrument: SimulatedInstrument, event: TradeMade) -> Iterator[JsonObject]:
+    head = {"e": "aggTrade", "E": event.at_ms, "s": instrument.symbol}
+    yield head | agg_trade_row(instrument, event.trade)
 
 
-def _trades(instrument: Instrument, happening: Traded) -> Iterator[JsonObject]:
-    for row in trade_rows(instrument, happening.trade):
+def _trades(instrument: SimulatedInstrument, event: TradeMade) -> Iterator[JsonObject]:
+    for row in trade_rows(instrument, event.trade):
         yield {
             "e": "trade",
-            "E": happening.at_ms,
+            "E": event.at_ms,
             "s": instrument.symbol,
             "t": row["id"],
             "p": row["price"],
@@ -206,34 +208,34 @@ def _trades(instrument: Instrument, happening: Traded) -> Iterator[JsonObject]:
         }
 
 
-def _kline(instrument: Instrument, happening: CandleFrame) -> Iterator[JsonObject]:
-    minute = happening.minute
-    row = kline_row(instrument, minute)
+def _kline(instrument: SimulatedInstrument, event: CandleUpdate) -> Iterator[JsonObject]:
+    candle = event.candle
+    row = kline_row(instrument, candle)
     kline = {
         "t": row[0],
         "T": row[6],
         "s": instrument.symbol,
         "i": "1m",
-        "f": minute.first_trade_id,
-        "L": minute.last_trade_id,
+        "f": candle.first_trade_id,
+        "L": candle.last_trade_id,
         "o": row[1],
         "c": row[4],
         "h": row[2],
         "l": row[3],
         "v": row[5],
         "n": row[8],
-        "x": happening.closed,
+        "x": event.closed,
         "q": row[7],
         "V": row[9],
         "Q": row[10],
         "B": "0",
     }
-    yield {"e": "kline", "E": happening.at_ms, "s": instrument.symbol, "k": kline}
+    yield {"e": "kline", "E": event.at_ms, "s": instrument.symbol, "k": kline}
 
 
 _BUILDERS: dict[type, tuple[tuple[str, Any], ...]] = {
-    BestChange: (("@bookTicker", _best),),
-    Depth: (("@depth@100ms", _diff), ("@depth20@100ms", _partial), ("@depth20", _slow_partial)),
-    Traded: (("@aggTrade", _agg_trade), ("@trade", _trades)),
-    CandleFrame: (("@kline_1m", _kline),),
+    BestPriceChange: (("@bookTicker", _book_ticker),),
+    DepthUpdate: (("@depth@100ms", _depth_diff), ("@depth20@100ms", _partial_depth), ("@depth20", _slow_partial_depth)),
+    TradeMade: (("@aggTrade", _agg_trade), ("@trade", _trades)),
+    CandleUpdate: (("@kline_1m", _kline),),
 }

@@ -1,7 +1,7 @@
-"""The simulated exchange's REST side: paths, parameters, weights and error bodies as Binance.US documents them.
+"""The simulated exchange's REST API: paths, parameters, weights and error bodies as Binance.US documents them.
 
-It asks the pure exchange for every answer and consults the faults first. Two paths of our own, under /simulator/,
-tell the truth to whoever checks a picture from another process.
+Every answer comes from the pure exchange, after the faults were consulted. Two paths of our own, under /simulator/,
+serve the exact book and candles to checks in another process.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import orjson
 from aiohttp import web
 
-from pulse.simulator.exchange import TRUTH_LEVELS, Exchange
+from pulse.simulator.exchange import BOOK_LEVELS, Exchange
 from pulse.simulator.faults import Faults, RestFault
-from pulse.simulator.limits import WeightAccount, depth_weight
+from pulse.simulator.limits import WeightMeter, depth_weight
 
 LIMIT_MAX = 1000  # rows of klines, aggTrades and trades
 DEPTH_LIMIT_MAX = 5000
 SYMBOLS_MAX = 1000  # names in one exchangeInfo request
 REQUESTS_KEPT = 1000
-_WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
+_INTEGER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 _MESSAGES = {
     403: (0, "Forbidden"),
@@ -33,8 +33,8 @@ _MESSAGES = {
 Parameters = Mapping[str, str]
 
 
-class Request(NamedTuple):
-    """One REST request that was answered, for tests that count them."""
+class RequestRecord(NamedTuple):
+    """One answered REST request, for tests that count them."""
 
     at_ms: int  # the exchange's clock
     path: str
@@ -42,7 +42,7 @@ class Request(NamedTuple):
     status: int
 
 
-class _RefusalError(Exception):
+class _ApiError(Exception):
     """An error answer in the exchange's shape."""
 
     def __init__(self, code: int, message: str, status: int = 400) -> None:
@@ -51,45 +51,45 @@ class _RefusalError(Exception):
         self.status = status
 
 
-class Rest:
-    """The handlers. `requests` are the newest ones answered."""
+class SimulatedRest:
+    """The handlers. `requests` holds the newest requests answered."""
 
-    def __init__(self, core: Exchange, account: WeightAccount, faults: Faults) -> None:
+    def __init__(self, core: Exchange, meter: WeightMeter, faults: Faults) -> None:
         self._core = core
-        self._account = account
+        self._meter = meter
         self._faults = faults
-        self.requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
+        self.requests: deque[RequestRecord] = deque(maxlen=REQUESTS_KEPT)
 
     def routes(self) -> list[web.RouteDef]:
-        """Every path it serves."""
+        """Return every route."""
         views: dict[str, tuple[Callable[[Parameters], int], Callable[[Parameters], Any]]] = {
-            "/api/v3/ping": (_weighs(1), lambda parameters: {}),
-            "/api/v3/time": (_weighs(1), lambda parameters: {"serverTime": self._core.now_ms}),
-            "/api/v3/exchangeInfo": (_weighs(10), self._exchange_info),
-            "/api/v3/ticker/price": (_weighs(2), lambda parameters: self._core.prices()),
+            "/api/v3/ping": (_fixed_weight(1), lambda parameters: {}),
+            "/api/v3/time": (_fixed_weight(1), lambda parameters: {"serverTime": self._core.now_ms}),
+            "/api/v3/exchangeInfo": (_fixed_weight(10), self._exchange_info),
+            "/api/v3/ticker/price": (_fixed_weight(2), lambda parameters: self._core.prices()),
             "/api/v3/depth": (_depth_request_weight, self._depth),
-            "/api/v3/klines": (_weighs(1), self._klines),
-            "/api/v3/aggTrades": (_weighs(1), self._agg_trades),
-            "/api/v3/trades": (_weighs(1), self._trades),
+            "/api/v3/klines": (_fixed_weight(1), self._klines),
+            "/api/v3/aggTrades": (_fixed_weight(1), self._agg_trades),
+            "/api/v3/trades": (_fixed_weight(1), self._trades),
         }
-        truth = {"/simulator/book": self._true_book, "/simulator/klines": self._true_klines}
+        state = {"/simulator/book": self._exact_book, "/simulator/klines": self._all_klines}
         return [
             *(web.get(path, self._handler(*view)) for path, view in views.items()),
-            *(web.get(path, _truth_handler(view)) for path, view in truth.items()),
+            *(web.get(path, _uncounted_handler(view)) for path, view in state.items()),
         ]
 
     def _handler(
-        self, weigh: Callable[[Parameters], int], view: Callable[[Parameters], Any]
+        self, weight_of: Callable[[Parameters], int], view: Callable[[Parameters], Any]
     ) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
-            fault = self._faults.rest.next(request.path)
+            fault = self._faults.rest.next_for(request.path)
             if fault is not None and fault.hang_s:
                 await asyncio.sleep(fault.hang_s)
-            weight = weigh(request.query)
+            weight = weight_of(request.query)
             response = self._answer(request.query, weight, view, fault)
-            response.headers["X-MBX-USED-WEIGHT"] = str(self._account.used)
-            response.headers["X-MBX-USED-WEIGHT-1M"] = str(self._account.used)
-            self.requests.append(Request(self._core.now_ms, request.path, request.query_string, response.status))
+            response.headers["X-MBX-USED-WEIGHT"] = str(self._meter.used)
+            response.headers["X-MBX-USED-WEIGHT-1M"] = str(self._meter.used)
+            self.requests.append(RequestRecord(self._core.now_ms, request.path, request.query_string, response.status))
             return response
 
         return handle
@@ -98,19 +98,19 @@ class Rest:
         self, parameters: Parameters, weight: int, view: Callable[[Parameters], Any], fault: RestFault | None
     ) -> web.Response:
         if fault is not None and fault.status:
-            return _forced(fault, self._core.now_ms)
-        charge = self._account.charge(weight, self._core.now_ms)
+            return _fault_response(fault, self._core.now_ms)
+        charge = self._meter.charge(weight, self._core.now_ms)
         if charge.status != 200:
             return _error(charge.status, charge.retry_after_s, charge.banned_until_ms)
-        return _viewed(view, parameters, fault.change if fault is not None else None)
+        return _response_to(view, parameters, fault.edit if fault is not None else None)
 
-    # the views
+    # views
 
     def _exchange_info(self, parameters: Parameters) -> Any:
         if "symbols" in parameters and "symbol" in parameters:
-            raise _RefusalError(-1128, "Combination of optional parameters invalid.")
+            raise _ApiError(-1128, "Combination of optional parameters invalid.")
         if "symbols" in parameters:
-            return self._core.exchange_info([self._listed(s) for s in _names(parameters["symbols"])])
+            return self._core.exchange_info([self._known_symbol(s) for s in _names(parameters["symbols"])])
         if "symbol" in parameters:
             return self._core.exchange_info([self._symbol(parameters)])
         return self._core.exchange_info()
@@ -123,91 +123,91 @@ class Rest:
         symbol = self._symbol(parameters)
         if "interval" not in parameters:
             raise _missing("interval")
-        if parameters["interval"] != "1m":  # the only one that the simulator keeps
-            raise _RefusalError(-1120, "Invalid interval.")
-        start_ms, end_ms = _whole(parameters, "startTime"), _whole(parameters, "endTime")
+        if parameters["interval"] != "1m":  # the only interval that the simulator keeps
+            raise _ApiError(-1120, "Invalid interval.")
+        start_ms, end_ms = _integer(parameters, "startTime"), _integer(parameters, "endTime")
         return self._core.klines(symbol, start_ms, end_ms, _limit(parameters, 500, LIMIT_MAX))
 
     def _agg_trades(self, parameters: Parameters) -> Any:
-        symbol, from_id = self._symbol(parameters), _whole(parameters, "fromId")
-        start_ms, end_ms = _whole(parameters, "startTime"), _whole(parameters, "endTime")
+        symbol, from_id = self._symbol(parameters), _integer(parameters, "fromId")
+        start_ms, end_ms = _integer(parameters, "startTime"), _integer(parameters, "endTime")
         if from_id is not None and (start_ms is not None or end_ms is not None):
-            raise _RefusalError(-1128, "Combination of optional parameters invalid.")
+            raise _ApiError(-1128, "Combination of optional parameters invalid.")
         limit = _limit(parameters, 500, LIMIT_MAX)
         return self._core.agg_trades(symbol, from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit)
 
     def _trades(self, parameters: Parameters) -> Any:
         return self._core.trades(self._symbol(parameters), _limit(parameters, 500, LIMIT_MAX))
 
-    def _true_book(self, parameters: Parameters) -> Any:
-        symbol, update_id = self._symbol(parameters), _whole(parameters, "update_id")
+    def _exact_book(self, parameters: Parameters) -> Any:
+        symbol, update_id = self._symbol(parameters), _integer(parameters, "update_id")
         if update_id is None:
-            update_id = self._core.truth(symbol).update_id
-        truth = self._core.truth_at(symbol, update_id, _limit(parameters, TRUTH_LEVELS, DEPTH_LIMIT_MAX))
-        if truth is None:
-            raise _RefusalError(0, f"The book at update {update_id} is forgotten, or still to come.", 404)
-        return {"symbol": symbol, "updateId": truth.update_id, "bids": truth.bids, "asks": truth.asks}
+            update_id = self._core.book(symbol).update_id
+        state = self._core.book_at(symbol, update_id, _limit(parameters, BOOK_LEVELS, DEPTH_LIMIT_MAX))
+        if state is None:
+            raise _ApiError(0, f"The book at update {update_id} is no longer kept, or in the future.", 404)
+        return {"symbol": symbol, "updateId": state.update_id, "bids": state.bids, "asks": state.asks}
 
-    def _true_klines(self, parameters: Parameters) -> Any:
+    def _all_klines(self, parameters: Parameters) -> Any:
         return self._core.klines(self._symbol(parameters))
 
     def _symbol(self, parameters: Parameters) -> str:
         if not parameters.get("symbol"):
             raise _missing("symbol")
-        return self._listed(parameters["symbol"])
+        return self._known_symbol(parameters["symbol"])
 
-    def _listed(self, symbol: str) -> str:
+    def _known_symbol(self, symbol: str) -> str:
         if symbol not in self._core.symbols:
-            raise _RefusalError(-1121, "Invalid symbol.")
+            raise _ApiError(-1121, "Invalid symbol.")
         return symbol
 
 
-def _viewed(
-    view: Callable[[Parameters], Any], parameters: Parameters, change: Callable[[Any], Any] | None = None
+def _response_to(
+    view: Callable[[Parameters], Any], parameters: Parameters, edit: Callable[[Any], Any] | None = None
 ) -> web.Response:
     try:
         body = view(parameters)
-    except _RefusalError as refusal:
-        return _json({"code": refusal.code, "msg": str(refusal)}, refusal.status)
-    return _json(body if change is None else change(body))
+    except _ApiError as error:
+        return _json({"code": error.code, "msg": str(error)}, error.status)
+    return _json(body if edit is None else edit(body))
 
 
-def _truth_handler(view: Callable[[Parameters], Any]) -> Callable[[web.Request], Any]:
-    """The truth costs no weight and knows no faults."""
+def _uncounted_handler(view: Callable[[Parameters], Any]) -> Callable[[web.Request], Any]:
+    """Return a handler that charges no weight and ignores the faults."""
 
     async def handle(request: web.Request) -> web.Response:
-        return _viewed(view, request.query)
+        return _response_to(view, request.query)
 
     return handle
 
 
-def _weighs(weight: int) -> Callable[[Parameters], int]:
+def _fixed_weight(weight: int) -> Callable[[Parameters], int]:
     return lambda parameters: weight
 
 
 def _depth_request_weight(parameters: Parameters) -> int:
     text = parameters.get("limit", "100")
-    return depth_weight(int(text)) if _WHOLE.fullmatch(text) else 1
+    return depth_weight(int(text)) if _INTEGER.fullmatch(text) else 1
 
 
-def _missing(name: str) -> _RefusalError:
-    return _RefusalError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+def _missing(name: str) -> _ApiError:
+    return _ApiError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
 
-def _whole(parameters: Parameters, name: str) -> int | None:
+def _integer(parameters: Parameters, name: str) -> int | None:
     text = parameters.get(name)
     if text is None:
         return None
-    if not _WHOLE.fullmatch(text):
-        raise _RefusalError(-1100, f"Illegal characters found in parameter '{name}'.")
+    if not _INTEGER.fullmatch(text):
+        raise _ApiError(-1100, f"Illegal characters found in parameter '{name}'.")
     return int(text)
 
 
-def _limit(parameters: Parameters, usual: int, most: int) -> int:
-    limit = _whole(parameters, "limit")
+def _limit(parameters: Parameters, default: int, maximum: int) -> int:
+    limit = _integer(parameters, "limit")
     if limit == 0:
-        raise _RefusalError(-1130, "Data sent for parameter 'limit' is not valid.")
-    return min(usual if limit is None else limit, most)
+        raise _ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
+    return min(default if limit is None else limit, maximum)
 
 
 def _names(text: str) -> list[str]:
@@ -216,7 +216,7 @@ def _names(text: str) -> list[str]:
     except orjson.JSONDecodeError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names[:SYMBOLS_MAX]):
-        raise _RefusalError(-1100, "Illegal characters found in parameter 'symbols'.")
+        raise _ApiError(-1100, "Illegal characters found in parameter 'symbols'.")
     return names[:SYMBOLS_MAX]
 
 
@@ -232,7 +232,7 @@ def _error(status: int, retry_after_s: int | None, until_ms: int = 0) -> web.Res
     return response
 
 
-def _forced(fault: RestFault, now_ms: int) -> web.Response:
+def _fault_response(fault: RestFault, now_ms: int) -> web.Response:
     if fault.body is None:
         until_ms = now_ms + 1000 * (fault.retry_after_s or 0)
         return _error(fault.status, fault.retry_after_s, until_ms)

@@ -1,7 +1,7 @@
 """The simulated exchange on loopback: REST and streams around the pure core, paced by a clock.
 
-Point a feed's REST and stream addresses at it and it cannot tell the difference. It serves the demo and the tests;
-tests also reach the core's truth and the faults.
+A client pointed at its REST and stream addresses sees Binance's protocol. It serves the demo and the tests; tests also
+read the core's exact books and set faults.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ from pulse.simulator.connection import (
     OUTBOX_BYTES_MAX,
     POLICY_VIOLATION,
     RST,
-    Connection,
+    StreamConnection,
 )
 from pulse.simulator.exchange import Exchange
-from pulse.simulator.faults import Faults, Frame
-from pulse.simulator.instruments import INSTRUMENTS, Instrument
-from pulse.simulator.limits import WeightAccount
+from pulse.simulator.faults import Faults, SentFrame
+from pulse.simulator.instruments import INSTRUMENTS, SimulatedInstrument
+from pulse.simulator.limits import WeightMeter
 from pulse.simulator.payloads import REQUEST_WEIGHT_PER_MINUTE
-from pulse.simulator.rest import Rest
-from pulse.simulator.subscriptions import Subscriptions
+from pulse.simulator.rest import SimulatedRest
+from pulse.simulator.subscriptions import StreamSubscriptions
 
 log = logging.getLogger(__name__)
 
-PACE_S = 0.025  # how often the market is lived on
-STEP_MAX_MS = 2000  # of the market's time in one pass; after a long pause it catches up in many passes
+STEP_S = 0.025  # how often the market advances
+STEP_MAX_MS = 2000  # of the market's time in one pass; after a long pause it catches up in several passes
 PING_INTERVAL_S = 20.0
 PONG_TIMEOUT_S = 60.0
 CONNECTION_LIFE_S = 86_400.0
@@ -46,15 +46,15 @@ KNOWN_SYMBOLS = tuple(INSTRUMENTS)
 class SimulatedExchange:
     """An exchange at `rest_url` and `stream_url` between `start` and `close`; may be started again on the same port.
 
-    `core` is the market and its truth, `faults` what should go wrong, `rest` what was asked. `speed` is how many
-    seconds of the market pass in one of the clock's.
+    `core` holds the markets and exact books, `faults` the injected faults, `rest` the requests received. `speed` is how
+    many seconds of market time pass in one second of the clock.
     """
 
     def __init__(
         self,
         symbols: Iterable[str] = DEFAULT_SYMBOLS,
         *,
-        known: Mapping[str, Instrument] = INSTRUMENTS,
+        known: Mapping[str, SimulatedInstrument] = INSTRUMENTS,
         seed: int = 1,
         speed: float = 1.0,
         port: int = 0,
@@ -66,7 +66,7 @@ class SimulatedExchange:
         outbox_bytes_max: int = OUTBOX_BYTES_MAX,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The session begins at `start_ms`, by default now. ValueError names symbols that are not among the `known`."""
+        """Set the start of the session to `start_ms`, by default now. Raise ValueError for symbols not in `known`."""
         self._epoch_ms = int(time.time() * 1000) if start_ms is None else start_ms
         self._epoch_s = clock()
         self._clock = clock
@@ -78,20 +78,20 @@ class SimulatedExchange:
         self._outbox_bytes_max = outbox_bytes_max
         self.core = Exchange(symbols, seed, self._epoch_ms, known)
         self.faults = Faults()
-        self.rest = Rest(self.core, WeightAccount(weight_per_minute), self.faults)
-        self.connections: dict[Connection, None] = {}  # the open ones, oldest first
+        self.rest = SimulatedRest(self.core, WeightMeter(weight_per_minute), self.faults)
+        self.connections: dict[StreamConnection, None] = {}  # the open ones, oldest first
         self.connections_opened = 0
         self._runner: web.AppRunner | None = None
-        self._pacer: asyncio.Task[None] | None = None
+        self._market_task: asyncio.Task[None] | None = None
 
     @property
     def rest_url(self) -> str:
-        """Where its REST paths begin, such as http://127.0.0.1:4000."""
+        """The base URL of its REST paths, such as http://127.0.0.1:4000."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def stream_url(self) -> str:
-        """Where /ws and /stream are, such as ws://127.0.0.1:4000."""
+        """The base URL of /ws and /stream, such as ws://127.0.0.1:4000."""
         return f"ws://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> "SimulatedExchange":
@@ -104,7 +104,7 @@ class SimulatedExchange:
         await self.close()
 
     async def start(self) -> None:
-        """Listen on loopback and let the market live. OSError when the port is taken."""
+        """Listen on loopback and start the market. Raise OSError when the port is taken."""
         app = web.Application()
         app.add_routes(self.rest.routes())
         app.add_routes(
@@ -123,83 +123,83 @@ class SimulatedExchange:
             raise
         self._runner = runner
         self.port = runner.addresses[0][1]
-        self._pacer = asyncio.create_task(self._pace(), name="simulator")
+        self._market_task = asyncio.create_task(self._run_market(), name="simulator")
 
     async def close(self) -> None:
-        """Stop listening, reset every socket, and let the market stand until the next start."""
-        pacer, self._pacer = self._pacer, None
+        """Stop listening, reset every socket, and stop the market until the next start."""
+        task, self._market_task = self._market_task, None
         runner, self._runner = self._runner, None
-        if pacer is None or runner is None:
+        if task is None or runner is None:
             return
-        pacer.cancel()
-        await asyncio.wait([pacer])
+        task.cancel()
+        await asyncio.wait([task])
         self.cut(RST)
         await runner.cleanup()
-        if not pacer.cancelled():
-            pacer.result()  # it can only have failed
+        if not task.cancelled():
+            task.result()  # it can only have failed
 
     async def watch(self) -> None:
-        """Wait for as long as the market lives; raise what stopped it, so that it cannot stop unnoticed."""
-        if self._pacer is None:
+        """Wait while the market runs, and raise the error that stopped it."""
+        if self._market_task is None:
             return
-        pacer = self._pacer
-        await asyncio.wait([pacer])
-        if not pacer.cancelled():
-            pacer.result()
+        task = self._market_task
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
-    def cut(self, how: str = RST) -> None:
-        """Cut every open socket without a closing handshake: RST, FIN or TORN."""
+    def cut(self, mode: str = RST) -> None:
+        """Disconnect every open socket without a closing handshake: RST, FIN or MID_FRAME."""
         for connection in tuple(self.connections):
-            connection.cut(how)
+            connection.cut(mode)
 
     async def close_sockets(self, code: int, reason: str = "") -> None:
         """Close every open socket with a code."""
         await asyncio.gather(*(c.close(code, reason) for c in tuple(self.connections)))
 
     def announce_shutdown(self) -> None:
-        """Tell every client that its connection will soon be closed; nothing is closed yet."""
-        event = Frame(SHUTDOWN_STREAM, {"e": "serverShutdown", "E": self.core.now_ms}, self.core.now_ms)
+        """Announce to every client that its connection will soon be closed; nothing is closed yet."""
+        event = SentFrame(SHUTDOWN_STREAM, {"e": "serverShutdown", "E": self.core.now_ms}, self.core.now_ms)
         for connection in self.connections:
-            connection.push(_encoded(event, connection.subscriptions.combined))
+            connection.enqueue(_encode(event, connection.subscriptions.combined))
 
-    # the market's time
+    # market time
 
-    async def _pace(self) -> None:
+    async def _run_market(self) -> None:
         while True:
             passed_s = self._clock() - self._epoch_s
             now_ms = self._epoch_ms + int(passed_s * 1000 * self._speed)
-            self._live(min(now_ms, self.core.now_ms + STEP_MAX_MS))
+            self._advance_to(min(now_ms, self.core.now_ms + STEP_MAX_MS))
             self._check_connections()
-            await asyncio.sleep(PACE_S)
+            await asyncio.sleep(STEP_S)
 
-    def _live(self, to_ms: int) -> None:
-        wanted: set[str] = set()
+    def _advance_to(self, to_ms: int) -> None:
+        streams: set[str] = set()
         for connection in self.connections:
-            wanted.update(connection.subscriptions.streams)
-        events = self.core.advance(to_ms, wanted)
+            streams.update(connection.subscriptions.streams)
+        events = self.core.advance(to_ms, streams)
         for frame in self.faults.frames.apply(events, self.core.now_ms):
-            self._tell(frame)
+            self._send(frame)
 
-    def _tell(self, frame: Frame) -> None:
-        payloads: dict[bool, bytes] = {}  # raw and combined, each encoded once for all who want it
+    def _send(self, frame: SentFrame) -> None:
+        payloads: dict[bool, bytes] = {}  # raw and combined, each encoded once for all subscribers
         for connection in tuple(self.connections):
             if frame.stream not in connection.subscriptions.streams:
                 continue
             combined = connection.subscriptions.combined
             if combined not in payloads:
-                payloads[combined] = _encoded(frame, combined)
-            connection.push(payloads[combined])
+                payloads[combined] = _encode(frame, combined)
+            connection.enqueue(payloads[combined])
 
     def _check_connections(self) -> None:
         now_s = self._clock()
         for connection in tuple(self.connections):
-            silent_s = now_s - max(connection.pong_s, connection.opened_s)
+            silent_s = now_s - max(connection.last_pong_s, connection.opened_s)
             if silent_s > self._pong_timeout_s or now_s - connection.opened_s > self._connection_life_s:
                 connection.cut(FIN)
-            elif now_s - connection.ping_s >= self._ping_interval_s:
+            elif now_s - connection.last_ping_s >= self._ping_interval_s:
                 connection.ping(str(self.core.now_ms).encode())
 
-    # the sockets
+    # sockets
 
     async def _combined(self, request: web.Request) -> web.StreamResponse:
         return await self._accept(request, request.query.get("streams", ""), combined=True)
@@ -210,14 +210,14 @@ class SimulatedExchange:
     async def _accept(self, request: web.Request, names: str, *, combined: bool) -> web.StreamResponse:
         transport = request.transport
         if self.faults.refuse_sockets is not None or transport is None:
-            return _refused(request, self.faults.refuse_sockets or 0)
+            return _refuse(request, self.faults.refuse_sockets or 0)
         if len(self.connections) >= CONNECTIONS_MAX:
             return web.Response(status=503)
-        # Pings are answered by hand, because they count against the client's messages.
+        # Pings are answered in our own code, because they count against the client's message rate.
         ws = web.WebSocketResponse(timeout=CLOSE_WAIT_S, autoping=False, compress=False, max_msg_size=MESSAGE_BYTES_MAX)
         await ws.prepare(request)
-        subscriptions = Subscriptions(tuple(filter(None, names.split("/"))), combined)
-        connection = Connection(ws, transport, subscriptions, self.faults, self._clock, self._outbox_bytes_max)
+        subscriptions = StreamSubscriptions(tuple(filter(None, names.split("/"))), combined)
+        connection = StreamConnection(ws, transport, subscriptions, self.faults, self._clock, self._outbox_bytes_max)
         self.connections_opened += 1
         if subscriptions.too_many:
             await connection.close(POLICY_VIOLATION, "Too many streams")
@@ -230,14 +230,14 @@ class SimulatedExchange:
         return ws
 
 
-def _refused(request: web.Request, status: int) -> web.Response:
+def _refuse(request: web.Request, status: int) -> web.Response:
     if not status and request.transport is not None:
         request.transport.abort()
     return web.Response(status=status or 503)
 
 
-def _encoded(frame: Frame, combined: bool) -> bytes:
-    """A frame as bytes. Text that a fault put there goes out as it is."""
+def _encode(frame: SentFrame, combined: bool) -> bytes:
+    """Encode a frame. Text injected by a fault is sent as it is."""
     if isinstance(frame.data, str):
         return frame.data.encode()
     data = orjson.dumps(frame.data)

@@ -1,1 +1,1 @@
-"""Closed candles and trade gaps in a database."""
+"""Closed candles and gaps in trades in a database: SQLite or PostgreSQL."""

@@ -1,6 +1,7 @@
-"""Where closed candles are kept: one contract, two rooms.
+"""The contract of a candle store, which has two implementations.
 
-`sqlite` keeps them in a file, `postgres` on a server that may be away. Neither knows where a candle comes from.
+`sqlite` keeps the candles in a file, `postgres` on a server that may be unavailable. Neither knows where a candle comes
+from, and neither has state per symbol.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pulse.market.types import Candle, TradeGap
 
 
 class Store(Protocol):
-    """Closed candles of one venue. Every method is bounded in time and raises StoreUnavailable for trouble.
+    """Closed candles of one venue. Every method is bounded in time, and raises StoreUnavailable when it fails.
 
     `kind` is "sqlite" or "postgres".
     """
@@ -19,40 +20,36 @@ class Store(Protocol):
     kind: str
 
     async def open(self) -> None:
-        """Make ready, and bring the schema up to date. A server that is away does not matter: it is used when there."""
+        """Open the store and migrate its schema. An unavailable server is no error: it is used once it answers."""
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
-        """Write all of them or none; of a minute that is there already the better account stays (see `schema`).
+        """Upsert all candles or none; a stored one may take precedence (see `schema`).
 
-        Writing the same again changes nothing, so a call that failed may be repeated. Raises ValueError for a candle
-        that is not closed.
+        Idempotent, so a call that failed may be repeated. Raises ValueError for a candle that is not closed.
         """
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
-        """At most `limit` candles, oldest first, that open in [start_ms, end_ms].
-
-        The first ones of that range, or without `start_ms` the last ones.
-        """
+        """Return the first `limit` candles that open in [start_ms, end_ms], oldest first; without a start the last."""
 
     async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[AggregatedCandle]:
-        """The same for the candles of any interval, put together from the minutes that are there."""
+        """Return the same for the candles of any interval, aggregated from the stored minutes."""
 
     async def check(self) -> None:
-        """See whether it answers."""
+        """Raise StoreUnavailable unless the store answers."""
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
-        """Keep all of them or none; one that is known by its ids stays as it was noted first."""
+        """Write all gaps or none; one whose ids are stored already stays as it is."""
 
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
-        """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids."""
+        """Return the first `limit` gaps that touch [start_ms, end_ms], in the order of their ids."""
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
-        """Delete the oldest hours of candles that end by this time, and the gaps that end before it.
+        """Delete the oldest hours that end by this time, with their minutes, and the gaps that end before it.
 
-        At most `hours_max` hours of a symbol at a time, with their minutes; returns how many.
+        At most `hours_max` hours of a symbol; returns how many were deleted.
         """
 
     async def aclose(self) -> None:
-        """Let go of the file or the server. Nothing may be asked afterwards."""
+        """Close the file or the connections. Calls after it raise StoreUnavailable."""

@@ -1,7 +1,7 @@
-"""Candles on a PostgreSQL server that may be away, mute or full, and may stand behind a transaction pooler.
+"""Candles on a PostgreSQL server that may be unavailable, unresponsive or full, also behind a transaction pooler.
 
-Hence no state of a session, no prepared statements, one statement a write, and a deadline around each call that does
-not depend on the driver: against a server that says nothing the driver's own ends take seconds more.
+Hence no session state, no prepared statements, one statement per write, and a deadline around each call that does not
+depend on the driver: cancelling its own calls takes seconds more when the server does not respond.
 """
 
 import asyncio
@@ -32,25 +32,25 @@ from pulse.market.intervals import (
     one_minute_aggregate,
 )
 from pulse.market.types import Candle, TradeGap
-from pulse.store.aggregation import aggregate_statement, find_candles, is_of_hours, roll_up, touched_hours
-from pulse.store.schema import KEEP_BEST, Migration, candle_of, gap_rows, read_migrations, rows_to_write
+from pulse.store.aggregation import aggregate_statement, read_page, reads_hours, roll_up_statement, touched_hours
+from pulse.store.schema import ON_CONFLICT, Migration, candle_from_row, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 CALL_TIMEOUT_S = 7.0
-"""The most that a call takes, whatever the server does."""
+"""The deadline of a call, whatever the server does."""
 POOL_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5
 CLOSE_TIMEOUT_S = 1.0
 CONNECTIONS_MAX = 4
-"""Two processes overlap at each deploy, and a pooler's smallest plan gives fifteen connections to all of them."""
+"""Two processes overlap at each deploy, and the smallest plan of a hosted pooler allows fifteen connections in all."""
 CALLS_WAITING_MAX = 32
 IDLE_MAX_S, LIFETIME_MAX_S = 300, 1800
 RECONNECT_MAX_S = 60
 SCHEMA_LOCK, WRITE_LOCK = 7_041_776_137, 7_041_776_138
-"""Numbers of our own: who holds the one advisory lock may change the schema, who holds the other writes minutes."""
+"""The keys of our advisory locks: one is held to migrate the schema, the other to write minutes."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 UPSERT = f"""
@@ -61,16 +61,16 @@ INSERT INTO pulse.candles AS kept (
     %s::text[], %s::text[], %s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
     %s::float8[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::bigint[], %s::text[], %s::boolean[]
 )
-{KEEP_BEST}"""
-LOCK = "SELECT pg_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', '5s', true)"
-"""Who writes minutes holds it, so that each hour is rolled up from all its minutes, whoever wrote them; one that
-stops in the middle loses it."""
+{ON_CONFLICT}"""
+TAKE_WRITE_LOCK = "SELECT pg_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', '5s', true)"
+"""Held while minutes are written, so that each hour is rolled up from all its minutes, whichever process wrote them. A
+process that stops in the middle of a transaction loses it after the timeout."""
 MINUTES_OF_HOUR = """LATERAL (
     SELECT *, ctid FROM pulse.candles WHERE venue = hours.venue AND symbol = hours.symbol
         AND open_time >= hour AND open_time < hour + interval '1 hour' OFFSET 0
 )"""
-"""OFFSET keeps the planner to the index, hour by hour; once it has statistics it would rather read the whole table."""
-ROLL_UP = roll_up(
+"""OFFSET 0 makes the planner use the index hour by hour; with statistics it would prefer to scan the whole table."""
+ROLL_UP = roll_up_statement(
     "pulse.candles", "pulse.candles_1h", "hour",
     "unnest(%s::text[], %s::text[], %s::timestamptz[]) AS hours (venue, symbol, hour)"
     f" CROSS JOIN {MINUTES_OF_HOUR} AS candles",
@@ -114,7 +114,7 @@ WITH hours AS (
 SELECT count(*) FROM hours
 """
 DELETE_GAPS = "DELETE FROM pulse.trade_gaps WHERE venue = %s AND to_time < %s"
-VERSIONS = """
+CREATE_SCHEMA_VERSION = """
 CREATE TABLE IF NOT EXISTS pulse.schema_version (
     version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
 )
@@ -122,7 +122,7 @@ CREATE TABLE IF NOT EXISTS pulse.schema_version (
 
 
 class PostgresStore:
-    """The contract of `Store` on a server. The schema is applied at the first contact after any trouble."""
+    """A `Store` on a server. The schema is migrated on the first connection, and again after any error."""
 
     kind = "postgres"
 
@@ -130,23 +130,23 @@ class PostgresStore:
         self._url = url
         self._venue = venue
         self._sql_dir = sql_dir
-        self._steps: list[Migration] = []
+        self._migrations: list[Migration] = []
         self._has_schema = False
         self._pool: Pool | None = None
-        self._why_no_connection = ""
-        self._leftovers: set[asyncio.Task[Any]] = set()
+        self._connect_error = ""
+        self._background_tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
-        # It warns of each failed attempt; we say what matters once, in the error of the call that needed it.
+        # It logs each failed attempt; what matters is in the error of the call that needed the connection.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
     async def open(self) -> None:
-        """Begin to connect, and return at once. Raises StoreUnavailable for an address or a schema it cannot read."""
+        """Start to connect, and return at once. Raise StoreUnavailable for an invalid address or invalid migrations."""
         self._conninfo = conninfo_of(self._url)
-        self._steps = read_migrations(self._sql_dir, self.kind)
+        self._migrations = read_migrations(self._sql_dir, self.kind)
         await self._open_pool()
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
-        """Write all of them or none. Raises StoreUnavailable; ValueError for a candle that is not closed."""
+        """Upsert all candles or none. Raise StoreUnavailable, or ValueError for a candle that is not closed."""
         rows = rows_to_write(self._venue, candles)
         if not rows:
             return
@@ -155,44 +155,47 @@ class PostgresStore:
 
         async def write(connection: Connection) -> None:
             async with connection.transaction():
-                await connection.execute(LOCK, (WRITE_LOCK,))
+                await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
                 await connection.execute(UPSERT.encode(), upserted)
                 await connection.execute(ROLL_UP.encode(), touched)
 
         await self._call(write)
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
-        """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
-        start, end = _moment(start_ms or 0), _moment(TIME_MAX_MS if end_ms is None else end_ms)
+        """Return the first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first.
+
+        Raises StoreUnavailable.
+        """
+        start, end = _timestamp(start_ms or 0), _timestamp(TIME_MAX_MS if end_ms is None else end_ms)
         rows = await self._fetch(
             READ_LAST if start_ms is None else READ_FIRST, (self._venue, symbol, start, end, limit)
         )
-        return await map_in_chunks(partial(candle_of, symbol), rows[::-1] if start_ms is None else rows)
+        return await map_in_chunks(partial(candle_from_row, symbol), rows[::-1] if start_ms is None else rows)
 
     async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[AggregatedCandle]:
-        """The same for the candles of any interval, put together from the minutes that are there."""
+        """Return the same for any interval, aggregated from the stored minutes. Raise StoreUnavailable."""
         if interval is MINUTE:
             return list(map(one_minute_aggregate, await self.read_candles(symbol, start_ms, end_ms, limit)))
 
         async def find(from_ms: int, to_ms: int) -> int | None:
             query = FIND_LAST if start_ms is None else FIND_FIRST
-            rows = await self._fetch(query, (self._venue, symbol, _moment(from_ms), _moment(to_ms)))
+            rows = await self._fetch(query, (self._venue, symbol, _timestamp(from_ms), _timestamp(to_ms)))
             return rows[0][0] if rows else None
 
         async def fetch(from_ms: int, to_ms: int) -> list[TupleRow]:
-            values = self._venue, symbol, _moment(from_ms), _moment(to_ms)
-            return await self._fetch(READ_BARS[interval.name], values)
+            values = self._venue, symbol, _timestamp(from_ms), _timestamp(to_ms)
+            return await self._fetch(READ_INTERVALS[interval.name], values)
 
-        return await find_candles(interval, start_ms, end_ms, limit, find, fetch)
+        return await read_page(interval, start_ms, end_ms, limit, find, fetch)
 
     async def check(self) -> None:
-        """See whether the server answers. Raises StoreUnavailable."""
+        """Query the server. Raise StoreUnavailable if it does not answer."""
         await self._fetch("SELECT 1", ())
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
-        """Keep all of them or none; one that is known stays as it was. Raises StoreUnavailable."""
+        """Write all gaps or none; one that is stored already stays as it is. Raise StoreUnavailable."""
         columns = _columns(gap_rows(self._venue, gaps), times=(4, 5, 6))
 
         async def write(connection: Connection) -> None:
@@ -202,17 +205,20 @@ class PostgresStore:
             await self._call(write)
 
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
-        """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids. Raises StoreUnavailable."""
-        values = (self._venue, symbol, _moment(start_ms), _moment(end_ms), limit)
+        """Return the first `limit` gaps that touch [start_ms, end_ms], by their ids. Raise StoreUnavailable."""
+        values = (self._venue, symbol, _timestamp(start_ms), _timestamp(end_ms), limit)
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, values)]
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
-        """Delete the oldest hours that end by this time, at most so many; returns how many. Raises StoreUnavailable."""
-        before, hour = _moment(time_ms), _moment(HOUR.floor(time_ms))
+        """Delete at most `hours_max` hours, the oldest, that end by this time; return how many.
+
+        Raises StoreUnavailable.
+        """
+        before, hour = _timestamp(time_ms), _timestamp(HOUR.floor(time_ms))
 
         async def delete(connection: Connection) -> int:
             async with connection.transaction():
-                await connection.execute(LOCK, (WRITE_LOCK,))
+                await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
                 await connection.execute(DELETE_GAPS, (self._venue, before))
                 cursor = await connection.execute(DELETE_HOURS.encode(), (self._venue, hour, hours_max))
                 deleted: int = (await cursor.fetchall())[0][0]
@@ -221,13 +227,13 @@ class PostgresStore:
         return await self._call(delete)
 
     async def aclose(self) -> None:
-        """Let go of the server within CLOSE_TIMEOUT_S. Closing twice does no harm."""
+        """Close all connections within CLOSE_TIMEOUT_S. Closing twice does no harm."""
         self._is_closed = True
         self._discard(self._pool)
-        for _ in range(2):  # first let them end by themselves
-            if self._leftovers:
-                await asyncio.wait(self._leftovers, timeout=CLOSE_TIMEOUT_S / 2)
-            for task in self._leftovers:
+        for _ in range(2):  # the first time they may end by themselves
+            if self._background_tasks:
+                await asyncio.wait(self._background_tasks, timeout=CLOSE_TIMEOUT_S / 2)
+            for task in self._background_tasks:
                 task.cancel()
 
     # --- one call
@@ -241,12 +247,12 @@ class PostgresStore:
         return await self._call(fetch)
 
     async def _call(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do this on a connection, within CALL_TIMEOUT_S. Raises StoreUnavailable in place of what psycopg raises."""
+        """Run a function with a connection within CALL_TIMEOUT_S. Raise StoreUnavailable for psycopg's errors."""
         pool = self._pool or await self._open_pool()
         task = asyncio.create_task(self._attempt(pool, work), name="store-call")
         try:
-            # Not asyncio.timeout: it would wait until the driver has ended what was cancelled, on a mute server
-            # for another five seconds.
+            # Not asyncio.timeout: it would wait until the driver has ended the cancelled call, which takes another five
+            # seconds when the server does not respond.
             await asyncio.wait({task}, timeout=CALL_TIMEOUT_S)
             if not task.done():
                 self._discard(pool)
@@ -255,52 +261,52 @@ class PostgresStore:
         finally:
             if not task.done():
                 task.cancel()
-                self._let_end(task)
+                self._keep_until_done(task)
 
     async def _attempt(self, pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
             async with pool.connection() as connection:
                 if not self._has_schema:
-                    await self._bring_up_to_date(connection)
+                    await self._migrate(connection)
                     self._has_schema = True
                 return await work(connection)
         except (PoolTimeout, PoolClosed):
-            # The pool's own attempts grow rare, and may stop; a new one tries at once.
+            # The pool retries less and less often, and may give up; a new one connects at once.
             self._discard(pool)
-            reason = self._why_no_connection or f"PostgreSQL gave no connection within {POOL_TIMEOUT_S:g} s."
+            reason = self._connect_error or f"PostgreSQL gave no connection within {POOL_TIMEOUT_S:g} s."
             raise StoreUnavailable(reason) from None
         except psycopg.Error as fault:
-            self._has_schema = False  # it may be another database that answers next time
-            raise StoreUnavailable(_sentence(fault)) from fault
+            self._has_schema = False  # the next connection may be to another database
+            raise StoreUnavailable(_error_text(fault)) from fault
 
-    async def _bring_up_to_date(self, connection: Connection) -> None:
-        if await self._version(connection) >= len(self._steps):
-            return  # also where our role may not change the schema
+    async def _migrate(self, connection: Connection) -> None:
+        if await self._version(connection) >= len(self._migrations):
+            return  # before the lock, for a role that may not change the schema
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-            if await _ask(connection, "SELECT to_regnamespace('pulse') IS NULL"):
+            if await _fetch_value(connection, "SELECT to_regnamespace('pulse') IS NULL"):
                 await connection.execute("CREATE SCHEMA pulse")
-            await connection.execute(VERSIONS)
-            for step in self._steps[await self._version(connection) :]:
-                await connection.execute(step.text.encode())
-                values = step.version, step.name
+            await connection.execute(CREATE_SCHEMA_VERSION)
+            for migration in self._migrations[await self._version(connection) :]:
+                await connection.execute(migration.text.encode())
+                values = migration.version, migration.name
                 await connection.execute("INSERT INTO pulse.schema_version (version, name) VALUES (%s, %s)", values)
 
     async def _version(self, connection: Connection) -> int:
-        if await _ask(connection, "SELECT to_regclass('pulse.schema_version') IS NULL"):
+        if await _fetch_value(connection, "SELECT to_regclass('pulse.schema_version') IS NULL"):
             return 0
-        version: int = await _ask(connection, "SELECT coalesce(max(version), 0) FROM pulse.schema_version")
+        version: int = await _fetch_value(connection, "SELECT coalesce(max(version), 0) FROM pulse.schema_version")
         return version
 
     # --- the pool
 
     async def _open_pool(self) -> Pool:
-        """A new pool, which begins to connect. Raises StoreUnavailable after aclose()."""
+        """Return a new pool, which starts to connect. Raise StoreUnavailable after aclose()."""
         if self._is_closed:
             raise StoreUnavailable("The store is closed.")
         settings = {
             "autocommit": True,
-            "prepare_threshold": None,  # behind a pooler a prepared statement may be another client's
+            "prepare_threshold": None,  # behind a pooler the next transaction may be on another session
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": "pulse",
             "keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
@@ -308,17 +314,17 @@ class PostgresStore:
         }  # fmt: skip
         has_connected = False
 
-        def note(why_not: str) -> None:
+        def note(error: str) -> None:
             nonlocal has_connected
-            self._why_no_connection = why_not
-            has_connected = has_connected or not why_not
+            self._connect_error = error
+            has_connected = has_connected or not error
             if not has_connected:
-                # Who waits for it learns it now, not when the pool has tried again and again.
+                # A waiting call then fails now, not when the pool has used up its retries.
                 self._discard(pool)
 
         self._pool = pool = AsyncConnectionPool(
             self._conninfo,
-            connection_class=_noting_connection(note),
+            connection_class=_connection_class(note),
             kwargs=settings,
             min_size=1,
             max_size=CONNECTIONS_MAX,
@@ -327,7 +333,7 @@ class PostgresStore:
             max_idle=IDLE_MAX_S,
             max_lifetime=LIFETIME_MAX_S,
             reconnect_timeout=RECONNECT_MAX_S,
-            check=AsyncConnectionPool.check_connection,  # a link that dropped costs a round trip, not an error
+            check=AsyncConnectionPool.check_connection,  # a dropped connection costs a round trip, not an error
             name="pulse",
             open=False,
         )
@@ -335,53 +341,56 @@ class PostgresStore:
         return pool
 
     def _discard(self, pool: Pool | None) -> None:
-        """Use this pool no more. It closes in the background, which on a mute server takes a while."""
+        """Stop using this pool, and close it in the background: on an unresponsive server that takes a while."""
         if pool is None or pool.closed:
             return
         if self._pool is pool:
             self._pool = None
-        self._let_end(asyncio.create_task(pool.close(timeout=CLOSE_TIMEOUT_S / 2), name="store-close"))
+        self._keep_until_done(asyncio.create_task(pool.close(timeout=CLOSE_TIMEOUT_S / 2), name="store-close"))
 
-    def _let_end(self, task: asyncio.Task[Any]) -> None:
-        """Hold on to a task whose result nobody waits for, until it has ended."""
+    def _keep_until_done(self, task: asyncio.Task[Any]) -> None:
+        """Keep a reference to a background task until it has ended, and ignore its result."""
 
         def forget(ended: asyncio.Task[Any]) -> None:
-            self._leftovers.discard(ended)
+            self._background_tasks.discard(ended)
             if not ended.cancelled():
-                ended.exception()  # looked at, so that nobody complains that it was not
+                ended.exception()  # retrieved, or asyncio would log that it never was
 
-        self._leftovers.add(task)
+        self._background_tasks.add(task)
         task.add_done_callback(forget)
 
 
-async def _ask(connection: Connection, query: str) -> Any:
-    """The one value that a query gives."""
+async def _fetch_value(connection: Connection, query: str) -> Any:
+    """Return the first value of the first row of a query, or None without a row."""
     cursor = await connection.execute(query.encode())
     row = await cursor.fetchone()
     return None if row is None else row[0]
 
 
-def _noting_connection(note: Callable[[str], None]) -> type[Connection]:
-    """Connections that say why they could not be made: the pool keeps it to itself."""
+def _connection_class(note: Callable[[str], None]) -> type[Connection]:
+    """Return a connection class that calls `note` with each connect error, or "" on success.
 
-    class NotingConnection(AsyncConnection[TupleRow]):
+    The pool does not report why it could not connect.
+    """
+
+    class ReportingConnection(AsyncConnection[TupleRow]):
         @classmethod
         async def connect(cls, conninfo: str = "", **settings: Any) -> Connection:  # type: ignore[override]
             try:
                 connection = await super().connect(conninfo, **settings)
             except psycopg.Error as fault:
-                note(_sentence(fault))
+                note(_error_text(fault))
                 raise
             note("")
             return connection
 
-    return NotingConnection
+    return ReportingConnection
 
 
 def conninfo_of(url: str) -> str:
-    """The address as libpq takes it; encrypted where it leaves this machine and says nothing of that itself.
+    """Return the address as a libpq connection string, which requires TLS for a remote host unless a mode is set.
 
-    Raises StoreUnavailable for an address that libpq cannot read.
+    Raises StoreUnavailable for an address that libpq cannot parse.
     """
     try:
         given = conninfo_to_dict(url)
@@ -389,14 +398,14 @@ def conninfo_of(url: str) -> str:
         # libpq's own text may quote the address, and with it the password.
         raise StoreUnavailable("DATABASE_URL is not an address that a PostgreSQL client can read.") from None
     hosts = str(given.get("host") or given.get("hostaddr") or "").split(",")
-    # "prefer" is what libpq has when neither the address nor its own environment says anything.
-    unsaid = any(option.keyword == b"sslmode" and option.val == b"prefer" for option in Conninfo.get_defaults())
-    if "sslmode" not in given and unsaid and not all(_is_local(host) for host in hosts):
+    # "prefer" is libpq's default when neither the address nor its environment variable sets a mode.
+    is_default = any(option.keyword == b"sslmode" and option.val == b"prefer" for option in Conninfo.get_defaults())
+    if "sslmode" not in given and is_default and not all(_is_local_host(host) for host in hosts):
         given["sslmode"] = "require"
     return make_conninfo("", **given)
 
 
-def _is_local(host: str) -> bool:
+def _is_local_host(host: str) -> bool:
     if not host or host[0] in "/@" or host == "localhost":
         return True
     try:
@@ -406,32 +415,32 @@ def _is_local(host: str) -> bool:
 
 
 def _columns(rows: Sequence[Sequence[Any]], times: tuple[int, ...]) -> list[list[Any]]:
-    """Rows as the columns that `unnest` takes; `times` says which of them are ms."""
+    """Return rows as the columns that `unnest` takes; `times` are the indexes of those in ms."""
     columns = [list(column) for column in zip(*rows, strict=True)]
     for column in times if rows else ():
-        columns[column] = [_moment(time_ms) for time_ms in columns[column]]
+        columns[column] = [_timestamp(time_ms) for time_ms in columns[column]]
     return columns
 
 
-def _statement_of_bars(interval: Interval) -> str:
-    """What reads the bars of an interval, from hours or from minutes."""
-    table = "pulse.candles_1h" if is_of_hours(interval) else "pulse.candles"
+def _intervals_statement(interval: Interval) -> str:
+    """Return the statement that reads the candles of an interval, from hours or from minutes."""
+    table = "pulse.candles_1h" if reads_hours(interval) else "pulse.candles"
     span = f"date_bin('{interval.length_ms} milliseconds', candles.open_time, timestamptz '1970-01-05 00:00:00+00')"
     if not interval.length_ms:
         span = "date_trunc('month', candles.open_time, 'UTC')"
-    chosen = f"{table} AS candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s"
+    source = f"{table} AS candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s"
     time = "(extract(epoch FROM {}) * 1000)::bigint"
-    return aggregate_statement(span, chosen, table, of_hours=is_of_hours(interval), time=time) + " ORDER BY span"
+    return aggregate_statement(span, source, table, from_hours=reads_hours(interval), time=time) + " ORDER BY span"
 
 
-READ_BARS = {name: _statement_of_bars(interval) for name, interval in INTERVALS.items()}
+READ_INTERVALS = {name: _intervals_statement(interval) for name, interval in INTERVALS.items()}
 
 
-def _moment(time_ms: int) -> datetime:
+def _timestamp(time_ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=min(max(time_ms, 0), TIME_MAX_MS))
 
 
-def _sentence(fault: psycopg.Error) -> str:
-    """A fault in words for a person, in one line."""
+def _error_text(fault: psycopg.Error) -> str:
+    """Return an error of the server or the driver as one line for a person."""
     lines = (fault.diag.message_primary or str(fault)).splitlines()
     return f"PostgreSQL: {lines[0] if lines else type(fault).__name__}"

@@ -1,6 +1,7 @@
-"""Candles in an SQLite file: the default, which needs no server. One thread owns the connection.
+"""Candles in an SQLite file: the default, which needs no server. One worker thread owns the connection.
 
-Another process may use the same file at the same time; whoever comes second waits a moment. No SQL outside here.
+Another process may use the same file at the same time: the write-ahead log lets it read during a write, and a second
+writer waits for the first. What is SQL of SQLite alone is here.
 """
 
 import asyncio
@@ -17,27 +18,27 @@ from pulse.concurrency import map_in_chunks
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import HOUR, INTERVALS, MINUTE, AggregatedCandle, Interval, one_minute_aggregate
 from pulse.market.types import Candle, TradeGap
-from pulse.store.aggregation import aggregate_statement, find_candles, is_of_hours, roll_up, touched_hours
-from pulse.store.schema import KEEP_BEST, candle_of, gap_rows, read_migrations, rows_to_write
+from pulse.store.aggregation import aggregate_statement, read_page, reads_hours, roll_up_statement, touched_hours
+from pulse.store.schema import ON_CONFLICT, candle_from_row, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
 BUSY_TIMEOUT_S = 2.0
-"""How long to wait for another process that is writing; a minute's rows take it less than a millisecond."""
+"""The most that a write waits for another process's; a minute's rows take less than a millisecond."""
 BUSY_RETRY_S = 0.01
-READS_WAITING_MAX = 32
-"""Beyond it a read is refused: the longest take a third of a second, and closed candles must not wait behind many."""
-TIME_MIN, TIME_MAX = -(2**63), 2**63 - 1
-"""The integers that SQLite knows."""
+READS_QUEUED_MAX = 32
+"""Beyond it a read is rejected: the longest take a third of a second, and writes wait in the same queue."""
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
+"""The range of an SQLite integer."""
 
 UPSERT = f"""
 INSERT INTO candles AS kept (
     venue, symbol, open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
     taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-{KEEP_BEST}"""
-ROLL_UP = roll_up(
+{ON_CONFLICT}"""
+ROLL_UP = roll_up_statement(
     "candles", "candles_1h", "open_time - open_time % 3600000",
     "candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? + 3599999",
 )  # fmt: skip
@@ -60,17 +61,17 @@ READ_GAPS = """
 SELECT symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at FROM trade_gaps
 WHERE venue = ? AND symbol = ? AND to_time >= ? AND from_time <= ? ORDER BY first_trade_id, last_trade_id LIMIT ?
 """
-OLD_HOURS = """
+READ_OLD_HOURS = """
 SELECT venue, symbol, open_time FROM candles_1h WHERE venue = ? AND open_time < ? ORDER BY open_time LIMIT ?
 """
 DELETE_HOUR = "DELETE FROM candles_1h WHERE venue = ? AND symbol = ? AND open_time = ?"
 DELETE_MINUTES = "DELETE FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? + 3599999"
 DELETE_GAPS = "DELETE FROM trade_gaps WHERE venue = ? AND to_time < ?"
-VERSIONS = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+CREATE_SCHEMA_VERSION = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 
 
 class SqliteStore:
-    """The contract of `Store` in one file; its folder must exist."""
+    """A `Store` in one file, whose folder must exist."""
 
     kind = "sqlite"
 
@@ -81,10 +82,10 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: sqlite3.Connection | None = None
         self._is_closed = False
-        self._reads_waiting = 0
+        self._reads_queued = 0
 
     async def open(self) -> None:
-        """Open or make the file and bring its schema up to date. Raises StoreUnavailable if that cannot be done."""
+        """Open the file, created if needed, and migrate its schema. Raise StoreUnavailable if that fails."""
         try:
             await self._in_thread(self._open)
         except StoreUnavailable:
@@ -92,21 +93,24 @@ class SqliteStore:
             raise
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
-        """Write all of them or none. Raises StoreUnavailable; ValueError for a candle that is not closed."""
+        """Upsert all candles or none. Raise StoreUnavailable, or ValueError for a candle that is not closed."""
         rows = rows_to_write(self._venue, candles)
         hours = [(*key, key[-1]) for key in touched_hours(rows)]
         await self._write((UPSERT, rows), (ROLL_UP, hours))
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
-        """The first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first."""
-        start, end = TIME_MIN if start_ms is None else start_ms, TIME_MAX if end_ms is None else end_ms
+        """Return the first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first.
+
+        Raises StoreUnavailable.
+        """
+        start, end = INTEGER_MIN if start_ms is None else start_ms, INTEGER_MAX if end_ms is None else end_ms
         rows = await self._fetch(READ_LAST if start_ms is None else READ_FIRST, symbol, start, end, limit)
-        return await map_in_chunks(partial(candle_of, symbol), rows[::-1] if start_ms is None else rows)
+        return await map_in_chunks(partial(candle_from_row, symbol), rows[::-1] if start_ms is None else rows)
 
     async def read_intervals(
         self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[AggregatedCandle]:
-        """The same for the candles of any interval, put together from the minutes that are there."""
+        """Return the same for any interval, aggregated from the stored minutes. Raise StoreUnavailable."""
         if interval is MINUTE:
             return list(map(one_minute_aggregate, await self.read_candles(symbol, start_ms, end_ms, limit)))
 
@@ -115,29 +119,34 @@ class SqliteStore:
             return rows[0][0] if rows else None
 
         async def fetch(from_ms: int, to_ms: int) -> list[Row]:
-            return await self._fetch(READ_BARS[interval.name], symbol, from_ms, to_ms)
+            return await self._fetch(READ_INTERVALS[interval.name], symbol, from_ms, to_ms)
 
-        return await find_candles(interval, start_ms, end_ms, limit, find, fetch)
+        return await read_page(interval, start_ms, end_ms, limit, find, fetch)
 
     async def check(self) -> None:
-        """See whether the file can be read. Raises StoreUnavailable."""
-        await self._in_thread(lambda: self._opened().execute("SELECT count(*) FROM sqlite_master").fetchall())
+        """Read from the file. Raise StoreUnavailable if it cannot be read."""
+        await self._in_thread(
+            lambda: self._require_connection().execute("SELECT count(*) FROM sqlite_master").fetchall()
+        )
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
-        """Keep all of them or none; one that is known stays as it was. Raises StoreUnavailable."""
+        """Write all gaps or none; one that is stored already stays as it is. Raise StoreUnavailable."""
         await self._write((WRITE_GAPS, gap_rows(self._venue, gaps)))
 
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
-        """The first `limit` gaps that touch [start_ms, end_ms], in the order of their ids. Raises StoreUnavailable."""
+        """Return the first `limit` gaps that touch [start_ms, end_ms], by their ids. Raise StoreUnavailable."""
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, symbol, start_ms, end_ms, limit)]
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
-        """Delete the oldest hours that end by this time, at most so many; returns how many. Raises StoreUnavailable."""
-        before, hour = _integer(time_ms), HOUR.floor(time_ms)
+        """Delete at most `hours_max` hours, the oldest, that end by this time; return how many.
+
+        Raises StoreUnavailable.
+        """
+        before, hour = _clamp(time_ms), HOUR.floor(time_ms)
 
         def delete() -> int:
             with self._transaction() as connection:
-                hours = connection.execute(OLD_HOURS, (self._venue, hour, hours_max)).fetchall()
+                hours = connection.execute(READ_OLD_HOURS, (self._venue, hour, hours_max)).fetchall()
                 connection.executemany(DELETE_MINUTES, [(*key, key[-1]) for key in hours])
                 connection.executemany(DELETE_HOUR, hours)
                 connection.execute(DELETE_GAPS, (self._venue, before))
@@ -146,36 +155,36 @@ class SqliteStore:
         return await self._in_thread(delete)
 
     async def aclose(self) -> None:
-        """Close the file, after what is being written. Closing twice does no harm."""
+        """Close the file after the calls under way. Closing twice does no harm."""
         if self._is_closed:
             return
         self._is_closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    async def _write(self, *steps: tuple[str, Sequence[Sequence[Any]]]) -> None:
-        """Do each step's statement for each of its rows, all of it or nothing."""
+    async def _write(self, *statements: tuple[str, Sequence[Sequence[Any]]]) -> None:
+        """Execute each statement once per row of its own, all in one transaction."""
 
         def write() -> None:
             with self._transaction() as connection:
-                for statement, rows in steps:
+                for statement, rows in statements:
                     connection.executemany(statement, rows)
 
-        if any(rows for _, rows in steps):
+        if any(rows for _, rows in statements):
             await self._in_thread(write)
 
     async def _fetch(self, query: str, symbol: str, *numbers: int) -> list[Row]:
-        values = (self._venue, symbol, *map(_integer, numbers))
-        if self._reads_waiting >= READS_WAITING_MAX:
-            raise StoreUnavailable(f"The SQLite file {self._path} is busy: {READS_WAITING_MAX} reads wait.")
-        self._reads_waiting += 1
+        values = (self._venue, symbol, *map(_clamp, numbers))
+        if self._reads_queued >= READS_QUEUED_MAX:
+            raise StoreUnavailable(f"The SQLite file {self._path} is busy: {READS_QUEUED_MAX} reads are queued.")
+        self._reads_queued += 1
         try:
-            return await self._in_thread(lambda: self._opened().execute(query, values).fetchall())
+            return await self._in_thread(lambda: self._require_connection().execute(query, values).fetchall())
         finally:
-            self._reads_waiting -= 1
+            self._reads_queued -= 1
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do this in the store's thread. Raises StoreUnavailable in place of what SQLite raises."""
+        """Run a function in the worker thread. Raise StoreUnavailable in place of what SQLite raises."""
         if self._is_closed:
             raise StoreUnavailable(f"The SQLite file {self._path} is closed.")
         try:
@@ -186,27 +195,27 @@ class SqliteStore:
     # --- in the thread
 
     def _open(self) -> None:
-        steps = read_migrations(self._sql_dir, self.kind)
-        # Transactions are begun by hand, because Python's own begin too late to see what another process changed.
+        migrations = read_migrations(self._sql_dir, self.kind)
+        # Transactions are begun explicitly: Python's implicit ones begin too late to see what another process changed.
         self._connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        _let_read_while_writing(self._connection)
+        _enable_write_ahead_log(self._connection)
         with self._transaction() as connection:
-            connection.execute(VERSIONS)
+            connection.execute(CREATE_SCHEMA_VERSION)
             version: int = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
-            for step in steps[version:]:
-                for statement in _statements(step.text):
+            for migration in migrations[version:]:
+                for statement in _split_statements(migration.text):
                     connection.execute(statement)
-                connection.execute("INSERT INTO schema_version VALUES (?, ?)", (step.version, step.name))
+                connection.execute("INSERT INTO schema_version VALUES (?, ?)", (migration.version, migration.name))
 
-    def _opened(self) -> sqlite3.Connection:
+    def _require_connection(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise RuntimeError("expected a store that is open, got one before open() or after aclose()")
+            raise RuntimeError("expected an open store, got one before open() or after aclose(): call open() first")
         return self._connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that is done within, or nothing; no other process writes meanwhile."""
-        connection = self._opened()
+        """Commit what is executed within, or roll it back; no other process can write meanwhile."""
+        connection = self._require_connection()
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
@@ -221,40 +230,40 @@ class SqliteStore:
             self._connection = None
 
 
-def _statement_of_bars(interval: Interval) -> str:
-    """What reads the bars of an interval, from hours or from minutes."""
-    table = "candles_1h" if is_of_hours(interval) else "candles"
-    # Three days before 1970 it was Monday, too; shorter intervals do not mind, as they are parts of a day.
+def _intervals_statement(interval: Interval) -> str:
+    """Return the statement that reads the candles of an interval, from hours or from minutes."""
+    table = "candles_1h" if reads_hours(interval) else "candles"
+    # Three days before 1970-01-01 was a Monday; intervals of a day or less divide a day, so the offset has no effect.
     span = f"open_time - (open_time + 259200000) % {interval.length_ms}"
     if not interval.length_ms:
         span = "CAST(strftime('%s', open_time / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000"
-    chosen = f"{table} AS candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ?"
-    return aggregate_statement(span, chosen, table, of_hours=is_of_hours(interval)) + " ORDER BY span"
+    source = f"{table} AS candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ?"
+    return aggregate_statement(span, source, table, from_hours=reads_hours(interval)) + " ORDER BY span"
 
 
-READ_BARS = {name: _statement_of_bars(interval) for name, interval in INTERVALS.items()}
+READ_INTERVALS = {name: _intervals_statement(interval) for name, interval in INTERVALS.items()}
 
 
-def _integer(number: int) -> int:
-    return min(max(number, TIME_MIN), TIME_MAX)
+def _clamp(number: int) -> int:
+    return min(max(number, INTEGER_MIN), INTEGER_MAX)
 
 
-def _let_read_while_writing(connection: sqlite3.Connection) -> None:
-    """Use a write-ahead log. SQLite does not wait by itself where another process does this at the same moment."""
-    give_up_s = time.monotonic() + BUSY_TIMEOUT_S
+def _enable_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging, with retries: SQLite itself does not wait while another process does the same."""
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as fault:
-            if fault.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_s:
+            if fault.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
                 raise
             time.sleep(BUSY_RETRY_S)
         else:
             return
 
 
-def _statements(text: str) -> Iterator[str]:
-    """The statements of a file one by one: the driver's own way to run a file would end our transaction."""
+def _split_statements(text: str) -> Iterator[str]:
+    """Yield the statements of a migration one by one: the driver's `executescript` would commit our transaction."""
     statement = ""
     for line in text.splitlines(keepends=True):
         statement += line

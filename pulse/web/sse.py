@@ -18,8 +18,9 @@ from pulse.fanout.client_queue import AwaitedClientQueue
 from pulse.fanout.requests import Request, Topic, read_query
 from pulse.fanout.subscriptions import Subscriptions
 from pulse.fanout.trade_log import TradesMessage
-from pulse.server.connection import Connection, current_connection
-from pulse.server.ws_frames import Message
+from pulse.server.connection import ClientConnection
+from pulse.server.loop import current_connection
+from pulse.server.ws_frames import EncodedMessage
 from pulse.web.websocket import WebSocketSessions
 
 HEARTBEAT_S = 15.0
@@ -81,7 +82,7 @@ class _EventStream(Response):
     """A response that goes on for as long as the client stays."""
 
     def __init__(
-        self, sessions: WebSocketSessions, connection: Connection | None, address: str,
+        self, sessions: WebSocketSessions, connection: ClientConnection, address: str,
         requests: Sequence[Request], subscriptions: Subscriptions, queue: AwaitedClientQueue,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -105,8 +106,7 @@ class _EventStream(Response):
                 await self._send_all(send, deadline)
         except TimeoutError:
             self._queue.timed_out = True
-            if self._connection is not None:
-                self._connection.abort()
+            self._connection.abort()
         finally:
             watching.cancel()
             self._sessions.leave(self._address, self._queue)
@@ -131,18 +131,16 @@ class _EventStream(Response):
     async def _wait_acknowledged(self, deadline: asyncio.Timeout) -> None:
         """Wait until at most AHEAD_BYTES are unacknowledged; the deadline moves on while the client takes anything."""
         loop, wait_s = asyncio.get_running_loop(), POLL_FIRST_S
-        if self._connection is None:
-            return
-        left = self._connection.unacknowledged()
+        left = self._connection.unacknowledged_bytes()
         while left > AHEAD_BYTES:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, POLL_MAX_S)
-            before, left = left, self._connection.unacknowledged()
+            before, left = left, self._connection.unacknowledged_bytes()
             if left < before:
                 deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
 
 
-def encode_event(message: Message, next_ids: dict[str, int]) -> bytes:
+def encode_event(message: EncodedMessage, next_ids: dict[str, int]) -> bytes:
     """Encode one message as an event whose id holds the client's next trade in each of its trades topics.
 
     `next_ids` are those before this event, and are updated by it. Messages later in the same write are not counted:

@@ -20,7 +20,8 @@ from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import view_topic
 from pulse.fanout.subscriptions import OnEcho, Subscriptions
-from pulse.server.connection import Connection, current_connection
+from pulse.server.connection import ClientConnection
+from pulse.server.loop import current_connection
 from pulse.symbols import SymbolRegistry
 from pulse.web.admission import Admission
 from pulse.web.params import known_symbol
@@ -53,7 +54,7 @@ class WebSocketSession:
     def __init__(
         self,
         websocket: WebSocket,
-        connection: Connection,
+        connection: ClientConnection,
         scheduler: FlushScheduler,
         send_timeout_s: float,
         clock: Callable[[], float],
@@ -69,7 +70,7 @@ class WebSocketSession:
 
     async def run(self, on_message: OnMessage) -> None:
         """Serve an accepted client until its connection has ended, from either side."""
-        self._connection.upgraded()
+        self._connection.start_websocket()
         async with asyncio.TaskGroup() as self._group:
             if self.queue.is_ended:
                 self._on_queue_end()
@@ -174,9 +175,7 @@ class WebSocketSessions:
     def _admitted(self, websocket: WebSocket) -> Iterator[WebSocketSession]:
         """Count a client in for this block, before anything is done for it: a symbol that it names is opened."""
         address = self.admission.enter(websocket)
-        connection = current_connection()
-        assert connection is not None  # noqa: S101  # the server runs on a ServerLoop
-        session = WebSocketSession(websocket, connection, self.scheduler, self.send_timeout_s, self._clock)
+        session = WebSocketSession(websocket, current_connection(), self.scheduler, self.send_timeout_s, self._clock)
         try:
             yield session
         finally:

@@ -1,4 +1,4 @@
-"""The busy exchange: as busy as it says."""
+"""The busy exchange: its rates are as stated."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ STREAMS = ("depth@100ms", "bookTicker", "aggTrade")
 
 @pytest.fixture(scope="module")
 def counted() -> Counter[str]:
-    """What all symbols together had in SECONDS: messages by stream, and level changes."""
+    """Return the counts of all symbols in SECONDS: messages by stream, and level changes."""
     exchange = Exchange(SYMBOLS, 1, START_MS, listing())
     wanted = {f"{symbol.lower()}@{name}" for symbol in SYMBOLS for name in STREAMS}
     counts: Counter[str] = Counter()
@@ -26,14 +26,14 @@ def counted() -> Counter[str]:
     return counts
 
 
-def test_diffs_come_as_often_as_they_do(counted: Counter[str]) -> None:
-    """Ten a second, whatever they hold."""
+def test_diffs_have_the_real_rate(counted: Counter[str]) -> None:
+    """Ten a second, whatever they contain."""
     assert counted["depth@100ms"] / SECONDS / len(SYMBOLS) == pytest.approx(REAL_DIFFS_S, rel=0.02)
 
 
 @pytest.mark.parametrize(
     ("name", "real_s"), [("levels", REAL_LEVELS_S), ("bookTicker", REAL_TICKERS_S), ("aggTrade", REAL_TRADES_S)]
 )
-def test_each_symbol_is_three_times_as_busy_as_one_really_was(counted: Counter[str], name: str, real_s: float) -> None:
-    """In what the diffs hold, in the changes of the touch, and in trades."""
+def test_each_symbol_is_three_times_as_busy_as_the_recording(counted: Counter[str], name: str, real_s: float) -> None:
+    """In level changes, best price changes, and trades."""
     assert counted[name] / SECONDS / len(SYMBOLS) >= TIMES * real_s

@@ -12,38 +12,38 @@ calls: list[str] = []
 
 @pytest.fixture
 def context() -> Context:
-    """A run in which nothing was measured yet."""
+    """Return a run without results."""
     calls.clear()
     return Context(Path(), True, Path(), 1.0, calls.append)
 
 
 def experiment(_: Context) -> int:
-    """Counts how often it was made."""
+    """Return how often it was run."""
     calls.append("made")
     return calls.count("made")
 
 
 def failing(_: Context) -> int:
-    """Cannot be made."""
+    """Raise BenchError."""
     calls.append("made")
     raise BenchError("no such server")
 
 
-def test_an_experiment_runs_once_in_a_repeat(context: Context) -> None:
-    """Rows that look at the same experiment see the same figures."""
+def test_experiment_runs_once_in_a_repeat(context: Context) -> None:
+    """Rows of the same experiment get the same figures."""
     assert [context.once(experiment), context.once(experiment)] == [1, 1]
 
 
-def test_the_next_repeat_measures_anew(context: Context) -> None:
-    """What was measured before is not measured again by being remembered."""
+def test_next_repeat_measures_again(context: Context) -> None:
+    """Results of an earlier repeat are not used again."""
     context.once(experiment)
     context.forget()
 
     assert context.once(experiment) == 2
 
 
-def test_a_failed_experiment_is_not_tried_again_for_the_next_row(context: Context) -> None:
-    """Each of its rows is told the same."""
+def test_failed_experiment_is_not_repeated_for_the_next_row(context: Context) -> None:
+    """Each of its rows gets the same error."""
     for _ in range(2):
         with pytest.raises(BenchError, match="no such server"):
             context.once(failing)
@@ -51,6 +51,6 @@ def test_a_failed_experiment_is_not_tried_again_for_the_next_row(context: Contex
     assert calls.count("made") == 1
 
 
-def test_a_quick_run_looks_for_less_long(context: Context) -> None:
-    """The short time is taken."""
+def test_quick_run_measures_for_less_time(context: Context) -> None:
+    """The short time is used."""
     assert context.seconds(10.0, 2.0) == 2.0

@@ -1,4 +1,4 @@
-"""The paced exchange: one reader's end is not the others'."""
+"""The paced exchange: one reader's disconnect does not affect the others."""
 
 from aiohttp import web
 from pytest_aiohttp import AiohttpClient
@@ -6,8 +6,8 @@ from pytest_aiohttp import AiohttpClient
 from bench.exchange import send_each
 
 
-async def test_one_that_has_just_hung_up_is_passed_over(aiohttp_client: AiohttpClient) -> None:
-    """Its connection is gone, its handler has not been told: the others are sent to all the same."""
+async def test_reader_that_just_disconnected_is_skipped(aiohttp_client: AiohttpClient) -> None:
+    """Its connection is gone, its handler has not noticed: the others still get the message."""
     readers: list[web.WebSocketResponse] = []
 
     async def stream(request: web.Request) -> web.WebSocketResponse:

@@ -1,4 +1,4 @@
-"""What the fan-out's figures must not be read without."""
+"""The notes that qualify the fan-out's figures."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from bench.load import Window
 WELL = Window(10.0, 1000, 100_000, 200_000_000, 0, 0.1, 1.0, 0, 0, 0, 0, None, None)
 
 
-def test_who_serves_everybody_needs_no_note() -> None:
-    """A clean window speaks for itself."""
+def test_full_delivery_needs_no_note() -> None:
+    """A window without losses has no notes."""
     assert notes_of({"pulse": WELL}) == ()
 
 
@@ -24,8 +24,8 @@ def test_who_serves_everybody_needs_no_note() -> None:
         (replace(WELL, cut_healthy=1), "pulse cut healthy clients."),
     ],
 )
-def test_what_makes_a_figure_worth_less_is_said(window: Window, note: str) -> None:
-    """A cheap message is no merit of a server that does not deliver it."""
+def test_incomplete_delivery_is_noted(window: Window, note: str) -> None:
+    """A cost per message is worth less when messages were not delivered."""
     assert notes_of({"pulse": window}) == (note,)
 
 

@@ -1,4 +1,4 @@
-"""The load generators against a real server: what they count, and what they say of who refuses them; never how fast."""
+"""The load generators against a real server: what they count, and how they report a refusal; never how fast."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from bench.terminal import exchange
 
 @pytest.fixture(params=["C", "Python"])
 def generator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both generators in turn; where there is no compiler, the one in Python alone."""
+    """Return both generators in turn; where there is no compiler, the one in Python alone."""
     if request.param == "Python" or bench.load.compiler() is None:
         monkeypatch.setattr("bench.load.compiler", lambda: None)
     return str(request.param)
@@ -22,13 +22,13 @@ def generator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Rival]:
-    """A broadcaster of 500 bytes at 20 Hz."""
+    """Run a broadcaster of 500 bytes at 20 Hz."""
     with hard_limit(tmp_path, 500, 20.0) as rival:
         yield rival
 
 
 def test_messages_are_counted_with_their_bytes_and_ages(tmp_path: Path, server: Rival, generator: str) -> None:
-    """Each client's messages count, 504 bytes each with the frame's head, and each has an age."""
+    """Each client's messages count, 504 bytes each with the frame's header, and each has an age."""
     with load(
         tmp_path, server.port, "/", [server.program], clients=5, warmup_s=0.2, window_s=0.5, **PUBLISHED
     ) as found:
@@ -40,15 +40,15 @@ def test_messages_are_counted_with_their_bytes_and_ages(tmp_path: Path, server: 
 
 
 def test_stalled_clients_read_nothing(tmp_path: Path, server: Rival, generator: str) -> None:
-    """Who stalls is connected and counts for no message."""
+    """A stalled client is connected and receives no message."""
     with load(tmp_path, server.port, "/", [server.program], clients=0, stalled=3, warmup_s=0.2, window_s=0.3) as found:
         window = next(found)
 
     assert (window.clients, window.messages, window.healthy) == (3, 0, None)
 
 
-def test_a_refusal_is_told_with_its_status(tmp_path: Path, generator: str) -> None:
-    """A server that does not know the path ends the experiment with a sentence."""
+def test_refusal_is_reported_with_its_status(tmp_path: Path, generator: str) -> None:
+    """A server that does not know the path ends the experiment with an error."""
     with (
         exchange(tmp_path, ["BTCUSDT"], 10.0) as port,
         pytest.raises(Refused, match="404"),
@@ -58,26 +58,26 @@ def test_a_refusal_is_told_with_its_status(tmp_path: Path, generator: str) -> No
 
 
 @pytest.mark.parametrize("head", [b"\x81\x03", b"\x81\x7e\x00\x03", b"\x81\x7f" + bytes(7) + b"\x03"])
-def test_a_frame_is_split_off_whatever_the_form_of_its_length(head: bytes) -> None:
+def test_frame_is_split_off_for_every_length_form(head: bytes) -> None:
     """All three forms of a length mean the same."""
     assert split_frame(head + b"abcde") == (1, False, b"abc", b"de")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x81", b"\x81\x7e\x00", b"\x81\x03ab"])
-def test_a_frame_that_is_not_whole_is_left(data: bytes) -> None:
+def test_incomplete_frame_is_left(data: bytes) -> None:
     """The rest comes with the next read."""
     assert split_frame(data) is None
 
 
-def test_a_stamp_is_the_number_after_its_key() -> None:
-    """The same key may name a text before it."""
+def test_stamp_is_the_number_after_its_key() -> None:
+    """The same key may have a text value before it."""
     body = b'{"candle":{"timestamp":"2024"},"timestamp":1723161255.213}'
 
     assert read_stamp(body, b'"timestamp":') == 1723161255.213
 
 
 def test_quantiles_are_of_the_ordered_ages() -> None:
-    """The order in which they came does not matter."""
+    """Their order of arrival does not matter."""
     found = quantiles([float(age) for age in reversed(range(100))])
 
     assert found == {"count": 100, "p50_s": 50.0, "p99_s": 99.0, "worst_s": 99.0}

@@ -1,4 +1,4 @@
-"""The terminal beside the paced exchange: its books are live, and a view tells when what made it was sent."""
+"""The terminal with the paced exchange: its books are live, and a view carries the time its diff was sent."""
 
 import time
 from collections.abc import Iterator
@@ -14,27 +14,27 @@ START_US = time.time_ns() // 1000
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    """A terminal that follows two symbols of the paced exchange."""
+    """Run a terminal that follows two symbols of the paced exchange."""
     with terminal(tmp_path_factory.mktemp("bench"), SYMBOLS, rate_hz=20.0) as found:
         yield found
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_a_picture_is_live_and_whole(running: Terminal, symbol: str) -> None:
-    """What is measured is a terminal at work, whatever the symbol is called."""
+def test_view_is_live_and_has_twenty_levels(running: Terminal, symbol: str) -> None:
+    """The terminal works for any symbol name."""
     view = orjson.loads(get(running.port, f"/orderbook?symbol={symbol}"))
 
     assert (view["state"], len(view["bids"]), len(view["asks"])) == ("live", 20, 20)
 
 
-def test_the_id_of_a_picture_is_the_time_of_sending(running: Terminal) -> None:
+def test_id_of_a_view_is_the_time_of_sending(running: Terminal) -> None:
     """Microseconds since the epoch, after these tests began and before now."""
     view = orjson.loads(get(running.port, "/orderbook"))
 
     assert START_US < view["last_update_id"] < time.time_ns() // 1000
 
 
-def test_a_running_program_is_weighed(running: Terminal) -> None:
+def test_running_program_can_be_measured(running: Terminal) -> None:
     """CPU time, memory and descriptors are read from the kernel."""
     program = running.program
 

@@ -113,7 +113,7 @@ async def test_painted_rows_equal_the_exchange_s_book(exchange: SimulatedExchang
         checked = 0
         for _ in range(30):
             painted = await page.evaluate(PAINTED)
-            truth = exchange.core.truth_at("BTCUSDT", painted["id"])
+            truth = exchange.core.book_at("BTCUSDT", painted["id"])
             assert truth is not None
             assert painted["bids"] == [[float(p), float(q)] for p, q in truth.bids[: len(painted["bids"])]]
             assert painted["asks"] == [[float(p), float(q)] for p, q in truth.asks[: len(painted["asks"])]]
@@ -163,7 +163,7 @@ async def test_rows_outside_the_known_range_are_hatched(exchange: SimulatedExcha
         exchange.faults.rest.answer("/api/v3/depth", 503)
         looking = asyncio.create_task(page.wait_for_function(UNKNOWN_ROWS, timeout=WAIT_MS))
         while not looking.done():
-            exchange.core.news("BTCUSDT", -0.00002)
+            exchange.core.shift_value("BTCUSDT", -0.00002)
             await page.wait_for_timeout(100)
         seen = await (await looking).json_value()
 
@@ -184,7 +184,7 @@ async def test_a_click_switches_the_symbol(exchange: SimulatedExchange, tmp_path
         await page.click("[data-testid=symbols] [data-symbol=LINKUSDT]")
         await page.wait_for_selector("[data-testid=terminal][data-symbol=LINKUSDT][data-state=live]", timeout=WAIT_MS)
         painted = await page.evaluate(PAINTED)
-        truth = exchange.core.truth_at("LINKUSDT", painted["id"])
+        truth = exchange.core.book_at("LINKUSDT", painted["id"])
 
     assert truth is not None
     assert painted["bids"][0] == [float(text) for text in truth.bids[0]]
@@ -212,7 +212,7 @@ async def test_the_search_shows_any_listed_symbol(tmp_path: Path) -> None:
         await page.keyboard.press("Enter")
         await page.wait_for_selector("[data-testid=terminal][data-symbol=DOGEUSDT][data-state=live]", timeout=WAIT_MS)
         painted = await page.evaluate(PAINTED)
-        truth = exchange.core.truth_at("DOGEUSDT", painted["id"])
+        truth = exchange.core.book_at("DOGEUSDT", painted["id"])
         await expect(page.locator("[data-testid=symbols] [aria-current]")).to_have_text("DOGE/USDT")
         await expect(page.get_by_test_id("symbol-search")).to_be_hidden()  # now every symbol has a button
         address = page.url

@@ -26,7 +26,7 @@ def make(request: pytest.FixtureRequest) -> MakeBus:
 
 @pytest.fixture
 async def bus_and_delivered(make: MakeBus) -> AsyncIterator[tuple[AnyBus, Delivered]]:
-    """A running bus that is well, and what it delivers."""
+    """Run a bus until it is well; give it and what it delivers."""
     async with running(make) as (bus, delivered):
         await until(lambda: bus.health().ok)
         yield bus, delivered

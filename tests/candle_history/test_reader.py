@@ -22,7 +22,7 @@ FIVE = INTERVALS["5m"]
 
 @pytest.fixture
 async def reader(tmp_path: Path) -> AsyncIterator[CandleReader]:
-    """A reader of twelve stored minutes, one more that is closed, and the running one."""
+    """Yield a reader of twelve stored minutes, one more that is closed, and the running one."""
     store = SqliteStore(tmp_path / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles(minutes(12))
@@ -53,7 +53,7 @@ async def test_pages_are_the_same_as_one_read(reader: CandleReader, page: int, l
 
 
 async def test_the_time_and_the_running_minute(reader: CandleReader) -> None:
-    """The time is the clock's; the running minute opens where the newest one says."""
+    """The time is the clock's; the running minute is the newest one's."""
     assert reader.now_s() == 12.5
     assert reader.running_ms("BTCUSDT") == BEGIN_MS + 13 * MINUTE_MS
 

@@ -1,4 +1,4 @@
-"""What is deleted when, from real stores."""
+"""Which candles are deleted, from a real store."""
 
 import asyncio
 from pathlib import Path
@@ -14,8 +14,8 @@ from tests.support.candles import BEGIN_MS, SQL_DIR, minutes
 from tests.support.makers import ManualClock
 
 
-async def test_candles_older_than_wanted_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hour by hour, however many batches it takes; what is young enough stays."""
+async def test_candles_older_than_the_period_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hour by hour, in as many batches as it takes; newer candles stay."""
     monkeypatch.setattr(module, "BATCH_HOURS", 2)
     monkeypatch.setattr(module, "PAUSE_S", 0.0)
     store = SqliteStore(tmp_path / "candles.sqlite3", "us", SQL_DIR)
@@ -40,9 +40,9 @@ async def test_candles_older_than_wanted_are_deleted(tmp_path: Path, monkeypatch
     assert rows == kept
 
 
-async def test_a_store_that_is_away_is_asked_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trouble of the store ends nothing."""
-    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.01)
+async def test_an_unavailable_store_does_not_end_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again later."""
+    monkeypatch.setattr(module, "DELETE_EVERY_S", 0.01)
     store = SqliteStore(tmp_path / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.aclose()

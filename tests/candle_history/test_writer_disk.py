@@ -1,4 +1,4 @@
-"""The writer with real files: candles that wait on disk over a restart, and disks without room."""
+"""The writer with real stores and files: candles that stay in the spool over a restart, and full disks."""
 
 import asyncio
 import resource
@@ -24,15 +24,15 @@ from tests.support.stores import AnyStore
 from tests.support.web import until
 
 FULL_BYTES = 20_000
-"""Neither the database nor the spool of a test can grow beyond it."""
+"""The size that neither the SQLite file nor the spool of a test can exceed."""
 POSTGRES_FULL_BYTES = 2**20
-"""No table of a server can; its log of changes is in segments of just this size."""
+"""The same for a table of PostgreSQL; its write-ahead log has segments of just this size."""
 
 
 @pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits are short where time is real."""
-    monkeypatch.setattr(module, "GATHER_S", 0.01)
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the writer's delays short, because time is real here."""
+    monkeypatch.setattr(module, "BATCH_DELAY_S", 0.01)
     monkeypatch.setattr(module, "RETRY_FIRST_S", 0.01)
     monkeypatch.setattr(module, "RETRY_MAX_S", 0.05)
 
@@ -41,50 +41,50 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 async def running(
     store: AnyStore, folder: Path
 ) -> AsyncIterator[tuple[CandleWriter, Callable[[Sequence[Candle]], None]]]:
-    """A writer at work and a way to give it candles; at the end it is killed, not stopped."""
+    """Run a writer and yield it with a function that queues candles; at the end it is killed, not closed."""
     queue, spool = make_candle_queue(), Spool(folder / "spool.ndjson")
 
-    def give(candles: Sequence[Candle]) -> None:
+    def put(candles: Sequence[Candle]) -> None:
         for candle in candles:
             queue.put_nowait(candle)
 
     writer = CandleWriter(queue, store, spool)
     task = asyncio.create_task(writer.run())
-    yield writer, give
+    yield writer, put
     task.cancel()
     await asyncio.wait([task])
     spool.close()  # as the kernel does when a process is gone
 
 
 async def open_sqlite(folder: Path) -> SqliteStore:
-    """A store in this folder."""
+    """Return an open store in this folder."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     return store
 
 
 async def all_rows(store: AnyStore) -> list[Candle]:
-    """What is in the store."""
+    """Return all candles of the store."""
     return await store.read_candles("BTCUSDT", None, None, 10_000)
 
 
-async def test_candles_wait_on_disk_over_restarts(own_postgres: PostgresServer, tmp_path: Path) -> None:
-    """A server is away, the process is killed twice meanwhile, and the third finds everything and writes it."""
+async def test_candles_stay_in_the_spool_over_restarts(own_postgres: PostgresServer, tmp_path: Path) -> None:
+    """While the server is unavailable two processes are killed; the third finds their candles and writes them."""
     url = own_postgres.url("postgres")
     own_postgres.kill()
     for begin in (0, 50):
         store = PostgresStore(url, "us", SQL_DIR)
         await store.open()
-        async with running(store, tmp_path) as (writer, give):
-            give(minutes(100)[begin : begin + 50])
-            await until(partial(waits_on_disk, writer, tmp_path, begin + 50))
+        async with running(store, tmp_path) as (writer, put):
+            put(minutes(100)[begin : begin + 50])
+            await until(partial(is_spooled, writer, tmp_path, begin + 50))
         await store.aclose()
     own_postgres.start()
     store = PostgresStore(url, "us", SQL_DIR)
     await store.open()
-    async with running(store, tmp_path) as (writer, give):
-        give(minutes(101)[100:])
-        await until(lambda: writer.pending == 0 and on_disk(tmp_path) == 0, 20.0)
+    async with running(store, tmp_path) as (writer, put):
+        put(minutes(101)[100:])
+        await until(lambda: writer.pending == 0 and lines_spooled(tmp_path) == 0, 20.0)
         rows = await all_rows(store)
     await store.aclose()
 
@@ -92,26 +92,26 @@ async def test_candles_wait_on_disk_over_restarts(own_postgres: PostgresServer, 
     assert writer.trouble == ""
 
 
-def waits_on_disk(writer: CandleWriter, folder: Path, lines: int) -> bool:
-    """Whether a writer has told of trouble, and its spool holds this many lines."""
-    return writer.trouble != "" and on_disk(folder) >= lines
+def is_spooled(writer: CandleWriter, folder: Path, lines: int) -> bool:
+    """Return whether a writer reports trouble and its spool has at least this many lines."""
+    return writer.trouble != "" and lines_spooled(folder) >= lines
 
 
-def on_disk(folder: Path) -> int:
-    """How many lines the spool holds."""
+def lines_spooled(folder: Path) -> int:
+    """Return the number of lines in the spool."""
     path = folder / "spool.ndjson"
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-async def test_stopping_leaves_on_disk_what_could_not_be_written(own_postgres: PostgresServer, tmp_path: Path) -> None:
-    """At the end nothing is lost with the process."""
+async def test_closing_spools_what_could_not_be_written(own_postgres: PostgresServer, tmp_path: Path) -> None:
+    """Nothing is lost with the process."""
     own_postgres.kill()
     store = PostgresStore(own_postgres.url("postgres"), "us", SQL_DIR)
     await store.open()
     queue = make_candle_queue()
     for candle in minutes(5):
         queue.put_nowait(candle)
-    await CandleWriter(queue, store, Spool(tmp_path / "spool.ndjson")).finish()
+    await CandleWriter(queue, store, Spool(tmp_path / "spool.ndjson")).aclose()
     await store.aclose()
     left = Spool(tmp_path / "spool.ndjson")
 
@@ -120,34 +120,34 @@ async def test_stopping_leaves_on_disk_what_could_not_be_written(own_postgres: P
 
 
 async def test_a_full_disk_under_sqlite(tmp_path: Path) -> None:
-    """Candles wait in memory where the disk takes none, the trouble says so, and all are written when there is room."""
+    """Candles are kept in memory, the trouble says so, and all are written when there is room again."""
     store = await open_sqlite(tmp_path)
-    async with running(store, tmp_path) as (writer, give):
+    async with running(store, tmp_path) as (writer, put):
         with file_size_limit(FULL_BYTES):
-            give(minutes(500))
-            await until(lambda: "memory alone" in writer.trouble)
+            put(minutes(500))
+            await until(lambda: "memory only" in writer.trouble)
             trouble, pending = writer.trouble, writer.pending
         await until(lambda: writer.pending == 0)
         rows = await all_rows(store)
     await store.aclose()
 
     assert trouble.startswith(f"The SQLite file {tmp_path / 'candles.sqlite3'} cannot be used: ")
-    assert trouble.endswith("Closed candles wait in memory alone: File too large.")
+    assert trouble.endswith("Closed candles are kept in memory only: File too large.")
     assert (pending, writer.trouble) == (500, "")
     assert rows == minutes(500)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process's files")
 async def test_postgres_out_of_disk(own_postgres: PostgresServer, tmp_path: Path) -> None:
-    """What it cannot take waits on our own disk, the trouble says so, and all is written when there is room."""
+    """What it cannot store stays in the spool, the trouble says so, and all is written when there is room again."""
     store = PostgresStore(own_postgres.url("postgres"), "us", SQL_DIR)
     await store.open()
-    async with running(store, tmp_path) as (writer, give):
-        give(minutes(1))
+    async with running(store, tmp_path) as (writer, put):
+        put(minutes(1))
         await until(lambda: writer.pending == 0)
         own_postgres.limit_file_size(POSTGRES_FULL_BYTES)
-        give(minutes(9000)[1:])
-        await until(lambda: writer.trouble != "" and on_disk(tmp_path) == writer.pending, 30.0)
+        put(minutes(9000)[1:])
+        await until(lambda: writer.trouble != "" and lines_spooled(tmp_path) == writer.pending, 30.0)
         trouble, pending = writer.trouble, writer.pending
         own_postgres.limit_file_size(resource.RLIM_INFINITY)
         await until(lambda: writer.pending == 0, 30.0)
@@ -159,29 +159,29 @@ async def test_postgres_out_of_disk(own_postgres: PostgresServer, tmp_path: Path
     assert rows == minutes(9000)
 
 
-async def test_what_was_written_leaves_the_disk(tmp_path: Path) -> None:
-    """A writer whose store is there puts nothing on disk."""
+async def test_an_available_store_needs_no_spool(tmp_path: Path) -> None:
+    """After the write the spool is empty."""
     store = await open_sqlite(tmp_path)
-    async with running(store, tmp_path) as (writer, give):
-        give(minutes(10))
+    async with running(store, tmp_path) as (writer, put):
+        put(minutes(10))
         await until(lambda: writer.pending == 0)
 
-        assert on_disk(tmp_path) == 0
+        assert lines_spooled(tmp_path) == 0
     await store.aclose()
 
 
-async def test_a_spool_that_another_process_has(tmp_path: Path) -> None:
-    """Two processes overlap, as during a deploy: the later one takes the file, and what is in it, when it is free."""
+async def test_a_spool_that_another_process_uses(tmp_path: Path) -> None:
+    """Two processes overlap, as during a deploy: the later one opens the file, and reads it, once it is free."""
     other = Spool(tmp_path / "spool.ndjson")
     other.open()
     other.append(minutes(3))
     store = await open_sqlite(tmp_path)
-    async with running(store, tmp_path) as (writer, give):
-        give(minutes(5)[3:4])
+    async with running(store, tmp_path) as (writer, put):
+        put(minutes(5)[3:4])
         await until(lambda: writer.pending == 0)
         other.close()
-        give(minutes(5)[4:])
-        await until(lambda: writer.pending == 0 and on_disk(tmp_path) == 0)
+        put(minutes(5)[4:])
+        await until(lambda: writer.pending == 0 and lines_spooled(tmp_path) == 0)
         rows = await all_rows(store)
     await store.aclose()
 

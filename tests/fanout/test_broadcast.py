@@ -20,8 +20,9 @@ from pulse.fanout.client_queue import AwaitedClientQueue, DirectClientQueue
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import Topic, view_topic
-from pulse.server.connection import Connection, Connections
-from pulse.server.flow_control import GAP_MIN_BYTES
+from pulse.server.connection import ClientConnection
+from pulse.server.connection_registry import ConnectionRegistry
+from pulse.server.flow_control import ACK_INTERVAL_MIN_BYTES
 from pulse.wire import book_channel, trades_channel
 from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, no_candles, split_frames, view
 
@@ -36,7 +37,7 @@ class Client:
     """One end of a pair of sockets; the other is the server's. It answers pings while `answers`."""
 
     queue: DirectClientQueue
-    connection: Connection
+    connection: ClientConnection
     socket: socket.socket
     answers: bool = True
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -68,13 +69,13 @@ class PongReader(asyncio.Protocol):
     """Takes the place of Hypercorn: reads several pongs that came at once."""
 
     def __init__(self) -> None:
-        self.connection: Connection | None = None
+        self.connection: ClientConnection | None = None
 
     def data_received(self, data: bytes) -> None:
         """Read pongs of six bytes of head, masked with zeros, and a payload."""
         while data and self.connection is not None:
             size = data[1] & 0x7F
-            self.connection.answered(data[6 : 6 + size])
+            self.connection.on_pong(data[6 : 6 + size])
             data = data[6 + size :]
 
 
@@ -97,9 +98,9 @@ class Fanout:
         if buffer_bytes:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
         reader = PongReader()
-        connection = reader.connection = Connection(reader, Connections(1))
+        connection = reader.connection = ClientConnection(reader, ConnectionRegistry(1))
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
-        connection.takes_deflated = deflated
+        connection.uses_deflate = deflated
         queue = DirectClientQueue(self.scheduler, connection, TIMEOUT_S, lambda: None)
         client = Client(queue, connection, theirs)
         self.clients.append(client)
@@ -208,7 +209,7 @@ async def test_a_client_that_answers_no_ping_gets_only_the_newest() -> None:
         seen = quiet.seqs()[-1]
 
         assert was_behind == "behind"
-        assert seen * 2000 <= 2 * GAP_MIN_BYTES + 4000
+        assert seen * 2000 <= 2 * ACK_INTERVAL_MIN_BYTES + 4000
         assert healthy.seqs() == list(range(1, 61))
 
 
@@ -363,7 +364,7 @@ async def test_trades_are_complete_and_views_in_order(seed: int) -> None:
             await act_at_random(fanout, clients, rng)
         for client in clients:
             client.answers = True
-            client.socket.send(frame(PONG, client.connection.window.probe()))
+            client.socket.send(frame(PONG, client.connection.window.ping_payload()))
         await fanout.read_all()
         fanout.publish()
         fanout.trade(1)

@@ -4,7 +4,7 @@ import pytest
 
 from pulse.fanout.hub import OWN_SILENCE_MAX_S, Hub
 from pulse.fanout.requests import view_topic
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 from tests.support.web import no_candles, view
 
 CHANNEL, OTHER_CHANNEL = "book:BTCUSDT", "book:ETHUSDT"
@@ -46,7 +46,7 @@ class Subscriber:
     def __init__(self) -> None:
         self.received: list[bytes | None] = []
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Keep a message."""
         self.received.append(message.payload)
 

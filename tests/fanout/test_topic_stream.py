@@ -9,7 +9,7 @@ import pytest
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import REPEAT_S, TopicStream, TradeCursor, ViewMessage
 from pulse.fanout.trade_log import PER_MESSAGE_MAX, TradeLog
-from pulse.server.ws_frames import Message
+from pulse.server.ws_frames import EncodedMessage
 from pulse.wire import encode_view
 from tests.support.makers import trade
 from tests.support.market import live_market, view_of
@@ -45,7 +45,7 @@ class StreamRun:
         """Keep a timer."""
         self.later.append((self.now_s + wait_s, act))
 
-    def put(self, message: Message) -> None:
+    def put(self, message: EncodedMessage) -> None:
         """Keep a message."""
         self.sent.append(orjson.loads(message.payload or b"{}"))
 
@@ -162,7 +162,7 @@ def test_a_cursor_reads_on_from_its_own_place() -> None:
     cursor = TradeCursor(log, 5, lambda: scheduled.append(1))
     log.extend([(number, {"id": number}) for number in range(1, PER_MESSAGE_MAX + 8)])
     not_yet = cursor.take()
-    cursor.put(Message(b""))
+    cursor.put(EncodedMessage(b""))
     messages = [cursor.take() for _ in range(3)]
 
     assert not_yet is None

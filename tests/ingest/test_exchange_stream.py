@@ -4,18 +4,19 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
 import pytest
 
 from pulse.binance.rate_limit import BanFile
-from pulse.binance.rest import BinanceRest
-from pulse.binance.transport import AiohttpTransport
+from pulse.binance.rest import REFUSED_WAIT_S, BinanceRest
+from pulse.binance.transport import AiohttpTransport, Stream, Transport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
-from pulse.errors import ConnectionEnded, ExchangeRefused
+from pulse.errors import ConnectionEnded, ExchangeRefused, HandshakeRefused
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.rotation import OVERLAP_S
 from pulse.market.depth_sync import BookAnchor
@@ -24,7 +25,7 @@ from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp
 from pulse.queues import Inbox, make_inbox
 from pulse.simulator.server import SimulatedExchange
 from tests.support import frames
-from tests.support.virtual_time import StoryClock, at, run
+from tests.support.virtual_time import StoryClock, at, now_s, run
 
 SYMBOL = "BTCUSDT"
 DEPTH = "btcusdt@depth@100ms"
@@ -79,7 +80,7 @@ class Setup:
         book = self.market.book
         if book is None or self.market.state(now_ms)[0] is not State.LIVE:
             return
-        truth = self.exchange.core.truth_at(SYMBOL, book.last_update_id)
+        truth = self.exchange.core.book_at(SYMBOL, book.last_update_id)
         if truth is None:
             return
         self.checked += 1
@@ -145,7 +146,7 @@ async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> Non
     """A best level that differs from the exchange's is found, by whichever check comes first, and a resync follows."""
 
     def with_wrong_best_bid(diff: dict[str, Any]) -> dict[str, Any]:
-        truth = setup.exchange.core.truth_at(SYMBOL, diff["u"])
+        truth = setup.exchange.core.book_at(SYMBOL, diff["u"])
         assert truth is not None
         return {**diff, "b": [*diff["b"], [truth.bids[0][0], "12345.00000000"]]}
 
@@ -261,6 +262,35 @@ async def test_refusal_is_reported_and_not_retried_soon() -> None:
 
         assert "does not serve this address or region (HTTP 451)" in setup.events[-1].reason
         assert setup.exchange.connections_opened == 0
+
+
+def test_refused_stream_is_retried_after_minutes() -> None:
+    """An exchange that refuses the region is asked once per REFUSED_WAIT_S, not as often as one that is away."""
+
+    class RefusingTransport:
+        """A transport whose handshakes are refused; `attempts_s` are the times of them."""
+
+        def __init__(self) -> None:
+            self.attempts_s: list[float] = []
+
+        async def connect(self, url: str) -> Stream:
+            """Refuse."""
+            self.attempts_s.append(now_s())
+            raise HandshakeRefused(451)
+
+    async def scenario() -> list[float]:
+        transport = RefusingTransport()
+        stream = ExchangeStream(
+            SYMBOL, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
+            StoryClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), depth_limit=1000,
+            stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+        )  # fmt: skip
+        task = asyncio.create_task(stream.run())
+        await at(2.5 * REFUSED_WAIT_S)
+        task.cancel()
+        return transport.attempts_s
+
+    assert run(scenario()) == [0.0, REFUSED_WAIT_S, 2 * REFUSED_WAIT_S]
 
 
 async def test_refusal_is_raised_where_another_venue_is_configured() -> None:

@@ -144,7 +144,7 @@ async def test_a_requested_symbol_becomes_live() -> None:
         log = process.hub.log(OTHER)
         await process.until(lambda: log.next_id > 0)
         view = orjson.loads(process.hub.latest(book_channel(OTHER)) or b"")
-        truth = process.exchange.core.truth_at(OTHER, view["last_update_id"])
+        truth = process.exchange.core.book_at(OTHER, view["last_update_id"])
 
     assert first in ("offline", "syncing")
     assert truth is not None

@@ -132,7 +132,7 @@ def test_too_many_missing_trades_are_skipped_at_once() -> None:
 async def test_frames_do_not_search_the_waiting_trades(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands may wait: the missing ids are searched for by the repair task, not at each frame."""
     searches: list[TradeSync] = []
-    monkeypatch.setattr(TradeSync, "hole", property(searches.append))
+    monkeypatch.setattr(TradeSync, "missing", property(searches.append))
     clock = ManualClock()
     sequencer = Sequencer("BTCUSDT", make_inbox(), clock, repairs_trades=True)
     repair = TradeRepair("BTCUSDT", cast(BinanceRest, Exchange([])), sequencer, clock, random.Random(1))

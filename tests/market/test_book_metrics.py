@@ -1,4 +1,4 @@
-"""Measures of one book against published and hand-computed check values; None where a value cannot be known."""
+"""Metrics of one book against published and hand-computed check values; None where a value cannot be known."""
 
 import pytest
 
@@ -12,8 +12,8 @@ BIDS = [(100.0, 5.0), (99.99, 3.0), (99.98, 2.0)]
 ASKS = [(100.02, 2.0), (100.03, 4.0), (100.05, 4.0)]
 
 
-def measured(bids: Pairs = BIDS, asks: Pairs = ASKS, limit: int = 5000, count: int = 20) -> Metrics:
-    """The measures of a book made of these levels, its top being `count` levels."""
+def metrics_of(bids: Pairs = BIDS, asks: Pairs = ASKS, limit: int = 5000, count: int = 20) -> Metrics:
+    """Return the metrics of a book made of these levels, its top being `count` levels."""
     book = OrderBook(snapshot(1, bids, asks, limit), 1000)
     return book_metrics(book, book.bids.top(count), book.asks.top(count))
 
@@ -58,14 +58,14 @@ def test_imbalance(bid: float, ask: float, value: float) -> None:
     assert imbalance(bid, ask) == pytest.approx(value, abs=1e-6)
 
 
-def test_imbalance_of_nothing_is_unknown() -> None:
-    """Where nothing rests there is nothing to compare."""
+def test_imbalance_of_an_empty_book_is_unknown() -> None:
+    """Without any quantity there is nothing to compare."""
     assert imbalance(0.0, 0.0) is None
 
 
-def test_every_measure_of_the_check_book() -> None:
+def test_every_metric_of_the_check_book() -> None:
     """The whole set, from a book of three levels a side that is known whole."""
-    values = measured()
+    values = metrics_of()
 
     assert values.mid_price == pytest.approx(100.01)
     assert values.spread_abs == 0.02
@@ -81,43 +81,43 @@ def test_every_measure_of_the_check_book() -> None:
 @pytest.mark.parametrize(("count", "value"), [(1, 0.428571), (2, 0.142857), (3, 0.0)])
 def test_depth_imbalance_of_the_first_levels(count: int, value: float) -> None:
     """The imbalance runs over the levels that it is given, at the check values."""
-    assert measured(count=count).imbalance == pytest.approx(value, abs=1e-6)
+    assert metrics_of(count=count).imbalance == pytest.approx(value, abs=1e-6)
 
 
-def test_the_spread_shows_no_bits_of_its_doubles() -> None:
-    """A difference of two prices is shown in the exchange's digits."""
-    values = measured([(61602.01, 1.0)], [(61602.02, 1.0)])
+def test_spread_is_rounded_to_the_exchanges_digits() -> None:
+    """The difference of two prices shows no binary rounding error."""
+    values = metrics_of([(61602.01, 1.0)], [(61602.02, 1.0)])
 
     assert values.spread_abs == 0.01
 
 
 def test_depth_counts_only_the_band() -> None:
     """What lies more than ten basis points from the mid does not count."""
-    values = measured([(100.0, 1.0), (99.92, 2.0), (99.90, 4.0)], [(100.02, 1.0), (100.11, 2.0), (100.12, 4.0)])
+    values = metrics_of([(100.0, 1.0), (99.92, 2.0), (99.90, 4.0)], [(100.02, 1.0), (100.11, 2.0), (100.12, 4.0)])
 
     assert (values.depth_10bps_bid, values.depth_10bps_ask) == (3.0, 3.0)
 
 
 def test_depth_beyond_the_window_is_not_exact() -> None:
-    """Where the band leaves what is known, the depth is a lower bound and says so."""
-    values = measured(limit=3)
+    """Where the band reaches beyond the known window, the depth is a lower bound and marked as not exact."""
+    values = metrics_of(limit=3)
 
     assert (values.depth_10bps_bid, values.depth_10bps_exact) == (10.0, False)
 
 
-def test_one_side_beyond_the_window_is_enough() -> None:
-    """Depth is exact only where both sides are."""
-    values = measured([*BIDS, (90.0, 1.0)], ASKS, limit=4)
+def test_depth_is_exact_only_where_both_sides_are() -> None:
+    """One side that reaches beyond its known window is enough to make it not exact."""
+    values = metrics_of([*BIDS, (90.0, 1.0)], ASKS, limit=4)
 
     assert (values.depth_10bps_bid, values.depth_10bps_exact) == (10.0, True)
-    assert not measured([*BIDS, (90.0, 1.0)], [*ASKS, (100.06, 1.0)], limit=4).depth_10bps_exact
+    assert not metrics_of([*BIDS, (90.0, 1.0)], [*ASKS, (100.06, 1.0)], limit=4).depth_10bps_exact
 
 
 def test_twenty_levels_are_exact_in_any_window() -> None:
     """Twenty known levels a side are the true top, however far the window reaches."""
     bids = [(100.0 - i, 2.0) for i in range(20)]
     asks = [(101.0 + i, 1.0) for i in range(20)]
-    values = measured(bids, asks, limit=20)
+    values = metrics_of(bids, asks, limit=20)
 
     assert values.cvd == 20.0
     assert values.imbalance == pytest.approx(1 / 3)
@@ -125,10 +125,10 @@ def test_twenty_levels_are_exact_in_any_window() -> None:
 
 @pytest.mark.parametrize("short", ["bids", "asks"])
 def test_fewer_known_levels_leave_the_top_unknown(short: str) -> None:
-    """With one side known to less than twenty levels, what is summed over twenty is not known."""
+    """With fewer than twenty known levels on one side, sums over twenty levels are unknown."""
     bids = [(100.0 - i, 2.0) for i in range(19 if short == "bids" else 20)]
     asks = [(101.0 + i, 1.0) for i in range(19 if short == "asks" else 20)]
-    values = measured(bids, asks, limit=19)
+    values = metrics_of(bids, asks, limit=19)
 
     assert (values.cvd, values.imbalance) == (None, None)
     assert values.mid_price == 100.5
@@ -140,10 +140,10 @@ def test_fewer_known_levels_leave_the_top_unknown(short: str) -> None:
 def test_without_both_sides_only_the_best_is_known(
     bids: Pairs, asks: Pairs, best: tuple[float | None, float | None]
 ) -> None:
-    """A book with an empty side has a best level at most, and no measure."""
-    assert measured(bids, asks) == Metrics(best_bid=best[0], best_ask=best[1])
+    """A book with an empty side has a best level at most, and no other metric."""
+    assert metrics_of(bids, asks) == Metrics(best_bid=best[0], best_ask=best[1])
 
 
-def test_without_a_book_nothing_is_known() -> None:
-    """Before the first book every measure is None."""
+def test_without_a_book_every_metric_is_none() -> None:
+    """Before the first book no metric is known."""
     assert book_metrics(None, [], []) == Metrics()

@@ -30,8 +30,8 @@ def test_a_minute_is_made_of_its_trades() -> None:
     assert builder.take_closed() == []
 
 
-def test_the_running_minute_is_shown() -> None:
-    """The unfinished minute is there to be looked at, and the closed one beside it."""
+def test_running_minute_is_the_live_candle() -> None:
+    """The unfinished minute can be read at any time, and the newest closed one beside it."""
     builder = built((1, 100.0, M0), (2, 105.0, M1))
     live, newest = builder.live(), builder.newest_closed()
 
@@ -41,15 +41,15 @@ def test_the_running_minute_is_shown() -> None:
     assert (newest.open_time_ms, newest.is_closed) == (M0, True)
 
 
-def test_at_first_there_is_nothing_to_show() -> None:
-    """A builder that has heard nothing has no candle."""
+def test_new_builder_has_no_candle() -> None:
+    """Before the first event there is neither a live nor a closed candle."""
     builder = CandleBuilder("BTCUSDT")
 
     assert (builder.live(), builder.newest_closed(), builder.take_closed()) == (None, None, [])
 
 
 def test_all_fields_of_a_candle() -> None:
-    """Counts, ids, quote volume and the taker's share are kept besides, aggregates with all their fills."""
+    """Counts, ids, quote volume and the taker's share are kept too, aggregates with all their fills."""
     builder = builder_since()
     builder.on_trade(Trade(7, 100.0, 0.5, M0, Aggressor.BUYER, 20, 22))
     builder.on_trade(Trade(8, 110.0, 0.25, M0 + 5, Aggressor.SELLER, 23, 23))
@@ -61,14 +61,14 @@ def test_all_fields_of_a_candle() -> None:
 
 
 def test_a_repeated_trade_counts_once() -> None:
-    """An id that was seen, or one before it, changes nothing."""
+    """An id at or below the last one changes nothing."""
     builder = built((1, 100.0, M0), (2, 101.0, M0), (2, 999.0, M0), (1, 999.0, M0), (3, 101.0, M1))
 
     assert closed(builder) == [(M0, 100.0, 101.0, 100.0, 101.0, 2.0, "live")]
 
 
-def test_a_jump_spoils_the_minutes_it_may_lie_in() -> None:
-    """Missing ids leave the minutes around the jump unfinished business, and the next whole one is good."""
+def test_minutes_around_a_jump_are_not_whole() -> None:
+    """Missing ids leave the minutes around the jump to the exchange; the next whole one is given out."""
     builder = built((1, 100.0, M0), (5, 101.0, M1), (6, 102.0, M2), (7, 103.0, M3))
 
     assert [row[0] for row in closed(builder)] == [M2]
@@ -77,14 +77,14 @@ def test_a_jump_spoils_the_minutes_it_may_lie_in() -> None:
 # --- rule 2: a minute is whole when the record reaches back before its start
 
 
-def test_the_minute_of_the_start_is_not_whole() -> None:
-    """A record that begins within a minute does not know what came before in it."""
+def test_minute_in_which_the_record_starts_is_not_whole() -> None:
+    """A record that begins within a minute lacks what came before in it."""
     builder = built((1, 100.0, M0 + 30_000), (2, 101.0, M1), (3, 102.0, M2), since_ms=M0 + 10_000)
 
     assert [row[0] for row in closed(builder)] == [M1]
 
 
-def test_an_unfinished_start_is_not_shown() -> None:
+def test_minute_that_is_not_whole_is_not_live() -> None:
     """A minute that is not whole is not the live candle either."""
     assert built((1, 100.0, M0 + 30_000), since_ms=M0 + 10_000).live() is None
 
@@ -102,7 +102,7 @@ def test_without_any_time_the_first_trade_starts_the_record() -> None:
 
 
 def test_a_minute_without_a_trade_is_flat() -> None:
-    """Silent minutes stand at the previous close, with no volume and no trade ids."""
+    """Minutes without a trade stay at the previous close, with no volume and no trade ids."""
     builder = built((1, 100.0, M0), (2, 103.0, M3))
     rows = builder.take_closed()
 
@@ -114,7 +114,7 @@ def test_a_minute_without_a_trade_is_flat() -> None:
 
 
 def test_before_the_first_trade_no_minute_is_flat() -> None:
-    """Where no price is known there is nothing to be flat at."""
+    """Without a known price there is no flat candle."""
     builder = builder_since()
     builder.on_time(M3)
 
@@ -133,7 +133,7 @@ def test_a_silence_longer_than_a_day_is_not_filled() -> None:
 
 
 def test_a_silence_of_a_day_is_filled() -> None:
-    """Up to the bound every silent minute is given out."""
+    """Up to the bound every minute without a trade is given out."""
     builder = built((1, 100.0, M0), (2, 101.0, M0 + FLAT_MINUTES_MAX * MINUTE_MS))
 
     assert len(builder.take_closed()) == FLAT_MINUTES_MAX
@@ -143,7 +143,7 @@ def test_a_silence_of_a_day_is_filled() -> None:
 
 
 def test_a_minute_closes_by_time_after_a_grace() -> None:
-    """Without a later trade a minute ends when the exchange's time is past it by the grace, and not before."""
+    """Without a later trade a minute closes when the exchange's time is CLOSE_GRACE_MS past its end, not before."""
     builder = built((1, 100.0, M0))
     builder.on_time(M1 + CLOSE_GRACE_MS - 1)
     assert closed(builder) == []
@@ -153,7 +153,7 @@ def test_a_minute_closes_by_time_after_a_grace() -> None:
 
 
 def test_time_does_not_go_back() -> None:
-    """An earlier time, as another stream may show, undoes nothing."""
+    """An earlier time, as another stream may have, changes nothing."""
     builder = built((1, 100.0, M0))
     builder.on_time(M1 + CLOSE_GRACE_MS)
     builder.on_time(M0)
@@ -162,7 +162,7 @@ def test_time_does_not_go_back() -> None:
 
 
 def test_a_late_trade_corrects_its_minute() -> None:
-    """A trade of the minute before is added to it, given out again, and moves what was flat after it."""
+    """A trade of the minute before is added to it, the minute is given out again, and the flat one after it moves."""
     builder = built((1, 100.0, M0))
     builder.on_time(M1 + CLOSE_GRACE_MS)
     builder.on_trade(trade(2, 90.0, 2.0, M1 - 1))
@@ -173,8 +173,8 @@ def test_a_late_trade_corrects_its_minute() -> None:
     assert (live.open, live.high, live.low, live.close, live.volume) == (90.0, 90.0, 90.0, 90.0, 0.0)
 
 
-def test_a_late_trade_leaves_a_minute_that_has_traded() -> None:
-    """Where the running minute has its own prints, a late trade of the one before does not touch it."""
+def test_late_trade_does_not_change_a_running_minute_with_trades() -> None:
+    """Where the running minute has its own trades, a late trade of the one before does not change it."""
     builder = built((1, 100.0, M0), (2, 101.0, M1), (3, 90.0, M1 - 1))
     live = builder.live()
 
@@ -183,8 +183,8 @@ def test_a_late_trade_leaves_a_minute_that_has_traded() -> None:
     assert closed(builder)[-1] == (M0, 100.0, 100.0, 90.0, 90.0, 2.0, "live")
 
 
-def test_a_trade_later_than_that_is_left_to_the_exchange() -> None:
-    """A trade of an older minute changes nothing here."""
+def test_trade_of_an_older_minute_changes_nothing() -> None:
+    """A trade that comes more than one traded minute late is left to the exchange."""
     builder = built((1, 100.0, M0), (2, 101.0, M2), (3, 90.0, M0 + 1))
 
     assert [(row[0], row[3]) for row in closed(builder)] == [(M0, 100.0), (M1, 100.0)]
@@ -232,8 +232,8 @@ FIELDS = (
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_accounts_are_equal_in_every_field_or_not_at_all(field: str) -> None:
-    """One different price, sum or count is enough to differ."""
+def test_candles_differ_if_any_field_does(field: str) -> None:
+    """One different price, sum or count is enough."""
     other = replace(candle(M0), **{field: getattr(candle(M0), field) + 1})
 
     assert candles_equal(candle(M0), candle(M0))
@@ -249,8 +249,8 @@ def test_quote_volume_may_differ_by_its_rounding() -> None:
 
 
 @pytest.mark.parametrize(("ids", "is_same"), [((1, 1), True), ((1, 2), False), ((-1, -1), True)])
-def test_trade_ids_are_compared_where_both_are_told(ids: tuple[int, int], is_same: bool) -> None:
-    """The exchange's REST tells no ids; its stream does, and they must be ours."""
+def test_trade_ids_are_compared_where_both_have_them(ids: tuple[int, int], is_same: bool) -> None:
+    """The exchange's REST has no trade ids; its stream has, and they must be ours."""
     ours = replace(candle(M0), first_trade_id=1, last_trade_id=1)
     theirs = replace(candle(M0), first_trade_id=ids[0], last_trade_id=ids[1])
 
@@ -260,7 +260,7 @@ def test_trade_ids_are_compared_where_both_are_told(ids: tuple[int, int], is_sam
 # --- trades that come late, were fetched, or do not count
 
 
-def test_a_minute_with_a_repaired_trade_says_so() -> None:
+def test_minute_with_a_repaired_trade_is_repaired() -> None:
     """A trade that was fetched by its id makes its minute repaired, and no other."""
     builder = built((1, 100.0, M0))
     builder.on_trade(replace(trade(2, 101.0, 1.0, M0 + 5), is_repaired=True))
@@ -270,8 +270,8 @@ def test_a_minute_with_a_repaired_trade_says_so() -> None:
     assert [row.source for row in builder.take_closed()] == ["repaired", "live"]
 
 
-def test_a_print_outside_the_market_counts_for_nothing() -> None:
-    """Its id keeps the record without a hole; price, volume and count leave it out, as the exchange's candle does."""
+def test_print_outside_the_market_does_not_count() -> None:
+    """Its id keeps the record contiguous; price, volume and count leave it out, as the exchange's candle does."""
     builder = built((1, 100.0, M0))
     builder.on_trade(replace(trade(2, 500.0, 9.0, M0 + 5), is_market=False))
     builder.on_trade(trade(3, 101.0, 1.0, M1))
@@ -279,8 +279,8 @@ def test_a_print_outside_the_market_counts_for_nothing() -> None:
     assert closed(builder) == [(M0, 100.0, 100.0, 100.0, 100.0, 1.0, "live")]
 
 
-def test_a_late_trade_corrects_the_silent_minutes_after_it() -> None:
-    """Minutes were given out as silent; a trade of the first of them is added there, and moves those after it."""
+def test_late_trade_corrects_the_flat_minutes_after_it() -> None:
+    """A trade of a minute that was given out as flat is added to it, and moves the flat ones after it."""
     builder = built((1, 100.0, M0))
     builder.on_time(M3 + CLOSE_GRACE_MS)
     builder.take_closed()
@@ -294,8 +294,8 @@ def test_a_late_trade_corrects_the_silent_minutes_after_it() -> None:
     assert (live.open_time_ms, live.open, live.volume) == (M3, 90.0, 0.0)
 
 
-def test_fetched_trades_make_a_minute() -> None:
-    """All trades of a minute, fetched, are its candle, closed and repaired."""
+def test_fetched_trades_make_a_closed_candle() -> None:
+    """All trades of a minute, fetched, make its candle, closed and repaired."""
     rows = [*trades((1, 100.0, M0), (2, 105.0, M0 + 1)), replace(trade(3, 1.0, 1.0, M0 + 2), is_market=False)]
     made = candle_of_trades("BTCUSDT", M0, rows)
 

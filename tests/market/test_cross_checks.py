@@ -1,4 +1,4 @@
-"""The witnesses: bookTicker, partial depth and diffs in any order, never a false alarm, never a miss."""
+"""Cross-checks with bookTicker, partial depth and diffs in any order: no false mismatch, and none missed."""
 
 import random
 
@@ -17,78 +17,76 @@ WRONG_BID = (100.0, 9.0)
 
 
 def touch(update_id: int, bid: tuple[float, float] = (100.0, 5.0), ask: tuple[float, float] = (100.02, 2.0)) -> Touch:
-    """Our own best levels after the diff with this id."""
+    """Return our own best levels after the diff with this id."""
     return Touch(update_id, Level(*bid), Level(*ask))
 
 
 def levels_of(touch: Touch) -> list[list[float]]:
-    """Both best levels, as a mismatch shows them."""
+    """Return both best levels, as a mismatch shows them."""
     return [list(touch.bid), list(touch.ask)]
 
 
-def witness_of(*events: BookTicker | Touch) -> tuple[TouchCheck, list[Mismatch]]:
-    """A witness that has heard these events, and what it found."""
-    witness, found = TouchCheck(), []
+def check_of(*events: BookTicker | Touch) -> tuple[TouchCheck, list[Mismatch]]:
+    """Return a check that has taken these events, and the mismatches it found."""
+    check, found = TouchCheck(), []
     for event in events:
-        mismatch = witness.on_touch(event) if isinstance(event, Touch) else witness.on_ticker(event)
+        mismatch = check.on_touch(event) if isinstance(event, Touch) else check.on_ticker(event)
         if mismatch is not None:
             found.append(mismatch)
-    return witness, found
+    return check, found
 
 
 def test_the_ticker_may_come_before_its_diff() -> None:
-    """A ticker at the diff's own id settles it at once."""
-    witness, found = witness_of(ticker(10), touch(10))
+    """A ticker at the diff's own id is compared at once."""
+    check, found = check_of(ticker(10), touch(10))
 
-    assert (witness.compared, witness.equal, found) == (1, 1, [])
+    assert (check.compared, check.equal, found) == (1, 1, [])
 
 
 def test_the_ticker_may_come_after_its_diff() -> None:
     """A diff waits until the ticker of its id comes."""
-    witness, _ = witness_of(ticker(8), touch(10))
-    assert witness.compared == 0
+    check, _ = check_of(ticker(8), touch(10))
+    assert check.compared == 0
 
-    assert witness.on_ticker(ticker(10)) is None
-    assert (witness.compared, witness.equal) == (1, 1)
-
-
-def test_a_later_ticker_proves_that_none_is_missing() -> None:
-    """The newest ticker at or below the diff's id is the one that counts, and a later one shows which that is."""
-    witness, found = witness_of(ticker(8), touch(10), ticker(12, WRONG_BID))
-
-    assert (witness.compared, witness.equal, found) == (1, 1, [])
+    assert check.on_ticker(ticker(10)) is None
+    assert (check.compared, check.equal) == (1, 1)
 
 
-def test_states_between_two_diffs_are_passed_over() -> None:
-    """Of the tickers within a diff only the last says how the book stands after it."""
-    witness, found = witness_of(
-        ticker(8, WRONG_BID), ticker(9, WRONG_BID), ticker(10), ticker(11, WRONG_BID), touch(10)
-    )
+def test_later_ticker_shows_that_none_is_missing() -> None:
+    """The newest ticker at or below the diff's id counts, and a later one shows which that is."""
+    check, found = check_of(ticker(8), touch(10), ticker(12, WRONG_BID))
 
-    assert (witness.compared, witness.equal, found) == (1, 1, [])
+    assert (check.compared, check.equal, found) == (1, 1, [])
+
+
+def test_only_the_last_ticker_within_a_diff_counts() -> None:
+    """Of the tickers within a diff only the last shows the book after it."""
+    check, found = check_of(ticker(8, WRONG_BID), ticker(9, WRONG_BID), ticker(10), ticker(11, WRONG_BID), touch(10))
+
+    assert (check.compared, check.equal, found) == (1, 1, [])
 
 
 def test_without_an_earlier_ticker_nothing_is_compared() -> None:
-    """A diff from before the first ticker has no witness."""
-    witness, _ = witness_of(touch(9), ticker(10), touch(9))
+    """A diff from before the first ticker cannot be compared."""
+    check, _ = check_of(touch(9), ticker(10), touch(9))
 
-    assert witness.compared == 0
+    assert check.compared == 0
 
 
 def test_the_first_ticker_may_be_of_a_waiting_diffs_id() -> None:
-    """A diff from before any ticker is settled by one of its own id, and dropped where a later one comes first."""
-    witness, _ = witness_of(touch(9), touch(10), ticker(10), touch(11), ticker(12))
+    """A diff from before any ticker is compared with one of its own id, and dropped where a later one comes first."""
+    check, _ = check_of(touch(9), touch(10), ticker(10), touch(11), ticker(12))
 
-    assert (witness.compared, witness.equal) == (2, 2)
+    assert (check.compared, check.equal) == (2, 2)
 
 
-def test_one_ticker_settles_all_that_waited_for_it() -> None:
+def test_one_ticker_is_compared_with_all_diffs_that_wait() -> None:
     """Every waiting diff at or below the ticker's id is compared, later ones go on waiting."""
-    witness, _ = witness_of(ticker(1), touch(2), touch(3), touch(9), ticker(5, WRONG_BID))
+    check, _ = check_of(ticker(1), touch(2), touch(3), touch(9), ticker(5, WRONG_BID))
 
-    assert (witness.compared, witness.equal) == (2, 2)
-    assert witness.on_ticker(ticker(9)) is None
-    assert witness.compared == 3
+    assert (check.compared, check.equal) == (2, 2)
+    assert check.on_ticker(ticker(9)) is None
+    assert check.compared == 3
 
 
 @pytest.mark.parametrize(
@@ -98,63 +96,63 @@ def test_one_ticker_settles_all_that_waited_for_it() -> None:
 def test_any_difference_is_found(wrong: Touch, is_early: bool) -> None:
     """A different price or quantity of either side is a mismatch, whichever came first."""
     events = (ticker(10), wrong) if is_early else (ticker(9), wrong, ticker(10))
-    witness, found = witness_of(*events)
+    check, found = check_of(*events)
 
     assert found == [Mismatch(10, levels_of(wrong), [[100.0, 5.0], [100.02, 2.0]])]
-    assert (witness.compared, witness.equal) == (1, 0)
+    assert (check.compared, check.equal) == (1, 0)
 
 
 def test_a_mismatch_among_several_is_not_hidden_by_a_later_match() -> None:
-    """One ticker may settle a wrong diff and a right one: the wrong one is told."""
-    _, found = witness_of(ticker(1), touch(2, WRONG_BID), touch(3), ticker(4))
+    """One ticker may be compared with a wrong diff and a right one: the wrong one is returned."""
+    _, found = check_of(ticker(1), touch(2, WRONG_BID), touch(3), ticker(4))
 
     assert found == [Mismatch(2, levels_of(touch(2, WRONG_BID)), levels_of(touch(1)))]
 
 
 def test_old_and_repeated_tickers_are_ignored() -> None:
-    """Ids only rise; a ticker that does not is no news."""
-    witness, found = witness_of(ticker(10), ticker(10, WRONG_BID), ticker(9, WRONG_BID), touch(10))
+    """Ids only rise; a ticker whose id does not is ignored."""
+    check, found = check_of(ticker(10), ticker(10, WRONG_BID), ticker(9, WRONG_BID), touch(10))
 
-    assert (witness.equal, found) == (1, [])
-
-
-def test_a_new_connection_forgets_both_accounts() -> None:
-    """What was heard before a restart says nothing of the book after it."""
-    witness, _ = witness_of(ticker(1, WRONG_BID), touch(2))
-    witness.restart()
-    found = [witness.on_ticker(ticker(3)), witness.on_touch(touch(4)), witness.on_ticker(ticker(5))]
-
-    assert (found, witness.compared) == ([None, None, None], 1)
+    assert (check.equal, found) == (1, [])
 
 
-def test_a_replaced_book_takes_its_word_back() -> None:
-    """What waits to be compared is forgotten with its book, the tickers are not."""
-    witness, _ = witness_of(ticker(1), touch(2, WRONG_BID))
-    witness.forget_pending()
-    found = [witness.on_touch(touch(3)), witness.on_ticker(ticker(4))]
+def test_restart_discards_tickers_and_diffs() -> None:
+    """Events from before a restart are no evidence about the book after it."""
+    check, _ = check_of(ticker(1, WRONG_BID), touch(2))
+    check.restart()
+    found = [check.on_ticker(ticker(3)), check.on_touch(touch(4)), check.on_ticker(ticker(5))]
 
-    assert (found, witness.compared, witness.equal) == ([None, None], 1, 1)
+    assert (found, check.compared) == ([None, None, None], 1)
+
+
+def test_clear_pending_discards_diffs_alone() -> None:
+    """What waits to be compared is discarded with its book, the tickers are not."""
+    check, _ = check_of(ticker(1), touch(2, WRONG_BID))
+    check.clear_pending()
+    found = [check.on_touch(touch(3)), check.on_ticker(ticker(4))]
+
+    assert (found, check.compared, check.equal) == ([None, None], 1, 1)
 
 
 def test_tickers_ahead_are_bounded() -> None:
-    """Of too many tickers the oldest go, and a diff that needed them is not compared rather than wronged."""
-    witness, _ = witness_of(ticker(1), *(ticker(2 + i, WRONG_BID) for i in range(cross_checks.TICKERS_MAX)))
+    """Of too many tickers the oldest are dropped; a diff that needed them is not compared, rather than falsely."""
+    check, _ = check_of(ticker(1), *(ticker(2 + i, WRONG_BID) for i in range(cross_checks.TICKERS_MAX)))
 
-    assert witness.on_touch(touch(1)) is None
-    assert witness.compared == 0
+    assert check.on_touch(touch(1)) is None
+    assert check.compared == 0
 
 
 def test_waiting_diffs_are_bounded() -> None:
-    """Of too many waiting diffs the oldest go uncompared."""
-    witness, _ = witness_of(ticker(1), *(touch(2 + i) for i in range(cross_checks.PENDING_MAX + 5)))
-    witness.on_ticker(ticker(10_000))
+    """Of too many waiting diffs the oldest are dropped without a comparison."""
+    check, _ = check_of(ticker(1), *(touch(2 + i) for i in range(cross_checks.PENDING_MAX + 5)))
+    check.on_ticker(ticker(10_000))
 
-    assert witness.compared == witness.equal == cross_checks.PENDING_MAX
+    assert check.compared == check.equal == cross_checks.PENDING_MAX
 
 
 @unhurried
 @given(changes, changes, cuts, st.randoms(use_true_random=False), st.booleans())
-def test_true_streams_never_alarm_and_a_wrong_one_always_does(
+def test_true_streams_never_mismatch_and_a_wrong_one_always_does(
     start: list[Change], stream: list[Change], sizes: list[int], rng: random.Random, is_wrong: bool
 ) -> None:
     """However the two streams interleave, every diff is compared and equal, and one wrong quantity is found."""
@@ -168,9 +166,9 @@ def test_true_streams_never_alarm_and_a_wrong_one_always_does(
     tickers = truth.tickers()
     closing = tickers[-1]._replace(update_id=truth.last_id + 1)
     events = [tickers[0], *interleaved(touches, [*tickers[1:], closing], rng)]
-    witness, found = witness_of(*events)
+    check, found = check_of(*events)
 
-    assert witness.compared == len(touches)
+    assert check.compared == len(touches)
     assert [(m.update_id, m.ours) for m in found] == [
         (bad.update_id, levels_of(bad)) for bad in touches[wrong : wrong + 1] * (wrong >= 0)
     ]
@@ -184,28 +182,28 @@ ASKS = [(101.0, 2.0), (102.0, 4.0)]
 
 
 def partial(update_id: int, bids: Pairs = BIDS, asks: Pairs = ASKS) -> PartialDepth:
-    """The exchange's best levels at this id."""
+    """Return the exchange's best levels at this id."""
     return PartialDepth(update_id, levels(bids), levels(asks))
 
 
 def book_at(update_id: int, limit: int = 5000) -> OrderBook:
-    """The book above at this id."""
+    """Return the book above at this id."""
     return OrderBook(snapshot(update_id, BIDS, ASKS, limit), 1000)
 
 
-def applied(witness: TopLevelsCheck, book: OrderBook, part: DepthDiff) -> Mismatch | None:
-    """What a witness says when a book applies a diff."""
+def applied(check: TopLevelsCheck, book: OrderBook, part: DepthDiff) -> Mismatch | None:
+    """Return what a check finds when a book applies a diff."""
     before = book.last_update_id
     book.apply(part)
-    return witness.on_diff(book, before, part)
+    return check.on_diff(book, before, part)
 
 
 def test_a_partial_of_the_books_id_must_be_equal() -> None:
-    """Every level that it states is there, and none between them that it does not state."""
-    witness = TopLevelsCheck()
+    """Every level that it has is in the book, and the book has none between them that it lacks."""
+    check = TopLevelsCheck()
 
-    assert witness.on_partial(book_at(10), partial(10)) is None
-    assert (witness.compared, witness.equal) == (1, 1)
+    assert check.on_partial(book_at(10), partial(10)) is None
+    assert (check.compared, check.equal) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -220,112 +218,112 @@ def test_a_partial_of_the_books_id_must_be_equal() -> None:
 def test_a_partial_that_differs_is_found(
     bids: Pairs, asks: Pairs, ours: list[list[float]], theirs: list[list[float]]
 ) -> None:
-    """Another quantity, a level too many and one too few, on either side, are told with both versions."""
-    witness = TopLevelsCheck()
+    """Another quantity, a level too many and one too few, on either side, are returned with both versions."""
+    check = TopLevelsCheck()
 
-    assert witness.on_partial(book_at(10), partial(10, bids, asks)) == Mismatch(10, ours, theirs)
-    assert (witness.compared, witness.equal) == (1, 0)
-
-
-def test_a_partial_says_nothing_beyond_its_levels() -> None:
-    """What our book holds beyond the last level stated is not held against it, and an empty side says nothing."""
-    witness = TopLevelsCheck()
-
-    assert witness.on_partial(book_at(10), partial(10, BIDS[:1], [])) is None
+    assert check.on_partial(book_at(10), partial(10, bids, asks)) == Mismatch(10, ours, theirs)
+    assert (check.compared, check.equal) == (1, 0)
 
 
-def test_a_partial_beyond_our_window_is_not_held_against_us() -> None:
+def test_levels_beyond_those_of_a_partial_are_not_compared() -> None:
+    """What our book has beyond its last level is no difference, and an empty side is none either."""
+    check = TopLevelsCheck()
+
+    assert check.on_partial(book_at(10), partial(10, BIDS[:1], [])) is None
+
+
+def test_levels_outside_the_known_window_are_not_compared() -> None:
     """What lies outside the known window cannot be wrong."""
-    witness = TopLevelsCheck()
+    check = TopLevelsCheck()
 
-    assert witness.on_partial(book_at(10, limit=3), partial(10, [*BIDS, (97.0, 1.0)])) is None
+    assert check.on_partial(book_at(10, limit=3), partial(10, [*BIDS, (97.0, 1.0)])) is None
 
 
 def test_a_partial_ahead_of_the_book_waits_for_it() -> None:
-    """A newer account is compared once the book has come to its id, or past it."""
-    witness, book = TopLevelsCheck(), book_at(10)
-    witness.on_partial(book, partial(12, [(100.0, 7.0)]))
+    """A newer partial depth is compared once the book has come to its id, or past it."""
+    check, book = TopLevelsCheck(), book_at(10)
+    check.on_partial(book, partial(12, [(100.0, 7.0)]))
 
-    assert applied(witness, book, diff(11, 11)) is None
-    assert witness.compared == 0
-    assert applied(witness, book, diff(12, 12, [(100.0, 7.0)])) is None
-    assert (witness.compared, witness.equal) == (1, 1)
+    assert applied(check, book, diff(11, 11)) is None
+    assert check.compared == 0
+    assert applied(check, book, diff(12, 12, [(100.0, 7.0)])) is None
+    assert (check.compared, check.equal) == (1, 1)
 
 
-def test_a_partial_within_a_diff_is_compared_beside_it() -> None:
-    """What the diff touched may have had any quantity at that moment; all else must be equal."""
-    witness, book = TopLevelsCheck(), book_at(10)
-    applied(witness, book, diff(11, 15, [(100.0, 7.0)]))
+def test_partial_within_a_diff_is_compared_except_for_its_levels() -> None:
+    """What the diff changes may have had any quantity at that id; all else must be equal."""
+    check, book = TopLevelsCheck(), book_at(10)
+    applied(check, book, diff(11, 15, [(100.0, 7.0)]))
 
-    assert witness.on_partial(book, partial(12, [(100.0, 6.0), *BIDS[1:]])) is None
-    assert witness.on_partial(book, partial(10)) is None
-    assert (witness.compared, witness.equal) == (2, 2)
-    assert witness.on_partial(book, partial(12, [(100.0, 6.0), (99.0, 9.0)])) == Mismatch(
+    assert check.on_partial(book, partial(12, [(100.0, 6.0), *BIDS[1:]])) is None
+    assert check.on_partial(book, partial(10)) is None
+    assert (check.compared, check.equal) == (2, 2)
+    assert check.on_partial(book, partial(12, [(100.0, 6.0), (99.0, 9.0)])) == Mismatch(
         12, [[99.0, 3.0]], [[99.0, 9.0]]
     )
 
 
-def test_a_partial_from_before_the_last_diff_says_nothing() -> None:
+def test_partial_from_before_the_last_diff_is_not_compared() -> None:
     """What the book was then is no longer known; without any diff neither."""
-    witness, book = TopLevelsCheck(), book_at(10)
+    check, book = TopLevelsCheck(), book_at(10)
     wrong = partial(9, [(100.0, 99.0)])
 
-    assert witness.on_partial(book, wrong) is None
-    applied(witness, book, diff(11, 11))
-    assert witness.on_partial(book, wrong) is None
-    assert witness.compared == 0
+    assert check.on_partial(book, wrong) is None
+    applied(check, book, diff(11, 11))
+    assert check.on_partial(book, wrong) is None
+    assert check.compared == 0
 
 
-def test_a_new_book_forgets_the_partial_that_waited() -> None:
+def test_restart_discards_the_partial_that_waits() -> None:
     """After a restart neither what waited nor the last diff counts."""
-    witness, book = TopLevelsCheck(), book_at(10)
-    applied(witness, book, diff(11, 15))
-    witness.on_partial(book, partial(20, [(100.0, 99.0)]))
-    witness.restart()
+    check, book = TopLevelsCheck(), book_at(10)
+    applied(check, book, diff(11, 15))
+    check.on_partial(book, partial(20, [(100.0, 99.0)]))
+    check.restart()
 
-    assert witness.on_partial(book, partial(12, [(100.0, 99.0)])) is None
-    assert applied(witness, book, diff(16, 20)) is None
-    assert witness.compared == 0
+    assert check.on_partial(book, partial(12, [(100.0, 99.0)])) is None
+    assert applied(check, book, diff(16, 20)) is None
+    assert check.compared == 0
 
 
 @unhurried
 @given(changes, changes, cuts, st.randoms(use_true_random=False), st.integers(1, 12))
-def test_true_partials_never_alarm(
+def test_true_partials_never_mismatch(
     start: list[Change], stream: list[Change], sizes: list[int], rng: random.Random, limit: int
 ) -> None:
-    """However partials of any moment fall between the diffs, a true book is never contradicted."""
+    """However partials of any id fall between the diffs, a true book has no mismatch."""
     truth = Truth(start, stream)
-    book, witness = OrderBook(truth.snapshot(FIRST_ID, limit), 1000), TopLevelsCheck()
+    book, check = OrderBook(truth.snapshot(FIRST_ID, limit), 1000), TopLevelsCheck()
     for part in truth.diffs(sizes):
         at = rng.randint(FIRST_ID, truth.last_id)
         top = truth.snapshot(at, 5)
 
-        assert witness.on_partial(book, PartialDepth(at, top.bids, top.asks)) is None
-        assert applied(witness, book, part) is None
-    assert witness.compared == witness.equal
+        assert check.on_partial(book, PartialDepth(at, top.bids, top.asks)) is None
+        assert applied(check, book, part) is None
+    assert check.compared == check.equal
 
 
 @unhurried
 @given(changes, changes, cuts, st.integers(0, 4))
-def test_a_wrong_book_is_contradicted_by_the_next_partial(
+def test_wrong_book_is_found_by_the_next_partial(
     start: list[Change], stream: list[Change], sizes: list[int], place: int
 ) -> None:
     """One wrong quantity among the best levels is found by the first partial of the book's own id."""
     truth = Truth(start, stream)
-    book, witness = OrderBook(truth.snapshot(FIRST_ID), 1000), TopLevelsCheck()
+    book, check = OrderBook(truth.snapshot(FIRST_ID), 1000), TopLevelsCheck()
     for part in truth.diffs(sizes):
-        applied(witness, book, part)
+        applied(check, book, part)
     top = book.bids.top(5)
     if place < len(top):
         book.bids.apply(levels([(top[place][0], 9.5)]))
     theirs = truth.snapshot(truth.last_id, 5)
-    mismatch = witness.on_partial(book, PartialDepth(truth.last_id, theirs.bids, theirs.asks))
+    mismatch = check.on_partial(book, PartialDepth(truth.last_id, theirs.bids, theirs.asks))
 
     assert (mismatch is not None) is (place < len(top))
 
 
 def touches_of(truth: Truth, sizes: list[int]) -> list[Touch]:
-    """The best levels after each diff that leaves both sides with one."""
+    """Return the best levels after each diff that leaves both sides with one."""
     book, touches = OrderBook(truth.snapshot(FIRST_ID), 1000), []
     for part in truth.diffs(sizes):
         book.apply(part)
@@ -336,7 +334,7 @@ def touches_of(truth: Truth, sizes: list[int]) -> list[Touch]:
 
 
 def interleaved(touches: list[Touch], tickers: list[BookTicker], rng: random.Random) -> list[Touch | BookTicker]:
-    """Both streams in one, each in its own order."""
+    """Return both streams in one, each in its own order."""
     turns = [True] * len(touches) + [False] * len(tickers)
     rng.shuffle(turns)
     left, right = iter(touches), iter(tickers)

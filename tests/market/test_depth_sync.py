@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.depth_sync import BookAnchor, DepthSync, Verdict
+from pulse.market.depth_sync import BookAnchor, DepthSync, DiffOutcome
 from pulse.market.order_book import OrderBook
 from pulse.market.types import DepthDiff
 from tests.support.book_truth import FIRST_ID, Change, Truth, changes, cuts, is_true
@@ -12,7 +12,7 @@ from tests.support.makers import diff, snapshot, unhurried
 
 
 def sync_with(*diffs: DepthDiff, held_max: int = 100) -> DepthSync:
-    """A machine that has heard these diffs and no snapshot."""
+    """Return a state machine that has taken these diffs and no snapshot."""
     sync = DepthSync(held_max)
     for part in diffs:
         sync.on_diff(part)
@@ -20,7 +20,7 @@ def sync_with(*diffs: DepthDiff, held_max: int = 100) -> DepthSync:
 
 
 def joined_at(update_id: int) -> DepthSync:
-    """A machine that continues a book which stands at this id."""
+    """Return a state machine whose book is at this id."""
     sync = sync_with(diff(update_id, update_id))
     assert sync.on_snapshot(snapshot(update_id - 1))
     assert sync.take_anchor() is not None
@@ -28,15 +28,15 @@ def joined_at(update_id: int) -> DepthSync:
 
 
 def test_diffs_before_the_snapshot_are_held() -> None:
-    """Rule 1: without a book a diff is kept, and a snapshot is wanted."""
+    """Rule 1: without a book a diff is held, and a snapshot is wanted."""
     sync = DepthSync(10)
 
-    assert sync.on_diff(diff(1, 2)) is Verdict.HOLD
+    assert sync.on_diff(diff(1, 2)) is DiffOutcome.HOLD
     assert (sync.is_joined, sync.wants_snapshot, sync.take_anchor()) == (False, True, None)
 
 
 def test_a_snapshot_older_than_the_held_diffs_is_refused() -> None:
-    """Rule 2: a hole between snapshot and stream makes it useless; the diffs stay for the next."""
+    """Rule 2: a gap between snapshot and stream makes it useless; the diffs stay for the next."""
     sync = sync_with(diff(12, 13))
 
     assert not sync.on_snapshot(snapshot(10))
@@ -53,17 +53,17 @@ def test_the_anchor_is_the_snapshot_and_the_diffs_after_it() -> None:
     assert (sync.is_joined, sync.wants_snapshot, sync.take_anchor()) == (True, False, None)
 
 
-def test_a_snapshot_that_ends_the_held_diffs_is_the_book() -> None:
-    """Where the snapshot already holds everything that was heard, it is the anchor alone."""
+def test_snapshot_at_the_last_held_diff_is_the_anchor() -> None:
+    """Where the snapshot already has every held diff, it is the anchor alone."""
     sync = sync_with(diff(5, 8))
     sync.on_snapshot(snapshot(8))
 
     assert sync.take_anchor() == BookAnchor(snapshot(8), ())
-    assert sync.on_diff(diff(9, 9)) is Verdict.DELIVER
+    assert sync.on_diff(diff(9, 9)) is DiffOutcome.DELIVER
 
 
-def test_a_snapshot_before_the_stream_waits_for_it() -> None:
-    """Where nothing was heard yet, the first diff tells whether the snapshot joins."""
+def test_snapshot_before_the_first_diff_waits_for_it() -> None:
+    """Before any diff has arrived, the first one shows whether the snapshot joins."""
     sync = DepthSync(10)
 
     assert sync.on_snapshot(snapshot(10))
@@ -72,8 +72,8 @@ def test_a_snapshot_before_the_stream_waits_for_it() -> None:
     assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(9, 12),))
 
 
-def test_a_waiting_snapshot_that_the_stream_has_left_behind_is_dropped() -> None:
-    """Where the first diff shows a hole after the snapshot, it is kept for the next one."""
+def test_waiting_snapshot_older_than_the_first_diff_is_dropped() -> None:
+    """Where the first diff shows a gap after the snapshot, the diff is held for the next one."""
     sync = DepthSync(10)
     sync.on_snapshot(snapshot(10))
     sync.on_diff(diff(12, 13))
@@ -84,22 +84,22 @@ def test_a_waiting_snapshot_that_the_stream_has_left_behind_is_dropped() -> None
 
 
 @pytest.mark.parametrize(
-    ("first", "final", "verdict"),
+    ("first", "final", "outcome"),
     [
-        (11, 11, Verdict.DELIVER),
-        (11, 20, Verdict.DELIVER),
-        (8, 11, Verdict.DELIVER),  # an overlap is safe: quantities are absolute
-        (10, 10, Verdict.OLD),
-        (5, 9, Verdict.OLD),
-        (12, 12, Verdict.GAP),
+        (11, 11, DiffOutcome.DELIVER),
+        (11, 20, DiffOutcome.DELIVER),
+        (8, 11, DiffOutcome.DELIVER),  # an overlap is safe: quantities are absolute
+        (10, 10, DiffOutcome.OLD),
+        (5, 9, DiffOutcome.OLD),
+        (12, 12, DiffOutcome.GAP),
     ],
 )
-def test_what_follows_the_book(first: int, final: int, verdict: Verdict) -> None:
-    """Rule 4: after a book at id 10, what overlaps or follows joins, what is over is old, a hole is a gap."""
+def test_outcome_of_a_diff(first: int, final: int, outcome: DiffOutcome) -> None:
+    """Rule 4: after a book at id 10, a diff that overlaps or follows joins, a covered one is old, a later one a gap."""
     sync = joined_at(10)
 
-    assert sync.on_diff(diff(first, final)) is verdict
-    assert sync.is_joined is (verdict is not Verdict.GAP)
+    assert sync.on_diff(diff(first, final)) is outcome
+    assert sync.is_joined is (outcome is not DiffOutcome.GAP)
 
 
 @pytest.mark.parametrize(("first", "follows"), [(5, True), (11, True), (12, False)])
@@ -109,18 +109,18 @@ def test_whether_a_diff_would_follow(first: int, follows: bool) -> None:
     assert DepthSync(10).reaches(diff(first, 20))
 
 
-def test_a_false_final_id_is_noticed_by_the_next_diff() -> None:
+def test_false_final_id_is_found_by_the_next_diff() -> None:
     """Rule 5: a diff that begins inside the last one shows that the book's id is false; the next snapshot joins."""
     sync = joined_at(10)
     sync.on_diff(diff(11, 900))
 
-    assert sync.on_diff(diff(14, 16)) is Verdict.INCONSISTENT
+    assert sync.on_diff(diff(14, 16)) is DiffOutcome.INCONSISTENT
     assert sync.wants_snapshot
     sync.on_snapshot(snapshot(15))
     assert sync.take_anchor() == BookAnchor(snapshot(15), (diff(14, 16),))
 
 
-def test_a_false_final_id_among_held_diffs_is_forgotten() -> None:
+def test_held_diff_with_a_false_final_id_is_dropped() -> None:
     """What follows a held diff whose final id is false begins the run that a snapshot may join."""
     sync = sync_with(diff(11, 900), diff(14, 16), diff(17, 18))
 
@@ -128,16 +128,16 @@ def test_a_false_final_id_among_held_diffs_is_forgotten() -> None:
     assert sync.on_snapshot(snapshot(13))
 
 
-def test_the_last_diff_said_twice_is_old() -> None:
+def test_repetition_of_the_last_diff_is_old() -> None:
     """A repetition begins where the one applied last began."""
     sync = joined_at(10)
     sync.on_diff(diff(11, 15))
 
-    assert sync.on_diff(diff(11, 15)) is Verdict.OLD
+    assert sync.on_diff(diff(11, 15)) is DiffOutcome.OLD
 
 
 def test_after_a_gap_one_snapshot_is_enough() -> None:
-    """The diff that showed the gap, and those after it, are kept for the next snapshot."""
+    """The diff that showed the gap, and those after it, are held for the next snapshot."""
     sync = joined_at(10)
     sync.on_diff(diff(15, 16))
     sync.on_diff(diff(17, 17))
@@ -146,7 +146,7 @@ def test_after_a_gap_one_snapshot_is_enough() -> None:
     assert sync.take_anchor() == BookAnchor(snapshot(15), (diff(15, 16), diff(17, 17)))
 
 
-def test_a_gap_discards_a_snapshot_that_was_awaited() -> None:
+def test_gap_discards_a_waiting_snapshot() -> None:
     """A snapshot ahead of the stream was to be compared with the book that is now lost."""
     sync = joined_at(10)
     sync.on_snapshot(snapshot(20))
@@ -155,7 +155,7 @@ def test_a_gap_discards_a_snapshot_that_was_awaited() -> None:
     assert sync.wants_snapshot
 
 
-def test_a_hole_among_held_diffs_forgets_those_before_it() -> None:
+def test_gap_among_held_diffs_drops_those_before_it() -> None:
     """Only an unbroken run of diffs can follow a snapshot."""
     sync = sync_with(diff(1, 2), diff(5, 6))
 
@@ -164,7 +164,7 @@ def test_a_hole_among_held_diffs_forgets_those_before_it() -> None:
 
 
 def test_a_repeated_diff_is_held_once() -> None:
-    """A diff that ends at or before the last held one brings nothing."""
+    """A diff that ends at or before the last held one is not held."""
     sync = sync_with(diff(1, 2), diff(3, 4), diff(1, 2), diff(3, 4))
     sync.on_snapshot(snapshot(0))
     anchor = sync.take_anchor()
@@ -174,36 +174,36 @@ def test_a_repeated_diff_is_held_once() -> None:
 
 
 def test_held_diffs_are_bounded() -> None:
-    """When too many are held the oldest go, and a snapshot that would need them is refused."""
+    """When too many are held the oldest are dropped, and a snapshot that would need them is refused."""
     sync = sync_with(diff(1, 1), diff(2, 2), diff(3, 3), held_max=2)
 
     assert not sync.on_snapshot(snapshot(0))
     assert sync.on_snapshot(snapshot(1))
 
 
-def test_a_new_connection_forgets_everything() -> None:
+def test_restart_discards_everything() -> None:
     """Neither the book nor what was held outlives a connection."""
     sync = joined_at(10)
     sync.on_snapshot(snapshot(20))
     sync.restart()
 
     assert sync.wants_snapshot
-    assert sync.on_diff(diff(11, 11)) is Verdict.HOLD
+    assert sync.on_diff(diff(11, 11)) is DiffOutcome.HOLD
 
 
 def test_a_second_snapshot_makes_a_book_at_the_running_ones_id() -> None:
-    """Diffs are kept from the moment a second snapshot is asked for, while the book goes on."""
+    """Diffs are held from the moment a second snapshot is requested, while the book goes on."""
     sync = joined_at(10)
     sync.expect_snapshot()
 
-    assert [sync.on_diff(diff(i, i)) for i in (11, 12, 13)] == [Verdict.DELIVER] * 3
+    assert [sync.on_diff(diff(i, i)) for i in (11, 12, 13)] == [DiffOutcome.DELIVER] * 3
     assert sync.on_snapshot(snapshot(11))
     assert sync.take_anchor() == BookAnchor(snapshot(11), (diff(12, 12), diff(13, 13)))
-    assert sync.on_diff(diff(14, 14)) is Verdict.DELIVER
+    assert sync.on_diff(diff(14, 14)) is DiffOutcome.DELIVER
 
 
-def test_a_second_snapshot_from_before_it_was_asked_for_is_refused() -> None:
-    """Diffs from before the request were not kept, so an older snapshot cannot be brought up to the book."""
+def test_second_snapshot_older_than_its_request_is_refused() -> None:
+    """Diffs from before the request were not held, so an older snapshot cannot be brought up to the book."""
     sync = joined_at(10)
     sync.expect_snapshot()
 
@@ -213,11 +213,11 @@ def test_a_second_snapshot_from_before_it_was_asked_for_is_refused() -> None:
     assert sync.on_snapshot(snapshot(10))
 
 
-@pytest.mark.parametrize("is_asked", [True, False])
-def test_a_second_snapshot_ahead_of_the_book_waits_for_it(is_asked: bool) -> None:
-    """A snapshot newer than the book is compared once the book stands at its id or beyond, asked for or not."""
+@pytest.mark.parametrize("is_requested", [True, False])
+def test_a_second_snapshot_ahead_of_the_book_waits_for_it(is_requested: bool) -> None:
+    """A snapshot newer than the book is compared once the book is at its id or beyond, requested or not."""
     sync = joined_at(10)
-    if is_asked:
+    if is_requested:
         sync.expect_snapshot()
 
     assert sync.on_snapshot(snapshot(12))
@@ -239,7 +239,7 @@ steps = st.lists(
 
 @unhurried
 @given(changes, changes, cuts, steps)
-def test_whatever_the_transport_does_the_book_is_the_true_one(
+def test_book_is_true_whatever_the_transport_does(
     start: list[Change], stream: list[Change], sizes: list[int], steps: list[tuple[str, int]]
 ) -> None:
     """Diffs lost, repeated, reordered, snapshots late or early: what is delivered joins, and each anchor is true."""
@@ -265,7 +265,7 @@ def test_whatever_the_transport_does_the_book_is_the_true_one(
 
 
 class Receiver:
-    """The other end of the transport: it believes what it is told, and compares it with the truth."""
+    """The other end of the transport: it applies what is delivered, and compares it with the truth."""
 
     def __init__(self, truth: Truth) -> None:
         self.sync = DepthSync(8)
@@ -273,19 +273,19 @@ class Receiver:
         self._book: OrderBook | None = None
 
     def restart(self) -> None:
-        """A new connection."""
+        """Begin a new connection."""
         self.sync.restart()
         self._book = None
 
     def diff(self, part: DepthDiff) -> None:
-        """A diff arrives."""
-        verdict = self.sync.on_diff(part)
-        if verdict is Verdict.DELIVER:
+        """Take a diff."""
+        outcome = self.sync.on_diff(part)
+        if outcome is DiffOutcome.DELIVER:
             assert self._book is not None
             assert part.first_update_id <= self._book.last_update_id + 1 <= part.final_update_id
             self._book.apply(part)
             assert is_true(self._book, self._truth)
-        elif verdict is Verdict.OLD:
+        elif outcome is DiffOutcome.OLD:
             assert self._book is not None
             assert part.final_update_id <= self._book.last_update_id
         else:
@@ -293,7 +293,7 @@ class Receiver:
         self._anchor()
 
     def snapshot(self, update_id: int) -> None:
-        """A snapshot of this id arrives."""
+        """Take a snapshot of this id."""
         self.sync.on_snapshot(self._truth.snapshot(update_id, 6))
         self._anchor()
 

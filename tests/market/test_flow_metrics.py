@@ -1,4 +1,6 @@
-"""Running measures against check values computed by hand from their published formulas."""
+"""Running metrics against check values computed by hand from their published formulas."""
+
+from dataclasses import replace
 
 import pytest
 
@@ -34,7 +36,7 @@ def test_a_better_bid_counts_in_full() -> None:
 
 
 def flow_of(tickers: list[BookTicker], every_ms: float = 0.0) -> OrderFlowImbalance:
-    """The order flow after these states, one each `every_ms`; the first has stood for a whole window by then."""
+    """Return the order flow after these states, one each `every_ms`; the first is a whole window old by then."""
     flow = OrderFlowImbalance()
     for count, state in enumerate(tickers):
         flow.add(state, count * every_ms if count else -OFI_WINDOW_MS)
@@ -48,7 +50,7 @@ def test_order_flow_adds_up(every_ms: float) -> None:
 
 
 def test_order_flow_is_unknown_at_first() -> None:
-    """It is a sum over ten seconds, and told from the moment on at which all of them were seen."""
+    """It is a sum over ten seconds, and known once all of them were seen."""
     flow = OrderFlowImbalance()
     assert flow.value(0.0) is None
 
@@ -58,7 +60,7 @@ def test_order_flow_is_unknown_at_first() -> None:
     assert flow.value(10_000.0) == 3.0
 
 
-def test_order_flow_forgets_what_left_the_window() -> None:
+def test_order_flow_drops_what_left_the_window() -> None:
     """Ten seconds later a change no longer counts."""
     flow = flow_of(STATES, every_ms=4_000.0)  # changes at 4, 8, 12 and 16 s
 
@@ -74,15 +76,15 @@ def test_the_window_of_order_flow(now_ms: float, value: float) -> None:
     assert flow.value(now_ms) == value
 
 
-def test_a_repeated_ticker_is_no_flow() -> None:
-    """Two connections that overlap tell the same states twice; ids tell which are new."""
+def test_repeated_ticker_adds_no_flow() -> None:
+    """Two connections that overlap send the same states twice; ids show which are new."""
     flow = flow_of([*STATES, STATES[1], STATES[4]])
 
     assert flow.value(0.0) == -5.0
 
 
-def test_order_flow_does_not_bridge_a_hole() -> None:
-    """After a lost connection nobody knows what changed meanwhile: the sum begins anew, told once it is whole."""
+def test_order_flow_does_not_bridge_a_gap() -> None:
+    """What changed while the connection was lost is unknown: the sum begins anew, None until the window is whole."""
     flow = flow_of(STATES[:2])
     flow.restart()
     assert flow.value(1.0) is None
@@ -112,6 +114,24 @@ def test_vwap_weighs_prices_by_quantity() -> None:
     assert flow.vwap() == pytest.approx(100.0162963)
 
 
+def test_print_outside_the_market_counts_in_no_sum() -> None:
+    """A print that the exchange leaves out of its candles is neither volume nor a trade of the rate."""
+    flow = TradeFlow()
+    flow.add(replace(trade(1, 500.0, 9.0), is_market=False), 0.0)
+
+    assert (flow.cvd, flow.vwap(), flow.rate(0.0)) == (0.0, None, 0.0)
+
+
+def test_repaired_trade_counts_in_the_sums_alone() -> None:
+    """A trade that was fetched afterwards belongs to CVD and VWAP, but did not happen now: the rate stays."""
+    flow = TradeFlow()
+    flow.add(trade(1, 100.0, 1.0), 0.0)
+    before = flow.rate(5_000.0)
+    flow.add(replace(trade(2, 102.0, 1.0), is_repaired=True), 5_000.0)
+
+    assert (flow.cvd, flow.vwap(), flow.rate(5_000.0)) == (2.0, 101.0, before)
+
+
 def test_the_trade_rate_decays() -> None:
     """Trades at 0, 1, 3 and 4 s give 0.3315976 a second at 4 s."""
     flow = TradeFlow()
@@ -122,13 +142,13 @@ def test_the_trade_rate_decays() -> None:
     assert flow.rate(14_000.0) == pytest.approx(0.3315976 / 2.718281828)
 
 
-def test_the_trade_rate_starts_at_nothing() -> None:
+def test_trade_rate_starts_at_zero() -> None:
     """Before the first trade the rate is 0."""
     assert TradeFlow().rate(5_000.0) == 0.0
 
 
 def volatility_of(mids: list[float], quiet_s: int = 30) -> Volatility:
-    """Volatility after a quiet time at the first mid, then one mid each second."""
+    """Return the volatility after a quiet time at the first mid, then one mid each second."""
     volatility = Volatility()
     volatility.sample(mids[0], 0.0)
     for second, mid in enumerate(mids, start=quiet_s):
@@ -150,8 +170,8 @@ def test_realised_volatility_of_a_year() -> None:
     assert volatility.percent_per_year() == pytest.approx(100 * (0.000590162 * 31_536_000 / 33) ** 0.5, rel=1e-5)
 
 
-def test_few_samples_say_nothing() -> None:
-    """Below thirty returns no volatility is shown."""
+def test_volatility_needs_thirty_samples() -> None:
+    """With fewer than thirty returns it is None."""
     volatility = volatility_of([100.0, 101.0], quiet_s=28)
     assert (volatility.bps(), volatility.percent_per_year()) == (None, None)
 
@@ -179,7 +199,7 @@ def test_old_returns_leave_the_window() -> None:
     assert volatility.bps() == 0.0
 
 
-def test_volatility_does_not_bridge_a_hole() -> None:
+def test_volatility_does_not_bridge_a_gap() -> None:
     """The move across an outage is not a return of one second."""
     volatility = volatility_of([100.0, 100.0])
     volatility.restart()

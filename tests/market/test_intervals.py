@@ -1,4 +1,4 @@
-"""Where intervals begin and end, and how minutes add up to a bar."""
+"""Where intervals begin and end, and how minutes are aggregated."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -23,12 +23,12 @@ FIVE = INTERVALS["5m"]
 
 
 def ms(text: str) -> int:
-    """A time in UTC, in ms."""
+    """Return a time in UTC in ms."""
     return int(datetime.fromisoformat(text + "+00:00").timestamp() * 1000)
 
 
 def minute(number: int, price: float = 100.0, trades: int = 1, source: str = "live") -> Candle:
-    """The closed minute with this number after midnight, at one price; flat where it has no trades."""
+    """Return the closed minute with this number after midnight, at one price; flat where it has no trades."""
     made = candle(MIDNIGHT_MS + number * MINUTE_MS, (price,) * 4, volume=0.1 * trades)
     ids = (number * 10, number * 10 + trades - 1) if trades else (-1, -1)
     return replace(
@@ -36,12 +36,12 @@ def minute(number: int, price: float = 100.0, trades: int = 1, source: str = "li
     )
 
 
-def added(*minutes: Candle) -> AggregatedCandle:
-    """The five-minute bar of these."""
-    bar = start_aggregate(minutes[0], FIVE)
+def five_minutes(*minutes: Candle) -> AggregatedCandle:
+    """Return the five-minute candle of these."""
+    aggregated = start_aggregate(minutes[0], FIVE)
     for later in minutes[1:]:
-        bar = add_minute(bar, later)
-    return bar
+        aggregated = add_minute(aggregated, later)
+    return aggregated
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_leap_february() -> None:
 @pytest.mark.parametrize("name", INTERVALS)
 @pytest.mark.parametrize("time_ms", [-(10**20), 0, TIME_MAX_MS, 10**20])
 def test_times_beyond_the_calendar(name: str, time_ms: int) -> None:
-    """The ends of time are no trouble: they fall into the first or the last interval there is."""
+    """Times out of range fall into the first or the last interval."""
     floor = INTERVALS[name].floor(time_ms)
 
     assert -3 * 24 * 60 * MINUTE_MS <= floor <= TIME_MAX_MS
@@ -95,64 +95,78 @@ def test_times_beyond_the_calendar(name: str, time_ms: int) -> None:
 
 
 def test_minutes_add_up() -> None:
-    """First open, last close, the extremes, sums without the errors of doubles, and ids from the first to the last."""
-    bar = added(minute(0, 100.0), minute(1, 90.0, 2), minute(2, 95.0))
+    """First open, last close, the extremes, sums without binary rounding, and ids from the first to the last."""
+    aggregated = five_minutes(minute(0, 100.0), minute(1, 90.0, 2), minute(2, 95.0))
 
-    assert (bar.candle.open, bar.candle.high, bar.candle.low, bar.candle.close) == (100.0, 100.0, 90.0, 95.0)
-    assert (bar.candle.volume, bar.candle.trade_count) == (0.4, 4)
-    assert (bar.candle.first_trade_id, bar.candle.last_trade_id) == (0, 20)
-    assert (bar.minutes, bar.last_minute_ms) == (3, MIDNIGHT_MS + 2 * MINUTE_MS)
+    assert (aggregated.candle.open, aggregated.candle.high, aggregated.candle.low, aggregated.candle.close) == (
+        100.0,
+        100.0,
+        90.0,
+        95.0,
+    )
+    assert (aggregated.candle.volume, aggregated.candle.trade_count) == (0.4, 4)
+    assert (aggregated.candle.first_trade_id, aggregated.candle.last_trade_id) == (0, 20)
+    assert (aggregated.minutes, aggregated.last_minute_ms) == (3, MIDNIGHT_MS + 2 * MINUTE_MS)
 
 
 def test_a_minute_without_trades_moves_no_price() -> None:
     """Before, between or after minutes with trades it changes neither open, high, low nor ids."""
-    bar = added(minute(0, 200.0, 0), minute(1, 100.0), minute(2, 100.0, 0)).candle
+    aggregated = five_minutes(minute(0, 200.0, 0), minute(1, 100.0), minute(2, 100.0, 0)).candle
 
-    assert (bar.open, bar.high, bar.low, bar.close) == (100.0, 100.0, 100.0, 100.0)
-    assert (bar.first_trade_id, bar.last_trade_id, bar.trade_count) == (10, 10, 1)
+    assert (aggregated.open, aggregated.high, aggregated.low, aggregated.close) == (100.0, 100.0, 100.0, 100.0)
+    assert (aggregated.first_trade_id, aggregated.last_trade_id, aggregated.trade_count) == (10, 10, 1)
 
 
-def test_a_bar_without_trades_is_flat() -> None:
+def test_candle_without_trades_is_flat() -> None:
     """Where no minute has a trade, all four prices are the newest close."""
-    bar = added(minute(0, 200.0, 0), minute(1, 201.0, 0)).candle
+    aggregated = five_minutes(minute(0, 200.0, 0), minute(1, 201.0, 0)).candle
 
-    assert (bar.open, bar.high, bar.low, bar.close, bar.first_trade_id) == (201.0, 201.0, 201.0, 201.0, -1)
+    assert (aggregated.open, aggregated.high, aggregated.low, aggregated.close, aggregated.first_trade_id) == (
+        201.0,
+        201.0,
+        201.0,
+        201.0,
+        -1,
+    )
 
 
-def test_the_receipts_of_a_bar() -> None:
-    """It has the source of its minutes where that is one, and is reconciled where all of them are."""
-    same, other = added(minute(0), minute(1)).candle, added(minute(0), minute(1, trades=3, source="exchange")).candle
+def test_source_and_reconciled_of_several_minutes() -> None:
+    """The source is that of the minutes where they have one, and it is reconciled where all of them are."""
+    same, other = (
+        five_minutes(minute(0), minute(1)).candle,
+        five_minutes(minute(0), minute(1, trades=3, source="exchange")).candle,
+    )
 
     assert (same.source, same.reconciled) == ("live", True)
     assert (other.source, other.reconciled) == ("mixed", False)
 
 
-def test_the_newest_minutes_join_the_stored_bars() -> None:
-    """What the store does not have yet goes on the last bar or begins the next one; what it has is not added twice."""
-    stored = [added(minute(0), minute(1), minute(2), minute(3))]
-    bars = merge_newer_minutes(stored, FIVE, [minute(3), minute(4), minute(5)], None, None, 10)
+def test_newest_minutes_extend_the_stored_candles() -> None:
+    """What the store does not have yet extends the last candle or begins the next; what it has is not added twice."""
+    stored = [five_minutes(minute(0), minute(1), minute(2), minute(3))]
+    candles = merge_newer_minutes(stored, FIVE, [minute(3), minute(4), minute(5)], None, None, 10)
 
-    assert [(bar.minutes, bar.candle.trade_count) for bar in bars] == [(5, 5), (1, 1)]
-    assert [bar.candle.open_time_ms for bar in bars] == [MIDNIGHT_MS, MIDNIGHT_MS + 5 * MINUTE_MS]
+    assert [(aggregated.minutes, aggregated.candle.trade_count) for aggregated in candles] == [(5, 5), (1, 1)]
+    assert [aggregated.candle.open_time_ms for aggregated in candles] == [MIDNIGHT_MS, MIDNIGHT_MS + 5 * MINUTE_MS]
 
 
 def test_the_newest_minutes_beyond_the_end() -> None:
-    """A bar that opens after the end that was asked for is left out."""
-    bars = merge_newer_minutes([], FIVE, [minute(4), minute(5)], None, MIDNIGHT_MS + 4 * MINUTE_MS, 10)
+    """A candle that opens after the requested end is left out."""
+    candles = merge_newer_minutes([], FIVE, [minute(4), minute(5)], None, MIDNIGHT_MS + 4 * MINUTE_MS, 10)
 
-    assert [bar.candle.open_time_ms for bar in bars] == [MIDNIGHT_MS]
+    assert [aggregated.candle.open_time_ms for aggregated in candles] == [MIDNIGHT_MS]
 
 
 @pytest.mark.parametrize(
     ("start_minute", "limit", "expected"), [(None, 1, [5]), (0, 1, [0]), (0, 2, [0, 5]), (5, 2, [5]), (10, 2, [])]
 )
 def test_the_newest_minutes_and_the_limit(start_minute: int | None, limit: int, expected: list[int]) -> None:
-    """From a start on the first bars of the range are told, without one the last."""
+    """With a start the first candles of the range are returned, without one the last."""
     start_ms = None if start_minute is None else MIDNIGHT_MS + start_minute * MINUTE_MS
-    stored = [added(minute(0))] if start_minute in (None, 0) else []
-    bars = merge_newer_minutes(stored, FIVE, [minute(4), minute(5)], start_ms, None, limit)
+    stored = [five_minutes(minute(0))] if start_minute in (None, 0) else []
+    candles = merge_newer_minutes(stored, FIVE, [minute(4), minute(5)], start_ms, None, limit)
 
-    assert [(bar.candle.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for bar in bars] == expected
+    assert [(aggregated.candle.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for aggregated in candles] == expected
 
 
 @pytest.mark.parametrize(
@@ -160,13 +174,13 @@ def test_the_newest_minutes_and_the_limit(start_minute: int | None, limit: int, 
     [((0, 1, 2, 3, 4), 9, 0), ((0, 4), 9, 3), ((0, 1), 2, 0), ((0, 1), 1, 0), ((0, 2), 2, 1), ((1,), 4, 3)],
 )
 def test_missing_minutes(minutes: tuple[int, ...], running: int, missing: int) -> None:
-    """Minutes that are over and not there are counted; the running one, there or not, is not."""
-    bar = added(*map(minute, minutes))
+    """Minutes that have ended and are unknown are counted; the running one, known or not, is not."""
+    aggregated = five_minutes(*map(minute, minutes))
 
-    assert missing_minutes(bar, FIVE, MIDNIGHT_MS + running * MINUTE_MS) == missing
+    assert missing_minutes(aggregated, FIVE, MIDNIGHT_MS + running * MINUTE_MS) == missing
 
 
-def test_a_minute_is_a_bar_of_its_own() -> None:
+def test_one_minute_is_a_candle_of_its_own() -> None:
     """The shortest interval holds one minute, unchanged."""
     assert merge_newer_minutes([], MINUTE, [minute(4)], None, None, 10) == [one_minute_aggregate(minute(4))]
     assert one_minute_aggregate(minute(4)) == AggregatedCandle(minute(4), 1, MIDNIGHT_MS + 4 * MINUTE_MS)

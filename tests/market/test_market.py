@@ -1,11 +1,11 @@
-"""One symbol's market: which state it claims and why, and when it asks for a snapshot."""
+"""One symbol's market: its state and the reason for it, and when it requests a snapshot."""
 
 import pytest
 
 from pulse.market.market import Market
-from pulse.market.types import BookLost, FeedDown, FeedUp, State
+from pulse.market.types import BookLost, CandleMismatch, FeedDown, FeedUp, State
 from pulse.market.view import WindowView
-from tests.support.makers import MIDNIGHT_MS, diff, ticker
+from tests.support.makers import MIDNIGHT_MS, candle, diff, ticker
 from tests.support.market import ASKS, BIDS, anchor, instrument, live_market, market_after, partial, view_of
 
 LEFT = "the price left the part of the book that is known; a new snapshot is needed"
@@ -16,7 +16,7 @@ NEAR = "the price comes near the end of the known part of the book"
 
 
 def test_before_any_connection_it_is_offline() -> None:
-    """Without a feed nothing is claimed, and no data has an age."""
+    """Before the first connection nothing is known, and no data has an age."""
     market = market_after()
 
     assert market.state(0.0) == (State.OFFLINE, "not connected yet")
@@ -37,7 +37,7 @@ def test_with_a_joined_book_it_is_live() -> None:
     assert view_of(market).bids[0] == (100.01, 1.0)
 
 
-def test_an_anchor_brings_its_diffs() -> None:
+def test_anchor_includes_its_diffs() -> None:
     """The book of an anchor is the snapshot with its diffs applied."""
     view = view_of(market_after(FeedUp(), anchor(10, diff(9, 11, [(100.0, 0.0)]), diff(12, 12, [(99.0, 1.0)]))))
 
@@ -45,7 +45,7 @@ def test_an_anchor_brings_its_diffs() -> None:
 
 
 def test_a_lost_connection_is_offline_with_its_reason() -> None:
-    """The last known book stays in the view, which no longer claims anything for it."""
+    """The last known book stays in the view, which is no longer live."""
     market = live_market()
     market.apply(FeedDown("the exchange closed the connection (code 1006)"), 5.0)
     view = view_of(market, 5.0)
@@ -67,7 +67,7 @@ def test_a_new_connection_needs_a_new_book() -> None:
 
 
 def test_a_lost_book_is_syncing_with_its_reason() -> None:
-    """A gap costs the book its trust, and is counted once."""
+    """A gap ends the trust in the book, and is counted once."""
     market = live_market()
     market.apply(BookLost("updates before id 15 are missing: joining anew"), 5.0)
     market.apply(BookLost("again"), 6.0)
@@ -78,7 +78,7 @@ def test_a_lost_book_is_syncing_with_its_reason() -> None:
 
 @pytest.mark.parametrize("status", ["HALT", "BREAK", "AUCTION_MATCH", ""])
 def test_a_symbol_that_does_not_trade_is_halted(status: str) -> None:
-    """Any status but TRADING halts, before all else; and trading again ends it."""
+    """Any status but TRADING halts, before all other reasons; and trading again ends it."""
     market = live_market()
     market.apply(instrument(status), 5.0)
 
@@ -87,7 +87,7 @@ def test_a_symbol_that_does_not_trade_is_halted(status: str) -> None:
     assert market.state(5.0)[0] is State.LIVE
 
 
-def test_silence_beyond_the_allowance_is_stale() -> None:
+def test_silence_beyond_the_limit_is_stale() -> None:
     """A book of unknown habit may be silent for thirty seconds."""
     market = live_market()
 
@@ -119,21 +119,21 @@ def test_a_ticker_that_no_diff_follows_makes_the_book_stale() -> None:
 
 @pytest.mark.parametrize(("update_id", "state"), [(11, State.STALE), (10, State.LIVE)])
 def test_a_partial_depth_beyond_the_book_makes_it_stale_too(update_id: int, state: State) -> None:
-    """It is as good a proof of a change as a ticker."""
+    """It shows a change as a ticker does."""
     market = live_market()
     market.apply(partial(update_id), 1_000.0)
 
     assert market.state(4_001.0)[0] is state
 
 
-def test_before_the_first_book_no_ticker_leads_it() -> None:
-    """A ticker that comes while the first book is being joined says nothing of it."""
+def test_ticker_before_the_first_book_is_not_ahead_of_it() -> None:
+    """A ticker that comes while the first book is being joined shows nothing about it."""
     market = market_after(FeedUp(), ticker(9), anchor(10))
 
     assert market.state(4_000.0)[0] is State.LIVE
 
 
-def test_a_diff_that_reaches_the_ticker_clears_it() -> None:
+def test_diff_that_reaches_the_ticker_ends_the_lead() -> None:
     """Only a diff at or beyond the ticker's id shows that the book has caught up."""
     market = live_market()
     market.apply(ticker(12, *best_of(market)), 1_000.0)
@@ -145,7 +145,7 @@ def test_a_diff_that_reaches_the_ticker_clears_it() -> None:
 
 
 def best_of(market: Market) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The best levels of a market's book, as a ticker states them."""
+    """Return the best levels of a market's book, as a ticker has them."""
     assert market.book is not None
     bid, ask = market.book.bids.best(), market.book.asks.best()
     assert bid is not None
@@ -154,7 +154,7 @@ def best_of(market: Market) -> tuple[tuple[float, float], tuple[float, float]]:
 
 
 def test_a_new_book_is_as_fresh_as_its_arrival() -> None:
-    """Time spent joining is not silence of the book, and a ticker that the new book has reached no longer leads it."""
+    """Time spent joining is not silence, and a ticker that the new book has reached is no longer ahead of it."""
     market = live_market()
     market.apply(FeedDown("cut"), 5_000.0)
     market.apply(FeedUp(), 10_000.0)
@@ -165,7 +165,7 @@ def test_a_new_book_is_as_fresh_as_its_arrival() -> None:
     assert (market.data_age_ms(40_500.0), view_of(market).event_time_ms) == (500, MIDNIGHT_MS + 7)
 
 
-def test_a_ticker_beyond_a_new_book_still_leads_it() -> None:
+def test_ticker_beyond_a_new_book_is_still_ahead_of_it() -> None:
     """A new book that has not reached the ticker's id is as stale as the old one."""
     market = live_market()
     market.apply(ticker(31), 100.0)
@@ -177,7 +177,7 @@ def test_a_ticker_beyond_a_new_book_still_leads_it() -> None:
 
 @pytest.mark.parametrize(("update_id", "state"), [(10, State.LIVE), (9, State.STALE)])
 def test_a_quiet_book_is_not_stale(update_id: int, state: State) -> None:
-    """While the exchange itself repeats the book's own id, nothing has changed; an older one says nothing."""
+    """While the exchange itself repeats the book's own id, nothing has changed; an older id shows nothing."""
     market = live_market()
     market.apply(partial(update_id), 20_000.0)
 
@@ -188,7 +188,7 @@ def test_a_quiet_book_is_not_stale(update_id: int, state: State) -> None:
 
 
 def test_a_price_outside_the_known_window_is_not_shown_as_live() -> None:
-    """With one side emptied of known levels the touch is unknown, until a known level returns."""
+    """With one side emptied of known levels the best price is unknown, until a known level returns."""
     market = live_market(limit=3)
     market.apply(diff(11, 11, [(price, 0.0) for price, _ in BIDS]), 1.0)
 
@@ -198,7 +198,7 @@ def test_a_price_outside_the_known_window_is_not_shown_as_live() -> None:
 
 
 def test_an_empty_side_that_is_known_whole_is_live() -> None:
-    """Where all is known, "nothing rests there" is known too."""
+    """Where the whole side is known, it is known to be empty."""
     market = live_market()
     market.apply(diff(11, 11, [(price, 0.0) for price, _ in BIDS]), 1.0)
 
@@ -207,8 +207,8 @@ def test_an_empty_side_that_is_known_whole_is_live() -> None:
 
 
 @pytest.mark.parametrize("side", ["bids", "asks"])
-def test_near_the_end_of_the_window_a_snapshot_is_asked_for_once(side: str) -> None:
-    """With fewer than half of the levels known on one side a new snapshot is wished for, while the book goes on."""
+def test_near_the_end_of_the_window_a_snapshot_is_requested_once(side: str) -> None:
+    """With fewer than half of the levels known on one side a new snapshot is requested, while the book goes on."""
     rows = [(50.0 + i if side == "bids" else 150.0 - i, 1.0) for i in range(4)]
     bids, asks = (rows, ASKS) if side == "bids" else (BIDS, rows)
     market = market_after(FeedUp(), anchor(10, bids=bids, asks=asks, limit=4))
@@ -232,7 +232,7 @@ def test_a_shrinking_side_that_is_known_whole_needs_no_snapshot() -> None:
 
 
 def test_a_crossed_book_is_joined_anew() -> None:
-    """Best bid at or above best ask cannot be: the book is not trusted, and a snapshot is asked for."""
+    """With the best bid at or above the best ask the book is not trusted, and a snapshot is requested."""
     market = live_market()
     market.apply(diff(11, 11, [(100.02, 1.0)]), 1.0)
 
@@ -241,15 +241,15 @@ def test_a_crossed_book_is_joined_anew() -> None:
 
 
 def test_a_crossed_snapshot_is_refused() -> None:
-    """A snapshot with crossed prices is no book, and another is asked for."""
+    """A snapshot with crossed prices is no book, and another is requested."""
     market = market_after(FeedUp(), anchor(10, bids=[(101.0, 1.0)]))
 
     assert market.state(0.0) == (State.SYNCING, "the exchange's snapshot has crossed prices")
     assert (market.integrity.pop_resync_request(), market.book) == ("the exchange's snapshot has crossed prices", None)
 
 
-def test_a_touch_that_the_exchange_contradicts_is_not_trusted() -> None:
-    """A bookTicker of the diff's own id with other levels costs the book its trust, until the next anchor."""
+def test_touch_that_differs_from_the_exchanges_ends_the_trust() -> None:
+    """A bookTicker of the diff's own id with other levels ends the trust in the book, until the next anchor."""
     market = live_market()
     market.apply(ticker(11, (100.0, 4.0)), 1.0)
     market.apply(diff(11, 11), 2.0)
@@ -263,7 +263,7 @@ def test_a_touch_that_the_exchange_contradicts_is_not_trusted() -> None:
     assert market.state(4.0)[0] is State.LIVE
 
 
-def test_a_ticker_that_comes_later_may_contradict_too() -> None:
+def test_later_ticker_may_show_a_mismatch_too() -> None:
     """The comparison waits for a ticker at or beyond the diff's id."""
     market = live_market()
     market.apply(ticker(10), 1.0)
@@ -274,8 +274,8 @@ def test_a_ticker_that_comes_later_may_contradict_too() -> None:
     assert market.state(3.0)[0] is State.SYNCING
 
 
-def test_the_witness_counts_what_agrees() -> None:
-    """Every diff with a ticker is compared, and the view says how many agreed."""
+def test_touch_check_counts_what_agrees() -> None:
+    """Every diff with a ticker is compared, and the view has the number of equal ones."""
     market = live_market()
     for event in (ticker(11), diff(11, 11), diff(12, 12), ticker(13)):
         market.apply(event, 1.0)
@@ -285,7 +285,7 @@ def test_the_witness_counts_what_agrees() -> None:
 
 
 def test_while_the_book_is_not_trusted_nothing_is_compared() -> None:
-    """Tickers and diffs that pass while the book is being joined settle nothing."""
+    """Tickers and diffs that arrive while the book is being joined are not compared."""
     market = live_market()
     market.apply(BookLost("gap"), 1.0)
     for event in (ticker(11, (1.0, 1.0)), diff(11, 11), ticker(12)):
@@ -294,7 +294,7 @@ def test_while_the_book_is_not_trusted_nothing_is_compared() -> None:
     assert (market.integrity.touch.compared, market.integrity.resyncs) == (0, 1)
 
 
-# --- other accounts of the book
+# --- other books of the exchange
 
 
 def test_a_partial_that_agrees_is_counted() -> None:
@@ -308,8 +308,8 @@ def test_a_partial_that_agrees_is_counted() -> None:
     assert (proof.top_compared, proof.top_equal, market.data_age_ms(5.0)) == (1, 1, 2)
 
 
-def test_a_partial_that_differs_costs_the_trust() -> None:
-    """A level that the exchange contradicts makes the book be joined anew."""
+def test_partial_that_differs_ends_the_trust() -> None:
+    """A different level of the exchange makes the book be joined anew."""
     market = live_market()
     market.apply(partial(10, bids=[(100.0, 9.0)]), 1.0)
 
@@ -317,15 +317,15 @@ def test_a_partial_that_differs_costs_the_trust() -> None:
     assert market.integrity.pop_resync_request() == "the best levels differ from the exchange's own at id 10"
 
 
-def test_a_partial_before_the_first_book_says_nothing() -> None:
+def test_partial_before_the_first_book_is_not_compared() -> None:
     """Without a book there is nothing to compare."""
     market = market_after(FeedUp(), partial(10))
 
     assert view_of(market).proof.top_compared == 0
 
 
-def test_a_second_account_that_agrees_leaves_the_book() -> None:
-    """A snapshot brought up to the running book's id is compared, widens the window, and the book goes on."""
+def test_second_book_that_agrees_extends_the_running_one() -> None:
+    """A snapshot brought up to the running book's id is compared, extends the window, and the book goes on."""
     market = live_market(limit=3)
     book = market.book
     market.apply(anchor(10, bids=[*BIDS, (99.0, 1.0)], asks=[*ASKS, (101.0, 1.0)], limit=4), 1.0)
@@ -335,8 +335,8 @@ def test_a_second_account_that_agrees_leaves_the_book() -> None:
     assert (view_of(market).proof.levels_compared, market.state(1.0)[0]) == (6, State.LIVE)
 
 
-def test_a_second_account_that_differs_takes_the_books_place() -> None:
-    """Where the exchange's own account differs ours was wrong, and the exchange's goes on."""
+def test_second_book_that_differs_replaces_the_running_one() -> None:
+    """Where the exchange's own book differs ours was wrong, and the exchange's goes on."""
     market = live_market()
     market.apply(anchor(10, bids=[*BIDS[:2], (99.98, 7.0)]), 1.0)
     view = view_of(market)
@@ -345,8 +345,8 @@ def test_a_second_account_that_differs_takes_the_books_place() -> None:
     assert view.bids[-1] == (99.98, 7.0)
 
 
-def test_a_crossed_second_account_says_nothing() -> None:
-    """A second account that cannot be speaks against itself: the book goes on, and another is asked for."""
+def test_crossed_second_book_is_refused() -> None:
+    """A crossed second book is at fault itself: the running one goes on, and another snapshot is requested."""
     market = live_market()
     market.apply(anchor(10, bids=[(101.0, 1.0)]), 1.0)
 
@@ -354,7 +354,7 @@ def test_a_crossed_second_account_says_nothing() -> None:
     assert market.integrity.pop_resync_request() == "the exchange's snapshot has crossed prices"
 
 
-def test_the_certificate_shows_what_stands_behind_a_book() -> None:
+def test_certificate_has_the_evidence_for_a_book() -> None:
     """State, ids, window, counts and incidents, as of now."""
     market = live_market(limit=3)
     market.apply(diff(11, 12), 1.0)
@@ -367,8 +367,19 @@ def test_the_certificate_shows_what_stands_behind_a_book() -> None:
     assert [incident.cause for incident in shown.incidents] == ["gap"]
 
 
+def test_candle_mismatches_of_the_store_are_in_the_certificate() -> None:
+    """A mismatch that a comparison of stored candles found is counted and shown with our own, newest first."""
+    market = live_market()
+    found = [CandleMismatch(candle(volume=1.0), candle(volume=2.0), MIDNIGHT_MS + n) for n in (1, 2)]
+    for mismatch in found:
+        market.apply(mismatch, 1.0)
+
+    assert market.certificate(1.0).candle_mismatches == found[::-1]
+    assert market.candles.differing == 2
+
+
 def test_before_a_book_the_certificate_is_empty() -> None:
-    """There is always one to show."""
+    """A certificate can be made at any time."""
     shown = market_after().certificate(0.0)
 
     assert (shown.state, shown.last_update_id, shown.incidents) == (State.OFFLINE, 0, [])

@@ -1,4 +1,4 @@
-"""What a market's view holds: prints, candles, measures and all that says what it is."""
+"""What a market's view holds: trades, candles, metrics, origin and times."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from pulse.market.view import CandleView, TradeView, WindowView
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, diff, exchange_candle, ticker, trade
 from tests.support.market import anchor, instrument, live_market, market_after, view_of
 
-# --- trades, candles and measures
+# --- trades, candles and metrics
 
 
 def test_trades_are_shown_newest_first_and_once() -> None:
-    """The view holds the newest few prints; one that repeats an id, or comes out of order, is left out."""
+    """The view holds the newest few trades; one that repeats an id, or comes out of order, is left out."""
     market = live_market()
     for trade_id in (1, 2, 3, 3, 2, 4):
         market.apply(trade(trade_id, 100.0 + trade_id, aggressor=Aggressor.SELLER), 1.0)
@@ -75,7 +75,7 @@ def test_a_halt_makes_no_candles() -> None:
 
 @pytest.mark.parametrize(("trade_id", "volumes"), [(2, [1.0]), (3, [])])
 def test_a_long_silence_interrupts_the_candles(trade_id: int, volumes: list[float]) -> None:
-    """Where no stream told the time for long, trades may be lost: the next one's id tells whether any are."""
+    """Where no stream had a time for long, trades may be lost: the next one's id shows whether any are."""
     market = live_market()
     market.apply(diff(11, 11, time_ms=MIDNIGHT_MS), 1.0)
     market.apply(trade(1, time_ms=MIDNIGHT_MS + 5), 1.0)
@@ -87,7 +87,7 @@ def test_a_long_silence_interrupts_the_candles(trade_id: int, volumes: list[floa
 
 
 def test_sums_over_twenty_levels_need_twenty_known_levels() -> None:
-    """Where the window holds fewer, those measures are None and the depth says that it is a lower bound."""
+    """Where the window holds fewer, those metrics are None and the depth is marked as a lower bound."""
     known, whole = view_of(live_market()).metrics, view_of(live_market(limit=3)).metrics
 
     assert (known.cvd, known.imbalance, known.depth_10bps_exact) == (0.0, 0.0, True)
@@ -125,8 +125,8 @@ def test_volatility_is_sampled_while_live() -> None:
 # --- the view
 
 
-def test_before_anything_the_picture_is_empty() -> None:
-    """A view can be made at any time, and says that nothing is known."""
+def test_first_view_is_empty() -> None:
+    """A view can be made at any time; before the first event nothing is known."""
     view = view_of(market_after())
 
     assert (view.bids, view.asks, view.trades, view.last_update_id) == ([], [], [], 0)
@@ -134,7 +134,7 @@ def test_before_anything_the_picture_is_empty() -> None:
     assert (view.window, view.metrics.mid_price) == (WindowView(None, None, 0, 0), None)
 
 
-def test_the_picture_says_what_it_is() -> None:
+def test_view_has_its_origin_times_and_window() -> None:
     """Origin, sequence, times, window and instrument of a live view."""
     market = live_market(limit=3)
     market.apply(instrument("TRADING"), 0.0)
@@ -157,7 +157,7 @@ def test_the_event_time_is_the_newest() -> None:
     assert view_of(market).event_time_ms == MIDNIGHT_MS + 900
 
 
-def test_a_picture_shows_twenty_levels_a_side() -> None:
+def test_view_shows_twenty_levels_a_side() -> None:
     """Of a deep book the best twenty are shown."""
     bids = [(100.0 - i, 1.0) for i in range(30)]
     view = view_of(market_after(FeedUp(), anchor(10, bids=bids)))
@@ -166,7 +166,7 @@ def test_a_picture_shows_twenty_levels_a_side() -> None:
 
 
 def test_a_session_begins_anew_at_midnight() -> None:
-    """At 00:00 UTC by the trades' own time: its sums start from nothing."""
+    """At 00:00 UTC by the trades' own time the sums start from zero."""
     market = live_market()
     day_ms = 24 * 60 * MINUTE_MS
     market.apply(trade(1, 100.0, 2.0, MIDNIGHT_MS + 5), 0.0)
@@ -180,7 +180,7 @@ def test_a_session_begins_anew_at_midnight() -> None:
 
 
 def test_a_session_begins_anew_after_lost_trades() -> None:
-    """A sum that lacks trades would silently be another: what is told is whole since the moment that goes with it."""
+    """A sum that lacks trades is wrong: each sum has all trades since the session start that goes with it."""
     market = live_market()
     market.apply(trade(1, 100.0, 3.0, MIDNIGHT_MS + 5), 1.0)
     market.apply(TradesHeld(), 2.0)
@@ -195,13 +195,13 @@ def test_a_session_begins_anew_after_lost_trades() -> None:
     assert (after.session_start_ms, after.metrics.trade_cvd, after.metrics.vwap) == (MIDNIGHT_MS + 9, 0.5, 102.0)
 
 
-def test_trades_travel_beside_the_picture() -> None:
-    """With its number, oldest first, and only when there are new ones."""
+def test_trades_view_goes_with_the_newest_view() -> None:
+    """It has its sequence number, oldest trade first, and there is one only when there are new trades."""
     market = live_market()
     market.apply(trade(1), 0.0)
     market.apply(trade(2), 0.0)
-    view, tape, again = view_of(market), market.trades_view(), market.trades_view()
+    view, trades_view, again = view_of(market), market.trades_view(), market.trades_view()
 
-    assert tape is not None
-    assert (tape.seq, [entry.id for entry in tape.trades]) == (view.seq, [1, 2])
+    assert trades_view is not None
+    assert (trades_view.seq, [entry.id for entry in trades_view.trades]) == (view.seq, [1, 2])
     assert again is None

@@ -1,4 +1,4 @@
-"""The book: exact inside the window that it knows, silent outside; held against a naive model of the truth."""
+"""The book: exact inside its known window, without a claim outside; compared with a naive model of the truth."""
 
 import random
 
@@ -16,36 +16,36 @@ ASKS = [(100.02, 2.0), (100.03, 4.0), (100.05, 4.0)]
 
 
 def book_of(limit: int = 5000, levels_max: int = 1000) -> OrderBook:
-    """The three levels a side above, as the answer to a request for `limit`."""
+    """Return a book of the three levels a side above, as the answer to a request for `limit`."""
     return OrderBook(snapshot(10, BIDS, ASKS, limit), levels_max)
 
 
 def side_of(prices: range, *, is_complete: bool, levels_max: int = 1000) -> BookSide:
-    """Bids at these prices, each of quantity 1."""
+    """Return bids at these prices, each of quantity 1."""
     return BookSide(1.0, levels((float(p), 1.0) for p in prices), is_complete, levels_max)
 
 
-def test_a_snapshot_shorter_than_asked_holds_the_whole_side() -> None:
-    """Rule 1: fewer levels than asked for means that there are no others."""
+def test_snapshot_shorter_than_its_limit_holds_the_whole_side() -> None:
+    """Rule 1: fewer levels than requested means that there are no others."""
     book = book_of(limit=4)
 
     assert (book.bids.known_to(), book.asks.known_to()) == (None, None)
 
 
-def test_a_snapshot_as_long_as_asked_ends_the_known_window() -> None:
-    """Rule 1: as many levels as asked for means that nothing is known beyond the worst."""
+def test_snapshot_as_long_as_its_limit_ends_the_known_window() -> None:
+    """Rule 1: as many levels as requested means that nothing is known beyond the worst."""
     book = book_of(limit=3)
 
     assert (book.bids.known_to(), book.asks.known_to()) == (99.98, 100.05)
 
 
-def test_an_unknown_limit_claims_nothing_beyond_the_snapshot() -> None:
+def test_unknown_limit_ends_the_known_window_at_the_worst_level() -> None:
     """A snapshot of unknown limit may have been cut anywhere."""
     assert book_of(limit=0).bids.known_to() == 99.98
 
 
-def test_an_empty_side_of_unknown_limit_knows_nothing() -> None:
-    """Where nothing is known, no level is taken in and no range is called known."""
+def test_empty_side_of_unknown_limit_is_unknown() -> None:
+    """Where nothing is known, no level is added and no range is known."""
     side = BookSide(1.0, Levels([], []), False, 10)
     side.apply(levels([(100.0, 1.0)]))
 
@@ -53,14 +53,14 @@ def test_an_empty_side_of_unknown_limit_knows_nothing() -> None:
 
 
 def test_zero_quantities_of_a_snapshot_are_no_levels() -> None:
-    """A level without quantity does not exist, wherever it is stated."""
+    """A level without quantity does not exist."""
     book = OrderBook(snapshot(10, [(100.0, 0.0), (99.0, 1.0)]), 10)
 
     assert held(book.bids) == [(99.0, 1.0)]
 
 
 def test_a_diff_sets_absolute_quantities() -> None:
-    """A known price gets the stated quantity, a new one is inserted in order, zero removes."""
+    """A known price gets the new quantity, a new one is inserted in order, zero removes."""
     book = book_of()
     book.apply(diff(11, 12, [(99.99, 7.0), (99.985, 1.0), (99.98, 0.0)], [(100.01, 6.0), (100.02, 0.0)]))
 
@@ -86,7 +86,7 @@ def test_diffs_never_move_the_horizon() -> None:
 
 
 def test_an_emptied_window_shows_no_best_level() -> None:
-    """Where all known levels are gone, the best one is unknown and not the worst of what was."""
+    """Where all known levels are removed, the best one is unknown, not the worst of those before."""
     book = book_of(limit=3)
     book.apply(diff(11, 11, [(price, 0.0) for price, _ in BIDS]))
 
@@ -94,7 +94,7 @@ def test_an_emptied_window_shows_no_best_level() -> None:
 
 
 def test_a_change_beyond_the_horizon_is_dropped() -> None:
-    """Rule 3: a level past the window says nothing of its neighbours, at the horizon itself it counts."""
+    """Rule 3: a level beyond the horizon is ignored, one at the horizon itself is applied."""
     book = book_of(limit=3)
     book.apply(diff(11, 11, [(99.97, 9.0), (99.98, 8.0)], [(100.06, 9.0), (100.05, 8.0)]))
 
@@ -102,7 +102,7 @@ def test_a_change_beyond_the_horizon_is_dropped() -> None:
     assert held(book.asks)[-1] == (100.05, 8.0)
 
 
-def test_forgetting_moves_the_horizon_to_the_worst_kept() -> None:
+def test_dropping_levels_moves_the_horizon_to_the_worst_kept() -> None:
     """Rule 4: a snapshot longer than the bound is cut, and the window with it."""
     side = side_of(range(1, 21), is_complete=True, levels_max=16)
 
@@ -110,8 +110,8 @@ def test_forgetting_moves_the_horizon_to_the_worst_kept() -> None:
     assert (len(side), side.known_to()) == (14, 7.0)
 
 
-def test_forgotten_levels_are_not_taken_back() -> None:
-    """A level below the cut stays out, for those between it and the cut were forgotten."""
+def test_dropped_levels_are_not_added_again() -> None:
+    """A level below the cut stays out, for those between it and the cut were dropped."""
     side = side_of(range(1, 17), is_complete=True, levels_max=16)
     side.apply(levels([(17.0, 1.0), (0.5, 1.0)]))
     side.apply(levels([(2.5, 1.0)]))
@@ -138,7 +138,7 @@ def test_depth_within_a_band(bps: int, bid: float, ask: float) -> None:
 
 
 def test_a_band_that_leaves_the_window_is_a_lower_bound() -> None:
-    """What rests beyond the horizon is not counted, and the sum says that it is not all."""
+    """What rests beyond the horizon is not counted, and the sum is marked as not exact."""
     book = book_of(limit=3)
 
     assert book.bids.quantity_within(99.98) == (10.0, True)
@@ -146,7 +146,7 @@ def test_a_band_that_leaves_the_window_is_a_lower_bound() -> None:
 
 
 steps = st.lists(
-    st.tuples(st.integers(90, 110), st.integers(0, 3), st.sampled_from(["change", "change", "ask", "extend"])),
+    st.tuples(st.integers(90, 110), st.integers(0, 3), st.sampled_from(["change", "change", "sum", "extend"])),
     max_size=60,
 )
 
@@ -154,7 +154,7 @@ steps = st.lists(
 @unhurried
 @given(st.sampled_from([1.0, -1.0]), steps)
 def test_a_running_sum_is_the_sum(sign: float, steps: list[tuple[int, int, str]]) -> None:
-    """However a side changes between them, each question about a range is answered by all that rests there."""
+    """However a side changes between calls, the result is the sum of all that rests in the range."""
     side = BookSide(sign, levels([(100.0, 1.5)]), True, 12)
     for price, quantity, step in steps:
         if step == "change":
@@ -166,8 +166,8 @@ def test_a_running_sum_is_the_sum(sign: float, steps: list[tuple[int, int, str]]
         assert side.quantity_within(reach)[0] == sum(resting)
 
 
-def test_a_running_sum_keeps_no_roundings() -> None:
-    """What comes and goes leaves nothing behind for long: after NEAR_REUSED_MAX uses the sum is made anew."""
+def test_running_sum_keeps_no_rounding_errors() -> None:
+    """Rounding errors do not add up for long: after NEAR_REUSED_MAX uses the sum is computed anew."""
     side = BookSide(1.0, levels([(100.0, 0.1)]), True, 10)
     for _ in range(NEAR_REUSED_MAX):
         side.quantity_within(99.0)
@@ -177,8 +177,8 @@ def test_a_running_sum_keeps_no_roundings() -> None:
     assert side.quantity_within(99.0) == (0.1, True)
 
 
-def test_a_sum_that_falls_from_a_height_is_made_anew_at_once() -> None:
-    """A huge order that leaves takes its rounding along."""
+def test_sum_that_falls_far_is_computed_anew_at_once() -> None:
+    """The rounding error of a huge order goes with it."""
     side = BookSide(1.0, levels([(100.0, 0.1)]), True, 10)
     side.quantity_within(99.0)
     side.apply(levels([(99.5, 1e9)]))
@@ -197,19 +197,19 @@ def test_crossed_is_a_best_bid_not_below_the_best_ask(bid: float, is_crossed: bo
 
 
 def test_one_empty_side_is_not_crossed() -> None:
-    """Without a best ask there is nothing to cross."""
+    """Without a best ask nothing is crossed."""
     assert not OrderBook(snapshot(1, BIDS), 10).is_crossed()
 
 
 def test_differences_compare_only_what_both_know() -> None:
-    """Levels beyond either horizon are not held against anyone."""
+    """Levels beyond either horizon are no differences."""
     ours, theirs = side_of(range(5, 11), is_complete=False), side_of(range(1, 11), is_complete=False)
 
     assert ours.differences(theirs) == (6, [])
     assert theirs.differences(ours) == (6, [])
 
 
-def test_differences_tell_each_level_that_differs() -> None:
+def test_differences_list_each_level_that_differs() -> None:
     """A missing level, an extra one and another quantity are three differences of the five compared, best first."""
     ours, theirs = side_of(range(1, 5), is_complete=True), side_of(range(1, 5), is_complete=True)
     ours.apply(levels([(1.0, 0.0), (5.0, 1.0), (2.0, 9.0)]))
@@ -217,8 +217,8 @@ def test_differences_tell_each_level_that_differs() -> None:
     assert ours.differences(theirs) == (5, [(5.0, 1.0, 0.0), (2.0, 9.0, 1.0), (1.0, 0.0, 1.0)])
 
 
-def test_differences_of_asks_are_told_as_prices() -> None:
-    """The lower ask is the better, and prices are prices."""
+def test_differences_of_asks_have_positive_prices() -> None:
+    """The lower ask is the better, and the internal sign of the keys is not shown."""
     ours, theirs = book_of().asks, book_of().asks
     ours.apply(levels([(100.02, 0.0), (100.05, 1.0)]))
 
@@ -235,15 +235,15 @@ def test_levels_between_two_prices() -> None:
     assert book.bids.known_between(1e9, 0.01) == dict(BIDS)
 
 
-@pytest.mark.parametrize(("price", "knows"), [(1e9, True), (99.98, True), (99.97, False)])
-def test_what_a_side_knows(price: float, knows: bool) -> None:
+@pytest.mark.parametrize(("price", "is_known"), [(1e9, True), (99.98, True), (99.97, False)])
+def test_is_known_down_to_the_horizon(price: float, is_known: bool) -> None:
     """A side is exact down to its horizon, and everywhere where it is known whole."""
-    assert book_of(limit=3).bids.knows(price) is knows
-    assert book_of().bids.knows(price)
+    assert book_of(limit=3).bids.is_known(price) is is_known
+    assert book_of().bids.is_known(price)
 
 
 def test_extending_adds_what_lies_beyond_our_horizon() -> None:
-    """The far levels of a wider account of the same moment are taken in, and the window becomes its window."""
+    """The far levels of a deeper book at the same id are added, and the window becomes its window."""
     ours, theirs = side_of(range(5, 11), is_complete=False), side_of(range(1, 11), is_complete=True)
     ours.extend_with(theirs)
 
@@ -251,8 +251,8 @@ def test_extending_adds_what_lies_beyond_our_horizon() -> None:
     assert ours.known_to() is None
 
 
-def test_extending_with_a_narrower_account_changes_nothing() -> None:
-    """An account that knows less teaches nothing."""
+def test_extending_with_a_smaller_book_changes_nothing() -> None:
+    """A book that is known less far adds nothing."""
     ours, theirs = side_of(range(1, 11), is_complete=False), side_of(range(5, 11), is_complete=False)
     ours.extend_with(theirs)
 
@@ -260,7 +260,7 @@ def test_extending_with_a_narrower_account_changes_nothing() -> None:
 
 
 def test_extending_keeps_the_bound() -> None:
-    """A wider account is taken in only as far as the bound allows."""
+    """A deeper book is added only as far as the bound allows."""
     ours = side_of(range(5, 11), is_complete=False, levels_max=8)
     ours.extend_with(side_of(range(1, 11), is_complete=True))
 
@@ -269,7 +269,7 @@ def test_extending_keeps_the_bound() -> None:
 
 @unhurried
 @given(changes, changes, cuts, st.integers(1, 12), st.integers(1, 24))
-def test_inside_its_window_the_book_is_the_true_one(
+def test_book_is_true_inside_its_window(
     start: list[Change], stream: list[Change], sizes: list[int], limit: int, levels_max: int
 ) -> None:
     """After every diff, whatever the snapshot's reach and the bound: true, sorted, without zeros, within the bound."""
@@ -313,10 +313,10 @@ def test_the_order_of_levels_in_a_diff_does_not_matter(
 
 @unhurried
 @given(changes, changes, st.integers(1, 12), st.integers(1, 12))
-def test_an_account_of_the_same_moment_agrees_and_extends(
+def test_second_book_at_the_same_id_agrees_and_extends(
     start: list[Change], stream: list[Change], ours_limit: int, theirs_limit: int
 ) -> None:
-    """A book continued from one snapshot equals a later one where both know, and learns the rest from it."""
+    """A book continued from one snapshot equals a later one where both are known, and is extended with the rest."""
     truth = Truth(start, stream)
     ours = OrderBook(truth.snapshot(FIRST_ID, ours_limit), 1000)
     ours.apply(truth.diff(FIRST_ID + 1, truth.last_id))
@@ -330,13 +330,13 @@ def test_an_account_of_the_same_moment_agrees_and_extends(
 
 
 def same_books(one: OrderBook, other: OrderBook) -> bool:
-    """Whether two books hold and know the same."""
+    """Return whether two books hold and know the same."""
     sides = ((one.bids, other.bids), (one.asks, other.asks))
     return all(held(a) == held(b) and a.known_to() == b.known_to() for a, b in sides)
 
 
 def shuffled(side: Levels, rng: random.Random) -> Levels:
-    """The same levels in another order."""
+    """Return the same levels in another order."""
     rows = list(zip(side.prices, side.quantities, strict=True))
     rng.shuffle(rows)
     return levels(rows)

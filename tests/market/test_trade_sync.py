@@ -1,9 +1,9 @@
-"""The order of trades: what goes on, what waits, what fills a hole, and what is told when it cannot be filled."""
+"""The order of trades: what is delivered, what is held, what fills a gap, and what is given up."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.trade_sync import TradeHole, TradeSync
+from pulse.market.trade_sync import MissingTrades, TradeSync
 from pulse.market.types import Trade
 from tests.support.makers import MIDNIGHT_MS, trade, unhurried
 
@@ -11,7 +11,7 @@ NOTED_MS = MIDNIGHT_MS + 99
 
 
 def sync_after(*ids: int, held_max: int = 100) -> TradeSync:
-    """A machine that has taken these trades."""
+    """Return a TradeSync that has taken these trades."""
     sync = TradeSync("BTCUSDT", held_max)
     for trade_id in ids:
         sync.take(at(trade_id))
@@ -19,25 +19,25 @@ def sync_after(*ids: int, held_max: int = 100) -> TradeSync:
 
 
 def at(trade_id: int) -> Trade:
-    """A trade whose time follows from its id."""
+    """Return a trade whose time follows from its id."""
     return trade(trade_id, time_ms=MIDNIGHT_MS + trade_id)
 
 
 def ids(trades: list[Trade]) -> list[int]:
-    """Their ids."""
+    """Return the ids of trades."""
     return [row.trade_id for row in trades]
 
 
-def test_what_follows_on_goes_on() -> None:
-    """The first trade begins the order, wherever it stands; each next id follows."""
+def test_next_id_is_delivered_at_once() -> None:
+    """The first trade begins the order, whatever its id; each next id follows."""
     sync = sync_after()
 
     assert [ids(sync.take(at(trade_id))) for trade_id in (7, 8, 9)] == [[7], [8], [9]]
-    assert sync.hole is None
+    assert sync.missing is None
 
 
 def test_a_repetition_is_dropped() -> None:
-    """An id at or below the last goes no further, while nothing waits and while something does."""
+    """An id at or below the last is not delivered again, whether trades are held or not."""
     sync = sync_after(7, 8)
     assert [sync.take(at(trade_id)) for trade_id in (8, 7, 1)] == [[], [], []]
 
@@ -46,37 +46,37 @@ def test_a_repetition_is_dropped() -> None:
 
 
 def test_a_jump_holds_what_comes_after_it() -> None:
-    """Nothing overtakes what is missing."""
+    """No trade is delivered before the missing ones."""
     sync = sync_after(7)
 
     assert [sync.take(at(trade_id)) for trade_id in (10, 11)] == [[], []]
-    assert sync.hole == TradeHole(8, 9)
+    assert sync.missing == MissingTrades(8, 9)
 
 
-def test_whether_it_waits_is_known_without_looking_for_the_hole() -> None:
-    """It waits exactly while there is a hole, whichever way that is closed."""
+def test_is_waiting_without_computing_what_is_missing() -> None:
+    """It waits exactly while trades are missing, however they come."""
     sync = sync_after(7)
-    seen = [(sync.is_waiting, sync.hole)]
+    seen = [(sync.is_waiting, sync.missing)]
     for trade_id in (10, 8):
         sync.take(at(trade_id))
-        seen.append((sync.is_waiting, sync.hole))
+        seen.append((sync.is_waiting, sync.missing))
     sync.fill([at(9)])
-    seen.append((sync.is_waiting, sync.hole))
+    seen.append((sync.is_waiting, sync.missing))
 
-    assert seen == [(False, None), (True, TradeHole(8, 9)), (True, TradeHole(9, 9)), (False, None)]
+    assert seen == [(False, None), (True, MissingTrades(8, 9)), (True, MissingTrades(9, 9)), (False, None)]
 
 
-def test_a_trade_that_was_overtaken_closes_the_hole_by_itself() -> None:
-    """It comes by the stream after all, and is not called repaired."""
+def test_reordered_trade_fills_the_gap_by_itself() -> None:
+    """It comes by the stream after all, and is not marked as repaired."""
     sync = sync_after(7, 9)
     found = sync.take(at(8))
 
     assert (ids(found), [row.is_repaired for row in found]) == ([8, 9], [False, False])
-    assert sync.hole is None
+    assert sync.missing is None
 
 
-def test_fetched_trades_fill_the_hole() -> None:
-    """They go on in order, marked, with those that waited; what was fetched beyond the hole is left to the stream."""
+def test_fetched_trades_fill_the_gap() -> None:
+    """They are delivered in order, marked, with those that were held; ids beyond the missing ones are ignored."""
     sync = sync_after(7, 10)
     found = sync.fill([at(8), at(9), at(10), at(11)])
 
@@ -84,33 +84,33 @@ def test_fetched_trades_fill_the_hole() -> None:
     assert ids(sync.take(at(11))) == [11]
 
 
-def test_a_page_fills_the_holes_beginning() -> None:
-    """What follows on goes on at once; the rest is still missing."""
+def test_first_page_of_fetched_trades() -> None:
+    """What follows on is delivered at once; the rest is still missing."""
     sync = sync_after(7, 12)
 
     assert ids(sync.fill([at(8), at(9)])) == [8, 9]
-    assert sync.hole == TradeHole(10, 11)
+    assert sync.missing == MissingTrades(10, 11)
 
 
-def test_a_hole_can_be_given_up() -> None:
-    """The gap names what is missing and the times around it; what waited goes on up to the next hole."""
+def test_missing_trades_can_be_given_up() -> None:
+    """The gap has the missing ids and the times around them; held trades are delivered up to the next missing one."""
     sync = sync_after(7, 10, 11, 20)
     gap, found = sync.give_up(NOTED_MS)
 
     assert gap is not None
     assert (gap.symbol, gap.first_trade_id, gap.last_trade_id) == ("BTCUSDT", 8, 9)
     assert (gap.from_ms, gap.to_ms, gap.noted_ms) == (MIDNIGHT_MS + 7, MIDNIGHT_MS + 10, NOTED_MS)
-    assert (ids(found), sync.hole) == ([10, 11], TradeHole(12, 19))
+    assert (ids(found), sync.missing) == ([10, 11], MissingTrades(12, 19))
 
 
 def test_where_nothing_is_missing_nothing_is_given_up() -> None:
-    """Neither before the first trade nor while all is whole."""
+    """Neither before the first trade nor while ids are contiguous."""
     assert sync_after().give_up(NOTED_MS) == (None, [])
     assert sync_after(7).give_up(NOTED_MS) == (None, [])
 
 
-def test_how_much_is_held_is_bounded() -> None:
-    """The bound is told, so that the hole is given up in time."""
+def test_held_trades_are_bounded() -> None:
+    """At the bound it is full, so that the missing trades are given up in time."""
     sync = sync_after(1, 3, held_max=2)
     assert not sync.is_full
 
@@ -125,14 +125,14 @@ steps = st.lists(
 
 @unhurried
 @given(steps)
-def test_whatever_the_stream_does_every_trade_goes_on_once_or_is_in_a_gap(steps: list[tuple[str, int]]) -> None:
-    """Trades lost, repeated, overtaken, fetched or given up: what came out and the gaps are all ids, in order."""
+def test_every_trade_is_delivered_once_or_in_a_gap(steps: list[tuple[str, int]]) -> None:
+    """Trades lost, repeated, reordered, fetched or given up: those delivered and the gaps are all ids, in order."""
     sync, out, lost, coming = sync_after(), [], set[int](), list(range(1, 200))
     for step, amount in steps:
         if step == "swap":
             coming[0], coming[amount] = coming[amount], coming[0]
-        elif step == "fill" and sync.hole is not None:
-            first = sync.hole.first_id
+        elif step == "fill" and sync.missing is not None:
+            first = sync.missing.first_id
             out += ids(sync.fill([at(trade_id) for trade_id in range(first, first + amount)]))
         elif step == "give up":
             gap, found = sync.give_up(NOTED_MS)

@@ -1,4 +1,4 @@
-"""What the market's values promise: that a double holds what the exchange printed, and that nobody changes them."""
+"""The market's values: a double holds what the exchange printed, and values are frozen."""
 
 from dataclasses import fields
 from decimal import Decimal
@@ -24,17 +24,17 @@ def test_a_double_holds_every_decimal_of_the_exchange(scaled: int) -> None:
     "value", [snapshot(1), diff(1, 1), ticker(1), trade(1), candle(), exchange_candle(candle(), 1)], ids=type
 )
 def test_values_are_frozen(value: object) -> None:
-    """A value that was handed on cannot be changed behind its reader's back."""
+    """A value that was passed on cannot be changed."""
     names = getattr(value, "_fields", None) or tuple(field.name for field in fields(value))  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
         setattr(value, names[0], 0)
 
 
 def test_a_level_is_price_then_quantity() -> None:
-    """A level reads as the exchange writes it."""
+    """A level is [price, quantity], as the exchange writes it."""
     assert Level(100.0, 5.0) == (100.0, 5.0)
 
 
-def test_states_are_the_words_of_a_client() -> None:
-    """The states a client may read are these five."""
+def test_states_on_the_wire() -> None:
+    """A view has one of these five states."""
     assert {state.value for state in State} == {"live", "syncing", "stale", "halted", "offline"}

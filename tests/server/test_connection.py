@@ -1,20 +1,23 @@
-"""One connection and the register of all: what one may send, how the dead are noticed, and how each ends."""
+"""One connection: its input limit, backpressure, the frames it writes itself, and how it ends."""
 
 import asyncio
-import inspect
 import socket
-from asyncio import sslproto
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from pulse.server import connection
-from pulse.server.connection import READ_BYTES, Connection, Connections
-from tests.support.asgi import MIB, accept_and_read, answering, get
+from pulse.server.connection import KEEPALIVE_PING, ClientConnection
+from pulse.server.connection_registry import ConnectionRegistry
+from pulse.server.flow_control import ACK_INTERVAL_MIN_BYTES
+from pulse.server.ws_frames import TEXT_FRAME, frame
+from tests.support.asgi import MIB, accept_and_read, get, running
 from tests.support.web import (
     PING,
+    PONG,
     WAIT_S,
-    frame,
     frames,
     on_server_loop,
     raw_socket,
@@ -23,14 +26,66 @@ from tests.support.web import (
     send_until_cut,
     until,
 )
+from tests.support.web import frame as client_frame
+
+VIEW = frame(TEXT_FRAME, b"x" * ACK_INTERVAL_MIN_BYTES)
+"""A message after which a ping is due."""
+CLOSE_FRAME = b"\x88\x02\x03\xe9"
+
+
+class Inner(asyncio.Protocol):
+    """Stands in for Hypercorn's protocol; keeps how the connection was lost."""
+
+    def __init__(self) -> None:
+        self.losses: list[Exception | None] = []
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Keep the reason."""
+        self.losses.append(exc)
+
+
+@asynccontextmanager
+async def connected(buffer_bytes: int = 0) -> AsyncIterator[tuple[ClientConnection, socket.socket]]:
+    """Give a connection and the client's end of its socket."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    if buffer_bytes:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+    connection = ClientConnection(Inner(), ConnectionRegistry(1))
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+    connection.start_websocket()
+    with theirs:
+        yield connection, theirs
+        connection.abort()
+        await asyncio.sleep(0)  # the loop closes it
+
+
+async def receive(client: socket.socket, size: int) -> bytes:
+    """Read so many bytes."""
+    received = b""
+    while len(received) < size:
+        received += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, size - len(received)), WAIT_S)
+    return received
+
+
+def is_empty(client: socket.socket) -> bool:
+    """Return whether nothing has arrived."""
+    try:
+        client.recv(1)
+    except BlockingIOError:
+        return True
+    return False
+
+
+# --- input
 
 
 @on_server_loop
-async def test_an_endless_flood_is_cut() -> None:
-    """Pings, which each cost an answer, are bounded by what one connection may send: the loop is not held up."""
-    async with answering(accept_and_read) as (port, _):
+async def test_a_flood_of_pings_is_cut() -> None:
+    """Each costs an answer: the input limit keeps the event loop free."""
+    async with running(accept_and_read) as (port, _):
         client, _ = await raw_websocket(port)
-        sent = await send_until_cut(client, frame(PING, b"") * 10_000, bytes_max=50 * MIB)
+        sent = await send_until_cut(client, client_frame(PING, b"") * 10_000, bytes_max=50 * MIB)
         answered = await read_to_end(client)
         client.close()
 
@@ -38,121 +93,122 @@ async def test_an_endless_flood_is_cut() -> None:
     assert len(frames(answered)) < 2000
 
 
-@on_server_loop
-async def test_we_ping_so_that_the_dead_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A WebSocket is pinged again and again."""
-    monkeypatch.setattr(connection, "PING_EVERY_S", 0.02)
-    async with answering(accept_and_read) as (port, _):
-        client, _ = await raw_websocket(port)
-        loop, received = asyncio.get_running_loop(), b""
-        while len(received) < 4:
-            received += await asyncio.wait_for(loop.sock_recv(client, 4), WAIT_S)
-        client.close()
+async def test_discarded_input_reaches_nobody() -> None:
+    """Nor is anything written after that."""
+    async with connected() as (connection, client):
+        connection.discard_input(WAIT_S)
+        client.send(client_frame(PING, b"x"))
+        connection.write(VIEW)
+        await asyncio.sleep(0)
 
-    assert frames(received)[:2] == [(PING, b""), (PING, b"")]
+        assert is_empty(client)
 
 
-@pytest.mark.parametrize(
-    ("silent_s", "said", "is_cut"),
-    [
-        (connection.PING_EVERY_S - 1, b"", False),
-        (connection.PING_EVERY_S, connection.PING_FRAME, False),
-        (connection.SILENCE_MAX_S - 1, connection.PING_FRAME, False),
-        (connection.SILENCE_MAX_S + 1, b"", True),
-    ],
-)
-async def test_only_the_silent_are_pinged_and_the_dead_cut(silent_s: float, said: bytes, is_cut: bool) -> None:
-    """Who answers for what it was sent needs no other ping, and who says nothing for longer than two is gone."""
-    loop = asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
-    transport, one = await loop.create_connection(lambda: Connection(asyncio.Protocol(), Connections(1)), sock=ours)
-    one.upgraded()
-    one.ping_if_silent(loop.time() + silent_s)
-    was_cut = transport.is_closing()
-    transport.abort()
-    await asyncio.sleep(0)  # the loop closes it
-    with theirs:
-        heard = theirs.recv(100)
-
-    assert (heard, was_cut) == (said, is_cut)
+# --- backpressure and flow control
 
 
-@on_server_loop
-async def test_no_connection_reads_more_at_once_than_it_needs() -> None:
-    """Whoever opened it: each read sets aside as much as it might find."""
-    pieces: list[int] = []
+async def test_a_full_kernel_buffer_blocks_until_it_has_drained() -> None:
+    """The send queue is told both times."""
+    async with connected(buffer_bytes=4096) as (connection, client):
+        calls: list[str] = []
+        connection.attach(lambda: calls.append("writable"), lambda: calls.append("blocked"))
+        connection.write(b"x" * MIB)
+        was_writable = connection.is_writable()
+        connection.on_pong(connection.window.ping_payload())
+        await receive(client, MIB)
+        await until(lambda: calls == ["blocked", "writable"])
 
-    class Reader(asyncio.Protocol):
-        def data_received(self, data: bytes) -> None:
-            pieces.append(len(data))
-
-    ours, theirs = socket.socketpair()
-    with theirs:
-        theirs.sendall(bytes(2 * READ_BYTES + 1))
-        transport, _ = await asyncio.get_running_loop().create_connection(Reader, sock=ours)
-        await until(lambda: sum(pieces) == 2 * READ_BYTES + 1)
-        transport.abort()
-        await asyncio.sleep(0)  # the loop closes it
-
-    assert pieces == [READ_BYTES, READ_BYTES, 1]
+        assert not was_writable
+        assert connection.is_writable()
 
 
-def test_what_tls_has_deciphered_is_read_by_the_same_measure() -> None:
-    """asyncio reads it by a figure that its documentation does not name: where this fails, see whether it has another.
+async def test_a_pong_makes_the_connection_writable_again() -> None:
+    """The kernel has taken everything, but the client must read before it is sent more."""
+    async with connected() as (connection, client):
+        calls: list[str] = []
+        connection.attach(lambda: calls.append("writable"), lambda: calls.append("blocked"))
+        connection.write(VIEW)
+        payload = connection.window.ping_payload()
+        connection.write(VIEW)
+        was_writable = connection.is_writable()
+        await receive(client, 2 * len(VIEW))
+        client.send(client_frame(PONG, payload))
+        await until(lambda: calls == ["writable"])
 
-    Without it every frame of the exchange costs ten times as much to read, and nothing else changes.
-    """
-    assert "self._sslobj.read(self.max_size)" in inspect.getsource(sslproto.SSLProtocol)
-
-
-async def test_all_who_are_pinged_have_their_turn_until_they_leave() -> None:
-    """Each part of the register comes once in a round, whoever else there is."""
-    register = Connections(100)
-    here = [Connection(asyncio.Protocol(), register) for _ in range(50)]
-    for one in here:
-        register.admit(one)
-        register.ping(one)
-    register.remove(here[0])
-
-    assert {one for part in register._turns for one in part} == set(here[1:])
-    assert {len(part) for part in register._turns} <= {2, 3}
+        assert payload
+        assert not was_writable
 
 
-async def test_who_was_gone_before_it_was_served_is_not_kept() -> None:
-    """A reset right after the handshake is heard of before the session begins, which then asks for pings."""
-    register = Connections(100)
-    gone = Connection(asyncio.Protocol(), register)
-    register.admit(gone)
-    register.remove(gone)
-    gone.upgraded()
+async def test_after_detach_nothing_is_called_back() -> None:
+    """The end of a connection detaches its send queue."""
+    async with connected() as (connection, _):
+        calls: list[str] = []
+        connection.attach(lambda: calls.append("writable"), lambda: calls.append("blocked"))
+        connection.detach()
+        connection.pause_writing()
+        connection.abort()
+        await asyncio.sleep(0)
 
-    assert not any(register._turns)
+    assert calls == []
 
 
-async def test_a_lost_connection_is_told_as_a_reset() -> None:
-    """The kernel's time-out reaches Hypercorn as the one error that it takes quietly."""
-    told: list[Exception | None] = []
+async def test_no_frame_follows_the_close_frame() -> None:
+    """Neither a message, nor a flow-control ping that a pong makes due, nor a keep-alive ping."""
+    async with connected() as (connection, client):
+        connection.write(VIEW)
+        payload = connection.window.ping_payload()
+        connection.window.count_sent(2 * ACK_INTERVAL_MIN_BYTES, 0.0)
+        connection.end_websocket()
+        connection.write_close_frame(CLOSE_FRAME)
+        connection.write(VIEW)
+        connection.write_broadcast(VIEW)
+        connection.write_remainder(VIEW)
+        connection.on_pong(payload)
+        connection.send_keepalive_ping()
+        sent = await receive(client, len(VIEW) + 6 + len(CLOSE_FRAME))
 
-    class Inner(asyncio.Protocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            told.append(exc)
+        assert connection.window.has_outstanding_ping  # the next ping was due
+        assert sent.endswith(CLOSE_FRAME)
+        assert is_empty(client)
 
+
+async def test_a_keepalive_ping_waits_for_no_other_data() -> None:
+    """It is left out while frames wait to be sent: their deadline is shorter."""
+    async with connected(buffer_bytes=4096) as (connection, client):
+        connection.write(b"x" * MIB)
+        connection.send_keepalive_ping()
+        await receive(client, MIB + 6)  # with its flow-control ping
+        connection.on_pong(connection.window.ping_payload())
+        await until(connection.is_writable)
+        connection.send_keepalive_ping()
+
+        assert await receive(client, 2) == KEEPALIVE_PING
+        assert is_empty(client)
+
+
+# --- the end
+
+
+async def test_every_loss_reaches_hypercorn_as_a_reset() -> None:
+    """Hypercorn logs any other error, the kernel's time-out too."""
+    inner = Inner()
     for fault in (TimeoutError(110, "timed out"), None):
-        Connection(Inner(), Connections(1)).connection_lost(fault)
+        ClientConnection(inner, ConnectionRegistry(1)).connection_lost(fault)
 
-    assert isinstance(told[0], ConnectionResetError)
-    assert told[1] is None
+    assert isinstance(inner.losses[0], ConnectionResetError)
+    assert inner.losses[1] is None
 
 
 @on_server_loop
-async def test_a_client_that_asks_for_much_and_leaves_is_forgotten() -> None:
-    """Hypercorn waits for ever with the next of several requests; its task is ended."""
+async def test_the_task_of_a_client_that_left_amid_its_requests_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypercorn would wait for ever before the next of several pipelined requests."""
+    monkeypatch.setattr(connection, "TASK_END_GRACE_S", 0.05)
 
     async def send_much(_: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": bytes(MIB)})
 
-    async with answering(send_much) as (port, _):
+    async with running(send_much) as (port, _):
         await get(port)
         tasks_before = len(asyncio.all_tasks())
         client = await raw_socket(port, 4096)

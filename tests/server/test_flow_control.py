@@ -1,139 +1,160 @@
-"""How far ahead of its reading a client is sent to: the arithmetic of bytes, pings and pongs."""
+"""Flow control: the arithmetic of sent bytes, pings and pongs."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from pulse.server.flow_control import GAP_MAX_BYTES, GAP_MIN_BYTES, QUICK_S, AckWindow
+from pulse.server.flow_control import (
+    ACK_INTERVAL_MAX_BYTES,
+    ACK_INTERVAL_MIN_BYTES,
+    FAST_PONG_MAX_S,
+    AckWindow,
+    ByteCounter,
+)
 
-LATE_S = QUICK_S + 0.1
+SLOW_PONG_S = FAST_PONG_MAX_S + 0.1
 
 
-def asked(window: AckWindow, size: int, now_s: float = 0.0) -> bytes:
-    """Send this much; gives the payload of the ping that goes with it."""
-    return window.send(size, now_s)[2:]
+def sent(window: AckWindow, size: int, now_s: float = 0.0) -> bytes:
+    """Count bytes as sent; return the payload of the ping that follows them."""
+    return window.count_sent(size, now_s)[2:]
 
 
-def test_a_client_is_asked_after_so_many_bytes() -> None:
-    """Not before, and once."""
+def test_a_ping_is_due_after_an_interval_of_bytes() -> None:
+    """Not before, and only one at a time."""
     window = AckWindow()
 
-    assert window.send(GAP_MIN_BYTES - 1, 0.0) == b""
-    assert window.send(1, 0.0) == b"\x89\x04" + window.probe()
-    assert window.send(GAP_MIN_BYTES, 0.0) == b""
+    assert window.count_sent(ACK_INTERVAL_MIN_BYTES - 1, 0.0) == b""
+    assert window.count_sent(1, 0.0) == b"\x89\x04" + window.ping_payload()
+    assert window.count_sent(ACK_INTERVAL_MIN_BYTES, 0.0) == b""
 
 
-def test_who_does_not_answer_is_sent_no_more() -> None:
-    """Two gaps, and the window is closed."""
+def test_the_window_closes_at_two_unacknowledged_intervals() -> None:
+    """One byte less leaves it open."""
     window = AckWindow()
-    window.send(2 * GAP_MIN_BYTES - 1, 0.0)
+    window.count_sent(2 * ACK_INTERVAL_MIN_BYTES - 1, 0.0)
     was_open = window.is_open(0.0)
-    window.send(1, 0.0)
+    window.count_sent(1, 0.0)
 
     assert was_open
     assert not window.is_open(0.0)
 
 
-def test_an_answer_opens_the_window() -> None:
-    """What was sent before the ping is read."""
+def test_a_pong_opens_the_window() -> None:
+    """It acknowledges what was sent before its ping."""
     window = AckWindow()
-    ping = asked(window, GAP_MIN_BYTES)
-    window.send(GAP_MIN_BYTES, 0.0)
-    window.answer(ping, 0.1)
+    ping = sent(window, ACK_INTERVAL_MIN_BYTES)
+    window.count_sent(ACK_INTERVAL_MIN_BYTES, 0.0)
+    window.on_pong(ping, 0.1)
 
     assert window.is_open(0.1)
 
 
 @pytest.mark.parametrize("pong", [b"", b"\0\0\0\0", b"\0\0\0\x02", b"hello"])
-def test_a_pong_that_was_not_asked_for_changes_nothing(pong: bytes) -> None:
-    """An old one, a foreign one, or one sent by itself."""
+def test_an_unsolicited_pong_changes_nothing(pong: bytes) -> None:
+    """Neither an old, nor a foreign, nor an empty payload acknowledges anything."""
     window = AckWindow()
-    window.send(2 * GAP_MIN_BYTES, 0.0)
-    window.answer(pong, 0.1)
+    window.count_sent(2 * ACK_INTERVAL_MIN_BYTES, 0.0)
+    window.on_pong(pong, 0.1)
 
     assert not window.is_open(0.1)
 
 
-def test_an_answer_counts_once() -> None:
-    """Who repeats it gains nothing."""
+def test_a_repeated_pong_counts_once() -> None:
+    """The second one acknowledges nothing."""
     window = AckWindow()
-    ping = asked(window, GAP_MIN_BYTES)
-    window.answer(ping, LATE_S)
-    window.send(GAP_MIN_BYTES - 1, LATE_S)
-    window.answer(ping, LATE_S)
-    window.send(GAP_MIN_BYTES + 1, LATE_S)
+    ping = sent(window, ACK_INTERVAL_MIN_BYTES)
+    window.on_pong(ping, SLOW_PONG_S)
+    window.count_sent(ACK_INTERVAL_MIN_BYTES - 1, SLOW_PONG_S)
+    window.on_pong(ping, SLOW_PONG_S)
+    window.count_sent(ACK_INTERVAL_MIN_BYTES + 1, SLOW_PONG_S)
 
-    assert not window.is_open(LATE_S)
+    assert not window.is_open(SLOW_PONG_S)
 
 
-def test_who_is_quick_is_asked_rarely() -> None:
-    """Each quick answer doubles what is sent before the next question, up to a bound."""
-    window, gaps = AckWindow(), []
+def test_fast_pongs_double_the_interval_up_to_its_bound() -> None:
+    """Fast clients are pinged rarely."""
+    window, intervals = AckWindow(), []
     for _ in range(5):
-        gaps.append(GAP_MIN_BYTES)
-        while not window.send(GAP_MIN_BYTES, 0.0):
-            gaps[-1] += GAP_MIN_BYTES
-        window.answer(window.probe(), QUICK_S)
+        intervals.append(ACK_INTERVAL_MIN_BYTES)
+        while not window.count_sent(ACK_INTERVAL_MIN_BYTES, 0.0):
+            intervals[-1] += ACK_INTERVAL_MIN_BYTES
+        window.on_pong(window.ping_payload(), FAST_PONG_MAX_S)
 
-    assert gaps == [GAP_MIN_BYTES, 2 * GAP_MIN_BYTES, GAP_MAX_BYTES, GAP_MAX_BYTES, GAP_MAX_BYTES]
+    assert intervals == [ACK_INTERVAL_MIN_BYTES, 2 * ACK_INTERVAL_MIN_BYTES, *[ACK_INTERVAL_MAX_BYTES] * 3]
 
 
-def test_who_turns_slow_is_held_at_once() -> None:
-    """The wide window of a quick client counts only while its answer is not late."""
+def test_a_late_pong_shrinks_the_window_at_once() -> None:
+    """The wide window of a fast client counts only while its pong is not late."""
     window = AckWindow()
-    window.answer(asked(window, GAP_MIN_BYTES), 0.0)
-    window.send(2 * GAP_MIN_BYTES, 1.0)
+    window.on_pong(sent(window, ACK_INTERVAL_MIN_BYTES), 0.0)
+    window.count_sent(2 * ACK_INTERVAL_MIN_BYTES, 1.0)
 
-    assert window.is_open(1.0 + QUICK_S)
-    assert not window.is_open(1.0 + LATE_S)
+    assert window.is_open(1.0 + FAST_PONG_MAX_S)
+    assert not window.is_open(1.0 + SLOW_PONG_S)
 
 
-def test_much_at_once_is_asked_about_bit_by_bit() -> None:
-    """What went out while a ping was on its way is covered by the next one: the window never stays shut."""
+def test_the_next_ping_covers_what_was_sent_behind_the_outstanding_one() -> None:
+    """The window never stays closed after one large write."""
     window = AckWindow()
-    first = asked(window, GAP_MIN_BYTES)
-    window.send(50 * GAP_MIN_BYTES, 0.0)
-    second = window.answer(first, LATE_S)[2:]
-    was_open = window.is_open(LATE_S)
-    window.answer(second, 2 * LATE_S)
+    first = sent(window, ACK_INTERVAL_MIN_BYTES)
+    window.count_sent(50 * ACK_INTERVAL_MIN_BYTES, 0.0)
+    second = window.on_pong(first, SLOW_PONG_S)[2:]
+    was_open = window.is_open(SLOW_PONG_S)
 
-    assert second == window.probe() or window.probe() == b""
+    assert second == window.ping_payload() != b""
     assert not was_open
-    assert window.is_open(2 * LATE_S)
+
+    window.on_pong(second, 2 * SLOW_PONG_S)
+
+    assert window.is_open(2 * SLOW_PONG_S)
 
 
-def reader(window: AckWindow, inflow: int, rate: int, seconds: float) -> Iterator[float]:
-    """A client that takes `rate` bytes a second of `inflow` offered, in steps of 50 ms: the age of what it reads."""
-    line: list[tuple[float, int, bytes]] = []  # when it was sent, its bytes, the ping behind it
+def test_a_change_of_counter_keeps_what_is_unacknowledged() -> None:
+    """A shared counter that stands elsewhere neither opens the window nor closes it."""
+    window, shared = AckWindow(), ByteCounter(total=10**9)
+    window.count_sent(ACK_INTERVAL_MIN_BYTES, 0.0)
+    window.use_counter(shared)
+    shared.total += ACK_INTERVAL_MIN_BYTES - 1
+    was_open = window.is_open(0.0)
+    shared.total += 1
+
+    assert was_open
+    assert not window.is_open(0.0)
+
+
+def ages_s(window: AckWindow, inflow_bytes_s: int, read_bytes_s: int, duration_s: float) -> Iterator[float]:
+    """Simulate a client in steps of 50 ms; yield the age of each message that it reads."""
+    in_flight: list[tuple[float, int, bytes]] = []  # when it was sent, its size, the ping behind it
     taken, step_s = 0.0, 0.05
-    for step in range(int(seconds / step_s)):
+    for step in range(int(duration_s / step_s)):
         now_s = step * step_s
         if window.is_open(now_s):
-            size = int(inflow * step_s)
-            line.append((now_s, size, window.send(size, now_s)[2:]))
-        taken += rate * step_s
-        while line and line[0][1] <= taken:
-            sent_s, size, ping = line.pop(0)
+            size = int(inflow_bytes_s * step_s)
+            in_flight.append((now_s, size, window.count_sent(size, now_s)[2:]))
+        taken += read_bytes_s * step_s
+        while in_flight and in_flight[0][1] <= taken:
+            sent_at_s, size, ping = in_flight.pop(0)
             taken -= size
-            yield now_s - sent_s
-            if ping and (following := window.answer(ping, now_s)[2:]):
-                line.append((now_s, 0, following))
-        taken = taken if line else 0.0
+            yield now_s - sent_at_s
+            if ping and (following := window.on_pong(ping, now_s)[2:]):
+                in_flight.append((now_s, 0, following))
+        taken = taken if in_flight else 0.0
 
 
-@pytest.mark.parametrize("inflow", [21_000, 50_000, 200_000])
-def test_a_slow_reader_never_reads_far_into_the_past(inflow: int) -> None:
-    """20 KB/s, whatever is offered: at most 3 s old, and at no less than its own rate."""
-    ages = list(reader(AckWindow(), inflow, 20_000, 120.0))
+@pytest.mark.parametrize("inflow_bytes_s", [21_000, 50_000, 200_000])
+def test_a_slow_reader_never_reads_old_messages(inflow_bytes_s: int) -> None:
+    """20 KB/s, whatever is offered: messages are at most 3 s old, and the client's rate is used."""
+    ages = list(ages_s(AckWindow(), inflow_bytes_s, 20_000, 120.0))
 
     assert max(ages) < 3.0
-    assert len(ages) * int(inflow * 0.05) > 0.9 * 20_000 * 120
+    assert len(ages) * int(inflow_bytes_s * 0.05) > 0.9 * 20_000 * 120
 
 
-def test_a_client_that_turns_slow_soon_reads_the_present_again() -> None:
-    """After the first seconds it is as fresh as one that was always slow."""
+def test_a_reader_that_becomes_slow_soon_reads_fresh_messages_again() -> None:
+    """After the first seconds its messages are as fresh as those of a client that was always slow."""
     window = AckWindow()
-    list(reader(window, 40_000, 1_000_000, 60.0))
-    ages = list(reader(window, 40_000, 20_000, 60.0))
+    list(ages_s(window, 40_000, 1_000_000, 60.0))
+    ages = list(ages_s(window, 40_000, 20_000, 60.0))
 
     assert max(ages[len(ages) // 4 :]) < 3.0

@@ -1,7 +1,8 @@
-"""The collector: what it looks at again, and that clients who leave need none."""
+"""Garbage collection: what is scanned again, and that disconnected clients leave no reference cycles."""
 
 import asyncio
 import gc
+import logging
 import weakref
 from collections import Counter
 from collections.abc import Iterator
@@ -22,41 +23,42 @@ from tests.support.web import (
     until,
 )
 
-OF_A_CLIENT = ("pulse.", "hypercorn.", "wsproto.", "h11.", "starlette.websockets", "starlette.requests")
-"""Modules whose objects belong to one client; the transports are asyncio's."""
+CLIENT_MODULES = ("pulse.", "hypercorn.", "wsproto.", "h11.", "starlette.websockets", "starlette.requests")
+"""Modules whose objects belong to one client; the transport is asyncio's."""
 TRANSPORT = "_SelectorSocketTransport"
 REMEDY = (
     "A connection is now part of a reference cycle, which pulse/server/gc_tuning.py would keep for an hour. Find it "
-    "with gc.DEBUG_SAVEALL and gc.get_referents, and cut it in Connection._end, or with a name in HYPERCORN_NAMES."
+    "with gc.DEBUG_SAVEALL and gc.get_referents, and cut it in ClientConnection._end, or by a replacement in "
+    "HYPERCORN_NAMES."
 )
 
 
 class Node:
-    """Something that can hold itself."""
+    """An object in a reference cycle with itself."""
 
     def __init__(self) -> None:
         self.own = self
 
 
 @pytest.fixture
-def _no_collector() -> Iterator[None]:
-    """No collection during this test, so that only what nobody refers to goes."""
+def _gc_disabled() -> Iterator[None]:
+    """Disable the collector during a test, so that only reference counting frees objects."""
     gc.collect()
     gc.disable()
     yield
     gc.enable()
 
 
-def held() -> Counter[str]:
-    """How many objects there are of each class whose objects belong to a client."""
+def live_objects() -> Counter[str]:
+    """Count the objects of each class whose objects belong to a client."""
     return Counter(
         kind.__qualname__ for kind in map(type, gc.get_objects())
-        if str(kind.__module__).startswith(OF_A_CLIENT) or kind.__qualname__ == TRANSPORT
+        if str(kind.__module__).startswith(CLIENT_MODULES) or kind.__qualname__ == TRANSPORT
     )  # fmt: skip
 
 
-def test_what_survived_is_not_looked_at_again() -> None:
-    """Within the block the oldest generation is empty after each full collection; afterwards all is as it was."""
+def test_survivors_of_a_collection_are_not_scanned_again() -> None:
+    """The oldest generation is empty after each full collection; after the block all is as before."""
     thresholds = gc.get_threshold()
     with gc_tuning.frozen_gc():
         before = gc.get_freeze_count()
@@ -65,13 +67,13 @@ def test_what_survived_is_not_looked_at_again() -> None:
 
         assert before > 1000
         assert gc.get_freeze_count() >= before + len(kept)
-        assert len(gc.get_objects(generation=gc_tuning.OLDEST)) < 1000
+        assert len(gc.get_objects(generation=gc_tuning.OLDEST_GENERATION)) < 1000
     assert gc.get_freeze_count() == 0
     assert gc.get_threshold() == thresholds
 
 
-def test_circles_that_nobody_holds_are_still_found() -> None:
-    """What is new and garbage goes with the next collection, as ever."""
+def test_new_cycles_are_still_collected() -> None:
+    """New garbage is freed by the next collection, as always."""
     with gc_tuning.frozen_gc():
         gone = weakref.ref(Node())
         gc.collect()
@@ -79,9 +81,11 @@ def test_circles_that_nobody_holds_are_still_found() -> None:
         assert gone() is None
 
 
-async def test_a_circle_that_was_frozen_is_found_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At long intervals everything is looked at."""
-    monkeypatch.setattr(gc_tuning, "FULL_COLLECTION_EVERY_S", 0.0)
+async def test_a_frozen_cycle_is_freed_by_the_full_gc(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The periodic full gc scans frozen objects too, and logs what it took."""
+    monkeypatch.setattr(gc_tuning, "FULL_GC_INTERVAL_S", 0.0)
     with gc_tuning.frozen_gc():
         node = Node()
         gc.collect()
@@ -89,38 +93,40 @@ async def test_a_circle_that_was_frozen_is_found_in_the_end(monkeypatch: pytest.
         del node
         gc.collect()
         assert gone() is not None
-        looking = asyncio.create_task(gc_tuning.collect_full_periodically())
-        await until(lambda: gone() is None)
-        looking.cancel()
+        with caplog.at_level(logging.INFO, "pulse.server.gc_tuning"):
+            collecting = asyncio.create_task(gc_tuning.collect_full_periodically())
+            await until(lambda: "full gc collected=" in caplog.text)
+        collecting.cancel()
+        assert gone() is None
 
 
-def forget_cancelled_timers() -> None:
-    """Have asyncio throw away its cancelled timers, which it does when they are many: each holds a context."""
+def drop_cancelled_timers() -> None:
+    """Make asyncio drop its cancelled timers, each of which holds a context: it does so once they are many."""
     for _ in range(1000):
-        asyncio.get_running_loop().call_later(3600.0, forget_cancelled_timers).cancel()
+        asyncio.get_running_loop().call_later(3600.0, drop_cancelled_timers).cancel()
 
 
-async def until_left(before: Counter[str]) -> None:
-    """Wait until no more is held than before."""
+async def until_freed(before: Counter[str]) -> None:
+    """Wait until no more objects are alive than before."""
     try:
-        await until(lambda: freshly_held() <= before)
+        await until(lambda: live_objects_without_timers() <= before)
     except TimeoutError:
-        pytest.fail(f"{held() - before} are left. {REMEDY}", pytrace=False)
+        pytest.fail(f"{live_objects() - before} are still alive. {REMEDY}", pytrace=False)
 
 
-def freshly_held() -> Counter[str]:
-    """What is held, but for cancelled timers."""
-    forget_cancelled_timers()
-    return held()
+def live_objects_without_timers() -> Counter[str]:
+    """Count client objects after cancelled timers are dropped."""
+    drop_cancelled_timers()
+    return live_objects()
 
 
-async def come_and_go(web: Web, count: int, ending: str) -> Counter[str]:
-    """Have clients come, be sent a view, and leave; gives what was held while they were there."""
+async def connect_and_leave(web: Web, count: int, ending: str) -> Counter[str]:
+    """Have clients connect, receive a view, and leave; return the objects alive while they were connected."""
     clients = [(await raw_websocket(web.port))[0] for _ in range(count)]
     web.publish(1)
-    during = held()
+    during = live_objects()
     for client in clients:
-        if ending == "goodbye":
+        if ending == "close":
             await asyncio.get_running_loop().sock_sendall(client, frame(CLOSE, b"\x03\xe8"))
             await read_to_end(client)
         client.close()
@@ -129,48 +135,48 @@ async def come_and_go(web: Web, count: int, ending: str) -> Counter[str]:
 
 
 @on_server_loop
-@pytest.mark.usefixtures("_no_collector")
-@pytest.mark.parametrize("ending", ["goodbye", "reset"])
-async def test_nothing_of_a_client_that_left_needs_the_collector(ending: str) -> None:
-    """Connection, session, and all that Hypercorn made of them go by themselves, however the client went."""
+@pytest.mark.usefixtures("_gc_disabled")
+@pytest.mark.parametrize("ending", ["close", "reset"])
+async def test_a_disconnected_websocket_leaves_no_cycle(ending: str) -> None:
+    """Connection, session and Hypercorn's objects are freed by reference counting, after a close frame or a reset."""
     async with serving() as web:
-        await come_and_go(web, 1, ending)
-        await until(lambda: freshly_held()["Connection"] == 0)
-        before = held()
-        during = await come_and_go(web, 5, ending)
-        await until_left(before)
+        await connect_and_leave(web, 1, ending)
+        await until(lambda: live_objects_without_timers()["ClientConnection"] == 0)
+        before = live_objects()
+        during = await connect_and_leave(web, 5, ending)
+        await until_freed(before)
 
     assert (during - before).keys() >= {
-        "Connection",
-        "Session",
-        "DirectOutlet",
-        "_PassingServer",
+        "ClientConnection",
+        "WebSocketSession",
+        "DirectClientQueue",
+        "_AcyclicTCPServer",
         "WSStream",
         TRANSPORT,
     }
 
 
 @on_server_loop
-@pytest.mark.usefixtures("_no_collector")
-@pytest.mark.parametrize("path", ["/healthz", "/api/symbols", "/api/ohlcv", "/sse?topics=view.BTCUSDT", "/none"])
-async def test_nothing_of_a_request_needs_the_collector(path: str) -> None:
-    """The same for the API and for /sse."""
+@pytest.mark.usefixtures("_gc_disabled")
+@pytest.mark.parametrize("path", ["/healthz", "/api/symbols", "/api/ohlcv", "/sse?topics=book.BTCUSDT", "/none"])
+async def test_a_finished_request_leaves_no_cycle(path: str) -> None:
+    """Pages, the API and /sse alike."""
     async with serving() as web:
         await request(web, path)
-        await until(lambda: freshly_held()["Connection"] == 0)
-        before = held()
+        await until(lambda: live_objects_without_timers()["ClientConnection"] == 0)
+        before = live_objects()
         during = await request(web, path)
-        await until_left(before)
+        await until_freed(before)
 
-    assert (during - before).keys() >= {"Connection", "_PassingServer", "H11Protocol", TRANSPORT}
+    assert (during - before).keys() >= {"ClientConnection", "_AcyclicTCPServer", "H11Protocol", TRANSPORT}
 
 
 async def request(web: Web, path: str) -> Counter[str]:
-    """Ask for this, and leave while the connection is alive; gives what was held then."""
+    """Send a request, and leave while the connection is open; return the objects alive at that time."""
     client = await raw_socket(web.port)
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(client, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\n\r\n".encode())
     assert (await asyncio.wait_for(loop.sock_recv(client, 65536), WAIT_S)).startswith(b"HTTP/1.1 ")
-    during = held()
+    during = live_objects()
     client.close()
     return during

@@ -1,4 +1,4 @@
-"""The private names that pulse/server/hypercorn_patches.py depends on: whether they are still what they were."""
+"""Hypercorn's and wsproto's private names are still what the patches rely on, and the patches have their effect."""
 
 import asyncio
 import inspect
@@ -18,9 +18,10 @@ from wsproto.events import CloseConnection
 from wsproto.frame_protocol import FrameProtocol
 
 from pulse.server import hypercorn_patches
-from tests.support.asgi import MIB, accept_and_read, answering, say_ok
+from tests.support.asgi import MIB, accept_and_read, answer_ok, running
 from tests.support.web import (
     PING,
+    PONG,
     TEXT,
     WAIT_S,
     close_code,
@@ -37,13 +38,13 @@ REMEDY = (
     "Hypercorn or wsproto has changed under pulse/server/hypercorn_patches.py. Read what {name} has become in the new "
     "version, adapt its replacement in HYPERCORN_NAMES and this test, and run the tests below, "
     "tests/server/test_connection.py and tests/web/test_websocket.py: they show by behaviour whether bombs, floods and "
-    "HTTP/2 are still refused. If the new version bounds these by itself, drop the replacement. Until then keep the "
+    "HTTP/2 are still rejected. If the new version bounds these by itself, drop the replacement. Until then keep the "
     "old pin in pyproject.toml."
 )
 
 
 @pytest.mark.parametrize(("library", "pinned"), [("hypercorn", "0.18.0"), ("wsproto", "1.3.2")])
-def test_the_libraries_are_those_that_were_read(library: str, pinned: str) -> None:
+def test_the_libraries_have_the_versions_that_were_patched(library: str, pinned: str) -> None:
     """The replacements were written against these versions."""
     assert version(library) == pinned, REMEDY.format(name=f"every name of {library}")
 
@@ -67,31 +68,31 @@ def test_the_libraries_are_those_that_were_read(library: str, pinned: str) -> No
         ("TCPServer.protocol", TCPServer.run, "self.protocol = ProtocolWrapper("),
     ],
 )
-def test_the_replaced_names_are_used_as_they_were(name: str, user: Callable[..., Any], used_as: str) -> None:
+def test_the_replaced_names_are_used_as_before(name: str, user: Callable[..., Any], used_as: str) -> None:
     """Each name is looked up in its module where it is used, so that replacing it there has its effect."""
     assert used_as in inspect.getsource(user), REMEDY.format(name=name)
 
 
-def test_what_broke_the_protocol_is_told_as_a_close_of_an_open_connection() -> None:
-    """That is how our conversation knows when the client must be told why it is cut."""
-    conversation = WsprotoConnection(ConnectionType.SERVER)
-    conversation.receive_data(b"\x83\x80\0\0\0\0")  # a reserved kind of frame
-    events = list(conversation.events())
+def test_a_protocol_error_is_a_close_event_of_an_open_connection() -> None:
+    """By that `_ObservedWebSocket` decides when to send a close frame of its own."""
+    connection = WsprotoConnection(ConnectionType.SERVER)
+    connection.receive_data(b"\x83\x80\0\0\0\0")  # a reserved kind of frame
+    events = list(connection.events())
 
     assert isinstance(events[0], CloseConnection), REMEDY.format(name="wsproto.Connection.events")
-    assert conversation.state is ConnectionState.OPEN, REMEDY.format(name="wsproto.Connection.state")
+    assert connection.state is ConnectionState.OPEN, REMEDY.format(name="wsproto.Connection.state")
 
 
 def test_hypercorn_writes_whole_frames() -> None:
-    """Ours may stand between any two of them only because each goes to the transport in one write."""
+    """Frames of ours may be written between them only because each is one write to the transport."""
     stream, tcp = inspect.getsource(ws_stream.WSStream._send_wsproto_event), inspect.getsource(TCPServer.protocol_send)
 
     assert "data = self.connection.send(event)" in stream, REMEDY.format(name="WSStream._send_wsproto_event")
     assert tcp.count("self.writer.write(event.data)") == 1, REMEDY.format(name="TCPServer.protocol_send")
 
 
-def test_an_answered_close_ends_the_transport_without_a_pause() -> None:
-    """Nothing of ours can follow a close frame: no task runs between it and the end, but while the kernel is full."""
+def test_after_the_close_frame_hypercorn_closes_the_transport_at_once() -> None:
+    """No task that writes to the socket itself runs in between, unless the kernel is full: then it is blocked."""
     source = inspect.getsource(ws_stream.WSStream._handle_events)
     after = source[source.index("_send_wsproto_event(event.response())", source.index("REMOTE_CLOSING")) :]
 
@@ -100,16 +101,16 @@ def test_an_answered_close_ends_the_transport_without_a_pause() -> None:
     )
 
 
-def test_a_buffer_keeps_its_shape() -> None:
-    """Our buffer relies on these attributes of Hypercorn's."""
-    buffer = hypercorn_patches._BoundedBuffer(max_length=3)
+def test_the_message_buffer_has_the_attributes_that_ours_uses() -> None:
+    """`_BoundedMessageBuffer` extends Hypercorn's."""
+    buffer = hypercorn_patches._BoundedMessageBuffer(max_length=3)
 
     assert (buffer.length, buffer.max_length) == (0, 3), REMEDY.format(name="WebsocketBuffer")
     assert {"extend", "clear", "to_message"} <= set(dir(buffer)), REMEDY.format(name="WebsocketBuffer")
 
 
-def test_the_arguments_of_a_protocol_are_in_their_order() -> None:
-    """The way to hang up is found by its place among them."""
+def test_the_protocol_s_send_argument_is_in_its_place() -> None:
+    """`_Http2Refused` takes it by position."""
     order = list(inspect.signature(H2Protocol.__init__).parameters)
 
     assert order[9] == "send", REMEDY.format(name="H2Protocol")
@@ -119,11 +120,12 @@ def test_the_arguments_of_a_protocol_are_in_their_order() -> None:
 
 
 @on_server_loop
-async def test_who_sends_on_after_too_large_a_message_is_cut() -> None:
-    """The client reads 1009, nothing of what follows is kept, and a second later the connection is gone."""
+async def test_a_client_that_sends_on_after_too_large_a_message_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It receives close code 1009, nothing more of it is buffered, and it is aborted after the grace period."""
+    monkeypatch.setattr(hypercorn_patches, "OVERSIZE_GRACE_S", 0.1)
     tracemalloc.start()
     try:
-        async with answering(accept_and_read) as (port, _):
+        async with running(accept_and_read) as (port, _):
             client, _ = await raw_websocket(port)
             sent = await send_until_cut(client, frame(TEXT, b"x" * 4097), bytes_max=1000 * MIB)
             received = await read_to_end(client)
@@ -138,9 +140,9 @@ async def test_who_sends_on_after_too_large_a_message_is_cut() -> None:
 
 
 @on_server_loop
-async def test_fragments_add_up() -> None:
-    """A message in many small frames is bounded as one in a single frame is."""
-    async with answering(accept_and_read) as (port, _):
+async def test_the_fragments_of_a_message_count_together() -> None:
+    """A message in many small frames has the same limit as one in a single frame."""
+    async with running(accept_and_read) as (port, _):
         client, _ = await raw_websocket(port)
         parts = [frame(TEXT, b"x" * 1000, is_final=False)] + [frame(0, b"x" * 1000, is_final=False)] * 5
         await asyncio.get_running_loop().sock_sendall(client, b"".join(parts))
@@ -152,15 +154,15 @@ async def test_fragments_add_up() -> None:
 
 @on_server_loop
 async def test_a_ping_is_answered() -> None:
-    """A client's own keep-alive works."""
-    async with answering(accept_and_read) as (port, _):
+    """The keep-alive of a client works."""
+    async with running(accept_and_read) as (port, _):
         client, _ = await raw_websocket(port)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(client, frame(PING, b"hello"))
         received = await asyncio.wait_for(loop.sock_recv(client, 100), WAIT_S)
         client.close()
 
-    assert frames(received) == [(10, b"hello")]
+    assert frames(received) == [(PONG, b"hello")]
 
 
 @pytest.mark.parametrize(
@@ -172,9 +174,9 @@ async def test_a_ping_is_answered() -> None:
     ids=["prior knowledge", "upgrade"],
 )
 @on_server_loop
-async def test_http2_is_not_spoken(opening: bytes) -> None:
-    """A second protocol on the port would be a second way past every bound: it gets no frame of an answer."""
-    async with answering(say_ok) as (port, _):
+async def test_http2_is_refused(opening: bytes) -> None:
+    """A second protocol on the port would bypass every bound: the connection closes without an HTTP/2 frame."""
+    async with running(answer_ok) as (port, _):
         client = await raw_socket(port)
         await asyncio.get_running_loop().sock_sendall(client, opening)
         answer = await read_to_end(client)

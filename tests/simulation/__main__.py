@@ -1,19 +1,19 @@
 """Run many seeds from the command line: `python -m tests.simulation --seeds 1000 --hours 24`.
 
-It stops for nothing: each failing seed is named with the command that runs it alone, and the exit status tells.
+A failing seed does not stop the run: it is printed with the command that runs it alone, and the exit status is 1.
 """
 
 import argparse
 import sys
 from collections import Counter
 
-from tests.simulation.fleet import Failure, run_all
+from tests.simulation.parallel import Failure, run_all
 from tests.simulation.run import Outcome, Plan
-from tests.simulation.script import KINDS
+from tests.simulation.schedule import KINDS
 
 
 def main(arguments: list[str]) -> int:
-    """0 when every seed holds, 1 when any fails, 2 for wrong arguments."""
+    """Run the seeds; return 0 when every seed holds, 1 when any fails, 2 for wrong arguments."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=50, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
@@ -25,31 +25,33 @@ def main(arguments: list[str]) -> int:
     plans = [Plan(seed, chosen.hours, kinds) for seed in range(chosen.first, chosen.first + chosen.seeds)]
     failed, faults, compared, took_s = 0, Counter[str](), 0, 0.0
     for result in run_all(plans, chosen.processes):
-        say(line_of(result))
+        print_line(line_of(result))
         if isinstance(result, Failure):
             failed += 1
             continue
         faults.update(result.kinds)
         compared += result.tally.compared
         took_s += result.took_s
-    say(f"{len(plans)} seeds, {failed} failed; books compared {compared}; {took_s:.0f} s of processes; {dict(faults)}")
+    print_line(
+        f"{len(plans)} seeds, {failed} failed; books compared {compared}; {took_s:.0f} s of processes; {dict(faults)}"
+    )
     return 1 if failed else 0
 
 
 def line_of(result: Outcome | Failure) -> str:
-    """One run in one line."""
+    """Return one run as one line of text."""
     if isinstance(result, Failure):
         return f"seed {result.plan.seed} FAILED: {result.reason}\n  again: {result.command}"
     tally = result.tally
     return (
         f"seed {result.plan.seed} {result.digest} {result.took_s:.1f} s: {result.faults} faults of "
         f"{', '.join(result.kinds) or 'no kind'}; {tally.compared} books and {tally.rows} stored minutes compared, "
-        f"{tally.spells} times not live (longest {tally.longest_s:.1f} s), {result.rotations} rotations"
+        f"{tally.outages} times not live (longest {tally.longest_outage_s:.1f} s), {result.rotations} rotations"
     )
 
 
-def say(text: str) -> None:
-    """One line at once, for a run may take hours."""
+def print_line(text: str) -> None:
+    """Print one line at once, because a run may take hours."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -1,137 +1,139 @@
-"""What a simulated fault excuses and for how long: the promises of recovery, state by state, in one table.
+"""What each simulated fault excuses and for how long: the recovery bounds, fault by fault, in one table.
 
-`notice_s`: how long after the fault's end the symbol may still turn from live to something else, for a fault can only
-be noticed by the next evidence. `again_s`: how long after the fault's end, or after it was noticed if that is later,
-the symbol is live again. A ban that the exchange demanded comes on top, and, where a minute's weight is used up, the
-wait for the next minute; so does, on a market that stands still, the next diff, without which nothing can join.
+`detect_s`: how long after the fault's end a symbol may still stop being live, because a fault is only detected by the
+next evidence. `recover_s`: how long after the fault's end, or after its detection if that is later, the symbol is live
+again. A ban by the exchange is added to it, and, where a minute's weight is used up, the wait for the next minute; so
+is, on a market without trading, the wait for the next diff, without which nothing can join.
 """
 
 from collections import Counter
 from math import inf
 from typing import NamedTuple
 
-AGAIN_S = 5.0
-"""Simulated seconds until a symbol is live again when nothing else is stated."""
+RECOVER_S = 5.0
+"""Simulated seconds until a symbol is live again where nothing else is stated."""
 
 
 class Bound(NamedTuple):
-    """Seconds after the end of a fault; `lasts_s` those after its beginning, where it can be escaped while it lasts."""
+    """Seconds after the end of a fault; `escape_s` counts from its start, where recovery is possible while it lasts."""
 
-    notice_s: float
-    again_s: float
-    lasts_s: float = inf
+    detect_s: float
+    recover_s: float
+    escape_s: float = inf
 
 
 SILENCE_S = 30.0
 """The silence of a connection allowed before its habit is known (`staleness.UNKNOWN_MS`): the longest wait here."""
 
 BOUNDS: dict[str, Bound] = {
-    # fault: (noticed within, live again within) after its end, (live again within) after its beginning
-    "start": Bound(0.0, AGAIN_S),
-    "restart": Bound(0.0, AGAIN_S),
-    "kill": Bound(0.0, AGAIN_S),
-    "drop": Bound(30.0, AGAIN_S),  # ids: the next diff, on a market that may be quiet
-    "duplicate": Bound(0.0, AGAIN_S),
-    "reorder": Bound(30.0, AGAIN_S),
-    "delay": Bound(30.0, AGAIN_S),
-    "garble": Bound(30.0, AGAIN_S),
-    "corrupt": Bound(30.0, AGAIN_S),
-    "swap_sides": Bound(30.0, AGAIN_S),
-    "false_id": Bound(30.0, AGAIN_S),  # the next diff begins inside it
-    "stall_one": Bound(30.0, AGAIN_S, SILENCE_S + 2 * AGAIN_S),  # a new connection flows
-    "stall_all": Bound(30.0, AGAIN_S, SILENCE_S + 2 * AGAIN_S),
-    "hiccup": Bound(30.0, AGAIN_S),
-    "half_open": Bound(1.0, AGAIN_S, SILENCE_S + 2 * AGAIN_S),
-    "stale_snapshot": Bound(30.0, AGAIN_S),
-    "crossed_snapshot": Bound(30.0, AGAIN_S),
-    "false_snapshot": Bound(30.0, AGAIN_S),
-    "ghosts": Bound(0.0, AGAIN_S),
-    "cut": Bound(1.0, AGAIN_S),
-    "refuse": Bound(1.0, AGAIN_S),
-    "rest_down": Bound(30.0, AGAIN_S),
-    "ban": Bound(30.0, AGAIN_S),
-    "clock_jump": Bound(0.0, AGAIN_S),
-    "drift": Bound(0.0, AGAIN_S),
-    "halt": Bound(30.0, AGAIN_S),
-    "shutdown": Bound(0.0, AGAIN_S),
+    # fault: (detected within, live again within) after its end, (live again within) after its start
+    "start": Bound(0.0, RECOVER_S),
+    "restart": Bound(0.0, RECOVER_S),
+    "kill": Bound(0.0, RECOVER_S),
+    "drop": Bound(30.0, RECOVER_S),  # detected by the ids of the next diff, on a market that may be quiet
+    "duplicate": Bound(0.0, RECOVER_S),
+    "reorder": Bound(30.0, RECOVER_S),
+    "delay": Bound(30.0, RECOVER_S),
+    "garble": Bound(30.0, RECOVER_S),
+    "corrupt": Bound(30.0, RECOVER_S),
+    "swap_sides": Bound(30.0, RECOVER_S),
+    "false_id": Bound(30.0, RECOVER_S),  # the next diff begins inside it
+    "stall_one": Bound(30.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),  # a new connection delivers frames
+    "stall_all": Bound(30.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),
+    "hiccup": Bound(30.0, RECOVER_S),
+    "half_open": Bound(1.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),
+    "stale_snapshot": Bound(30.0, RECOVER_S),
+    "crossed_snapshot": Bound(30.0, RECOVER_S),
+    "false_snapshot": Bound(30.0, RECOVER_S),
+    "ghosts": Bound(0.0, RECOVER_S),
+    "cut": Bound(1.0, RECOVER_S),
+    "refuse": Bound(1.0, RECOVER_S),
+    "rest_down": Bound(30.0, RECOVER_S),
+    "ban": Bound(30.0, RECOVER_S),
+    "clock_jump": Bound(0.0, RECOVER_S),
+    "drift": Bound(0.0, RECOVER_S),
+    "halt": Bound(30.0, RECOVER_S),
+    "shutdown": Bound(0.0, RECOVER_S),
 }
 
 
-LIE_FORGOTTEN_AFTER_S = 5.0
-"""A falsified account may still wait in a buffer for a while after it was told."""
+FALSIFIED_KEPT_S = 5.0
+"""How long a falsified diff or snapshot may still wait in a buffer after it was sent."""
 TICKERS_FAULTY_S = 30.0
-"""After a fault of bookTicker the newest one heard may for a while not be the newest that there was."""
+"""How long after a fault of bookTicker the newest one received may not be the newest that was sent."""
 AUDIT_TAKES_S = 30.0
 
 
 class Bounds:
-    """Keeps account of the faults of a run. Times are seconds since the run began."""
+    """Record of the faults of a run and what they excuse. Times are seconds since the run began."""
 
     def __init__(self, audit_every_s: float) -> None:
-        self.spoiled_minutes: set[tuple[str, int]] = set()  # minutes with a trade that was falsified
-        self.lies: dict[str, list[tuple[int, float]]] = {}  # symbol -> (id, when) of each falsified account
+        self.falsified_minutes: set[tuple[str, int]] = set()  # minutes with a falsified trade
+        self.falsified: dict[
+            str, list[tuple[int, float]]
+        ] = {}  # symbol -> (id, time) of each falsified diff or snapshot
         self._audit_every_s = audit_every_s
         self._active: Counter[str] = Counter()
-        self._escaped_by_s = 0.0
-        self._begin_until_s = 0.0
-        self._again_by_s = 0.0
-        self._outage_s = 0.0  # for how long audits could not be made, in all
+        self._escape_by_s = 0.0
+        self._may_fail_until_s = 0.0
+        self._recover_by_s = 0.0
+        self._outage_s = 0.0  # the total time in which audits were impossible
         self._tickers_faulty_until_s = 0.0
 
     def begin(self, kind: str, now_s: float) -> None:
-        """A fault begins; until it ends a symbol may be down, for as long as it likes unless that is bounded."""
+        """Start a fault; until it ends a symbol may be down, without limit unless the fault has an `escape_s`."""
         self._active[kind] += 1
-        if BOUNDS[kind].lasts_s < inf:
-            self._escaped_by_s = max(self._escaped_by_s, now_s + BOUNDS[kind].lasts_s)
+        if BOUNDS[kind].escape_s < inf:
+            self._escape_by_s = max(self._escape_by_s, now_s + BOUNDS[kind].escape_s)
 
     def end(self, kind: str, now_s: float) -> None:
-        """A fault is over."""
+        """End a fault."""
         self._active[kind] -= 1
-        self._active += Counter()  # forget those that are over
-        notice_s, again_s, _ = BOUNDS[kind]
-        self._begin_until_s = max(self._begin_until_s, now_s + notice_s)
-        self._again_by_s = max(self._again_by_s, now_s + again_s)
+        self._active += Counter()  # drop the kinds that are over
+        detect_s, recover_s, _ = BOUNDS[kind]
+        self._may_fail_until_s = max(self._may_fail_until_s, now_s + detect_s)
+        self._recover_by_s = max(self._recover_by_s, now_s + recover_s)
 
     @property
-    def may_begin_until_s(self) -> float:
-        """Until when a symbol may turn from live to something else."""
-        return inf if self._active else self._begin_until_s
+    def may_fail_until_s(self) -> float:
+        """The time until which a symbol may stop being live."""
+        return inf if self._active else self._may_fail_until_s
 
     @property
-    def live_again_by_s(self) -> float:
-        """When it must be live again, unless it turned less than AGAIN_S before."""
-        if any(BOUNDS[kind].lasts_s == inf for kind in self._active):
+    def live_by_s(self) -> float:
+        """The time by which it must be live again, unless it went down less than RECOVER_S before."""
+        if any(BOUNDS[kind].escape_s == inf for kind in self._active):
             return inf
-        return max(self._again_by_s, self._escaped_by_s)
+        return max(self._recover_by_s, self._escape_by_s)
 
-    def note_outage(self, seconds: float) -> None:
-        """For so long no audit can be made."""
+    def note_audit_outage(self, seconds: float) -> None:
+        """Record a time span in which no audit is possible."""
         self._outage_s += seconds
 
     def note_ticker_fault(self, now_s: float) -> None:
-        """The witness of the best levels is itself disturbed."""
+        """Record a fault of bookTicker itself, which the best levels are checked with."""
         self._tickers_faulty_until_s = now_s + TICKERS_FAULTY_S
 
     def tickers_are_faulty(self, now_s: float) -> bool:
-        """Whether the witness of the best levels may itself be wrong."""
+        """Return whether bookTicker may itself be wrong."""
         return now_s < self._tickers_faulty_until_s
 
-    def lie(self, symbol: str, update_id: int, now_s: float) -> None:
-        """The exchange has falsified a diff or a snapshot of this id."""
-        self.lies.setdefault(symbol, []).append((update_id, now_s))
+    def note_falsified(self, symbol: str, update_id: int, now_s: float) -> None:
+        """Record that the exchange falsified a diff or a snapshot with this id."""
+        self.falsified.setdefault(symbol, []).append((update_id, now_s))
 
-    def forget_lies(self, symbol: str, update_id: int, now_s: float) -> None:
-        """The whole book at this id is true: lies about earlier ids are over."""
-        lies = self.lies.get(symbol)
-        if lies:
-            left = [(i, at_s) for i, at_s in lies if i > update_id or now_s - at_s < LIE_FORGOTTEN_AFTER_S]
-            self.lies[symbol] = left
+    def forget_falsified(self, symbol: str, update_id: int, now_s: float) -> None:
+        """Drop the falsified ids up to this one: the whole book at it was found exact."""
+        falsified = self.falsified.get(symbol)
+        if falsified:
+            left = [(i, at_s) for i, at_s in falsified if i > update_id or now_s - at_s < FALSIFIED_KEPT_S]
+            self.falsified[symbol] = left
 
     @property
-    def lie_bound_s(self) -> float:
-        """How long a live book may be wrong beyond its best levels, where only an audit can see it.
+    def falsified_limit_s(self) -> float:
+        """How long a live book may be wrong beyond its best levels, where only an audit can detect it.
 
-        Twice the audits' distance: a lie that is told while a snapshot is on its way is in both books, so that
+        Twice the audits' interval: a falsified diff sent while a snapshot is on its way is in both books, so that only
         the audit after that one finds it.
         """
         return 2 * self._audit_every_s + AUDIT_TAKES_S + self._outage_s

@@ -1,6 +1,6 @@
-"""Who judges a simulated run: at every event the book that is called live against the truth, and how long it is not.
+"""Checks of a simulated run: at every event the live book against the reference book, and how long it is not live.
 
-A violation ends the run at once, with the seed's time and the reason. Everything seen goes into one running hash.
+A violation ends the run at once, with the simulated time and the reason. Everything checked goes into one running hash.
 """
 
 import hashlib
@@ -28,31 +28,31 @@ from pulse.market.types import (
 )
 from pulse.market.view import View
 from pulse.wire import encode_view
-from tests.simulation.bounds import AGAIN_S, SILENCE_S, Bounds
+from tests.simulation.bounds import RECOVER_S, SILENCE_S, Bounds
 from tests.simulation.loop import BEGIN_S, VirtualClock
-from tests.simulation.truth import TOP, WHOLE, differences, touch_is_true
-from tests.simulation.world import World
+from tests.simulation.reference_book import ALL_LEVELS, TOP_LEVELS, best_levels_match, differences
+from tests.simulation.virtual_exchange import VirtualExchange
 
 WHOLE_EVERY = 16
-"""Of the events that change the book, every one is compared on the top 20, and this one in so many on everything."""
+"""Every event that changes the book is compared on the top 20 levels, and one in this many on all levels."""
 
 
-FRESH_S, FRESH_IN_TROUBLE_S = 3.0, SILENCE_S + AGAIN_S
-"""How long after the exchange's next diff an older book may still be called live; the second while a fault lasts, for
-then only the stream's habit of silence tells."""
+FRESH_S, FRESH_IN_TROUBLE_S = 3.0, SILENCE_S + RECOVER_S
+"""How long after the exchange's next diff an older book may still be called live; the second value applies during a
+fault, when only the stream's silence limit can detect it."""
 SETTLED_MS = 240_000
-"""A minute is compared and rebuilt within this long: it may settle for 90 s, and every 60 s somebody looks."""
+"""A minute is compared and rebuilt within this time: it may take 90 s to settle, and the check runs every 60 s."""
 TRAVEL_S = 1.5
-"""A diff, or a call of REST and its answer, has come through after this long."""
+"""A diff, or a REST call and its answer, arrives within this time."""
 
 
 class Violation(AssertionError):
-    """The run has shown a mistake."""
+    """The run has shown a mistake of the code under test."""
 
 
 @dataclass
 class Tally:
-    """What happened, for the report."""
+    """Counts of a run, for the report."""
 
     events: int = 0
     views: int = 0
@@ -64,45 +64,45 @@ class Tally:
     losses: int = 0  # BookLost
     downs: int = 0  # FeedDown
     trade_gaps: int = 0
-    spells: int = 0  # times a view's state was not live, after the first
-    longest_s: float = 0.0
-    oldest_live_s: float = 0.0  # how far behind the exchange a live view was
-    unknowable: int = 0  # candles of minutes that nothing told us enough about
-    deceived: int = 0  # events at which an injected lie was live and not yet noticed
-    deceived_s: float = 0.0  # the longest such time
+    outages: int = 0  # times a view's state was not live, after the first
+    longest_outage_s: float = 0.0
+    oldest_live_s: float = 0.0  # the largest delay of a live view behind the exchange
+    unrecoverable: int = 0  # candles of minutes for which neither trades nor the final candle arrived
+    undetected: int = 0  # events at which injected wrong data was in a live book and not yet detected
+    undetected_s: float = 0.0  # the longest time of that
     reasons: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
-class _Seen:
-    """What is known of one symbol in one process."""
+class _SymbolRecord:
+    """The state of the checks of one symbol in one process."""
 
     update_id: int = 0
-    picture_seq: int = 0
+    view_seq: int = 0
     trade_id: int = -1
     ticker_ids: tuple[int, int] | None = None  # the first and the newest of this connection
     changes: int = 0
-    up_since_s: float | None = None  # when the connection that there is was made
+    up_since_s: float | None = None  # when the current connection was made
     down_since_s: float | None = None
-    lied_since_s: float | None = None  # the live book has differed from the truth since
+    wrong_since_s: float | None = None  # since when the live book has differed from the reference
 
 
 class Checker:
-    """Judges every market of a world. `bounds` knows what the script did and what it excuses."""
+    """Checks every market of a simulated exchange. `bounds` holds the injected faults and what they excuse."""
 
     def __init__(self, clock: VirtualClock, bounds: Bounds, levels_max: int) -> None:
-        self.world: World  # set once it exists: each needs the other
+        self.exchange: VirtualExchange  # set after construction: each needs the other
         self.tally = Tally()
-        self.violation: Violation | None = None  # the first; whoever it was raised at may not let it through
+        self.violation: Violation | None = None  # the first; the code that it is raised in may catch it
         self._clock = clock
         self._bounds = bounds
         self._levels_max = levels_max
         self._hash = hashlib.blake2b(digest_size=16)
-        self._seen: dict[str, _Seen] = {}
+        self._records: dict[str, _SymbolRecord] = {}
 
     @property
     def digest(self) -> str:
-        """The hash of everything seen so far."""
+        """The hash of everything checked so far."""
         return self._hash.hexdigest()
 
     @property
@@ -111,191 +111,193 @@ class Checker:
         return self._clock.now_ms() / 1000 - BEGIN_S
 
     def fail(self, reason: str) -> NoReturn:
-        """Something is wrong."""
+        """Record and raise a violation."""
         self.violation = self.violation or Violation(f"at {self.now_s:.3f} s: {reason}")
         raise self.violation
 
-    def restart(self) -> None:
-        """A new process begins: it remembers nothing, and its book may be any."""
-        self._seen = {}
+    def forget(self) -> None:
+        """Drop all per-symbol state: a new process starts without any, and its book may be any."""
+        self._records = {}
 
     # --- at every event
 
-    def after(self, market: Market, event: object, now_ms: float) -> None:
-        """The market has taken an event."""
+    def check_event(self, market: Market, event: object, now_ms: float) -> None:
+        """Check a market after it has applied an event."""
         self.tally.events += 1
-        seen = self._seen.setdefault(market.symbol, _Seen(down_since_s=self.now_s))
-        self._count(seen, event)
+        record = self._records.setdefault(market.symbol, _SymbolRecord(down_since_s=self.now_s))
+        self._count(record, event)
         state, reason = market.state(now_ms)
         book = market.book
         update_id = book.last_update_id if book else 0
         self._hash.update(f"{type(event).__name__} {now_ms:.3f} {update_id} {state.value}\n".encode())
-        self._note_state(market.symbol, seen, state, reason)
+        self._record_state(market.symbol, record, state, reason)
         if isinstance(event, DepthDiff | BookAnchor | BookTicker | BookLost | FeedUp | FeedDown):
-            self._check_book(market, seen, event, state)
+            self._check_book(market, record, event, state)
 
-    def _count(self, seen: _Seen, event: object) -> None:
+    def _count(self, record: _SymbolRecord, event: object) -> None:
         tally = self.tally
         if isinstance(event, BookTicker):
-            first = seen.ticker_ids[0] if seen.ticker_ids else event.update_id
-            newest = seen.ticker_ids[1] if seen.ticker_ids else 0
-            seen.ticker_ids = (first, max(newest, event.update_id))
+            first = record.ticker_ids[0] if record.ticker_ids else event.update_id
+            newest = record.ticker_ids[1] if record.ticker_ids else 0
+            record.ticker_ids = (first, max(newest, event.update_id))
         elif isinstance(event, Trade):
-            tally.trade_gaps += seen.trade_id >= 0 and event.trade_id > seen.trade_id + 1
-            seen.trade_id = max(seen.trade_id, event.trade_id)
+            tally.trade_gaps += record.trade_id >= 0 and event.trade_id > record.trade_id + 1
+            record.trade_id = max(record.trade_id, event.trade_id)
         elif isinstance(event, FeedUp):
-            seen.ticker_ids = None
-            seen.up_since_s = self.now_s
+            record.ticker_ids = None
+            record.up_since_s = self.now_s
         elif isinstance(event, FeedDown):
-            seen.up_since_s = None
+            record.up_since_s = None
         elif isinstance(event, BookLost):
-            seen.update_id = 0  # what a false id claimed is not a mark for the book that is joined anew
+            record.update_id = 0  # a falsified id is no lower bound for the book that is joined anew
         tally.anchors += isinstance(event, BookAnchor)
         tally.losses += isinstance(event, BookLost)
         tally.downs += isinstance(event, FeedDown)
 
-    def _check_book(self, market: Market, seen: _Seen, event: object, state: State) -> None:
+    def _check_book(self, market: Market, record: _SymbolRecord, event: object, state: State) -> None:
         book = market.book
         if state is not State.LIVE or book is None:
-            seen.lied_since_s = None
+            record.wrong_since_s = None
             return
         if not isinstance(event, DepthDiff | BookAnchor | BookTicker):
             self.fail(f"{market.symbol} is live right after {type(event).__name__}")
-        if book.last_update_id < seen.update_id:
-            self.fail(f"{market.symbol}: update ids go back from {seen.update_id} to {book.last_update_id}")
-        seen.update_id = book.last_update_id
+        if book.last_update_id < record.update_id:
+            self.fail(f"{market.symbol}: update ids go back from {record.update_id} to {book.last_update_id}")
+        record.update_id = book.last_update_id
         if max(len(book.bids), len(book.asks)) > self._levels_max:
             self.fail(f"{market.symbol}: more than {self._levels_max} levels")
-        if isinstance(event, BookTicker) and seen.lied_since_s is None:
+        if isinstance(event, BookTicker) and record.wrong_since_s is None:
             return  # it changes no level
-        seen.changes += 1
-        self._compare(market, seen, isinstance(event, BookAnchor))
+        record.changes += 1
+        self._compare(market, record, isinstance(event, BookAnchor))
 
-    def _compare(self, market: Market, seen: _Seen, is_new: bool) -> None:
+    def _compare(self, market: Market, record: _SymbolRecord, is_new: bool) -> None:
         book = market.book
         assert book is not None
-        lies = self._bounds.lies
-        is_whole = is_new or bool(lies.get(market.symbol)) or seen.changes % WHOLE_EVERY == 0
-        truth = self.world.truth[market.symbol].sides_at(book.last_update_id)
-        found = differences(book, truth, WHOLE if is_whole else TOP)
+        falsified = self._bounds.falsified
+        is_whole = is_new or bool(falsified.get(market.symbol)) or record.changes % WHOLE_EVERY == 0
+        reference = self.exchange.reference_books[market.symbol].sides_at(book.last_update_id)
+        found = differences(book, reference, ALL_LEVELS if is_whole else TOP_LEVELS)
         self.tally.compared += 1
         self.tally.whole_compared += is_whole
         if not found:
-            seen.lied_since_s = None
+            record.wrong_since_s = None
             if is_whole:
-                self._bounds.forget_lies(market.symbol, book.last_update_id, self.now_s)
+                self._bounds.forget_falsified(market.symbol, book.last_update_id, self.now_s)
             return
-        self._excuse(market, seen, found)
+        self._check_falsified(market, record, found)
 
-    def _excuse(self, market: Market, seen: _Seen, found: object) -> None:
-        """A live book differs from the truth: only a lie that was told may do that, and only for so long."""
+    def _check_falsified(self, market: Market, record: _SymbolRecord, found: object) -> None:
+        """Check a live book that differs from the reference: only falsified data excuses it, for a limited time."""
         book = market.book
         assert book is not None
         where = f"{market.symbol} is live and wrong at id {book.last_update_id}: {found}"
-        if not self._bounds.lies.get(market.symbol):
-            self.fail(f"{where}; nobody lied")
-        if seen.lied_since_s is None:
-            seen.lied_since_s = self.now_s
-        self.tally.deceived += 1
-        lasted_s = self.now_s - seen.lied_since_s
-        self.tally.deceived_s = max(self.tally.deceived_s, lasted_s)
-        if lasted_s > self._bounds.lie_bound_s:
+        if not self._bounds.falsified.get(market.symbol):
+            self.fail(f"{where}; no data was falsified")
+        if record.wrong_since_s is None:
+            record.wrong_since_s = self.now_s
+        self.tally.undetected += 1
+        lasted_s = self.now_s - record.wrong_since_s
+        self.tally.undetected_s = max(self.tally.undetected_s, lasted_s)
+        if lasted_s > self._bounds.falsified_limit_s:
             self.fail(f"{where}; since {lasted_s:.1f} s")
-        truth = self.world.truth[market.symbol].sides_at(book.last_update_id)
-        tickers = seen.ticker_ids
+        reference = self.exchange.reference_books[market.symbol].sides_at(book.last_update_id)
+        tickers = record.ticker_ids
         is_settled = tickers is not None and tickers[0] <= book.last_update_id <= tickers[1]
-        if is_settled and not self._bounds.tickers_are_faulty(self.now_s) and not touch_is_true(book, truth):
+        if is_settled and not self._bounds.tickers_are_faulty(self.now_s) and not best_levels_match(book, reference):
             self.fail(f"{where}; the best levels differ and bookTicker has reached {tickers}")
 
     # --- how long a symbol is not live
 
-    def _note_state(self, symbol: str, seen: _Seen, state: State, reason: str) -> None:
+    def _record_state(self, symbol: str, record: _SymbolRecord, state: State, reason: str) -> None:
         now_s = self.now_s
-        since_s = seen.down_since_s
+        since_s = record.down_since_s
         if state is State.LIVE:
             if since_s is not None:
-                seen.down_since_s = None
-                self.tally.longest_s = max(self.tally.longest_s, now_s - since_s)
+                record.down_since_s = None
+                self.tally.longest_outage_s = max(self.tally.longest_outage_s, now_s - since_s)
             return
         if since_s is None:
-            since_s = seen.down_since_s = now_s
-            self.tally.spells += 1
-            self.tally.reasons[_kind_of(reason)] += 1
-            is_excused = now_s <= max(self._bounds.may_begin_until_s, self._rest_again_s())
-            if not is_excused and not self._bounds.lies.get(symbol):
+            since_s = record.down_since_s = now_s
+            self.tally.outages += 1
+            self.tally.reasons[_reason_kind(reason)] += 1
+            is_excused = now_s <= max(self._bounds.may_fail_until_s, self._rest_back_s())
+            if not is_excused and not self._bounds.falsified.get(symbol):
                 self.fail(f"{symbol} is {state.value} without a fault: {reason}")
-        limit_s = max(since_s, self._rest_again_s()) + AGAIN_S
-        limit_s = max(limit_s, self._bounds.live_again_by_s)
-        if now_s > limit_s and self._has_heard(symbol, seen, limit_s):
+        limit_s = max(since_s, self._rest_back_s()) + RECOVER_S
+        limit_s = max(limit_s, self._bounds.live_by_s)
+        if now_s > limit_s and self._diff_was_available(symbol, record, limit_s):
             self.fail(f"{symbol} is {state.value} since {since_s:.1f} s, expected live by {limit_s:.1f} s: {reason}")
 
-    def _rest_again_s(self) -> float:
-        """When a ban, or the wait for the next minute's weight, is over."""
-        return max(self.world.silent_until_s, self.world.short_until_s) - BEGIN_S
+    def _rest_back_s(self) -> float:
+        """Return the end of a ban, or of the wait for the next minute's weight."""
+        return max(self.exchange.banned_until_s, self.exchange.weight_short_until_s) - BEGIN_S
 
-    def _has_heard(self, symbol: str, seen: _Seen, limit_s: float) -> bool:
-        """Whether the exchange has made a diff that could be heard: without one nothing can join a snapshot.
+    def _diff_was_available(self, symbol: str, record: _SymbolRecord, limit_s: float) -> bool:
+        """Return whether a diff could have arrived in time: without one nothing can join a snapshot.
 
-        A connection that was made in time hears what comes from then on; one that was not excuses nothing.
+        A connection made in time receives what comes from then on; a later one excuses nothing.
         """
-        from_s = limit_s - AGAIN_S + TRAVEL_S
-        if seen.up_since_s is not None and seen.up_since_s <= limit_s - AGAIN_S + RECONNECT_SPACING_S + TRAVEL_S:
-            from_s = max(from_s, seen.up_since_s)
-        latest = self.world.loop.time() - TRAVEL_S
-        return any(from_s + BEGIN_S < at_s < latest for at_s, _ in self.world.diffs[symbol])
+        from_s = limit_s - RECOVER_S + TRAVEL_S
+        if record.up_since_s is not None and record.up_since_s <= limit_s - RECOVER_S + RECONNECT_SPACING_S + TRAVEL_S:
+            from_s = max(from_s, record.up_since_s)
+        latest = self.exchange.loop.time() - TRAVEL_S
+        return any(from_s + BEGIN_S < at_s < latest for at_s, _ in self.exchange.diffs[symbol])
 
     def _check_age(self, view: View) -> None:
-        """A live view is not only true of its id: that id is, or lately was, the newest."""
-        now_s = self.world.loop.time()
-        missing_s = next((at_s for at_s, u in self.world.diffs[view.symbol] if u > view.last_update_id), now_s)
+        """Check the age of a live view: its id is, or was a moment ago, the exchange's newest."""
+        now_s = self.exchange.loop.time()
+        missing_s = next((at_s for at_s, u in self.exchange.diffs[view.symbol] if u > view.last_update_id), now_s)
         self.tally.oldest_live_s = max(self.tally.oldest_live_s, now_s - missing_s)
-        if now_s - missing_s > (FRESH_S if self.now_s > self._bounds.may_begin_until_s else FRESH_IN_TROUBLE_S):
+        if now_s - missing_s > (FRESH_S if self.now_s > self._bounds.may_fail_until_s else FRESH_IN_TROUBLE_S):
             self.fail(f"{view.symbol} is live {now_s - missing_s:.1f} s behind the exchange")
 
     # --- what leaves the engine
 
-    def view(self, view: View) -> None:
-        """A view was given out."""
+    def check_view(self, view: View) -> None:
+        """Check a view that was published."""
         self.tally.views += 1
         self._hash.update(encode_view(view))
-        seen = self._seen.setdefault(view.symbol, _Seen(down_since_s=self.now_s))
-        if view.seq <= seen.picture_seq:
-            self.fail(f"{view.symbol}: view {view.seq} after {seen.picture_seq}")
-        seen.picture_seq = view.seq
-        self._note_state(view.symbol, seen, view.state, view.state_reason)
+        record = self._records.setdefault(view.symbol, _SymbolRecord(down_since_s=self.now_s))
+        if view.seq <= record.view_seq:
+            self.fail(f"{view.symbol}: view {view.seq} after {record.view_seq}")
+        record.view_seq = view.seq
+        self._record_state(view.symbol, record, view.state, view.state_reason)
         if view.state is not State.LIVE:
             return
         self._check_age(view)
         if view.bids and view.asks and view.bids[0][0] >= view.asks[0][0]:
             self.fail(f"{view.symbol}: crossed in a live view")
 
-    def candle(self, candle: Candle) -> None:
-        """A closed candle was given out."""
+    def check_candle(self, candle: Candle) -> None:
+        """Check a closed candle that was produced."""
         self.tally.candles += 1
         self._hash.update(orjson.dumps(candle))
         if not candle.is_closed or candle.open_time_ms % MINUTE_MS:
             self.fail(f"not a closed minute: {candle}")
         minute = (candle.symbol, candle.open_time_ms)
-        if candle.source == "exchange" or minute in self._bounds.spoiled_minutes:
+        if candle.source == "exchange" or minute in self._bounds.falsified_minutes:
             return
-        if minute in self.world.lost_trades & self.world.lost_closes:
-            self.tally.unknowable += 1  # neither the trade nor the exchange's account of its minute was told
+        if minute in self.exchange.lost_trades & self.exchange.lost_closes:
+            self.tally.unrecoverable += 1  # neither the trade nor the exchange's final candle of its minute arrived
             return
-        row = next(iter(self.world.exchange.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)), None)
-        if row is None or _prints(candle) != _true_prints(row):
-            self.fail(f"candle from trades differs: ours {candle}, true {row}")
+        row = next(iter(self.exchange.core.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)), None)
+        if row is None or _values(candle) != _exchange_values(row):
+            self.fail(f"candle from trades differs: ours {candle}, the exchange's {row}")
 
-    def table(self, symbol: str, rows: list[Candle], gaps: list[TradeGap]) -> None:
-        """What is stored at the end: row for row the exchange's, and from the first receipt on every trade."""
-        settled_ms = self.world.now_ms() - SETTLED_MS
+    def check_table(self, symbol: str, rows: list[Candle], gaps: list[TradeGap]) -> None:
+        """Check the stored rows at the end: each equals the exchange's, and their trade ids have no gap."""
+        settled_ms = self.exchange.now_ms() - SETTLED_MS
         rows = [row for row in rows if row.open_time_ms + MINUTE_MS <= settled_ms]
-        true = {row[0]: row for row in self.world.exchange.klines(symbol, rows[0].open_time_ms, rows[-1].open_time_ms)}
+        expected = {
+            row[0]: row for row in self.exchange.core.klines(symbol, rows[0].open_time_ms, rows[-1].open_time_ms)
+        }
         self.tally.rows += len(rows)
-        if [row.open_time_ms for row in rows] != list(true):
-            self.fail(f"{symbol}: stored {len(rows)} minutes, the exchange has {len(true)}")
+        if [row.open_time_ms for row in rows] != list(expected):
+            self.fail(f"{symbol}: stored {len(rows)} minutes, the exchange has {len(expected)}")
         for row in rows:
-            if _prints(row) != _true_prints(true[row.open_time_ms]) or not row.reconciled:
-                self.fail(f"{symbol}: stored {row}, true {true[row.open_time_ms]}")
+            if _values(row) != _exchange_values(expected[row.open_time_ms]) or not row.reconciled:
+                self.fail(f"{symbol}: stored {row}, the exchange has {expected[row.open_time_ms]}")
         receipts = [row for row in rows if row.trade_count]
         while receipts and receipts[0].first_trade_id < 0:
             receipts.pop(0)
@@ -305,35 +307,35 @@ class Checker:
         if gaps:
             self.fail(f"{symbol}: {gaps} on record, though the exchange has every trade")
 
-    def exchange_candle(self, candle: Candle) -> None:
-        """The exchange's own candle was asked for by REST: one that is called closed must be."""
+    def check_exchange_candle(self, candle: Candle) -> None:
+        """Check a candle requested by REST: one called closed must be closed."""
         minute_ends_ms = candle.open_time_ms + MINUTE_MS
-        if candle.is_closed and minute_ends_ms > self.world.now_ms():
+        if candle.is_closed and minute_ends_ms > self.exchange.now_ms():
             self.fail(f"the minute {candle.open_time_ms} is called closed before its end")
 
 
 class CheckedMarket(Market):
-    """A market that is judged after each event."""
+    """A market that is checked after each event."""
 
     checker: Checker
 
     def apply(self, event: object, now_ms: float) -> None:
-        """Take an event, and be judged."""
+        """Apply an event, then check the market."""
         super().apply(event, now_ms)
-        self.checker.after(self, event, now_ms)
+        self.checker.check_event(self, event, now_ms)
 
 
-def _prints(candle: Candle) -> tuple[float, ...]:
+def _values(candle: Candle) -> tuple[float, ...]:
     return (
         candle.open, candle.high, candle.low, candle.close, candle.volume, candle.quote_volume,
         candle.trade_count, candle.taker_buy_volume, candle.taker_buy_quote_volume,
     )  # fmt: skip
 
 
-def _true_prints(row: list[Any]) -> tuple[float, ...]:
+def _exchange_values(row: list[Any]) -> tuple[float, ...]:
     return (*(float(row[n]) for n in (1, 2, 3, 4, 5, 7)), row[8], float(row[9]), float(row[10]))
 
 
-def _kind_of(reason: str) -> str:
-    """A reason without its numbers, so that it can be counted."""
+def _reason_kind(reason: str) -> str:
+    """Return a reason with its numbers replaced, so that equal kinds are counted together."""
     return " ".join("N" if any(c.isdigit() for c in word) else word for word in reason.split())[:90]

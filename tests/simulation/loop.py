@@ -1,7 +1,7 @@
-"""An event loop in virtual time: instead of waiting for its next timer it sets its clock to it.
+"""An event loop in virtual time: instead of waiting for its next timer it advances its clock to it.
 
-Hours pass in seconds and nothing depends on how fast the machine is. A loop that would wait for ever is a deadlock
-and fails, and one that works without its time passing a livelock.
+Hours pass in seconds, and nothing depends on the machine's speed. A loop that would wait for ever is a deadlock and
+raises; one that turns without time passing is a livelock and raises too.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 BEGIN_S = 5000.0
-"""Where the clock begins: not at 0, which code might take for "never"."""
+"""The start of the clock: not 0, which code might take for "never"."""
 TURNS_MAX = 50_000
-"""Turns of the loop without time passing that are still work and not a livelock."""
+"""Turns of the loop without time passing that still count as work and not as a livelock."""
 
 
 class Stuck(Exception):
-    """Nothing is scheduled any more, or something is scheduled for ever."""
+    """A deadlock or a livelock: nothing is scheduled any more, or time does not advance."""
 
 
 class _Selector(selectors.SelectSelector):
-    """Never looks at a socket: waiting is what moves the clock."""
+    """A selector that looks at no socket: waiting advances the clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,12 +47,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._virtual)
 
     def time(self) -> float:
-        """The virtual clock."""
+        """Return the virtual clock."""
         return self._virtual.now_s
 
 
 class VirtualClock:
-    """The two readings of one machine; `jump_s` is how far somebody has set its date wrong."""
+    """The monotonic and the wall clock of one machine; `jump_s` is the error of its date."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, start_ms: int) -> None:
         self._loop = loop
@@ -60,15 +60,15 @@ class VirtualClock:
         self.jump_s = 0.0
 
     def now_ms(self) -> float:
-        """Virtual milliseconds, which no one sets."""
+        """Return virtual milliseconds, unaffected by `jump_s`."""
         return self._loop.time() * 1000
 
     def true_ms(self) -> float:
-        """Milliseconds since the epoch, as they truly are: the exchange's clock."""
+        """Return the correct milliseconds since the epoch: the exchange's clock."""
         return self._start_ms + (self._loop.time() - BEGIN_S) * 1000
 
     def wall_s(self) -> float:
-        """Seconds since the epoch, as the machine believes."""
+        """Return seconds since the epoch by the machine's own date."""
         return self.true_ms() / 1000 + self.jump_s
 
 

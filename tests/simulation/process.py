@@ -1,6 +1,6 @@
-"""One process of ours in a simulated world: the real feeds, REST side, engine and markets, wired as at home.
+"""The process under test: the real streams, REST client, engine and markets, wired as in production.
 
-It can be killed and started again; its files outlive it: the candles, and the one that remembers bans.
+It can be killed and started again. Its files survive: the candles, and the file of bans.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ from pulse.market.view import View
 from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, SnapshotRequests, make_gap_queue, make_inbox
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
-from tests.simulation.shelf import InlineStore
-from tests.simulation.world import World
+from tests.simulation.store import InlineStore
+from tests.simulation.virtual_exchange import VirtualExchange
 
 CANDLES_MAX = 1000
 ROWS_MAX = 100_000
 HISTORY_EVERY_S = 45.0
-"""Something else in the process asks the exchange too, which the budget has to share out."""
+"""The interval of other REST requests of the process, which share the weight budget."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What differs from seed to seed in the process and in its market."""
+    """Settings of the process and its market that differ from seed to seed."""
 
     depth_limit: int = 100
     levels_max: int = 400
@@ -46,14 +46,20 @@ class Settings:
     rotate_after_s: float = 23.5 * 3600
     publish_interval_s: float = 1.0
     changes_per_s: float = 0.4
-    """How lively the market is when calm; bursts make it several times as lively."""
+    """Order rate of the calm market; bursts raise it several times."""
 
 
 class Process:
-    """Runs between `start` and `stop`."""
+    """The process under test, running between `start` and `stop`."""
 
     def __init__(
-        self, world: World, checker: Checker, clock: VirtualClock, settings: Settings, folder: Path, rng: random.Random
+        self,
+        exchange: VirtualExchange,
+        checker: Checker,
+        clock: VirtualClock,
+        settings: Settings,
+        folder: Path,
+        rng: random.Random,
     ) -> None:
         self.checker = checker
         store = InlineStore(folder / "candles.sqlite3", checker)
@@ -63,7 +69,7 @@ class Process:
         snapshot_requests: SnapshotRequests = ConflatingQueue()
         gaps = make_gap_queue()
         bans = BanFile(folder / "bans.json")
-        self.rest = BinanceRest(world, venue_of("us"), clock, bans, lambda symbol: symbol == world.symbols[0])
+        self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, lambda symbol: symbol == exchange.symbols[0])
         retry_gate = RetryGate(RECONNECT_SPACING_S)
         self.streams: dict[str, ExchangeStream] = {}
 
@@ -75,7 +81,7 @@ class Process:
 
         def make_stream(symbol: str) -> ExchangeStream:
             stream = ExchangeStream(
-                symbol, world, self.rest, self.inbox, clock, random.Random(rng.random()),
+                symbol, exchange, self.rest, self.inbox, clock, random.Random(rng.random()),
                 retry_gate=retry_gate, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
                 rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
             )  # fmt: skip
@@ -92,35 +98,35 @@ class Process:
         self._reconciler = CandleReconciler(
             self.rest, store, self.candles, gaps, self._put_mismatch, days=0, rng=random.Random(rng.random())
         )
-        for symbol in world.symbols:
+        for symbol in exchange.symbols:
             for part in (self.engine, self.ingest, self._reconciler):
                 part.open(symbol)
-        self._world = world
+        self._exchange = exchange
         self._tasks: list[asyncio.Task[None]] = []
         self.is_stopped = False
 
     @property
     def rotations(self) -> int:
-        """How often a connection was replaced without a gap."""
+        """How many connections were replaced without a gap."""
         return sum(stream.rotations for stream in self.streams.values())
 
     def start(self) -> None:
-        """Start everything."""
-        self.checker.restart()
+        """Start every task."""
+        self.checker.forget()
         works: list[Coroutine[Any, Any, None]] = [
             self.ingest.run(), self.engine.run(), self._check_views(), self._keep_candles(), self._request_history(),
         ]  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in works]
 
     async def fault(self) -> None:
-        """Wait for a part to fail, and raise its error: none may ever end."""
+        """Wait for a task to fail, and raise its error: none may ever end."""
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in self._tasks:
             if task.done() and not task.cancelled():
                 task.result()
 
     async def stop(self) -> None:
-        """Kill it: nothing is said to anybody."""
+        """Kill it without any shutdown."""
         self.is_stopped = True
         for task in self._tasks:
             task.cancel()
@@ -128,16 +134,16 @@ class Process:
         self._store.drop()
 
     async def check_table(self) -> None:
-        """Let the judge see everything that is stored."""
-        for symbol in self._world.symbols:
+        """Check everything that is stored."""
+        for symbol in self._exchange.symbols:
             rows = await self._store.read_candles(symbol, 0, None, ROWS_MAX)
-            self.checker.table(symbol, rows, await self._store.read_gaps(symbol, 0, 2**62, ROWS_MAX))
+            self.checker.check_table(symbol, rows, await self._store.read_gaps(symbol, 0, 2**62, ROWS_MAX))
 
     async def _check_views(self) -> None:
         while True:
             _, view = await self.outbox.get()
             if isinstance(view, View):
-                self.checker.view(view)
+                self.checker.check_view(view)
 
     async def _keep_candles(self) -> None:
         await self._store.open()
@@ -146,16 +152,16 @@ class Process:
             tasks.create_task(self._reconciler.run())
 
     async def _put_mismatch(self, symbol: str, mismatch: CandleMismatch) -> None:
-        await self.inbox.put(Received(symbol, mismatch, self._world.clock.now_ms()))
+        await self.inbox.put(Received(symbol, mismatch, self._exchange.clock.now_ms()))
 
     async def _request_history(self) -> None:
         while True:
             await asyncio.sleep(HISTORY_EVERY_S)
-            now_ms = self._world.now_ms()
-            for symbol in self._world.symbols:
+            now_ms = self._exchange.now_ms()
+            for symbol in self._exchange.symbols:
                 try:
                     for candle in await self.rest.klines(symbol, now_ms - 5 * MINUTE_MS, now_ms):
-                        self.checker.exchange_candle(candle)
+                        self.checker.check_exchange_candle(candle)
                     await self.rest.instruments([symbol])
                 except ExchangeError:
                     continue

@@ -1,6 +1,6 @@
-"""One run: a world, a process in it, a script of faults, and a judge. A seed decides everything.
+"""One run: a virtual exchange, the process under test, a fault schedule and the checker. A seed decides everything.
 
-`simulate` is what tests and the command line call; it gives an outcome, or raises the judge's Violation.
+Tests and the command line call `simulate`, which returns an outcome or raises the checker's Violation.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from pulse.ingest.rotation import OVERLAP_MAX_S
 from tests.simulation import loop
 from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker, Tally
+from tests.simulation.context import FaultContext
 from tests.simulation.loop import VirtualClock
 from tests.simulation.process import Process, Settings
-from tests.simulation.script import KINDS, PAUSE_S, Script
-from tests.simulation.stage import Stage
-from tests.simulation.world import START_MS, World
+from tests.simulation.schedule import KINDS, PAUSE_S, FaultSchedule
+from tests.simulation.virtual_exchange import START_MS, VirtualExchange
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. Without `kinds` the seed draws a subset of the faults; () is a clean run."""
+    """The parameters of a run. Without `kinds` the seed draws a subset of the faults; () is a run without faults."""
 
     seed: int
     hours: float = 1.0
@@ -36,7 +36,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to."""
+    """The result of a run."""
 
     plan: Plan
     digest: str
@@ -54,7 +54,7 @@ def simulate(plan: Plan) -> Outcome:
     logger = logging.getLogger("pulse")
     before = logger.level
     if before == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)  # a run makes thousands of lines
+        logger.setLevel(logging.CRITICAL)  # a run logs thousands of lines
     try:
         with tempfile.TemporaryDirectory() as folder:
             return loop.run(lambda: _run(plan, Path(folder)))
@@ -70,19 +70,19 @@ async def _run(plan: Plan, folder: Path) -> Outcome:
     clock = VirtualClock(asyncio.get_running_loop(), START_MS)
     bounds = Bounds(settings.audit_every_s)
     checker = Checker(clock, bounds, settings.levels_max)
-    world = World(clock, plan.seed, plan.symbols, settings.changes_per_s, checker.fail)
-    world.connection_life_s = settings.rotate_after_s * 24 / 23.5 + OVERLAP_MAX_S
-    checker.world = world
+    exchange = VirtualExchange(clock, plan.seed, plan.symbols, settings.changes_per_s, checker.fail)
+    exchange.connection_life_s = settings.rotate_after_s * 24 / 23.5 + OVERLAP_MAX_S
+    checker.exchange = exchange
 
     def make() -> Process:
-        return Process(world, checker, clock, settings, folder, rng)
+        return Process(exchange, checker, clock, settings, folder, rng)
 
-    stage = Stage(world, checker, clock, bounds, rng, make)
-    script = Script(stage, kinds, plan.hours * 3600, plan.pause_s)
-    await script.play()
+    context = FaultContext(exchange, checker, clock, bounds, rng, make)
+    schedule = FaultSchedule(context, kinds, plan.hours * 3600, plan.pause_s)
+    await schedule.run()
     return Outcome(
-        plan, checker.digest, checker.tally, kinds, script.played, stage.rotations, stage.kills, world.frames,
-        time.perf_counter() - began_s,
+        plan, checker.digest, checker.tally, kinds, schedule.injected, context.rotations, context.kills,
+        exchange.frames, time.perf_counter() - began_s,
     )  # fmt: skip
 
 

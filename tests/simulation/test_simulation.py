@@ -1,4 +1,4 @@
-"""The whole feed under a virtual clock and seeded faults: whenever a book is called live, it is the exchange's.
+"""Ingest, book and candles in virtual time with seeded faults: a book called live equals the exchange's.
 
 What each fault excuses, and for how long, is one table: `bounds.BOUNDS`. `python -m tests.simulation --help` runs more
 seeds, for longer. A seed that has ever failed is in REGRESSIONS, with what it found.
@@ -10,10 +10,10 @@ import pytest
 
 from pulse.candle_history.reconciler import RECENT_MINUTES
 from tests.simulation.bounds import BOUNDS
-from tests.simulation.fleet import Failure, run_all
+from tests.simulation.parallel import Failure, run_all
 from tests.simulation.process import Settings
 from tests.simulation.run import Outcome, Plan, simulate
-from tests.simulation.script import KINDS
+from tests.simulation.schedule import KINDS
 
 SEEDS = range(1, 51)
 PROCESSES = 2
@@ -31,20 +31,20 @@ REGRESSIONS = {
     Plan(1, 0.25, ("hiccup",), settings=LIVELIER): "a minute closed by time though its last trades had been lost",
     Plan(2, 0.1, ("clock_jump",)): "a running minute was called closed by REST, going by this machine's wrong date",
 }
-"""Runs that have failed once, and what they found."""
+"""Runs that have failed once, and the mistake each found."""
 
 Results = dict[Plan, Outcome | Failure]
 
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    """Every long run, shared by PROCESSES; the longest first."""
+    """Run every long plan in PROCESSES processes, the longest first."""
     plans = [CLEAN, KILLS, ROTATIONS, HALTS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
     return dict(zip(plans, run_all(plans, PROCESSES), strict=True))
 
 
 def outcome_of(results: Results, plan: Plan) -> Outcome:
-    """What a run came to; one that failed is told with the command that repeats it."""
+    """Return a plan's outcome; fail with the command that repeats it when it failed."""
     result = results[plan]
     if isinstance(result, Failure):
         pytest.fail(f"{result.reason}\nagain: {result.command}", pytrace=False)
@@ -52,16 +52,16 @@ def outcome_of(results: Results, plan: Plan) -> Outcome:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_live_book_is_true_whatever_goes_wrong(seed: int, results: Results) -> None:
-    """An hour with a subset of faults: a live book is true, calls keep the limits, the symbol comes back in time."""
+def test_live_book_is_exact_under_any_fault(seed: int, results: Results) -> None:
+    """An hour with a subset of faults: a live book is exact, REST calls keep the limits, symbols recover in time."""
     outcome = outcome_of(results, Plan(seed))
 
     assert outcome.faults > 0
     assert outcome.tally.compared > 100
 
 
-def test_the_seeds_hold_every_fault(results: Results) -> None:
-    """No fault is left out by the seeds' draws."""
+def test_seeds_cover_every_fault(results: Results) -> None:
+    """Every kind of fault is drawn by at least one seed."""
     drawn = {kind for seed in SEEDS for kind in outcome_of(results, Plan(seed)).kinds}
 
     assert drawn == set(KINDS)
@@ -71,29 +71,29 @@ def test_clean_hours_raise_no_alarm(results: Results) -> None:
     """Without a fault: live from the first snapshot to the end, no diff or trade lost, all audits equal."""
     tally = outcome_of(results, CLEAN).tally
 
-    assert (tally.spells, tally.losses, tally.downs, tally.trade_gaps, tally.deceived) == (0, 0, 0, 0, 0)
+    assert (tally.outages, tally.losses, tally.downs, tally.trade_gaps, tally.undetected) == (0, 0, 0, 0, 0)
     assert tally.anchors > CLEAN_HOURS * 5
 
 
-def test_a_thousand_rotations_lose_nothing(results: Results) -> None:
+def test_thousand_rotations_lose_nothing(results: Results) -> None:
     """Connection follows connection, and every diff and every trade is there once, in order, without a gap."""
     outcome = outcome_of(results, ROTATIONS)
     tally = outcome.tally
 
     assert outcome.rotations >= 1000
-    assert (tally.spells, tally.losses, tally.downs, tally.trade_gaps) == (0, 0, 0, 0)
+    assert (tally.outages, tally.losses, tally.downs, tally.trade_gaps) == (0, 0, 0, 0)
 
 
-def test_two_hundred_kills_leave_every_candle_and_every_trade(results: Results) -> None:
-    """Killed at any moment, away for 3 to 300 s: in the end the table is the exchange's, row for row, id for id."""
+def test_two_hundred_kills_leave_every_candle_and_trade(results: Results) -> None:
+    """Killed at any moment, away for 3 to 300 s: in the end every stored row and trade id is the exchange's."""
     outcome = outcome_of(results, KILLS)
 
     assert outcome.kills >= 200
     assert outcome.tally.rows > 18 * 60
 
 
-def test_halts_leave_no_invented_candle(results: Results) -> None:
-    """Where the exchange suspends trading it has no candles, and neither have we, however late that is heard of."""
+def test_halts_create_no_candles(results: Results) -> None:
+    """While the exchange suspends trading it has no candles, and neither do we, however late its status arrives."""
     outcome = outcome_of(results, HALTS)
 
     assert outcome.faults >= 10
@@ -102,19 +102,19 @@ def test_halts_leave_no_invented_candle(results: Results) -> None:
 
 
 def test_several_symbols_share_one_budget(results: Results) -> None:
-    """Three symbols with faults keep to the limits of one address."""
+    """Three symbols with faults stay within the limits of one address."""
     assert outcome_of(results, THREE).tally.compared > 1000
 
 
 @pytest.mark.parametrize("plan", REGRESSIONS, ids=lambda plan: f"seed-{plan.seed}-{'-'.join(plan.kinds) or 'clean'}")
-def test_what_once_failed(plan: Plan, results: Results) -> None:
-    """A run that has found a mistake finds none any more."""
+def test_regression(plan: Plan, results: Results) -> None:
+    """A run that has found a mistake once now passes."""
     outcome_of(results, plan)
 
 
 @pytest.mark.parametrize("kinds", [None, ("ban", "rest_down", "refuse")])
 def test_one_seed_is_one_run(kinds: tuple[str, ...] | None) -> None:
-    """Everything follows from the seed: twice the same hash, and another for another seed."""
+    """Everything follows from the seed: twice the same hash, and another hash for another seed."""
     first, second = (simulate(Plan(5, 0.2, kinds)) for _ in range(2))
     other = simulate(Plan(6, 0.2, kinds))
 
@@ -122,6 +122,6 @@ def test_one_seed_is_one_run(kinds: tuple[str, ...] | None) -> None:
     assert first.digest != other.digest
 
 
-def test_every_fault_states_its_bounds() -> None:
-    """What a fault excuses is stated for each of them."""
+def test_every_fault_has_its_bounds() -> None:
+    """What a fault excuses is stated for each kind."""
     assert set(KINDS) | {"start"} == set(BOUNDS)

@@ -1,4 +1,4 @@
-"""A running simulated exchange and a client session, closed after each test."""
+"""Fixtures: a running simulated exchange and a client session, closed after each test."""
 
 from collections.abc import AsyncIterator
 
@@ -11,13 +11,13 @@ from tests.support.simulator import SMALL, START_MS
 
 @pytest.fixture
 async def exchange() -> AsyncIterator[SimulatedExchange]:
-    """One quiet symbol, twenty times as fast as life."""
+    """Run one quiet symbol at twenty times real speed."""
     async with SimulatedExchange((SMALL,), speed=20, start_ms=START_MS) as running:
         yield running
 
 
 @pytest.fixture
 async def session() -> AsyncIterator[ClientSession]:
-    """A client that knows nothing of the simulator."""
+    """Open a client session."""
     async with ClientSession() as opened:
         yield opened

@@ -1,19 +1,19 @@
 """A minute of trades in exact integers."""
 
-from pulse.simulator.candles import Print, flat_minute
+from pulse.simulator.candles import AggregateTrade, flat_candle
 
-BOUGHT = Print(1_005, agg_id=50, ticks=100, fills=(2, 3), first_trade_id=900, seller=False)
-SOLD = Print(2_000, agg_id=51, ticks=90, fills=(4,), first_trade_id=902, seller=True)
+BOUGHT = AggregateTrade(1_005, agg_id=50, ticks=100, fills=(2, 3), first_trade_id=900, taker_sold=False)
+SOLD = AggregateTrade(2_000, agg_id=51, ticks=90, fills=(4,), first_trade_id=902, taker_sold=True)
 
 
-def test_a_print_knows_its_sum_and_last_id() -> None:
-    """An aggregate is as large as its fills, whose ids are contiguous."""
+def test_aggregate_trade_has_its_sum_and_last_id() -> None:
+    """Its quantity is the sum of its fills, whose ids are contiguous."""
     assert (BOUGHT.lots, BOUGHT.last_trade_id) == (5, 901)
 
 
 def test_a_minute_without_trades_is_flat() -> None:
-    """It stands at the price before it, with no volume and no trade ids."""
-    minute = flat_minute(60_000, 95)
+    """It stays at the price before it, with no volume and no trade ids."""
+    minute = flat_candle(60_000, 95)
 
     assert (minute.open, minute.high, minute.low, minute.close, minute.lots, minute.count) == (95, 95, 95, 95, 0, 0)
     assert (minute.first_trade_id, minute.last_trade_id) == (-1, -1)
@@ -21,7 +21,7 @@ def test_a_minute_without_trades_is_flat() -> None:
 
 def test_trades_make_the_candle() -> None:
     """Prices, volumes, counts and ids follow from the trades; only buyers' trades count as taker buys."""
-    minute = flat_minute(60_000, 95)
+    minute = flat_candle(60_000, 95)
     minute.add(BOUGHT)
     minute.add(SOLD)
 
@@ -32,8 +32,8 @@ def test_trades_make_the_candle() -> None:
 
 
 def test_the_price_before_the_first_trade_is_not_in_the_range() -> None:
-    """A minute that stood high before its first trade does not keep that as its high."""
-    minute = flat_minute(60_000, 500)
+    """A minute that began at a high price before its first trade does not keep that as its high."""
+    minute = flat_candle(60_000, 500)
     minute.add(SOLD)
 
     assert minute.high == 90

@@ -1,4 +1,4 @@
-"""One stream socket over the real network: rates, pings, cuts and the client that does not read."""
+"""One stream socket over the real network: rate limit, pings, disconnects and a client that does not read."""
 
 import asyncio
 import socket
@@ -6,7 +6,7 @@ import socket
 import pytest
 from aiohttp import ClientSession, WSMsgType
 
-from pulse.simulator.connection import FIN, RST, TORN
+from pulse.simulator.connection import FIN, MID_FRAME, RST
 from pulse.simulator.server import SimulatedExchange
 from pulse.simulator.subscriptions import STREAMS_MAX
 from tests.support.simulator import SMALL, START_MS, read_until, until
@@ -16,7 +16,7 @@ LIST = '{"method":"LIST_SUBSCRIPTIONS","id":1}'
 
 
 async def test_five_messages_a_second_are_allowed(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """As many are all answered."""
+    """All of them are answered."""
     async with session.ws_connect(f"{exchange.stream_url}/ws") as ws:
         for _ in range(5):
             await ws.send_str(LIST)
@@ -39,8 +39,8 @@ async def test_more_messages_a_second_end_the_connection(
     assert ws.close_code == 1008
 
 
-async def test_subscribing_to_too_much_ends_the_connection(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """The request that goes beyond the bound is answered, and then the connection is closed with 1008."""
+async def test_too_many_subscriptions_end_the_connection(exchange: SimulatedExchange, session: ClientSession) -> None:
+    """The request that exceeds the bound is answered, then the connection is closed with 1008."""
     names = [f"s{number}" for number in range(STREAMS_MAX + 1)]
     async with session.ws_connect(f"{exchange.stream_url}/ws") as ws:
         await ws.send_json({"method": "SUBSCRIBE", "params": names, "id": 1})
@@ -51,17 +51,17 @@ async def test_subscribing_to_too_much_ends_the_connection(exchange: SimulatedEx
     assert ws.close_code == 1008
 
 
-async def test_a_ping_is_answered_with_its_payload(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """The pong copies what the ping carried."""
+async def test_ping_is_answered_with_its_payload(exchange: SimulatedExchange, session: ClientSession) -> None:
+    """The pong copies the payload of the ping."""
     async with session.ws_connect(f"{exchange.stream_url}/ws", autoping=False) as ws:
-        await ws.ping(b"are you there")
+        await ws.ping(b"payload")
         pong = await ws.receive(timeout=5)
 
-    assert (pong.type, pong.data) == (WSMsgType.PONG, b"are you there")
+    assert (pong.type, pong.data) == (WSMsgType.PONG, b"payload")
 
 
-async def test_the_server_pings_and_drops_who_does_not_answer(session: ClientSession) -> None:
-    """A client without pongs loses its connection; one that answers keeps it."""
+async def test_client_that_sends_no_pong_is_disconnected(session: ClientSession) -> None:
+    """A client without pongs loses its connection after the timeout."""
     async with (
         SimulatedExchange((SMALL,), start_ms=START_MS, ping_interval_s=0.05, pong_timeout_s=0.3) as exchange,
         session.ws_connect(f"{exchange.stream_url}/ws", autoping=False) as mute,
@@ -73,12 +73,12 @@ async def test_the_server_pings_and_drops_who_does_not_answer(session: ClientSes
     assert ping.data.isdigit()
 
 
-@pytest.mark.parametrize("how", [RST, FIN, TORN])
-async def test_a_cut_has_no_closing_handshake(exchange: SimulatedExchange, session: ClientSession, how: str) -> None:
+@pytest.mark.parametrize("mode", [RST, FIN, MID_FRAME])
+async def test_cut_has_no_closing_handshake(exchange: SimulatedExchange, session: ClientSession, mode: str) -> None:
     """The client sees its connection end without a close frame: 1006."""
     async with session.ws_connect(f"{exchange.stream_url}/stream?streams={STREAM}") as ws:
         await read_until(ws, lambda message: True)
-        exchange.cut(how)
+        exchange.cut(mode)
         async with asyncio.timeout(5):
             while (await ws.receive()).type is WSMsgType.TEXT:
                 pass
@@ -86,8 +86,8 @@ async def test_a_cut_has_no_closing_handshake(exchange: SimulatedExchange, sessi
     assert ws.close_code == 1006
 
 
-async def test_a_client_that_does_not_read_is_reset() -> None:
-    """Its outbox is bounded; the others and the market go on."""
+async def test_client_that_does_not_read_is_reset() -> None:
+    """Its send queue is bounded; the exchange goes on."""
     async with SimulatedExchange((SMALL,), start_ms=START_MS, speed=80, outbox_bytes_max=64 * 1024) as exchange:
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -105,17 +105,17 @@ async def test_a_client_that_does_not_read_is_reset() -> None:
         slow.close()
 
 
-async def test_a_frozen_exchange_sends_nothing_and_stays_open(
+async def test_half_open_exchange_sends_nothing_and_stays_open(
     exchange: SimulatedExchange, session: ClientSession
 ) -> None:
-    """Not even an answer to a ping comes, as from a peer that vanished without a word."""
+    """Not even a pong comes, as from a peer that vanished."""
     async with session.ws_connect(f"{exchange.stream_url}/stream?streams={STREAM}", autoping=False) as ws:
         await read_until(ws, lambda message: True)
-        exchange.faults.frozen = True
+        exchange.faults.half_open = True
         passed_ms = exchange.core.now_ms + 5_000
         await ws.ping()
         await until(lambda: exchange.core.now_ms > passed_ms)
-        exchange.faults.frozen = False
+        exchange.faults.half_open = False
         first = (await read_until(ws, lambda message: message["data"]["E"] > passed_ms - 4_000))[-1]
 
     assert first["data"]["E"] > passed_ms - 500

@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 
 from pulse.simulator.faults import PRICE, RULES_MAX, Faults, FrameFaults, RestFaults, cross_depth
-from pulse.simulator.payloads import Event
+from pulse.simulator.payloads import StreamEvent
 
 STREAM = "btcusdt@depth@100ms"
 
 
-def events(*numbers: int, stream: str = STREAM) -> list[Event]:
-    """Numbered events, 100 ms apart."""
-    return [Event(stream, {"u": number}, number * 100) for number in numbers]
+def events(*numbers: int, stream: str = STREAM) -> list[StreamEvent]:
+    """Return numbered events, 100 ms apart."""
+    return [StreamEvent(stream, {"u": number}, number * 100) for number in numbers]
 
 
-def sent(faults: FrameFaults, *numbers: int, now_ms: int = 0) -> list[Any]:
-    """The numbers that get through."""
+def numbers_sent(faults: FrameFaults, *numbers: int, now_ms: int = 0) -> list[Any]:
+    """Return the numbers of the frames that are sent."""
     return [f.data["u"] for f in faults.apply(events(*numbers), now_ms) if isinstance(f.data, dict)]
 
 
@@ -26,71 +26,71 @@ def test_without_faults_everything_passes() -> None:
 
 
 def test_dropped_frames_are_lost() -> None:
-    """Exactly so many, and then all pass again."""
+    """Exactly the given number, then all pass again."""
     faults = FrameFaults()
     faults.drop(STREAM, 2)
 
-    assert sent(faults, 1, 2, 3) == [3]
+    assert numbers_sent(faults, 1, 2, 3) == [3]
 
 
 def test_duplicated_frames_come_twice() -> None:
-    """Right after another."""
+    """The copy follows right after the frame."""
     faults = FrameFaults()
     faults.duplicate(STREAM)
 
-    assert sent(faults, 1, 2) == [1, 1, 2]
+    assert numbers_sent(faults, 1, 2) == [1, 1, 2]
 
 
 def test_swapped_frames_change_places() -> None:
-    """Even when they come in different steps."""
+    """Also when they come in different steps."""
     faults = FrameFaults()
     faults.swap(STREAM)
 
-    assert sent(faults, 1) == []
-    assert sent(faults, 2, 3) == [2, 1, 3]
+    assert numbers_sent(faults, 1) == []
+    assert numbers_sent(faults, 2, 3) == [2, 1, 3]
 
 
 def test_delayed_frames_come_when_due() -> None:
-    """Later frames overtake, and a delayed one comes without a new event."""
+    """Later frames overtake, and a delayed one comes due without a new event."""
     faults = FrameFaults()
     faults.delay(STREAM, by_ms=150)
 
-    assert sent(faults, 1, 2, now_ms=200) == [2]
-    assert sent(faults, now_ms=249) == []
-    assert sent(faults, now_ms=250) == [1]
+    assert numbers_sent(faults, 1, 2, now_ms=200) == [2]
+    assert numbers_sent(faults, now_ms=249) == []
+    assert numbers_sent(faults, now_ms=250) == [1]
 
 
-def test_a_delayed_frame_takes_its_place_in_time() -> None:
-    """When a step brings both, the delayed one comes between the frames around its new time."""
+def test_delayed_frame_is_sorted_by_its_new_time() -> None:
+    """When one step has both, the delayed frame comes between the frames around its new time."""
     faults = FrameFaults()
     faults.delay(STREAM, by_ms=150)
 
-    assert sent(faults, 1, 2, 3, now_ms=300) == [2, 1, 3]
+    assert numbers_sent(faults, 1, 2, 3, now_ms=300) == [2, 1, 3]
 
 
-def test_rules_wait_for_their_stream_and_act_in_turn() -> None:
-    """Frames of other streams pass; patterns fit many; the oldest rule acts first."""
+def test_rules_match_their_stream_and_apply_in_order() -> None:
+    """Frames of other streams pass; patterns match many; the oldest rule applies first."""
     faults = FrameFaults()
     faults.drop("*@trade")
     faults.drop("btcusdt@*")
     faults.duplicate("btcusdt@*")
 
-    assert sent(faults, 1, 2, 3) == [2, 2, 3]
+    assert numbers_sent(faults, 1, 2, 3) == [2, 2, 3]
 
 
 def test_muted_streams_are_silent_until_unmuted() -> None:
-    """Muting is by pattern and lifted by the same one."""
+    """Muting is by pattern; unmuting without arguments lifts all."""
     faults = FrameFaults()
     faults.mute("*@depth*")
-    silence = sent(faults, 1)
+    silence = numbers_sent(faults, 1)
     faults.unmute()
 
     assert silence == []
-    assert sent(faults, 2) == [2]
+    assert numbers_sent(faults, 2) == [2]
 
 
 def test_frames_can_be_edited_or_replaced_by_text() -> None:
-    """A function may alter the object, of which the others keep theirs, or send any text."""
+    """A function may alter a copy of the object, or return any text."""
     faults, event = FrameFaults(), events(1)[0]
     faults.edit(STREAM, lambda data: data | {"u": None})
     faults.edit(STREAM, lambda data: "{broken")
@@ -100,7 +100,7 @@ def test_frames_can_be_edited_or_replaced_by_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "data", "wrong"),
+    ("field_kind", "data", "wrong"),
     [
         ("quantity", {"b": [], "a": [["1.50000000", "0.00000000"]]}, {"a": [["1.50000000", "1.00000000"]]}),
         ("quantity", {"b": "1.00000000", "B": "0.02000000"}, {"B": "0.03000000"}),
@@ -109,16 +109,16 @@ def test_frames_can_be_edited_or_replaced_by_text() -> None:
         ("quantity", {"k": {"v": "5.25000000"}}, {"k": {"v": "5.30000000"}}),
     ],
 )
-def test_a_corrupt_number_stays_plausible(what: str, data: dict[str, Any], wrong: dict[str, Any]) -> None:
-    """A little too large and on the same step, so that only a comparison can find it."""
+def test_corrupt_number_stays_plausible(field_kind: str, data: dict[str, Any], wrong: dict[str, Any]) -> None:
+    """Slightly too large and on the same step, so that only a comparison can find it."""
     faults = FrameFaults()
-    faults.corrupt(STREAM, what)
+    faults.corrupt(STREAM, field_kind)
 
-    assert faults.apply([Event(STREAM, data, 1)], 1)[0].data == data | wrong
+    assert faults.apply([StreamEvent(STREAM, data, 1)], 1)[0].data == data | wrong
 
 
 def test_rules_are_bounded() -> None:
-    """A test that adds rules without end is told so."""
+    """Adding more than the maximum of pending rules raises."""
     faults = FrameFaults()
     for _ in range(RULES_MAX):
         faults.drop(STREAM)
@@ -127,30 +127,35 @@ def test_rules_are_bounded() -> None:
         faults.drop(STREAM)
 
 
-def test_rest_faults_are_used_up_in_turn() -> None:
-    """A counted fault serves so many requests of its path, then the next rule acts."""
+def test_rest_faults_are_used_up_in_order() -> None:
+    """A counted fault serves that many requests of its path, then the next rule applies."""
     faults = RestFaults()
     faults.answer("/api/v3/depth", 429, retry_after_s=3, count=1)
     faults.html("/api/*", count=1)
 
-    assert faults.next("/other") is None
-    assert [fault and fault.status for fault in map(faults.next, ["/api/v3/depth"] * 3)] == [429, 502, None]
+    assert faults.next_for("/other") is None
+    assert [fault and fault.status for fault in map(faults.next_for, ["/api/v3/depth"] * 3)] == [429, 502, None]
 
 
 def test_clearing_ends_every_fault() -> None:
-    """After clear all is as at first."""
-    faults = Faults(depth_lag_ms=5, refuse_sockets=503, frozen=True, nested_errors=True)
+    """After clear everything is at its default."""
+    faults = Faults(depth_lag_ms=5, refuse_sockets=503, half_open=True, nested_errors=True)
     faults.frames.mute("*")
     faults.rest.hang("*", 60)
     faults.clear()
 
-    assert sent(faults.frames, 1) == [1]
-    assert faults.rest.next("/api/v3/depth") is None
-    assert (faults.depth_lag_ms, faults.refuse_sockets, faults.frozen, faults.nested_errors) == (0, None, False, False)
+    assert numbers_sent(faults.frames, 1) == [1]
+    assert faults.rest.next_for("/api/v3/depth") is None
+    assert (faults.depth_lag_ms, faults.refuse_sockets, faults.half_open, faults.nested_errors) == (
+        0,
+        None,
+        False,
+        False,
+    )
 
 
-def test_a_crossed_snapshot_has_its_bests_exchanged() -> None:
-    """Prices cross, quantities and deeper levels stay."""
+def test_crossed_snapshot_has_its_best_prices_exchanged() -> None:
+    """Prices cross; quantities and deeper levels stay."""
     crossed = cross_depth({"bids": [["1", "5"], ["0.9", "1"]], "asks": [["2", "6"]], "lastUpdateId": 1})
 
     assert crossed == {"bids": [["2", "5"], ["0.9", "1"]], "asks": [["1", "6"]], "lastUpdateId": 1}

@@ -1,4 +1,4 @@
-"""The simulator's listing: steps that the exchange's eight decimals can carry exactly."""
+"""The simulator's listing: steps that the exchange's eight decimals represent exactly."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pulse.simulator.instruments import E8, INSTRUMENTS
 
 
 @pytest.mark.parametrize("symbol", INSTRUMENTS)
-def test_a_tick_times_a_lot_is_whole(symbol: str) -> None:
+def test_tick_times_lot_is_whole(symbol: str) -> None:
     """Quote volumes are exact in eight decimals."""
     instrument = INSTRUMENTS[symbol]
 

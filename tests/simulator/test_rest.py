@@ -1,4 +1,4 @@
-"""The REST side over real HTTP: bodies, errors, weights, and faults."""
+"""The REST side over real HTTP: bodies, errors, weights and faults."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ async def test_wrong_parameters_get_the_exchanges_errors(
 
 
 async def test_every_documented_path_answers(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """Each view is served with as many rows as asked for."""
+    """Each view returns as many rows as requested."""
     api = f"{exchange.rest_url}/api/v3"
     answers: dict[str, Any] = {}
     for path in ("depth", "aggTrades", "trades"):
@@ -53,8 +53,8 @@ async def test_every_documented_path_answers(exchange: SimulatedExchange, sessio
     assert len(klines) == 7
 
 
-async def test_exchange_info_lists_what_is_asked(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """All symbols, one, or a list; a change of status is seen at once."""
+async def test_exchange_info_lists_the_requested_symbols(exchange: SimulatedExchange, session: ClientSession) -> None:
+    """All symbols, one, or a list; a change of status is visible at once."""
     url = f"{exchange.rest_url}/api/v3/exchangeInfo"
     exchange.core.set_status(SMALL, "BREAK")
     asked = [(await get(session, url + query))[1] for query in ("", f"?symbol={SMALL}", f'?symbols=["{SMALL}"]')]
@@ -63,7 +63,7 @@ async def test_exchange_info_lists_what_is_asked(exchange: SimulatedExchange, se
 
 
 async def test_weights_are_counted_in_the_headers(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """Every answer says what its minute has used so far."""
+    """Every answer states what its minute has used so far."""
     used = []
     for query in ("ping", f"depth?symbol={SMALL}&limit=1000", "exchangeInfo"):
         async with session.get(f"{exchange.rest_url}/api/v3/{query}") as response:
@@ -73,7 +73,7 @@ async def test_weights_are_counted_in_the_headers(exchange: SimulatedExchange, s
 
 
 async def test_beyond_the_weight_comes_429_then_418(session: ClientSession) -> None:
-    """Refusals carry Retry-After and the exchange's code; going on leads to a ban that names its end."""
+    """Refusals carry Retry-After and the exchange's code; continuing leads to a ban that names its end."""
     async with SimulatedExchange((SMALL,), start_ms=START_MS, weight_per_minute=2) as exchange:
         answers = []
         for _ in range(8):
@@ -88,8 +88,8 @@ async def test_beyond_the_weight_comes_429_then_418(session: ClientSession) -> N
 
 
 @pytest.mark.parametrize("status", [403, 418, 429, 451, 500])
-async def test_a_status_can_be_forced(exchange: SimulatedExchange, session: ClientSession, status: int) -> None:
-    """Once, with the exchange's own body, and then the truth again."""
+async def test_status_can_be_forced(exchange: SimulatedExchange, session: ClientSession, status: int) -> None:
+    """Once, with the exchange's own body, then the correct answer again."""
     exchange.faults.rest.answer("/api/v3/depth", status, retry_after_s=9, count=1)
     url = f"{exchange.rest_url}/api/v3/depth?symbol={SMALL}"
     async with session.get(url) as response:
@@ -99,15 +99,15 @@ async def test_a_status_can_be_forced(exchange: SimulatedExchange, session: Clie
     assert (await get(session, url))[0] == 200
 
 
-async def test_a_proxys_page_can_be_served(exchange: SimulatedExchange, session: ClientSession) -> None:
+async def test_html_page_of_a_proxy_can_be_served(exchange: SimulatedExchange, session: ClientSession) -> None:
     """HTML with a 502, as during maintenance."""
     exchange.faults.rest.html("/api/*")
     async with session.get(f"{exchange.rest_url}/api/v3/time") as response:
         assert (response.status, response.content_type) == (502, "text/html")
 
 
-async def test_an_answer_can_hang(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """The client's own timeout is what ends it; other paths go on."""
+async def test_answer_can_hang(exchange: SimulatedExchange, session: ClientSession) -> None:
+    """The client's own timeout ends it; other paths are not affected."""
     exchange.faults.rest.hang("/api/v3/time", 30)
 
     with pytest.raises(TimeoutError):
@@ -119,7 +119,7 @@ async def test_snapshots_can_lag_and_cross(exchange: SimulatedExchange, session:
     """An old book, and a crossed one, over the same path."""
     url = f"{exchange.rest_url}/api/v3/depth?symbol={SMALL}&limit=5"
     exchange.core.advance(START_MS + 30_000)
-    now = exchange.core.truth(SMALL).update_id
+    now = exchange.core.book(SMALL).update_id
     exchange.faults.depth_lag_ms = 20_000
     _, old = await get(session, url)
     exchange.faults.clear()
@@ -130,22 +130,22 @@ async def test_snapshots_can_lag_and_cross(exchange: SimulatedExchange, session:
     assert float(crossed["bids"][0][0]) > float(crossed["asks"][0][0])
 
 
-async def test_the_truth_can_be_asked_from_another_process(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """The book at an id, 404 for one that is not known, and the candles; all beside the faults and the weights."""
+async def test_exact_book_can_be_read_from_another_process(exchange: SimulatedExchange, session: ClientSession) -> None:
+    """The book at an id, 404 for an unknown one, and the candles; all without faults and weights."""
     exchange.faults.rest.answer("*", 500)
     book = f"{exchange.rest_url}/simulator/book?symbol={SMALL}"
     _, now = await get(session, book)
     status, then = await get(session, f"{book}&update_id={now['updateId']}&limit=3")
-    forgotten, _ = await get(session, f"{book}&update_id=1")
+    unknown, _ = await get(session, f"{book}&update_id=1")
     _, klines = await get(session, f"{exchange.rest_url}/simulator/klines?symbol={SMALL}")
 
     assert (status, then["bids"], then["asks"]) == (200, now["bids"][:3], now["asks"][:3])
-    assert forgotten == 404
+    assert unknown == 404
     assert klines[-1][0] - klines[0][0] == (len(klines) - 1) * MINUTE_MS
 
 
-async def test_requests_are_remembered(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """A test can count what a client asked."""
+async def test_requests_are_recorded(exchange: SimulatedExchange, session: ClientSession) -> None:
+    """A test can count the requests of a client."""
     await get(session, f"{exchange.rest_url}/api/v3/depth?symbol={SMALL}&limit=5")
     request = exchange.rest.requests[-1]
 

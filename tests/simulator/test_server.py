@@ -1,4 +1,4 @@
-"""The simulated exchange as a client meets it: streams, subscriptions, pace, faults, restarts, and an exact book."""
+"""The simulated exchange over sockets: streams, subscriptions, pace, faults, restarts, and an exact book."""
 
 import asyncio
 from itertools import pairwise
@@ -15,7 +15,7 @@ DEPTH, TRADES = f"{SMALL.lower()}@depth@100ms", f"{SMALL.lower()}@aggTrade"
 
 
 async def test_combined_events_carry_their_streams_name(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """Over /stream each event is wrapped, and only what was asked for comes."""
+    """Over /stream each event is wrapped, and only the requested streams come."""
     async with session.ws_connect(f"{exchange.stream_url}/stream?streams={DEPTH}/{TRADES}") as ws:
         read = await read_until(ws, lambda message: message["stream"] == TRADES)
 
@@ -23,7 +23,7 @@ async def test_combined_events_carry_their_streams_name(exchange: SimulatedExcha
     assert read[-1]["data"]["e"] == "aggTrade"
 
 
-async def test_raw_events_come_bare(exchange: SimulatedExchange, session: ClientSession) -> None:
+async def test_raw_events_come_unwrapped(exchange: SimulatedExchange, session: ClientSession) -> None:
     """Over /ws the event is the message."""
     async with session.ws_connect(f"{exchange.stream_url}/ws/{DEPTH}") as ws:
         (message,) = await read_until(ws, lambda message: True)
@@ -53,8 +53,8 @@ async def test_too_many_streams_are_refused(exchange: SimulatedExchange, session
     assert (message.type, message.data) == (WSMsgType.CLOSE, 1008)
 
 
-async def test_a_joined_book_is_true_at_every_diff(session: ClientSession) -> None:
-    """Buffer, snapshot, join over real sockets: the best levels and the book ticker equal the truth throughout."""
+async def test_joined_book_is_exact_at_every_diff(session: ClientSession) -> None:
+    """Buffer, snapshot, join over real sockets: the best levels equal the exchange's throughout."""
     symbols = ("BTCUSDT", SMALL)
     names = "/".join(f"{s.lower()}@{kind}" for s in symbols for kind in ("depth@100ms", "bookTicker"))
     async with SimulatedExchange(symbols, start_ms=START_MS, speed=4) as exchange:
@@ -70,30 +70,30 @@ async def test_a_joined_book_is_true_at_every_diff(session: ClientSession) -> No
 
 
 def _check(exchange: SimulatedExchange, books: dict[str, ClientBook], message: dict[str, Any]) -> bool:
-    """Apply a diff and compare with the truth; True when something was compared."""
+    """Apply a diff and compare with the exact book; return whether something was compared."""
     data = message["data"]
     book = books[data["s"]]
     if "e" not in data or not book.apply(data):
         return False
-    truth = exchange.core.truth_at(data["s"], book.update_id)
-    assert truth is not None
-    assert (truth.bids, truth.asks) == (book.top("b"), book.top("a"))
+    state = exchange.core.book_at(data["s"], book.update_id)
+    assert state is not None
+    assert (state.bids, state.asks) == (book.top("b"), book.top("a"))
     return True
 
 
 async def test_two_clients_get_the_same_bytes(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """What one client gets after its beginning, the other gets too."""
+    """From the second client's first message on, both receive the same."""
     url = f"{exchange.stream_url}/stream?streams={DEPTH}"
     async with session.ws_connect(url) as one, session.ws_connect(url) as other:
         first = (await read_until(other, lambda message: True))[0]
         await read_until(one, lambda message: message == first)
         pairs = [(await one.receive_str(), await other.receive_str()) for _ in range(5)]
 
-    assert all(mine == yours for mine, yours in pairs)
+    assert all(subscriptions == other for subscriptions, other in pairs)
 
 
-async def test_time_keeps_the_clocks_pace() -> None:
-    """The market's time is its start plus the clock's time times the speed."""
+async def test_market_time_follows_the_clock() -> None:
+    """Market time is its start plus the clock's time times the speed."""
     now_s = [100.0]
     async with SimulatedExchange((SMALL,), start_ms=START_MS, speed=3, clock=lambda: now_s[0]) as exchange:
         now_s[0] += 0.5
@@ -103,7 +103,7 @@ async def test_time_keeps_the_clocks_pace() -> None:
 
 
 async def test_frame_faults_reach_the_client(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """A dropped diff is a gap in what the client gets, and in nothing else."""
+    """A dropped diff is a gap in what the client receives, and in nothing else."""
     async with session.ws_connect(f"{exchange.stream_url}/stream?streams={DEPTH}") as ws:
         before = (await read_until(ws, lambda message: True))[-1]["data"]
         exchange.faults.frames.drop(DEPTH)
@@ -115,7 +115,7 @@ async def test_frame_faults_reach_the_client(exchange: SimulatedExchange, sessio
     assert len(gaps) == 1
 
 
-async def test_text_put_by_a_fault_goes_out_as_it_is(exchange: SimulatedExchange, session: ClientSession) -> None:
+async def test_text_from_a_fault_is_sent_as_it_is(exchange: SimulatedExchange, session: ClientSession) -> None:
     """Broken JSON reaches the client unwrapped."""
     async with session.ws_connect(f"{exchange.stream_url}/stream?streams={DEPTH}") as ws:
         exchange.faults.frames.edit(DEPTH, lambda data: '{"stream":', count=10)
@@ -126,7 +126,7 @@ async def test_text_put_by_a_fault_goes_out_as_it_is(exchange: SimulatedExchange
 
 @pytest.mark.parametrize("status", [451, 503])
 async def test_sockets_can_be_refused(exchange: SimulatedExchange, session: ClientSession, status: int) -> None:
-    """The handshake fails with the status asked for."""
+    """The handshake fails with the given status."""
     exchange.faults.refuse_sockets = status
 
     with pytest.raises(WSServerHandshakeError) as refusal:
@@ -134,7 +134,7 @@ async def test_sockets_can_be_refused(exchange: SimulatedExchange, session: Clie
     assert refusal.value.status == status
 
 
-async def test_sockets_can_be_reset_at_the_door(exchange: SimulatedExchange, session: ClientSession) -> None:
+async def test_sockets_can_be_reset_before_the_handshake(exchange: SimulatedExchange, session: ClientSession) -> None:
     """Status 0 ends the connection without an answer."""
     exchange.faults.refuse_sockets = 0
 
@@ -145,7 +145,7 @@ async def test_sockets_can_be_reset_at_the_door(exchange: SimulatedExchange, ses
 async def test_open_sockets_are_bounded(
     exchange: SimulatedExchange, session: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound a handshake gets 503, and the open ones stay."""
+    """Beyond the bound a handshake gets 503, and the open connections stay."""
     monkeypatch.setattr("pulse.simulator.server.CONNECTIONS_MAX", 1)
     async with session.ws_connect(f"{exchange.stream_url}/ws"):
         with pytest.raises(WSServerHandshakeError) as refusal:
@@ -155,7 +155,7 @@ async def test_open_sockets_are_bounded(
 
 
 async def test_every_socket_can_be_closed_with_a_code(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """All clients see the code and the reason."""
+    """All clients receive the code and the reason."""
     async with (
         session.ws_connect(f"{exchange.stream_url}/ws") as one,
         session.ws_connect(f"{exchange.stream_url}/ws") as two,
@@ -169,7 +169,7 @@ async def test_every_socket_can_be_closed_with_a_code(exchange: SimulatedExchang
 
 
 async def test_a_shutdown_is_announced_raw_and_combined(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """Nobody subscribes to the event; combined clients get it under its own stream's name."""
+    """The event needs no subscription; combined clients get it under its own stream's name."""
     async with (
         session.ws_connect(f"{exchange.stream_url}/ws") as raw,
         session.ws_connect(f"{exchange.stream_url}/stream") as combined,
@@ -182,8 +182,8 @@ async def test_a_shutdown_is_announced_raw_and_combined(exchange: SimulatedExcha
     assert (wrapped["stream"], wrapped["data"]["e"]) == ("!serverShutdown", "serverShutdown")
 
 
-async def test_a_connection_has_a_longest_life(session: ClientSession) -> None:
-    """The exchange ends even a healthy connection in the end."""
+async def test_connection_has_a_maximum_lifetime(session: ClientSession) -> None:
+    """The exchange ends even a healthy connection at the end of its lifetime."""
     async with (
         SimulatedExchange((SMALL,), start_ms=START_MS, connection_life_s=0.1) as exchange,
         session.ws_connect(f"{exchange.stream_url}/ws") as ws,
@@ -193,9 +193,9 @@ async def test_a_connection_has_a_longest_life(session: ClientSession) -> None:
     assert message.type is WSMsgType.CLOSED
 
 
-async def test_it_comes_back_on_the_same_port(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """After a close and a start the same addresses serve the same market, which went on meanwhile."""
-    before_id, url = exchange.core.truth(SMALL).update_id, f"{exchange.rest_url}/api/v3/depth?symbol={SMALL}"
+async def test_restart_uses_the_same_port(exchange: SimulatedExchange, session: ClientSession) -> None:
+    """After close and start the same addresses serve the same market, which went on meanwhile."""
+    before_id, url = exchange.core.book(SMALL).update_id, f"{exchange.rest_url}/api/v3/depth?symbol={SMALL}"
     await exchange.close()
     with pytest.raises(ClientConnectionError):
         await get(session, url)
@@ -214,7 +214,7 @@ async def test_closing_twice_is_harmless(exchange: SimulatedExchange) -> None:
     assert not exchange.connections
 
 
-async def test_a_taken_port_is_said_at_once(exchange: SimulatedExchange) -> None:
+async def test_port_in_use_raises_at_once(exchange: SimulatedExchange) -> None:
     """Two exchanges cannot share a port, and the second leaves nothing behind."""
     second = SimulatedExchange((SMALL,), start_ms=START_MS, port=exchange.port)
 
@@ -223,8 +223,8 @@ async def test_a_taken_port_is_said_at_once(exchange: SimulatedExchange) -> None
     await second.close()
 
 
-async def test_a_market_that_fails_does_not_fail_unnoticed() -> None:
-    """Whoever watches gets the error that stopped the market, and so does whoever closes."""
+async def test_error_of_the_market_reaches_watch_and_close() -> None:
+    """The error that stopped the market is raised by both."""
     exchange = SimulatedExchange((SMALL,), start_ms=START_MS)
     await exchange.start()
     exchange.faults.frames.edit("*", lambda data: 1 / 0, count=1)  # type: ignore[arg-type, return-value]

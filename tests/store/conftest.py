@@ -1,4 +1,4 @@
-"""Fixtures of the stores: one of each kind, empty."""
+"""Fixtures for both stores, each empty."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.stores import AnyStore, make_store
 
 @pytest.fixture(params=["sqlite", "postgres_url", "pooled_postgres_url"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """Where each of the two rooms keeps its candles; PostgreSQL also behind a transaction pooler."""
+    """Return a path for SQLite or an address for PostgreSQL, directly and behind a transaction pooler."""
     if request.param == "sqlite":
         return tmp_path / "candles.sqlite3"
     url: str = request.getfixturevalue(request.param)
@@ -19,7 +19,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
 
 @pytest.fixture
 async def store(place: str | Path) -> AsyncIterator[AnyStore]:
-    """An open store with nothing in it."""
+    """Yield an open, empty store."""
     made = make_store(place)
     await made.open()
     yield made

@@ -1,4 +1,4 @@
-"""Candles of every interval, from both rooms, held against the exchange's own and against the same sum in Python."""
+"""Candles of every interval, from both stores, compared with the exchange's own and with the same sum in Python."""
 
 import asyncio
 import csv
@@ -27,15 +27,15 @@ LONG_AGO, FAR_AWAY = -(10**20), 10**20
 
 
 def minute_at(open_time_ms: int, price: float = 100.0, volume: float = 1.0, trades: int = 1) -> Candle:
-    """A minute whose prices are all the same; flat where it has no trades."""
+    """Return a minute with one price; flat if it has no trades."""
     return candle(
         open_time_ms, (price,) * 4, volume, quote_volume=volume, taker_buy_quote_volume=volume, trade_count=trades,
         first_trade_id=7 if trades else -1, last_trade_id=9 if trades else -1, source="live",
     )  # fmt: skip
 
 
-def walk(seed: int, count: int, start_ms: int = FRIDAY_MS) -> list[Candle]:
-    """Minutes as a market makes them: prices that go on from one to the next, some without trades, some missing."""
+def random_walk(seed: int, count: int, start_ms: int = FRIDAY_MS) -> list[Candle]:
+    """Return minutes of a random walk, some without trades, some missing."""
     rng = random.Random(seed)
     price, trade_id, made = 1000, 1, []
     for number in range(count):
@@ -54,19 +54,19 @@ def walk(seed: int, count: int, start_ms: int = FRIDAY_MS) -> list[Candle]:
     return made
 
 
-def together(minutes: Iterable[Candle], interval: Interval) -> list[AggregatedCandle]:
-    """The bars of minutes, added one by one in Python."""
+def expected_candles(minutes: Iterable[Candle], interval: Interval) -> list[AggregatedCandle]:
+    """Return the candles of an interval, added up in Python and closed."""
     return [replace(row, candle=replace(row.candle, is_closed=True)) for row in aggregated(minutes, interval)]
 
 
 def rows(name: str) -> list[list[float]]:
-    """The exchange's own candles of a day, as numbers."""
+    """Return the exchange's own candles of a day, as numbers."""
     with (recording("xrpeth-2019-10-11") / f"klines-{name}.csv").open(newline="") as file:
         return [[float(value) for value in row] for row in list(csv.reader(file))[1:]]
 
 
 def day_of_the_exchange() -> list[Candle]:
-    """Its 1,440 minutes; how many trades each had is counted from the trades themselves."""
+    """Return the exchange's 1,440 minutes of a day; whether a minute has trades is taken from the recorded trades."""
     with gzip.open(recording("xrpeth-2019-10-11") / "trades.csv.gz", "rt", newline="") as file:
         traded = {int(row["time_ms"]) // MINUTE_MS for row in csv.DictReader(file)}
     return [
@@ -76,27 +76,29 @@ def day_of_the_exchange() -> list[Candle]:
     ]  # fmt: skip
 
 
-async def test_the_exchanges_five_minutes(store: AnyStore) -> None:
-    """Put together from its minutes, all 288 five-minute candles of a day equal the exchange's own in every field."""
+async def test_five_minute_candles_equal_the_exchanges(store: AnyStore) -> None:
+    """Aggregated from its minutes, all 288 of a day equal the exchange's own in every field."""
     await store.write_candles(day_of_the_exchange())
-    bars = [bar.candle for bar in await store.read_intervals("XRPETH", INTERVALS["5m"], 0, None, 1000)]
+    read = [row.candle for row in await store.read_intervals("XRPETH", INTERVALS["5m"], 0, None, 1000)]
 
-    assert len(bars) == 288
-    assert [[c.open_time_ms, c.open, c.high, c.low, c.close, c.volume] for c in bars] == rows("5m")
+    assert len(read) == 288
+    assert [[c.open_time_ms, c.open, c.high, c.low, c.close, c.volume] for c in read] == rows("5m")
 
 
 @pytest.mark.parametrize("name", INTERVALS)
 async def test_every_interval_is_the_sum_of_its_minutes(store: AnyStore, name: str) -> None:
-    """With flat minutes, holes, corrections and several sources, each field is what adding minute by minute gives."""
-    minutes = walk(1, 4000)
+    """With flat minutes, holes, corrections and several sources, each field equals the sum in Python."""
+    minutes = random_walk(1, 4000)
     await store.write_candles([replace(minute, close=0.5, reconciled=False) for minute in minutes[::7]])
     for begin in range(0, 4000, 900):
         await store.write_candles(minutes[begin : begin + 900])
 
-    assert await store.read_intervals("BTCUSDT", INTERVALS[name], None, None, 10_000) == together(
+    assert await store.read_intervals("BTCUSDT", INTERVALS[name], None, None, 10_000) == expected_candles(
         minutes, INTERVALS[name]
     )
-    assert await store.read_intervals("BTCUSDT", INTERVALS[name], 0, None, 10_000) == together(minutes, INTERVALS[name])
+    assert await store.read_intervals("BTCUSDT", INTERVALS[name], 0, None, 10_000) == expected_candles(
+        minutes, INTERVALS[name]
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,21 +112,21 @@ async def test_every_interval_is_the_sum_of_its_minutes(store: AnyStore, name: s
 async def test_when_an_interval_opens(store: AnyStore, name: str, opens: list[int]) -> None:
     """A week opens on Monday, a month on the first, all in UTC."""
     await store.write_candles([minute_at(open_ms + HOUR_MS) for open_ms in [*opens, FRIDAY_MS]])
-    bars = await store.read_intervals("BTCUSDT", INTERVALS[name], None, None, 10)
+    read = await store.read_intervals("BTCUSDT", INTERVALS[name], None, None, 10)
 
-    assert [bar.candle.open_time_ms for bar in bars] == opens
+    assert [row.candle.open_time_ms for row in read] == opens
 
 
-async def test_minutes_without_trades_say_nothing_of_prices(store: AnyStore) -> None:
-    """The price at which nothing was traded is no open, high or low; where nothing is traded at all, it is all four."""
+async def test_minutes_without_trades_do_not_affect_prices(store: AnyStore) -> None:
+    """Their price is no open, high or low of an interval with trades; without any trade it is all four."""
     prices = [(200.0, 0), (100.0, 2), (101.0, 3), (101.0, 0)]
     await store.write_candles(
         [minute_at(FRIDAY_MS + i * MINUTE_MS, price, trades=trades) for i, (price, trades) in enumerate(prices)]
     )
     await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS, 101.0, trades=0) for i in range(5, 10)])
-    bars = [bar.candle for bar in await store.read_intervals("BTCUSDT", INTERVALS["5m"], None, None, 2)]
+    read = [row.candle for row in await store.read_intervals("BTCUSDT", INTERVALS["5m"], None, None, 2)]
 
-    assert [(c.open, c.high, c.low, c.close, c.trade_count, c.first_trade_id) for c in bars] == [
+    assert [(c.open, c.high, c.low, c.close, c.trade_count, c.first_trade_id) for c in read] == [
         (100.0, 101.0, 100.0, 101.0, 5, 7),
         (101.0, 101.0, 101.0, 101.0, 0, -1),
     ]
@@ -143,20 +145,20 @@ async def test_minutes_without_trades_say_nothing_of_prices(store: AnyStore) -> 
     ],
 )
 async def test_sums_have_the_exchanges_digits(store: AnyStore, interval: Interval, volumes: list[float]) -> None:
-    """Volumes add up as decimals do, to the double nearest to their sum; what no double can hold is no trouble."""
+    """Volumes add up like decimals, to the double nearest to their sum; sums beyond that precision are no error."""
     await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS, volume=v) for i, v in enumerate(volumes)])
     expected = float(f"{sum(map(Decimal, map(repr, volumes))):f}")
-    (bar,) = await store.read_intervals("BTCUSDT", interval, None, None, 2)
+    (row,) = await store.read_intervals("BTCUSDT", interval, None, None, 2)
 
-    assert bar.candle.volume == bar.candle.quote_volume == bar.candle.taker_buy_volume == expected
+    assert row.candle.volume == row.candle.quote_volume == row.candle.taker_buy_volume == expected
 
 
 @pytest.mark.parametrize("name", ["3m", "4h", "1w", "1M"])
 @pytest.mark.parametrize("limit", [1, 2, 5, 1000])
-async def test_pages_follow_on_one_another(store: AnyStore, name: str, limit: int) -> None:
-    """Read forwards or backwards, page by page over a hole of months, every bar comes exactly once."""
+async def test_pages_are_contiguous(store: AnyStore, name: str, limit: int) -> None:
+    """Read forwards or backwards, page by page over a hole of months, every candle comes exactly once."""
     interval = INTERVALS[name]
-    minutes = walk(2, 300) + walk(3, 300, FRIDAY_MS + 100 * 24 * HOUR_MS)
+    minutes = random_walk(2, 300) + random_walk(3, 300, FRIDAY_MS + 100 * 24 * HOUR_MS)
     await store.write_candles(minutes)
     forwards: list[AggregatedCandle] = []
     while page := await store.read_intervals("BTCUSDT", interval, next_ms(forwards), None, limit):
@@ -166,12 +168,12 @@ async def test_pages_follow_on_one_another(store: AnyStore, name: str, limit: in
     while page := await store.read_intervals("BTCUSDT", interval, None, end_ms, limit):
         backwards, end_ms = page + backwards, page[0].candle.open_time_ms - 1
 
-    assert forwards == backwards == together(minutes, interval)
+    assert forwards == backwards == expected_candles(minutes, interval)
 
 
-def next_ms(bars: list[AggregatedCandle]) -> int:
-    """Where the page after these begins."""
-    return bars[-1].candle.open_time_ms + 1 if bars else 0
+def next_ms(read: list[AggregatedCandle]) -> int:
+    """Return where the page after these candles begins."""
+    return read[-1].candle.open_time_ms + 1 if read else 0
 
 
 @pytest.mark.parametrize(
@@ -190,31 +192,31 @@ def next_ms(bars: list[AggregatedCandle]) -> int:
         (0, None, 0, []),
     ],
 )
-async def test_a_range_is_of_open_times(
+async def test_which_candles_are_read(
     store: AnyStore, start: int | None, end: int | None, limit: int, expected: list[int]
 ) -> None:
-    """A bar is in a range when it opens there, and then holds all its minutes."""
+    """A candle is in a range if it opens there, and then has all its minutes."""
     await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS) for i in range(12)])
     bounds = [None if minute is None else FRIDAY_MS + minute * MINUTE_MS for minute in (start, end)]
-    bars = await store.read_intervals("BTCUSDT", INTERVALS["5m"], bounds[0], bounds[1], limit)
+    read = await store.read_intervals("BTCUSDT", INTERVALS["5m"], bounds[0], bounds[1], limit)
 
-    assert [(bar.candle.open_time_ms - FRIDAY_MS) // MINUTE_MS for bar in bars] == expected
+    assert [(row.candle.open_time_ms - FRIDAY_MS) // MINUTE_MS for row in read] == expected
 
 
-async def test_a_correction_reaches_the_hour(store: AnyStore) -> None:
-    """When an old minute is written anew, the hour, the day and the month say so at once."""
+async def test_a_correction_is_rolled_up(store: AnyStore) -> None:
+    """When an old minute is corrected, its hour, day and month change at once."""
     await store.write_candles([minute_at(FRIDAY_MS + i * MINUTE_MS) for i in range(60)])
     await store.write_candles([minute_at(FRIDAY_MS + 7 * MINUTE_MS, price=500.0, volume=3.0)])
     found = [(await store.read_intervals("BTCUSDT", INTERVALS[name], None, None, 1))[0] for name in ("1h", "1d", "1M")]
 
-    assert [(bar.candle.high, bar.candle.volume, bar.minutes) for bar in found] == [(500.0, 62.0, 60)] * 3
+    assert [(row.candle.high, row.candle.volume, row.minutes) for row in found] == [(500.0, 62.0, 60)] * 3
 
 
 async def test_two_writers_of_the_same_hour(place: str | Path) -> None:
-    """Two processes that write different minutes of the same hours at once leave hours that hold all of them."""
+    """Two processes that write different minutes of the same hours at once lose none of them in the roll-up."""
     one, two = make_store(place), make_store(place)
     await asyncio.gather(one.open(), two.open())
-    minutes = walk(4, 600)
+    minutes = random_walk(4, 600)
     for begin in range(0, 600, 20):
         batch = minutes[begin : begin + 20]
         await asyncio.gather(
@@ -223,22 +225,22 @@ async def test_two_writers_of_the_same_hour(place: str | Path) -> None:
     read = await one.read_intervals("BTCUSDT", INTERVALS["1h"], None, None, 100)
     await asyncio.gather(one.aclose(), two.aclose())
 
-    assert read == together(minutes, INTERVALS["1h"])
+    assert read == expected_candles(minutes, INTERVALS["1h"])
 
 
-async def test_symbols_and_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None:
-    """An hour holds the minutes of its own symbol at its own venue."""
+async def test_symbols_and_venues_are_separate(store: AnyStore, place: str | Path) -> None:
+    """An hour has the minutes of its own symbol and venue alone."""
     other = make_store(place, venue="com")
     await other.open()
     await store.write_candles([minute_at(FRIDAY_MS), replace(minute_at(FRIDAY_MS, 2.0), symbol="ETHUSDT")])
     await other.write_candles([minute_at(FRIDAY_MS, 3.0)])
-    (bar,) = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 10)
+    (row,) = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 10)
     await other.aclose()
 
-    assert (bar.candle.close, bar.minutes) == (100.0, 1)
+    assert (row.candle.close, row.minutes) == (100.0, 1)
 
 
-def test_the_hours_of_rows() -> None:
+def test_touched_hours() -> None:
     """Each hour once, in the order of the key."""
     rows = rows_to_write("us", [minute_at(FRIDAY_MS + i * MINUTE_MS) for i in (61, 60, 0, 59)])
 

@@ -1,4 +1,4 @@
-"""The contract of the store, the same for both rooms; PostgreSQL is a real one."""
+"""The contract of the store, for SQLite and for a real PostgreSQL server."""
 
 import asyncio
 import shutil
@@ -16,24 +16,24 @@ from pulse.market.types import MINUTE_MS, Candle
 from tests.support.candles import BEGIN_MS, SQL_DIR, gap, minute_candle, minutes, running
 from tests.support.stores import AnyStore, make_store
 
-OURS = minute_candle(close=1.0)
-OURS_LATER = minute_candle(close=2.0)
-OURS_PROVEN = minute_candle(close=2.0, reconciled=True)
+LIVE = minute_candle(close=1.0)
+LIVE_LATER = minute_candle(close=2.0)
+LIVE_RECONCILED = minute_candle(close=2.0, reconciled=True)
 REPAIRED = minute_candle(close=2.0, source="repaired")
-THEIRS = replace(minute_candle(close=2.0, source="exchange"), first_trade_id=-1)
-THEIRS_CORRECTED = replace(THEIRS, volume=7.0)
-THEIRS_WITH_IDS = minute_candle(close=2.0, source="exchange")
+EXCHANGE = replace(minute_candle(close=2.0, source="exchange"), first_trade_id=-1)
+EXCHANGE_CORRECTED = replace(EXCHANGE, volume=7.0)
+EXCHANGE_WITH_IDS = minute_candle(close=2.0, source="exchange")
 
 
 async def test_every_value_comes_back_exactly(store: AnyStore) -> None:
-    """What is read is what was written, to the last bit."""
+    """The values that are read are those that were written, to the last bit."""
     await store.write_candles([minute_candle()])
 
     assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
 
 
 async def test_candles_survive_the_process(store: AnyStore, place: str | Path) -> None:
-    """What one process wrote, the next one reads."""
+    """The next process reads what the last one wrote."""
     await store.write_candles([minute_candle()])
     await store.aclose()
     later = make_store(place)
@@ -43,7 +43,7 @@ async def test_candles_survive_the_process(store: AnyStore, place: str | Path) -
     await later.aclose()
 
 
-async def test_writing_again_changes_nothing(store: AnyStore) -> None:
+async def test_writes_are_idempotent(store: AnyStore) -> None:
     """A write may be repeated, as after a failure whose outcome is unknown."""
     for _ in range(3):
         await store.write_candles(minutes(5))
@@ -51,7 +51,7 @@ async def test_writing_again_changes_nothing(store: AnyStore) -> None:
     assert await store.read_candles("BTCUSDT", None, None, 10) == minutes(5)
 
 
-async def test_the_later_account_of_a_minute_wins(store: AnyStore) -> None:
+async def test_the_later_candle_of_a_minute_is_kept(store: AnyStore) -> None:
     """A corrected candle replaces the one before it."""
     await store.write_candles([minute_candle(close=1.0)])
     await store.write_candles([minute_candle(close=2.0)])
@@ -62,43 +62,43 @@ async def test_the_later_account_of_a_minute_wins(store: AnyStore) -> None:
 @pytest.mark.parametrize(
     ("kept", "later", "is_replaced"),
     [
-        (OURS, OURS_LATER, True),
-        (OURS, REPAIRED, True),
-        (OURS, THEIRS, True),
-        (OURS, OURS_PROVEN, True),
-        (OURS_PROVEN, OURS, False),
-        (OURS_PROVEN, REPAIRED, False),
-        (OURS_PROVEN, THEIRS, False),
-        (OURS_PROVEN, THEIRS_CORRECTED, True),
-        (THEIRS, OURS_LATER, False),
-        (THEIRS, OURS_PROVEN, True),
-        (THEIRS, THEIRS_CORRECTED, True),
-        (THEIRS, THEIRS_WITH_IDS, True),
-        (THEIRS_WITH_IDS, THEIRS, False),
-        (THEIRS_WITH_IDS, THEIRS_CORRECTED, True),
+        (LIVE, LIVE_LATER, True),
+        (LIVE, REPAIRED, True),
+        (LIVE, EXCHANGE, True),
+        (LIVE, LIVE_RECONCILED, True),
+        (LIVE_RECONCILED, LIVE, False),
+        (LIVE_RECONCILED, REPAIRED, False),
+        (LIVE_RECONCILED, EXCHANGE, False),
+        (LIVE_RECONCILED, EXCHANGE_CORRECTED, True),
+        (EXCHANGE, LIVE_LATER, False),
+        (EXCHANGE, LIVE_RECONCILED, True),
+        (EXCHANGE, EXCHANGE_CORRECTED, True),
+        (EXCHANGE, EXCHANGE_WITH_IDS, True),
+        (EXCHANGE_WITH_IDS, EXCHANGE, False),
+        (EXCHANGE_WITH_IDS, EXCHANGE_CORRECTED, True),
     ],
 )
 @pytest.mark.parametrize("at_once", [False, True])
-async def test_which_account_of_a_minute_is_kept(
+async def test_the_precedence_of_candles_of_a_minute(
     store: AnyStore, kept: Candle, later: Candle, is_replaced: bool, at_once: bool
 ) -> None:
-    """The later one, unless it is less well proven or the exchange says again what ours said; in one write or two."""
+    """The later one, unless only the earlier one is reconciled or the later adds nothing; in one write or two."""
     for batch in [[kept, later]] if at_once else [[kept], [later]]:
         await store.write_candles(batch)
 
     assert await store.read_candles("BTCUSDT", None, None, 10) == [later if is_replaced else kept]
 
 
-async def test_a_running_candle_is_refused(store: AnyStore) -> None:
-    """A candle that is not closed is a mistake of the caller, and nothing of its batch is written."""
+async def test_a_running_candle_is_rejected(store: AnyStore) -> None:
+    """A candle that is not closed is an error of the caller, and nothing of its batch is written."""
     with pytest.raises(ValueError, match="closed"):
         await store.write_candles([minute_candle(), running(1)])
 
     assert await store.read_candles("BTCUSDT", None, None, 10) == []
 
 
-async def test_nothing_to_write(store: AnyStore) -> None:
-    """An empty batch is no trouble."""
+async def test_an_empty_batch(store: AnyStore) -> None:
+    """Writing nothing is no error."""
     await store.write_candles([])
 
     assert await store.read_candles("BTCUSDT", None, None, 10) == []
@@ -120,10 +120,10 @@ async def test_nothing_to_write(store: AnyStore) -> None:
         (None, -(10**20), 2, []),
     ],
 )
-async def test_what_range_is_read(
+async def test_which_candles_are_read(
     store: AnyStore, start: int | None, end: int | None, limit: int, expected: list[int]
 ) -> None:
-    """With a start the first of a range are read, without one the last; always oldest first, both ends included."""
+    """With a start the first of the range, without one the last; always oldest first, both ends included."""
     await store.write_candles(minutes(10))
     times = [None if minute is None else BEGIN_MS + minute * MINUTE_MS for minute in (start, end)]
     rows = await store.read_candles("BTCUSDT", times[0], times[1], limit)
@@ -131,14 +131,14 @@ async def test_what_range_is_read(
     assert [(row.open_time_ms - BEGIN_MS) // MINUTE_MS for row in rows] == expected
 
 
-async def test_symbols_are_kept_apart(store: AnyStore) -> None:
-    """The candles of a symbol are read without those of another."""
+async def test_symbols_are_separate(store: AnyStore) -> None:
+    """The candles of one symbol are read without those of another."""
     await store.write_candles(minutes(3, "BTCUSDT") + minutes(2, "ETHUSDT"))
 
     assert await store.read_candles("ETHUSDT", None, None, 10) == minutes(2, "ETHUSDT")
 
 
-async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None:
+async def test_venues_are_separate(store: AnyStore, place: str | Path) -> None:
     """The same minute of a symbol at two venues is two candles."""
     other = make_store(place, venue="com")
     await other.open()
@@ -150,8 +150,8 @@ async def test_venues_are_kept_apart(store: AnyStore, place: str | Path) -> None
     assert [row.close for row in ours] == [1.0]
 
 
-async def test_a_store_that_is_there_says_so(store: AnyStore) -> None:
-    """And one that was closed does not."""
+async def test_an_open_store_passes_the_check(store: AnyStore) -> None:
+    """A closed one does not."""
     await store.check()
     await store.aclose()
 
@@ -167,7 +167,7 @@ async def test_a_large_batch(store: AnyStore) -> None:
 
 
 async def test_many_calls_at_once(store: AnyStore) -> None:
-    """Reads and writes may be under way at the same time."""
+    """Reads and writes can run concurrently."""
     await asyncio.gather(
         *(store.write_candles(minutes(50)) for _ in range(5)),
         *(store.read_candles("BTCUSDT", None, None, 100) for _ in range(10)),
@@ -176,8 +176,8 @@ async def test_many_calls_at_once(store: AnyStore) -> None:
     assert await store.read_candles("BTCUSDT", None, None, 100) == minutes(50)
 
 
-async def test_two_stores_may_begin_at_once(place: str | Path) -> None:
-    """However many processes find an empty database at the same moment, the schema is applied once."""
+async def test_stores_that_open_at_once_migrate_once(place: str | Path) -> None:
+    """However many processes find an empty database at the same moment, each migration is applied once."""
     stores = [make_store(place) for _ in range(6)]
     await asyncio.gather(*(store.open() for store in stores))
     await asyncio.gather(*(store.write_candles(minutes(5)) for store in stores))
@@ -187,8 +187,8 @@ async def test_two_stores_may_begin_at_once(place: str | Path) -> None:
     assert read == [minutes(5)] * 6
 
 
-async def test_two_writers_overlap(place: str | Path) -> None:
-    """Two processes that write the same minutes, as during a deploy, neither fail nor leave a minute out."""
+async def test_two_writers_of_the_same_minutes(place: str | Path) -> None:
+    """Two processes that write the same minutes, as during a deploy, neither fail nor lose a minute."""
     one, two = make_store(place), make_store(place)
     await asyncio.gather(one.open(), two.open())
     candles = minutes(300)
@@ -201,8 +201,8 @@ async def test_two_writers_overlap(place: str | Path) -> None:
     assert read == candles
 
 
-def a_later_version(tmp_path: Path, kind: str, statement: str) -> Path:
-    """The files of `sql/` and one more."""
+def sql_with_migration(tmp_path: Path, kind: str, statement: str) -> Path:
+    """Copy `sql/` and add a migration; return the folder."""
     later = tmp_path / "later"
     shutil.copytree(SQL_DIR, later)
     table = "candles" if kind == "sqlite" else "pulse.candles"
@@ -210,10 +210,10 @@ def a_later_version(tmp_path: Path, kind: str, statement: str) -> Path:
     return later
 
 
-async def test_a_later_version_adds_its_step(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
-    """A newer program applies what is new, once, to what is there; the older one beside it goes on."""
+async def test_a_later_version_adds_its_migration(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
+    """A newer program applies its new migration once; an older one that is still running goes on."""
     await store.write_candles([minute_candle(0)])
-    sql_dir = a_later_version(tmp_path, store.kind, "ALTER TABLE {table} ADD COLUMN note text; -- ; in a comment\n")
+    sql_dir = sql_with_migration(tmp_path, store.kind, "ALTER TABLE {table} ADD COLUMN note text; -- ; in a comment\n")
     for minute in (1, 2):
         later = make_store(place, sql_dir=sql_dir)
         await later.open()
@@ -224,10 +224,10 @@ async def test_a_later_version_adds_its_step(store: AnyStore, place: str | Path,
     assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle(minute) for minute in range(4)]
 
 
-async def test_a_step_that_fails_leaves_nothing(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
-    """A step is applied whole or not at all."""
+async def test_a_migration_that_fails_changes_nothing(store: AnyStore, place: str | Path, tmp_path: Path) -> None:
+    """A migration is applied whole or not at all."""
     await store.write_candles([minute_candle(0)])
-    sql_dir = a_later_version(tmp_path, store.kind, "DELETE FROM {table};\nINSERT INTO no_such_table VALUES (1);\n")
+    sql_dir = sql_with_migration(tmp_path, store.kind, "DELETE FROM {table};\nINSERT INTO no_such_table VALUES (1);\n")
     later = make_store(place, sql_dir=sql_dir)
     with pytest.raises(StoreUnavailable, match="no_such_table"):
         await open_and_write(later)
@@ -237,13 +237,13 @@ async def test_a_step_that_fails_leaves_nothing(store: AnyStore, place: str | Pa
 
 
 async def open_and_write(store: AnyStore) -> None:
-    """Bring the schema up to date, at the latest with the first write."""
+    """Open and write: the schema is migrated by the first write at the latest."""
     await store.open()
     await store.write_candles([minute_candle(1)])
 
 
 def make_first_version(place: str | Path) -> None:
-    """A database as the first version left it, with a minute of each source."""
+    """Make a database of the first version, with a minute of each source."""
     kind = "sqlite" if isinstance(place, Path) else "postgres"
     table, time = ("candles", "{}") if kind == "sqlite" else ("pulse.candles", "to_timestamp({} / 1000)")
     insert = f"INSERT INTO {table} VALUES ('us', 'BTCUSDT', {time}, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, '{{}}');\n"
@@ -260,8 +260,8 @@ def make_first_version(place: str | Path) -> None:
             server.execute(("CREATE SCHEMA pulse;" + text).encode())
 
 
-async def test_rows_of_before_receipts_are_kept(place: str | Path) -> None:
-    """A database of the first version is brought forward: its rows say where they come from in today's words."""
+async def test_rows_of_the_first_version_are_migrated(place: str | Path) -> None:
+    """They are kept, with today's values of source and reconciled."""
     make_first_version(place)
     store = make_store(place)
     await store.open()
@@ -271,8 +271,8 @@ async def test_rows_of_before_receipts_are_kept(place: str | Path) -> None:
     assert [(row.source, row.reconciled) for row in rows] == [("live", False), ("exchange", True)]
 
 
-async def test_gaps_are_noted_once(store: AnyStore) -> None:
-    """A gap that is told again stays as it was noted first; others beside it are kept."""
+async def test_gaps_are_stored_once(store: AnyStore) -> None:
+    """A gap that is written again stays as it was first; others are added."""
     await store.write_gaps([gap(20), gap(10)])
     await store.write_gaps([gap(10, noted_ms=BEGIN_MS + 1), gap(10, symbol="ETHUSDT")])
 
@@ -284,7 +284,7 @@ async def test_gaps_are_noted_once(store: AnyStore) -> None:
     [(0, 9, 10, [10, 20, 30]), (1, 1, 10, [20]), (0, 9, 2, [10, 20]), (3, 9, 10, []), (-(10**20), 10**20, 1, [10])],
 )
 async def test_which_gaps_are_read(store: AnyStore, start: int, end: int, limit: int, expected: list[int]) -> None:
-    """Those that touch the range, in the order of their ids."""
+    """Those that touch the range, ordered by their ids."""
     await store.write_gaps([gap(10, 0), gap(20, 1), gap(30, 2)])
     read = await store.read_gaps("BTCUSDT", BEGIN_MS + start * MINUTE_MS, BEGIN_MS + end * MINUTE_MS, limit)
 
@@ -292,27 +292,27 @@ async def test_which_gaps_are_read(store: AnyStore, start: int, end: int, limit:
 
 
 async def test_old_hours_are_deleted(store: AnyStore) -> None:
-    """The oldest first, no more at a time than is said, with their minutes and what was put together from them."""
+    """The oldest first, at most as many as allowed, with their minutes."""
     await store.write_candles(minutes(200) + minutes(200, "ETHUSDT"))
     hours = [await store.delete_before(BEGIN_MS + 130 * MINUTE_MS, 4) for _ in range(3)]
     kept = [(await store.read_candles(symbol, None, None, 1000))[0] for symbol in ("BTCUSDT", "ETHUSDT")]
-    bars = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 10)
+    read = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 10)
 
-    assert hours == [4, 2, 0]  # 23:55, 00:00 and 01:00; 02:00 is the hour that goes on
+    assert hours == [4, 2, 0]  # 23:55, 00:00 and 01:00; the hour of 02:00 is not over
     assert [(row.open_time_ms - BEGIN_MS) // MINUTE_MS for row in kept] == [125, 125]
-    assert [bar.minutes for bar in bars] == [75]
+    assert [row.minutes for row in read] == [75]
 
 
 async def test_old_gaps_are_deleted(store: AnyStore) -> None:
-    """A gap goes when it ended before the time."""
+    """Those that ended before the time."""
     await store.write_gaps([gap(10, 0), gap(20, 1)])
     await store.delete_before(BEGIN_MS + MINUTE_MS + 1, 10)
 
     assert await store.read_gaps("BTCUSDT", 0, 2 * BEGIN_MS, 10) == [gap(20, 1)]
 
 
-async def test_deleting_leaves_other_venues_alone(store: AnyStore, place: str | Path) -> None:
-    """Each venue's candles are kept as long as who follows it wants."""
+async def test_deletion_is_per_venue(store: AnyStore, place: str | Path) -> None:
+    """The candles of another venue stay."""
     other = make_store(place, venue="com")
     await other.open()
     await other.write_candles(minutes(5))
@@ -323,8 +323,8 @@ async def test_deleting_leaves_other_venues_alone(store: AnyStore, place: str | 
     assert (deleted, rows) == (0, minutes(5))
 
 
-async def test_after_the_end(store: AnyStore) -> None:
-    """A store that is closed says so, and closing it again does no harm."""
+async def test_a_closed_store(store: AnyStore) -> None:
+    """Calls raise an error that says so; closing it again does no harm."""
     await store.aclose()
     await store.aclose()
 

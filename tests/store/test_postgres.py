@@ -1,6 +1,6 @@
-"""The server: away, killed, mute, refusing, and what is never done to it or said of it.
+"""The PostgreSQL server: unavailable, killed, unresponsive or rejecting, and what the store must never do or show.
 
-Each test that hurts a server has one of its own. Deadlines are shortened where only their existence matters.
+Each test that disturbs a server has one of its own. Deadlines are shortened where only their existence matters.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ RETURN_WITHIN_S = 2.0
 
 @asynccontextmanager
 async def store_at(url: str) -> AsyncIterator[PostgresStore]:
-    """A store on this server, open."""
+    """Yield an open store on this server."""
     store = PostgresStore(url, "us", SQL_DIR)
     await store.open()
     try:
@@ -37,7 +37,7 @@ async def store_at(url: str) -> AsyncIterator[PostgresStore]:
 
 
 async def unavailable(call: Awaitable[object]) -> tuple[str, float]:
-    """What a call says that fails, and after how many seconds."""
+    """Return the error text of a call that must fail, and after how many seconds it came."""
     begin = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         await call
@@ -51,33 +51,33 @@ FROM unnest(ARRAY['BTCUSDT', 'ETHUSDT']) AS symbol, generate_series(0, 100000) A
 """
 
 
-def asking(url: str) -> closing[psycopg.Connection]:
-    """A connection of the test's own."""
+def connection_to(url: str) -> closing[psycopg.Connection]:
+    """Return a connection of the test's own."""
     return closing(psycopg.connect(url, autocommit=True))
 
 
-# --- a server that is away
+# --- a server that is unavailable
 
 
-async def test_a_server_away_at_the_start(own_postgres: PostgresServer) -> None:
-    """Opening does not wait for the server, a call says at once why it fails, and the return is noticed at once."""
+async def test_a_server_that_is_unavailable_at_the_start(own_postgres: PostgresServer) -> None:
+    """open() does not wait for it, a call fails at once with the reason, and succeeds once the server is back."""
     own_postgres.kill()
     begin = time.monotonic()
     async with store_at(own_postgres.url("postgres")) as store:
         opened_after = time.monotonic() - begin
-        said, took = await unavailable(store.write_candles([minute_candle()]))
+        error, took = await unavailable(store.write_candles([minute_candle()]))
         own_postgres.start()
         begin = time.monotonic()
         await store.write_candles([minute_candle()])
 
         assert opened_after < 0.2
         assert took < 1.0
-        assert "refused" in said
+        assert "refused" in error
         assert time.monotonic() - begin < RETURN_WITHIN_S
 
 
-async def test_a_restart_is_not_noticed(own_postgres: PostgresServer) -> None:
-    """A server that was restarted between two calls costs no error, and has lost nothing."""
+async def test_a_restart_between_two_calls(own_postgres: PostgresServer) -> None:
+    """It causes no error, and nothing is lost."""
     async with store_at(own_postgres.url("postgres")) as store:
         await store.write_candles(minutes(100))
         own_postgres.restart()
@@ -88,7 +88,7 @@ async def test_a_restart_is_not_noticed(own_postgres: PostgresServer) -> None:
 
 
 async def test_a_long_outage(own_postgres: PostgresServer) -> None:
-    """Once the outage is known a call fails quickly, and the first one after the return succeeds quickly."""
+    """Once the outage is known calls fail quickly, and the first one after it succeeds quickly."""
     async with store_at(own_postgres.url("postgres")) as store:
         await store.write_candles([minute_candle()])
         own_postgres.kill()
@@ -103,27 +103,27 @@ async def test_a_long_outage(own_postgres: PostgresServer) -> None:
         assert await store.read_candles("BTCUSDT", None, None, 10) == minutes(3)
 
 
-async def test_a_server_killed_in_the_middle_of_a_write(own_postgres: PostgresServer) -> None:
-    """A write that the server was at work on fails at once, and succeeds whole when it is repeated."""
+async def test_a_server_killed_during_a_write(own_postgres: PostgresServer) -> None:
+    """The write fails at once, and succeeds when it is repeated."""
     url = own_postgres.url("postgres")
     async with store_at(url) as store:
         await store.write_candles([minute_candle()])
-        with asking(url) as own:
+        with connection_to(url) as own:
             own.execute("BEGIN")
             own.execute("LOCK TABLE pulse.candles IN EXCLUSIVE MODE")
             writing = asyncio.create_task(store.write_candles(minutes(1000)))
-            await until_somebody_waits(own)
+            await until_a_lock_is_awaited(own)
             own_postgres.kill()
-            said, took = await unavailable(writing)
+            error, took = await unavailable(writing)
         own_postgres.start()
         await store.write_candles(minutes(1000))
 
         assert took < RETURN_WITHIN_S
         assert await store.read_candles("BTCUSDT", None, None, 10_000) == minutes(1000)
-    assert said.startswith("PostgreSQL: ")
+    assert error.startswith("PostgreSQL: ")
 
 
-async def until_somebody_waits(own: psycopg.Connection) -> None:
+async def until_a_lock_is_awaited(own: psycopg.Connection) -> None:
     """Wait until a statement of another connection waits for a lock."""
     async with asyncio.timeout(WRITER_DEADLINE_S):
         while True:
@@ -133,28 +133,28 @@ async def until_somebody_waits(own: psycopg.Connection) -> None:
             await asyncio.sleep(0.005)
 
 
-# --- a server that says nothing
+# --- a server that does not respond
 
 
-async def test_a_mute_server_costs_eight_seconds_at_most(own_postgres: PostgresServer) -> None:
-    """A call on a way that has gone silent ends in time, and the next one after the silence succeeds at once."""
+async def test_an_unresponsive_server_costs_eight_seconds_at_most(own_postgres: PostgresServer) -> None:
+    """A call on a connection that has gone silent meets its deadline, and the next one after the silence succeeds."""
     async with Proxy(own_postgres.port) as proxy, store_at(f"postgresql://postgres@127.0.0.1:{proxy.port}/") as store:
         await store.write_candles([minute_candle(0)])
         proxy.mute()
-        said, took = await unavailable(store.write_candles([minute_candle(1)]))
+        error, took = await unavailable(store.write_candles([minute_candle(1)]))
         proxy.unmute()
         begin = time.monotonic()
         await store.write_candles([minute_candle(1)])
 
         assert took < WRITER_DEADLINE_S
-        assert said == "PostgreSQL did not answer within 7 s."
+        assert error == "PostgreSQL did not answer within 7 s."
         assert time.monotonic() - begin < RETURN_WITHIN_S
 
 
-async def test_a_paused_server_does_not_hold_up_the_end(
+async def test_a_paused_server_does_not_delay_the_close(
     own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a call that is cancelled nor the close waits for a server that was stopped, and no task stays behind."""
+    """Neither a cancelled call nor the close waits for a server that was stopped, and no task is left."""
     before = asyncio.all_tasks()
     monkeypatch.setattr(module, "CALL_TIMEOUT_S", 0.3)
     async with store_at(own_postgres.url("postgres")) as store:
@@ -170,45 +170,45 @@ async def test_a_paused_server_does_not_hold_up_the_end(
     assert [task.get_name() for task in asyncio.all_tasks() - before if task.get_name().startswith("store")] == []
 
 
-# --- a server that refuses
+# --- a server that rejects
 
 
-async def test_a_database_that_takes_no_writes(postgres_url: str) -> None:
-    """What the server refuses is said in its words, in one line, and reading goes on."""
+async def test_a_read_only_database(postgres_url: str) -> None:
+    """The error of a write has the server's own message in one line, and reads go on."""
     async with store_at(postgres_url) as store:
         await store.write_candles([minute_candle()])
-        with asking(postgres_url) as own:
+        with connection_to(postgres_url) as own:
             database = own.info.dbname
             own.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on'.encode())
         try:
             async with store_at(postgres_url) as later:
-                said, _ = await unavailable(later.write_candles([minute_candle(1)]))
+                error, _ = await unavailable(later.write_candles([minute_candle(1)]))
                 rows = await later.read_candles("BTCUSDT", None, None, 10)
         finally:
-            with asking(postgres_url) as own:
+            with connection_to(postgres_url) as own:
                 own.execute("SET default_transaction_read_only = off")
                 own.execute(f'ALTER DATABASE "{database}" RESET default_transaction_read_only'.encode())
 
-    assert said == "PostgreSQL: cannot execute INSERT in a read-only transaction"
+    assert error == "PostgreSQL: cannot execute INSERT in a read-only transaction"
     assert rows == [minute_candle()]
 
 
-async def test_a_schema_that_disappears_is_made_again(postgres: PostgresDatabases, postgres_url: str) -> None:
-    """When the database was made anew under our feet, a write fails once and then finds its tables."""
+async def test_a_dropped_schema_is_created_again(postgres: PostgresDatabases, postgres_url: str) -> None:
+    """After the database was recreated, a write fails once, and the next one creates the tables."""
     async with store_at(postgres_url) as store:
         await store.write_candles([minute_candle()])
         postgres.empty_database(postgres_url)
-        said, _ = await unavailable(store.write_candles([minute_candle()]))
+        error, _ = await unavailable(store.write_candles([minute_candle()]))
         await store.write_candles([minute_candle()])
 
-    assert "does not exist" in said
+    assert "does not exist" in error
 
 
 async def test_a_role_that_may_not_change_the_schema(postgres_url: str) -> None:
-    """Where the schema is up to date, the right to read and write rows is enough."""
+    """If the schema is up to date, the right to read and write rows is enough."""
     async with store_at(postgres_url) as store:
         await store.write_candles([minute_candle(0)])
-    with asking(postgres_url) as own:
+    with connection_to(postgres_url) as own:
         own.execute("DROP ROLE IF EXISTS pulse_test_writer")
         own.execute("CREATE ROLE pulse_test_writer LOGIN")
         own.execute("GRANT USAGE ON SCHEMA pulse TO pulse_test_writer")
@@ -216,33 +216,33 @@ async def test_a_role_that_may_not_change_the_schema(postgres_url: str) -> None:
     async with store_at(postgres_url.replace("postgres@", "pulse_test_writer@")) as store:
         await store.write_candles([minute_candle(1)])
         rows = await store.read_candles("BTCUSDT", None, None, 10)
-    with asking(postgres_url) as own:
+    with connection_to(postgres_url) as own:
         own.execute("DROP OWNED BY pulse_test_writer")
         own.execute("DROP ROLE pulse_test_writer")
 
     assert rows == [minute_candle(0), minute_candle(1)]
 
 
-async def test_a_writer_that_froze_frees_its_lock(postgres_url: str) -> None:
-    """A process that stops in the middle of a write, holding the lock, keeps no other one from writing."""
+async def test_a_frozen_writer_loses_its_lock(postgres_url: str) -> None:
+    """A process that stops in a transaction with the advisory lock does not block other writers for long."""
     async with store_at(postgres_url) as store:
         await store.write_candles([minute_candle(0)])
-        with closing(psycopg.connect(postgres_url)) as frozen:  # its transaction is open until somebody ends it
-            frozen.execute(module.LOCK, (module.WRITE_LOCK,))
+        with closing(psycopg.connect(postgres_url)) as frozen:  # its transaction stays open until the server ends it
+            frozen.execute(module.TAKE_WRITE_LOCK, (module.WRITE_LOCK,))
             await store.write_candles([minute_candle(1)])
         rows = await store.read_candles("BTCUSDT", None, None, 10)
 
     assert rows == [minute_candle(0), minute_candle(1)]
 
 
-# --- what is done to a database
+# --- what is in the database
 
 
 async def test_everything_is_in_one_schema(postgres_url: str) -> None:
-    """The tables are in the schema `pulse` alone, and the steps that made them are recorded."""
+    """All tables are in the schema `pulse`, and the migrations that made them are recorded."""
     async with store_at(postgres_url) as store:
         await store.write_candles([minute_candle()])
-    with asking(postgres_url) as own:
+    with connection_to(postgres_url) as own:
         tables = own.execute("SELECT schemaname, tablename FROM pg_tables WHERE schemaname !~ '^(pg_|inf)' ORDER BY 2")
 
         assert tables.fetchall() == [
@@ -258,12 +258,12 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
         ]
 
 
-async def test_times_are_times(postgres_url: str) -> None:
-    """A person who asks the database finds a date, whatever zone the server prefers."""
+async def test_times_are_dates_in_the_database(postgres_url: str) -> None:
+    """A query by hand shows a date in UTC, whatever time zone the server is set to."""
     async with store_at(f"{postgres_url}?options=-c%20timezone%3DAsia/Kathmandu") as store:
         await store.write_candles([minute_candle()])
         rows = await store.read_candles("BTCUSDT", minute_candle().open_time_ms, minute_candle().open_time_ms, 10)
-    with asking(postgres_url) as own:
+    with connection_to(postgres_url) as own:
         cursor = own.execute("SELECT to_char(open_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM pulse.candles")
 
         assert cursor.fetchall() == [("2024-08-08 23:55",)]
@@ -271,60 +271,60 @@ async def test_times_are_times(postgres_url: str) -> None:
 
 
 async def test_no_statement_is_prepared(postgres_url: str) -> None:
-    """Nothing is left in a session that the next client of a pooler could trip over."""
+    """Nothing is left in a session that would break the next client of a pooler."""
     async with store_at(postgres_url) as store:
         for _ in range(20):
             await store.read_candles("BTCUSDT", None, None, 10)
         prepared = await store._call(
-            lambda connection: module._ask(connection, "SELECT count(*) FROM pg_prepared_statements")
+            lambda connection: module._fetch_value(connection, "SELECT count(*) FROM pg_prepared_statements")
         )
 
     assert prepared == 0
 
 
 async def test_a_unix_socket(own_postgres: PostgresServer) -> None:
-    """An address without a host, as for a server on this machine, is followed too."""
+    """An address without a host, as for a server on this machine, works too."""
     async with store_at(own_postgres.socket_url) as store:
         await store.write_candles([minute_candle()])
 
         assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
 
 
-async def test_a_large_table_is_read_by_its_index(postgres_url: str) -> None:
-    """With statistics at hand, the planner still does not read all minutes to roll up, delete or show a few hours."""
+async def test_a_large_table_is_not_scanned(postgres_url: str) -> None:
+    """With statistics the planner still uses the index of the minutes to roll up, delete or read a few hours."""
     async with store_at(postgres_url) as store:
         await store.write_candles([minute_candle()])
     hour = datetime(2024, 2, 1, tzinfo=UTC)
     touched, hours = (["us"] * 10, ["BTCUSDT"] * 10, [hour] * 10), ("us", hour, 10)
     shown = ("us", "BTCUSDT", hour, hour + timedelta(hours=9))
-    with asking(postgres_url) as own:
+    with connection_to(postgres_url) as own:
         own.execute(MANY_MINUTES)
         own.execute("ANALYZE")
-        statements = [(module.ROLL_UP, touched), (module.DELETE_HOURS, hours), (module.READ_BARS["5m"], shown)]
+        statements = [(module.ROLL_UP, touched), (module.DELETE_HOURS, hours), (module.READ_INTERVALS["5m"], shown)]
         plans = [own.execute(f"EXPLAIN {text}".encode(), values).fetchall() for text, values in statements]
 
     assert [line for plan in plans for (line,) in plan if "Seq Scan on candles " in line] == []
 
 
-# --- what is said
+# --- addresses and error texts
 
 
 @pytest.mark.parametrize("end", ["127.0.0.1/db?nonsense=1", "127.0.0.1/db?sslmode", "[127.0.0.1/db"])
-async def test_an_address_that_cannot_be_read(end: str) -> None:
-    """A wrong address is refused at the start, and the password in it is not shown."""
+async def test_an_invalid_address(end: str) -> None:
+    """It is rejected by open(), and the error does not show the password in it."""
     store = PostgresStore(f"postgresql://user:canary@{end}", "us", SQL_DIR)
-    said, _ = await unavailable(store.open())
+    error, _ = await unavailable(store.open())
 
-    assert said == "DATABASE_URL is not an address that a PostgreSQL client can read."
+    assert error == "DATABASE_URL is not an address that a PostgreSQL client can read."
 
 
 async def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither an error nor the log holds the password of an address where nobody answers."""
+    """Neither the error nor the log has the password of an address where no server answers."""
     caplog.set_level(logging.DEBUG)
     async with store_at(f"postgresql://user:canary@127.0.0.1:{free_port()}/db") as store:
-        said, _ = await unavailable(store.read_candles("BTCUSDT", None, None, 1))
+        error, _ = await unavailable(store.read_candles("BTCUSDT", None, None, 1))
 
-    assert "canary" not in said + caplog.text
+    assert "canary" not in error + caplog.text
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -343,15 +343,15 @@ async def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None
         ("postgresql:///x", None),
     ],
 )
-def test_a_remote_server_is_reached_encrypted(url: str, mode: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the address does not say otherwise, what leaves this machine is encrypted."""
+def test_a_remote_server_needs_tls(url: str, mode: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the address sets a mode, connections that leave this machine are encrypted."""
     monkeypatch.delenv("PGSSLMODE", raising=False)
 
     assert psycopg.conninfo.conninfo_to_dict(conninfo_of(url)).get("sslmode") == mode
 
 
 def test_the_environment_of_libpq_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stricter mode that libpq's own variable asks for is not weakened."""
+    """A stricter mode in libpq's own variable is not weakened."""
     monkeypatch.setenv("PGSSLMODE", "verify-full")
 
     assert "sslmode" not in conninfo_of("postgresql://u@db.example.com/x")

@@ -1,4 +1,4 @@
-"""The file: what happens where it cannot be opened, is no database, is busy, or its process dies."""
+"""The SQLite file: what happens if it cannot be opened, is no database, is busy, or its process is killed."""
 
 import asyncio
 import sqlite3
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pulse.errors import StoreUnavailable
-from pulse.store.sqlite import BUSY_TIMEOUT_S, READS_WAITING_MAX, SqliteStore
+from pulse.store.sqlite import BUSY_TIMEOUT_S, READS_QUEUED_MAX, SqliteStore
 from tests.support.candles import SQL_DIR, minute_candle, minutes
 
 WRITER = """
@@ -30,24 +30,24 @@ asyncio.run(main())
 
 
 def store_at(path: Path) -> SqliteStore:
-    """A store in this file."""
+    """Return a store in this file."""
     return SqliteStore(path, "us", SQL_DIR)
 
 
-async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """A path in a folder that does not exist is refused at the start, by its name."""
+async def test_a_missing_folder(tmp_path: Path) -> None:
+    """A path in a folder that does not exist is rejected by open(); the error names it."""
     with pytest.raises(StoreUnavailable, match=r"nowhere/candles\.sqlite3 cannot be used: unable to open"):
         await store_at(tmp_path / "nowhere" / "candles.sqlite3").open()
 
 
 async def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
-    """A path that is a folder is refused at the start."""
+    """A path that is a folder is rejected by open()."""
     with pytest.raises(StoreUnavailable, match="unable to open"):
         await store_at(tmp_path).open()
 
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """Something else in place of the database is refused at the start, and left as it is."""
+    """Another kind of file is rejected by open(), and left as it is."""
     path = tmp_path / "candles.sqlite3"
     path.write_text("the minutes of the last meeting " * 100)
     with pytest.raises(StoreUnavailable, match="not a database"):
@@ -56,8 +56,8 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     assert path.read_text().startswith("the minutes")
 
 
-async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
-    """A file damaged in its middle gives an error that can be told, not rows."""
+async def test_a_damaged_database(tmp_path: Path) -> None:
+    """A file damaged in its middle raises an error that says so, and returns no rows."""
     path = tmp_path / "candles.sqlite3"
     store = store_at(path)
     await store.open()
@@ -72,13 +72,13 @@ async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
 
 
 async def read_after_opening(store: SqliteStore) -> None:
-    """Whichever of the two it is that notices."""
+    """Open and read: either may notice the damage."""
     await store.open()
     await store.read_candles("BTCUSDT", None, None, 10)
 
 
 async def test_a_file_that_another_process_is_writing(tmp_path: Path) -> None:
-    """A write waits for another one, but not for ever; later it succeeds."""
+    """A write waits for another process's, up to a timeout; once that has ended, it succeeds."""
     path = tmp_path / "candles.sqlite3"
     store = store_at(path)
     await store.open()
@@ -98,7 +98,7 @@ async def test_a_file_that_another_process_is_writing(tmp_path: Path) -> None:
 
 
 async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    """After SIGKILL in the middle of writing, every candle whose write had returned is there."""
+    """After SIGKILL during a write, every candle whose write had returned is stored."""
     path = tmp_path / "candles.sqlite3"
     arguments = "-c", WRITER, str(path)
     writer = await asyncio.create_subprocess_exec(
@@ -116,12 +116,12 @@ async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Pa
     assert rows[:50] == [minute_candle(minute) for minute in confirmed]
 
 
-async def test_a_flood_of_reads_is_refused_and_delays_no_write(tmp_path: Path) -> None:
-    """More reads than may wait are told that it is busy; those that wait, and a write among them, are done."""
+async def test_a_flood_of_reads_is_rejected_and_delays_no_write(tmp_path: Path) -> None:
+    """Reads beyond the bound of the queue raise; those in it, and a write among them, are done."""
     store = store_at(tmp_path / "candles.sqlite3")
     await store.open()
     await store.write_candles(minutes(10))
-    reads = [store.read_candles("BTCUSDT", None, None, 10) for _ in range(READS_WAITING_MAX + 5)]
+    reads = [store.read_candles("BTCUSDT", None, None, 10) for _ in range(READS_QUEUED_MAX + 5)]
     *found, _ = await asyncio.gather(*reads, store.write_candles([minute_candle(10)]), return_exceptions=True)
     rows = await store.read_candles("BTCUSDT", None, None, 100)
     await store.aclose()

@@ -3,16 +3,16 @@
 from bench.context import Context
 from bench.rows import Budget, Outcome, Reading, Row
 
-YARDSTICK = "the limit"
+BASELINE = "the limit"
 
 
-def row(budget: Budget | None = None, yardstick: str = YARDSTICK) -> Row:
-    """A row that is never measured."""
-    return Row("cost", "CPU per message", "us", _never, budget, yardstick)
+def row(budget: Budget | None = None, baseline: str = BASELINE) -> Row:
+    """Return a row that is never measured."""
+    return Row("cost", "CPU per message", "us", _never, budget, baseline)
 
 
 def outcome(budget: Budget | None, *repeats: dict[str, float], notes: tuple[str, ...] = ()) -> Outcome:
-    """What these repeats say of a row."""
+    """Return the outcome of a row with these repeats."""
     return Outcome(row(budget), tuple(Reading(values, notes) for values in repeats))
 
 

@@ -1,4 +1,4 @@
-"""An exchange's true book, change by change: the naive model that property tests hold the real code against."""
+"""An exchange's true book, change by change: the naive model that property tests compare the real code with."""
 
 from itertools import pairwise
 from typing import TypeAlias
@@ -11,11 +11,11 @@ from tests.support.makers import diff, levels
 
 Side: TypeAlias = dict[float, float]
 Change: TypeAlias = tuple[bool, int, int]
-"""Whether it is a bid, how many ticks from the touch, and the new quantity; 0 removes, also where nothing is."""
+"""Whether it is a bid, its distance from the best price in ticks, and the new quantity; 0 removes, if there is one."""
 
 FIRST_ID = 1000
 
-# One draw a change: its parts are the digits of a number.
+# One drawn number per change; its digits are the parts.
 changes = st.lists(st.integers(0, 127), min_size=2, max_size=40).map(
     lambda codes: [(code < 64, code // 4 % 16, code % 4) for code in codes]
 )
@@ -47,17 +47,17 @@ class Truth:
             del side[price_of(change)]
 
     def at(self, update_id: int) -> tuple[Side, Side]:
-        """Bids and asks after the change with this id."""
+        """Return bids and asks after the change with this id."""
         return self.bids[update_id - FIRST_ID], self.asks[update_id - FIRST_ID]
 
     def snapshot(self, update_id: int, limit: int = 5000) -> DepthSnapshot:
-        """The best `limit` levels a side at this id, as REST gives them."""
+        """Return the best `limit` levels a side at this id, as REST does."""
         bids, asks = self.at(update_id)
         top_bids = sorted(bids.items(), reverse=True)[:limit]
         return DepthSnapshot(update_id, levels(top_bids), levels(sorted(asks.items())[:limit]), limit)
 
     def diff(self, first: int, final: int) -> DepthDiff:
-        """What the stream says of the changes from `first` to `final`: each price once, as it stands in the end."""
+        """Return the stream's diff of the changes from `first` to `final`: each price once, with its final quantity."""
         touched = self._changes[first - FIRST_ID - 1 : final - FIRST_ID]
         bids, asks = self.at(final)
         changed_bids = {price_of(c): bids.get(price_of(c), 0.0) for c in touched if c[0]}
@@ -65,7 +65,7 @@ class Truth:
         return diff(first, final, changed_bids.items(), changed_asks.items())
 
     def diffs(self, sizes: list[int]) -> list[DepthDiff]:
-        """The whole stream, cut into diffs of these sizes."""
+        """Return the whole stream, cut into diffs of these sizes."""
         bounds = [FIRST_ID]
         for size in sizes:
             bounds.append(min(bounds[-1] + size, self.last_id))
@@ -73,7 +73,7 @@ class Truth:
         return [self.diff(before + 1, final) for before, final in pairwise(bounds) if final > before]
 
     def tickers(self) -> list[BookTicker]:
-        """A bookTicker for the start and for every change of the best levels, where both sides have one."""
+        """Return a bookTicker for the start and for every change of the best levels, where both sides have one."""
         tickers: list[BookTicker] = []
         shown: tuple[float, ...] = ()
         for update_id in range(FIRST_ID, self.last_id + 1):
@@ -88,18 +88,18 @@ class Truth:
 
 
 def price_of(change: Change) -> float:
-    """The price that a change is about."""
+    """Return the price of a change."""
     is_bid, ticks, _ = change
     return 100.0 - ticks if is_bid else 101.0 + ticks
 
 
 def held(side: BookSide) -> Pairs:
-    """Every level that a side holds, best first."""
+    """Return every level that a side holds, best first."""
     return side.top(len(side))
 
 
 def is_true(book: OrderBook, truth: Truth) -> bool:
-    """Whether the book is the true one at its id, wherever it claims to know."""
+    """Return whether the book is the true one at its id, inside its known window."""
     bids, asks = truth.at(book.last_update_id)
     floor, ceiling = book.bids.known_to(), book.asks.known_to()
     known_bids = [(p, q) for p, q in sorted(bids.items(), reverse=True) if floor is None or p >= floor]

@@ -14,7 +14,7 @@ SQL_DIR = Path(__file__).parent.parent.parent / "sql"
 BEGIN_MS = 1_723_161_300_000
 """The minute with the number 0: 2024-08-08 23:55 UTC."""
 PRICES = (0.1 + 0.2, 1.7976931348623157e308, 5e-324, 61837.64)
-"""Open, high, low and close at the limits of what a double holds."""
+"""Open, high, low and close: a sum with a rounding error, the largest double, the smallest one, and a usual price."""
 EXACT: dict[str, Any] = {
     "quote_volume": 123456789012345.67, "trade_count": 2**40 + 1, "taker_buy_volume": 1 / 3,
     "taker_buy_quote_volume": 2 / 3, "first_trade_id": 3_735_683_259, "source": "live",

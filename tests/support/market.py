@@ -1,4 +1,4 @@
-"""A market with a small book, and the events that bring it about."""
+"""A market with a small book, and the events that make it."""
 
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
@@ -11,17 +11,17 @@ ASKS = [(100.02, 2.0), (100.03, 4.0), (100.05, 4.0)]
 
 
 def anchor(update_id: int, *diffs: DepthDiff, bids: Pairs = BIDS, asks: Pairs = ASKS, limit: int = 5000) -> BookAnchor:
-    """A book at the last diff's id, or the snapshot's."""
+    """Return a book at the last diff's id, or the snapshot's."""
     return BookAnchor(snapshot(update_id, bids, asks, limit), diffs)
 
 
 def instrument(status: str) -> Instrument:
-    """BTCUSDT with this status."""
+    """Return BTCUSDT with this status."""
     return Instrument("BTCUSDT", "BTC", "USDT", status, 0.01, 0.00001, 2, 5)
 
 
 def market_after(*events: object, now_ms: float = 0.0) -> Market:
-    """A market that has taken these events, all at one time."""
+    """Return a market that has taken these events, all at one time."""
     market = Market("BTCUSDT", Origin("9f3ac21b", "exchange", "us"), levels_max=100, trades_kept=3, stale_after_ms=5000)
     for event in events:
         market.apply(event, now_ms)
@@ -29,15 +29,15 @@ def market_after(*events: object, now_ms: float = 0.0) -> Market:
 
 
 def live_market(limit: int = 5000) -> Market:
-    """A market with the book above at id 10, live since time 0."""
+    """Return a market with the book above at id 10, live since time 0."""
     return market_after(FeedUp(), anchor(10, limit=limit))
 
 
 def view_of(market: Market, now_ms: float = 0.0) -> View:
-    """The view at this time."""
+    """Return the view at this time."""
     return market.view(now_ms, 1_700_000_000.25)
 
 
 def partial(update_id: int, bids: Pairs = BIDS, asks: Pairs = ASKS) -> PartialDepth:
-    """The exchange's best levels at this id."""
+    """Return the exchange's best levels at this id."""
     return PartialDepth(update_id, levels(bids), levels(asks))

@@ -1,4 +1,4 @@
-"""Four minutes, and builders that have taken trades in them."""
+"""Four minutes, and candle builders that have taken trades in them."""
 
 from pulse.market.candles import CandleBuilder
 from pulse.market.types import Trade
@@ -8,19 +8,19 @@ M0, M1, M2, M3 = (MIDNIGHT_MS + i * MINUTE_MS for i in range(4))
 
 
 def builder_since(time_ms: int = M0) -> CandleBuilder:
-    """A builder that has heard of the exchange's time, and so has a record of trades, from here on."""
+    """Return a builder that has had the exchange's time, so that its record of trades is contiguous from here on."""
     builder = CandleBuilder("BTCUSDT")
     builder.on_time(time_ms)
     return builder
 
 
 def trades(*rows: tuple[int, float, int]) -> list[Trade]:
-    """Trades of quantity 1 from (id, price, time)."""
+    """Return trades of quantity 1 from (id, price, time)."""
     return [trade(trade_id, price, 1.0, time_ms) for trade_id, price, time_ms in rows]
 
 
 def built(*rows: tuple[int, float, int], since_ms: int = M0) -> CandleBuilder:
-    """A builder that has taken these trades."""
+    """Return a builder that has taken these trades."""
     builder = builder_since(since_ms)
     for row in trades(*rows):
         builder.on_trade(row)
@@ -28,7 +28,7 @@ def built(*rows: tuple[int, float, int], since_ms: int = M0) -> CandleBuilder:
 
 
 def closed(builder: CandleBuilder) -> list[tuple[int, float, float, float, float, float, str]]:
-    """What was closed since the last look, in short: minute, open, high, low, close, volume, source."""
+    """Return what was closed since the last call, in short: minute, open, high, low, close, volume, source."""
     rows = builder.take_closed()
     assert all(row.is_closed for row in rows)
     return [(c.open_time_ms, c.open, c.high, c.low, c.close, c.volume, c.source) for c in rows]

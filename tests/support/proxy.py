@@ -1,6 +1,6 @@
-"""A TCP proxy on loopback that can fall silent, or cut its connections: what a network does to a client.
+"""A TCP proxy on loopback that can stall or reset its connections, as a network does.
 
-It knows no protocol. What it holds back while mute it passes on afterwards, as a network does that was only slow.
+It knows no protocol. Data held back while it is stalled is passed on afterwards, as by a network that was only slow.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ CHUNK_BYTES = 65_536
 
 
 class Proxy:
-    """Passes bytes between its own port and another one of loopback, while `async with` lasts."""
+    """Passes bytes between a port of its own and `target_port`, within `async with`."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
@@ -37,11 +37,11 @@ class Proxy:
             await asyncio.wait(self._pumps)
 
     def mute(self) -> None:
-        """From now on say nothing to either side, and keep every connection open; new ones are accepted."""
+        """Stall: send nothing to either side, but keep connections open and accept new ones."""
         self._passes.clear()
 
     def unmute(self) -> None:
-        """Pass on what was held back, and all that comes."""
+        """Resume: pass on what was held back, and everything after it."""
         self._passes.set()
 
     def cut(self) -> None:

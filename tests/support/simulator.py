@@ -1,7 +1,7 @@
-"""What several simulator tests share: a fixed start, a client's book joined by the documented rule, bounded waiting.
+"""Helpers of the simulator's tests: a fixed start, a client's book joined by the documented rule, bounded waits.
 
-The book here is deliberately naive (text in dicts, sorted each time), so that it cannot share a mistake with the
-simulator's own or with the product's.
+The book here is deliberately naive (text in dicts, sorted each time), so that it shares no mistake with the simulator's
+book or the product's.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class ClientBook:
         self.sides = {"b": dict(snapshot["bids"]), "a": dict(snapshot["asks"])}
 
     def apply(self, diff: dict[str, Any]) -> bool:
-        """Apply a diff that joins; False for one that is wholly in the book already."""
+        """Apply a diff that joins; return False for one that is wholly in the book already."""
         if diff["u"] <= self.update_id:
             return False
         assert diff["U"] <= self.update_id + 1, f"gap: at {self.update_id}, got {diff['U']}..{diff['u']}"
@@ -36,25 +36,25 @@ class ClientBook:
         return True
 
     def top(self, side: str, count: int = 20) -> list[list[str]]:
-        """The best levels of `b` or `a`, best first."""
+        """Return the best levels of `b` or `a`, best first."""
         ordered = sorted(self.sides[side].items(), key=lambda level: float(level[0]), reverse=side == "b")
         return [list(level) for level in ordered[:count]]
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Wait for a condition; TimeoutError when it does not come true in time."""
+    """Wait for a condition. Raise TimeoutError when it does not become true in time."""
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 async def read_until(
-    ws: ClientWebSocketResponse, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 5.0
+    ws: ClientWebSocketResponse, matches: Callable[[dict[str, Any]], bool], timeout_s: float = 5.0
 ) -> list[dict[str, Any]]:
-    """Messages from a socket up to and with the first wanted one."""
+    """Return the messages of a socket up to and including the first that matches."""
     read: list[dict[str, Any]] = []
     async with asyncio.timeout(timeout_s):
-        while not read or not wanted(read[-1]):
+        while not read or not matches(read[-1]):
             message = await ws.receive()
             assert message.type is WSMsgType.TEXT, message
             read.append(message.json())
@@ -62,6 +62,6 @@ async def read_until(
 
 
 async def get(session: ClientSession, url: str) -> tuple[int, Any]:
-    """Status and JSON of a GET."""
+    """Return status and JSON of a GET."""
     async with session.get(url) as response:
         return response.status, await response.json()

@@ -31,8 +31,8 @@ from pulse.market.intervals import Newest
 from pulse.market.market import Market, Origin
 from pulse.market.types import Instrument
 from pulse.queues import ConflatingQueue, make_candle_queue, make_gap_queue, make_inbox
-from pulse.server.connection import loop_factory
 from pulse.server.listener import open_listener, serve
+from pulse.server.loop import loop_factory
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry

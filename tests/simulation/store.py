@@ -1,4 +1,4 @@
-"""The SQLite store in virtual time: the same statements on the same kind of file, without a thread of its own."""
+"""The SQLite store in virtual time: the same statements on the same kind of file, without a thread."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,21 +13,21 @@ SQL = Path(__file__).parents[2] / "sql"
 
 
 class InlineStore(SqliteStore):
-    """Works at once where the real one hands over to its thread; the judge sees each candle before it is written."""
+    """Runs each statement at once instead of in a thread; the checker sees each candle before it is written."""
 
     def __init__(self, path: Path, checker: Checker) -> None:
         super().__init__(path, "us", SQL)
         self._checker = checker
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
-        """Write, once each has been judged."""
+        """Check each candle, then write."""
         for candle in candles:
-            self._checker.candle(candle)
+            self._checker.check_candle(candle)
         await super().write_candles(candles)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return work()
 
     def drop(self) -> None:
-        """The process is gone; what was written is in the file."""
+        """Close the file, as when the process is gone; what was written stays."""
         self._close()

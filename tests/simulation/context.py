@@ -1,4 +1,4 @@
-"""What the plays of a script may touch: the world, the process in it, and the judge's account of what is excused."""
+"""What a fault may use: the exchange, the process under test, and the bounds that excuse it."""
 
 import asyncio
 import random
@@ -11,16 +11,16 @@ from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.process import Process
-from tests.simulation.world import World
+from tests.simulation.virtual_exchange import VirtualExchange
 
 POLL_S = 0.25
 
 
 @dataclass
-class Stage:
-    """What a play may touch."""
+class FaultContext:
+    """The objects that a fault works on."""
 
-    world: World
+    exchange: VirtualExchange
     checker: Checker
     clock: VirtualClock
     bounds: Bounds
@@ -31,35 +31,35 @@ class Stage:
     kills: int = 0
 
     async def restart(self, after_s: float) -> None:
-        """Kill the process, and start another in its place after this long."""
+        """Kill the process, and start another one after this time."""
         self.kills += 1
         self.rotations += self.process.rotations
         await self.process.stop()
-        for stream in tuple(self.world.streams):
+        for stream in tuple(self.exchange.streams):
             stream.end("the process is gone", is_reset=True)
         await asyncio.sleep(after_s)
         self.process = self.make_process()
         self.process.start()
 
     def symbol(self) -> str:
-        """One of the symbols."""
-        return self.rng.choice(self.world.symbols)
+        """Return one of the symbols at random."""
+        return self.rng.choice(self.exchange.symbols)
 
-    async def tell_status(self, symbol: str, status: str) -> None:
-        """Let the process hear of a symbol's status, as its catalogue does."""
+    async def report_status(self, symbol: str, status: str) -> None:
+        """Deliver a symbol's trading status to the process, as the instrument poller does."""
         if not self.process.is_stopped:
             instrument = Instrument(symbol, symbol[:-4], symbol[-4:], status, 0.01, 0.001, 2, 3)
             await self.process.inbox.put(Received(symbol, instrument, self.clock.now_ms()))
 
-    async def frames(self, stream: str, count: int) -> None:
-        """Wait until the exchange has made more events of a stream."""
-        goal = self.world.told.get(stream, 0) + count
-        while self.world.told.get(stream, 0) < goal:
+    async def wait_for_frames(self, stream: str, count: int) -> None:
+        """Wait until the exchange has produced `count` more events of a stream."""
+        goal = self.exchange.event_counts.get(stream, 0) + count
+        while self.exchange.event_counts.get(stream, 0) < goal:
             await asyncio.sleep(POLL_S)
 
-    async def lose_a_diff(self, symbol: str) -> None:
-        """Make a new snapshot necessary."""
+    async def drop_diff(self, symbol: str) -> None:
+        """Drop one diff, so that a new snapshot is needed."""
         depth = f"{symbol.lower()}@depth@100ms"
-        for stream in tuple(self.world.streams):
+        for stream in tuple(self.exchange.streams):
             stream.faults.drop(depth)
-        await self.frames(depth, 2)
+        await self.wait_for_frames(depth, 2)

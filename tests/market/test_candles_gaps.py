@@ -1,4 +1,4 @@
-"""Candles where trades are missing: cut connections, and the exchange's own account beside ours."""
+"""Candles where trades are missing: interruptions, halts, and the exchange's own candles beside ours."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from pulse.market.types import CandleMismatch
 from tests.support.makers import MINUTE_MS, candle, trade
 from tests.support.minutes import M0, M1, M2, M3, builder_since, built, closed, trades
 
-# --- after the connection was cut
+# --- after an interruption
 
 
-def test_a_cut_that_lost_no_trade_leaves_the_minute_whole() -> None:
-    """When the next trade's id follows on the last, the record has no hole."""
+def test_interruption_without_a_lost_trade_leaves_the_minute_whole() -> None:
+    """When the next trade's id follows on the last, the record is contiguous."""
     builder = built((1, 100.0, M0), (2, 101.0, M1))
     builder.interrupt()
     builder.on_time(M1 + 20_000)
@@ -21,8 +21,8 @@ def test_a_cut_that_lost_no_trade_leaves_the_minute_whole() -> None:
     assert [(row[0], row[5]) for row in closed(builder)] == [(M0, 1.0), (M1, 2.0)]
 
 
-def test_a_cut_that_lost_trades_spoils_its_minutes() -> None:
-    """When ids are missing, the minutes from the cut to the first trade after it are left to the exchange."""
+def test_interruption_with_lost_trades_leaves_its_minutes_to_the_exchange() -> None:
+    """When ids are missing, the minutes from the interruption to the first trade after it are not whole."""
     builder = built((1, 100.0, M0))
     builder.interrupt()
     builder.on_time(M1 + 10_000)
@@ -32,8 +32,8 @@ def test_a_cut_that_lost_trades_spoils_its_minutes() -> None:
     assert [row[0] for row in closed(builder)] == [M2]
 
 
-def test_several_cuts_that_lost_nothing() -> None:
-    """A connection that ends before it brought a trade makes no hole by itself."""
+def test_several_interruptions_without_a_lost_trade() -> None:
+    """A connection that ends before its first trade does not end the record."""
     builder = built((1, 100.0, M0))
     for _ in range(2):
         builder.interrupt()
@@ -44,8 +44,8 @@ def test_several_cuts_that_lost_nothing() -> None:
     assert [(row[0], row[5]) for row in closed(builder)] == [(M0, 2.0)]
 
 
-def test_after_a_cut_no_flat_minute_is_claimed() -> None:
-    """A trade that was missed may have moved the price, so silence after a cut is not known to be flat."""
+def test_after_an_interruption_no_flat_minute_is_given_out() -> None:
+    """A trade that was missed may have moved the price, so the minutes are not known to be flat."""
     builder = built((1, 100.0, M0 + 1))
     builder.interrupt()
     builder.on_time(M0 + 40_000)
@@ -56,7 +56,7 @@ def test_after_a_cut_no_flat_minute_is_claimed() -> None:
     assert [row[0] for row in closed(builder)] == [M0, M1, M2]
 
 
-def test_a_cut_before_anything_was_heard() -> None:
+def test_interruption_before_the_first_event() -> None:
     """A first connection that fails leaves the record to begin with the next."""
     builder = CandleBuilder("BTCUSDT")
     builder.interrupt()
@@ -70,8 +70,8 @@ def test_a_cut_before_anything_was_heard() -> None:
 # --- rule 5: the exchange's own candle
 
 
-def test_the_exchange_fills_a_minute_that_is_not_whole() -> None:
-    """Its closed candle takes the place of the minute in which we started, and the next is flat at its close."""
+def test_exchange_candle_replaces_a_minute_that_is_not_whole() -> None:
+    """It takes the place of the minute in which the record started, and the next is flat at its close."""
     builder = built((1, 100.0, M0 + 30_000), since_ms=M0 + 10_000)
     builder.on_exchange_candle(candle(M0, (99.0, 101.0, 98.0, 100.5), 7.0))
 
@@ -81,8 +81,8 @@ def test_the_exchange_fills_a_minute_that_is_not_whole() -> None:
     assert (live.open_time_ms, live.open) == (M1, 100.5)
 
 
-def test_the_exchange_may_speak_first() -> None:
-    """Its candle is given out where no trade was seen at all, and the minutes after it are built from there."""
+def test_exchange_candle_before_the_first_trade() -> None:
+    """It is given out where no trade was received at all, and the minutes after it are built from its close."""
     builder = builder_since(M0 + 10_000)
     builder.on_exchange_candle(candle(M0, (99.0, 101.0, 98.0, 100.5), 7.0))
     builder.on_trade(trade(5, 103.0, 1.0, M1 + 5))
@@ -91,7 +91,7 @@ def test_the_exchange_may_speak_first() -> None:
     assert [(row[0], row[4], row[6]) for row in closed(builder)] == [(M0, 100.5, "exchange"), (M1, 103.0, "live")]
 
 
-def test_an_equal_account_closes_the_minute_at_once() -> None:
+def test_equal_exchange_candle_closes_the_minute_at_once() -> None:
     """Where the exchange closes the minute that is being built and agrees, nothing more is waited for."""
     builder = built((1, 100.0, M0))
     builder.on_exchange_candle(candle(M0))
@@ -101,8 +101,8 @@ def test_an_equal_account_closes_the_minute_at_once() -> None:
     assert (closed(builder), builder.differing) == ([], 0)
 
 
-def test_an_account_that_comes_before_the_last_trades() -> None:
-    """Where it differs from the running minute, trades are on their way; when they agree in the end, ours stands."""
+def test_exchange_candle_before_the_last_trades() -> None:
+    """Where it differs from the running minute, trades are on their way; if they are equal in the end, ours is kept."""
     builder = built((1, 100.0, M0))
     builder.on_exchange_candle(candle(M0, volume=2.0))
     assert closed(builder) == []
@@ -113,8 +113,8 @@ def test_an_account_that_comes_before_the_last_trades() -> None:
 
 
 @pytest.mark.parametrize("is_next_running", [False, True])
-def test_an_account_that_still_differs_wins(is_next_running: bool) -> None:
-    """At the minute's end the exchange's account stands, also when it already speaks of the next minute."""
+def test_exchange_candle_that_still_differs_replaces_ours(is_next_running: bool) -> None:
+    """At the minute's end the exchange's candle is kept, also when it has sent the next minute's already."""
     builder = built((1, 100.0, M0))
     builder.on_exchange_candle(candle(M0, volume=2.0))
     if is_next_running:
@@ -124,7 +124,7 @@ def test_an_account_that_still_differs_wins(is_next_running: bool) -> None:
     assert ([row[5:] for row in closed(builder)], builder.differing) == ([(2.0, "exchange")], 1)
 
 
-def test_a_later_account_that_differs_corrects_ours() -> None:
+def test_later_exchange_candle_that_differs_corrects_ours() -> None:
     """A minute that was given out is given out again as the exchange has it."""
     builder = built((1, 100.0, M0), (2, 100.0, M1))
     builder.on_exchange_candle(candle(M0, volume=2.0))
@@ -132,8 +132,8 @@ def test_a_later_account_that_differs_corrects_ours() -> None:
     assert ([row[5:] for row in closed(builder)], builder.differing) == ([(1.0, "live"), (2.0, "exchange")], 1)
 
 
-def test_a_later_account_that_agrees_reconciles_ours_once() -> None:
-    """An equal account of a minute that was given out makes it reconciled; a second one says nothing new."""
+def test_later_exchange_candle_that_is_equal_reconciles_ours_once() -> None:
+    """An equal candle makes the one that was given out reconciled; a second one changes nothing."""
     builder = built((1, 100.0, M0), (2, 100.0, M1))
     for _ in range(2):
         builder.on_exchange_candle(candle(M0))
@@ -145,7 +145,7 @@ def test_a_later_account_that_agrees_reconciles_ours_once() -> None:
     assert live.volume == 1.0
 
 
-def test_an_account_that_was_heard_first_reconciles_ours_at_its_end() -> None:
+def test_earlier_exchange_candle_reconciles_ours_at_its_end() -> None:
     """Where the exchange closed the minute before its last trades came, equality is found when ours closes."""
     builder = built((1, 100.0, M0))
     builder.on_exchange_candle(candle(M0, volume=2.0))
@@ -155,8 +155,8 @@ def test_an_account_that_was_heard_first_reconciles_ours_at_its_end() -> None:
     assert [(row.source, row.reconciled) for row in builder.take_closed()] == [("live", True)]
 
 
-def test_a_mismatch_is_kept_with_both_accounts() -> None:
-    """Whoever reads the certificate sees ours, theirs, and when it was noticed."""
+def test_mismatch_is_kept_with_both_candles() -> None:
+    """It has ours, the exchange's, and the time at which it was found."""
     builder = built((1, 100.0, M0), (2, 100.0, M1))
     builder.on_exchange_candle(candle(M0, volume=2.0))
     mismatch = builder.mismatches[0]
@@ -165,7 +165,7 @@ def test_a_mismatch_is_kept_with_both_accounts() -> None:
 
 
 def test_mismatches_are_bounded() -> None:
-    """Only the newest are remembered; all are counted."""
+    """Only the newest are kept; all are counted."""
     builder = CandleBuilder("BTCUSDT")
     for time_ms in range(MISMATCHES_MAX + 5):
         builder.add_mismatch(CandleMismatch(candle(M0), candle(M0, volume=2.0), time_ms))
@@ -174,8 +174,8 @@ def test_mismatches_are_bounded() -> None:
     assert builder.mismatches[0].time_ms == MISMATCHES_MAX + 4
 
 
-def test_an_account_of_an_older_minute_does_not_become_the_newest() -> None:
-    """A late account of a minute that we could not build is given out, and the newest closed one stays."""
+def test_exchange_candle_of_an_older_minute_does_not_become_the_newest() -> None:
+    """A late candle of a minute that was not whole is given out, and the newest closed one stays."""
     builder = built((1, 100.0, M0 + 1), (2, 101.0, M1), (3, 102.0, M2), since_ms=M0 + 1)
     builder.on_exchange_candle(candle(M0, volume=4.0))
 
@@ -185,7 +185,7 @@ def test_an_account_of_an_older_minute_does_not_become_the_newest() -> None:
     assert newest.open_time_ms == M1
 
 
-def test_a_running_account_stands_in_for_a_minute_that_is_not_whole() -> None:
+def test_running_exchange_candle_is_live_while_ours_is_not_whole() -> None:
     """The live candle is the exchange's until ours is whole; it is never given out as closed."""
     builder = built((1, 100.0, M0 + 30_000), since_ms=M0 + 10_000)
     running = candle(M0, volume=9.0, is_closed=False)
@@ -194,7 +194,7 @@ def test_a_running_account_stands_in_for_a_minute_that_is_not_whole() -> None:
     assert (builder.live(), closed(builder)) == (running, [])
 
 
-def test_a_running_account_of_an_earlier_minute_is_not_shown() -> None:
+def test_running_exchange_candle_of_an_earlier_minute_is_not_live() -> None:
     """Once the time is past its minute it is no longer the live one."""
     builder = builder_since(M0 + 10_000)
     builder.on_exchange_candle(candle(M0, is_closed=False))
@@ -207,14 +207,14 @@ def test_a_running_account_of_an_earlier_minute_is_not_shown() -> None:
 
 
 def halted_at(time_ms: int) -> CandleBuilder:
-    """A builder whose symbol was halted after a trade, at 100, of this time."""
+    """Return a builder whose symbol was halted after a trade, at 100, of this time."""
     builder = built((1, 100.0, time_ms))
     builder.halt()
     return builder
 
 
 def test_a_halt_makes_no_candles() -> None:
-    """The next id follows on, for nothing was traded; yet the minutes of the halt are in no record of the exchange."""
+    """The next id follows on, for nothing was traded; yet the exchange has no candles of the halt."""
     builder = halted_at(M0 + 5)
     builder.resume()
     for row in trades((2, 101.0, M3 + 5), (3, 102.0, M3 + MINUTE_MS)):
@@ -227,7 +227,7 @@ def test_a_halt_makes_no_candles() -> None:
 
 
 def test_time_alone_makes_no_candle_of_a_halt() -> None:
-    """In an emergency the other streams go on: the minute that was traded in closes, and no running one is shown."""
+    """Other streams may go on: the minute with a trade closes, and there is no live candle."""
     builder = halted_at(M0 + 5)
     builder.on_time(M2)
 
@@ -235,8 +235,8 @@ def test_time_alone_makes_no_candle_of_a_halt() -> None:
     assert builder.live() is None
 
 
-def test_after_a_halt_silence_is_no_candle_until_a_trade() -> None:
-    """That trading may go on is heard some time after or before it does: only the next trade shows that it did."""
+def test_after_a_halt_no_flat_candle_until_a_trade() -> None:
+    """The resumed status comes some time before or after trading does: only the next trade shows that it goes on."""
     builder = halted_at(M0 + 5)
     builder.resume()
     builder.on_time(M2 + CLOSE_GRACE_MS)
@@ -250,8 +250,8 @@ def test_after_a_halt_silence_is_no_candle_until_a_trade() -> None:
     ]
 
 
-def test_trades_before_the_end_of_a_halt_is_told() -> None:
-    """Minutes with trades are candles whatever the status says; those without are left to the exchange."""
+def test_trades_during_a_halt() -> None:
+    """Minutes with trades are candles whatever the status is; those without are left to the exchange."""
     builder = halted_at(M0 + 5)
     for row in trades((2, 101.0, M1), (3, 102.0, M3)):
         builder.on_trade(row)
@@ -259,8 +259,8 @@ def test_trades_before_the_end_of_a_halt_is_told() -> None:
     assert [row[0] for row in closed(builder)] == [M0, M1]
 
 
-def test_in_a_halt_the_exchange_decides() -> None:
-    """A flat candle that it gives stands, reconciled where ours is the same."""
+def test_exchange_candle_of_a_halt_is_given_out() -> None:
+    """A flat candle of the exchange is kept, reconciled where ours is the same."""
     builder = halted_at(M0 + 5)
     builder.on_time(M1 + CLOSE_GRACE_MS)
     builder.on_exchange_candle(candle(M1, (100.0, 100.0, 100.0, 100.0), 0.0))
@@ -269,8 +269,8 @@ def test_in_a_halt_the_exchange_decides() -> None:
     assert [(c.open_time_ms, c.reconciled) for c in builder.take_closed()] == [(M0, False), (M1, True), (M2, True)]
 
 
-def test_a_symbol_that_was_never_halted_resumes_nothing() -> None:
-    """That it trades is told at each start: silent minutes are flat as before."""
+def test_resume_without_a_halt_changes_nothing() -> None:
+    """The status is sent at each start: minutes without a trade are flat as before."""
     builder = built((1, 100.0, M0))
     builder.resume()
     builder.on_time(M2 + CLOSE_GRACE_MS)

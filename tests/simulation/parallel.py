@@ -1,4 +1,4 @@
-"""Many runs shared among processes. A run that fails is a result like any other, with the command that repeats it."""
+"""Many runs shared among processes. A failed run is a result too, with the command that repeats it."""
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
@@ -10,21 +10,21 @@ from tests.simulation.run import Outcome, Plan, simulate
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that showed a mistake."""
+    """A run that failed."""
 
     plan: Plan
     reason: str
 
     @property
     def command(self) -> str:
-        """What to type to see it again."""
+        """The command line that repeats it."""
         plan = self.plan
         faults = "" if plan.kinds is None else f" --faults {' '.join(plan.kinds)}"
         return f"python -m tests.simulation --seeds 1 --first {plan.seed} --hours {plan.hours:g}{faults}"
 
 
 def run_all(plans: Sequence[Plan], processes: int) -> Iterator[Outcome | Failure]:
-    """Every plan's result, in the order of the plans."""
+    """Yield every plan's result, in the order of the plans."""
     if processes <= 1 or len(plans) <= 1:
         yield from map(result_of, plans)
         return
@@ -33,7 +33,7 @@ def run_all(plans: Sequence[Plan], processes: int) -> Iterator[Outcome | Failure
 
 
 def result_of(plan: Plan) -> Outcome | Failure:
-    """Run one; whatever stops it, an error of the code under test included, is its result."""
+    """Run one plan; any exception, errors of the code under test included, becomes a Failure."""
     try:
         return simulate(plan)
     except Exception as fault:  # noqa: BLE001  # any error at all is what this looks for

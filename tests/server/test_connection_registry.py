@@ -1,0 +1,115 @@
+"""The registry of connections: its batches, keep-alive pings, and idle connections."""
+
+import asyncio
+import socket
+import weakref
+
+import pytest
+
+from pulse.server import connection_registry
+from pulse.server.connection import KEEPALIVE_PING, ClientConnection
+from pulse.server.connection_registry import IDLE_TIMEOUT_S, PING_INTERVAL_S, ConnectionRegistry
+from tests.support.asgi import accept_and_read, running
+from tests.support.web import PING, WAIT_S, frames, on_server_loop, raw_websocket, until
+
+
+@on_server_loop
+async def test_an_idle_websocket_is_pinged_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a client that is gone is noticed."""
+    monkeypatch.setattr(connection_registry, "PING_INTERVAL_S", 0.02)
+    async with running(accept_and_read) as (port, _):
+        client, _ = await raw_websocket(port)
+        loop, received = asyncio.get_running_loop(), b""
+        while len(received) < 4:
+            received += await asyncio.wait_for(loop.sock_recv(client, 4), WAIT_S)
+        client.close()
+
+    assert frames(received)[:2] == [(PING, b""), (PING, b"")]
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "sent", "is_aborted"),
+    [
+        (PING_INTERVAL_S - 1, b"", False),
+        (PING_INTERVAL_S, KEEPALIVE_PING, False),
+        (IDLE_TIMEOUT_S - 1, KEEPALIVE_PING, False),
+        (IDLE_TIMEOUT_S + 1, b"", True),
+    ],
+)
+async def test_idle_connections_are_pinged_and_dead_ones_aborted(idle_s: float, sent: bytes, is_aborted: bool) -> None:
+    """Input of any kind, such as the pong to a flow-control ping, makes a keep-alive ping needless."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    inner = asyncio.Protocol()
+    transport, one = await loop.create_connection(lambda: ClientConnection(inner, ConnectionRegistry(1)), sock=ours)
+    one.start_websocket()
+    connection_registry._check(one, loop.time() + idle_s)
+    was_aborted = transport.is_closing()
+    transport.abort()
+    await asyncio.sleep(0)  # the loop closes it
+    with theirs:
+        received = theirs.recv(100)
+
+    assert (received, was_aborted) == (sent, is_aborted)
+
+
+async def test_batches_are_of_equal_size_and_hold_each_websocket_once() -> None:
+    """A connection that ended is in none."""
+    registry = ConnectionRegistry(100)
+    connections = [ClientConnection(asyncio.Protocol(), registry) for _ in range(50)]
+    for one in connections:
+        registry.admit(one)
+        registry.keep_alive(one)
+    registry.remove(connections[0])
+    held = [one for batch in registry._batches for one in batch]
+
+    assert set(held) == set(connections[1:])
+    assert len(held) == 49
+    assert {len(batch) for batch in registry._batches} <= {2, 3}
+
+
+async def test_a_connection_that_ended_before_its_session_began_is_not_kept() -> None:
+    """After a reset right behind the handshake the session still asks for pings."""
+    registry = ConnectionRegistry(100)
+    gone = ClientConnection(asyncio.Protocol(), registry)
+    registry.admit(gone)
+    registry.remove(gone)
+    gone.start_websocket()
+
+    assert not any(registry._batches)
+
+
+async def test_the_ping_task_keeps_no_connection_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ended after its check is freed at once, not at the check of the next."""
+    monkeypatch.setattr(connection_registry, "PING_INTERVAL_S", 0.0)
+    monkeypatch.setattr(connection_registry, "IDLE_TIMEOUT_S", float("inf"))
+    registry = ConnectionRegistry(1)
+    checked: list[float] = []
+
+    class Noting(ClientConnection):
+        def send_keepalive_ping(self) -> None:
+            checked.append(self.received_at_s)
+
+    one = Noting(asyncio.Protocol(), registry)
+    registry.admit(one)
+    one.start_websocket()
+    pings = asyncio.create_task(registry.ping_idle())
+    await until(lambda: len(checked) > 0)
+    registry.remove(one)
+    freed = weakref.ref(one)
+    del one
+    is_freed = freed() is None
+    pings.cancel()
+
+    assert is_freed
+
+
+async def test_beyond_its_limit_the_registry_admits_none() -> None:
+    """A connection that ended makes room."""
+    registry = ConnectionRegistry(1)
+    first, second = (ClientConnection(asyncio.Protocol(), registry) for _ in range(2))
+    admitted = [registry.admit(first), registry.admit(second)]
+    registry.remove(first)
+
+    assert admitted == [True, False]
+    assert registry.admit(second)
