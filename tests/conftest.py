@@ -1,12 +1,22 @@
 """Fixtures for every test: real servers, shared or of one test. How they are found and run is in `services`."""
 
+import getpass
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import redis
 
 from tests.support.services import NoServer, PgBouncer, PostgresDatabases, PostgresServer, Server, ValkeyServer
+
+
+def pytest_unconfigure() -> None:
+    """Remove pytest's own folder in the temporary folder, unless a failed test or another run has left files there."""
+    with suppress(OSError):
+        (Path(tempfile.gettempdir()) / f"pytest-of-{getpass.getuser()}").rmdir()
 
 
 def start(server: Server) -> None:

@@ -33,6 +33,7 @@ class Pulse:
             **{name: value for name, value in os.environ.items() if not name.startswith("PULSE_")},
             "PYTHONPATH": str(ROOT),
             "PORT": str(self.port),
+            "TMPDIR": str(folder),  # what a killed process leaves goes with the test's folder
             "PULSE_REQUESTS_PER_ADDRESS_S": "0",  # tests ask as often as they can
             **environment,
         }
