@@ -61,7 +61,7 @@ from pulse.queues import (
     make_inbox,
 )
 from pulse.server import gc_tuning
-from pulse.server.listener import open_listener, serve
+from pulse.server.listener import App, open_listener, serve
 from pulse.server.loop import loop_factory
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
@@ -112,6 +112,22 @@ class _Source:
     instruments: Mapping[str, Instrument]
     history: Callable[[], Mapping[str, Mapping[str, int]]]
     load: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts of a running terminal that the web app and the tasks are made from."""
+
+    registry: SymbolRegistry
+    source: _Source
+    engine: Engine
+    relay: Relay
+    bus: Bus
+    hub: Hub
+    store: Store
+    writer: CandleWriter
+    reader: CandleReader
+    running_candles: RunningCandles
 
 
 def start(settings: Settings, plan: Plan) -> None:
@@ -174,73 +190,85 @@ class Terminal:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
         async with AsyncExitStack() as resources:
-            store = await self._open_store(resources)
-            writer = CandleWriter(self.candles, store, self._make_spool(resources))
-            engine = self._make_engine()
-            reader = CandleReader(store, engine.newest, self.clock)
-            running_candles = RunningCandles(reader, time.monotonic)
-            hub = Hub(self.origin.instance, running_candles.now)
-            relay = Relay(self.outbox, hub.publish, self.latency, self.clock)
-            bus = self._make_bus(relay.deliver)
-            resources.push_async_callback(bus.aclose)
-            source = await self._open_source(hub, store, lambda names: registry.set_listed(names), resources)
-            registry = SymbolRegistry(
-                self.plan.symbols,
-                running_max=0 if self.plan.recording else self.settings.symbols_max,
-                parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, *source.parts),
-                is_watched=hub.is_watched,
-                clock=time.monotonic,
-            )
-            if source.load is not None:
-                await source.load()
+            parts = await self._open_parts(resources)
             scheduler = FlushScheduler(self._on_flushed)
-            admission = Admission(self.settings, time.monotonic)
-            sessions = WebSocketSessions(
-                admission, registry, hub, BroadcastGroups(hub, scheduler), scheduler, self._on_echo
-            )
-            register_gauges(admission, sessions, hub, self.latency)
-            app = build_app(
-                WebContext(
-                    settings=self.settings,
-                    admission=admission,
-                    registry=registry,
-                    hub=hub,
-                    candles=reader,
-                    websockets=sessions,
-                    sse=SseEndpoint(sessions),
-                    symbols=SymbolsReport(
-                        self.venue.name, self.plan.source, registry, engine, source.instruments, source.history
-                    ),
-                    readiness=ReadinessReport(registry, engine, bus, store, writer),
-                    latency=self.latency.report,
-                    certificates=engine.certificates,
-                    static_dir=_assets("static"),
-                )
-            )
-            work = source.work | {
-                "engine": engine.run,
-                "relay": partial(relay.run, bus),
-                "bus": bus.run,
-                "candle-writer": writer.run,
-                "running-candles": running_candles.run,
-                "flush-watch": scheduler.watch,
-                "idle-symbols": partial(close_idle_symbols, registry),
-                "full-gc": gc_tuning.collect_full_periodically,
-            }
-            if self.settings.retention_days:
-                work["retention"] = Retention(store, self.settings.retention_days, self.clock).run
+            app = self._make_app(parts, scheduler)
+            work = self._work(parts, scheduler)
             resources.enter_context(gc_tuning.frozen_gc())
             self._print_address()
             server = asyncio.create_task(
-                serve(app, self.listener, stop, hub.shut_down, self.settings.clients_max), name="web"
+                serve(app, self.listener, stop, parts.hub.shut_down, self.settings.clients_max), name="web"
             )
             try:
                 await _run_until_stopped(work, server, stop)
             finally:
                 _arm_last_resort()
                 stop.set()  # no new connections; sessions are closed
-                await asyncio.create_task(writer.aclose())  # its time-out needs a task that no group has marked
+                await asyncio.create_task(parts.writer.aclose())  # its time-out needs a task that no group has marked
                 await server
+
+    async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
+        """Build everything up to the web app. Raises SettingsError, and ExchangeRefused where another venue is left."""
+        store = await self._open_store(resources)
+        writer = CandleWriter(self.candles, store, self._make_spool(resources))
+        engine = self._make_engine()
+        reader = CandleReader(store, engine.newest, self.clock)
+        running_candles = RunningCandles(reader, time.monotonic)
+        hub = Hub(self.origin.instance, running_candles.now)
+        relay = Relay(self.outbox, hub.publish, self.latency, self.clock)
+        bus = self._make_bus(relay.deliver)
+        resources.push_async_callback(bus.aclose)
+        source = await self._open_source(hub, store, lambda names: registry.set_listed(names), resources)
+        registry = SymbolRegistry(
+            self.plan.symbols,
+            running_max=0 if self.plan.recording else self.settings.symbols_max,
+            parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, *source.parts),
+            is_watched=hub.is_watched,
+            clock=time.monotonic,
+        )
+        if source.load is not None:
+            await source.load()
+        return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles)
+
+    def _make_app(self, parts: _Parts, scheduler: FlushScheduler) -> App:
+        admission = Admission(self.settings, time.monotonic)
+        groups = BroadcastGroups(parts.hub, scheduler)
+        sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
+        register_gauges(admission, sessions, parts.hub, self.latency)
+        source = parts.source
+        return build_app(
+            WebContext(
+                settings=self.settings,
+                admission=admission,
+                registry=parts.registry,
+                hub=parts.hub,
+                candles=parts.reader,
+                websockets=sessions,
+                sse=SseEndpoint(sessions),
+                symbols=SymbolsReport(
+                    self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
+                ),
+                readiness=ReadinessReport(parts.registry, parts.engine, parts.bus, parts.store, parts.writer),
+                latency=self.latency.report,
+                certificates=parts.engine.certificates,
+                static_dir=_assets("static"),
+            )
+        )
+
+    def _work(self, parts: _Parts, scheduler: FlushScheduler) -> Work:
+        work = parts.source.work | {
+            "engine": parts.engine.run,
+            "relay": partial(parts.relay.run, parts.bus),
+            "bus": parts.bus.run,
+            "candle-writer": parts.writer.run,
+            "running-candles": parts.running_candles.run,
+            "flush-watch": scheduler.watch,
+            "idle-symbols": partial(close_idle_symbols, parts.registry),
+            "full-gc": gc_tuning.collect_full_periodically,
+        }
+        if self.settings.retention_days:
+            work["retention"] = Retention(parts.store, self.settings.retention_days, self.clock).run
+        return work
 
     # --- what is opened
 

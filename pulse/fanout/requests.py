@@ -84,9 +84,9 @@ def read_request(raw: str | bytes | None, registry: SymbolRegistry) -> Request:
 def _echo(message: dict[str, Any], request_id: int | str | None) -> Request:
     instance, timestamp = message.get("instance"), message.get("timestamp")
     if not isinstance(instance, str):
-        raise wrong_parameter("instance", instance, "the instance of a message")
+        raise wrong_parameter("instance", instance, "a message's instance")
     if type(timestamp) not in (int, float):
-        raise wrong_parameter("timestamp", timestamp, "the timestamp of a message")
+        raise wrong_parameter("timestamp", timestamp, "a message's timestamp")
     return Request("echo", request_id, instance=instance, timestamp=float(timestamp))  # type: ignore[arg-type]
 
 
@@ -96,7 +96,7 @@ def read_id(message: dict[str, Any]) -> int | str | None:
     is_valid_string = isinstance(request_id, str) and len(request_id) <= ID_CHARACTERS_MAX
     if request_id is None or is_valid_string or type(request_id) is int:
         return request_id
-    raise wrong_parameter("id", request_id, f"a whole number or a string of at most {ID_CHARACTERS_MAX} characters")
+    raise wrong_parameter("id", request_id, f"a whole number or a text of at most {ID_CHARACTERS_MAX} characters")
 
 
 def read_query(topics: str, rate: str, depth: str, from_id: str, registry: SymbolRegistry) -> Request:

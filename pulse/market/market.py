@@ -120,7 +120,7 @@ class Market:
         if not self._touch_is_known(self.book):
             return State.SYNCING, "the price left the part of the book that is known; a new snapshot is needed"
         if self._staleness.is_stale(now_ms):
-            return State.STALE, f"no book update for {self._staleness.silence_ms(now_ms) / 1000:.0f} s"
+            return State.STALE, f"no book update for {self._staleness.silence.silence_ms(now_ms) / 1000:.0f} s"
         return State.LIVE, ""
 
     def data_age_ms(self, now_ms: float) -> int | None:
@@ -167,14 +167,14 @@ class Market:
             return
         if book is second:
             # While diffs were held for it none arrived here: its silence counts from now.
-            self._staleness.restart_silence(now_ms)
+            self._staleness.silence.restart(now_ms)
         self.book = book
         self._low_water = (len(book.bids) // 2, len(book.asks) // 2)
         self._staleness.on_depth(book.last_update_id)
 
     def _on_diff(self, diff: DepthDiff, now_ms: float) -> None:
         self._note_data(now_ms, diff.event_time_ms)
-        self._staleness.on_data(now_ms)
+        self._staleness.silence.on_data(now_ms)
         self._staleness.on_depth(diff.final_update_id)
         book = self.book
         if book is None or not self.integrity.is_trusted:
@@ -202,7 +202,7 @@ class Market:
             self.integrity.partial(self.book, partial, self._event_time_ms)
             if partial.last_update_id == self.book.last_update_id:
                 # The exchange shows that nothing has changed since: the market is quiet, the stream has not stalled.
-                self._staleness.restart_silence(now_ms)
+                self._staleness.silence.restart(now_ms)
 
     def _on_trade(self, trade: Trade, now_ms: float) -> None:
         self._note_data(now_ms, trade.event_time_ms)

@@ -64,26 +64,18 @@ class DepthStaleness:
     """
 
     def __init__(self, floor_ms: float) -> None:
-        self._silence = SilenceLimit(floor_ms, max(floor_ms, UNKNOWN_MS))
+        self.silence = SilenceLimit(floor_ms, max(floor_ms, UNKNOWN_MS))
         self._lead_id = 0
         self._lead_since_ms: float | None = None
 
     def restart(self, now_ms: float) -> None:
         """Begin with a new connection: neither the silence nor the lead of the old one counts."""
-        self._silence.restart(now_ms)
+        self.silence.restart(now_ms)
         self._lead_since_ms = None
-
-    def restart_silence(self, now_ms: float) -> None:
-        """Count the silence from now on: it was explained by other means."""
-        self._silence.restart(now_ms)
 
     def restart_lead(self, now_ms: float) -> None:
         """Count a lead that there is from now on."""
         self._lead_since_ms = now_ms
-
-    def on_data(self, now_ms: float) -> None:
-        """Note that data has arrived."""
-        self._silence.on_data(now_ms)
 
     def on_other_stream(self, update_id: int, depth_id: int, now_ms: float) -> None:
         """Note that another stream shows the book at `update_id`, while the depth stream has reached `depth_id`."""
@@ -99,21 +91,13 @@ class DepthStaleness:
         """End a lead, whatever its id."""
         self._lead_since_ms = None
 
-    def silence_ms(self, now_ms: float) -> float:
-        """Return how long no data has arrived; 0 before the first connection."""
-        return self._silence.silence_ms(now_ms)
-
-    def is_silent(self, now_ms: float) -> bool:
-        """Return whether the silence is longer than this stream's habit allows."""
-        return self._silence.is_exceeded(now_ms)
-
     def is_behind(self, now_ms: float) -> bool:
         """Return whether another stream has been ahead for longer than LEAD_MAX_MS."""
         return self._lead_since_ms is not None and now_ms - self._lead_since_ms > LEAD_MAX_MS
 
     def is_stale(self, now_ms: float) -> bool:
         """Return whether the stream has stalled, for either reason."""
-        return self.is_silent(now_ms) or self.is_behind(now_ms)
+        return self.silence.is_exceeded(now_ms) or self.is_behind(now_ms)
 
 
 class SilenceAction(Enum):
@@ -140,7 +124,7 @@ class StreamWatchdog:
 
     def on_frame(self, now_ms: float) -> None:
         """Note that a frame of any stream has arrived."""
-        self._staleness.on_data(now_ms)
+        self._staleness.silence.on_data(now_ms)
 
     def on_diff(self, final_update_id: int) -> None:
         """Note that the depth stream has reached this id."""
@@ -161,7 +145,7 @@ class StreamWatchdog:
 
     def action(self, now_ms: float) -> SilenceAction:
         """Return what to do now; a resubscription is asked for once per stall."""
-        if self._staleness.is_silent(now_ms):
+        if self._staleness.silence.is_exceeded(now_ms):
             return SilenceAction.RECONNECT
         if not self._staleness.is_behind(now_ms):
             return SilenceAction.NONE

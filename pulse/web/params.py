@@ -26,7 +26,7 @@ WHOLE = re.compile(r"[0-9]{1,16}", re.ASCII)
 ISO_TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)(?:(Z)|([+ -])(\d{2}:\d{2}))?)?", re.ASCII
 )
-TIME_ALLOWED = "an ISO 8601 time (UTC unless it has an offset), or whole seconds or milliseconds since 1970"
+TIME_ALLOWED = "an ISO 8601 time (UTC unless it says otherwise), or whole seconds or milliseconds since 1970"
 
 
 @dataclass(frozen=True)

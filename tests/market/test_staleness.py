@@ -83,15 +83,15 @@ def test_silence_beyond_the_limit_is_stale(staleness: DepthStaleness) -> None:
     """A stream of unknown habit may be silent for UNKNOWN_MS."""
     assert not staleness.is_stale(UNKNOWN_MS)
     assert staleness.is_stale(UNKNOWN_MS + 1.0)
-    assert staleness.silence_ms(UNKNOWN_MS) == UNKNOWN_MS
+    assert staleness.silence.silence_ms(UNKNOWN_MS) == UNKNOWN_MS
 
 
 def test_silence_can_be_counted_anew(staleness: DepthStaleness) -> None:
     """A silence that is explained by other means starts again, and a lead goes on."""
     staleness.on_other_stream(101, 100, 20_000.0)
-    staleness.restart_silence(20_000.0)
+    staleness.silence.restart(20_000.0)
 
-    assert not staleness.is_silent(20_000.0 + UNKNOWN_MS)
+    assert not staleness.silence.is_exceeded(20_000.0 + UNKNOWN_MS)
     assert staleness.is_behind(20_000.0 + UNKNOWN_MS)
 
 
