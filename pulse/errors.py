@@ -102,7 +102,7 @@ class UnknownListing(PulseError):
 
 
 class TooManySymbols(PulseError):
-    """This process runs as many symbols as it may and all are in use; the text is for the client."""
+    """All symbols that may run at once are in use; the text is for the client."""
 
 
 def wrong_parameter(

@@ -1,7 +1,11 @@
-"""Fixtures for every test: real servers, shared or of one's own. How they are found and run is in `services`."""
+"""Fixtures for every test: real servers, shared or of one test. How they are found and run is in `services`."""
 
+import getpass
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import redis
@@ -9,8 +13,14 @@ import redis
 from tests.support.services import NoServer, PgBouncer, PostgresDatabases, PostgresServer, Server, ValkeyServer
 
 
+def pytest_unconfigure() -> None:
+    """Remove pytest's own folder in the temporary folder, unless a failed test or another run has left files there."""
+    with suppress(OSError):
+        (Path(tempfile.gettempdir()) / f"pytest-of-{getpass.getuser()}").rmdir()
+
+
 def start(server: Server) -> None:
-    """Start a server; where that fails, the test fails with the remedy alone."""
+    """Start a server; where that fails, fail the test with the remedy alone."""
     try:
         server.start()
     except NoServer as fault:
@@ -19,7 +29,7 @@ def start(server: Server) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresDatabases]:
-    """A PostgreSQL that all tests share: PULSE_TEST_DATABASE_URL, or a server started for this run."""
+    """Return the PostgreSQL that tests share: PULSE_TEST_DATABASE_URL, or a server of this worker process."""
     given = os.environ.get("PULSE_TEST_DATABASE_URL")
     if given:
         yield PostgresDatabases(given)
@@ -32,7 +42,7 @@ def postgres() -> Iterator[PostgresDatabases]:
 
 @pytest.fixture(scope="session")
 def postgres_database(postgres: PostgresDatabases) -> Iterator[str]:
-    """The address of a database that tests use one after the other; ask for `postgres_url`, which empties it first."""
+    """Make the database that tests use one after the other; ask for `postgres_url`, which empties it first."""
     url = postgres.create_database()
     yield url
     postgres.drop_database(url)
@@ -40,14 +50,14 @@ def postgres_database(postgres: PostgresDatabases) -> Iterator[str]:
 
 @pytest.fixture
 def postgres_url(postgres: PostgresDatabases, postgres_database: str) -> str:
-    """The address of an empty database, which is this test's while it runs."""
+    """Return the address of an empty database, which is this test's while it runs."""
     postgres.empty_database(postgres_database)
     return postgres_database
 
 
 @pytest.fixture(scope="session")
 def pgbouncer(postgres: PostgresDatabases) -> Iterator[PgBouncer]:
-    """A PgBouncer in transaction mode in front of the shared PostgreSQL."""
+    """Run a PgBouncer in transaction mode in front of the shared PostgreSQL."""
     server = PgBouncer(postgres)
     start(server)
     yield server
@@ -56,22 +66,22 @@ def pgbouncer(postgres: PostgresDatabases) -> Iterator[PgBouncer]:
 
 @pytest.fixture
 def pooled_postgres_url(pgbouncer: PgBouncer, postgres_url: str) -> str:
-    """The address of an empty database behind a transaction pooler."""
+    """Return the address of an empty database behind a transaction pooler."""
     return pgbouncer.url(postgres_url.partition("?")[0].rpartition("/")[2])
 
 
 @pytest.fixture(scope="session")
-def ill_treated_postgres() -> Iterator[PostgresServer]:
-    """The server behind `own_postgres`, which is revived for each test: starting it again is quicker than a new one."""
+def restartable_postgres() -> Iterator[PostgresServer]:
+    """Make the server behind `own_postgres`, which is started again for each test: quicker than a new one."""
     server = PostgresServer()
     yield server
     server.discard()
 
 
 @pytest.fixture
-def own_postgres(ill_treated_postgres: PostgresServer) -> PostgresServer:
-    """A PostgreSQL that is this test's alone while it runs, empty; the test may kill, pause and restart it."""
-    server = ill_treated_postgres
+def own_postgres(restartable_postgres: PostgresServer) -> PostgresServer:
+    """Run an empty PostgreSQL for this test alone, which may kill, pause and restart it."""
+    server = restartable_postgres
     server.resume()
     start(server)
     server.empty_database(server.url("postgres"))
@@ -80,7 +90,7 @@ def own_postgres(ill_treated_postgres: PostgresServer) -> PostgresServer:
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
-    """The address of a Valkey that all tests share: PULSE_TEST_REDIS_URL, or a server started for this run."""
+    """Return the address of the Valkey that tests share: PULSE_TEST_REDIS_URL, or one of this worker process."""
     given = os.environ.get("PULSE_TEST_REDIS_URL")
     if given:
         yield given
@@ -93,7 +103,7 @@ def valkey() -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(valkey: str) -> str:
-    """The address of the shared Valkey, emptied for this test."""
+    """Empty the shared Valkey and return its address."""
     with redis.Redis.from_url(valkey) as client:
         client.flushdb()
     return valkey
@@ -101,7 +111,7 @@ def redis_url(valkey: str) -> str:
 
 @pytest.fixture
 def own_valkey() -> Iterator[ValkeyServer]:
-    """A Valkey of this test alone, which it may kill, pause and restart."""
+    """Run a Valkey for this test alone, which may kill, pause and restart it."""
     server = ValkeyServer()
     start(server)
     yield server

@@ -17,7 +17,8 @@ from pulse import client
 from pulse.client import ConnectionLost, RequestRefused, WebSocketConnection, messages
 from tests.fanout.test_subscriptions import trade
 from tests.support.services import free_port
-from tests.support.web import WAIT_S, Web, on_server_loop, serving, until
+from tests.support.waiting import WAIT_S, until
+from tests.support.web import Web, on_server_loop, serving
 
 Messages = Iterator[dict[str, Any]]
 

@@ -13,6 +13,7 @@ from pulse.queues import (
     make_gap_queue,
     make_inbox,
 )
+from tests.support.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ async def test_getting_waits_for_an_item(queue: ConflatingQueue[str, int]) -> No
         assert not reader.done()
         queue.put("BTCUSDT", item)
 
-        assert await asyncio.wait_for(reader, 1) == ("BTCUSDT", item)
+        assert await asyncio.wait_for(reader, WAIT_S) == ("BTCUSDT", item)
 
 
 async def test_a_cancelled_reader_takes_nothing_with_it(queue: ConflatingQueue[str, int]) -> None:
@@ -86,10 +87,10 @@ async def test_two_readers_share_the_items(queue: ConflatingQueue[str, int]) -> 
     readers = [asyncio.create_task(queue.get()) for _ in range(2)]
     await asyncio.sleep(0)
     queue.put("BTCUSDT", 1)
-    await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED, timeout=1)
+    await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_S)
     queue.put("ETHUSDT", 2)
 
-    assert sorted(await asyncio.wait_for(asyncio.gather(*readers), 1)) == [("BTCUSDT", 1), ("ETHUSDT", 2)]
+    assert sorted(await asyncio.wait_for(asyncio.gather(*readers), WAIT_S)) == [("BTCUSDT", 1), ("ETHUSDT", 2)]
 
 
 def test_each_queue_has_its_bound() -> None:

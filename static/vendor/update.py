@@ -76,7 +76,7 @@ PACKAGES = [
 
 
 def main() -> int:
-    """Writes everything anew; a second run changes nothing. Exit code 1 and a sentence when something went wrong."""
+    """Write every file again; a second run changes nothing. Return 1, after a sentence, if something went wrong."""
     with tempfile.TemporaryDirectory() as scratch:
         try:
             entries = [vendored(package, Path(scratch)) for package in PACKAGES]
@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def vendored(package: Package, scratch: Path) -> dict[str, object]:
-    """Writes one package's folder and gives its manifest entry."""
+    """Write one package's folder and return its manifest entry."""
     tarball = packed(package, scratch)
     digest = hashlib.sha512(tarball.read_bytes()).digest()
     if f"sha512-{base64.b64encode(digest).decode()}" != package.integrity:
@@ -110,7 +110,7 @@ def vendored(package: Package, scratch: Path) -> dict[str, object]:
 
 
 def packed(package: Package, scratch: Path) -> Path:
-    """The package's tarball, fetched by npm from the registry it is configured for; no script of it is run."""
+    """Fetch the package's tarball by npm, from the registry it is configured for; no script of it is run."""
     npm = shutil.which("npm")
     if npm is None:
         raise OSError("npm is not installed: install Node.js with npm, or leave the vendored files as they are")
@@ -120,7 +120,7 @@ def packed(package: Package, scratch: Path) -> Path:
 
 
 def contents(package: Package, tarball: Path) -> dict[str, bytes]:
-    """File name here -> bytes, of what `package` takes and of the texts it adds."""
+    """Return the content of each file by its name here: what the package takes, and the texts it adds."""
     taken = {name: text.encode() for name, text in package.texts.items()}
     with tarfile.open(tarball) as archive:
         for source, name in package.take.items():
@@ -132,7 +132,7 @@ def contents(package: Package, tarball: Path) -> dict[str, bytes]:
 
 
 def sha256(path: Path) -> str:
-    """The file's checksum in hexadecimal."""
+    """Return the file's checksum in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

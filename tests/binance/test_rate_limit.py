@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pulse.binance.rate_limit import BAN_MAX_S, BanFile, PriorityLock, WeightBudget
+from tests.support.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ async def test_cancelled_waiter_is_skipped() -> None:
     await asyncio.wait([cancelled])
     lock.release()
 
-    await asyncio.wait_for(following, 1)
+    await asyncio.wait_for(following, WAIT_S)
 
 
 async def test_waiter_cancelled_while_it_gets_the_lock_passes_it_on() -> None:
@@ -175,4 +176,4 @@ async def test_waiter_cancelled_while_it_gets_the_lock_passes_it_on() -> None:
     lock.release()
     cancelled.cancel()
 
-    await asyncio.wait_for(following, 1)
+    await asyncio.wait_for(following, WAIT_S)

@@ -18,7 +18,7 @@ from pulse.market.candles import candle_of_trades, candles_equal
 from pulse.market.types import MINUTE_MS
 from pulse.simulator.server import SimulatedExchange
 from tests.support.makers import ManualClock
-from tests.support.web import WAIT_S
+from tests.support.waiting import WAIT_S
 
 
 class Setup(NamedTuple):

@@ -100,8 +100,10 @@ async def test_unanswered_handshake_times_out(
     """The wait for the answer is bounded."""
     monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.05)
 
+    never = asyncio.Event()
+
     async def mute(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(5)
+        await never.wait()
         return web.Response()
 
     host = await serve(mute)

@@ -8,7 +8,8 @@ import pytest
 from pulse.bus.contract import Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.redis import RedisBus
-from tests.support.bus import BTC, ETH, AnyBus, Delivered, MakeBus, running, until
+from tests.support.bus import BTC, ETH, AnyBus, Delivered, MakeBus, running
+from tests.support.waiting import until
 
 
 @pytest.fixture(params=["memory", "redis"])

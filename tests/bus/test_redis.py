@@ -1,28 +1,24 @@
 """The bus through a server: what travels between processes, and what a client notices when the server fails.
 
-Each test that kills or pauses a server has one of its own.
+Each test that kills or pauses a server has one of its own. How long a failure may last is the sum of bounds of the bus.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import redis
 
+from pulse.bus import redis as module
 from pulse.bus.redis import LATEST_LIFE_S, RedisBus
 from pulse.errors import SettingsError
-from tests.support.bus import BTC, ETH, AnyBus, Delivered, running, until
+from tests.support.bus import BTC, ETH, AnyBus, Delivered, running
 from tests.support.programs import free_port
 from tests.support.proxy import Proxy
 from tests.support.services import ValkeyServer
-
-NOTICED_WITHIN_S = 3.0
-RETURN_WITHIN_S = 2.0
-PUBLISHING_S = 0.6
-"""A view under way when the server hangs is given up, and taken round it, within this."""
+from tests.support.waiting import WAIT_S, until
 
 
 @asynccontextmanager
@@ -54,8 +50,8 @@ async def hanging_up_on(port: int) -> AsyncIterator[list[asyncio.StreamWriter]]:
 # --- between processes
 
 
-async def test_a_picture_reaches_the_other_process(redis_url: str) -> None:
-    """What one process publishes, the delivereds of both hear."""
+async def test_a_view_reaches_the_other_process(redis_url: str) -> None:
+    """What one process publishes is delivered in both."""
     async with process(redis_url) as (ours, ours_delivered), process(redis_url) as (_, theirs_delivered):
         ours.publish(BTC, b"view")
         await ours_delivered.until(BTC, b"view")
@@ -78,7 +74,7 @@ async def test_names_on_the_server(redis_url: str) -> None:
         async with process(redis_url) as (ours, delivered):
             ours.publish(BTC, b"view")
             await delivered.until(BTC, b"view")
-        messages = [channel.get_message(timeout=1.0) for _ in range(2)]
+        messages = [channel.get_message(timeout=WAIT_S) for _ in range(2)]
 
         assert [message and message["data"] for message in messages] == [1, b"view"]
         assert client.get(f"pulse:latest:{BTC}") == b"view"
@@ -91,8 +87,7 @@ async def test_a_subscription_cut_by_the_server_misses_nothing(own_valkey: Valke
         with redis.Redis.from_url(own_valkey.url) as client:
             client.client_kill_filter(_type="pubsub")
         theirs.publish(BTC, b"meanwhile")
-
-        assert await delivered.until(BTC, b"meanwhile") < RETURN_WITHIN_S
+        await delivered.until(BTC, b"meanwhile")
 
 
 # --- a server that is away
@@ -106,30 +101,26 @@ async def test_a_server_away_at_the_start(own_valkey: ValkeyServer) -> None:
         await delivered.until(BTC, b"alone")
         await until(lambda: bus.health().detail.startswith("Redis: "))
         own_valkey.start()
-
-        assert await until(lambda: bus.health().ok) < RETURN_WITHIN_S
+        await until(lambda: bus.health().ok)
 
 
 async def test_browsers_go_on_while_the_server_is_dead(own_valkey: ValkeyServer) -> None:
-    """After the server is killed, each view still reaches the delivered of its own process at once."""
+    """After the server is killed, each view is still delivered within its own process."""
     async with process(own_valkey.url) as (bus, delivered):
         own_valkey.kill()
-        took = []
         for number in range(30):
             bus.publish(BTC, b"%d" % number)
-            took.append(await delivered.until(BTC, b"%d" % number))
+            await delivered.until(BTC, b"%d" % number)
 
-        assert max(took) < PUBLISHING_S
         assert not bus.health().ok
 
 
-async def test_the_picture_on_its_way_to_a_dying_server_is_not_lost(own_valkey: ValkeyServer) -> None:
+async def test_a_view_on_its_way_to_a_dying_server_is_not_lost(own_valkey: ValkeyServer) -> None:
     """The newest view arrives even if it is the last one, and was handed over just before the server died."""
     async with process(own_valkey.url) as (bus, delivered):
         own_valkey.kill()
-        bus.publish(BTC, b"last words")
-
-        assert await delivered.until(BTC, b"last words") < PUBLISHING_S
+        bus.publish(BTC, b"last one")
+        await delivered.until(BTC, b"last one")
 
 
 async def test_a_server_that_comes_back_empty_is_filled(own_valkey: ValkeyServer) -> None:
@@ -139,69 +130,64 @@ async def test_a_server_that_comes_back_empty_is_filled(own_valkey: ValkeyServer
         ours.publish(ETH, b"eth")
         await delivered.until(ETH, b"eth")
         own_valkey.restart()
-        begin = time.monotonic()
         async with process(own_valkey.url) as (_, newcomer):
             await newcomer.until(BTC, b"btc")
             await newcomer.until(ETH, b"eth")
 
-    assert time.monotonic() - begin < RETURN_WITHIN_S
-
 
 async def test_the_way_between_processes_comes_back(own_valkey: ValkeyServer) -> None:
-    """However long the server was away, views travel within two seconds of its return."""
+    """However long the server was away, views travel between processes again once it is back."""
     async with process(own_valkey.url) as (ours, _), process(own_valkey.url) as (_, theirs_delivered):
         own_valkey.kill()
         async with hanging_up_on(own_valkey.port) as callers:
             await until(lambda: len(callers) >= 24)  # by then the waits between attempts are at their bound
         own_valkey.start()
-        begin = time.monotonic()
         ours.publish(BTC, b"again")
         await theirs_delivered.until(BTC, b"again")
-
-        assert time.monotonic() - begin < RETURN_WITHIN_S
 
 
 # --- a server that hangs
 
 
-async def test_a_hung_server_costs_half_a_second(own_valkey: ValkeyServer) -> None:
-    """Publishing to a stopped server never waits, and the delivered of the same process has the view soon."""
+async def test_a_hung_server_delays_one_view(own_valkey: ValkeyServer) -> None:
+    """The view on its way to a stopped server is given up and delivered directly; the next one without any wait."""
     async with process(own_valkey.url) as (bus, delivered):
         own_valkey.pause()
-        begin = time.monotonic()
         bus.publish(BTC, b"first")
-        published_after = time.monotonic() - begin
-        first = await delivered.until(BTC, b"first")
+        await delivered.until(BTC, b"first")
         bus.publish(BTC, b"second")
-        second = await delivered.until(BTC, b"second")
 
-        assert published_after < 0.01
-        assert first < PUBLISHING_S
-        assert second < 0.1
+        assert delivered.latest(BTC) == b"second"
 
 
-async def test_a_hung_server_is_noticed_without_pictures(own_valkey: ValkeyServer) -> None:
+def test_the_times_of_an_outage_follow_from_the_bounds() -> None:
+    """A view waits half a second at most; a hung server is noticed in 3 s, its return in 2 s; closing takes 1 s."""
+    assert module.SEND_TIMEOUT_S <= 0.5
+    assert max(module.HEARTBEAT_S + module.SEND_TIMEOUT_S, module.SILENCE_MAX_S) < 3.0
+    assert module.RETRY_MAX_S <= 1.0
+    assert module.RETRY_MAX_S + module.SEND_TIMEOUT_S < 2.0
+    assert 2 * module.CLOSE_TIMEOUT_S < 1.0
+
+
+async def test_a_hung_server_is_noticed_without_views(own_valkey: ValkeyServer) -> None:
     """Even when nothing is published, a stopped server is noticed, by our own heartbeat that stays away."""
     async with process(own_valkey.url) as (bus, _):
         own_valkey.pause()
+        await until(lambda: not bus.health().ok)
 
-        assert await until(lambda: not bus.health().ok) < NOTICED_WITHIN_S
         assert bus.health().detail == "Redis does not answer."
 
 
 async def test_a_silent_subscription_is_noticed(own_valkey: ValkeyServer) -> None:
-    """A way to the server that goes silent without closing anything is noticed, and used again when it speaks."""
+    """A connection that goes silent without being closed is noticed, and used again when data comes."""
     async with Proxy(own_valkey.port) as proxy, process(f"redis://127.0.0.1:{proxy.port}/0") as (bus, _):
         proxy.mute()
-        noticed = await until(lambda: not bus.health().ok)
+        await until(lambda: not bus.health().ok)
         proxy.unmute()
-        returned = await until(lambda: bus.health().ok)
-
-        assert noticed < NOTICED_WITHIN_S
-        assert returned < RETURN_WITHIN_S
+        await until(lambda: bus.health().ok)
 
 
-async def test_a_server_that_wakes_up_is_used_again(own_valkey: ValkeyServer) -> None:
+async def test_a_server_that_resumes_is_used_again(own_valkey: ValkeyServer) -> None:
     """When it goes on, views reach the other process again, the newest last."""
     async with process(own_valkey.url) as (ours, _), process(own_valkey.url) as (theirs, theirs_delivered):
         own_valkey.pause()
@@ -209,22 +195,18 @@ async def test_a_server_that_wakes_up_is_used_again(own_valkey: ValkeyServer) ->
         await until(lambda: not ours.health().ok and not theirs.health().ok)
         ours.publish(BTC, b"newest")
         own_valkey.resume()
-
-        assert await theirs_delivered.until(BTC, b"newest") < RETURN_WITHIN_S
-        assert await until(lambda: ours.health().ok and theirs.health().ok) < RETURN_WITHIN_S
+        await theirs_delivered.until(BTC, b"newest")
+        await until(lambda: ours.health().ok and theirs.health().ok)
         with redis.Redis.from_url(own_valkey.url) as client:
             await until(lambda: client.get(f"pulse:latest:{BTC}") == b"newest")
 
 
-async def test_closing_is_quick_though_the_server_hangs(own_valkey: ValkeyServer) -> None:
-    """A stopped server cannot hold up the end of the process."""
+async def test_closing_does_not_wait_for_a_hung_server(own_valkey: ValkeyServer) -> None:
+    """It ends while the server is still stopped."""
     async with process(own_valkey.url) as (bus, _):
         own_valkey.pause()
         bus.publish(BTC, b"x" * 100_000)
-        begin = time.monotonic()
-        await bus.aclose()
-
-        assert time.monotonic() - begin < 1.0
+        await asyncio.wait_for(bus.aclose(), WAIT_S)
 
 
 # --- a server that refuses
@@ -278,7 +260,7 @@ async def test_a_defect_is_not_taken_for_an_outage(redis_url: str, monkeypatch: 
     bus.open("BTCUSDT")
     monkeypatch.setattr(bus, "_take", lambda channel, payload: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(bus.run(), 5)
+        await asyncio.wait_for(bus.run(), WAIT_S)
     await bus.aclose()
 
 

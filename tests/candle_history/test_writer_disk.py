@@ -21,7 +21,7 @@ from tests.support.candles import SQL_DIR, minutes
 from tests.support.disk import file_size_limit
 from tests.support.services import PostgresServer
 from tests.support.stores import AnyStore
-from tests.support.web import until
+from tests.support.waiting import until
 
 FULL_BYTES = 20_000
 """The size that neither the SQLite file nor the spool of a test can exceed."""
@@ -84,7 +84,7 @@ async def test_candles_stay_in_the_spool_over_restarts(own_postgres: PostgresSer
     await store.open()
     async with running(store, tmp_path) as (writer, put):
         put(minutes(101)[100:])
-        await until(lambda: writer.pending == 0 and lines_spooled(tmp_path) == 0, 20.0)
+        await until(lambda: writer.pending == 0 and lines_spooled(tmp_path) == 0)
         rows = await all_rows(store)
     await store.aclose()
 
@@ -147,10 +147,10 @@ async def test_postgres_out_of_disk(own_postgres: PostgresServer, tmp_path: Path
         await until(lambda: writer.pending == 0)
         own_postgres.limit_file_size(POSTGRES_FULL_BYTES)
         put(minutes(9000)[1:])
-        await until(lambda: writer.trouble != "" and lines_spooled(tmp_path) == writer.pending, 30.0)
+        await until(lambda: writer.trouble != "" and lines_spooled(tmp_path) == writer.pending)
         trouble, pending = writer.trouble, writer.pending
         own_postgres.limit_file_size(resource.RLIM_INFINITY)
-        await until(lambda: writer.pending == 0, 30.0)
+        await until(lambda: writer.pending == 0)
         rows = await all_rows(store)
     await store.aclose()
 

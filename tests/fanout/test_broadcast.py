@@ -24,7 +24,8 @@ from pulse.server.connection import ClientConnection
 from pulse.server.connection_registry import ConnectionRegistry
 from pulse.server.flow_control import ACK_INTERVAL_MIN_BYTES
 from pulse.wire import book_channel, trades_channel
-from tests.support.web import INSTANCE, PING, PONG, TEXT, frame, no_candles, split_frames, view
+from tests.support.web import INSTANCE, no_candles, view
+from tests.support.websockets import PING, PONG, TEXT, frame, split_frames
 
 VIEWS = view_topic("BTCUSDT")
 TRADES = Topic("trades.BTCUSDT", "trades", "BTCUSDT", 0)

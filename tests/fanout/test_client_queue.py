@@ -9,7 +9,8 @@ from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.server.connection import ClientConnection
 from pulse.server.flow_control import AckWindow
 from pulse.server.ws_frames import EncodedMessage
-from tests.support.web import TEXT, frames, until
+from tests.support.waiting import until
+from tests.support.websockets import TEXT, frames
 
 
 class FakeConnection:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from pulse.fanout.flush_scheduler import FlushScheduler
-from tests.support.web import until
+from tests.support.waiting import WAIT_S, until
 
 
 class Sender:
@@ -104,4 +104,4 @@ async def test_a_failed_flush_is_raised_by_watch() -> None:
     Broken(scheduler).schedule()
 
     with pytest.raises(KeyError, match="a topic"):
-        await asyncio.wait_for(watch, 5.0)
+        await asyncio.wait_for(watch, WAIT_S)

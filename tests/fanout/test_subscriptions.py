@@ -12,7 +12,8 @@ import pytest
 from pulse.fanout.requests import TOPICS_MAX
 from pulse.web.websocket import MESSAGES_MAX
 from pulse.wire import trades_channel
-from tests.support.web import INSTANCE, SETTINGS, WAIT_S, Web, on_server_loop, serving, until
+from tests.support.waiting import WAIT_S, until
+from tests.support.web import INSTANCE, SETTINGS, Web, on_server_loop, serving
 
 Feed = aiohttp.ClientWebSocketResponse
 

@@ -13,7 +13,7 @@ from pulse.clock import ClockOffset, SystemClock
 from pulse.ingest import clock_sync
 from pulse.ingest.clock_sync import sync_clock
 from pulse.simulator.server import SimulatedExchange
-from tests.support.web import until
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("refusals", [0, 3])

@@ -26,11 +26,11 @@ from pulse.queues import Inbox, make_inbox
 from pulse.simulator.server import SimulatedExchange
 from tests.support import frames
 from tests.support.virtual_time import StoryClock, at, now_s, run
+from tests.support.waiting import WAIT_S
 
 SYMBOL = "BTCUSDT"
 DEPTH = "btcusdt@depth@100ms"
 TRADES = "btcusdt@aggTrade"
-WAIT_S = 15.0
 
 
 class Setup:

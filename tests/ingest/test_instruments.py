@@ -15,7 +15,7 @@ from pulse.errors import ExchangeRefused, SettingsError
 from pulse.ingest.instruments import DELISTED, InstrumentPoller
 from pulse.market.types import Instrument
 from pulse.simulator.server import SimulatedExchange
-from tests.support.web import until
+from tests.support.waiting import until
 
 EXCHANGE_INFO = "/api/v3/exchangeInfo"
 PRICES = "/api/v3/ticker/price"

@@ -41,10 +41,10 @@ from pulse.simulator.server import SimulatedExchange
 from pulse.stats import SymbolMetrics
 from pulse.symbols import IDLE_AFTER_S, SymbolRegistry
 from pulse.wire import book_channel
+from tests.support.waiting import until
 from tests.support.web import INSTANCE, no_candles
 
 PINNED, OTHER, THIRD = "BTCUSDT", "LINKUSDT", "LTCUSDT"
-WAIT_S = 15.0
 
 
 class Process:
@@ -96,12 +96,6 @@ class Process:
         payload = self.hub.latest(book_channel(symbol))
         return "" if payload is None else str(orjson.loads(payload)["state"])
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until this holds."""
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                await asyncio.sleep(0.01)
-
     def connections_of(self, symbol: str) -> int:
         """Return how many connections the exchange has open for a symbol."""
         return sum(
@@ -124,7 +118,7 @@ async def running(make_bus: Callable[[Deliver], Bus] = MemoryBus) -> AsyncIterat
         tasks = [asyncio.ensure_future(work) for work in works]
         bus = asyncio.ensure_future(process.bus.run())
         try:
-            await process.until(lambda: process.state(PINNED) == "live" or any(task.done() for task in tasks))
+            await until(lambda: process.state(PINNED) == "live" or any(task.done() for task in tasks))
             yield process
             assert not any(task.done() for task in tasks)
         finally:
@@ -138,11 +132,11 @@ async def test_a_requested_symbol_becomes_live() -> None:
     """It has a view at once, which gives the reason why it is not live yet; its book and trades follow."""
     async with running() as process:
         process.registry.acquire(OTHER)
-        await process.until(lambda: process.state(OTHER) != "")
+        await until(lambda: process.state(OTHER) != "")
         first = process.state(OTHER)
-        await process.until(lambda: process.state(OTHER) == "live")
+        await until(lambda: process.state(OTHER) == "live")
         log = process.hub.log(OTHER)
-        await process.until(lambda: log.next_id > 0)
+        await until(lambda: log.next_id > 0)
         view = orjson.loads(process.hub.latest(book_channel(OTHER)) or b"")
         truth = process.exchange.core.book_at(OTHER, view["last_update_id"])
 
@@ -162,10 +156,10 @@ async def test_a_closed_symbol_leaves_nothing_behind(kind: str, request: pytest.
     async with running(make_bus) as process:
         tasks_before = {task.get_name() for task in asyncio.all_tasks()}
         process.registry.acquire(OTHER)
-        await process.until(lambda: process.state(OTHER) == "live")
+        await until(lambda: process.state(OTHER) == "live")
         was_labelled = f'symbol="{OTHER}"' in generate_latest().decode()
         process.advance(IDLE_AFTER_S)
-        await process.until(lambda: process.connections_of(OTHER) == 0)
+        await until(lambda: process.connections_of(OTHER) == 0)
         await asyncio.sleep(0.3)  # what was on its way has arrived
         tasks_after = {task.get_name() for task in asyncio.all_tasks() if OTHER in task.get_name()}
         metrics = generate_latest().decode()
@@ -186,10 +180,10 @@ async def test_a_symbol_may_be_opened_again() -> None:
     async with running() as process:
         for _ in range(3):
             process.registry.acquire(OTHER)
-            await process.until(lambda: process.state(OTHER) == "live")
+            await until(lambda: process.state(OTHER) == "live")
             process.advance(IDLE_AFTER_S)
         process.registry.acquire(OTHER)
-        await process.until(lambda: process.state(OTHER) == "live")
+        await until(lambda: process.state(OTHER) == "live")
         states = process.engine.states()
 
     assert states[PINNED]["state"] == states[OTHER]["state"] == "live"
@@ -201,7 +195,7 @@ async def test_a_symbol_may_be_closed_while_its_snapshot_is_fetched() -> None:
     async with running() as process:
         process.exchange.faults.rest.hang("/api/v3/depth", 0.5, count=1)
         process.registry.acquire(OTHER)
-        await process.until(lambda: process.connections_of(OTHER) == 1)
+        await until(lambda: process.connections_of(OTHER) == 1)
         process.advance(IDLE_AFTER_S)
         await asyncio.sleep(0.8)
 
@@ -216,7 +210,7 @@ async def test_an_idle_symbol_makes_room_for_another() -> None:
         process.registry.acquire(OTHER)
         process.now_s += 60.0
         process.registry.acquire(THIRD)
-        await process.until(lambda: process.state(THIRD) == "live")
+        await until(lambda: process.state(THIRD) == "live")
 
         assert list(process.registry) == [PINNED, THIRD]
         assert process.state(OTHER) == ""
@@ -229,7 +223,7 @@ async def test_a_halt_reaches_the_stream_and_the_market_of_its_symbol() -> None:
         await process.ingest.on_instrument(halted)
         process.registry.acquire(OTHER)
         await process.ingest.on_instrument(halted)
-        await process.until(lambda: process.state(OTHER) == "halted")
+        await until(lambda: process.state(OTHER) == "halted")
 
         assert not process.ingest._streams[OTHER]._is_trading
 
@@ -240,7 +234,7 @@ async def test_a_snapshot_request_of_the_engine_reaches_its_stream() -> None:
         process.snapshot_requests.put("NOSUCHUSDT", "it is not open")
         audits = process.engine.certificates()[PINNED].proof.audits
         process.snapshot_requests.put(PINNED, "the price comes near the end of the known part of the book")
-        await process.until(lambda: process.engine.certificates()[PINNED].proof.audits > audits)
+        await until(lambda: process.engine.certificates()[PINNED].proof.audits > audits)
 
 
 async def test_idle_symbols_are_closed_periodically(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +246,5 @@ async def test_idle_symbols_are_closed_periodically(monkeypatch: pytest.MonkeyPa
     registry.acquire(OTHER)
     task = asyncio.create_task(close_idle_symbols(registry))
     now_s = IDLE_AFTER_S
-    async with asyncio.timeout(WAIT_S):
-        while registry.is_running(OTHER):
-            await asyncio.sleep(0.001)
+    await until(lambda: not registry.is_running(OTHER))
     task.cancel()

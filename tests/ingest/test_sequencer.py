@@ -12,6 +12,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.types import BookLost, FeedUp, Trade, TradeGap, TradesHeld
 from pulse.queues import INBOX_EVENTS_MAX, Inbox, Received, make_inbox
 from tests.support.makers import MIDNIGHT_MS, ManualClock, diff, snapshot, ticker, trade
+from tests.support.waiting import WAIT_S
 
 
 def frame(event: Event, kind: str = "depth") -> Frame:
@@ -207,9 +208,9 @@ async def test_full_inbox_keeps_the_order() -> None:
         asyncio.create_task(sequencer.put_frame(frame(diff(13, 13)))),
         asyncio.create_task(sequencer.put_snapshot(snapshot(12))),
     ]
-    events = [(await asyncio.wait_for(inbox.get(), 1)).event for _ in range(5)]
+    events = [(await asyncio.wait_for(inbox.get(), WAIT_S)).event for _ in range(5)]
 
-    assert await asyncio.wait_for(asyncio.gather(*puts), 1) == [None, None, None, True]
+    assert await asyncio.wait_for(asyncio.gather(*puts), WAIT_S) == [None, None, None, True]
     assert events[1:] == [
         diff(11, 11),
         ticker(11),

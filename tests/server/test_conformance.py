@@ -15,20 +15,9 @@ import pytest
 from pulse.server.flow_control import ACK_INTERVAL_MIN_BYTES
 from pulse.server.listener import open_listener, serve
 from pulse.server.loop import current_connection
-from tests.support.web import (
-    BINARY,
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    WAIT_S,
-    frame,
-    frames,
-    on_server_loop,
-    raw_websocket,
-    read_to_end,
-    serving,
-)
+from tests.support.waiting import WAIT_S
+from tests.support.web import on_server_loop, serving
+from tests.support.websockets import BINARY, CLOSE, PING, PONG, TEXT, frame, frames, raw_websocket, read_to_end
 
 MASK = b"\x37\xfa\x21\x3d"
 CONTINUATION = 0

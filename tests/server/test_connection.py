@@ -14,19 +14,10 @@ from pulse.server.connection_registry import ConnectionRegistry
 from pulse.server.flow_control import ACK_INTERVAL_MIN_BYTES
 from pulse.server.ws_frames import TEXT_FRAME, frame
 from tests.support.asgi import MIB, accept_and_read, get, running
-from tests.support.web import (
-    PING,
-    PONG,
-    WAIT_S,
-    frames,
-    on_server_loop,
-    raw_socket,
-    raw_websocket,
-    read_to_end,
-    send_until_cut,
-    until,
-)
-from tests.support.web import frame as client_frame
+from tests.support.waiting import WAIT_S, until
+from tests.support.web import on_server_loop
+from tests.support.websockets import PING, PONG, frames, raw_socket, raw_websocket, read_to_end, send_until_cut
+from tests.support.websockets import frame as client_frame
 
 VIEW = frame(TEXT_FRAME, b"x" * ACK_INTERVAL_MIN_BYTES)
 """A message after which a ping is due."""

@@ -10,7 +10,9 @@ from pulse.server import connection_registry
 from pulse.server.connection import KEEPALIVE_PING, ClientConnection
 from pulse.server.connection_registry import IDLE_TIMEOUT_S, PING_INTERVAL_S, ConnectionRegistry
 from tests.support.asgi import accept_and_read, running
-from tests.support.web import PING, WAIT_S, frames, on_server_loop, raw_websocket, until
+from tests.support.waiting import WAIT_S, until
+from tests.support.web import on_server_loop
+from tests.support.websockets import PING, frames, raw_websocket
 
 
 @on_server_loop

@@ -10,18 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from pulse.server import gc_tuning
-from tests.support.web import (
-    CLOSE,
-    WAIT_S,
-    Web,
-    frame,
-    on_server_loop,
-    raw_socket,
-    raw_websocket,
-    read_to_end,
-    serving,
-    until,
-)
+from tests.support.waiting import WAIT_S, until
+from tests.support.web import Web, on_server_loop, serving
+from tests.support.websockets import CLOSE, frame, raw_socket, raw_websocket, read_to_end
 
 CLIENT_MODULES = ("pulse.", "hypercorn.", "wsproto.", "h11.", "starlette.websockets", "starlette.requests")
 """Modules whose objects belong to one client; the transport is asyncio's."""

@@ -19,15 +19,15 @@ from wsproto.frame_protocol import FrameProtocol
 
 from pulse.server import hypercorn_patches
 from tests.support.asgi import MIB, accept_and_read, answer_ok, running
-from tests.support.web import (
+from tests.support.waiting import WAIT_S
+from tests.support.web import on_server_loop
+from tests.support.websockets import (
     PING,
     PONG,
     TEXT,
-    WAIT_S,
     close_code,
     frame,
     frames,
-    on_server_loop,
     raw_socket,
     raw_websocket,
     read_to_end,

@@ -12,7 +12,9 @@ from pulse.server import listener
 from pulse.server.listener import open_listener, serve
 from pulse.server.loop import current_connection
 from tests.support.asgi import MIB, answer_ok, get, running
-from tests.support.web import WAIT_S, on_server_loop, raw_socket, raw_websocket
+from tests.support.waiting import WAIT_S
+from tests.support.web import on_server_loop
+from tests.support.websockets import raw_socket, raw_websocket
 
 # --- the port
 

@@ -11,7 +11,8 @@ import pytest
 from pulse.server.connection import ClientConnection
 from pulse.server.loop import READ_BYTES, current_connection
 from tests.support.asgi import answer_ok, get, running
-from tests.support.web import on_server_loop, until
+from tests.support.waiting import until
+from tests.support.web import on_server_loop
 
 
 @on_server_loop
@@ -35,7 +36,7 @@ async def test_no_connection_reads_more_at_once_than_the_buffer() -> None:
 
 
 def test_tls_reads_with_the_same_buffer_size() -> None:
-    """asyncio's TLS reads by an undocumented attribute: where this fails, look for its new name.
+    """Asyncio's TLS reads by an undocumented attribute: where this fails, look for its new name.
 
     Without it every frame of the exchange costs ten times as much to read, and nothing else changes.
     """

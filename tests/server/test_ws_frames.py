@@ -98,7 +98,7 @@ def test_a_lone_pong_is_unmasked() -> None:
     ids=["empty", "one byte", "incomplete", "more data", "ping", "unmasked"],
 )
 def test_anything_but_a_lone_pong_has_no_payload(data: bytes) -> None:
-    """wsproto must parse such input."""
+    """Wsproto must parse such input."""
     assert lone_pong_payload(data) == b""
 
 

@@ -9,7 +9,8 @@ from aiohttp import ClientSession, WSMsgType
 from pulse.simulator.connection import FIN, MID_FRAME, RST
 from pulse.simulator.server import SimulatedExchange
 from pulse.simulator.subscriptions import STREAMS_MAX
-from tests.support.simulator import SMALL, START_MS, read_until, until
+from tests.support.simulator import SMALL, START_MS, read_until
+from tests.support.waiting import WAIT_S, until
 
 STREAM = f"{SMALL.lower()}@depth@100ms"
 LIST = '{"method":"LIST_SUBSCRIPTIONS","id":1}'
@@ -55,7 +56,7 @@ async def test_ping_is_answered_with_its_payload(exchange: SimulatedExchange, se
     """The pong copies the payload of the ping."""
     async with session.ws_connect(f"{exchange.stream_url}/ws", autoping=False) as ws:
         await ws.ping(b"payload")
-        pong = await ws.receive(timeout=5)
+        pong = await ws.receive(timeout=WAIT_S)
 
     assert (pong.type, pong.data) == (WSMsgType.PONG, b"payload")
 
@@ -66,7 +67,7 @@ async def test_client_that_sends_no_pong_is_disconnected(session: ClientSession)
         SimulatedExchange((SMALL,), start_ms=START_MS, ping_interval_s=0.05, pong_timeout_s=0.3) as exchange,
         session.ws_connect(f"{exchange.stream_url}/ws", autoping=False) as mute,
     ):
-        ping = await mute.receive(timeout=5)
+        ping = await mute.receive(timeout=WAIT_S)
         await until(lambda: not exchange.connections)
 
     assert ping.type is WSMsgType.PING

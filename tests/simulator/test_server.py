@@ -9,7 +9,8 @@ from aiohttp import ClientConnectionError, ClientSession, WSMsgType, WSServerHan
 
 from pulse.simulator.server import SimulatedExchange
 from pulse.simulator.subscriptions import STREAMS_MAX
-from tests.support.simulator import SMALL, START_MS, ClientBook, get, read_until, until
+from tests.support.simulator import SMALL, START_MS, ClientBook, get, read_until
+from tests.support.waiting import WAIT_S, until
 
 DEPTH, TRADES = f"{SMALL.lower()}@depth@100ms", f"{SMALL.lower()}@aggTrade"
 
@@ -48,7 +49,7 @@ async def test_too_many_streams_are_refused(exchange: SimulatedExchange, session
     """A URL with one stream too many opens and is closed with 1008."""
     names = "/".join(f"s{number}" for number in range(STREAMS_MAX + 1))
     async with session.ws_connect(f"{exchange.stream_url}/stream?streams={names}") as ws:
-        message = await ws.receive(timeout=5)
+        message = await ws.receive(timeout=WAIT_S)
 
     assert (message.type, message.data) == (WSMsgType.CLOSE, 1008)
 
@@ -162,7 +163,7 @@ async def test_every_socket_can_be_closed_with_a_code(exchange: SimulatedExchang
     ):
         await until(lambda: len(exchange.connections) == 2)
         closing = asyncio.create_task(exchange.close_sockets(1012, "restart"))
-        messages = [await ws.receive(timeout=5) for ws in (one, two)]
+        messages = [await ws.receive(timeout=WAIT_S) for ws in (one, two)]
         await closing
 
     assert [(m.type, m.data, m.extra) for m in messages] == [(WSMsgType.CLOSE, 1012, "restart")] * 2
@@ -188,7 +189,7 @@ async def test_connection_has_a_maximum_lifetime(session: ClientSession) -> None
         SimulatedExchange((SMALL,), start_ms=START_MS, connection_life_s=0.1) as exchange,
         session.ws_connect(f"{exchange.stream_url}/ws") as ws,
     ):
-        message = await ws.receive(timeout=5)
+        message = await ws.receive(timeout=WAIT_S)
 
     assert message.type is WSMsgType.CLOSED
 
@@ -230,7 +231,7 @@ async def test_error_of_the_market_reaches_watch_and_close() -> None:
     exchange.faults.frames.edit("*", lambda data: 1 / 0, count=1)  # type: ignore[arg-type, return-value]
     async with ClientSession() as session, session.ws_connect(f"{exchange.stream_url}/ws/{DEPTH}"):
         with pytest.raises(ZeroDivisionError):
-            await asyncio.wait_for(exchange.watch(), 5)
+            await asyncio.wait_for(exchange.watch(), WAIT_S)
 
     with pytest.raises(ZeroDivisionError):
         await exchange.close()

@@ -5,7 +5,6 @@ Each test that disturbs a server has one of its own. Deadlines are shortened whe
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
@@ -20,9 +19,7 @@ from tests.support.candles import SQL_DIR, minute_candle, minutes
 from tests.support.programs import free_port
 from tests.support.proxy import Proxy
 from tests.support.services import PostgresDatabases, PostgresServer
-
-WRITER_DEADLINE_S = 8.0
-RETURN_WITHIN_S = 2.0
+from tests.support.waiting import WAIT_S, until
 
 
 @asynccontextmanager
@@ -36,12 +33,11 @@ async def store_at(url: str) -> AsyncIterator[PostgresStore]:
         await store.aclose()
 
 
-async def unavailable(call: Awaitable[object]) -> tuple[str, float]:
-    """Return the error text of a call that must fail, and after how many seconds it came."""
-    begin = time.monotonic()
+async def error_of(call: Awaitable[object]) -> str:
+    """Return the text of the error that a call fails with."""
     with pytest.raises(StoreUnavailable) as caught:
         await call
-    return str(caught.value), time.monotonic() - begin
+    return str(caught.value)
 
 
 MANY_MINUTES = """
@@ -59,21 +55,29 @@ def connection_to(url: str) -> closing[psycopg.Connection]:
 # --- a server that is unavailable
 
 
-async def test_a_server_that_is_unavailable_at_the_start(own_postgres: PostgresServer) -> None:
+def set_endless_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make all deadlines longer than the test may take: what ends, or fails, does so without reaching one."""
+    for name in ("CALL_TIMEOUT_S", "POOL_TIMEOUT_S"):
+        monkeypatch.setattr(module, name, 10 * WAIT_S)
+
+
+def test_a_call_takes_at_most_8_s() -> None:
+    """The deadline of a call is longer than that of getting a connection, whose error gives the reason."""
+    assert module.CONNECT_TIMEOUT_S <= module.POOL_TIMEOUT_S < module.CALL_TIMEOUT_S < 8
+
+
+async def test_a_server_that_is_unavailable_at_the_start(
+    own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """open() does not wait for it, a call fails at once with the reason, and succeeds once the server is back."""
+    set_endless_deadlines(monkeypatch)
     own_postgres.kill()
-    begin = time.monotonic()
     async with store_at(own_postgres.url("postgres")) as store:
-        opened_after = time.monotonic() - begin
-        error, took = await unavailable(store.write_candles([minute_candle()]))
+        error = await error_of(store.write_candles([minute_candle()]))
         own_postgres.start()
-        begin = time.monotonic()
         await store.write_candles([minute_candle()])
 
-        assert opened_after < 0.2
-        assert took < 1.0
-        assert "refused" in error
-        assert time.monotonic() - begin < RETURN_WITHIN_S
+    assert "refused" in error
 
 
 async def test_a_restart_between_two_calls(own_postgres: PostgresServer) -> None:
@@ -81,30 +85,28 @@ async def test_a_restart_between_two_calls(own_postgres: PostgresServer) -> None
     async with store_at(own_postgres.url("postgres")) as store:
         await store.write_candles(minutes(100))
         own_postgres.restart()
-        begin = time.monotonic()
 
         assert await store.read_candles("BTCUSDT", None, None, 1000) == minutes(100)
-        assert time.monotonic() - begin < RETURN_WITHIN_S
 
 
-async def test_a_long_outage(own_postgres: PostgresServer) -> None:
-    """Once the outage is known calls fail quickly, and the first one after it succeeds quickly."""
+async def test_a_long_outage(own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the outage is known calls fail without reaching their deadlines, and the first one after it succeeds."""
     async with store_at(own_postgres.url("postgres")) as store:
         await store.write_candles([minute_candle()])
         own_postgres.kill()
-        took = [(await unavailable(store.write_candles(minutes(3))))[1] for _ in range(5)]
+        await error_of(store.write_candles(minutes(3)))
+        set_endless_deadlines(monkeypatch)
+        errors = [await error_of(store.write_candles(minutes(3))) for _ in range(4)]
         own_postgres.start()
-        begin = time.monotonic()
         await store.write_candles(minutes(3))
 
-        assert took[0] < WRITER_DEADLINE_S
-        assert max(took[1:]) < 1.0
-        assert time.monotonic() - begin < RETURN_WITHIN_S
+        assert all("refused" in error for error in errors)
         assert await store.read_candles("BTCUSDT", None, None, 10) == minutes(3)
 
 
-async def test_a_server_killed_during_a_write(own_postgres: PostgresServer) -> None:
+async def test_a_server_killed_during_a_write(own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The write fails at once, and succeeds when it is repeated."""
+    set_endless_deadlines(monkeypatch)
     url = own_postgres.url("postgres")
     async with store_at(url) as store:
         await store.write_candles([minute_candle()])
@@ -114,41 +116,36 @@ async def test_a_server_killed_during_a_write(own_postgres: PostgresServer) -> N
             writing = asyncio.create_task(store.write_candles(minutes(1000)))
             await until_a_lock_is_awaited(own)
             own_postgres.kill()
-            error, took = await unavailable(writing)
+            error = await error_of(writing)
         own_postgres.start()
         await store.write_candles(minutes(1000))
 
-        assert took < RETURN_WITHIN_S
         assert await store.read_candles("BTCUSDT", None, None, 10_000) == minutes(1000)
     assert error.startswith("PostgreSQL: ")
 
 
 async def until_a_lock_is_awaited(own: psycopg.Connection) -> None:
     """Wait until a statement of another connection waits for a lock."""
-    async with asyncio.timeout(WRITER_DEADLINE_S):
-        while True:
-            row = own.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-            if row != (0,):
-                return
-            await asyncio.sleep(0.005)
+    await until(lambda: own.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (0,))
 
 
 # --- a server that does not respond
 
 
-async def test_an_unresponsive_server_costs_eight_seconds_at_most(own_postgres: PostgresServer) -> None:
-    """A call on a connection that has gone silent meets its deadline, and the next one after the silence succeeds."""
+async def test_a_call_to_an_unresponsive_server_meets_its_deadline(
+    own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call on a connection that has gone silent fails, and the next one after the silence succeeds."""
     async with Proxy(own_postgres.port) as proxy, store_at(f"postgresql://postgres@127.0.0.1:{proxy.port}/") as store:
         await store.write_candles([minute_candle(0)])
         proxy.mute()
-        error, took = await unavailable(store.write_candles([minute_candle(1)]))
+        with monkeypatch.context() as short:
+            short.setattr(module, "CALL_TIMEOUT_S", 0.3)
+            error = await error_of(store.write_candles([minute_candle(1)]))
         proxy.unmute()
-        begin = time.monotonic()
         await store.write_candles([minute_candle(1)])
 
-        assert took < WRITER_DEADLINE_S
-        assert error == "PostgreSQL did not answer within 7 s."
-        assert time.monotonic() - begin < RETURN_WITHIN_S
+    assert error == "PostgreSQL did not answer within 0.3 s."
 
 
 async def test_a_paused_server_does_not_delay_the_close(
@@ -156,17 +153,16 @@ async def test_a_paused_server_does_not_delay_the_close(
 ) -> None:
     """Neither a cancelled call nor the close waits for a server that was stopped, and no task is left."""
     before = asyncio.all_tasks()
-    monkeypatch.setattr(module, "CALL_TIMEOUT_S", 0.3)
     async with store_at(own_postgres.url("postgres")) as store:
         await store.write_candles([minute_candle()])
         own_postgres.pause()
-        await unavailable(store.write_candles([minute_candle()]))
-        begin = time.monotonic()
+        monkeypatch.setattr(module, "CALL_TIMEOUT_S", 0.3)
+        await error_of(store.write_candles([minute_candle()]))
+        set_endless_deadlines(monkeypatch)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(store.write_candles([minute_candle()]), 0.1)
-        await store.aclose()
+        await asyncio.wait_for(store.aclose(), WAIT_S)
 
-    assert time.monotonic() - begin < 0.1 + module.CLOSE_TIMEOUT_S + 0.3
     assert [task.get_name() for task in asyncio.all_tasks() - before if task.get_name().startswith("store")] == []
 
 
@@ -182,7 +178,7 @@ async def test_a_read_only_database(postgres_url: str) -> None:
             own.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on'.encode())
         try:
             async with store_at(postgres_url) as later:
-                error, _ = await unavailable(later.write_candles([minute_candle(1)]))
+                error = await error_of(later.write_candles([minute_candle(1)]))
                 rows = await later.read_candles("BTCUSDT", None, None, 10)
         finally:
             with connection_to(postgres_url) as own:
@@ -198,7 +194,7 @@ async def test_a_dropped_schema_is_created_again(postgres: PostgresDatabases, po
     async with store_at(postgres_url) as store:
         await store.write_candles([minute_candle()])
         postgres.empty_database(postgres_url)
-        error, _ = await unavailable(store.write_candles([minute_candle()]))
+        error = await error_of(store.write_candles([minute_candle()]))
         await store.write_candles([minute_candle()])
 
     assert "does not exist" in error
@@ -313,7 +309,7 @@ async def test_a_large_table_is_not_scanned(postgres_url: str) -> None:
 async def test_an_invalid_address(end: str) -> None:
     """It is rejected by open(), and the error does not show the password in it."""
     store = PostgresStore(f"postgresql://user:canary@{end}", "us", SQL_DIR)
-    error, _ = await unavailable(store.open())
+    error = await error_of(store.open())
 
     assert error == "DATABASE_URL is not an address that a PostgreSQL client can read."
 
@@ -322,7 +318,7 @@ async def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None
     """Neither the error nor the log has the password of an address where no server answers."""
     caplog.set_level(logging.DEBUG)
     async with store_at(f"postgresql://user:canary@127.0.0.1:{free_port()}/db") as store:
-        error, _ = await unavailable(store.read_candles("BTCUSDT", None, None, 1))
+        error = await error_of(store.read_candles("BTCUSDT", None, None, 1))
 
     assert "canary" not in error + caplog.text
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []

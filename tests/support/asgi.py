@@ -7,7 +7,8 @@ from typing import Any
 
 from pulse.server.listener import open_listener, serve
 from pulse.server.loop import current_connection
-from tests.support.web import WAIT_S, raw_socket, read_to_end
+from tests.support.waiting import WAIT_S
+from tests.support.websockets import raw_socket, read_to_end
 
 Answer = Callable[[Any, Any], Awaitable[None]]
 """An ASGI app without its scope: `answer(receive, send)`."""

@@ -1,19 +1,16 @@
 """A bus that runs in the background of a test: what it delivers is kept, and every wait is bounded."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from pulse.bus.contract import Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.redis import RedisBus
+from tests.support.waiting import until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 BTC, ETH = "book:BTCUSDT", "book:ETHUSDT"
-WAIT_S = 8.0
-"""The bound of every wait."""
-POLL_S = 0.005
 
 AnyBus = MemoryBus | RedisBus
 MakeBus = Callable[[Deliver], AnyBus]
@@ -33,9 +30,9 @@ class Delivered:
         """Return what came last on a channel."""
         return next((payload for name, payload in reversed(self.messages) if name == channel), None)
 
-    async def until(self, channel: str, payload: bytes) -> float:
-        """Wait until this is what came last on the channel; return the seconds that took."""
-        return await until(lambda: self.latest(channel) == payload)
+    async def until(self, channel: str, payload: bytes) -> None:
+        """Wait until this is what came last on the channel."""
+        await until(lambda: self.latest(channel) == payload)
 
 
 @asynccontextmanager
@@ -54,12 +51,3 @@ async def running(make: MakeBus) -> AsyncIterator[tuple[AnyBus, Delivered]]:
         await bus.aclose()
     if not task.cancelled():
         task.result()
-
-
-async def until(condition: Callable[[], bool], within_s: float = WAIT_S) -> float:
-    """Wait until the condition holds; return the seconds that took. Raises TimeoutError."""
-    begin = time.monotonic()
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(POLL_S)
-    return time.monotonic() - begin

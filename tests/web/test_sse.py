@@ -13,18 +13,9 @@ import pytest
 from pulse.symbols import SymbolRegistry
 from pulse.web import sse
 from tests.fanout.test_subscriptions import trade
-from tests.support.web import (
-    INSTANCE,
-    SETTINGS,
-    WAIT_S,
-    Web,
-    ask,
-    on_server_loop,
-    raw_socket,
-    read_to_end,
-    serving,
-    until,
-)
+from tests.support.waiting import WAIT_S, until
+from tests.support.web import INSTANCE, SETTINGS, Web, ask, on_server_loop, serving
+from tests.support.websockets import raw_socket, read_to_end
 
 
 class Reader:

@@ -10,7 +10,8 @@ import pytest
 
 from pulse.settings import Settings
 from pulse.web.static_files import CONTENT_SECURITY_POLICY
-from tests.support.web import SETTINGS, Web, on_server_loop, raw_socket, raw_websocket, read_to_end, serving
+from tests.support.web import SETTINGS, Web, on_server_loop, serving
+from tests.support.websockets import raw_socket, raw_websocket, read_to_end
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from jsonschema import Draft7Validator
 from pulse.fanout import requests
 from pulse.web.api.asyncapi import document
 from tests.support.process import Pulse
+from tests.support.waiting import WAIT_S
 from tests.support.web import ask, on_server_loop, serving
 
 DOCUMENT = document()
@@ -94,9 +95,9 @@ async def test_messages_of_a_live_server_match_the_document(tmp_path: Path) -> N
         await pulse.until_live("LINKUSDT")
         async with client.ws_connect(f"{pulse.url}/ws") as feed:
             await feed.send_json({"op": "subscribe", "topics": wanted, "id": "a"})
-            assert fits("subscribed", await feed.receive_json(timeout=10))
+            assert fits("subscribed", await feed.receive_json(timeout=WAIT_S))
             while min(seen.values()) < 3:
-                body = await feed.receive_json(timeout=10)
+                body = await feed.receive_json(timeout=WAIT_S)
                 kind = body["topic"].split(".")[0]
                 seen[kind] += 1
                 validator(kind).validate(body)
@@ -110,7 +111,7 @@ async def test_messages_of_a_live_server_match_the_document(tmp_path: Path) -> N
                         break
         async with pulse.feed("LINKUSDT") as views:
             for _ in range(5):
-                validator("view").validate(await views.receive_json(timeout=10))
+                validator("view").validate(await views.receive_json(timeout=WAIT_S))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ async def test_described_request_is_accepted(request_body: dict[str, Any], name:
     """And answered as described."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(f"{web.url}/ws") as feed:
         await feed.send_json(request_body)
-        answered = await feed.receive_json(timeout=5)
+        answered = await feed.receive_json(timeout=WAIT_S)
 
     assert fits(name, request_body)
     assert fits(answer, answered)
@@ -155,7 +156,7 @@ async def test_request_that_is_not_described_is_refused(request_body: dict[str, 
     """With the described error: document and server agree on what is valid."""
     async with serving() as web, aiohttp.ClientSession() as client, client.ws_connect(f"{web.url}/ws") as feed:
         await feed.send_json(request_body)
-        answered = await feed.receive_json(timeout=5)
+        answered = await feed.receive_json(timeout=WAIT_S)
 
     assert not any(fits(name, request_body) for name in requests.OPS)
     assert fits("error", answered)
