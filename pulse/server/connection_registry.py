@@ -5,10 +5,7 @@ It does not know what a connection carries or how it is written to.
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pulse.server.connection import ClientConnection
+from typing import Protocol
 
 PING_INTERVAL_S = 20.0
 """A WebSocket with no input for so long is pinged. It is checked once per interval, so the ping is sent after at most
@@ -20,17 +17,29 @@ IDLE_TIMEOUT_S = 3 * PING_INTERVAL_S
 """A WebSocket with no input for so long, not even a pong, is aborted at its next check."""
 
 
+class LiveConnection(Protocol):
+    """A connection as its registry sees it. `received_at_s` is the loop's time of its last input, in seconds."""
+
+    received_at_s: float
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+    def send_keepalive_ping(self) -> None:
+        """Send a ping, so that a client that still lives answers."""
+
+
 class ConnectionRegistry:
     """The live connections of one server, at most `limit`."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._live: set[ClientConnection] = set()
-        self._batches: deque[set[ClientConnection]] = deque(set() for _ in range(PING_BATCHES))  # the next one first
+        self._live: set[LiveConnection] = set()
+        self._batches: deque[set[LiveConnection]] = deque(set() for _ in range(PING_BATCHES))  # the next one first
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
-    def admit(self, connection: "ClientConnection") -> bool:
+    def admit(self, connection: LiveConnection) -> bool:
         """Add a connection; return False if there are `limit` already."""
         if len(self._live) >= self._limit:
             return False
@@ -38,7 +47,7 @@ class ConnectionRegistry:
         self._is_empty.clear()
         return True
 
-    def remove(self, connection: "ClientConnection") -> None:
+    def remove(self, connection: LiveConnection) -> None:
         """Remove a connection that has ended."""
         self._live.discard(connection)
         for batch in self._batches:
@@ -46,7 +55,7 @@ class ConnectionRegistry:
         if not self._live:
             self._is_empty.set()
 
-    def keep_alive(self, connection: "ClientConnection") -> None:
+    def keep_alive(self, connection: LiveConnection) -> None:
         """Ping this connection when it is idle, unless it has ended. It joins the smallest batch."""
         if connection in self._live:
             min(self._batches, key=len).add(connection)
@@ -75,7 +84,7 @@ class ConnectionRegistry:
         return 0
 
 
-def _check(connection: "ClientConnection", now_s: float) -> None:
+def _check(connection: LiveConnection, now_s: float) -> None:
     """Ping a connection that is idle, and abort one that has not answered pings either."""
     idle_s = now_s - connection.received_at_s
     if idle_s > IDLE_TIMEOUT_S:
