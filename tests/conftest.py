@@ -93,6 +93,8 @@ def valkey() -> Iterator[str]:
     """Return the address of the Valkey that tests share: PULSE_TEST_REDIS_URL, or one of this worker process."""
     given = os.environ.get("PULSE_TEST_REDIS_URL")
     if given:
+        if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+            pytest.fail("Tests empty the server of PULSE_TEST_REDIS_URL: run them without -n.", pytrace=False)
         yield given
         return
     server = ValkeyServer()
