@@ -24,7 +24,7 @@ from pulse.queues import (
     make_inbox,
 )
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, diff, snapshot, ticker, trade
-from tests.support.virtual_time import StoryClock, at, now_s, run
+from tests.support.virtual_time import ScenarioClock, at, now_s, run
 
 INTERVAL_S = 0.1
 ANCHOR = BookAnchor(snapshot(10, [(100.0, 5.0)], [(101.0, 2.0)]), ())
@@ -46,7 +46,7 @@ class EngineRun:
         origin = Origin("9f3ac21b", "exchange", "us")
         self.engine = Engine(
             lambda symbol: Market(symbol, origin, levels_max=100, trades_kept=5, stale_after_ms=5000),
-            self.inbox, self.outbox, self.candles, self.snapshot_requests, self.gaps, StoryClock(), self.latency,
+            self.inbox, self.outbox, self.candles, self.snapshot_requests, self.gaps, ScenarioClock(), self.latency,
             publish_interval_s=INTERVAL_S,
         )  # fmt: skip
         for symbol in ("BTCUSDT", "ETHUSDT"):

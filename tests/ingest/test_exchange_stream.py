@@ -25,7 +25,7 @@ from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp
 from pulse.queues import Inbox, make_inbox
 from pulse.simulator.server import SimulatedExchange
 from tests.support import frames
-from tests.support.virtual_time import StoryClock, at, now_s, run
+from tests.support.virtual_time import ScenarioClock, at, now_s, run
 from tests.support.waiting import WAIT_S
 
 SYMBOL = "BTCUSDT"
@@ -282,7 +282,7 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         transport = RefusingTransport()
         stream = ExchangeStream(
             SYMBOL, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
-            StoryClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), depth_limit=1000,
+            ScenarioClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), depth_limit=1000,
             stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())
@@ -358,7 +358,7 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         exchange = cast(Any, ScriptedExchange(first, second))
         inbox: Inbox = asyncio.Queue(1)
         stream = ExchangeStream(
-            SYMBOL, exchange, exchange, inbox, StoryClock(), random.Random(1),
+            SYMBOL, exchange, exchange, inbox, ScenarioClock(), random.Random(1),
             retry_gate=RetryGate(1.0), depth_limit=100, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())

@@ -10,7 +10,7 @@ from pulse.ingest.rotation import OVERLAP_MAX_S, OVERLAP_S, ROTATE_SPREAD, Rotat
 from pulse.ingest.sequencer import Sequencer
 from pulse.queues import make_inbox
 from tests.support.makers import ManualClock, diff, snapshot, ticker, trade
-from tests.support.virtual_time import StoryClock, now_s, run
+from tests.support.virtual_time import ScenarioClock, now_s, run
 
 AGE_S = 100.0
 
@@ -141,8 +141,8 @@ def test_rotation_becomes_due_by_age() -> None:
     """A random part of the age, up to ROTATE_SPREAD, is left out, so that symbols do not rotate together."""
 
     async def due_s(seed: int) -> float:
-        sequencer = Sequencer("BTCUSDT", make_inbox(), StoryClock(), repairs_trades=True)
-        rotation = Rotation(sequencer, StoryClock(), random.Random(seed), AGE_S)
+        sequencer = Sequencer("BTCUSDT", make_inbox(), ScenarioClock(), repairs_trades=True)
+        rotation = Rotation(sequencer, ScenarioClock(), random.Random(seed), AGE_S)
         await rotation.wait_until_due()
         assert rotation.is_due
         return now_s()

@@ -16,7 +16,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.types import BookLost, DepthSnapshot
 from pulse.queues import Inbox, make_inbox
 from tests.support.makers import diff, snapshot
-from tests.support.virtual_time import StoryClock, at, now_s, run
+from tests.support.virtual_time import ScenarioClock, at, now_s, run
 
 UPDATE_ID = 10
 
@@ -51,7 +51,7 @@ def fetch(
 
     async def scenario() -> list[object]:
         inbox: Inbox = make_inbox()
-        sequencer = Sequencer("BTCUSDT", inbox, StoryClock(), repairs_trades=True)
+        sequencer = Sequencer("BTCUSDT", inbox, ScenarioClock(), repairs_trades=True)
         rest = cast(BinanceRest, exchange)
         fetcher = SnapshotFetcher("BTCUSDT", rest, sequencer, random.Random(1), depth_limit=100)
         await sequencer.put_frame(Frame("BTCUSDT", "depth", diff(UPDATE_ID, UPDATE_ID)))

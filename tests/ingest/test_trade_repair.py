@@ -17,7 +17,7 @@ from pulse.market.trade_sync import TradeSync
 from pulse.market.types import Trade, TradeGap, TradesHeld
 from pulse.queues import make_inbox
 from tests.support.makers import ManualClock, trade
-from tests.support.virtual_time import StoryClock, now_s, run
+from tests.support.virtual_time import ScenarioClock, now_s, run
 
 PAGE = 3
 
@@ -43,7 +43,7 @@ def delivered(exchange: Exchange, *ids: int, until_s: float = 30.0) -> list[obje
     """Return the events that the engine gets when the stream brings these trades at once."""
 
     async def scenario() -> list[object]:
-        inbox, clock = make_inbox(), StoryClock()
+        inbox, clock = make_inbox(), ScenarioClock()
         sequencer = Sequencer("BTCUSDT", inbox, clock, repairs_trades=True)
         repair = TradeRepair("BTCUSDT", cast(BinanceRest, exchange), sequencer, clock, random.Random(1))
         task = asyncio.create_task(repair.run())

@@ -66,7 +66,7 @@ class Server(ABC):
     """A server process on one port of loopback, which a test may kill, pause and start again.
 
     Call `start` from the main thread, or from one that lives as long as the server should: the kernel kills the
-    server when the thread that started it ends. Every call blocks until what it says has happened.
+    server when the thread that started it ends. Every call blocks until it has had its effect.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Short stories in virtual time: the simulation's loop, told in seconds from the story's beginning."""
+"""Short scenarios under virtual time: the simulation's loop, with times in seconds since the scenario's beginning."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,31 +10,31 @@ T = TypeVar("T")
 
 
 def now_s() -> float:
-    """Seconds since the story began."""
+    """Return the seconds since the scenario's beginning."""
     return round(asyncio.get_running_loop().time() - loop.BEGIN_S, 6)
 
 
 async def at(time_s: float) -> None:
-    """Let the story go on to this time."""
+    """Wait until this time."""
     await asyncio.sleep(time_s - now_s())
 
 
-class StoryClock:
-    """Both readings of a clock, from the story's beginning."""
+class ScenarioClock:
+    """Both readings of a clock, counted from the scenario's beginning."""
 
     def now_ms(self) -> float:
-        """Milliseconds since then."""
+        """Return the milliseconds since then."""
         return now_s() * 1000
 
     def wall_s(self) -> float:
-        """Seconds since then."""
+        """Return the seconds since then."""
         return now_s()
 
 
-def run(story: Coroutine[Any, Any, T]) -> T:
-    """Run a story to its end, without waiting for anything."""
+def run(scenario: Coroutine[Any, Any, T]) -> T:
+    """Run a scenario to its end; its waits take no real time."""
 
-    async def tell() -> T:
-        return await story
+    async def main() -> T:
+        return await scenario
 
-    return loop.run(tell)
+    return loop.run(main)
