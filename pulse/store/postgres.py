@@ -124,6 +124,12 @@ WITH hours AS (
 )
 SELECT count(*) FROM hours
 """
+NEWEST_OF_VENUES = """
+SELECT venue, (extract(epoch FROM max(newest)) * 1000)::bigint FROM (
+    SELECT venue, open_time AS newest FROM pulse.candles_1h UNION ALL SELECT venue, to_time FROM pulse.trade_gaps
+) AS times GROUP BY venue
+"""
+"""Of minutes no venue is missing: each is rolled up into its hour as it is written."""
 DELETE_GAPS = "DELETE FROM pulse.trade_gaps WHERE venue = %s AND to_time < %s"
 CREATE_SCHEMA_VERSION = """
 CREATE TABLE IF NOT EXISTS pulse.schema_version (
@@ -225,13 +231,27 @@ class PostgresStore:
 
         Raises StoreUnavailable.
         """
+        return await self._delete(self._venue, time_ms, hours_max)
+
+    async def newest_ms(self) -> dict[str, int]:
+        """Return the time of the newest candle or gap of each venue. Raise StoreUnavailable."""
+        return dict(await self._fetch(NEWEST_OF_VENUES, ()))
+
+    async def delete_venue(self, venue: str, hours_max: int) -> int:
+        """Delete at most `hours_max` hours of a venue, the oldest, and all of its gaps; return how many hours.
+
+        Raises StoreUnavailable.
+        """
+        return await self._delete(venue, TIME_MAX_MS, hours_max)
+
+    async def _delete(self, venue: str, time_ms: int, hours_max: int) -> int:
         before, hour = _timestamp(time_ms), _timestamp(HOUR.floor(time_ms))
 
         async def delete(connection: Connection) -> int:
             async with connection.transaction():
                 await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
-                await connection.execute(DELETE_GAPS, (self._venue, before))
-                cursor = await connection.execute(DELETE_HOURS.encode(), (self._venue, hour, hours_max))
+                await connection.execute(DELETE_GAPS, (venue, before))
+                cursor = await connection.execute(DELETE_HOURS.encode(), (venue, hour, hours_max))
                 deleted: int = (await cursor.fetchall())[0][0]
                 return deleted
 
