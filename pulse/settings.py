@@ -151,6 +151,8 @@ def _address(*schemes: str) -> Callable[[str], str]:
 
 def _needs_encoding(text: str) -> bool:
     """Return whether a character of the user name or password would be read as one of the address itself."""
+    if not text.isprintable():
+        return True  # a line end, or bytes that are not UTF-8
     authority, _, rest = re.sub(r"[/?#]", " ", text.partition("://")[2]).partition(" ")
     user, at, _ = authority.rpartition("@")
     if at:

@@ -123,7 +123,9 @@ def test_wrong_address_is_not_shown(name: str, text: str, schemes: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "redis", "rediss"])
-@pytest.mark.parametrize("password", ["a@b", "a/b", "a/b@c", "a?b", "a#b", "12/3", "12#3", "a%b", "100%", "a[b", "a]b"])
+@pytest.mark.parametrize(
+    "password", ["a@b", "a/b", "a/b@c", "a?b", "a#b", "12/3", "12#3", "a%b", "100%", "a[b", "a]b", "a\nb", "a\udcffb"]
+)
 def test_password_that_must_be_encoded(scheme: str, password: str) -> None:
     """A character that ends a password in an address is named, and how to write it."""
     name = "DATABASE_URL" if scheme == "postgres" else "REDIS_URL"

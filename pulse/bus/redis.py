@@ -291,7 +291,7 @@ def _connect_to(url: str, timeout_s: float) -> Redis:
         pool = ConnectionPool(**{**parse_url(url), **required})
         # Rejects an unknown option now, not at the first use.
         pool.make_connection()  # type: ignore[no-untyped-call]  # the library's annotation is missing
-    except (ValueError, TypeError) as fault:
+    except (ValueError, TypeError, RedisError) as fault:
         # The library's own text may quote the address, and with it a password.
         unknown = OPTION_NAME.search(str(fault)) if isinstance(fault, TypeError) else None
         if unknown is not None:

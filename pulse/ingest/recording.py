@@ -7,7 +7,7 @@ played. A depth snapshot may also be a plain line without `stream`, where its fi
 import heapq
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -26,8 +26,6 @@ DECIMALS_MAX = 20
 """More decimals than this are in no price that is read."""
 DECIMALS_DEFAULT = 8
 """The exchange's finest step, for a symbol without any price."""
-SHOWN_KINDS = ("depth", "bookTicker", "aggTrade", "trade", "kline_1m")
-"""How the streams begin whose numbers are shown."""
 FUTURES_PATHS = ("/fapi/", "/dapi/")
 FUTURES_STREAMS = ("markPrice", "forceOrder", "compositeIndex", "assetIndex")
 FUTURES_FIELDS = {"depthUpdate": "pu", "bookTicker": "T"}
@@ -85,10 +83,10 @@ class _Decimals:
     quantity: int = 0
     count: int = 0
 
-    def add(self, data: dict[str, Any]) -> None:
+    def add(self, texts_of: "TextsOf", data: dict[str, Any]) -> None:
         """Add the numbers of a message; one that is malformed adds nothing."""
         try:
-            prices, quantities = _decimal_texts(data)
+            prices, quantities = texts_of(data)
         except (TypeError, LookupError):
             return
         self.count += 1
@@ -107,6 +105,7 @@ class _File:
 
     path: Path
     symbols: set[str] = field(default_factory=set)
+    streams: dict[str, "_Stream | None"] = field(default_factory=dict)
     plain_snapshots: _Decimals = field(default_factory=_Decimals)
     is_torn: bool = False
 
@@ -114,6 +113,10 @@ class _File:
         """Note that the end of the file is torn off after this line."""
         self.is_torn = True
         log.warning("recording torn, played up to there path=%s line=%s", self.path, line)
+
+
+_Stream: TypeAlias = tuple[_Decimals, "TextsOf"]
+"""Where the numbers of a stream are counted, and how they are found in its frames."""
 
 
 class _Scan:
@@ -132,7 +135,7 @@ class _Scan:
             elif line.url:
                 self._add_answer(line)
             elif _snapshot(line) is not None:
-                file.plain_snapshots.add(load_object(line.body))
+                file.plain_snapshots.add(_texts_of_levels, load_object(line.body))
         return file
 
     def _add_frame(self, file: _File, line: Line) -> None:
@@ -143,16 +146,27 @@ class _Scan:
         stream, data = body.get("stream"), body.get("data")
         if not isinstance(stream, str) or not isinstance(data, dict):
             return  # the answer to a control message, or a stream of all markets
+        if stream not in file.streams:
+            file.streams[stream] = self._open_stream(file, line, stream, data)
+        known = file.streams[stream]
+        if known is not None:
+            decimals, texts_of = known
+            decimals.add(texts_of, data)
+
+    def _open_stream(self, file: _File, line: Line, stream: str, data: dict[str, Any]) -> _Stream | None:
+        """Take the first frame of a stream; return None for one that is of no symbol, or whose numbers are not shown.
+
+        Raises SettingsError for a stream of a futures market.
+        """
         name, _, kind = stream.partition("@")
         if not kind or not name.isalnum() or len(name) > SYMBOL_CHARACTERS_MAX:
-            return
+            return None
         if kind.startswith(FUTURES_STREAMS) or FUTURES_FIELDS.get(str(data.get("e")), "-") in data:
             raise _is_of_futures(line)
-        symbol = name.upper()
-        file.symbols.add(symbol)
-        decimals = self._decimals_of(symbol)
-        if kind.startswith(SHOWN_KINDS):
-            decimals.add(data)
+        file.symbols.add(name.upper())
+        decimals = self._decimals_of(name.upper())
+        texts_of = next((texts_of for begin, texts_of in TEXTS_OF.items() if kind.startswith(begin)), None)
+        return None if texts_of is None else (decimals, texts_of)
 
     def _add_answer(self, line: Line) -> None:
         path, _ = _address(line)
@@ -160,7 +174,7 @@ class _Scan:
             raise _is_of_futures(line)
         self.listed |= _instruments(line)
         if _snapshot(line) is not None:
-            self._decimals_of(_symbol_of(line)).add(load_object(line.body))
+            self._decimals_of(_symbol_of(line)).add(_texts_of_levels, load_object(line.body))
 
     def _decimals_of(self, symbol: str) -> _Decimals:
         return self.decimals.setdefault(symbol, _Decimals())
@@ -241,19 +255,35 @@ def _is_of_futures(line: Line) -> SettingsError:
     )
 
 
-def _decimal_texts(data: dict[str, Any]) -> tuple[str, str]:
-    """Return all prices and all quantities of a message, separated by commas. Raises TypeError or LookupError."""
-    candle = data.get("k", {})
-    prices = [candle[name] for name in "ohlc"] if candle else []
-    quantities = [candle[name] for name in "vV"] if candle else []
-    for name in ("b", "a", "bids", "asks"):
-        rows = data.get(name)
-        if isinstance(rows, list):
-            prices += [row[0] for row in rows]
-            quantities += [row[1] for row in rows]
-    prices += [data[name] for name in "bap" if isinstance(data.get(name), str)]
-    quantities += [data[name] for name in "BAq" if isinstance(data.get(name), str)]
-    return ",".join(prices), ",".join(quantities)
+def _texts_of_levels(data: dict[str, Any]) -> tuple[str, str]:
+    bids, asks = (data["b"], data["a"]) if "b" in data else (data["bids"], data["asks"])
+    levels = bids + asks
+    return ",".join([level[0] for level in levels]), ",".join([level[1] for level in levels])
+
+
+def _texts_of_ticker(data: dict[str, Any]) -> tuple[str, str]:
+    return data["b"] + "," + data["a"], data["B"] + "," + data["A"]
+
+
+def _texts_of_trade(data: dict[str, Any]) -> tuple[str, str]:
+    return data["p"] + ",", data["q"] + ","
+
+
+def _texts_of_candle(data: dict[str, Any]) -> tuple[str, str]:
+    candle = data["k"]
+    return ",".join([candle[name] for name in "ohlc"]), ",".join([candle[name] for name in "vV"])
+
+
+TextsOf: TypeAlias = Callable[[dict[str, Any]], tuple[str, str]]
+"""Returns all prices and all quantities of a message, separated by commas. Raises TypeError or LookupError."""
+TEXTS_OF: dict[str, TextsOf] = {
+    "depth": _texts_of_levels,
+    "bookTicker": _texts_of_ticker,
+    "aggTrade": _texts_of_trade,
+    "trade": _texts_of_trade,
+    "kline_1m": _texts_of_candle,
+}
+"""How the streams begin whose numbers are shown, and where these are."""
 
 
 @cache
@@ -264,7 +294,8 @@ def _finer_than(decimals: int) -> re.Pattern[str]:
 
 def _most_decimals(known: int, texts: str) -> int:
     """Return the most decimals of these numbers, or `known` if that is more: one search where none has more."""
-    return max((len(found) for found in _finer_than(known).findall(texts)), default=known)
+    finer = _finer_than(known)
+    return max(map(len, finer.findall(texts))) if finer.search(texts) else known
 
 
 def _instrument(symbol: str, listed: Instrument | None, decimals: _Decimals) -> Instrument:

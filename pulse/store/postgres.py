@@ -425,7 +425,7 @@ def conninfo_of(url: str) -> str:
     """
     try:
         given = conninfo_to_dict(_without_foreign_parameters(url))
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         # libpq's own text may quote the address, and with it the password.
         raise StoreUnavailable(
             "DATABASE_URL is not an address that a PostgreSQL client can read; expected "

@@ -291,6 +291,12 @@ async def test_an_address_that_cannot_be_read(end: str) -> None:
     assert "canary" not in str(caught.value)
 
 
+async def test_a_wrong_option_of_tls() -> None:
+    """The library has an error of its own for it."""
+    with pytest.raises(SettingsError, match="REDIS_URL is not an address"):
+        RedisBus("rediss://127.0.0.1?ssl_cert_reqs=maybe", Delivered())
+
+
 async def test_an_unknown_option_is_named() -> None:
     """Some hosts print options of other clients; the value is not shown."""
     with pytest.raises(SettingsError) as caught:

@@ -1,6 +1,8 @@
 """Reading recordings: what is read of them, files merged by time, instruments, and errors of one sentence."""
 
 import gzip
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -352,3 +354,19 @@ def test_malformed_url_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a", "https://[/depth -> 1633998275: {}")
 
     assert error_of(path) == f"Line 1 of {path} cannot be used: Invalid IPv6 URL."
+
+
+@pytest.mark.parametrize("name", ["spaced_json.rec", "data_first.rec", "trades_only.rec", "unicode_escaped.rec"])
+def test_changed_bytes_raise_nothing_else(name: str, tmp_path: Path) -> None:
+    """Whatever bytes of a recording are changed, it is read or refused in a sentence before anything is played."""
+    raw, rng, path = case(name).read_bytes()[:6000], random.Random(1), tmp_path / "a"
+    read = 0
+    for _ in range(250):
+        changed = bytearray(raw)
+        for _ in range(rng.randrange(1, 6)):
+            changed[rng.randrange(len(changed))] = rng.choice(b'0123456789.-"[]{},:eEbauq\\\n\xff ')
+        path.write_bytes(changed)
+        with suppress(SettingsError):
+            recording = open_recording([path])
+            read += len(list(recording.messages())) > 0
+    assert read > 25

@@ -309,7 +309,17 @@ async def test_a_large_table_is_not_scanned(postgres_url: str) -> None:
 # --- addresses and error texts
 
 
-@pytest.mark.parametrize("end", ["127.0.0.1/db?sslmode", "[127.0.0.1/db", "127.0.0.1/db?%zz=1", "127.0.0.1/db?s3 cret"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "127.0.0.1/db?sslmode",
+        "[127.0.0.1/db",
+        "127.0.0.1/db?%zz=1",
+        "127.0.0.1/%ff",
+        "127.0.0.1/\udcff",
+        "127.0.0.1/db?s3 cret",
+    ],
+)
 async def test_an_invalid_address(end: str) -> None:
     """It is rejected by open(), and the error does not show the password in it."""
     store = PostgresStore(f"postgresql://user:canary@{end}", "us", SQL_DIR)
