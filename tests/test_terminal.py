@@ -302,6 +302,28 @@ async def test_wrong_arguments_are_one_sentence(tmp_path: Path, arguments: tuple
     assert words in stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "address", "sentence"),
+    [
+        (
+            "DATABASE_URL",
+            "postgres://user:canary@127.0.0.1/name?nonsense=canary",
+            "DATABASE_URL has a parameter that a PostgreSQL client does not know: nonsense.",
+        ),
+        ("DATABASE_URL", "postgres://user:cana@ry@127.0.0.1/name", "percent-encoded"),
+        ("REDIS_URL", "redis+sentinel://:canary@127.0.0.1:26379/0", "the address of a single server"),
+        ("REDIS_URL", "redis://:canary@127.0.0.1?family=0", "does not know: family."),
+    ],
+)
+async def test_wrong_addresses_are_one_sentence(tmp_path: Path, name: str, address: str, sentence: str) -> None:
+    """Nothing is started, and the password is not shown."""
+    code, stderr = await run_pulse(tmp_path, "--demo", **{name: address}, PULSE_LOG_LEVEL="ERROR")
+
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert sentence in stderr
+    assert "canary" not in stderr
+
+
 async def test_sqlite_path_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
     """A missing folder is an error of the setting."""
     code, stderr = await run_pulse(tmp_path, PULSE_SQLITE_PATH="absent/candles.sqlite3", PULSE_LOG_LEVEL="ERROR")
