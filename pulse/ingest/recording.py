@@ -161,7 +161,7 @@ class _Scan:
         name, _, kind = stream.partition("@")
         if not kind or not name.isalnum() or len(name) > SYMBOL_CHARACTERS_MAX:
             return None
-        if kind.startswith(FUTURES_STREAMS) or FUTURES_FIELDS.get(str(data.get("e")), "-") in data:
+        if kind.startswith(FUTURES_STREAMS) or any(data.get("e") == e and f in data for e, f in FUTURES_FIELDS.items()):
             raise _is_of_futures(line)
         file.symbols.add(name.upper())
         decimals = self._decimals_of(name.upper())

@@ -185,8 +185,12 @@ def test_no_price_of_a_file_has_more_decimals_than_its_symbol(tmp_path: Path, fr
 
 
 def test_damaged_frame_does_not_decide_the_decimals(tmp_path: Path) -> None:
-    """A frame whose levels are malformed, or that is no JSON, adds nothing."""
-    bad = ('{"stream":"btcusdt@depth","data":{"b":[[0.123456]]}}', '{"stream":"btcusdt@depth","data":{"b":[["0.1')
+    """A frame whose levels are malformed, or that is no JSON, adds nothing; nor does one of a thousand lists."""
+    bad = (
+        f'{{"stream":"btcusdt@trade","data":{{"e":{"[" * 1000}{"]" * 1000}}}}}',
+        '{"stream":"btcusdt@depth","data":{"b":[[0.123456]]}}',
+        '{"stream":"btcusdt@depth","data":{"b":[["0.1',
+    )
     recording = open_recording([write(tmp_path / "a", f"{NS} {DEPTH}", *(f"{NS} {frame}" for frame in bad))])
 
     assert recording.instruments["BTCUSDT"].price_decimals == 2
