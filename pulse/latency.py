@@ -68,11 +68,17 @@ class Histogram:
 
 
 class Latency:
-    """Delays of one process; `instance` is its id. `now_ms` is a monotonic clock's, `wall_ms` since the epoch."""
+    """Delays of one process; `instance` is its id. `now_ms` is a monotonic clock's, `wall_ms` since the epoch.
 
-    def __init__(self, instance: str) -> None:
+    Without `is_real_time` these are clocks of a replay that is not played at the recorded pace: what they show between
+    two moments in this process is no delay, so of the hops only `exchange`, both of whose ends are recorded, and
+    `socket`, which is measured elsewhere, are counted.
+    """
+
+    def __init__(self, instance: str, *, is_real_time: bool = True) -> None:
         self.offset = ClockOffset()
         self._instance = instance
+        self._is_real_time = is_real_time
         self._hops = {hop.name: Histogram() for hop in HOPS}
         self._applied_ms: dict[str, float] = {}  # per symbol, when the oldest change that is in no view yet was applied
         self._published: dict[str, tuple[int, float]] = {}  # per symbol, the newest view's number, and when it was made
@@ -90,11 +96,15 @@ class Latency:
         received_wall_ms = wall_ms - (now_ms - received_ms)
         self.offset.add_event(received_wall_ms, event_time_ms)
         self._hops[EXCHANGE].observe(received_wall_ms + self.offset.value_ms() - event_time_ms, now_ms)
+        if not self._is_real_time:
+            return
         self._hops[APPLIED].observe(now_ms - received_ms, now_ms)
         self._applied_ms.setdefault(symbol, now_ms)
 
     def published(self, symbol: str, seq: int, now_ms: float) -> None:
         """Note that the engine has made view number `seq`."""
+        if not self._is_real_time:
+            return
         applied_ms = self._applied_ms.pop(symbol, None)
         if applied_ms is not None:
             self._hops[PUBLISHED].observe(now_ms - applied_ms, now_ms)
@@ -114,7 +124,7 @@ class Latency:
     def echoed(self, instance: str, made_wall_ms: float, now_ms: float, wall_ms: float) -> None:
         """Note that a client reports to have shown the view made at `made_wall_ms`."""
         delay_ms = wall_ms - made_wall_ms
-        if instance == self._instance and 0 <= delay_ms < ECHO_MAX_MS:
+        if self._is_real_time and instance == self._instance and 0 <= delay_ms < ECHO_MAX_MS:
             self._hops[ECHO].observe(delay_ms, now_ms)
 
     def quantile_ms(self, hop: str, share: float) -> float | None:

@@ -6,7 +6,7 @@
 | outbox | engine → relay | one view per bus channel | a newer view replaces the one that waits (conflation) |
 | candle queue | engine, reconciler → writer | CANDLES_MAX candles | the engine drops and counts, the reconciler waits |
 | snapshot requests | engine → ingest | one reason per symbol | a newer reason replaces the one that waits |
-| trade gaps | engine → reconciler | TRADE_GAPS_MAX gaps | the engine drops it and logs a warning |
+| trade gaps | engine → reconciler (replay: gap writer) | TRADE_GAPS_MAX gaps | the engine drops it and logs a warning |
 
 Inward, up to the book, nothing may be lost, so those queues make their producers wait. Outward, each item is a complete
 view, so those queues keep the newest item per key.

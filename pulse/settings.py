@@ -119,19 +119,53 @@ def _choice(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+PERCENT_ENCODED = (
+    "an address whose user name and password are percent-encoded (@ as %40, : as %3A, / as %2F, ? as %3F, # as %23, "
+    "% as %25)"
+)
+"""What an address must be in which a character of the password is read as the end of the password."""
+SINGLE_SERVER = "the address of a single server (Redis Cluster and Sentinel are not supported)"
+MANY_SERVERS = re.compile(r"(redis|rediss|valkey|valkeys)?[+-]?(sentinel|cluster)s?", re.ASCII)
+
+
 def _address(*schemes: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         expected = f"an address that starts with {' or '.join(s + '://' for s in schemes)}"
+        if text.partition("://")[0] not in schemes:
+            raise ValueError(expected)
+        if _needs_encoding(text):
+            raise ValueError(PERCENT_ENCODED)
         try:
             parts = urlsplit(text)
-            _ = parts.port
+            hosts = parts.netloc.rpartition("@")[2].split(",")
+            for host in hosts:
+                _ = urlsplit(f"//{host}").port
         except ValueError:
-            raise ValueError(expected) from None
-        if parts.scheme not in schemes or not (parts.hostname or parts.path or parts.query):
+            raise ValueError("an address with a valid host and port") from None
+        if not (any(hosts) or parts.path or parts.query):
             raise ValueError(expected)
         return text.rstrip("/")
 
     return read
+
+
+def _needs_encoding(text: str) -> bool:
+    """Return whether a character of the user name or password would be read as one of the address itself."""
+    if not text.isprintable():
+        return True  # a line end, or bytes that are not UTF-8
+    authority, _, rest = re.sub(r"[/?#]", " ", text.partition("://")[2]).partition(" ")
+    user, at, _ = authority.rpartition("@")
+    if at:
+        return "@" in user or re.search(r"%(?![0-9A-Fa-f]{2})", user) is not None or "[" in user or "]" in user
+    # An @ behind the host is the end of a password that holds one of / ? #, unless it is the value of a parameter.
+    return ":" in authority and re.match(r"[^=&@]*@", rest) is not None
+
+
+def _redis_address(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if MANY_SERVERS.fullmatch(scheme) or "," in re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]:
+        raise ValueError(SINGLE_SERVER)
+    return _address("redis", "rediss", "unix")(text)
 
 
 def _symbols(text: str) -> tuple[str, ...]:
@@ -173,7 +207,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "trades_kept": _whole(1, 1000),
     "stale_after_s": _seconds(0.5, 3600),
     "backfill_days": _whole(0, 3650),
-    "redis_url": _address("redis", "rediss", "unix"),
+    "redis_url": _redis_address,
     "database_url": _address("postgres", "postgresql"),
     "sqlite_path": _text,
     "spool_path": _text,

@@ -30,9 +30,11 @@ from pulse.binance.venues import VENUES, Venue, venue_of
 from pulse.bus.contract import Bus, Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.relay import Relay
+from pulse.candle_history.gap_writer import GapWriter
 from pulse.candle_history.reader import CandleReader, RunningCandles
 from pulse.candle_history.reconciler import CandleReconciler
 from pulse.candle_history.retention import Retention
+from pulse.candle_history.sessions import PastSessions, SessionStore, session_venue
 from pulse.candle_history.spool import Spool
 from pulse.candle_history.writer import CandleWriter
 from pulse.clock import Clock, ReplayClock, SystemClock
@@ -177,7 +179,8 @@ class Terminal:
         self.replay_clock = ReplayClock()
         self.clock: Clock = SystemClock() if plan.recording is None else self.replay_clock
         self.origin = Origin(secrets.token_hex(4), plan.source, self.venue.name)
-        self.latency = Latency(self.origin.instance)
+        self.session_venue = session_venue(plan.source, time.time(), self.origin.instance)
+        self.latency = Latency(self.origin.instance, is_real_time=plan.recording is None or plan.speed == 1.0)
         self.inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles = make_candle_queue()
@@ -268,6 +271,8 @@ class Terminal:
         }
         if self.settings.retention_days:
             work["retention"] = Retention(parts.store, self.settings.retention_days, self.clock).run
+        if isinstance(parts.store, SessionStore):
+            work["past-sessions"] = PastSessions(parts.store, self.session_venue, SystemClock()).run
         return work
 
     # --- what is opened
@@ -286,7 +291,8 @@ class Terminal:
             # psycopg is imported only where it is used, as redis-py is.
             from pulse.store.postgres import PostgresStore
 
-            store = PostgresStore(self.settings.database_url, self.venue.name, _assets("sql"))
+            venue = self.venue.name if self.plan.source == "exchange" else self.session_venue
+            store = PostgresStore(self.settings.database_url, venue, _assets("sql"))
         else:
             store = SqliteStore(self._file(resources, self.settings.sqlite_path), self.venue.name, _assets("sql"))
         try:
@@ -329,8 +335,9 @@ class Terminal:
     ) -> _Source:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
-            return _Source((replay,), {"replay": replay.run}, self.plan.recording.instruments, dict)
-        work: Work = {}
+            work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
+            return _Source((replay,), work, self.plan.recording.instruments, dict)
+        work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))

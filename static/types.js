@@ -54,7 +54,7 @@
  * @property {number | null} depth_10bps_ask
  * @property {boolean} depth_10bps_exact
  * @property {number | null} ofi
- * @property {number} trade_cvd
+ * @property {number | null} trade_cvd
  * @property {number | null} vwap
  * @property {number} trade_rate
  * @property {number | null} realised_volatility

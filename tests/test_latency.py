@@ -100,6 +100,20 @@ def test_an_implausible_echo_is_ignored(instance: str, ago_ms: float, is_counted
     assert latency.quantile_ms(ECHO, 0.5) == (nearly(80.0) if is_counted else None)
 
 
+def test_a_replay_at_another_speed_measures_only_true_delays() -> None:
+    """Its clock runs faster or slower than time, so nothing within the process is measured by it."""
+    latency = Latency("ab", is_real_time=False)
+    latency.applied("BTCUSDT", 1000.0, int(WALL_MS) - 20, 1002.0, WALL_MS + 2.0)
+    latency.published("BTCUSDT", 7, 9000.0)
+    latency.arrived("BTCUSDT", 7, 9000.0)
+    latency.echoed("ab", WALL_MS, 9000.0, WALL_MS + 8000.0)
+    latency.written(2.0, 9000.0)
+    report = latency.report()
+
+    assert {row["hop"] for row in report["hops"] if row["count"]} == {EXCHANGE, SOCKET}
+    assert report["over_budget"] == []
+
+
 def test_a_breach_of_a_budget_names_its_hop() -> None:
     """One hop is slow, and `over_budget` lists it."""
     latency = Latency("ab")

@@ -89,8 +89,9 @@ def test_each_setting_is_read(name: str, text: str, field: str, value: object) -
         ("PULSE_LOG_LEVEL", ["debug", "TRACE"], "one of DEBUG, INFO, WARNING, ERROR"),
         ("PULSE_SYMBOLS", [",", "BTC/USDT", "B", "A" * 21, "БТЦ", ",".join(f"A{i}" for i in range(201))],
          "1 to 200 symbols such as BTCUSDT,ETHUSDT"),
-        ("PULSE_REST_URL", ["ftp://x", "127.0.0.1:80", "http://", "http://[::1", "http://x:port"],
+        ("PULSE_REST_URL", ["ftp://x", "127.0.0.1:80", "http://"],
          "an address that starts with http:// or https://"),
+        ("PULSE_REST_URL", ["http://[::1", "http://x:port"], "an address with a valid host and port"),
         ("PULSE_STREAM_URL", ["https://x"], "an address that starts with ws:// or wss://"),
         ("PULSE_ALLOWED_ORIGINS", ["a.example", "https://a/path", "ftp://a", "https://"],
          "* or a list of origins such as https://terminal.example.com"),
@@ -124,6 +125,63 @@ def test_wrong_address_is_not_shown(name: str, text: str, schemes: str) -> None:
     shown = "the given value (not shown: it may hold a password)"
 
     assert errors(**{name: text}) == [f"{name} must be an address that starts with {schemes}, not {shown}."]
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "redis", "rediss"])
+@pytest.mark.parametrize(
+    "password", ["a@b", "a/b", "a/b@c", "a?b", "a#b", "12/3", "12#3", "a%b", "100%", "a[b", "a]b", "a\nb", "a\udcffb"]
+)
+def test_password_that_must_be_encoded(scheme: str, password: str) -> None:
+    """A character that ends a password in an address is named, and how to write it."""
+    name = "DATABASE_URL" if scheme == "postgres" else "REDIS_URL"
+    (sentence,) = errors(**{name: f"{scheme}://user:{password}@host.example.com:6432/name?sslmode=require"})
+
+    assert sentence == (
+        f"{name} must be an address whose user name and password are percent-encoded (@ as %40, : as %3A, / as %2F, "
+        "? as %3F, # as %23, % as %25), not the given value (not shown: it may hold a password)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DATABASE_URL", "postgres://user:a%40b%2F%23@host:5432/name"),
+        ("DATABASE_URL", "postgres://one:5432,two:5433/name?target_session_attrs=any"),
+        ("DATABASE_URL", "postgres://[::1]:5432/name"),
+        ("DATABASE_URL", "postgresql:///name?host=/tmp&user=me@home"),
+        ("DATABASE_URL", "postgresql://host:5432/name?user=me@home"),
+        ("REDIS_URL", "rediss://default:a%3Ab@host:6379?ssl_cert_reqs=none"),
+        ("REDIS_URL", "redis://user:a:b@host"),
+    ],
+)
+def test_addresses_of_servers_are_kept(name: str, text: str) -> None:
+    """Several hosts of PostgreSQL, IPv6, sockets and encoded passwords are accepted as they are."""
+    settings = read(**{name: text})
+
+    assert text in (settings.database_url, settings.redis_url)
+
+
+@pytest.mark.parametrize("text", ["postgres://host:port/name", "postgres://host:99999/name", "postgres://[::1/name"])
+def test_address_of_a_wrong_host_or_port(text: str) -> None:
+    """The sentence states which part is wrong."""
+    shown = "the given value (not shown: it may hold a password)"
+
+    assert errors(DATABASE_URL=text) == [f"DATABASE_URL must be an address with a valid host and port, not {shown}."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis+sentinel://:s3cret@one:26379/mymaster", "rediss+sentinel://one", "sentinel://one", "redis-sentinel://one",
+        "redis+cluster://one:7000", "redis-cluster://one:7000", "redis://:s3cret@one:7000,two:7000/0",
+    ],
+)  # fmt: skip
+def test_addresses_of_a_cluster_or_of_sentinels_are_refused(text: str) -> None:
+    """The sentence states that a single server is needed."""
+    assert errors(REDIS_URL=text) == [
+        "REDIS_URL must be the address of a single server (Redis Cluster and Sentinel are not supported), "
+        "not the given value (not shown: it may hold a password)."
+    ]
 
 
 def test_password_is_not_in_the_repr() -> None:

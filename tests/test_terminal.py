@@ -304,6 +304,28 @@ async def test_wrong_arguments_are_one_sentence(tmp_path: Path, arguments: tuple
     assert words in stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "address", "sentence"),
+    [
+        (
+            "DATABASE_URL",
+            "postgres://user:canary@127.0.0.1/name?nonsense=canary",
+            "DATABASE_URL has a parameter that a PostgreSQL client does not know: nonsense.",
+        ),
+        ("DATABASE_URL", "postgres://user:cana@ry@127.0.0.1/name", "percent-encoded"),
+        ("REDIS_URL", "redis+sentinel://:canary@127.0.0.1:26379/0", "the address of a single server"),
+        ("REDIS_URL", "redis://:canary@127.0.0.1?family=0", "does not know: family."),
+    ],
+)
+async def test_wrong_addresses_are_one_sentence(tmp_path: Path, name: str, address: str, sentence: str) -> None:
+    """Nothing is started, and the password is not shown."""
+    code, stderr = await run_pulse(tmp_path, "--demo", **{name: address}, PULSE_LOG_LEVEL="ERROR")
+
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert sentence in stderr
+    assert "canary" not in stderr
+
+
 async def test_sqlite_path_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
     """A missing folder is an error of the setting."""
     code, stderr = await run_pulse(tmp_path, PULSE_SQLITE_PATH="absent/candles.sqlite3", PULSE_LOG_LEVEL="ERROR")
@@ -382,6 +404,36 @@ async def test_postgres_may_be_killed_and_restarted(
     assert problem["status"] == 503
     assert len(rows) >= 990
     assert live["state"] == "live"
+
+
+async def test_nothing_of_a_replay_reaches_the_next_one(postgres_url: str, tmp_path: Path) -> None:
+    """On a server that both use, the second has neither candles nor gaps of the first."""
+    trade = (
+        '%d.0: {"stream":"btcusdt@trade","data":{"e":"trade","E":%d000,"s":"BTCUSDT","t":%d,"p":"1.0","q":"2.0",'
+        '"T":%d000,"m":true}}\n'
+    )
+    files = []
+    for name, first_id, start_s in (("one", 1, 1780000000), ("two", 1000, 1790000000)):
+        ids = [first_id + second + (50 if second > 100 else 0) for second in range(250)]  # with a gap of 50 ids
+        times = [start_s + second for second in range(250)]
+        files.append(tmp_path / f"{name}.rec")
+        files[-1].write_text("".join(trade % (s, s, i, s) for s, i in zip(times, ids, strict=True)))
+    found = []
+    for file in files:
+        async with Pulse(tmp_path, "--replay", file, "--speed", "max", DATABASE_URL=postgres_url) as pulse:
+            await pulse.until(pulse.view, lambda view: view.get("state") == "offline" and view["trades"])
+            rows = await pulse.until(
+                lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT"), lambda rows: isinstance(rows, list) and rows != []
+            )
+            gaps = await pulse.until(
+                lambda: pulse.get(
+                    "/api/gaps", symbol="BTCUSDT", start="2026-01-01T00:00:00Z", end="2027-01-01T00:00:00Z"
+                ),
+                lambda gaps: gaps != [],
+            )
+            found.append(({row["timestamp"][:10] for row in rows}, [gap["first_trade_id"] for gap in gaps]))
+
+    assert found == [({"2026-05-28"}, [102]), ({"2026-09-21"}, [1101])]
 
 
 async def test_refused_region_falls_back_to_the_configured_venue(exchange: SimulatedExchange, tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ LEVELS_MAX = 20_000
 """Levels per side in one message: four times the deepest snapshot. A message with more is refused."""
 ID_MAX = 2**63 - 1
 TIME_MS_MIN, TIME_MS_MAX = 10**12, 10**13
-"""Milliseconds since the epoch have 13 digits; times in microseconds are refused, not stored."""
+"""Milliseconds since the epoch have 13 digits."""
+TIME_US_MIN, TIME_US_MAX = TIME_MS_MIN * 1000, TIME_MS_MAX * 1000
+"""Microseconds have 16: the exchange sends them on request, so recordings have them. Any other unit is refused."""
 DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
 SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
@@ -84,14 +86,14 @@ def parse(raw: str | bytes) -> Message:
     stream, data = body.get("stream"), body.get("data")
     if not isinstance(stream, str):
         return _control(body)
-    if not isinstance(data, dict):
-        raise MalformedFrame("expected an object under `data`")
-    if stream == "!serverShutdown" or data.get("e") == "serverShutdown":
+    if stream == "!serverShutdown" or (isinstance(data, dict) and data.get("e") == "serverShutdown"):
         return ServerShutdown()
     symbol, _, name = stream.partition("@")
     kind, parser = _PARSERS.get(name, ("", None))
     if parser is None:
-        return None
+        return None  # of several symbols, whose data is a list, or of a kind that is not used
+    if not isinstance(data, dict):
+        raise MalformedFrame("expected an object under `data`")
     symbol = symbol.upper()
     # Of all payloads only a partial depth does not name its symbol; its stream does.
     if kind != "partial" and data.get("s") != symbol:
@@ -376,9 +378,12 @@ def _optional_trade_id(value: Any) -> int:
 
 
 def _time(value: Any) -> int:
-    if type(value) is not int or not TIME_MS_MIN <= value < TIME_MS_MAX:
-        raise MalformedFrame(f"expected a time in milliseconds, got {_shown(value)}")
-    return value
+    if type(value) is int:
+        if TIME_MS_MIN <= value < TIME_MS_MAX:
+            return value
+        if TIME_US_MIN <= value < TIME_US_MAX:
+            return value // 1000
+    raise MalformedFrame(f"expected a time in milliseconds or microseconds, got {_shown(value)}")
 
 
 def _quantity(value: Any) -> float:

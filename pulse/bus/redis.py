@@ -8,6 +8,7 @@ this process, until a heartbeat comes back again. Only the tasks in this file ev
 import asyncio
 import logging
 import random
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AskError, ClusterCrossSlotError, ClusterDownError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from pulse.bus.contract import BusHealth, Deliver
@@ -49,6 +50,20 @@ CANCELS_MAX = 4
 
 ServerTrouble = (RedisError, OSError, TimeoutError)
 """Every error that a server, or the network to it, can cause."""
+
+
+FromCluster = (AskError, ClusterDownError, ClusterCrossSlotError)  # AskError is also the base of MovedError
+"""What only a member of a cluster answers."""
+OF_CLUSTER = "Redis: this server is a member of a cluster, which is not supported; REDIS_URL must name a single server."
+OF_SENTINEL = (
+    "Redis: this server stores no keys, as a sentinel, which is not supported; REDIS_URL must name the server itself."
+)
+NOT_VERIFIED = (
+    "Redis: the certificate of the server cannot be verified; name the file of its authority in REDIS_URL "
+    "(?ssl_ca_certs=FILE), or turn the check off (?ssl_cert_reqs=none)."
+)
+OPTION_NAME = re.compile(r"unexpected keyword argument '([a-z_]{1,40})'", re.ASCII)
+"""The name of an unknown option, in the library's own text."""
 
 
 class RedisBus:
@@ -276,9 +291,18 @@ def _connect_to(url: str, timeout_s: float) -> Redis:
         pool = ConnectionPool(**{**parse_url(url), **required})
         # Rejects an unknown option now, not at the first use.
         pool.make_connection()  # type: ignore[no-untyped-call]  # the library's annotation is missing
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RedisError) as fault:
         # The library's own text may quote the address, and with it a password.
-        raise SettingsError("REDIS_URL is not an address that a Redis client can read.") from None
+        unknown = OPTION_NAME.search(str(fault)) if isinstance(fault, TypeError) else None
+        if unknown is not None:
+            raise SettingsError(
+                f"REDIS_URL has an option that a Redis client does not know: {unknown[1]}. Remove it from the address; "
+                "if it is part of the password, percent-encode that (? as %3F, & as %26)."
+            ) from None
+        raise SettingsError(
+            "REDIS_URL is not an address that a Redis client can read; expected redis://user:password@host:port/number "
+            "(rediss:// for TLS), its user name and password percent-encoded (@ as %40)."
+        ) from None
     return Redis.from_pool(pool)
 
 
@@ -286,4 +310,10 @@ def _sentence(fault: BaseException) -> str:
     """Return an error as a sentence."""
     if isinstance(fault, TimeoutError | RedisTimeout):
         return "Redis does not answer."
+    if isinstance(fault, FromCluster):
+        return OF_CLUSTER
+    if isinstance(fault, ResponseError) and str(fault).startswith("unknown command 'SET'"):
+        return OF_SENTINEL
+    if "CERTIFICATE_VERIFY_FAILED" in str(fault):
+        return NOT_VERIFIED
     return f"Redis: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}"

@@ -19,7 +19,8 @@ AHEAD_S = 0.002
 """A frame that is due sooner than this is played at once: a timer is no finer."""
 BURST_FRAMES = 64
 """Frames played before other tasks run, where no time is waited for."""
-ENDED = "the recording has ended"
+ENDED = FeedDown("the recording has ended", is_end=True)
+ENDED_TORN = FeedDown("the recording has ended where it is torn off", is_end=True)
 
 
 class Replay:
@@ -35,6 +36,7 @@ class Replay:
         self._sequencers = {
             symbol: Sequencer(symbol, inbox, clock, repairs_trades=False) for symbol in recording.instruments
         }
+        self._refused = 0  # frames that were malformed
 
     def open(self, symbol: str) -> None:
         """Do nothing: the symbols of a recording are fixed, and all of them are played."""
@@ -55,8 +57,8 @@ class Replay:
             self._clock.advance(message.received_ms)
             await self._play(message)
         for sequencer in self._sequencers.values():
-            await sequencer.put(FeedDown(ENDED))
-        log.info("replay ended")
+            await sequencer.put(ENDED_TORN if self._recording.is_torn else ENDED)
+        log.info("replay ended frames_refused=%s", self._refused)
 
     async def _wait(self, due_s: float, count: int) -> None:
         ahead_s = 0.0 if isinf(self._speed) else due_s - asyncio.get_running_loop().time()
@@ -75,7 +77,9 @@ class Replay:
             frame = parse(message.raw)
         except MalformedFrame as fault:
             stats.frames_malformed.labels("").inc()
-            log.warning("recorded frame refused reason=%s", fault)
+            if not self._refused:
+                log.warning("recorded frame refused, later ones are only counted reason=%s", fault)
+            self._refused += 1
             return
         if isinstance(frame, Frame) and frame.symbol in self._sequencers:
             await self._sequencers[frame.symbol].put_frame(frame)

@@ -78,7 +78,7 @@ class TradeFlow:
     """Sums over the trades since the session's start: CVD and VWAP; and the trade rate, which knows no session."""
 
     def __init__(self) -> None:
-        self.cvd: Quantity = 0.0
+        self._cvd: Quantity = 0.0
         self._volume: Quantity = 0.0
         self._notional = 0.0
         self._rate = 0.0
@@ -86,19 +86,23 @@ class TradeFlow:
 
     def restart(self) -> None:
         """Start a new session: the sums begin at zero, the rate goes on."""
-        self.cvd = self._volume = self._notional = 0.0
+        self._cvd = self._volume = self._notional = 0.0
 
     def add(self, trade: Trade, now_ms: float) -> None:
         """Add the next trade. A repaired one did not happen now, so it does not count in the rate."""
         if not trade.is_market:
             return
-        self.cvd += trade.quantity if trade.aggressor is Aggressor.BUYER else -trade.quantity
+        self._cvd += trade.quantity if trade.aggressor is Aggressor.BUYER else -trade.quantity
         self._volume += trade.quantity
         self._notional += trade.price * trade.quantity
         if trade.is_repaired:
             return
         self._rate = self.rate(now_ms) + 1 / RATE_TAU_S
         self._rate_at_ms = now_ms
+
+    def cvd(self) -> Quantity | None:
+        """Return buyer-initiated minus seller-initiated volume; None before the first trade."""
+        return self._cvd if self._volume else None
 
     def vwap(self) -> Price | None:
         """Return the volume-weighted mean price; None before the first trade."""

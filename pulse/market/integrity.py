@@ -70,9 +70,15 @@ class BookIntegrity:
         reason, self.resync_request = self.resync_request, ""
         return reason
 
-    def disconnected(self) -> None:
-        """End the trust without an incident: what follows the book is unknown, but nothing contradicts it."""
+    def disconnected(self, *, is_end: bool = False) -> None:
+        """End the trust without an incident: what follows the book is unknown, but nothing contradicts it.
+
+        At the end of the source nothing follows, so no book is counted as lost.
+        """
+        resyncs = self.resyncs
         self._distrust(self.reason)
+        if is_end:
+            self.resyncs = resyncs
 
     def connected(self, reason: str) -> None:
         """Start the cross-checks of a new connection; there is no book yet, for this reason."""

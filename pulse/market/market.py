@@ -141,7 +141,7 @@ class Market:
 
     def _on_feed_down(self, event: FeedDown, now_ms: float) -> None:
         self._down_reason = event.reason
-        self.integrity.disconnected()
+        self.integrity.disconnected(is_end=event.is_end)
         self.candles.interrupt()
         self._order_flow.restart()
         self._volatility.restart()
@@ -310,7 +310,7 @@ class Market:
         else:
             self._volatility.restart()
         metrics.ofi = self._order_flow.value(now_ms)
-        metrics.trade_cvd = self._trade_flow.cvd
+        metrics.trade_cvd = self._trade_flow.cvd()
         metrics.vwap = self._trade_flow.vwap()
         metrics.trade_rate = self._trade_flow.rate(now_ms)
         metrics.realised_volatility = self._volatility.percent_per_year()

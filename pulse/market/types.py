@@ -191,9 +191,13 @@ class FeedUp:
 
 @dataclass(frozen=True, slots=True)
 class FeedDown:
-    """There is no connection to the exchange; `reason` is a text for people."""
+    """There is no connection to the exchange; `reason` is a text for people.
+
+    `is_end`: the source has come to its end, as a recording does; nothing was lost.
+    """
 
     reason: str
+    is_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

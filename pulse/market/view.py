@@ -33,7 +33,7 @@ class Metrics:
     depth_10bps_ask: Quantity | None = None
     depth_10bps_exact: bool = False
     ofi: Quantity | None = None
-    trade_cvd: Quantity = 0.0
+    trade_cvd: Quantity | None = None
     vwap: Price | None = None
     trade_rate: float = 0.0
     realised_volatility: float | None = None

@@ -6,12 +6,14 @@ depend on the driver: cancelling its own calls takes seconds more when the serve
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import psycopg
 from psycopg import AsyncConnection
@@ -51,6 +53,15 @@ IDLE_MAX_S, LIFETIME_MAX_S = 300, 1800
 RECONNECT_MAX_S = 60
 SCHEMA_LOCK, WRITE_LOCK = 7_041_776_137, 7_041_776_138
 """The keys of our advisory locks: one is held to migrate the schema, the other to write minutes."""
+FOREIGN_PARAMETERS = {
+    "pgbouncer", "connection_limit", "pool_timeout", "socket_timeout", "statement_cache_size", "schema", "supa",
+    "workaround", "uselibpqcompat", "pool_mode", "pool_size", "max_pool_size", "prepared_statements",
+    "prepareThreshold", "statement_cache_mode", "default_query_exec_mode",
+}  # fmt: skip
+"""Parameters that managed hosts print for Prisma, node-postgres and other clients, and that mean nothing here: there
+is a small pool of our own, no statement is prepared, and the schema is `pulse`. None of them weakens security."""
+PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", re.ASCII)
+"""A name that an error text may repeat."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 UPSERT = f"""
@@ -113,6 +124,12 @@ WITH hours AS (
 )
 SELECT count(*) FROM hours
 """
+NEWEST_OF_VENUES = """
+SELECT venue, (extract(epoch FROM max(newest)) * 1000)::bigint FROM (
+    SELECT venue, open_time AS newest FROM pulse.candles_1h UNION ALL SELECT venue, to_time FROM pulse.trade_gaps
+) AS times GROUP BY venue
+"""
+"""Of minutes no venue is missing: each is rolled up into its hour as it is written."""
 DELETE_GAPS = "DELETE FROM pulse.trade_gaps WHERE venue = %s AND to_time < %s"
 CREATE_SCHEMA_VERSION = """
 CREATE TABLE IF NOT EXISTS pulse.schema_version (
@@ -214,13 +231,27 @@ class PostgresStore:
 
         Raises StoreUnavailable.
         """
+        return await self._delete(self._venue, time_ms, hours_max)
+
+    async def newest_ms(self) -> dict[str, int]:
+        """Return the time of the newest candle or gap of each venue. Raise StoreUnavailable."""
+        return dict(await self._fetch(NEWEST_OF_VENUES, ()))
+
+    async def delete_venue(self, venue: str, hours_max: int) -> int:
+        """Delete at most `hours_max` hours of a venue, the oldest, and all of its gaps; return how many hours.
+
+        Raises StoreUnavailable.
+        """
+        return await self._delete(venue, TIME_MAX_MS, hours_max)
+
+    async def _delete(self, venue: str, time_ms: int, hours_max: int) -> int:
         before, hour = _timestamp(time_ms), _timestamp(HOUR.floor(time_ms))
 
         async def delete(connection: Connection) -> int:
             async with connection.transaction():
                 await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
-                await connection.execute(DELETE_GAPS, (self._venue, before))
-                cursor = await connection.execute(DELETE_HOURS.encode(), (self._venue, hour, hours_max))
+                await connection.execute(DELETE_GAPS, (venue, before))
+                cursor = await connection.execute(DELETE_HOURS.encode(), (venue, hour, hours_max))
                 deleted: int = (await cursor.fetchall())[0][0]
                 return deleted
 
@@ -393,16 +424,39 @@ def conninfo_of(url: str) -> str:
     Raises StoreUnavailable for an address that libpq cannot parse.
     """
     try:
-        given = conninfo_to_dict(url)
-    except psycopg.Error:
+        given = conninfo_to_dict(_without_foreign_parameters(url))
+    except (psycopg.Error, UnicodeError):
         # libpq's own text may quote the address, and with it the password.
-        raise StoreUnavailable("DATABASE_URL is not an address that a PostgreSQL client can read.") from None
+        raise StoreUnavailable(
+            "DATABASE_URL is not an address that a PostgreSQL client can read; expected "
+            "postgresql://user:password@host:port/database, its user name and password percent-encoded (@ as %40)."
+        ) from None
+    if given.get("sslmode") == "no-verify":
+        given["sslmode"] = "require"  # node-postgres's name for the same: encrypted, the certificate not checked
     hosts = str(given.get("host") or given.get("hostaddr") or "").split(",")
     # "prefer" is libpq's default when neither the address nor its environment variable sets a mode.
     is_default = any(option.keyword == b"sslmode" and option.val == b"prefer" for option in Conninfo.get_defaults())
     if "sslmode" not in given and is_default and not all(_is_local_host(host) for host in hosts):
         given["sslmode"] = "require"
     return make_conninfo("", **given)
+
+
+def _without_foreign_parameters(url: str) -> str:
+    """Return the address without parameters for other clients. Raise StoreUnavailable, naming one that is unknown."""
+    address, _, query = url.partition("?")
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | {"ssl"}  # ssl=true is libpq's alias
+    kept = []
+    for parameter in query.split("&") if query else ():
+        name = unquote(parameter.partition("=")[0])
+        if name in FOREIGN_PARAMETERS:
+            continue
+        if name not in known and PARAMETER_NAME.fullmatch(name):
+            raise StoreUnavailable(
+                f"DATABASE_URL has a parameter that a PostgreSQL client does not know: {name}. Remove it from the "
+                "address; if it is part of the password, percent-encode that (? as %3F, & as %26)."
+            )
+        kept.append(parameter)
+    return f"{address}?{'&'.join(kept)}" if kept else address
 
 
 def _is_local_host(host: str) -> bool:

@@ -151,6 +151,7 @@ const CARDS = [
     text: signedQuantity,
     signs: 3,
     extra: (view) => `since ${utcMinute(view.session_start_ms).slice(11)} UTC`,
+    missing: () => "no trade yet",
     formula: "bought - sold by takers since the session began: at the server's start, 00:00 UTC, or after lost trades",
   },
   {

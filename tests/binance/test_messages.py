@@ -124,6 +124,22 @@ def test_aggregate_trade_row_is_parsed() -> None:
     )
 
 
+def test_times_in_microseconds_are_read_as_such() -> None:
+    """The exchange sends them on request; their number of digits tells them from milliseconds."""
+    in_us = TRADE.replace(b'"E":1723161255343', b'"E":1723161255343999').replace(
+        b'"T":1723161255342', b'"T":1723161255342001'
+    )
+
+    assert in_us != TRADE
+    assert parse(in_us) == parse(TRADE)
+
+
+@pytest.mark.parametrize("data", [b"[]", b'[{"e":"24hrMiniTicker"}]', b"null", b"1"])
+def test_streams_of_all_markets_are_ignored(data: bytes) -> None:
+    """Their data is a list, which is no fault of a stream that is not used."""
+    assert parse(b'{"stream":"!miniTicker@arr","data":%b}' % data) is None
+
+
 @pytest.mark.parametrize("row", [None, [], {"a": 1}])
 def test_wrong_aggregate_trade_row_is_refused(row: object) -> None:
     """A row that is no aggregate trade raises MalformedFrame."""

@@ -22,7 +22,7 @@ NOT_A_DECIMAL = [
     "", " ", "1_000", "NaN", "Infinity", "-1", "1,0", "1e5", "+1", " 1", "1\n", "１", "٣", "0x1", "1.", ".5",  # noqa: RUF001
 ]  # fmt: skip
 NOT_AN_ID: list[Any] = [None, "1", 1.0, 1.5, True, False, -1, 2**63, 2**64, [], {}]
-NOT_A_TIME: list[Any] = [*NOT_AN_ID, 0, 1723161255, 1723161255308000, 10**13]
+NOT_A_TIME: list[Any] = [*NOT_AN_ID, 0, 1723161255, 10**13, 17231612553080000, 1723161255308000000]
 NOT_A_LEVEL_DECIMAL = [*(text for text in NOT_A_DECIMAL if text not in ("1.", ".5")), "9" * 400]
 
 IDS = [(DEPTH, "U"), (DEPTH, "u"), (TICKER, "u"), (TRADE, "t"), (AGG_TRADE, "a"), (AGG_TRADE, "f"), (AGG_TRADE, "l"),

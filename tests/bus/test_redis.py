@@ -16,7 +16,7 @@ from pulse.bus.redis import LATEST_LIFE_S, RedisBus
 from pulse.errors import SettingsError
 from tests.support.bus import BTC, ETH, AnyBus, Delivered, running
 from tests.support.programs import free_port
-from tests.support.proxy import Proxy
+from tests.support.proxy import CERTIFICATE, Proxy, tls_context
 from tests.support.services import ValkeyServer
 from tests.support.waiting import WAIT_S, until
 
@@ -271,6 +271,71 @@ async def test_an_address_that_cannot_be_read(end: str) -> None:
         RedisBus(f"redis://user:canary@127.0.0.1{end}", Delivered())
 
     assert "canary" not in str(caught.value)
+
+
+async def test_a_wrong_option_of_tls() -> None:
+    """The library has an error of its own for it."""
+    with pytest.raises(SettingsError, match="REDIS_URL is not an address"):
+        RedisBus("rediss://127.0.0.1?ssl_cert_reqs=maybe", Delivered())
+
+
+async def test_an_unknown_option_is_named() -> None:
+    """Some hosts print options of other clients; the value is not shown."""
+    with pytest.raises(SettingsError) as caught:
+        RedisBus("redis://user:canary@127.0.0.1?family=canary", Delivered())
+
+    assert str(caught.value) == (
+        "REDIS_URL has an option that a Redis client does not know: family. Remove it from the address; "
+        "if it is part of the password, percent-encode that (? as %3F, & as %26)."
+    )
+
+
+@pytest.mark.parametrize("options", [f"ssl_ca_certs={CERTIFICATE}", "ssl_cert_reqs=none"])
+async def test_an_address_of_tls(own_valkey: ValkeyServer, options: str) -> None:
+    """Views travel through a server that speaks TLS, its certificate verified unless the address turns that off."""
+    async with Proxy(own_valkey.port, tls_context()) as proxy:
+        url = f"rediss://localhost:{proxy.port}/0?{options}"
+        async with process(url) as (ours, _), process(url) as (_, theirs_delivered):
+            ours.publish(BTC, b"view")
+            await theirs_delivered.until(BTC, b"view")
+
+
+async def test_a_certificate_that_cannot_be_verified(own_valkey: ValkeyServer) -> None:
+    """The reason states what to add to the address, and views stay in the process."""
+    async with (
+        Proxy(own_valkey.port, tls_context()) as proxy,
+        process(f"rediss://127.0.0.1:{proxy.port}/0", until_ok=False) as (bus, delivered),
+    ):
+        await until(lambda: bus.health().detail.startswith("Redis: the certificate of the server cannot be verified"))
+        bus.publish(BTC, b"alone")
+        await delivered.until(BTC, b"alone")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (
+            "cluster",
+            "this server is a member of a cluster, which is not supported; REDIS_URL must name a single server.",
+        ),
+        (
+            "sentinel",
+            "this server stores no keys, as a sentinel, which is not supported; REDIS_URL must name the server itself.",
+        ),
+    ],
+)
+async def test_a_server_of_a_wrong_kind(kind: str, reason: str) -> None:
+    """It is refused in words, and views stay in the process."""
+    server = ValkeyServer(kind)
+    server.start()
+    try:
+        async with process(server.url, until_ok=False) as (bus, delivered):
+            await until(lambda: bus.health().detail == f"Redis: {reason}")
+            bus.publish(BTC, b"alone")
+            await delivered.until(BTC, b"alone")
+            assert not bus.health().ok
+    finally:
+        server.discard()
 
 
 async def test_the_address_cannot_turn_off_what_the_bus_relies_on(redis_url: str) -> None:

@@ -1,6 +1,8 @@
-"""Reading recordings: every form of line, files merged by time, and errors of one sentence."""
+"""Reading recordings: what is read of them, files merged by time, instruments, and errors of one sentence."""
 
 import gzip
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pulse.errors import SettingsError
 from pulse.ingest.recording import RawFrame, Recorded, RecordedSnapshot, open_recording
 from pulse.market.types import Instrument
 from tests.support.makers import snapshot
+from tests.support.recordings import case
 
 TICKER = '{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"1.0","B":"1","a":"2","A":"1"}}'
 DEPTH = '{"stream":"btcusdt@depth@100ms","data":{"b":[["61837.63000000","0.00100000"]],"a":[["1.500","20"]]}}'
@@ -80,11 +83,31 @@ def test_snapshot_without_a_url_belongs_to_the_only_symbol(tmp_path: Path) -> No
     assert messages(path)[1] == RecordedSnapshot(1723161253937.085768, "BTCUSDT", snapshot(7, [(1.0, 2.0)], limit=0))
 
 
-def test_snapshot_without_a_url_is_ignored_where_there_are_several_symbols(tmp_path: Path) -> None:
-    """A plain snapshot does not name its symbol."""
-    path = write(tmp_path / "a", f"{NS} {TICKER}", f"{NS} {OTHER}", f"{NS} {BOOK}")
+def test_snapshot_without_a_url_is_ignored_where_there_are_several_symbols(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plain snapshot does not name its symbol; the log states it once a file."""
+    path = write(tmp_path / "a", f"{NS} {TICKER}", f"{NS} {OTHER}", f"{NS} {BOOK}", f"{NS} {BOOK}")
 
     assert [type(message) for message in messages(path)] == [RawFrame, RawFrame]
+    assert caplog.messages == [f"recorded snapshots ignored, their symbol is unknown path={path} count=2"]
+
+
+def test_two_recordings_of_one_symbol_each_keep_their_snapshots(tmp_path: Path) -> None:
+    """A plain snapshot belongs to the only symbol of its own file."""
+    one = write(tmp_path / "one", f"1633998271: {TICKER}", f"1633998273: {BOOK}")
+    two = write(tmp_path / "two", f"1633998272: {OTHER}", f"1633998274: {BOOK}")
+
+    found = [message for message in messages(one, two) if isinstance(message, RecordedSnapshot)]
+
+    assert [(message.symbol, message.snapshot.last_update_id) for message in found] == [("BTCUSDT", 7), ("ETHUSDT", 7)]
+
+
+def test_snapshot_in_a_file_of_its_own_belongs_to_the_only_symbol(tmp_path: Path) -> None:
+    """Where no file has a second symbol, there is no doubt."""
+    one, two = write(tmp_path / "one", f"1633998271: {TICKER}"), write(tmp_path / "two", f"1633998274: {BOOK}")
+
+    assert [type(message) for message in messages(one, two)] == [RawFrame, RecordedSnapshot]
 
 
 def test_notes_and_other_answers_are_ignored(tmp_path: Path) -> None:
@@ -132,16 +155,100 @@ def test_steps_are_inferred_from_the_recorded_levels(tmp_path: Path) -> None:
 
 
 def test_recorded_exchange_info_is_used(tmp_path: Path) -> None:
-    """It gives the instruments; one that it does not list is inferred."""
+    """It gives the instruments, with steps no coarser than the prices; one that it does not list is inferred."""
     info = f"https://api.binance.us/api/v3/exchangeInfo -> 1633998270.5: {INFO}"
     recording = open_recording([write(tmp_path / "a", info, f"1633998274: {DEPTH}", f"1633998274: {OTHER}")])
 
-    assert recording.instruments["BTCUSDT"] == Instrument("BTCUSDT", "BTC", "USDT", "BREAK", 0.1, 0.0, 1, 8)
+    assert recording.instruments["BTCUSDT"] == Instrument("BTCUSDT", "BTC", "USDT", "BREAK", 0.01, 0.0, 2, 8)
     assert recording.instruments["ETHUSDT"].base_asset == ""
     assert list(recording.instruments) == ["BTCUSDT", "ETHUSDT"]
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"stream":"btcusdt@depth","data":{"s":"BTCUSDT","b":[["0.10473","1"]],"a":[]}}',
+        '{"stream":"btcusdt@depth","data":{"s":"BTCUSDT","b":[],"a":[["0.10473000","0"]]}}',
+        '{"stream": "btcusdt@depth20", "data": {"lastUpdateId": 1, "bids": [["0.10473", "2"]], "asks": []}}',
+        '{"data":{"s":"BTCUSDT","b":"0.10472","B":"1","a":"0.10473","A":"1"},"stream":"btcusdt@bookTicker"}',
+        '{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","p":"0.10473","q":"17"}}',
+        '{"stream":"btcusdt@kline_1m","data":{"k":{"o":"0.1","h":"0.10473","l":"0.1","c":"0.1","v":"1","V":"1"}}}',
+        '{"lastUpdateId":7,"bids":[],"asks":[["0.10473","2.0"]]}',
+    ],
+)
+def test_no_price_of_a_file_has_more_decimals_than_its_symbol(tmp_path: Path, frame: str) -> None:
+    """Every price that a view may show counts, whatever its stream and however far into the file."""
+    lines = [f"{NS} {TICKER}"] * 3000
+    recording = open_recording([write(tmp_path / "a", *lines, f"{NS} {frame}")])
+
+    assert (recording.instruments["BTCUSDT"].price_decimals, recording.instruments["BTCUSDT"].tick_size) == (5, 1e-5)
+
+
+def test_damaged_frame_does_not_decide_the_decimals(tmp_path: Path) -> None:
+    """A frame whose levels are malformed, or that is no JSON, adds nothing; nor does one of a thousand lists."""
+    bad = (
+        f'{{"stream":"btcusdt@trade","data":{{"e":{"[" * 1000}{"]" * 1000}}}}}',
+        '{"stream":"btcusdt@depth","data":{"b":[[0.123456]]}}',
+        '{"stream":"btcusdt@depth","data":{"b":[["0.1',
+    )
+    recording = open_recording([write(tmp_path / "a", f"{NS} {DEPTH}", *(f"{NS} {frame}" for frame in bad))])
+
+    assert recording.instruments["BTCUSDT"].price_decimals == 2
+
+
+# --- recordings of known faults
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "decimals"),
+    [
+        ("spaced_json.rec", "PEPEUSDT", 8),
+        ("trades_only.rec", "DOGEUSDT", 5),
+        ("quiet_symbol_digits.rec.gz", "DOGEUSDT", 5),
+        ("quiet_symbol_digits.rec.gz", "BTCUSDT", 2),
+        ("unicode_symbol.rec", "\u5e01\u5b89\u4eba\u751fUSDT", 4),
+        ("unicode_escaped.rec", "\u5e01\u5b89\u4eba\u751fUSDT", 4),
+    ],
+)
+def test_decimals_of_the_cases(name: str, symbol: str, decimals: int) -> None:
+    """The decimals of a symbol are those of its own prices."""
+    assert open_recording([case(name)]).instruments[symbol].price_decimals == decimals
+
+
+def test_streams_of_all_markets_are_no_symbol() -> None:
+    """`!miniTicker@arr` names none."""
+    assert list(open_recording([case("all_market_stream.rec")]).instruments) == ["BTCUSDT"]
+
+
+@pytest.mark.parametrize(("name", "count"), [("torn_last_line.rec", 30), ("truncated.rec.gz", 33)])
+def test_torn_recording_is_read_up_to_the_tear(name: str, count: int, caplog: pytest.LogCaptureFixture) -> None:
+    """All whole lines are read, and the log states once where the file is torn."""
+    recording = open_recording([case(name)])
+
+    assert len(list(recording.messages())) == count
+    assert recording.is_torn
+    assert caplog.messages == [f"recording torn, played up to there path={case(name)} line={count}"]
+
+
 # --- errors
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{NS} {{"stream":"btcusdt@depth@0ms","data":{{"e":"depthUpdate","U":1,"u":2,"pu":0,"b":[],"a":[]}}}}',
+        f'{NS} {{"stream":"btcusdt@bookTicker","data":{{"e":"bookTicker","u":1,"E":1,"T":1,"s":"BTCUSDT"}}}}',
+        f'{NS} {{"stream":"btcusdt@markPrice@1s","data":{{"e":"markPriceUpdate"}}}}',
+        f"https://fapi.binance.com/fapi/v1/depth?symbol=BTCUSDT&limit=1000 -> 1633998274: {BOOK}",
+    ],
+)
+def test_recording_of_a_futures_market_is_an_error(tmp_path: Path, line: str) -> None:
+    """The text states that it is one, and what can be replayed."""
+    path = write(tmp_path / "a", line)
+
+    assert error_of(path) == (
+        f"Line 1 of {path} is of a futures market; only recordings of spot markets can be replayed."
+    )
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
@@ -172,7 +279,8 @@ def test_file_without_a_frame_is_an_error(tmp_path: Path, lines: list[str]) -> N
         f"1723 {TICKER}",
         f"17231612539370857 {TICKER}",
         f"{NS} [1]",
-        f"{NS}: {TICKER}",
+        f"{NS}.5 {TICKER}",
+        f"2024-13-08T23:54:13Z {TICKER}",
         "１６３３９９８２７４: {}",  # noqa: RUF001
     ],
 )
@@ -184,22 +292,11 @@ def test_unknown_line_is_an_error(tmp_path: Path, line: str) -> None:
 
 
 def test_too_long_line_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line may have LINE_CHARS_MAX characters."""
-    monkeypatch.setattr("pulse.ingest.recording.LINE_CHARS_MAX", 200)
+    """A line may have LINE_BYTES_MAX bytes."""
+    monkeypatch.setattr("pulse.ingest.recording_file.LINE_BYTES_MAX", 200)
     path = write(tmp_path / "a", f"{NS} {TICKER[:-1]}{' ' * 200}}}")
 
     assert error_of(path).startswith(f"Line 1 of {path} is not a recorded frame: ")
-
-
-@pytest.mark.parametrize(("keep", "after"), [(40, ""), (-5_000, " after line 1")])
-def test_truncated_archive_is_an_error(tmp_path: Path, keep: int, after: str) -> None:
-    """The text names the last line that could be read, if any."""
-    path = write(tmp_path / "a.gz", f"{NS} {TICKER}", *(f"{NS} {TICKER[:-1]},{i * i * i}}}" for i in range(20_000)))
-    path.write_bytes(path.read_bytes()[:keep])
-    text = error_of(path)
-
-    assert text.startswith(f"The recording {path} cannot be read{after}")
-    assert text.endswith(": Compressed file ended before the end-of-stream marker was reached.")
 
 
 def test_damaged_archive_is_an_error(tmp_path: Path) -> None:
@@ -223,9 +320,9 @@ def test_file_that_only_starts_like_an_archive_is_an_error(tmp_path: Path) -> No
 def test_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     """The text states that the bytes are no UTF-8."""
     path = tmp_path / "a"
-    path.write_bytes(b"\xff\xfe\x00")
+    path.write_bytes(b"\xff\xff\x00\n")
 
-    assert error_of(path).startswith(f"The recording {path} cannot be read: 'utf-8' codec can't decode")
+    assert error_of(path).startswith(f"The recording {path} cannot be read after line 1: 'utf-8' codec can't decode")
 
 
 @pytest.mark.parametrize(
@@ -261,3 +358,19 @@ def test_malformed_url_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a", "https://[/depth -> 1633998275: {}")
 
     assert error_of(path) == f"Line 1 of {path} cannot be used: Invalid IPv6 URL."
+
+
+@pytest.mark.parametrize("name", ["spaced_json.rec", "data_first.rec", "trades_only.rec", "unicode_escaped.rec"])
+def test_changed_bytes_raise_nothing_else(name: str, tmp_path: Path) -> None:
+    """Whatever bytes of a recording are changed, it is read or refused in a sentence before anything is played."""
+    raw, rng, path = case(name).read_bytes()[:6000], random.Random(1), tmp_path / "a"
+    read = 0
+    for _ in range(250):
+        changed = bytearray(raw)
+        for _ in range(rng.randrange(1, 6)):
+            changed[rng.randrange(len(changed))] = rng.choice(b'0123456789.-"[]{},:eEbauq\\\n\xff ')
+        path.write_bytes(changed)
+        with suppress(SettingsError):
+            recording = open_recording([path])
+            read += len(list(recording.messages())) > 0
+    assert read > 25

@@ -1,6 +1,8 @@
 """Playing a recording: its events in order, at its pace, with its clock, and the state after its end."""
 
 import asyncio
+import logging
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
@@ -10,8 +12,10 @@ from pulse.clock import ReplayClock
 from pulse.ingest.recording import open_recording
 from pulse.ingest.replay import ENDED, Replay
 from pulse.market.depth_sync import BookAnchor
-from pulse.market.types import BookTicker, DepthDiff, FeedDown, FeedUp, Instrument
+from pulse.market.market import Market, Origin
+from pulse.market.types import BookTicker, DepthDiff, FeedDown, FeedUp, Instrument, State
 from pulse.queues import Inbox, Received, make_inbox
+from tests.support.recordings import case
 from tests.support.virtual_time import now_s, run
 
 START_S = 1633998270
@@ -34,7 +38,7 @@ def play(tmp_path: Path, *rows: tuple[float, str], speed: float = inf) -> list[t
         while not replay.done() or not inbox.empty():
             received = await inbox.get()
             received_at.append((now_s(), received))
-            if received.event == FeedDown(ENDED):
+            if received.event == ENDED:
                 await replay
         return received_at
 
@@ -44,7 +48,7 @@ def play(tmp_path: Path, *rows: tuple[float, str], speed: float = inf) -> list[t
 def events_of(got: list[tuple[float, Received]]) -> list[object]:
     """Return the events without the first two, instrument and FeedUp, and the last, FeedDown."""
     assert [type(received.event) for _, received in got[:2]] == [Instrument, FeedUp]
-    assert got[-1][1].event == FeedDown("the recording has ended")
+    assert got[-1][1].event == FeedDown("the recording has ended", is_end=True)
     return [received.event for _, received in got[2:-1]]
 
 
@@ -80,11 +84,113 @@ def test_frames_close_together_are_played_at_once(tmp_path: Path) -> None:
 
 
 def test_malformed_frame_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and the rest is played."""
-    got = play(tmp_path, (0, '{"stream":"btcusdt@depth","data":[]}'), (1, TICKER % 2))
+    """The first is logged, all are counted at the end, and the rest is played."""
+    caplog.set_level(logging.INFO)
+    bad = '{"stream":"btcusdt@depth","data":[]}'
+    got = play(tmp_path, (0, bad), (1, TICKER % 2), (2, bad))
 
     assert [type(event) for event in events_of(got)] == [BookTicker]
-    assert "recorded frame refused reason=expected an object under `data`" in caplog.text
+    assert caplog.messages == [
+        "recorded frame refused, later ones are only counted reason=expected an object under `data`",
+        "replay ended frames_refused=2",
+    ]
+
+
+def test_torn_recording_states_so_at_its_end(tmp_path: Path) -> None:
+    """The reason of the last state says that the end of the recording is missing."""
+    path = tmp_path / "recording"
+    path.write_text(f"{START_S}: {TICKER % 1}\n{START_S + 1}: {{")
+
+    async def scenario() -> list[object]:
+        inbox: Inbox = make_inbox()
+        await Replay(open_recording([path]), inbox, ReplayClock(), inf).run()
+        return [inbox.get_nowait().event for _ in range(inbox.qsize())]
+
+    assert run(scenario())[-1] == FeedDown("the recording has ended where it is torn off", is_end=True)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a recording has become: the market of each symbol, and the states of its views."""
+
+    markets: dict[str, Market]
+    states: set[State]
+
+
+def market_of(name: str) -> Market:
+    """Return the market of a recording's only symbol after it was played, just before its end."""
+    (market,) = played(name).markets.values()
+    return market
+
+
+def played(name: str) -> Played:
+    """Play a recording of a known fault through markets, up to its end."""
+
+    async def scenario() -> Played:
+        recording, inbox = open_recording([case(name)]), make_inbox()
+        replay = asyncio.create_task(Replay(recording, inbox, ReplayClock(), inf).run())
+        markets, states = {}, set()
+        for symbol in recording.instruments:
+            markets[symbol] = Market(
+                symbol, Origin("00", "replay", "replay"), levels_max=20_000, trades_kept=30, stale_after_ms=5000
+            )
+        while not replay.done() or not inbox.empty():
+            received = await inbox.get()
+            if isinstance(received.event, FeedDown):
+                await replay
+                continue
+            market = markets[received.symbol]
+            market.apply(received.event, received.received_ms)
+            states.add(market.state(received.received_ms)[0])
+        return Played(markets, states)
+
+    return run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("name", "last_update_id"),
+    [
+        ("spaced_json.rec", 1030), ("all_market_stream.rec", 1020), ("microseconds.rec", 1040),
+        ("data_first.rec", 1010), ("torn_last_line.rec", 1028), ("truncated.rec.gz", 1031),
+        ("unicode_symbol.rec", 1069), ("unicode_escaped.rec", 1021),
+    ],
+)  # fmt: skip
+def test_cases_are_played_to_their_end(name: str, last_update_id: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Every frame is read, and the book is live up to the last one."""
+    caplog.set_level(logging.INFO)
+    found = played(name)
+    (market,) = found.markets.values()
+
+    assert market.book is not None
+    assert market.book.last_update_id == last_update_id
+    assert State.LIVE in found.states
+    assert "replay ended frames_refused=0" in caplog.messages
+
+
+def test_case_in_microseconds_has_the_times_of_its_events() -> None:
+    """Times are read in the unit that they are in."""
+    market = market_of("microseconds.rec")
+
+    assert market.view(1780000059100.0, 1780000059.1).event_time_ms == 1780000059100
+
+
+def test_case_of_trades_alone_claims_no_book() -> None:
+    """Without a depth stream there is no book, and no metrics of one."""
+    found = played("trades_only.rec")
+    view = found.markets["DOGEUSDT"].view(1780000059001.0, 1780000059.0)
+
+    assert State.LIVE not in found.states
+    assert (view.bids, view.asks, view.metrics.mid_price) == ([], [], None)
+    assert view.trades[0].price == 0.10473
+
+
+@pytest.mark.parametrize("name", ["unicode_symbol.rec", "unicode_escaped.rec"])
+def test_cases_of_names_beyond_ascii_have_all_trades(name: str) -> None:
+    """The same name is written in two ways."""
+    market = market_of(name)
+
+    assert market.symbol == "\u5e01\u5b89\u4eba\u751fUSDT"
+    assert market.view(0.0, 0.0).trades != []
 
 
 def test_unused_streams_and_unknown_symbols_are_ignored(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_cvd_is_bought_minus_sold() -> None:
     for quantity, aggressor in ((1.5, Aggressor.BUYER), (0.5, Aggressor.SELLER), (0.7, Aggressor.BUYER)):
         flow.add(trade(1, quantity=quantity, aggressor=aggressor), 0.0)
 
-    assert flow.cvd == pytest.approx(1.7)
+    assert flow.cvd() == pytest.approx(1.7)
 
 
 def test_vwap_weighs_prices_by_quantity() -> None:
@@ -119,7 +119,7 @@ def test_print_outside_the_market_counts_in_no_sum() -> None:
     flow = TradeFlow()
     flow.add(replace(trade(1, 500.0, 9.0), is_market=False), 0.0)
 
-    assert (flow.cvd, flow.vwap(), flow.rate(0.0)) == (0.0, None, 0.0)
+    assert (flow.cvd(), flow.vwap(), flow.rate(0.0)) == (None, None, 0.0)
 
 
 def test_repaired_trade_counts_in_the_sums_alone() -> None:
@@ -129,7 +129,7 @@ def test_repaired_trade_counts_in_the_sums_alone() -> None:
     before = flow.rate(5_000.0)
     flow.add(replace(trade(2, 102.0, 1.0), is_repaired=True), 5_000.0)
 
-    assert (flow.cvd, flow.vwap(), flow.rate(5_000.0)) == (2.0, 101.0, before)
+    assert (flow.cvd(), flow.vwap(), flow.rate(5_000.0)) == (2.0, 101.0, before)
 
 
 def test_the_trade_rate_decays() -> None:

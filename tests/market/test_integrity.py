@@ -81,6 +81,14 @@ def test_a_lost_connection_is_no_incident() -> None:
     assert (integrity.is_trusted, integrity.resyncs, integrity.incident_count) == (False, 1, 0)
 
 
+def test_end_of_the_source_is_no_resync() -> None:
+    """After the end of a recording nothing can join again, and nothing was lost."""
+    integrity, _ = joined()
+    integrity.disconnected(is_end=True)
+
+    assert (integrity.is_trusted, integrity.resyncs, integrity.incident_count) == (False, 0, 0)
+
+
 def test_crossed_prices_end_the_trust_and_request_a_snapshot() -> None:
     """Levels are never repaired by deleting them."""
     integrity, book = joined()

@@ -54,6 +54,15 @@ def test_a_lost_connection_is_offline_with_its_reason() -> None:
     assert (view.bids[0], view.proof.resyncs) == ((100.0, 5.0), 1)
 
 
+def test_end_of_a_recording_is_offline_without_a_resync() -> None:
+    """A book that was live up to the end was never lost."""
+    market = live_market()
+    market.apply(FeedDown("the recording has ended", is_end=True), 5.0)
+    view = view_of(market, 5.0)
+
+    assert (view.state, view.state_reason, view.proof.resyncs) == (State.OFFLINE, "the recording has ended", 0)
+
+
 def test_a_new_connection_needs_a_new_book() -> None:
     """The old book is not continued over an outage, whatever the new stream's ids are."""
     market = live_market()

@@ -25,7 +25,8 @@ def test_trades_are_shown_newest_first_and_once() -> None:
 def test_a_session_starts_with_its_first_trade() -> None:
     """CVD and VWAP run since the first trade's exchange time."""
     market = live_market()
-    assert (view_of(market).session_start_ms, view_of(market).metrics.vwap) == (0, None)
+    before = view_of(market)
+    assert (before.session_start_ms, before.metrics.vwap, before.metrics.trade_cvd) == (0, None, None)
 
     market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
     market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + 9), 1.0)
@@ -191,7 +192,7 @@ def test_a_session_begins_anew_after_lost_trades() -> None:
     after = view_of(market)
 
     assert (held.session_start_ms, held.metrics.trade_cvd) == (MIDNIGHT_MS + 5, 3.0)
-    assert (lost.session_start_ms, lost.metrics.trade_cvd, lost.metrics.vwap) == (0, 0.0, None)
+    assert (lost.session_start_ms, lost.metrics.trade_cvd, lost.metrics.vwap) == (0, None, None)
     assert (after.session_start_ms, after.metrics.trade_cvd, after.metrics.vwap) == (MIDNIGHT_MS + 9, 0.5, 102.0)
 
 

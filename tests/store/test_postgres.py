@@ -305,13 +305,64 @@ async def test_a_large_table_is_not_scanned(postgres_url: str) -> None:
 # --- addresses and error texts
 
 
-@pytest.mark.parametrize("end", ["127.0.0.1/db?nonsense=1", "127.0.0.1/db?sslmode", "[127.0.0.1/db"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "127.0.0.1/db?sslmode",
+        "[127.0.0.1/db",
+        "127.0.0.1/db?%zz=1",
+        "127.0.0.1/%ff",
+        "127.0.0.1/\udcff",
+        "127.0.0.1/db?s3 cret",
+    ],
+)
 async def test_an_invalid_address(end: str) -> None:
     """It is rejected by open(), and the error does not show the password in it."""
     store = PostgresStore(f"postgresql://user:canary@{end}", "us", SQL_DIR)
     error = await error_of(store.open())
 
-    assert error == "DATABASE_URL is not an address that a PostgreSQL client can read."
+    assert error == (
+        "DATABASE_URL is not an address that a PostgreSQL client can read; expected "
+        "postgresql://user:password@host:port/database, its user name and password percent-encoded (@ as %40)."
+    )
+
+
+async def test_an_unknown_parameter_is_named() -> None:
+    """Its name is in the error, its value is not."""
+    error = await error_of(
+        PostgresStore("postgresql://user:canary@127.0.0.1/db?sslaccept=canary", "us", SQL_DIR).open()
+    )
+
+    assert error == (
+        "DATABASE_URL has a parameter that a PostgreSQL client does not know: sslaccept. Remove it from the address; "
+        "if it is part of the password, percent-encode that (? as %3F, & as %26)."
+    )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "pgbouncer=true&connection_limit=1", "schema=public", "supa=base-pooler.x", "sslmode=no-verify", "ssl=true",
+        "uselibpqcompat=true&sslmode=require", "sslmode=require&channel_binding=require&pool_timeout=0",
+    ],
+)  # fmt: skip
+def test_parameters_that_managed_hosts_print(query: str) -> None:
+    """Those of other clients are left out, libpq's are kept."""
+    found = psycopg.conninfo.conninfo_to_dict(conninfo_of(f"postgres://u:p@db.example.com:6543/postgres?{query}"))
+
+    assert (found["host"], found["port"], found["dbname"]) == ("db.example.com", "6543", "postgres")
+    assert found["sslmode"] == "require"
+    assert found.get("channel_binding") == ("require" if "channel_binding" in query else None)
+
+
+async def test_a_server_with_parameters_of_other_clients(postgres_url: str) -> None:
+    """An address as a managed host prints it is used unchanged."""
+    async with store_at(
+        f"{postgres_url}{'&' if '?' in postgres_url else '?'}pgbouncer=true&connection_limit=1"
+    ) as store:
+        await store.write_candles([minute_candle()])
+
+        assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
 
 
 async def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:

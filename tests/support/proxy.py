@@ -4,17 +4,30 @@ It knows no protocol. Data held back while it is stalled is passed on afterwards
 """
 
 import asyncio
+import ssl
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 CHUNK_BYTES = 65_536
+TLS = Path(__file__).with_name("tls")
+CERTIFICATE = TLS / "certificate.pem"
+"""A certificate of 127.0.0.1 and localhost that is its own authority, valid for a century; its key protects nothing."""
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return what a server needs to speak TLS with the certificate of the tests."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATE, TLS / "key.pem")
+    return context
 
 
 class Proxy:
-    """Passes bytes between a port of its own and `target_port`, within `async with`."""
+    """Passes bytes between a port of its own and `target_port`, within `async with`; with `tls` its port is TLS."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, tls: ssl.SSLContext | None = None) -> None:
         self._target_port = target_port
+        self._tls = tls
         self._pumps: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._passes = asyncio.Event()
@@ -22,7 +35,7 @@ class Proxy:
         self.port = 0
 
     async def __aenter__(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -1,4 +1,4 @@
-"""The place of the recordings of real markets. They are not part of the project: without one its tests are skipped."""
+"""The place of recordings. They are not part of the project: without one its tests are skipped."""
 
 import os
 from pathlib import Path
@@ -15,4 +15,13 @@ def recording(folder: str) -> Path:
     path = base / folder
     if not path.is_dir():
         pytest.skip(f"no recording at {path}: set PULSE_TEST_RECORDINGS to the folder that holds {folder}")
+    return path
+
+
+def case(name: str) -> Path:
+    """Return one of the small recordings of known faults; skip the test where it is absent."""
+    configured = os.environ.get("PULSE_TEST_CASES")
+    path = (Path(configured) if configured else ROOT.parent / "shared" / "cases") / name
+    if not path.is_file():
+        pytest.skip(f"no recording at {path}: set PULSE_TEST_CASES to the folder that holds {name}")
     return path

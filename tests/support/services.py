@@ -309,15 +309,21 @@ class PgBouncer(Server, PostgresDatabases):
 
 
 class ValkeyServer(Server):
-    """A Valkey of our own that stores nothing on disk."""
+    """A Valkey of our own that stores nothing on disk, alone or as another `kind`: "cluster" or "sentinel"."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "") -> None:
         super().__init__("valkey")
+        self._kind = kind
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def _server_command(self) -> tuple[list[str | Path], str]:
+        if self._kind == "sentinel":
+            config = self.folder / "sentinel.conf"  # a sentinel starts only with a file that it can write
+            config.write_text(f"port {self.port}\nbind 127.0.0.1\n")
+            return [valkey_program(), config, "--sentinel"], "plain"
         command: list[str | Path] = [valkey_program(), "--port", str(self.port), "--bind", "127.0.0.1"]
-        return [*command, "--save", "", "--appendonly", "no"], "plain"
+        of_cluster = ["--cluster-enabled", "yes"] if self._kind == "cluster" else []
+        return [*command, "--save", "", "--appendonly", "no", *of_cluster], "plain"
 
     def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:

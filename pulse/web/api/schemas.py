@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pulse.market.book_metrics import TOP_LEVELS
 from pulse.market.types import Aggressor
-from pulse.market.view import CandleView, TradeView, View
+from pulse.market.view import CandleView, Metrics, TradeView, View
 
 Json = dict[str, Any]
 
@@ -28,6 +28,7 @@ DETAILS: Mapping[tuple[type, str], Json] = {
     (View, "session_start_ms"): {
         "description": "Begin of the session of trade_cvd and vwap; 0 before the first trade."
     },
+    (Metrics, "trade_cvd"): {"description": "Null before the first trade of a session, as is vwap."},
     (View, "trades"): {"description": "Newest first."},
     (View, "timestamp"): {"description": "Seconds since the epoch by the server's clock."},
     (TradeView, "aggressor"): {"enum": [side.value for side in Aggressor]},
