@@ -21,11 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from pulse.binance.rate_limit import BanFile
 from pulse.binance.rest import BinanceRest
-from pulse.binance.transport import AiohttpTransport
+from pulse.binance.transport import AiohttpTransport, open_session
 from pulse.binance.venues import VENUES, Venue, venue_of
 from pulse.bus.contract import Bus, Deliver
 from pulse.bus.memory import MemoryBus
@@ -333,7 +331,7 @@ class Terminal:
         work: Work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
-        transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
+        transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_watched)
         retry_gate = RetryGate(RECONNECT_SPACING_S)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from pulse.errors import MalformedFrame
+from pulse.logs import printable
 from pulse.market.types import (
     Aggressor,
     BookTicker,
@@ -29,6 +30,8 @@ from pulse.market.types import (
 
 LEVELS_MAX = 20_000
 """Levels per side in one message: four times the deepest snapshot. A message with more is refused."""
+ERROR_CHARS_MAX = 200
+"""How much of the exchange's own error text an error of ours repeats."""
 ID_MAX = 2**63 - 1
 TIME_MS_MIN, TIME_MS_MAX = 10**12, 10**13
 """Milliseconds since the epoch have 13 digits; times in microseconds are refused, not stored."""
@@ -236,7 +239,7 @@ def _control(body: dict[str, Any]) -> Message:
     error = nested if isinstance(nested, dict) else body
     if "msg" in error or "code" in error:
         value = error.get("msg", "")
-        text = value if isinstance(value, str) else _shown(value)
+        text = printable(value[:ERROR_CHARS_MAX]) if isinstance(value, str) else _shown(value)
         return Reply(body.get("id"), None, f"{text} (code {_shown(error.get('code'))})")
     if "result" in body:
         return Reply(body.get("id"), body["result"], "")

@@ -21,6 +21,7 @@ from pulse.binance.venues import Venue
 from pulse.clock import Clock
 from pulse.concurrency import RetryGate
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame, UnknownSymbol
+from pulse.logs import printable
 from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
 
 RETRY_AFTER_DEFAULT_S = 60.0
@@ -256,7 +257,8 @@ def _error_of(raw: bytes) -> tuple[int, str]:
         return 0, ""
     if not isinstance(body, dict) or type(body.get("code")) is not int:
         return 0, ""
-    return body["code"], str(body.get("msg", ""))[:200]
+    text = body.get("msg")
+    return body["code"], printable(text[: messages.ERROR_CHARS_MAX]) if isinstance(text, str) else ""
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:

@@ -191,6 +191,8 @@ def test_announced_shutdown_is_recognised(raw: bytes) -> None:
         (b'{"error":{"code":3,"msg":"Invalid JSON"},"id":1}', Reply(1, None, "Invalid JSON (code 3)")),
         (b'{"error":{"code":3,"msg":[1]}}', Reply(None, None, "a list (code 3)")),
         (b'{"code":1}', Reply(None, None, " (code 1)")),
+        (b'{"code":1,"msg":"a\\nb\\u001b"}', Reply(None, None, r"a\x0ab\x1b (code 1)")),
+        (b'{"code":1,"msg":"' + b"x" * 500 + b'"}', Reply(None, None, "x" * 200 + " (code 1)")),
     ],
 )
 def test_answer_to_a_control_message_is_parsed(raw: bytes, reply: Reply) -> None:

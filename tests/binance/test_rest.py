@@ -172,3 +172,13 @@ async def test_refused_connection_is_an_error_that_names_the_venue(setup: Setup)
 
     with pytest.raises(ExchangeError, match=r"Binance\.US gave no answer"):
         await setup.rest.depth("BTCUSDT", 100)
+
+
+async def test_error_text_of_the_exchange_is_one_line(setup: Setup) -> None:
+    """Its control characters are escaped; a text that is no string is left out."""
+    setup.exchange.faults.rest.answer("/api/v3/depth", 500, body=b'{"code":-1000,"msg":"a\\nb"}', count=1)
+    with pytest.raises(ExchangeError, match=r"HTTP 500: a\\x0ab$"):
+        await setup.rest.depth("BTCUSDT", 100)
+    setup.exchange.faults.rest.answer("/api/v3/depth", 500, body=b'{"code":-1000,"msg":[1]}', count=1)
+    with pytest.raises(ExchangeError, match="no reason given"):
+        await setup.rest.depth("BTCUSDT", 100)
