@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pulse.binance.refusals import FORBIDDEN_FIRST_S
 from pulse.binance.transport import CONNECT_TIMEOUT_S
 from pulse.simulator.faults import SentFrame, cross_depth
 from pulse.simulator.instruments import STATUS_BREAK, STATUS_TRADING
@@ -251,6 +252,17 @@ async def _ban(context: FaultContext) -> None:
     context.exchange.rest_faults.clear()
 
 
+async def _forbid(context: FaultContext) -> None:
+    """Refuse one request as a firewall does; every other request, and every other symbol, goes on."""
+    path = context.rng.choice([DEPTH_PATH, "/api/v3/aggTrades", "/api/v3/klines"])
+    context.exchange.rest_faults.answer(path, 403, count=1)
+    context.bounds.note_audit_outage(FORBIDDEN_FIRST_S)
+    if context.rng.random() < 0.7:
+        await context.drop_diff(context.symbol())
+    await asyncio.sleep(60)  # until some request was made
+    context.exchange.rest_faults.clear()
+
+
 async def _rest_down(context: FaultContext) -> None:
     rng, faults, seconds = context.rng, context.exchange.rest_faults, context.rng.uniform(2, 90)
     context.bounds.note_audit_outage(seconds + 30)
@@ -344,6 +356,7 @@ FAULTS: dict[str, Fault] = {
     "refuse": _refuse,
     "rest_down": _rest_down,
     "ban": _ban,
+    "forbid": _forbid,
     "clock_jump": _clock_jump,
     "drift": _drift,
     "halt": _halt,
