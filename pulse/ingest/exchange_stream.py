@@ -214,8 +214,7 @@ class ExchangeStream:
 
     async def _on_message(self, stream: Stream, message: Message) -> None:
         if isinstance(message, ServerShutdown):
-            log.info("exchange announced a restart symbol=%s", self.symbol)
-            self._rotation.request()
+            self._on_shutdown(stream)
         elif isinstance(message, Reply) and message.error:
             log.warning("control message refused symbol=%s error=%s", self.symbol, message.error)
         elif isinstance(message, Frame):
@@ -227,6 +226,15 @@ class ExchangeStream:
             successor = self._rotation.successor
             if successor is not None and stream is successor.stream and self._rotation.hold(successor, message):
                 await self._take_over(successor)
+
+    def _on_shutdown(self, stream: Stream) -> None:
+        """React to the announced end of a stream: it is replaced, and so is a successor, once it has taken over."""
+        log.info("exchange announced a restart symbol=%s", self.symbol)
+        successor = self._rotation.successor
+        if successor is not None and stream is successor.stream:
+            successor.is_ending = True
+        elif stream is self._current:
+            self._rotation.request()
 
     async def _deliver(self, frame: Frame) -> None:
         now_ms = self._clock.now_ms()
@@ -280,7 +288,7 @@ class ExchangeStream:
                 successor = self._rotation.begin(stream)
                 self._start(self._read(stream), "reader")
                 await successor.settled.wait()
-                if not successor.took_over:
+                if self._rotation.is_due:  # it ended before it could take over, or is ending itself
                     await asyncio.sleep(next(delays))
 
     async def _take_over(self, successor: Successor) -> None:

@@ -24,6 +24,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
 from pulse.queues import Inbox, make_inbox
+from pulse.simulator.connection import FIN
 from pulse.simulator.server import SimulatedExchange
 from tests.support import frames
 from tests.support.virtual_time import StoryClock, at, now_s, run
@@ -248,6 +249,23 @@ async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     await setup.until(lambda s: s.checked >= 10)
 
     assert setup.exchange.connections_opened == 2
+    assert setup.count(FeedUp) == setup.count(BookAnchor) == 1
+    assert setup.wrong == []
+
+
+async def test_shutdown_announced_to_the_successor_causes_no_gap(setup: Setup) -> None:
+    """A third connection takes over; the end of the first two is not noticed."""
+    setup.exchange.announce_shutdown()
+    await setup.until(lambda s: s.exchange.connections_opened == 2)
+    setup.exchange.announce_shutdown()
+    announced = tuple(setup.exchange.connections)
+    await setup.until(lambda s: s.stream.rotations == 2)
+    for connection in announced:
+        connection.cut(FIN)
+    setup.checked = 0
+    await setup.until(lambda s: s.checked >= 10)
+
+    assert setup.exchange.connections_opened == 3
     assert setup.count(FeedUp) == setup.count(BookAnchor) == 1
     assert setup.wrong == []
 
