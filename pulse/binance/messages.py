@@ -15,6 +15,7 @@ import orjson
 
 from pulse.errors import MalformedFrame
 from pulse.logs import printable
+from pulse.market.symbol_names import is_symbol_name
 from pulse.market.types import (
     Aggressor,
     BookTicker,
@@ -37,7 +38,6 @@ TIME_MS_MIN, TIME_MS_MAX = 10**12, 10**13
 """Milliseconds since the epoch have 13 digits; times in microseconds are refused, not stored."""
 DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
-SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 SYMBOLS_MAX = 20_000
 """Names that are read from a list, several times as many as any exchange lists; the rest is ignored."""
 
@@ -134,7 +134,7 @@ def load_object(raw: str | bytes) -> dict[str, Any]:
 def parse_names(rows: list[Any]) -> list[str]:
     """Return the symbols of a list of prices, in its order; anything that is not a symbol's name is ignored."""
     names = (row.get("symbol") for row in rows[:SYMBOLS_MAX] if isinstance(row, dict))
-    return [name for name in names if isinstance(name, str) and SYMBOL.fullmatch(name)]
+    return [name for name in names if isinstance(name, str) and is_symbol_name(name)]
 
 
 def parse_snapshot(body: dict[str, Any], limit: int) -> DepthSnapshot:

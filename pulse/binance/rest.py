@@ -5,7 +5,6 @@ anything in them is used.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -143,7 +142,7 @@ class BinanceRest:
     async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
         """Fetch the instruments of these symbols; one that the exchange does not list is absent from the result."""
         try:
-            return await self._exchange_info({"symbols": json.dumps(list(symbols), separators=(",", ":"))})
+            return await self._exchange_info({"symbols": orjson.dumps(list(symbols)).decode()})
         except UnknownSymbol:
             pass
         # One unknown name fails the whole request, so each is requested alone to find it.

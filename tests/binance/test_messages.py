@@ -310,3 +310,11 @@ def test_wrong_weight_limit_is_refused(fault: dict[str, object]) -> None:
 
     with pytest.raises(MalformedFrame):
         messages.parse_weight_limit({"rateLimits": [limit | fault]})
+
+
+def test_names_that_are_not_ascii_are_listed_and_others_ignored() -> None:
+    """In the exchange's order; what cannot be a symbol's name, or is no text, is left out."""
+    chinese = "\u5e01\u5b89\u4eba\u751fUSDT"
+    rows = [{"symbol": name} for name in ("BTCUSDT", chinese, "<b>", "\u202eUSDT", "\u017fOLUSDT", 7, None)]
+
+    assert messages.parse_names([*rows, "ETHUSDT", {}]) == ["BTCUSDT", chinese]

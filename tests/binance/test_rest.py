@@ -243,3 +243,26 @@ async def test_error_text_of_the_exchange_is_one_line(setup: Setup) -> None:
     setup.exchange.faults.rest.answer("/api/v3/depth", 500, body=b'{"code":-1000,"msg":[1]}', count=1)
     with pytest.raises(ExchangeError, match="no reason given"):
         await setup.rest.depth("BTCUSDT", 100)
+
+
+def test_a_name_that_is_not_ascii_is_requested_as_it_is() -> None:
+    """In a list as well: the exchange reads no escapes there."""
+
+    class Recorder:
+        """A network that notes the parameters of each request."""
+
+        def __init__(self) -> None:
+            self.params: list[Mapping[str, str]] = []
+
+        async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+            """Answer that nothing is listed."""
+            self.params.append(params)
+            return Answer(200, {}, b'{"symbols":[]}')
+
+    async def scenario() -> list[Mapping[str, str]]:
+        network = Recorder()
+        rest = BinanceRest(cast(Transport, network), venue_of("us"), StoryClock(), BanFile(None), lambda _: False)
+        await rest.instruments(["\u5e01\u5b89USDT", "BTCUSDT"])
+        return network.params
+
+    assert run(scenario()) == [{"symbols": '["\u5e01\u5b89USDT","BTCUSDT"]'}]
