@@ -22,7 +22,7 @@ TRACEBACK_INDENT = "    "
 
 def printable(text: str) -> str:
     """Return the text with every control character as its escape, such as `\\x0a` for a line feed."""
-    return CONTROL.sub(_escape, text)
+    return text if text.isprintable() else CONTROL.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:
