@@ -29,6 +29,8 @@ RETRY_AFTER_DEFAULT_S = 60.0
 KLINES_MAX = 1000
 AGG_TRADES_MAX = 1000
 INVALID_SYMBOL = -1121
+UNLISTED_S = 900.0
+"""How long a symbol that the exchange does not list is left out of requests: with it, each other one costs its own."""
 PING_WEIGHT = 1
 PROBE_EVERY_S = 2.0
 """How often an unreachable exchange is probed, by all waiters together."""
@@ -68,6 +70,7 @@ class BinanceRest:
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.block(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
+        self._unlisted: dict[str, float] = {}  # symbols, and until when they are left out
         self._refusals = Refusals(venue.title)
         self._retry_gate = RetryGate(PROBE_EVERY_S)
         self._answered_ms = 0  # the exchange's own date of the newest answer
@@ -140,18 +143,26 @@ class BinanceRest:
         return RoundTrip(sent_ms, exchange_ms, received_ms)
 
     async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
-        """Fetch the instruments of these symbols; one that the exchange does not list is absent from the result."""
+        """Fetch the instruments of these symbols; one that the exchange does not list is absent from the result.
+
+        Such a one is not requested again for UNLISTED_S.
+        """
+        now_s = self._now_s()
+        self._unlisted = {symbol: until_s for symbol, until_s in self._unlisted.items() if now_s < until_s}
+        wanted = [symbol for symbol in symbols if symbol not in self._unlisted]
+        if not wanted:
+            return {}
         try:
-            return await self._exchange_info({"symbols": orjson.dumps(list(symbols)).decode()})
+            return await self._exchange_info({"symbols": orjson.dumps(wanted).decode()})
         except UnknownSymbol:
             pass
         # One unknown name fails the whole request, so each is requested alone to find it.
         found: dict[str, Instrument] = {}
-        for symbol in symbols:
+        for symbol in wanted:
             try:
                 found |= await self._exchange_info({"symbol": symbol})
             except UnknownSymbol:
-                continue
+                self._unlisted[symbol] = now_s + UNLISTED_S
         return found
 
     async def listed_symbols(self) -> list[str]:
@@ -205,7 +216,7 @@ class BinanceRest:
             while wait_s := self._budget.wait_s(weight, self._now_s(), share):
                 blocked_s = self._budget.blocked_for_s(self._now_s())
                 if blocked_s:
-                    raise ExchangeBusy(f"{self.venue.title} blocks all requests for {blocked_s:.0f} s more", blocked_s)
+                    raise ExchangeBusy(f"{self.venue.title} blocks all requests for now", blocked_s)
                 await asyncio.sleep(wait_s)
             self._refusals.check(request, self._now_s())
             self._budget.spend(weight, self._now_s())

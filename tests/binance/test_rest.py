@@ -7,9 +7,10 @@ from typing import NamedTuple, cast
 import aiohttp
 import pytest
 
+from pulse.binance import rest as module
 from pulse.binance.rate_limit import USABLE_SHARE, BanFile
 from pulse.binance.refusals import REFUSED_WAIT_S
-from pulse.binance.rest import HISTORY_SHARE, BinanceRest
+from pulse.binance.rest import HISTORY_SHARE, UNLISTED_S, BinanceRest
 from pulse.binance.transport import AiohttpTransport, Answer, Transport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
@@ -96,6 +97,29 @@ async def test_unlisted_symbol_has_no_instrument(setup: Setup) -> None:
 
     assert list(found) == ["BTCUSDT"]
     assert found["BTCUSDT"].base_asset == "BTC"
+
+
+@pytest.mark.parametrize(("unlisted_s", "requests"), [(UNLISTED_S, 1), (0.0, 3)], ids=["left out", "again"])
+async def test_unlisted_symbol_does_not_cost_a_request_of_each_other_one_for_long(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, unlisted_s: float, requests: int
+) -> None:
+    """It is left out for UNLISTED_S, so that the others are polled with one request; then it is looked for again."""
+    monkeypatch.setattr(module, "UNLISTED_S", unlisted_s)
+    await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])
+    before = len(setup.exchange.rest.requests)
+    found = await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])
+
+    assert list(found) == ["BTCUSDT"]
+    assert len(setup.exchange.rest.requests) - before == requests
+
+
+async def test_no_request_is_made_where_no_symbol_is_listed(setup: Setup) -> None:
+    """An empty list would ask for all of them."""
+    await setup.rest.instruments(["NOSUCHCOIN"])
+    before = len(setup.exchange.rest.requests)
+
+    assert await setup.rest.instruments(["NOSUCHCOIN"]) == {}
+    assert len(setup.exchange.rest.requests) == before
 
 
 async def test_unreachable_exchange_is_probed_by_the_cheapest_call(
