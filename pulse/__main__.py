@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.set_up(settings.log_level)
         start(settings, _plan(options, settings))
     except SettingsError as error:
-        sys.stderr.write("".join(f"pulse: {line}\n" for line in str(error).splitlines()))
+        sys.stderr.write("".join(f"pulse: {logs.printable(line)}\n" for line in str(error).split("\n")))
         return EXIT_SETTINGS
     except Exception:  # noqa: BLE001  # the only place: an unforeseen error ends the process and is logged
         logs.log_crash()

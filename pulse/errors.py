@@ -3,8 +3,8 @@
 PulseError
     SettingsError           the person who started us: a setting, an argument, a file
     ExchangeError           the exchange, or the way to it
-        ExchangeRefused     it does not serve us from here (HTTP 451 or 403): asking again soon is pointless
-        ExchangeBusy        it told us to wait (HTTP 429 or 418), and until when
+        ExchangeRefused     it does not serve us from here (HTTP 451, or 403 that goes on): asking again is pointless
+        ExchangeBusy        it told us to wait (HTTP 429, 418 or 403), and until when
         MalformedFrame      it sent something that its own documentation rules out
         UnknownSymbol       it does not list the symbol of a request
         ConnectionEnded     a stream is over
@@ -39,15 +39,19 @@ class ExchangeError(PulseError):
 
 
 class ExchangeRefused(ExchangeError):
-    """The exchange does not serve this address or region; `status` is its HTTP status."""
+    """The exchange does not serve this address or region; `status` is its HTTP status.
 
-    def __init__(self, message: str, status: int) -> None:
+    It is not asked again for `retry_after_s` seconds.
+    """
+
+    def __init__(self, message: str, status: int, retry_after_s: float) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class ExchangeBusy(ExchangeError):
-    """The exchange asked us to hold all requests for `retry_after_s` seconds."""
+    """The exchange asked us to hold all requests, or refuses this one, for `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)

@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pulse.errors import SettingsError
+from pulse.market.symbol_names import symbol_name
 
 VENUES = ("us", "com", "vision")
 PLATFORM_NAMES = {"port": "PORT", "redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
-SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,11 @@ def _redis_address(text: str) -> str:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
-    if not names or len(names) > 200 or not all(SYMBOL.fullmatch(name) for name in names):
+    names = dict.fromkeys(symbol_name(part.strip()) for part in text.split(",") if part.strip())
+    symbols = tuple(name for name in names if name is not None)
+    if not 1 <= len(symbols) <= 200 or len(symbols) < len(names):
         raise ValueError("1 to 200 symbols such as BTCUSDT,ETHUSDT")
-    return names
+    return symbols
 
 
 def _origins(text: str) -> tuple[str, ...]:

@@ -21,11 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from pulse.binance.rate_limit import BanFile
+from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
-from pulse.binance.transport import AiohttpTransport
+from pulse.binance.transport import AiohttpTransport, open_session
 from pulse.binance.venues import VENUES, Venue, venue_of
 from pulse.bus.contract import Bus, Deliver
 from pulse.bus.memory import MemoryBus
@@ -146,16 +145,19 @@ def start(settings: Settings, plan: Plan) -> None:
 
 
 def _run_on(venue: Venue, settings: Settings, plan: Plan, *, may_fall_back: bool) -> None:
+    last_resort = _LastResort()
     try:
         with (
             open_listener(settings.host, settings.port) as listener,
             asyncio.Runner(loop_factory=loop_factory) as runner,
         ):
-            runner.run(Terminal(settings, plan, venue, listener, may_fall_back).run())
+            runner.run(Terminal(settings, plan, venue, listener, may_fall_back, last_resort).run())
     except* (SettingsError, ExchangeRefused) as group:
         expected = _first(group)
     else:
         return
+    if may_fall_back:
+        last_resort.disarm()  # everything of this run has ended, and the process goes on
     raise expected
 
 
@@ -169,13 +171,20 @@ class Terminal:
     """One run of everything, on one venue."""
 
     def __init__(
-        self, settings: Settings, plan: Plan, venue: Venue, listener: socket.socket, may_fall_back: bool
+        self,
+        settings: Settings,
+        plan: Plan,
+        venue: Venue,
+        listener: socket.socket,
+        may_fall_back: bool,
+        last_resort: "_LastResort",
     ) -> None:
         self.settings = replace(settings, symbols=plan.symbols)
         self.plan = plan
         self.venue = venue if plan.source == "exchange" else replace(venue, name=plan.source, title="the simulator")
         self.listener = listener
         self.may_fall_back = may_fall_back
+        self.last_resort = last_resort
         self.replay_clock = ReplayClock()
         self.clock: Clock = SystemClock() if plan.recording is None else self.replay_clock
         self.origin = Origin(secrets.token_hex(4), plan.source, self.venue.name)
@@ -205,7 +214,7 @@ class Terminal:
             try:
                 await _run_until_stopped(work, server, stop)
             finally:
-                _arm_last_resort()
+                self.last_resort.arm()
                 stop.set()  # no new connections; sessions are closed
                 await asyncio.create_task(parts.writer.aclose())  # its time-out needs a task that no group has marked
                 await server
@@ -340,12 +349,12 @@ class Terminal:
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
-        transport = AiohttpTransport(await resources.enter_async_context(aiohttp.ClientSession()))
+        transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_watched)
-        retry_gate = RetryGate(RECONNECT_SPACING_S)
+        retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title)
         ingest = LiveIngest(
-            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate),
+            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals),
             self.inbox, self.snapshot_requests, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
@@ -377,11 +386,12 @@ class Terminal:
         return exchange
 
     def _make_stream(
-        self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate
+        self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals
     ) -> ExchangeStream:
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
             retry_gate=retry_gate,
+            refusals=refusals,
             depth_limit=self.settings.depth_limit,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,
@@ -424,12 +434,23 @@ async def _watch_server(server: asyncio.Task[None], stop: asyncio.Event) -> None
         raise RuntimeError("the web server ended by itself")
 
 
-def _arm_last_resort() -> None:
-    """Start the timer that ends the process if anything hangs while stopping."""
-    code = 0 if sys.exc_info()[0] is None else 1
-    timer = threading.Timer(LAST_RESORT_S, os._exit, (code,))
-    timer.daemon = True
-    timer.start()
+class _LastResort:
+    """The timer that ends the process if anything hangs while stopping, up to the end of the interpreter."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def arm(self) -> None:
+        """Start the timer. The exit code is 1 while an exception is being handled."""
+        code = 0 if sys.exc_info()[0] is None else 1
+        self._timer = threading.Timer(LAST_RESORT_S, os._exit, (code,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def disarm(self) -> None:
+        """Stop the timer, where it was started."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def _assets(name: str) -> Path:

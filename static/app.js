@@ -28,7 +28,7 @@ import { createSymbols } from "./panels/symbols.js";
 import { createTrades } from "./panels/trades.js";
 import { loadPref, savePref } from "./prefs.js";
 import { createSchedule } from "./schedule.js";
-import { applyHistory, applyView, emptyBook, firstSymbol, missesMinute, startsOver } from "./state.js";
+import { applyHistory, applyView, emptyBook, firstSymbol, missesMinute, startsOver, symbolOfHash } from "./state.js";
 
 /** @import {Config} from "./api.js" */
 /** @import {Interval} from "./intervals.js" */
@@ -105,7 +105,7 @@ start();
 function start() {
   window.addEventListener("error", ({ error }) => failed(error));
   window.addEventListener("unhandledrejection", ({ reason }) => failed(reason));
-  window.addEventListener("hashchange", () => select(hashSymbol()));
+  window.addEventListener("hashchange", () => select(symbolOfHash(window.location.hash)));
   window.addEventListener("online", retry);
   window.addEventListener("keydown", keyPressed);
   document.addEventListener("visibilitychange", () => feed.check());
@@ -139,7 +139,8 @@ function symbolsArrived({ symbols: list, listed, source, default: fallback }) {
   Object.assign(page, { symbols: list, listed, source });
   forgetOthers(page);
   schedule.mark("symbols");
-  if (page.selected === "") select(firstSymbol(listed, fallback, hashSymbol(), loadPref("symbol")));
+  if (page.selected === "")
+    select(firstSymbol(listed, fallback, symbolOfHash(window.location.hash), loadPref("symbol")));
   else if (progressOf(page, page.selected)?.minutes !== before?.minutes) loadHistory(); // it reaches further back now
   if (list.some((one) => one.history && one.history.minutes < one.history.of)) setTimeout(requestSymbols, PROGRESS_MS);
 }
@@ -320,10 +321,6 @@ function keyPressed(event) {
   if (wanted.name === "find") panels.search.open();
   if (wanted.name === "symbol") select(page.symbols[wanted.at]?.symbol);
   if (wanted.name === "step") select(neighbour(page.symbols, page.selected, wanted.by));
-}
-
-function hashSymbol() {
-  return window.location.hash.slice(1).toUpperCase();
 }
 
 // ---- one frame: paint what is marked from the newest state

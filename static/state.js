@@ -377,6 +377,19 @@ export function firstSymbol(listed, fallback, ...wishes) {
 }
 
 /**
+ * Return the symbol that an address's fragment names, in capitals; browsers encode a name that is not ASCII.
+ * @param {string} hash such as #btcusdt, or empty
+ */
+export function symbolOfHash(hash) {
+  const text = hash.slice(1);
+  try {
+    return decodeURIComponent(text).toUpperCase();
+  } catch {
+    return text.toUpperCase(); // a % that encodes nothing
+  }
+}
+
+/**
  * Return the names that contain the typed text, whatever its separators: an exact match first, then those that begin
  * with it.
  * @param {string[]} names

@@ -73,9 +73,10 @@ def test_errors_are_defined_in_one_file() -> None:
 
 def test_refused_exchange_request_carries_its_status() -> None:
     """The HTTP status tells a region's ban from a firewall's."""
-    error = ExchangeRefused("Binance.com does not serve this region", 451)
+    error = ExchangeRefused("Binance.com does not serve this region", 451, 300.0)
 
-    assert (str(error), error.status) == ("Binance.com does not serve this region", 451)
+    assert str(error) == "Binance.com does not serve this region"
+    assert (error.status, error.retry_after_s) == (451, 300.0)
 
 
 def test_busy_exchange_carries_the_delay() -> None:

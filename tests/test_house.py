@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """A package or module may import only from lower floors, or from its own package."""
 
 HOMES = {
-    "aiohttp": {"pulse/binance/transport.py", "pulse/terminal.py", "pulse/simulator"},
+    "aiohttp": {"pulse/binance/transport.py", "pulse/simulator"},
     "redis": {"pulse/bus/redis.py"},
     "psycopg": {"pulse/store/postgres.py"},
     "psycopg_pool": {"pulse/store/postgres.py"},

@@ -83,6 +83,39 @@ def test_a_password_in_a_traceback_is_redacted(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\r\n2026-11-30 12:00:00 INFO forged", r"a\x0d\x0a2026-11-30 12:00:00 INFO forged"),
+        ("\x1b[2J\x7f\x85", r"\x1b[2J\x7f\x85"),
+        ("\u2028\u202e\u2066\ud800", r"\u2028\u202e\u2066\ud800"),
+        ("\u5e01\u5b89USDT \xe9", "\u5e01\u5b89USDT \xe9"),
+    ],
+    ids=["line break", "terminal sequence", "unicode", "letters"],
+)
+def test_control_characters_are_escaped(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text of others is one line, whatever it holds; letters of any script are kept."""
+    logs.set_up("INFO")
+    logging.getLogger("pulse").warning("control message refused error=%s", text)
+
+    assert capsys.readouterr().err.endswith(f"control message refused error={shown}\n")
+    assert logs.printable(text) == shown
+
+
+def test_a_traceback_cannot_forge_a_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every line but the record's first is indented."""
+    logs.set_up("INFO")
+    try:
+        raise ValueError("first\n2026-11-30 12:00:00 INFO pulse forged\rforged")
+    except ValueError:
+        logs.log_crash()
+
+    first, *further = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert "CRITICAL" in first
+    assert all(line.startswith(logs.TRACEBACK_INDENT) for line in further)
+    assert any(r"forged\x0dforged" in line for line in further)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "wss://stream.binance.us:9443/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker",

@@ -3,20 +3,24 @@
 import asyncio
 import csv
 import json
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 
 from pulse.server import listener
+from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
 from pulse.terminal import LAST_RESORT_S
-from tests.support.process import Pulse, run_pulse, stalled_reader
+from tests.support.process import ROOT, Pulse, run_pulse, stalled_reader
 from tests.support.recordings import recording
 from tests.support.services import PostgresServer, ValkeyServer
 from tests.support.waiting import WAIT_S
@@ -34,14 +38,13 @@ async def exchange() -> AsyncIterator[SimulatedExchange]:
 
 def terminal_on(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pulse:
     """Make a terminal that streams this exchange as if it were Binance.US."""
-    return Pulse(
-        folder,
-        PULSE_SYMBOLS=SYMBOLS,
-        PULSE_REST_URL=exchange.rest_url,
-        PULSE_STREAM_URL=exchange.stream_url,
-        PULSE_DEPTH_LIMIT="1000",
-        **environment,
-    )
+    own = {
+        "PULSE_SYMBOLS": SYMBOLS,
+        "PULSE_REST_URL": exchange.rest_url,
+        "PULSE_STREAM_URL": exchange.stream_url,
+        "PULSE_DEPTH_LIMIT": "1000",
+    }
+    return Pulse(folder, **own | environment)
 
 
 def is_true(exchange: SimulatedExchange, view: Mapping[str, Any]) -> bool:
@@ -208,6 +211,92 @@ async def test_a_requested_symbol_is_opened(tmp_path: Path) -> None:
     assert len(rows) == 5
     assert (status, retry_after) == (503, "60")
     assert "runs 3 symbols" in refused["detail"]
+
+
+# --- names that are not ASCII
+
+CHINESE, OTHER_CHINESE = "\u5e01\u5b89\u4eba\u751fUSDT", "\u9f99\u867eUSDT"
+
+
+@pytest.fixture
+async def chinese_exchange() -> AsyncIterator[SimulatedExchange]:
+    """Run an exchange that lists two symbols whose names are not ASCII."""
+    names = (CHINESE, OTHER_CHINESE)
+    known = {name: replace(INSTRUMENTS["DOGEUSDT"], symbol=name, base_asset=name[:-4]) for name in names}
+    async with SimulatedExchange(names, seed=5, known=known) as running:
+        yield running
+
+
+async def test_a_name_that_is_not_ascii_works_on_every_route(
+    chinese_exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    """From the setting, in small letters, to streams, requests, paths, files and topics."""
+    settings = {"PULSE_SYMBOLS": CHINESE.lower(), "PULSE_SYMBOLS_MAX": "2"}
+    async with (
+        terminal_on(chinese_exchange, tmp_path, **settings) as pulse,
+        aiohttp.ClientSession(pulse.url) as session,
+    ):
+        view = await pulse.until_live(CHINESE)
+        pushed = await views(pulse, 3, CHINESE)
+        rows = await pulse.until(
+            lambda: pulse.get("/api/ohlcv", symbol=CHINESE.lower(), limit="5"), lambda found: len(found) == 5
+        )
+        async with session.get("/api/ohlcv", params={"symbol": CHINESE, "format": "csv"}) as answer:
+            csv_status, csv_headers, csv_text = answer.status, answer.headers, await answer.text()
+        async with session.get("/api/ohlcv", params={"symbol": CHINESE, "limit": "2"}) as answer:
+            page = await answer.json(content_type=None)
+            async with session.get(answer.links["prev"]["url"]) as previous:
+                earlier = await previous.json(content_type=None)
+        proof = await pulse.get(f"/api/proof/{CHINESE}")
+        listed = (await pulse.get("/api/symbols"))["listed"]
+        found = await pulse.get("/udf/search", query=OTHER_CHINESE[:2])
+        info = await pulse.get("/udf/symbols", symbol=OTHER_CHINESE) if found else None
+        other = await pulse.until_live(OTHER_CHINESE)
+        metrics = await (await session.get("/metrics")).text()
+
+    assert is_true(chinese_exchange, view)
+    assert all(is_true(chinese_exchange, each) for each in pushed)
+    assert {row["symbol"] for row in rows} == {CHINESE}
+    assert (csv_status, csv_headers["Content-Disposition"]) == (
+        200, f"attachment; filename*=UTF-8''{quote(CHINESE)}-1m.csv"
+    )  # fmt: skip
+    assert csv_text.splitlines()[1].startswith(CHINESE + ",")
+    assert earlier[-1]["timestamp"] < page[0]["timestamp"]
+    assert proof["symbol"] == CHINESE
+    assert listed == [CHINESE, OTHER_CHINESE]
+    assert [row["symbol"] for row in found] == [OTHER_CHINESE]
+    assert info is not None
+    assert is_true(chinese_exchange, other)
+    assert f'pulse_book_is_live{{symbol="{CHINESE}"}} 1.0' in metrics
+
+
+async def test_trades_of_a_name_that_is_not_ascii_resume(chinese_exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """An event stream that reconnects goes on with the trade after the last one."""
+    topic = f"trades.{CHINESE}"
+    async with (
+        terminal_on(chinese_exchange, tmp_path, PULSE_SYMBOLS=CHINESE) as pulse,
+        aiohttp.ClientSession(pulse.url) as session,
+    ):
+        await pulse.until_live(CHINESE)
+        first_id, first = await next_event(session, topic, {})
+        _, second = await next_event(session, topic, {"Last-Event-ID": first_id})
+
+    assert first_id.isascii()
+    assert first["topic"] == second["topic"] == topic
+    assert second["first_id"] == first["trades"][-1]["id"] + 1
+
+
+async def next_event(session: aiohttp.ClientSession, topic: str, headers: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """Return the first event of a new event stream: its id and its message."""
+    async with asyncio.timeout(30), session.get("/sse", params={"topics": topic}, headers=headers) as stream:
+        event_id = ""
+        async for line in stream.content:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name == "id":
+                event_id = value
+            if name == "data":
+                return event_id, json.loads(value)
+    raise AssertionError("the event stream ended without an event")
 
 
 # --- the end
@@ -446,17 +535,93 @@ async def test_refused_region_falls_back_to_the_configured_venue(exchange: Simul
     assert "does not serve this address or region (HTTP 451)" in pulse.log.read_text()
 
 
+@pytest.fixture
+async def second() -> AsyncIterator[SimulatedExchange]:
+    """Run the exchange that stands in for the fallback venue."""
+    async with SimulatedExchange(SYMBOLS.split(","), seed=6) as running:
+        yield running
+
+
+SHORT_LAST_RESORT_S = 1.0
+"""In place of the real one in the tests of the fallback, so that surviving it takes less time."""
+
+
+def with_fallback(second: SimulatedExchange, folder: Path) -> dict[str, str]:
+    """Return the environment in which Binance.com, the fallback, is this exchange."""
+    (folder / "sitecustomize.py").write_text(
+        "from dataclasses import replace\n"
+        "from pulse import terminal\n"
+        "from pulse.binance.venues import VENUES\n"
+        f"terminal.LAST_RESORT_S = {SHORT_LAST_RESORT_S}\n"
+        f"VENUES['com'] = replace(VENUES['com'], rest_url={second.rest_url!r}, stream_url={second.stream_url!r})\n"
+    )
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PULSE_FALLBACK_VENUE": "com"}
+
+
+async def until_on_fallback(pulse: Pulse) -> None:
+    """Wait until it is live on the fallback, and longer than it had to stop the first run."""
+    await pulse.until(pulse.view, lambda answer: (answer.get("venue"), answer.get("state")) == ("com", "live"))
+    await asyncio.sleep(SHORT_LAST_RESORT_S + 0.25)
+    await pulse.until(pulse.view, lambda answer: answer.get("state") == "live")
+
+
+async def test_venue_that_refuses_only_the_handshake_is_left(
+    exchange: SimulatedExchange, second: SimulatedExchange, tmp_path: Path
+) -> None:
+    """Its REST side answers, its streams are refused: the fallback is live and the process lives on."""
+    exchange.faults.refuse_sockets = 451
+    async with terminal_on(exchange, tmp_path, **with_fallback(second, tmp_path)) as pulse:
+        await until_on_fallback(pulse)
+        code = await pulse.stop()
+
+    assert code == 0
+    assert pulse.log.read_text().count("venue refused, falling back") == 1
+
+
+async def test_venue_that_refuses_after_the_start_is_left(
+    exchange: SimulatedExchange, second: SimulatedExchange, tmp_path: Path
+) -> None:
+    """It was live before; the fallback takes its place within the same process."""
+    async with terminal_on(exchange, tmp_path, **with_fallback(second, tmp_path)) as pulse:
+        await pulse.until_live()
+        pid = pulse.pid
+        exchange.faults.refuse_sockets = 451
+        exchange.cut()
+        await until_on_fallback(pulse)
+        code = await pulse.stop()
+
+    assert (code, pulse.pid) == (0, pid)
+
+
+async def test_one_403_does_not_leave_the_venue(
+    exchange: SimulatedExchange, second: SimulatedExchange, tmp_path: Path
+) -> None:
+    """One path refused once, of one symbol: the other is live, and the fallback is not used."""
+    exchange.faults.rest.answer("/api/v3/depth", 403, count=1)
+    async with terminal_on(exchange, tmp_path, **with_fallback(second, tmp_path)) as pulse:
+        await pulse.until(lambda: pulse.get("/readyz"), lambda report: "live" in states(report))
+        report = await pulse.get("/readyz")
+
+    assert sorted(states(report)) in (["live", "syncing"], ["live", "offline"])
+    assert "falling back" not in pulse.log.read_text()
+
+
+def states(report: Mapping[str, Any] | None) -> list[str]:
+    """Return the state of each symbol in a report of /readyz."""
+    return [feed["state"] for feed in (report or {"feeds": {}})["feeds"].values()]
+
+
 async def test_refused_region_without_a_fallback_is_shown_and_not_retried_at_once(
     exchange: SimulatedExchange, tmp_path: Path
 ) -> None:
-    """The view gives the reason, and the exchange is asked once per symbol."""
+    """The view gives the reason, and the exchange is asked once."""
     exchange.faults.rest.answer("/api/v3/*", 451)
     exchange.faults.refuse_sockets = 451
     async with terminal_on(exchange, tmp_path) as pulse:
         view = await pulse.until(pulse.view, lambda answer: "451" in answer.get("state_reason", ""))
         for _ in range(200):  # turns in which requests without a pause would show
             await pulse.view()
-        asked = [request for request in exchange.rest.requests if request.path == "/api/v3/exchangeInfo"]
+        asked = len(exchange.rest.requests)
 
     assert view["state"] == "offline"
-    assert len(asked) <= 3
+    assert asked == 1

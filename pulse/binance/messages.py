@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from pulse.errors import MalformedFrame
+from pulse.logs import printable
+from pulse.market.symbol_names import is_symbol_name
 from pulse.market.types import (
     Aggressor,
     BookTicker,
@@ -29,6 +31,8 @@ from pulse.market.types import (
 
 LEVELS_MAX = 20_000
 """Levels per side in one message: four times the deepest snapshot. A message with more is refused."""
+ERROR_CHARS_MAX = 200
+"""How much of the exchange's own error text an error of ours repeats."""
 ID_MAX = 2**63 - 1
 TIME_MS_MIN, TIME_MS_MAX = 10**12, 10**13
 """Milliseconds since the epoch have 13 digits."""
@@ -36,7 +40,6 @@ TIME_US_MIN, TIME_US_MAX = TIME_MS_MIN * 1000, TIME_MS_MAX * 1000
 """Microseconds have 16: the exchange sends them on request, so recordings have them. Any other unit is refused."""
 DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
-SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 SYMBOLS_MAX = 20_000
 """Names that are read from a list, several times as many as any exchange lists; the rest is ignored."""
 
@@ -133,7 +136,7 @@ def load_object(raw: str | bytes) -> dict[str, Any]:
 def parse_names(rows: list[Any]) -> list[str]:
     """Return the symbols of a list of prices, in its order; anything that is not a symbol's name is ignored."""
     names = (row.get("symbol") for row in rows[:SYMBOLS_MAX] if isinstance(row, dict))
-    return [name for name in names if isinstance(name, str) and SYMBOL.fullmatch(name)]
+    return [name for name in names if isinstance(name, str) and is_symbol_name(name)]
 
 
 def parse_snapshot(body: dict[str, Any], limit: int) -> DepthSnapshot:
@@ -238,7 +241,7 @@ def _control(body: dict[str, Any]) -> Message:
     error = nested if isinstance(nested, dict) else body
     if "msg" in error or "code" in error:
         value = error.get("msg", "")
-        text = value if isinstance(value, str) else _shown(value)
+        text = printable(value[:ERROR_CHARS_MAX]) if isinstance(value, str) else _shown(value)
         return Reply(body.get("id"), None, f"{text} (code {_shown(error.get('code'))})")
     if "result" in body:
         return Reply(body.get("id"), body["result"], "")

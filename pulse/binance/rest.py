@@ -5,7 +5,6 @@ anything in them is used.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -16,20 +15,22 @@ import orjson
 from pulse import stats
 from pulse.binance import messages
 from pulse.binance.rate_limit import BAN_MAX_S, BanFile, PriorityLock, WeightBudget
+from pulse.binance.refusals import Refusals
 from pulse.binance.transport import Answer, Transport
 from pulse.binance.venues import Venue
 from pulse.clock import Clock
 from pulse.concurrency import RetryGate
-from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, MalformedFrame, UnknownSymbol
+from pulse.errors import ExchangeBusy, ExchangeError, MalformedFrame, UnknownSymbol
+from pulse.logs import printable
 from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
 
 RETRY_AFTER_DEFAULT_S = 60.0
 """For a 429 or 418 that names no time."""
-REFUSED_WAIT_S = 300.0
-"""Pause before another try after HTTP 451 or 403, which do not pass by themselves: more tries would only earn a ban."""
 KLINES_MAX = 1000
 AGG_TRADES_MAX = 1000
 INVALID_SYMBOL = -1121
+UNLISTED_S = 900.0
+"""How long a symbol that the exchange does not list is left out of requests: with it, each other one costs its own."""
 PING_WEIGHT = 1
 PROBE_EVERY_S = 2.0
 """How often an unreachable exchange is probed, by all waiters together."""
@@ -69,6 +70,8 @@ class BinanceRest:
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.block(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
+        self._unlisted: dict[str, float] = {}  # symbols, and until when they are left out
+        self._refusals = Refusals(venue.title)
         self._retry_gate = RetryGate(PROBE_EVERY_S)
         self._answered_ms = 0  # the exchange's own date of the newest answer
         self._answered_at_ms = 0.0  # and our clock's reading then
@@ -130,7 +133,7 @@ class BinanceRest:
 
     async def time(self) -> RoundTrip:
         """Fetch the exchange's time; the round trip does not include the wait for the budget."""
-        await self._wait_for_budget(self.venue.weights.time, PRIORITY_DEFAULT)
+        await self._wait_for_budget(_request_name("/api/v3/time", {}), self.venue.weights.time, PRIORITY_DEFAULT)
         sent_ms = self._clock.wall_s() * 1000
         body = _object(await self._call("/api/v3/time", {}))
         received_ms = self._clock.wall_s() * 1000
@@ -140,18 +143,26 @@ class BinanceRest:
         return RoundTrip(sent_ms, exchange_ms, received_ms)
 
     async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
-        """Fetch the instruments of these symbols; one that the exchange does not list is absent from the result."""
+        """Fetch the instruments of these symbols; one that the exchange does not list is absent from the result.
+
+        Such a one is not requested again for UNLISTED_S.
+        """
+        now_s = self._now_s()
+        self._unlisted = {symbol: until_s for symbol, until_s in self._unlisted.items() if now_s < until_s}
+        wanted = [symbol for symbol in symbols if symbol not in self._unlisted]
+        if not wanted:
+            return {}
         try:
-            return await self._exchange_info({"symbols": json.dumps(list(symbols), separators=(",", ":"))})
+            return await self._exchange_info({"symbols": orjson.dumps(wanted).decode()})
         except UnknownSymbol:
             pass
         # One unknown name fails the whole request, so each is requested alone to find it.
         found: dict[str, Instrument] = {}
-        for symbol in symbols:
+        for symbol in wanted:
             try:
                 found |= await self._exchange_info({"symbol": symbol})
             except UnknownSymbol:
-                continue
+                self._unlisted[symbol] = now_s + UNLISTED_S
         return found
 
     async def listed_symbols(self) -> list[str]:
@@ -170,7 +181,7 @@ class BinanceRest:
         return messages.parse_instruments(body)
 
     async def _get(self, path: str, params: Mapping[str, str], weight: int, priority: int) -> Any:
-        await self._wait_for_budget(weight, priority)
+        await self._wait_for_budget(_request_name(path, params), weight, priority)
         return await self._call(path, params)
 
     async def _call(self, path: str, params: Mapping[str, str]) -> Any:
@@ -181,9 +192,10 @@ class BinanceRest:
             raise ExchangeError(f"{self.venue.title} gave {fault}") from fault
         self._observe_weight(answer.headers)
         self._answered_ms, self._answered_at_ms = self._date_ms(answer.headers), self._clock.now_ms()
+        refusal = self._refusals.on_status(_request_name(path, params), answer.status, self._now_s())
         if answer.status != 200:
             stats.rest_errors.labels(path).inc()
-            raise self._error_for(answer)
+            raise refusal or self._error_for(answer)
         try:
             body = orjson.loads(answer.body)
         except orjson.JSONDecodeError as fault:
@@ -191,10 +203,10 @@ class BinanceRest:
         self._retry_gate.succeeded()
         return body
 
-    async def _wait_for_budget(self, weight: int, priority: int) -> None:
+    async def _wait_for_budget(self, request: str, weight: int, priority: int) -> None:
         """Wait until the budget allows this call, and count it; the most urgent caller goes first.
 
-        Raises ExchangeBusy at once while the exchange has blocked all requests.
+        Raises ExchangeBusy at once while the exchange has blocked all requests, and what `Refusals.check` raises.
         """
         is_history = priority == PRIORITY_HISTORY
         lock, share = (self._history_lock, HISTORY_SHARE) if is_history else (self._lock, 1.0)
@@ -204,8 +216,9 @@ class BinanceRest:
             while wait_s := self._budget.wait_s(weight, self._now_s(), share):
                 blocked_s = self._budget.blocked_for_s(self._now_s())
                 if blocked_s:
-                    raise ExchangeBusy(f"{self.venue.title} blocks all requests for {blocked_s:.0f} s more", blocked_s)
+                    raise ExchangeBusy(f"{self.venue.title} blocks all requests for now", blocked_s)
                 await asyncio.sleep(wait_s)
+            self._refusals.check(request, self._now_s())
             self._budget.spend(weight, self._now_s())
             stats.rest_weight.inc(weight)
         finally:
@@ -230,8 +243,6 @@ class BinanceRest:
         """Return the error that an answer other than 200 stands for; 429 and 418 also block all requests."""
         title, status = self.venue.title, answer.status
         code, text = _error_of(answer.body)
-        if status in (451, 403):
-            return ExchangeRefused(f"{title} does not serve this address or region (HTTP {status})", status)
         if status in (429, 418):
             wait_s = _retry_after_s(answer.headers)
             self._budget.block(wait_s, self._now_s())
@@ -240,6 +251,11 @@ class BinanceRest:
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")
         return ExchangeError(f"{title} answered HTTP {status}: {text or 'no reason given'}")
+
+
+def _request_name(path: str, params: Mapping[str, str]) -> str:
+    """Return a request's name in `Refusals`: the firewall may dislike one symbol's name."""
+    return f"{path} {params.get('symbol', '')}"
 
 
 def _object(body: Any) -> dict[str, Any]:
@@ -256,7 +272,8 @@ def _error_of(raw: bytes) -> tuple[int, str]:
         return 0, ""
     if not isinstance(body, dict) or type(body.get("code")) is not int:
         return 0, ""
-    return body["code"], str(body.get("msg", ""))[:200]
+    text = body.get("msg")
+    return body["code"], printable(text[: messages.ERROR_CHARS_MAX]) if isinstance(text, str) else ""
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:

@@ -13,6 +13,7 @@ from typing import Protocol
 import aiohttp
 
 from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
+from pulse.logs import printable
 
 REQUEST_TIMEOUT_S = 12.0
 """The exchange itself gives up after 10 s."""
@@ -26,6 +27,9 @@ ATTEMPTS_MAX, ATTEMPTS_WINDOW_S = 150, 300.0
 programs may share the address."""
 BODY_BYTES_MAX = 16 * 2**20
 FRAME_BYTES_MAX = 2 * 2**20
+REASON_CHARS_MAX = 300
+"""How much of a library's error text an error of ours repeats."""
+REDIRECTS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,27 @@ class Transport(Protocol):
         """Open a stream. Raises HandshakeRefused or another ExchangeError."""
 
 
+def open_session() -> aiohttp.ClientSession:
+    """Make the session that `AiohttpTransport` works with. It must be closed."""
+    return aiohttp.ClientSession(middlewares=(_refuse_redirected_handshake,))
+
+
+async def _refuse_redirected_handshake(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Raise HandshakeRefused for a redirect of a handshake, which aiohttp itself follows to any host."""
+    response = await handler(request)
+    if response.status in REDIRECTS and "Upgrade" in request.headers:
+        response.close()
+        raise HandshakeRefused(response.status)
+    return response
+
+
 class AiohttpTransport:
-    """The real network. Redirects are not followed; answers and frames are bounded in size."""
+    """The real network. Redirects are not followed; answers and frames are bounded in size.
+
+    `session` is one of `open_session`.
+    """
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -134,7 +157,7 @@ class _AiohttpStream:
         if message.type is aiohttp.WSMsgType.CLOSE:
             return f"the exchange closed the connection (code {message.data})"
         if message.type is aiohttp.WSMsgType.ERROR:
-            return f"the connection failed: {self._socket.exception() or 'no reason given'}"
+            return f"the connection failed: {_reason(self._socket.exception())}"
         if message.type is aiohttp.WSMsgType.BINARY:
             return "the exchange sent a binary frame"
         return f"the connection was cut (code {self._socket.close_code})"
@@ -151,5 +174,8 @@ async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
-def _reason(fault: BaseException) -> str:
-    return str(fault) or type(fault).__name__
+def _reason(fault: BaseException | None) -> str:
+    """Return the text of a library's error, cut and escaped: it may quote what the other side sent."""
+    if fault is None:
+        return "no reason given"
+    return printable(str(fault)[:REASON_CHARS_MAX]) or type(fault).__name__

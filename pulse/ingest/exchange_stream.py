@@ -16,11 +16,19 @@ import orjson
 
 from pulse import stats
 from pulse.binance.messages import Frame, Message, Reply, ServerShutdown, parse
-from pulse.binance.rest import REFUSED_WAIT_S, BinanceRest
+from pulse.binance.refusals import Refusals
+from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import Stream, Transport
 from pulse.clock import Clock
 from pulse.concurrency import RetryGate, backoff_delays
-from pulse.errors import ConnectionEnded, ExchangeError, ExchangeRefused, HandshakeRefused, MalformedFrame
+from pulse.errors import (
+    ConnectionEnded,
+    ExchangeBusy,
+    ExchangeError,
+    ExchangeRefused,
+    HandshakeRefused,
+    MalformedFrame,
+)
 from pulse.ingest.rotation import ROTATE_AFTER_S, Rotation, Successor
 from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.snapshots import SnapshotFetcher
@@ -40,19 +48,21 @@ all that wait."""
 SETTLED_AFTER_S = 30.0
 """After a connection that lasted this long the backoff starts anew."""
 WATCH_EVERY_S = 1.0
+SWITCHING_PROTOCOLS = 101
+"""The HTTP status of a handshake that succeeded."""
 
 
 class ExchangeStream:
     """Keeps one symbol's stream flowing into the inbox.
 
-    Reconnects of all symbols wait at the same `retry_gate`. With `may_fall_back` a refusal ends `run`, so that another
-    venue can be tried.
+    Reconnects of all symbols wait at the same `retry_gate`, and what the host refused to one of them is in the shared
+    `refusals`. With `may_fall_back` a refusal of the address ends `run`, so that another venue can be tried.
     """
 
     def __init__(
         self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
-        *, retry_gate: RetryGate, depth_limit: int, stale_after_ms: float, may_fall_back: bool, audit_every_s: float,
-        rotate_after_s: float = ROTATE_AFTER_S,
+        *, retry_gate: RetryGate, refusals: Refusals, depth_limit: int, stale_after_ms: float, may_fall_back: bool,
+        audit_every_s: float, rotate_after_s: float = ROTATE_AFTER_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
         self._transport = transport
@@ -60,6 +70,7 @@ class ExchangeStream:
         self._clock = clock
         self._rng = rng
         self._retry_gate = retry_gate
+        self._refusals = refusals
         self._may_fall_back = may_fall_back
         self._audit_every_s = audit_every_s
         self._sequencer = Sequencer(symbol, inbox, clock, repairs_trades=True)
@@ -93,15 +104,15 @@ class ExchangeStream:
         delays = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
         while True:
             started_ms = self._clock.now_ms()
-            is_refused = False
+            is_told_to_wait = False
             try:
                 # In a task of its own: early 3.11 leaves the task of a task group that failed marked as cancelled, and
                 # a time-out in such a task ends it.
                 await asyncio.create_task(self._run_connection(), name=f"feed-{self.symbol}-connection")
-            except ExchangeRefused as fault:
-                if self._may_fall_back:
+            except (ExchangeBusy, ExchangeRefused) as fault:
+                if self._may_fall_back and isinstance(fault, ExchangeRefused):
                     raise
-                reason, wait_s, is_refused = str(fault), REFUSED_WAIT_S, True
+                reason, wait_s, is_told_to_wait = str(fault), fault.retry_after_s, True
             except ExchangeError as fault:
                 reason = str(fault)
                 if self._clock.now_ms() - started_ms > SETTLED_AFTER_S * 1000:
@@ -109,7 +120,7 @@ class ExchangeStream:
                 wait_s = next(delays)
             self._log_down(reason, wait_s)
             await self._sequencer.put(FeedDown(reason))
-            await self._retry_gate.wait(wait_s, is_capped=not is_refused)
+            await self._retry_gate.wait(wait_s, is_capped=not is_told_to_wait)
 
     def _log_down(self, reason: str, wait_s: float) -> None:
         """Log the end of a connection: as a warning once per reason, at debug level while the same reason lasts."""
@@ -156,13 +167,15 @@ class ExchangeStream:
 
     async def _open(self) -> Stream:
         names = "/".join(f"{self.symbol.lower()}@{name}" for name in STREAMS)
+        self._refusals.check(self.symbol, self._clock.now_ms() / 1000)
         try:
             stream = await self._transport.connect(f"{self._venue.stream_url}/stream?streams={names}")
         except HandshakeRefused as fault:
-            if fault.status in (451, 403):
-                text = f"{self._venue.title} does not serve this address or region (HTTP {fault.status})"
-                raise ExchangeRefused(text, fault.status) from fault
-            raise
+            refusal = self._refusals.on_status(self.symbol, fault.status, self._clock.now_ms() / 1000)
+            if refusal is None:
+                raise
+            raise refusal from fault
+        self._refusals.on_status(self.symbol, SWITCHING_PROTOCOLS, self._clock.now_ms() / 1000)
         stats.feed_connections.labels(self.symbol).inc()
         log.info("feed up symbol=%s venue=%s", self.symbol, self._venue.name)
         return stream
@@ -201,8 +214,7 @@ class ExchangeStream:
 
     async def _on_message(self, stream: Stream, message: Message) -> None:
         if isinstance(message, ServerShutdown):
-            log.info("exchange announced a restart symbol=%s", self.symbol)
-            self._rotation.request()
+            self._on_shutdown(stream)
         elif isinstance(message, Reply) and message.error:
             log.warning("control message refused symbol=%s error=%s", self.symbol, message.error)
         elif isinstance(message, Frame):
@@ -214,6 +226,15 @@ class ExchangeStream:
             successor = self._rotation.successor
             if successor is not None and stream is successor.stream and self._rotation.hold(successor, message):
                 await self._take_over(successor)
+
+    def _on_shutdown(self, stream: Stream) -> None:
+        """React to the announced end of a stream: it is replaced, and so is a successor, once it has taken over."""
+        log.info("exchange announced a restart symbol=%s", self.symbol)
+        successor = self._rotation.successor
+        if successor is not None and stream is successor.stream:
+            successor.is_ending = True
+        elif stream is self._current:
+            self._rotation.request()
 
     async def _deliver(self, frame: Frame) -> None:
         now_ms = self._clock.now_ms()
@@ -267,7 +288,7 @@ class ExchangeStream:
                 successor = self._rotation.begin(stream)
                 self._start(self._read(stream), "reader")
                 await successor.settled.wait()
-                if not successor.took_over:
+                if self._rotation.is_due:  # it ended before it could take over, or is ending itself
                     await asyncio.sleep(next(delays))
 
     async def _take_over(self, successor: Successor) -> None:

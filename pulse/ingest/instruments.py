@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from math import inf
 
 from pulse.binance.rest import BinanceRest
 from pulse.concurrency import backoff_delays
@@ -17,8 +18,10 @@ from pulse.market.types import Instrument
 
 log = logging.getLogger(__name__)
 
-POLL_EVERY_S = 900.0
-"""Halts and delistings are shown at most this much later."""
+POLL_EVERY_S = 50.0
+"""Halts and delistings are shown within a minute."""
+LISTING_EVERY_S = 900.0
+"""How often the names of all symbols are fetched: thousands, of which few are ever new."""
 DELISTED = "DELISTED"
 """Our status for a symbol that the exchange no longer lists."""
 RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
@@ -43,6 +46,7 @@ class InstrumentPoller:
         self._symbols = dict.fromkeys(self._pinned)
         self._wake = asyncio.Event()
         self._is_complete = False  # the last poll succeeded
+        self._listing_due_s = -inf  # of the loop's clock
         self._logged_reason = ""
         self.instruments: dict[str, Instrument] = {}
 
@@ -98,8 +102,10 @@ class InstrumentPoller:
                 log.info("instrument symbol=%s status=%s", symbol, instrument.status)
                 self.instruments[symbol] = instrument
                 await self._on_change(instrument)
-        if self._on_listing is not None:
+        now_s = asyncio.get_running_loop().time()
+        if self._on_listing is not None and now_s >= self._listing_due_s:
             self._on_listing(await self._rest.listed_symbols())
+            self._listing_due_s = now_s + LISTING_EVERY_S
         self._is_complete = True
 
 

@@ -37,6 +37,7 @@ class Successor:
     opened_ms: float
     frames: list[Frame] = field(default_factory=list)
     took_over: bool = False
+    is_ending: bool = False  # the exchange has announced its end too: it is replaced once it has taken over
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # it took over, or ended before it could
 
 
@@ -101,8 +102,13 @@ class Rotation:
         return trade is None or trade.trade_id <= self._last_trade_id + 1
 
     def take_over(self, successor: Successor) -> list[Frame]:
-        """End the rotation: the successor is the current connection now. Return its frames, which go on at once."""
+        """End the rotation: the successor is the current connection now. Return its frames, which go on at once.
+
+        The next rotation is due at once where the successor is ending itself.
+        """
         self.reset()
+        if successor.is_ending:
+            self.request()
         self.completed += 1
         successor.took_over = True
         frames, successor.frames = successor.frames, []

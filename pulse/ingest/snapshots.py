@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 
-from pulse.binance.rest import REFUSED_WAIT_S, BinanceRest
+from pulse.binance.rest import BinanceRest
 from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused
 from pulse.ingest.sequencer import Sequencer
@@ -73,10 +73,8 @@ class SnapshotFetcher:
                     return
                 reason = "the exchange's snapshot is older than its stream of updates"
                 wait_s = min(delay_s, STALE_SNAPSHOT_MAX_S)
-            except ExchangeBusy as fault:
+            except (ExchangeBusy, ExchangeRefused) as fault:
                 reason, wait_s = str(fault), fault.retry_after_s + delay_s
-            except ExchangeRefused as fault:
-                reason, wait_s = str(fault), REFUSED_WAIT_S
             except ExchangeError as fault:
                 await self._report(str(fault), delay_s)
                 await self._rest.wait_until_reachable(delay_s)

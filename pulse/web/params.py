@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from pulse.errors import RequestError, TooManySymbols, UnknownListing, try_later, wrong_parameter
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
+from pulse.market.symbol_names import symbol_name
 from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
@@ -58,7 +59,7 @@ def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus 
     """
     if text is None:
         return registry.default
-    symbol = text.upper() if text.isascii() else text  # some letters of other scripts have ASCII capitals
+    symbol = symbol_name(text) or text
     try:
         registry.acquire(symbol)
     except UnknownListing:

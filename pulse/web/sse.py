@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 from http import HTTPStatus
+from urllib.parse import quote
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -148,9 +149,14 @@ def encode_event(message: EncodedMessage, next_ids: dict[str, int]) -> bytes:
     """
     if isinstance(message, TradesMessage):
         next_ids[message.topic_name] = message.next_id
-    event_id = ",".join(f"{name}={next_id}" for name, next_id in next_ids.items())
+    event_id = ",".join(f"{_ascii(name)}={next_id}" for name, next_id in next_ids.items())
     head = b"id: %s\n" % event_id.encode() if event_id else b""
     return head + b"data: " + message.payload + b"\n\n"
+
+
+def _ascii(topic_name: str) -> str:
+    """Return a topic's name as it is written in an event's id, which comes back as a header: these are ASCII."""
+    return topic_name if topic_name.isascii() else quote(topic_name)
 
 
 def resume(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
@@ -159,7 +165,7 @@ def resume(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
     resumed: list[Request] = []
     rest: list[Topic] = []
     for topic in wanted.topics:
-        next_id = next_ids.get(topic.name, "")
+        next_id = next_ids.get(_ascii(topic.name), "")
         if topic.kind == "trades" and next_id.isascii() and next_id.isdigit() and len(next_id) < 17:
             resumed.append(Request("subscribe", None, (topic,), int(next_id)))
         else:

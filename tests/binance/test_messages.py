@@ -207,6 +207,8 @@ def test_announced_shutdown_is_recognised(raw: bytes) -> None:
         (b'{"error":{"code":3,"msg":"Invalid JSON"},"id":1}', Reply(1, None, "Invalid JSON (code 3)")),
         (b'{"error":{"code":3,"msg":[1]}}', Reply(None, None, "a list (code 3)")),
         (b'{"code":1}', Reply(None, None, " (code 1)")),
+        (b'{"code":1,"msg":"a\\nb\\u001b"}', Reply(None, None, r"a\x0ab\x1b (code 1)")),
+        (b'{"code":1,"msg":"' + b"x" * 500 + b'"}', Reply(None, None, "x" * 200 + " (code 1)")),
     ],
 )
 def test_answer_to_a_control_message_is_parsed(raw: bytes, reply: Reply) -> None:
@@ -324,3 +326,11 @@ def test_wrong_weight_limit_is_refused(fault: dict[str, object]) -> None:
 
     with pytest.raises(MalformedFrame):
         messages.parse_weight_limit({"rateLimits": [limit | fault]})
+
+
+def test_names_that_are_not_ascii_are_listed_and_others_ignored() -> None:
+    """In the exchange's order; what cannot be a symbol's name, or is no text, is left out."""
+    chinese = "\u5e01\u5b89\u4eba\u751fUSDT"
+    rows = [{"symbol": name} for name in ("BTCUSDT", chinese, "<b>", "\u202eUSDT", "\u017fOLUSDT", 7, None)]
+
+    assert messages.parse_names([*rows, "ETHUSDT", {}]) == ["BTCUSDT", chinese]

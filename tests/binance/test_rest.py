@@ -1,15 +1,17 @@
 """REST calls to a simulated exchange on loopback, and the errors that its refusals become."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import NamedTuple, cast
 
 import aiohttp
 import pytest
 
+from pulse.binance import rest as module
 from pulse.binance.rate_limit import USABLE_SHARE, BanFile
-from pulse.binance.rest import HISTORY_SHARE, BinanceRest
-from pulse.binance.transport import AiohttpTransport
+from pulse.binance.refusals import REFUSED_WAIT_S
+from pulse.binance.rest import HISTORY_SHARE, UNLISTED_S, BinanceRest
+from pulse.binance.transport import AiohttpTransport, Answer, Transport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
@@ -18,6 +20,7 @@ from pulse.market.candles import candle_of_trades, candles_equal
 from pulse.market.types import MINUTE_MS
 from pulse.simulator.server import SimulatedExchange
 from tests.support.makers import ManualClock
+from tests.support.virtual_time import ScenarioClock, at, now_s, run
 from tests.support.waiting import WAIT_S
 
 
@@ -96,6 +99,29 @@ async def test_unlisted_symbol_has_no_instrument(setup: Setup) -> None:
     assert found["BTCUSDT"].base_asset == "BTC"
 
 
+@pytest.mark.parametrize(("unlisted_s", "requests"), [(UNLISTED_S, 1), (0.0, 3)], ids=["left out", "again"])
+async def test_unlisted_symbol_does_not_cost_a_request_of_each_other_one_for_long(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, unlisted_s: float, requests: int
+) -> None:
+    """It is left out for UNLISTED_S, so that the others are polled with one request; then it is looked for again."""
+    monkeypatch.setattr(module, "UNLISTED_S", unlisted_s)
+    await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])
+    before = len(setup.exchange.rest.requests)
+    found = await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])
+
+    assert list(found) == ["BTCUSDT"]
+    assert len(setup.exchange.rest.requests) - before == requests
+
+
+async def test_no_request_is_made_where_no_symbol_is_listed(setup: Setup) -> None:
+    """An empty list would ask for all of them."""
+    await setup.rest.instruments(["NOSUCHCOIN"])
+    before = len(setup.exchange.rest.requests)
+
+    assert await setup.rest.instruments(["NOSUCHCOIN"]) == {}
+    assert len(setup.exchange.rest.requests) == before
+
+
 async def test_unreachable_exchange_is_probed_by_the_cheapest_call(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,13 +161,72 @@ async def test_history_leaves_weight_for_a_snapshot(setup: Setup) -> None:
     assert waiting == [True] * 3
 
 
-@pytest.mark.parametrize("status", [451, 403])
-async def test_refusal_of_the_region_is_an_error_of_its_own(setup: Setup, status: int) -> None:
-    """451 and 403 do not pass by themselves, so they raise ExchangeRefused."""
-    setup.exchange.faults.rest.answer("/api/v3/depth", status)
+async def test_refusal_of_the_region_is_an_error_of_its_own_and_not_asked_again(setup: Setup) -> None:
+    """451 does not pass by itself: each call raises ExchangeRefused, and only the first is made."""
+    setup.exchange.faults.rest.answer("/api/v3/*", 451)
 
     with pytest.raises(ExchangeRefused, match="does not serve this address or region"):
         await setup.rest.depth("BTCUSDT", 100)
+    with pytest.raises(ExchangeRefused, match="does not serve this address or region"):
+        await setup.rest.time()
+    with pytest.raises(ExchangeRefused, match="does not serve this address or region"):
+        await setup.rest.klines("ETHUSDT", 0, 1)
+    assert len(setup.exchange.rest.requests) == 1
+
+
+async def test_403_of_one_request_is_not_a_refusal_of_the_region(setup: Setup) -> None:
+    """That request is not made again soon; every other is answered, the same of another symbol too."""
+    setup.exchange.faults.rest.answer("/api/v3/depth", 403, count=1)
+
+    with pytest.raises(ExchangeBusy, match="refuses this request"):
+        await setup.rest.depth("BTCUSDT", 100)
+    with pytest.raises(ExchangeBusy, match="refuses this request"):
+        await setup.rest.depth("BTCUSDT", 100)
+    assert (await setup.rest.depth("ETHUSDT", 100)).bids.prices
+    assert (await setup.rest.time()).exchange_ms
+    assert len(setup.exchange.rest.requests) == 3
+
+
+def test_refusing_exchange_is_asked_once_in_minutes() -> None:
+    """However many callers ask, and whatever for: one request goes out after each pause."""
+
+    class Refusing:
+        """A network that answers 451; `calls_s` are the times."""
+
+        def __init__(self) -> None:
+            self.calls_s: list[float] = []
+
+        async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+            """Answer after a while."""
+            self.calls_s.append(now_s())
+            await asyncio.sleep(0.5)
+            return Answer(451, {}, b"{}")
+
+    async def scenario() -> list[float]:
+        network = Refusing()
+        rest = BinanceRest(cast(Transport, network), venue_of("us"), ScenarioClock(), BanFile(None), lambda _: False)
+
+        async def call_for_ever(call: Callable[[], Awaitable[object]]) -> None:
+            while True:
+                with pytest.raises(ExchangeRefused):
+                    await call()
+                await asyncio.sleep(1.0)
+
+        calls = [rest.time, lambda: rest.depth("BTCUSDT", 100), lambda: rest.klines("ETHUSDT", 0, 1)]
+        tasks = []
+        for number, call in enumerate(calls):
+            await at(number + 1.0)  # none of them while the first answer is still to come
+            tasks.append(asyncio.create_task(call_for_ever(call)))
+        await at(2.5 * REFUSED_WAIT_S)
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        return network.calls_s
+
+    calls_s = run(scenario())
+
+    assert len(calls_s) == 3
+    assert calls_s == pytest.approx([1.0, 1.0 + REFUSED_WAIT_S, 1.0 + 2 * REFUSED_WAIT_S], abs=4.0)
 
 
 @pytest.mark.parametrize("status", [429, 418])
@@ -172,3 +257,36 @@ async def test_refused_connection_is_an_error_that_names_the_venue(setup: Setup)
 
     with pytest.raises(ExchangeError, match=r"Binance\.US gave no answer"):
         await setup.rest.depth("BTCUSDT", 100)
+
+
+async def test_error_text_of_the_exchange_is_one_line(setup: Setup) -> None:
+    """Its control characters are escaped; a text that is no string is left out."""
+    setup.exchange.faults.rest.answer("/api/v3/depth", 500, body=b'{"code":-1000,"msg":"a\\nb"}', count=1)
+    with pytest.raises(ExchangeError, match=r"HTTP 500: a\\x0ab$"):
+        await setup.rest.depth("BTCUSDT", 100)
+    setup.exchange.faults.rest.answer("/api/v3/depth", 500, body=b'{"code":-1000,"msg":[1]}', count=1)
+    with pytest.raises(ExchangeError, match="no reason given"):
+        await setup.rest.depth("BTCUSDT", 100)
+
+
+def test_a_name_that_is_not_ascii_is_requested_as_it_is() -> None:
+    """In a list as well: the exchange reads no escapes there."""
+
+    class Recorder:
+        """A network that notes the parameters of each request."""
+
+        def __init__(self) -> None:
+            self.params: list[Mapping[str, str]] = []
+
+        async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+            """Answer that nothing is listed."""
+            self.params.append(params)
+            return Answer(200, {}, b'{"symbols":[]}')
+
+    async def scenario() -> list[Mapping[str, str]]:
+        network = Recorder()
+        rest = BinanceRest(cast(Transport, network), venue_of("us"), ScenarioClock(), BanFile(None), lambda _: False)
+        await rest.instruments(["\u5e01\u5b89USDT", "BTCUSDT"])
+        return network.params
+
+    assert run(scenario()) == [{"symbols": '["\u5e01\u5b89USDT","BTCUSDT"]'}]

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -37,7 +36,7 @@ async def serve() -> AsyncIterator[Serve]:
 @pytest.fixture
 async def network() -> AsyncIterator[AiohttpTransport]:
     """Open the transport under test."""
-    async with aiohttp.ClientSession() as session:
+    async with transport.open_session() as session:
         yield AiohttpTransport(session)
 
 
@@ -92,6 +91,44 @@ async def test_refused_handshake_has_its_status(serve: Serve, network: AiohttpTr
     host = await serve(refuse)
     with pytest.raises(HandshakeRefused, match="HTTP 451"):
         await network.connect(f"ws://{host}/stream")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirected_handshake_is_refused(serve: Serve, network: AiohttpTransport, status: int) -> None:
+    """The other host, which may be any, gets no request."""
+    requests: list[str] = []
+
+    async def other(request: web.Request) -> web.WebSocketResponse:
+        requests.append(request.path)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        return socket
+
+    target = await serve(other)
+
+    async def redirect(_: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Location": f"http://{target}/stream"})
+
+    host = await serve(redirect)
+    with pytest.raises(HandshakeRefused, match=f"HTTP {status}"):
+        await network.connect(f"ws://{host}/stream")
+    assert requests == []
+
+
+async def test_a_librarys_text_cannot_break_a_log_line(network: AiohttpTransport) -> None:
+    """An error that quotes what the other side sent is one line."""
+
+    async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nbad\x0b header\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(garbage, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ExchangeError) as fault:
+            await network.get(f"http://127.0.0.1:{port}/x", {})
+
+    assert str(fault.value) == str(fault.value).splitlines()[0]
 
 
 async def test_unanswered_handshake_times_out(

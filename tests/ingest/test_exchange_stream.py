@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from pulse.binance.rate_limit import BanFile
-from pulse.binance.rest import REFUSED_WAIT_S, BinanceRest
+from pulse.binance.refusals import REFUSED_WAIT_S, Refusals
+from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, Stream, Transport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
@@ -23,6 +24,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
 from pulse.queues import Inbox, make_inbox
+from pulse.simulator.connection import FIN
 from pulse.simulator.server import SimulatedExchange
 from tests.support import frames
 from tests.support.virtual_time import ScenarioClock, at, now_s, run
@@ -51,8 +53,8 @@ class Setup:
         self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
         self.stream = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
-            retry_gate=RetryGate(RECONNECT_SPACING_S),
-            depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals(venue.title), depth_limit=1000,
+            stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
         )  # fmt: skip
 
     async def until(self, condition: Callable[["Setup"], bool]) -> None:
@@ -251,6 +253,23 @@ async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+async def test_shutdown_announced_to_the_successor_causes_no_gap(setup: Setup) -> None:
+    """A third connection takes over; the end of the first two is not noticed."""
+    setup.exchange.announce_shutdown()
+    await setup.until(lambda s: s.exchange.connections_opened == 2)
+    setup.exchange.announce_shutdown()
+    announced = tuple(setup.exchange.connections)
+    await setup.until(lambda s: s.stream.rotations == 2)
+    for connection in announced:
+        connection.cut(FIN)
+    setup.checked = 0
+    await setup.until(lambda s: s.checked >= 10)
+
+    assert setup.exchange.connections_opened == 3
+    assert setup.count(FeedUp) == setup.count(BookAnchor) == 1
+    assert setup.wrong == []
+
+
 async def test_refusal_is_reported_and_not_retried_soon() -> None:
     """HTTP 451 is one attempt, a readable reason, and a long wait."""
 
@@ -265,7 +284,7 @@ async def test_refusal_is_reported_and_not_retried_soon() -> None:
 
 
 def test_refused_stream_is_retried_after_minutes() -> None:
-    """An exchange that refuses the region is asked once per REFUSED_WAIT_S, not as often as one that is away."""
+    """An exchange that refuses the region is asked once per REFUSED_WAIT_S, by all symbols together."""
 
     class RefusingTransport:
         """A transport whose handshakes are refused; `attempts_s` are the times of them."""
@@ -279,16 +298,20 @@ def test_refused_stream_is_retried_after_minutes() -> None:
             raise HandshakeRefused(451)
 
     async def scenario() -> list[float]:
-        transport = RefusingTransport()
-        stream = ExchangeStream(
-            SYMBOL, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
-            ScenarioClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), depth_limit=1000,
-            stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
-        )  # fmt: skip
-        task = asyncio.create_task(stream.run())
+        transport, refusals = RefusingTransport(), Refusals("")
+        streams = [make(symbol, transport, refusals) for symbol in ("BTCUSDT", "ETHUSDT", "LINKUSDT")]
+        tasks = [asyncio.create_task(stream.run()) for stream in streams]
         await at(2.5 * REFUSED_WAIT_S)
-        task.cancel()
+        for task in tasks:
+            task.cancel()
         return transport.attempts_s
+
+    def make(symbol: str, transport: RefusingTransport, refusals: Refusals) -> ExchangeStream:
+        return ExchangeStream(
+            symbol, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
+            ScenarioClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals,
+            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+        )  # fmt: skip
 
     assert run(scenario()) == [0.0, REFUSED_WAIT_S, 2 * REFUSED_WAIT_S]
 
@@ -296,11 +319,23 @@ def test_refused_stream_is_retried_after_minutes() -> None:
 async def test_refusal_is_raised_where_another_venue_is_configured() -> None:
     """With a fallback `run` raises ExchangeRefused."""
     async with SimulatedExchange([SYMBOL]) as exchange, aiohttp.ClientSession() as session:
-        exchange.faults.refuse_sockets = 403
+        exchange.faults.refuse_sockets = 451
         setup = Setup(exchange, session, may_fall_back=True)
 
         with pytest.raises(ExchangeRefused):
             await setup.stream.run()
+
+
+async def test_one_403_of_a_handshake_is_not_a_refusal_of_the_region() -> None:
+    """It is reported and waited for, also where another venue is configured."""
+
+    def forbidding(exchange: SimulatedExchange) -> None:
+        exchange.faults.refuse_sockets = 403
+
+    async with setup_of(may_fall_back=True, prepare=forbidding) as setup:
+        await setup.until(lambda s: s.count(FeedDown) == 1)
+
+        assert setup.events[-1] == FeedDown("Binance.US refuses this request for now (HTTP 403)")
 
 
 async def test_no_call_is_made_before_retry_after() -> None:
@@ -359,7 +394,8 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         inbox: Inbox = asyncio.Queue(1)
         stream = ExchangeStream(
             SYMBOL, exchange, exchange, inbox, ScenarioClock(), random.Random(1),
-            retry_gate=RetryGate(1.0), depth_limit=100, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), depth_limit=100, stale_after_ms=5000,
+            may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())
         await at(0.1)

@@ -1,7 +1,9 @@
 """Polling the instruments of a simulated exchange on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from typing import ClassVar, cast
 
 import aiohttp
 import pytest
@@ -12,9 +14,11 @@ from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.errors import ExchangeRefused, SettingsError
-from pulse.ingest.instruments import DELISTED, InstrumentPoller
+from pulse.ingest.instruments import DELISTED, LISTING_EVERY_S, InstrumentPoller
 from pulse.market.types import Instrument
 from pulse.simulator.server import SimulatedExchange
+from tests.support.market import instrument
+from tests.support.virtual_time import at, now_s, run
 from tests.support.waiting import until
 
 EXCHANGE_INFO = "/api/v3/exchangeInfo"
@@ -100,10 +104,58 @@ async def test_refusal_is_raised_only_where_another_venue_may_be_tried(setup: Se
 
 
 async def test_names_of_all_listed_symbols_are_reported(setup: Setup) -> None:
-    """They come with each complete poll, whichever symbols are open."""
-    await setup.poller("LINKUSDT").load()
+    """They come with the first complete poll, whichever symbols are open, and not with each one after it."""
+    poller = setup.poller("LINKUSDT")
+    await poller.load()
+    await poller.load()
 
     assert setup.listings == [["LINKUSDT", "LTCUSDT"]]
+
+
+def test_changed_status_is_noticed_within_a_minute() -> None:
+    """Whenever it changes; the names of all symbols are fetched again after LISTING_EVERY_S."""
+
+    class Rest:
+        """Lists one symbol that is halted from `halted_s` on."""
+
+        venue = venue_of("us")
+        listings_s: ClassVar[list[float]] = []
+
+        def __init__(self, halted_s: float) -> None:
+            self.halted_s = halted_s
+
+        async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
+            """Answer late, as an exchange under load does."""
+            status = "HALT" if now_s() >= self.halted_s else "TRADING"
+            await asyncio.sleep(5.0)
+            return {symbol: replace(instrument(status), symbol=symbol) for symbol in symbols}
+
+        async def listed_symbols(self) -> list[str]:
+            """Answer at once."""
+            self.listings_s.append(now_s())
+            return ["LINKUSDT"]
+
+    async def noticed_s(halted_s: float, run_s: float) -> float:
+        times_s: list[float] = []
+
+        async def on_change(changed: Instrument) -> None:
+            times_s.append(now_s())
+
+        rest = Rest(halted_s)
+        poller = InstrumentPoller(
+            ["LINKUSDT"], cast(BinanceRest, rest), on_change=on_change, on_listing=lambda names: None
+        )
+        await poller.load()
+        task = asyncio.create_task(poller.run())
+        await at(run_s)
+        task.cancel()
+        return times_s[-1]
+
+    for halted_s in (10.0, 56.0, 59.0, 100.0):
+        assert run(noticed_s(halted_s, 200.0)) - halted_s <= 60.0
+    Rest.listings_s.clear()
+    run(noticed_s(10.0, 2.5 * LISTING_EVERY_S))
+    assert len(Rest.listings_s) == 3
 
 
 async def test_listing_is_not_fetched_where_it_is_not_wanted(setup: Setup) -> None:

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from pulse.binance.rate_limit import BanFile
+from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
@@ -72,6 +73,7 @@ class Process:
         self.transport = AiohttpTransport(session)
         self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), self.hub.is_watched)
         self.retry_gate = RetryGate(RECONNECT_SPACING_S)
+        self.refusals = Refusals(venue.title)
         self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.clock)
         self.parts = (SymbolMetrics(), self.latency, self.relay, self.hub, self.bus, self.engine, self.ingest)
         self.registry = SymbolRegistry(
@@ -88,7 +90,7 @@ class Process:
         """Make a stream as the program does."""
         return ExchangeStream(
             symbol, self.transport, self.rest, self.inbox, self.clock, random.Random(1), retry_gate=self.retry_gate,
-            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            refusals=self.refusals, depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
     def state(self, symbol: str) -> str:

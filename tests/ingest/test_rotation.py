@@ -118,6 +118,16 @@ async def test_take_over_returns_the_waiting_frames_and_ends_the_rotation() -> N
     assert (setup.rotation.is_due, setup.rotation.successor) == (False, None)
 
 
+async def test_successor_that_is_ending_is_replaced_in_turn() -> None:
+    """A shutdown announced to the successor is not forgotten when it takes over."""
+    setup = Setup()
+    successor = await setup.begin()
+    successor.is_ending = True
+    setup.rotation.take_over(successor)
+
+    assert (setup.rotation.is_due, setup.rotation.successor) == (True, None)
+
+
 async def test_rotation_stays_due_where_the_successor_ends_early() -> None:
     """The waiting task is woken and finds that the successor did not take over."""
     setup = Setup()

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from pulse.binance.messages import Frame
-from pulse.binance.rest import REFUSED_WAIT_S, BinanceRest
+from pulse.binance.rest import BinanceRest
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, PulseError
 from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.snapshots import SNAPSHOT_FIRST_S, SNAPSHOT_SPACING_S, STALE_SNAPSHOT_MAX_S, SnapshotFetcher
@@ -129,7 +129,7 @@ def test_snapshot_that_lags_is_fetched_again_soon() -> None:
 
 @pytest.mark.parametrize(
     ("error", "pause_s"),
-    [(ExchangeBusy("limited", 60.0), 60.0), (ExchangeRefused("refused", 451), REFUSED_WAIT_S)],
+    [(ExchangeBusy("limited", 60.0), 60.0), (ExchangeRefused("refused", 451, 300.0), 300.0)],
     ids=["busy", "refused"],
 )
 def test_busy_or_refusing_exchange_is_not_asked_before_its_time(error: PulseError, pause_s: float) -> None:

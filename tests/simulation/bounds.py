@@ -50,6 +50,7 @@ BOUNDS: dict[str, Bound] = {
     "refuse": Bound(1.0, RECOVER_S),
     "rest_down": Bound(30.0, RECOVER_S),
     "ban": Bound(30.0, RECOVER_S),
+    "forbid": Bound(30.0, RECOVER_S),
     "clock_jump": Bound(0.0, RECOVER_S),
     "drift": Bound(0.0, RECOVER_S),
     "halt": Bound(30.0, RECOVER_S),

@@ -231,7 +231,8 @@ class Checker:
 
     def _rest_back_s(self) -> float:
         """Return the end of a ban, or of the wait for the next minute's weight."""
-        return max(self.exchange.banned_until_s, self.exchange.weight_short_until_s) - BEGIN_S
+        exchange = self.exchange
+        return max(exchange.banned_until_s, exchange.forbidden_until_s, exchange.weight_short_until_s) - BEGIN_S
 
     def _diff_was_available(self, symbol: str, record: _SymbolRecord, limit_s: float) -> bool:
         """Return whether a diff could have arrived in time: without one nothing can join a snapshot.

@@ -8,14 +8,18 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pulse.binance.refusals import FORBIDDEN_FIRST_S
 from pulse.binance.transport import CONNECT_TIMEOUT_S
 from pulse.simulator.faults import SentFrame, cross_depth
 from pulse.simulator.instruments import STATUS_BREAK, STATUS_TRADING
 from pulse.simulator.payloads import JsonObject
 from tests.simulation.context import POLL_S, FaultContext
+from tests.simulation.virtual_exchange import VirtualStream
 
 DEPTH_PATH = "/api/v3/depth"
 SUFFIXES = ("@depth@100ms", "@depth@100ms", "@bookTicker", "@aggTrade", "@kline_1m", "@depth20")
+STATUS_LATE_S = 60.0
+"""How late a status is noticed: statuses are polled."""
 
 Fault = Callable[[FaultContext], Awaitable[None]]
 
@@ -190,16 +194,27 @@ async def _refuse(context: FaultContext) -> None:
 
 
 async def _shutdown(context: FaultContext) -> None:
-    """Announce a shutdown, then disconnect some time later."""
-    streams = tuple(context.exchange.streams)
-    now_ms = context.exchange.now_ms()
-    for stream in streams:
-        stream.push(SentFrame("!serverShutdown", {"e": "serverShutdown", "E": now_ms}, now_ms))
+    """Announce a shutdown, half the time to the connections that follow too, then disconnect some time later."""
+    streams = _announce_shutdown(context)
     context.bounds.end("shutdown", context.checker.now_s)  # it must pass unnoticed, so nothing is excused
-    await asyncio.sleep(context.rng.uniform(40, 300))
+    rotation_s = 40.0
+    if context.rng.random() < 0.5:
+        await asyncio.sleep(context.rng.uniform(0.2, 2.5))  # most successors are open then, and wait to take over
+        streams |= _announce_shutdown(context)
+        rotation_s *= 2
+    await asyncio.sleep(context.rng.uniform(rotation_s, 300))
     for stream in streams:
         stream.end("the exchange closed the connection")
+    await asyncio.sleep(1.0)  # an outage begins after the end, and is not excused
     context.bounds.begin("shutdown", context.checker.now_s)
+
+
+def _announce_shutdown(context: FaultContext) -> dict[VirtualStream, None]:
+    """Announce the end of every open connection; return them, in order."""
+    now_ms = context.exchange.now_ms()
+    for stream in context.exchange.streams:
+        stream.push(SentFrame("!serverShutdown", {"e": "serverShutdown", "E": now_ms}, now_ms))
+    return dict(context.exchange.streams)
 
 
 # --- REST
@@ -248,6 +263,17 @@ async def _ban(context: FaultContext) -> None:
     await asyncio.sleep(60)  # until some request was made
     if context.rng.random() < 0.4:
         await _restart(context)
+    context.exchange.rest_faults.clear()
+
+
+async def _forbid(context: FaultContext) -> None:
+    """Refuse one request as a firewall does; every other request, and every other symbol, goes on."""
+    path = context.rng.choice([DEPTH_PATH, "/api/v3/aggTrades", "/api/v3/klines"])
+    context.exchange.rest_faults.answer(path, 403, count=1)
+    context.bounds.note_audit_outage(FORBIDDEN_FIRST_S)
+    if context.rng.random() < 0.7:
+        await context.drop_diff(context.symbol())
+    await asyncio.sleep(60)  # until some request was made
     context.exchange.rest_faults.clear()
 
 
@@ -309,7 +335,7 @@ async def _halt(context: FaultContext) -> None:
     """Suspend trading; the statuses of the break and of its end are delivered some time after."""
     symbol, rng = context.symbol(), context.rng
     context.exchange.core.set_status(symbol, STATUS_BREAK)
-    await asyncio.sleep(rng.uniform(0, 60))
+    await asyncio.sleep(rng.uniform(0, STATUS_LATE_S))
     await context.report_status(symbol, STATUS_BREAK)
     await asyncio.sleep(rng.uniform(5, 400))
     is_told_first = rng.random() < 0.5
@@ -318,7 +344,7 @@ async def _halt(context: FaultContext) -> None:
         await asyncio.sleep(rng.uniform(0, 150))
     context.exchange.core.set_status(symbol, STATUS_TRADING)
     if not is_told_first:
-        await asyncio.sleep(rng.uniform(0, 300))
+        await asyncio.sleep(rng.uniform(0, STATUS_LATE_S))
         await context.report_status(symbol, STATUS_TRADING)
     await context.wait_for_frames(f"{symbol.lower()}@depth@100ms", 2)
 
@@ -344,6 +370,7 @@ FAULTS: dict[str, Fault] = {
     "refuse": _refuse,
     "rest_down": _rest_down,
     "ban": _ban,
+    "forbid": _forbid,
     "clock_jump": _clock_jump,
     "drift": _drift,
     "halt": _halt,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pulse.binance.rate_limit import BanFile
+from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
 from pulse.candle_history.reconciler import CandleReconciler
@@ -70,7 +71,7 @@ class Process:
         gaps = make_gap_queue()
         bans = BanFile(folder / "bans.json")
         self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, lambda symbol: symbol == exchange.symbols[0])
-        retry_gate = RetryGate(RECONNECT_SPACING_S)
+        retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals("the simulator")
         self.streams: dict[str, ExchangeStream] = {}
 
         def make_market(symbol: str) -> CheckedMarket:
@@ -82,8 +83,8 @@ class Process:
         def make_stream(symbol: str) -> ExchangeStream:
             stream = ExchangeStream(
                 symbol, exchange, self.rest, self.inbox, clock, random.Random(rng.random()),
-                retry_gate=retry_gate, depth_limit=settings.depth_limit, stale_after_ms=5000, may_fall_back=False,
-                rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
+                retry_gate=retry_gate, refusals=refusals, depth_limit=settings.depth_limit, stale_after_ms=5000,
+                may_fall_back=False, rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
             )  # fmt: skip
             self.streams[symbol] = stream
             return stream

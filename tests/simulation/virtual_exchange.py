@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
+from pulse.binance.refusals import FORBIDDEN_FIRST_S
 from pulse.binance.transport import CONNECT_TIMEOUT_S, HEARTBEAT_S, REQUEST_TIMEOUT_S, Answer
 from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 from pulse.ingest.exchange_stream import STREAMS
@@ -85,6 +86,7 @@ class VirtualExchange:
         self.has_ghost_levels = False  # levels beyond every snapshot's reach are never removed
         self.refuse: int | None = None  # an HTTP status; 0: no answer at all
         self.banned_until_s = 0.0  # end of a ban: no REST call is allowed before
+        self.forbidden_until_s = 0.0  # a request that the firewall refused is not made again before
         self.weight_short_until_s = 0.0  # until then the minute's weight is nearly used up
         self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
         self._on_violation = on_violation
@@ -183,6 +185,8 @@ class VirtualExchange:
         self.advance()
         answer = self._answer(path, params, fault)
         await asyncio.sleep(self.rng.uniform(0.01, 0.3))
+        if answer.status == 403:
+            self.forbidden_until_s = self.loop.time() + FORBIDDEN_FIRST_S
         if answer.status in (429, 418):
             self.banned_until_s = max(self.banned_until_s, self.loop.time() + int(answer.headers["Retry-After"]))
         return answer

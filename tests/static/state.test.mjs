@@ -11,6 +11,7 @@ import {
   continues,
   emptyBook,
   firstSymbol,
+  symbolOfHash,
   lastTrade,
   levelChanges,
   matching,
@@ -391,4 +392,11 @@ test("a store that is not available is named with the number of waiting candles"
   assert.equal(storeText(null), "");
   assert.equal(storeText({ ok: true, pending: 3 }), "");
   assert.equal(storeText({ ok: false, pending: 3 }), "Candle storage not available, 3 waiting");
+});
+
+test("the address names a symbol in any spelling", () => {
+  assert.equal(symbolOfHash("#btcusdt"), "BTCUSDT");
+  assert.equal(symbolOfHash("#%E5%B8%81%E5%AE%89usdt"), "\u5e01\u5b89USDT");
+  assert.equal(symbolOfHash("#100%"), "100%");
+  assert.equal(symbolOfHash(""), "");
 });

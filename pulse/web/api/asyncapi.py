@@ -27,7 +27,8 @@ from pulse.web.websocket import MESSAGES_MAX, MESSAGES_WINDOW_S
 VERSION = "1.0.0"
 """Of the messages, not of the program."""
 REPLIES = ("subscribed", "pong", "error")
-SYMBOL = "[A-Z0-9]+"
+SYMBOL = r"[^\u0000-\u002f\u003a-\u0040\u005b-\u007f\s]+"
+"""Capitals and digits of ASCII, and any character beyond it; see `schemas.SYMBOL_CHARACTER`."""
 INTERVAL = f"({'|'.join(INTERVALS)})"
 
 

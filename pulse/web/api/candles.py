@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import orjson
 from starlette.requests import Request
@@ -81,7 +81,7 @@ async def _rows(reader: CandleReader, asked: CandleQuery, candles: Sequence[Aggr
 async def _stream(reader: CandleReader, asked: CandleQuery, stream: _StreamFormat) -> Response:
     headers = dict(NO_STORE)
     if asked.format == "csv":
-        headers["Content-Disposition"] = f'attachment; filename="{asked.symbol}-{asked.interval.name}.csv"'
+        headers["Content-Disposition"] = _attachment(f"{asked.symbol}-{asked.interval.name}.csv")
     pages = _pages(reader, asked)
     # The first page is read before the response starts: an unavailable store gives 503; later it can only break off.
     first: list[Row] = await anext(pages, [])
@@ -92,6 +92,11 @@ async def _stream(reader: CandleReader, asked: CandleQuery, stream: _StreamForma
             yield b"".join(await map_in_chunks(stream.encode, rows))
 
     return StreamingResponse(chunks(), headers=headers, media_type=stream.media_type)
+
+
+def _attachment(name: str) -> str:
+    """Return the Content-Disposition header of a file; one whose name is not ASCII is encoded (RFC 6266, RFC 8187)."""
+    return f'attachment; filename="{name}"' if name.isascii() else f"attachment; filename*=UTF-8''{quote(name)}"
 
 
 async def _pages(reader: CandleReader, asked: CandleQuery) -> AsyncIterator[list[Row]]:

@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pulse.market.book_metrics import TOP_LEVELS
+from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.market.types import Aggressor
 from pulse.market.view import CandleView, Metrics, TradeView, View
 
@@ -89,6 +90,10 @@ def or_null(schema: Json) -> Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+SYMBOL_CHARACTER = r"[^\u0000-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007f\s]"
+"""A letter or digit of ASCII, or any character beyond it: patterns of JSON Schema know no classes of Unicode."""
+
+
 def symbol_name(symbols: Sequence[str]) -> Json:
     """Return the schema of a symbol's name; any that the exchange lists is valid, `symbols` are examples."""
-    return {"type": "string", "pattern": "^[A-Za-z0-9]{2,20}$", "examples": list(symbols)}
+    return {"type": "string", "pattern": f"^{SYMBOL_CHARACTER}{{{CHARS_MIN},{CHARS_MAX}}}$", "examples": list(symbols)}
