@@ -28,10 +28,8 @@ from pulse.wire import channels_of
 
 log = logging.getLogger(__name__)
 
-PREFIX = "pulse:"
-"""What the name of a Redis channel begins with; our channel's name follows."""
-LATEST_PREFIX = "pulse:latest:"
-"""The same for the key that stores a channel's newest view."""
+LATEST = "latest:"
+"""Stands before a channel in the name of the key that stores its newest view."""
 LATEST_LIFE_S = 10
 """A view comes every second; one that is this old is no longer the latest of anything."""
 CONNECT_TIMEOUT_S = 1.0
@@ -52,14 +50,19 @@ ServerTrouble = (RedisError, OSError, TimeoutError)
 
 
 class RedisBus:
-    """The contract of `Bus` through a Redis or Valkey server. Raises SettingsError for an address it cannot read."""
+    """The contract of `Bus` through a Redis or Valkey server, which others may use under other prefixes.
 
-    def __init__(self, url: str, deliver: Deliver) -> None:
+    Every name on the server begins with `prefix`; wire.py says how it is made. Raises SettingsError for an address that
+    it cannot read.
+    """
+
+    def __init__(self, url: str, prefix: str, deliver: Deliver) -> None:
         self._deliver = deliver
+        self._prefix = prefix
         self._newest: dict[str, bytes | None] = {}  # by channel, of this process
         self._outgoing: ConflatingQueue[str, bytes] = ConflatingQueue()
         self._heartbeat = f"heartbeat:{secrets.token_hex(4)}"
-        self._channel_of = {_redis_channel(self._heartbeat): self._heartbeat}
+        self._channel_of = {self._redis_channel(self._heartbeat): self._heartbeat}
         self._subscribed: set[bytes] = set()  # the Redis channels of the subscription that is being read
         self._round = 0
         self._is_connected = False
@@ -74,13 +77,13 @@ class RedisBus:
         """Carry this symbol: it is subscribed with the next message, within a heartbeat at the latest."""
         for channel in channels_of(symbol):
             self._newest.setdefault(channel, None)
-            self._channel_of[_redis_channel(channel)] = channel
+            self._channel_of[self._redis_channel(channel)] = channel
 
     def close(self, symbol: str) -> None:
         """Carry this symbol no more."""
         for channel in channels_of(symbol):
             self._newest.pop(channel, None)
-            self._channel_of.pop(_redis_channel(channel), None)
+            self._channel_of.pop(self._redis_channel(channel), None)
             self._outgoing.discard(channel)
 
     def publish(self, channel: str, payload: bytes) -> None:
@@ -116,6 +119,12 @@ class RedisBus:
                 await asyncio.gather(self._publisher.aclose(), self._subscriber.aclose())
         except ServerTrouble as fault:
             log.info("redis connections closed with an error reason=%s", _sentence(fault))
+
+    def _redis_channel(self, channel: str) -> bytes:
+        return f"{self._prefix}{channel}".encode()
+
+    def _latest_key(self, channel: str) -> str:
+        return f"{self._prefix}{LATEST}{channel}"
 
     # --- the two paths, and the switch between them
 
@@ -180,8 +189,8 @@ class RedisBus:
         """Send payloads, and heartbeats by the very same commands, so that one proves the path for the other."""
         pipeline = self._publisher.pipeline(transaction=False)
         for channel, payload in batch.items():
-            pipeline.set(LATEST_PREFIX + channel, payload, ex=LATEST_LIFE_S)
-            pipeline.publish(PREFIX + channel, payload)
+            pipeline.set(self._latest_key(channel), payload, ex=LATEST_LIFE_S)
+            pipeline.publish(self._prefix + channel, payload)
         for answer in await pipeline.execute(raise_on_error=False):
             # Raised here, not by the library: it would put the whole view into the text.
             if isinstance(answer, RedisError):
@@ -233,7 +242,7 @@ class RedisBus:
     async def _take_stored(self, channels: Sequence[str]) -> None:
         if not channels:
             return
-        stored = await self._publisher.mget([LATEST_PREFIX + channel for channel in channels])
+        stored = await self._publisher.mget([self._latest_key(channel) for channel in channels])
         for channel, payload in zip(channels, stored, strict=True):
             if isinstance(payload, bytes) and channel in self._newest:
                 self._deliver(channel, payload)
@@ -252,10 +261,6 @@ class RedisBus:
             self._deliver(channel, payload)
         elif not self._is_connected and int(payload) == self._round:
             self._regain_server()
-
-
-def _redis_channel(channel: str) -> bytes:
-    return f"{PREFIX}{channel}".encode()
 
 
 def _waits() -> Iterator[float]:

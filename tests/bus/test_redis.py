@@ -14,7 +14,7 @@ import redis
 
 from pulse.bus.redis import LATEST_LIFE_S, RedisBus
 from pulse.errors import SettingsError
-from tests.support.bus import BTC, ETH, AnyBus, Delivered, running, until
+from tests.support.bus import BTC, ETH, PREFIX, AnyBus, Delivered, running, until
 from tests.support.programs import free_port
 from tests.support.proxy import Proxy
 from tests.support.services import ValkeyServer
@@ -26,9 +26,9 @@ PUBLISHING_S = 0.6
 
 
 @asynccontextmanager
-async def process(url: str, *, until_ok: bool = True) -> AsyncIterator[tuple[AnyBus, Delivered]]:
+async def process(url: str, *, prefix: str = PREFIX, until_ok: bool = True) -> AsyncIterator[tuple[AnyBus, Delivered]]:
     """Run a bus, through the server unless told otherwise: all that one process is to the others."""
-    async with running(lambda deliver: RedisBus(url, deliver)) as (bus, delivered):
+    async with running(lambda deliver: RedisBus(url, prefix, deliver)) as (bus, delivered):
         if until_ok:
             await until(lambda: bus.health().ok)
         yield bus, delivered
@@ -72,17 +72,36 @@ async def test_a_newcomer_gets_the_stored_latest(redis_url: str) -> None:
 
 
 async def test_names_on_the_server(redis_url: str) -> None:
-    """A view is published on `pulse:` and its topic, and stored for a while under `pulse:latest:` and its topic."""
+    """A view is published on the prefix and its channel, and stored for a while with `latest:` between them."""
     with redis.Redis.from_url(redis_url) as client, client.pubsub() as channel:
-        channel.subscribe(f"pulse:{BTC}")
+        channel.subscribe(f"{PREFIX}{BTC}")
         async with process(redis_url) as (ours, delivered):
             ours.publish(BTC, b"view")
             await delivered.until(BTC, b"view")
         messages = [channel.get_message(timeout=1.0) for _ in range(2)]
 
         assert [message and message["data"] for message in messages] == [1, b"view"]
-        assert client.get(f"pulse:latest:{BTC}") == b"view"
-        assert 0 < client.ttl(f"pulse:latest:{BTC}") <= LATEST_LIFE_S
+        assert client.get(f"{PREFIX}latest:{BTC}") == b"view"
+        assert 0 < client.ttl(f"{PREFIX}latest:{BTC}") <= LATEST_LIFE_S
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["staging:us:exchange:", "pulse:com:exchange:", "pulse:us:simulation:"],
+    ids=["namespace", "venue", "source"],
+)
+async def test_sources_on_one_server_are_kept_apart(redis_url: str, prefix: str) -> None:
+    """With another namespace, venue or source, a process gets nothing of ours: neither published nor stored."""
+    async with process(redis_url) as (ours, ours_delivered), process(redis_url, prefix=prefix) as (theirs, early):
+        ours.publish(BTC, b"ours")
+        theirs.publish(BTC, b"theirs")
+        await ours_delivered.until(BTC, b"ours")
+        await early.until(BTC, b"theirs")
+        async with process(redis_url, prefix=prefix) as (_, late):
+            await late.until(BTC, b"theirs")
+            # What comes after a round trip of the last process has passed every earlier message.
+            assert {payload for _, payload in early.messages + late.messages} == {b"theirs"}
+        assert {payload for _, payload in ours_delivered.messages} == {b"ours"}
 
 
 async def test_a_subscription_cut_by_the_server_misses_nothing(own_valkey: ValkeyServer) -> None:
@@ -213,7 +232,7 @@ async def test_a_server_that_wakes_up_is_used_again(own_valkey: ValkeyServer) ->
         assert await theirs_delivered.until(BTC, b"newest") < RETURN_WITHIN_S
         assert await until(lambda: ours.health().ok and theirs.health().ok) < RETURN_WITHIN_S
         with redis.Redis.from_url(own_valkey.url) as client:
-            await until(lambda: client.get(f"pulse:latest:{BTC}") == b"newest")
+            await until(lambda: client.get(f"{PREFIX}latest:{BTC}") == b"newest")
 
 
 async def test_closing_is_quick_though_the_server_hangs(own_valkey: ValkeyServer) -> None:
@@ -274,7 +293,7 @@ async def test_no_task_is_left_behind_after_an_outage(own_valkey: ValkeyServer) 
 
 async def test_a_defect_is_not_taken_for_an_outage(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that no server can cause ends the bus with that error."""
-    bus = RedisBus(redis_url, Delivered())
+    bus = RedisBus(redis_url, PREFIX, Delivered())
     bus.open("BTCUSDT")
     monkeypatch.setattr(bus, "_take", lambda channel, payload: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -286,7 +305,7 @@ async def test_a_defect_is_not_taken_for_an_outage(redis_url: str, monkeypatch: 
 async def test_an_address_that_cannot_be_read(end: str) -> None:
     """A wrong address is its owner's to mend, and the password in it is not shown."""
     with pytest.raises(SettingsError, match="REDIS_URL") as caught:
-        RedisBus(f"redis://user:canary@127.0.0.1{end}", Delivered())
+        RedisBus(f"redis://user:canary@127.0.0.1{end}", PREFIX, Delivered())
 
     assert "canary" not in str(caught.value)
 

@@ -11,6 +11,7 @@ from pulse.bus.redis import RedisBus
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 BTC, ETH = "book:BTCUSDT", "book:ETHUSDT"
+PREFIX = "pulse:us:exchange:"
 WAIT_S = 8.0
 """The bound of every wait."""
 POLL_S = 0.005
