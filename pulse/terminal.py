@@ -199,7 +199,15 @@ class Terminal:
             resources.enter_context(gc_tuning.frozen_gc())
             self._print_address()
             server = asyncio.create_task(
-                serve(app, self.listener, stop, parts.hub.shut_down, self.settings.clients_max), name="web"
+                serve(
+                    app,
+                    self.listener,
+                    stop,
+                    parts.hub.shut_down,
+                    self.settings.clients_max,
+                    None if self.settings.trusted_hops else self.settings.clients_per_address_max,
+                ),
+                name="web",
             )
             try:
                 await _run_until_stopped(work, server, stop)

@@ -95,3 +95,19 @@ def test_a_url_without_a_password_is_unchanged(text: str, capsys: pytest.Capture
     logging.getLogger("pulse").info("connect url=%s", text)
 
     assert capsys.readouterr().err.endswith(f"connect url={text}\n")
+
+
+def test_repeated_trouble_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """The first at once, then one with the count since the last line."""
+    now_s = [0.0]
+    trouble = logs.RepeatedTrouble(logging.getLogger("pulse"), "refused limit=%s", lambda: now_s[0])
+    for second in range(130):
+        now_s[0] = float(second)
+        trouble.warn("all")
+        trouble.warn("all")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused limit=all times=1",
+        "refused limit=all times=120",
+        "refused limit=all times=120",
+    ]

@@ -123,12 +123,17 @@ class _ObservedWebSocket(WsprotoConnection):
 
         Hypercorn ignores pongs, and closes the connection after a protocol error without a close frame.
         """
+        has_finished_one = False
         for event in super().events():
+            has_finished_one = has_finished_one or getattr(event, "frame_finished", True)
             if isinstance(event, Pong):
                 self._client.on_pong(bytes(event.payload))
             elif isinstance(event, CloseConnection) and self.state is ConnectionState.OPEN:
                 self._client.write_close_frame(self.send(event))
             yield event
+        decoder = self._proto._frame_decoder
+        is_within_frame = decoder.header is not None or len(decoder.buffer) > 0
+        self._client.expect_rest(is_within_frame and self.state is ConnectionState.OPEN, has_finished_one)
 
     def __del__(self) -> None:
         """Close the parser's generator: it and the parser form a reference cycle."""
