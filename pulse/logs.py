@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 PASSWORD = re.compile(r"((?:postgres(?:ql)?|rediss?)://[^:/@\s]*):\S+@|(://[^:/@\s]*):[^/\s]+@")
 """The password within a URL, wherever it occurs in a text, such as an exception's. A database's password may contain an
@@ -38,6 +39,42 @@ class RepeatedTrouble:
             self._times, self._logged_s = 0, now_s
 
 
+LINES_AT_ONCE, LINES_PER_S = 1000, 10
+"""How many lines of one kind are written at once, and in the long run: 200 symbols may change their state together."""
+KINDS_MAX = 256
+KIND_CHARS = 40
+"""Lines are of one kind if logger and the beginning of the message are the same: libraries put values into the text."""
+
+
+class _BoundedHandler(logging.StreamHandler[TextIO]):
+    """Writes lines to stderr; the last bound for trouble that repeats, whatever logs it, libraries included.
+
+    A token bucket per kind of line: at most KINDS_MAX kinds are known, beyond that the oldest is forgotten.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(sys.stderr)
+        self._clock = clock
+        self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}  # tokens, since when, lines left out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or leave it out and count it; the next one that is written says how many were left out."""
+        kind, now_s = (record.name, str(record.msg)[:KIND_CHARS]), self._clock()
+        tokens, since_s, left_out = self._kinds.pop(kind, (LINES_AT_ONCE, now_s, 0))
+        tokens = min(LINES_AT_ONCE, tokens + (now_s - since_s) * LINES_PER_S)
+        is_due = tokens >= 1
+        self._kinds[kind] = (tokens - 1, now_s, 0) if is_due else (tokens, now_s, left_out + 1)
+        if len(self._kinds) > KINDS_MAX:
+            del self._kinds[next(iter(self._kinds))]
+        if not is_due:
+            return
+        if left_out:
+            note = "log lines left out count=%s message=%s"
+            arguments = (left_out, kind[1])
+            super().emit(logging.LogRecord(record.name, logging.WARNING, "", 0, note, arguments, None))
+        super().emit(record)
+
+
 class _RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return PASSWORD.sub(r"\1\2:***@", super().format(record))
@@ -45,7 +82,7 @@ class _RedactingFormatter(logging.Formatter):
 
 def set_up(level: str) -> None:
     """Log to stderr, from this level up."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _BoundedHandler()
     handler.setFormatter(_RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Libraries that log each of their connections and retries; our own lines report what matters, once.

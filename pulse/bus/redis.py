@@ -40,6 +40,10 @@ SILENCE_MAX_S = 2.5
 """Two heartbeats missed: the server has stopped, or the connection is gone without an error."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
 """The maximum of the waits: a server that is back is used again within a second."""
+STEADY_S = 10.0
+"""A server that is lost again sooner than this after its return is used again only after a wait."""
+HOLD_OFF_FIRST_S, HOLD_OFF_MAX_S = 1.0, 30.0
+"""That wait, doubled with each such loss: it bounds how often the paths are switched, and logged."""
 CLOSE_TIMEOUT_S = 0.4
 """Twice this is the most that closing takes: once for the tasks and once for the connections."""
 CANCELS_MAX = 4
@@ -64,7 +68,10 @@ class RedisBus:
         self._heartbeat = f"heartbeat:{secrets.token_hex(4)}"
         self._channel_of = {self._redis_channel(self._heartbeat): self._heartbeat}
         self._subscribed: set[bytes] = set()  # the Redis channels of the subscription that is being read
-        self._round = 0
+        self._round = 0  # the number that heartbeats carry; a loss begins a new one
+        self._stored_round = self._returned_round = -1  # the newest whose heartbeat was stored, and came back
+        self._regained_at_s = -STEADY_S  # loop times
+        self._held_off_s = self._may_regain_at_s = 0.0
         self._is_connected = False
         self._trouble = ""
         self._send_waits = self._receive_waits = _waits()
@@ -136,10 +143,23 @@ class RedisBus:
         self._round += 1  # heartbeats sent before this moment prove nothing
         if self._is_connected:
             self._is_connected = False
+            now_s = asyncio.get_running_loop().time()
+            is_steady = now_s - self._regained_at_s >= STEADY_S
+            self._held_off_s = 0.0 if is_steady else min(max(HOLD_OFF_FIRST_S, 2 * self._held_off_s), HOLD_OFF_MAX_S)
+            self._may_regain_at_s = now_s + self._held_off_s
             self._send_newest_to(self._deliver)
 
-    def _regain_server(self) -> None:
-        """Send through the server again, which may have forgotten everything: a heartbeat of this round came back."""
+    def _regain_server_if_proved(self) -> None:
+        """Send through the server again, which may have forgotten everything.
+
+        That needs a heartbeat of this round that was stored and came back: a server that is full or read-only passes
+        messages on and stores nothing.
+        """
+        now_s = asyncio.get_running_loop().time()
+        is_proved = self._stored_round == self._returned_round == self._round
+        if self._is_connected or not is_proved or now_s < self._may_regain_at_s:
+            return
+        self._regained_at_s = now_s
         if self._trouble:
             log.info("bus back, views travel between processes again")
         self._trouble = ""
@@ -180,6 +200,9 @@ class RedisBus:
                 batch[channel] = payload
             try:
                 await self._send(batch)
+                if self._heartbeat in batch:
+                    self._stored_round = int(batch[self._heartbeat])
+                    self._regain_server_if_proved()
             except ServerTrouble as fault:
                 self._lose_server(_sentence(fault))
                 await asyncio.sleep(next(self._send_waits))
@@ -259,8 +282,9 @@ class RedisBus:
             return  # it was closed while this was on its way
         if channel != self._heartbeat:
             self._deliver(channel, payload)
-        elif not self._is_connected and int(payload) == self._round:
-            self._regain_server()
+        else:
+            self._returned_round = int(payload)
+            self._regain_server_if_proved()
 
 
 def _waits() -> Iterator[float]:

@@ -261,6 +261,56 @@ async def test_a_full_server_is_gone_round(own_valkey: ValkeyServer) -> None:
         assert bus.health().detail == "Redis: command not allowed when used memory > 'maxmemory'."
 
 
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+async def test_a_server_that_stores_nothing_is_lost_once(
+    own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """It still passes messages on, heartbeats too; that does not make it usable, and it is logged as one loss."""
+    caplog.set_level(logging.INFO, "pulse.bus")
+    async with process(own_valkey.url) as (bus, delivered):
+        with redis.Redis.from_url(own_valkey.url) as client:
+            if kind == "full":
+                client.config_set("maxmemory", "1")
+            else:
+                client.replicaof("127.0.0.1", "1")
+            await until(lambda: not bus.health().ok)
+            attempts_before = client.info("stats")["total_commands_processed"]
+            number = 0
+            while client.info("stats")["total_commands_processed"] < attempts_before + 30:
+                number += 1
+                bus.publish(BTC, b"%d" % number)
+                await delivered.until(BTC, b"%d" % number)
+                assert not bus.health().ok
+            if kind == "full":
+                client.config_set("maxmemory", "0")
+            else:
+                client.replicaof("NO", "ONE")
+        returned = await until(lambda: bus.health().ok)
+
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == ["bus lost", "bus back"]
+    assert returned < RETURN_WITHIN_S
+
+
+async def test_a_server_that_comes_and_goes_is_held_off(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each loss soon after a return doubles the wait before the next, so switching and logging stay rare."""
+    caplog.set_level(logging.INFO, "pulse.bus")
+    monkeypatch.setattr("pulse.bus.redis.HOLD_OFF_FIRST_S", 0.2)
+    waits: list[float] = []
+    async with process(redis_url) as (bus, _):
+        assert isinstance(bus, RedisBus)
+        for _ in range(4):
+            bus._lose_server("cut")
+            bus._beat()
+            waits.append(bus._held_off_s)
+            bus._may_regain_at_s -= bus._held_off_s  # the wait is over
+            await until(lambda: bus.health().ok)
+
+    assert waits == [0.2, 0.4, 0.8, 1.6]
+    assert len(caplog.records) == 8
+
+
 async def test_only_the_change_is_logged(own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture) -> None:
     """An outage with many failed attempts is one line when it begins and one when it ends."""
     caplog.set_level(logging.DEBUG)
