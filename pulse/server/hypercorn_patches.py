@@ -4,6 +4,7 @@ What each one fixes, by the upstream name:
 - `ws_stream.server_extensions_handshake` negotiates wsproto's PerMessageDeflate, which inflates without limit.
 - `ws_stream.Connection` (wsproto's) reports neither pongs nor close frames to the connection they came by.
 - `ws_stream.WebsocketBuffer` keeps growing after its limit while the client goes on sending.
+- `protocol.H11Protocol` tolerates heads that a proxy may read differently, and answers without security headers.
 - `protocol.H2Protocol` serves HTTP/2 on the plain port, and cannot be disabled.
 - `run.TCPServer` forms a reference cycle with its protocol.
 
@@ -26,6 +27,7 @@ from wsproto.events import Event as WsprotoEvent
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
+from pulse.server.http1 import StrictHttp1
 from pulse.server.loop import current_connection
 from pulse.server.ws_frames import SYNC_FLUSH_TAIL, WINDOW_BITS, negotiate_deflate
 
@@ -189,6 +191,7 @@ HYPERCORN_NAMES: tuple[tuple[Any, str, Any], ...] = (
     (ws_stream, "server_extensions_handshake", _negotiate_extensions),
     (ws_stream, "Connection", _ObservedWebSocket),
     (ws_stream, "WebsocketBuffer", _BoundedMessageBuffer),
+    (hypercorn_protocol, "H11Protocol", StrictHttp1),
     (hypercorn_protocol, "H2Protocol", _Http2Refused),
     (hypercorn_run, "TCPServer", _AcyclicTCPServer),
 )
