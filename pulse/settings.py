@@ -15,6 +15,7 @@ from pulse.market.symbol_names import symbol_name
 
 VENUES = ("us", "com", "vision")
 PLATFORM_NAMES = {"port": "PORT", "redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
+NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Settings:
     stale_after_s: float = 5.0  # silence of a busy symbol's book before it is stale
     backfill_days: int = 30  # how far back missing minutes are fetched at the start; 0: only the last 1,000 minutes
     # bus and storage
+    namespace: str = "pulse"  # how names on a shared Redis begin; deployments that must not mix need different ones
     redis_url: str = field(default="", repr=False)  # a Redis or Valkey server; empty: within this process
     database_url: str = field(default="", repr=False)  # a PostgreSQL server; empty: SQLite
     sqlite_path: str = "pulse.sqlite3"  # the SQLite file used without DATABASE_URL
@@ -183,6 +185,12 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _namespace(text: str) -> str:
+    if not NAMESPACE.fullmatch(text):
+        raise ValueError("1 to 32 of a-z, 0-9, - and _, beginning with a letter or digit")
+    return text
+
+
 def _text(text: str) -> str:
     return text
 
@@ -208,6 +216,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "trades_kept": _whole(1, 1000),
     "stale_after_s": _seconds(0.5, 3600),
     "backfill_days": _whole(0, 3650),
+    "namespace": _namespace,
     "redis_url": _redis_address,
     "database_url": _address("postgres", "postgresql"),
     "sqlite_path": _text,

@@ -36,6 +36,9 @@ candles_differing = Gauge(
     "pulse_candles_differing", "Minutes in which our candle differed from the exchange's.", ["symbol"]
 )
 clients_open = Gauge("pulse_clients_open", "Open WebSockets and event streams.")
+connections_refused = Counter(
+    "pulse_connections_refused", "Connections refused before HTTP, by the limit that was reached.", ["limit"]
+)
 clients_refused = Gauge("pulse_clients_refused", "Clients that were not admitted.")
 requests_refused = Counter("pulse_requests_refused", "Requests refused by the rate limit of their address.")
 clients_cut = Gauge("pulse_clients_cut", "Clients disconnected because they read nothing in time.")

@@ -4,6 +4,7 @@ It is the one place that knows every part, and it decides nothing that a part co
 """
 
 import asyncio
+import hashlib
 import logging
 import os
 import random
@@ -78,6 +79,7 @@ from pulse.web.app import build_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
+from pulse.wire import bus_prefix
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +211,15 @@ class Terminal:
             resources.enter_context(gc_tuning.frozen_gc())
             self._print_address()
             server = asyncio.create_task(
-                serve(app, self.listener, stop, parts.hub.shut_down, self.settings.clients_max), name="web"
+                serve(
+                    app,
+                    self.listener,
+                    stop,
+                    parts.hub.shut_down,
+                    self.settings.clients_max,
+                    None if self.settings.trusted_hops else self.settings.clients_per_address_max,
+                ),
+                name="web",
             )
             try:
                 await _run_until_stopped(work, server, stop)
@@ -292,7 +302,21 @@ class Terminal:
         # redis-py costs 19 MB of memory, so it is imported only where it is used.
         from pulse.bus.redis import RedisBus
 
-        return RedisBus(self.settings.redis_url, deliver)
+        return RedisBus(self.settings.redis_url, self._bus_prefix(), deliver)
+
+    def _bus_prefix(self) -> str:
+        """Return what this run's names on the bus begin with.
+
+        A demo or a replay is alone in its namespace: two of them show different sessions. A venue whose addresses are
+        replaced is another venue than that of its name, unless they are replaced by the same.
+        """
+        namespace, venue = self.settings.namespace, self.venue.name
+        if self.plan.source != "exchange":
+            namespace = f"{namespace}-{self.origin.instance}"
+        elif self.venue != VENUES[venue]:
+            addresses = f"{self.venue.rest_url} {self.venue.stream_url}".encode()
+            venue = f"{venue}-{hashlib.blake2b(addresses, digest_size=4).hexdigest()}"
+        return bus_prefix(namespace, venue, self.plan.source)
 
     async def _open_store(self, resources: AsyncExitStack) -> Store:
         store: Store

@@ -29,6 +29,14 @@ def channels_of(symbol: str) -> tuple[str, str]:
     return book_channel(symbol), trades_channel(symbol)
 
 
+def bus_prefix(namespace: str, venue: str, source: str) -> str:
+    """Return what every name of one source on a shared server begins with.
+
+    Processes hear one another only under the same prefix, so only where namespace, venue and source are all the same.
+    """
+    return f"{namespace}:{venue}:{source}:"
+
+
 def encode_view(view: View | TradesView) -> bytes:
     """Encode a view as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
     return orjson.dumps(view)

@@ -28,7 +28,7 @@ HOMES = {
     "psycopg": {"pulse/store/postgres.py"},
     "psycopg_pool": {"pulse/store/postgres.py"},
     "starlette": {"pulse/web"},
-    "hypercorn": {"pulse/server/listener.py", "pulse/server/hypercorn_patches.py"},
+    "hypercorn": {"pulse/server/listener.py", "pulse/server/hypercorn_patches.py", "pulse/server/http1.py"},
     "wsproto": {"pulse/server/hypercorn_patches.py"},
 }
 """Third-party libraries, and the only files or packages that may import them."""

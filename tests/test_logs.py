@@ -1,5 +1,6 @@
 """Logging: one line per record to stderr, from a level up, with passwords redacted."""
 
+import io
 import logging
 from collections.abc import Iterator
 
@@ -128,3 +129,49 @@ def test_a_url_without_a_password_is_unchanged(text: str, capsys: pytest.Capture
     logging.getLogger("pulse").info("connect url=%s", text)
 
     assert capsys.readouterr().err.endswith(f"connect url={text}\n")
+
+
+def test_repeated_trouble_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """The first at once, then one with the count since the last line."""
+    now_s = [0.0]
+    trouble = logs.RepeatedTrouble(logging.getLogger("pulse"), "refused limit=%s", lambda: now_s[0])
+    for second in range(130):
+        now_s[0] = float(second)
+        trouble.warn("all")
+        trouble.warn("all")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused limit=all times=1",
+        "refused limit=all times=120",
+        "refused limit=all times=120",
+    ]
+
+
+def test_a_line_that_repeats_without_end_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever logs it, in a million times; lines of other kinds are written, and how many were left out is said."""
+    now_s = [0.0]
+    logger = logging.getLogger("library")
+    handler = logs._BoundedHandler(lambda: now_s[0])
+    logger.addHandler(handler)
+    try:
+        for number in range(20_000):
+            now_s[0] = number / 1000
+            logger.error(f"accept failed on the descriptor of a very long name, fd={number}")  # noqa: G004  # as libraries do
+        logger.error("another line")
+    finally:
+        logger.removeHandler(handler)
+    lines = capsys.readouterr().err.splitlines()
+
+    assert logs.LINES_AT_ONCE <= len(lines) <= logs.LINES_AT_ONCE + 2 * 20 * logs.LINES_PER_S
+    assert lines[-1] == "another line"
+    assert sum(line.startswith("log lines left out count=") for line in lines) > 100
+
+
+def test_the_kinds_of_lines_are_bounded() -> None:
+    """Text that differs from line to line takes no memory."""
+    handler = logs._BoundedHandler()
+    handler.setStream(io.StringIO())
+    for number in range(3 * logs.KINDS_MAX):
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 0, f"{number} lines", (), None))
+
+    assert len(handler._kinds) == logs.KINDS_MAX

@@ -7,15 +7,19 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import pytest
+import redis
 
+from pulse.fanout.hub import OWN_SILENCE_MAX_S
 from pulse.server import listener
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
@@ -59,6 +63,21 @@ async def views(pulse: Pulse, count: int, symbol: str = "BTCUSDT") -> list[dict[
     """Return the next views of a symbol."""
     async with asyncio.timeout(WAIT_S), pulse.feed(symbol) as feed:
         return [json.loads((await feed.receive()).data) for _ in range(count)]
+
+
+async def trades_within(pulse: Pulse, duration_s: float) -> set[tuple[int, float]]:
+    """Return the ids and prices of the trades that a client of BTCUSDT is sent for so long."""
+    trades: set[tuple[int, float]] = set()
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(duration_s),
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{pulse.url}/ws") as feed,
+        ):
+            await feed.send_json({"op": "subscribe", "topics": ["trades.BTCUSDT"]})
+            async for message in feed:
+                trades |= {(trade["id"], trade["price"]) for trade in json.loads(message.data).get("trades", ())}
+    return trades
 
 
 # --- live
@@ -472,6 +491,45 @@ async def test_redis_may_be_killed_and_restarted(
     assert not away["bus"]["ok"]
     assert all(is_true(exchange, view) for view in [*while_away[-20:], *after])
     assert [p["seq"] for p in after] == sorted({p["seq"] for p in after})
+
+
+async def test_sources_that_share_a_server_do_not_mix(
+    exchange: SimulatedExchange, own_valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """A venue, a demo and a second demo show their own views and trades, and have names of their own on the server."""
+    folders = [tmp_path / name for name in ("venue", "demo", "other")]
+    for folder in folders:
+        folder.mkdir()
+    shared = {"REDIS_URL": own_valkey.url, "PULSE_SYMBOLS": "BTCUSDT"}
+    venue, *demos = (
+        Pulse(folder, *arguments, **shared, **settings)
+        for folder, arguments, settings in zip(
+            folders,
+            [(), ("--demo",), ("--demo", "--seed", "2")],
+            [{"PULSE_REST_URL": exchange.rest_url, "PULSE_STREAM_URL": exchange.stream_url}, {}, {}],
+            strict=True,
+        )
+    )
+    async with venue, demos[0], demos[1]:
+        for pulse in (venue, *demos):
+            await pulse.until_live()
+            await pulse.until(partial(pulse.get, "/readyz"), lambda report: report["bus"]["ok"])
+        with redis.Redis.from_url(own_valkey.url) as client:
+            names = sorted(name.decode() for name in client.pubsub_channels() if b":book:" in name)
+        # Of a process with the same names the trades would be shown once our own are silent for OWN_SILENCE_MAX_S.
+        exchange.faults.frames.mute("btcusdt@aggTrade")
+        trades = await trades_within(venue, OWN_SILENCE_MAX_S + 1.0)
+        shown = await asyncio.gather(*(views(pulse, 20) for pulse in (venue, *demos)))
+
+    instances = [{view["instance"] for view in seen} for seen in shown]
+    truth = {(row["a"], float(row["p"])) for row in exchange.core.agg_trades("BTCUSDT", limit=1000)}
+    assert trades
+    assert trades <= truth
+    assert [len(one) for one in instances] == [1, 1, 1]
+    assert len(set.union(*instances)) == 3
+    assert [seen[0]["source"] for seen in shown] == ["exchange", "simulation", "simulation"]
+    assert [name.partition("-")[0] for name in names] == ["pulse", "pulse", "pulse:us"]
+    assert len(set(names)) == 3
 
 
 async def test_postgres_may_be_killed_and_restarted(

@@ -10,7 +10,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import INTERVALS, start_aggregate
 from pulse.market.market import Market, Origin
 from pulse.market.types import FeedUp, Instrument
-from pulse.wire import CANDLE_FIELDS, candle_row, channels_of, encode_view, read_stamp
+from pulse.wire import CANDLE_FIELDS, bus_prefix, candle_row, channels_of, encode_view, read_stamp
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, snapshot, trade
 
 FIVE = INTERVALS["5m"]
@@ -24,6 +24,11 @@ def market() -> Market:
     for event in (FeedUp(), instrument, book, trade(3, 61837.63, 0.02)):
         market.apply(event, 0.0)
     return market
+
+
+def test_names_on_a_shared_server() -> None:
+    """They begin with namespace, venue and source, none of which can hold the separator."""
+    assert bus_prefix("pulse", "us", "exchange") == "pulse:us:exchange:"
 
 
 def test_bus_channels_of_a_symbol() -> None:

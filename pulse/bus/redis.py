@@ -29,10 +29,8 @@ from pulse.wire import channels_of
 
 log = logging.getLogger(__name__)
 
-PREFIX = "pulse:"
-"""What the name of a Redis channel begins with; our channel's name follows."""
-LATEST_PREFIX = "pulse:latest:"
-"""The same for the key that stores a channel's newest view."""
+LATEST = "latest:"
+"""Stands before a channel in the name of the key that stores its newest view."""
 LATEST_LIFE_S = 10
 """A view comes every second; one that is this old is no longer the latest of anything."""
 CONNECT_TIMEOUT_S = 1.0
@@ -43,6 +41,10 @@ SILENCE_MAX_S = 2.5
 """Two heartbeats missed: the server has stopped, or the connection is gone without an error."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
 """The maximum of the waits: a server that is back is used again within a second."""
+STEADY_S = 10.0
+"""A server that is lost again sooner than this after its return is used again only after a wait."""
+HOLD_OFF_FIRST_S, HOLD_OFF_MAX_S = 1.0, 30.0
+"""That wait, doubled with each such loss: it bounds how often the paths are switched, and logged."""
 CLOSE_TIMEOUT_S = 0.4
 """Twice this is the most that closing takes: once for the tasks and once for the connections."""
 CANCELS_MAX = 4
@@ -67,16 +69,24 @@ OPTION_NAME = re.compile(r"unexpected keyword argument '([a-z_]{1,40})'", re.ASC
 
 
 class RedisBus:
-    """The contract of `Bus` through a Redis or Valkey server. Raises SettingsError for an address it cannot read."""
+    """The contract of `Bus` through a Redis or Valkey server, which others may use under other prefixes.
 
-    def __init__(self, url: str, deliver: Deliver) -> None:
+    Every name on the server begins with `prefix`; wire.py says how it is made. Raises SettingsError for an address that
+    it cannot read.
+    """
+
+    def __init__(self, url: str, prefix: str, deliver: Deliver) -> None:
         self._deliver = deliver
+        self._prefix = prefix
         self._newest: dict[str, bytes | None] = {}  # by channel, of this process
         self._outgoing: ConflatingQueue[str, bytes] = ConflatingQueue()
         self._heartbeat = f"heartbeat:{secrets.token_hex(4)}"
-        self._channel_of = {_redis_channel(self._heartbeat): self._heartbeat}
+        self._channel_of = {self._redis_channel(self._heartbeat): self._heartbeat}
         self._subscribed: set[bytes] = set()  # the Redis channels of the subscription that is being read
-        self._round = 0
+        self._round = 0  # the number that heartbeats carry; a loss begins a new one
+        self._stored_round = self._returned_round = -1  # the newest whose heartbeat was stored, and came back
+        self._regained_at_s = -STEADY_S  # loop times
+        self._held_off_s = self._may_regain_at_s = 0.0
         self._is_connected = False
         self._trouble = ""
         self._send_waits = self._receive_waits = _waits()
@@ -89,13 +99,13 @@ class RedisBus:
         """Carry this symbol: it is subscribed with the next message, within a heartbeat at the latest."""
         for channel in channels_of(symbol):
             self._newest.setdefault(channel, None)
-            self._channel_of[_redis_channel(channel)] = channel
+            self._channel_of[self._redis_channel(channel)] = channel
 
     def close(self, symbol: str) -> None:
         """Carry this symbol no more."""
         for channel in channels_of(symbol):
             self._newest.pop(channel, None)
-            self._channel_of.pop(_redis_channel(channel), None)
+            self._channel_of.pop(self._redis_channel(channel), None)
             self._outgoing.discard(channel)
 
     def publish(self, channel: str, payload: bytes) -> None:
@@ -132,6 +142,12 @@ class RedisBus:
         except ServerTrouble as fault:
             log.info("redis connections closed with an error reason=%s", _sentence(fault))
 
+    def _redis_channel(self, channel: str) -> bytes:
+        return f"{self._prefix}{channel}".encode()
+
+    def _latest_key(self, channel: str) -> str:
+        return f"{self._prefix}{LATEST}{channel}"
+
     # --- the two paths, and the switch between them
 
     def _lose_server(self, reason: str) -> None:
@@ -142,10 +158,23 @@ class RedisBus:
         self._round += 1  # heartbeats sent before this moment prove nothing
         if self._is_connected:
             self._is_connected = False
+            now_s = asyncio.get_running_loop().time()
+            is_steady = now_s - self._regained_at_s >= STEADY_S
+            self._held_off_s = 0.0 if is_steady else min(max(HOLD_OFF_FIRST_S, 2 * self._held_off_s), HOLD_OFF_MAX_S)
+            self._may_regain_at_s = now_s + self._held_off_s
             self._send_newest_to(self._deliver)
 
-    def _regain_server(self) -> None:
-        """Send through the server again, which may have forgotten everything: a heartbeat of this round came back."""
+    def _regain_server_if_proved(self) -> None:
+        """Send through the server again, which may have forgotten everything.
+
+        That needs a heartbeat of this round that was stored and came back: a server that is full or read-only passes
+        messages on and stores nothing.
+        """
+        now_s = asyncio.get_running_loop().time()
+        is_proved = self._stored_round == self._returned_round == self._round
+        if self._is_connected or not is_proved or now_s < self._may_regain_at_s:
+            return
+        self._regained_at_s = now_s
         if self._trouble:
             log.info("bus back, views travel between processes again")
         self._trouble = ""
@@ -186,6 +215,9 @@ class RedisBus:
                 batch[channel] = payload
             try:
                 await self._send(batch)
+                if self._heartbeat in batch:
+                    self._stored_round = int(batch[self._heartbeat])
+                    self._regain_server_if_proved()
             except ServerTrouble as fault:
                 self._lose_server(_sentence(fault))
                 await asyncio.sleep(next(self._send_waits))
@@ -195,8 +227,8 @@ class RedisBus:
         """Send payloads, and heartbeats by the very same commands, so that one proves the path for the other."""
         pipeline = self._publisher.pipeline(transaction=False)
         for channel, payload in batch.items():
-            pipeline.set(LATEST_PREFIX + channel, payload, ex=LATEST_LIFE_S)
-            pipeline.publish(PREFIX + channel, payload)
+            pipeline.set(self._latest_key(channel), payload, ex=LATEST_LIFE_S)
+            pipeline.publish(self._prefix + channel, payload)
         for answer in await pipeline.execute(raise_on_error=False):
             # Raised here, not by the library: it would put the whole view into the text.
             if isinstance(answer, RedisError):
@@ -248,7 +280,7 @@ class RedisBus:
     async def _take_stored(self, channels: Sequence[str]) -> None:
         if not channels:
             return
-        stored = await self._publisher.mget([LATEST_PREFIX + channel for channel in channels])
+        stored = await self._publisher.mget([self._latest_key(channel) for channel in channels])
         for channel, payload in zip(channels, stored, strict=True):
             if isinstance(payload, bytes) and channel in self._newest:
                 self._deliver(channel, payload)
@@ -265,12 +297,9 @@ class RedisBus:
             return  # it was closed while this was on its way
         if channel != self._heartbeat:
             self._deliver(channel, payload)
-        elif not self._is_connected and int(payload) == self._round:
-            self._regain_server()
-
-
-def _redis_channel(channel: str) -> bytes:
-    return f"{PREFIX}{channel}".encode()
+        else:
+            self._returned_round = int(payload)
+            self._regain_server_if_proved()
 
 
 def _waits() -> Iterator[float]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pulse.server.connection_registry import ConnectionRegistry
+from pulse.server.connection_registry import ConnectionRegistry, Place
 from pulse.server.flow_control import AckWindow
 from pulse.server.ws_frames import PING_FRAME, PONG_FRAME, frame, lone_pong_payload
 
@@ -22,6 +22,12 @@ HTTP_INPUT_BURST_BYTES, HTTP_INPUT_BYTES_S = 128 * 1024, 16 * 1024
 WEBSOCKET_INPUT_BURST_BYTES, WEBSOCKET_INPUT_BYTES_S = 8 * 1024, 1024
 """The same limit for a WebSocket, whose clients send next to nothing. A ping costs a client six bytes, and each must be
 answered at once: 64 KiB of them, which is one read of Hypercorn's, would block the event loop for a second."""
+FRAME_TIMEOUT_S = 10.0
+"""How long the rest of a WebSocket frame may take: a frame is 4 KiB at most, and a request's head has as long."""
+RESERVED_S = 2.0
+"""How long a connection beyond the limits may take for its health check, before it is aborted."""
+HEALTH_CHECKS = (b"GET /healthz ", b"HEAD /healthz ")
+"""How the only requests begin that a connection beyond the limits may send; a check fits in one segment."""
 KEEPALIVE_PING = frame(PING_FRAME, b"")
 TASK_END_GRACE_S = 1.0
 """How long Hypercorn may take to notice that a client has disconnected, before its task is cancelled."""
@@ -44,6 +50,8 @@ class ClientConnection(asyncio.Protocol):
         self.task: asyncio.Task[Any] | None = None
         """Hypercorn's task for this connection."""
         self._end_timer: asyncio.TimerHandle | None = None
+        self._frame_timer: asyncio.TimerHandle | None = None
+        self._is_reserved = False  # a place beyond the limits, for a health check
         self._discards_input = False
         self._is_ending = False  # its close frame has been or is about to be written
         self._loss: Exception | None = None
@@ -140,6 +148,18 @@ class ClientConnection(asyncio.Protocol):
         if not was_open and self._on_writable is not None and self.is_writable():
             self._on_writable()
 
+    def expect_rest(self, is_within_frame: bool, has_finished_one: bool) -> None:
+        """Abort in FRAME_TIMEOUT_S if the input ends within a frame whose rest has not come by then.
+
+        Call it after each input of a WebSocket; `has_finished_one` says that a frame ended in it, so that the one which
+        is not finished has just begun.
+        """
+        if self._frame_timer is not None and (has_finished_one or not is_within_frame):
+            self._frame_timer.cancel()
+            self._frame_timer = None
+        if is_within_frame and self._frame_timer is None:
+            self._frame_timer = asyncio.get_running_loop().call_later(FRAME_TIMEOUT_S, self.abort)
+
     def discard_input(self, abort_after_s: float) -> None:
         """Discard all further input, write no more frames from here, and abort in `abort_after_s` seconds."""
         if not self._discards_input:
@@ -148,12 +168,13 @@ class ClientConnection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(abort_after_s, self.abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Register and pass the transport on to Hypercorn; abort if the registry is full."""
+        """Register and pass the transport on to Hypercorn; beyond the limits only a health check is let through."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a stream server makes no other kind
         self._transport = transport
-        if not self._registry.admit(self):
-            transport.abort()
-            return
+        peer = transport.get_extra_info("peername")
+        if self._registry.admit(self, peer[0] if isinstance(peer, tuple) else "") is Place.HEALTH:
+            self._is_reserved = True
+            self._frame_timer = asyncio.get_running_loop().call_later(RESERVED_S, self.abort)
         self._refilled_at_s = asyncio.get_running_loop().time()
         # pause_writing is then called whenever the kernel has not taken a whole write: what is sent after that waits in
         # the client's queue, where newer messages replace it.
@@ -164,6 +185,9 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Unregister and pass the loss on, every error as a reset: the only kind that Hypercorn does not log."""
         self._registry.remove(self)
+        if self._frame_timer is not None:
+            self._frame_timer.cancel()
+            self._frame_timer = None
         self._block()  # before the kernel may give the descriptor to another connection
         if self._transport is not None:
             # A bound method that asyncio keeps: with it the transport would be part of a reference cycle.
@@ -178,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
         """Pass input on to Hypercorn; abort if it exceeds the rate limit."""
         if self._discards_input:
             return
-        if not self._take_tokens(len(data)):
+        if not self._take_tokens(len(data)) or (self._is_reserved and not data.startswith(HEALTH_CHECKS)):
             self.abort()
             return
         self.received_at_s = self._refilled_at_s

@@ -4,8 +4,20 @@ It does not know what a connection carries or how it is written to.
 """
 
 import asyncio
-from collections import deque
+import logging
+from collections import Counter, deque
+from enum import Enum
 from typing import Protocol
+
+from pulse import stats
+from pulse.logs import RepeatedTrouble
+from pulse.server.addresses import UNKNOWN_ADDRESS, address_key
+
+log = logging.getLogger(__name__)
+
+RESERVED_CONNECTIONS, RESERVED_PER_ADDRESS = 16, 4
+"""Places for health checks beyond every limit: in all, and of one address. A newer connection takes the oldest's, so
+silent ones do not keep a check out: it sends its request at once."""
 
 PING_INTERVAL_S = 20.0
 """A WebSocket with no input for so long is pinged. It is checked once per interval, so the ping is sent after at most
@@ -29,30 +41,70 @@ class LiveConnection(Protocol):
         """Send a ping, so that a client that still lives answers."""
 
 
-class ConnectionRegistry:
-    """The live connections of one server, at most `limit`."""
+class Place(Enum):
+    """What a new connection may be used for."""
 
-    def __init__(self, limit: int) -> None:
+    ANY = "any request"
+    HEALTH = "a health check alone"
+
+
+class ConnectionRegistry:
+    """The live connections of one server: at most `limit`, and at most `per_address_max` from one address.
+
+    With None an address has no limit of its own: behind a proxy all connections come from the proxy's.
+    """
+
+    def __init__(self, limit: int, per_address_max: int | None = None) -> None:
         self._limit = limit
-        self._live: set[LiveConnection] = set()
+        self._per_address_max = limit if per_address_max is None else per_address_max
+        self._live: dict[LiveConnection, str] = {}  # with their address keys
+        self._by_address: Counter[str] = Counter()
+        self._reserved: dict[LiveConnection, str] = {}
+        self._refusals = RepeatedTrouble(log, "connections refused limit=%s address=%s")
         self._batches: deque[set[LiveConnection]] = deque(set() for _ in range(PING_BATCHES))  # the next one first
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
-    def admit(self, connection: LiveConnection) -> bool:
-        """Add a connection; return False if there are `limit` already."""
-        if len(self._live) >= self._limit:
-            return False
-        self._live.add(connection)
+    def admit(self, connection: LiveConnection, peer: str = "") -> Place:
+        """Add a connection from the address `peer` and return its place. Beyond a limit it is one for health checks."""
+        key = address_key(peer) or UNKNOWN_ADDRESS
+        is_full = len(self._live) >= self._limit
+        if not is_full and self._by_address[key] < self._per_address_max:
+            self._live[connection] = key
+            self._by_address[key] += 1
+            self._is_empty.clear()
+            return Place.ANY
+        limit = "all" if is_full else "address"
+        stats.connections_refused.labels(limit).inc()
+        self._refusals.warn(limit, key)
+        self._make_room_in_reserve(key)
+        self._reserved[connection] = key
         self._is_empty.clear()
-        return True
+        return Place.HEALTH
+
+    def _make_room_in_reserve(self, key: str) -> None:
+        """Abort the oldest connection of this address if it has its part of the reserved places, else of all."""
+        of_address = [connection for connection, other in self._reserved.items() if other == key]
+        if len(of_address) >= RESERVED_PER_ADDRESS:
+            self._abort_reserved(of_address[0])
+        elif len(self._reserved) >= RESERVED_CONNECTIONS:
+            self._abort_reserved(next(iter(self._reserved)))
+
+    def _abort_reserved(self, connection: LiveConnection) -> None:
+        del self._reserved[connection]
+        connection.abort()
 
     def remove(self, connection: LiveConnection) -> None:
         """Remove a connection that has ended."""
-        self._live.discard(connection)
+        self._reserved.pop(connection, None)
+        key = self._live.pop(connection, None)
+        if key is not None:
+            self._by_address[key] -= 1
+            if not self._by_address[key]:
+                del self._by_address[key]
         for batch in self._batches:
             batch.discard(connection)
-        if not self._live:
+        if not self._live and not self._reserved:
             self._is_empty.set()
 
     def keep_alive(self, connection: LiveConnection) -> None:
@@ -77,7 +129,7 @@ class ConnectionRegistry:
         try:
             await asyncio.wait_for(self._is_empty.wait(), grace_s)
         except TimeoutError:
-            remaining = tuple(self._live)
+            remaining = (*self._live, *self._reserved)
             for connection in remaining:
                 connection.abort()
             return len(remaining)

@@ -4,6 +4,7 @@ What each one fixes, by the upstream name:
 - `ws_stream.server_extensions_handshake` negotiates wsproto's PerMessageDeflate, which inflates without limit.
 - `ws_stream.Connection` (wsproto's) reports neither pongs nor close frames to the connection they came by.
 - `ws_stream.WebsocketBuffer` keeps growing after its limit while the client goes on sending.
+- `protocol.H11Protocol` tolerates heads that a proxy may read differently, and answers without security headers.
 - `protocol.H2Protocol` serves HTTP/2 on the plain port, and cannot be disabled.
 - `run.TCPServer` forms a reference cycle with its protocol.
 
@@ -26,6 +27,7 @@ from wsproto.events import Event as WsprotoEvent
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
+from pulse.server.http1 import StrictHttp1
 from pulse.server.loop import current_connection
 from pulse.server.ws_frames import SYNC_FLUSH_TAIL, WINDOW_BITS, negotiate_deflate
 
@@ -123,12 +125,17 @@ class _ObservedWebSocket(WsprotoConnection):
 
         Hypercorn ignores pongs, and closes the connection after a protocol error without a close frame.
         """
+        has_finished_one = False
         for event in super().events():
+            has_finished_one = has_finished_one or getattr(event, "frame_finished", True)
             if isinstance(event, Pong):
                 self._client.on_pong(bytes(event.payload))
             elif isinstance(event, CloseConnection) and self.state is ConnectionState.OPEN:
                 self._client.write_close_frame(self.send(event))
             yield event
+        decoder = self._proto._frame_decoder
+        is_within_frame = decoder.header is not None or len(decoder.buffer) > 0
+        self._client.expect_rest(is_within_frame and self.state is ConnectionState.OPEN, has_finished_one)
 
     def __del__(self) -> None:
         """Close the parser's generator: it and the parser form a reference cycle."""
@@ -184,6 +191,7 @@ HYPERCORN_NAMES: tuple[tuple[Any, str, Any], ...] = (
     (ws_stream, "server_extensions_handshake", _negotiate_extensions),
     (ws_stream, "Connection", _ObservedWebSocket),
     (ws_stream, "WebsocketBuffer", _BoundedMessageBuffer),
+    (hypercorn_protocol, "H11Protocol", StrictHttp1),
     (hypercorn_protocol, "H2Protocol", _Http2Refused),
     (hypercorn_run, "TCPServer", _AcyclicTCPServer),
 )

@@ -16,7 +16,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
 from pulse.errors import SettingsError
-from pulse.server.connection_registry import ConnectionRegistry
+from pulse.server.connection_registry import RESERVED_CONNECTIONS, ConnectionRegistry
 from pulse.server.hypercorn_patches import MESSAGE_BYTES_MAX, patch_hypercorn
 from pulse.server.loop import ServerLoop, server_registry
 
@@ -42,6 +42,8 @@ KEEP_ALIVE_S = 10.0
 
 EXTRA_CONNECTIONS = 256
 """Connections beyond the WebSockets allowed: for pages, API calls and health checks."""
+EXTRA_PER_ADDRESS = 64
+"""The same of one address: a browser opens six for a page, and many people may share an address."""
 EXTRA_DESCRIPTORS = 128
 """File descriptors beyond the connections: for the exchange's streams, the stores and the log."""
 
@@ -88,19 +90,27 @@ def _listen_error_text(host: str, port: int, fault: OSError) -> str:
 
 
 async def serve(
-    app: App, listener: socket.socket, stop: asyncio.Event, close_sessions: Callable[[], None], clients_max: int
+    app: App,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    close_sessions: Callable[[], None],
+    clients_max: int,
+    clients_per_address_max: int | None = None,
 ) -> None:
     """Serve until `stop` is set, then end within STOP_GRACE_S + STOP_TASKS_S seconds. Takes ownership of the listener.
 
     At the stop no connection is accepted any more, `close_sessions` is called once to have the app close its
     WebSockets, and connections that remain after STOP_GRACE_S are aborted. `clients_max` is how many WebSockets the app
-    will accept. Raises RuntimeError on a loop that `loop_factory` did not make: there no connection could be aborted.
+    will accept, `clients_per_address_max` how many of one address; None where a proxy hides the addresses. Raises
+    RuntimeError on a loop that `loop_factory` did not make: there no connection could be aborted.
     """
     if not isinstance(asyncio.get_running_loop(), ServerLoop):
         raise RuntimeError("serve() needs a ServerLoop: run it with asyncio.Runner(loop_factory=loop_factory).")
-    limit = clients_max + EXTRA_CONNECTIONS
-    registry = ConnectionRegistry(limit)
-    _raise_descriptor_limit(limit + EXTRA_DESCRIPTORS)
+    wanted = clients_max + EXTRA_CONNECTIONS
+    others = RESERVED_CONNECTIONS + EXTRA_DESCRIPTORS
+    limit = min(wanted, max(1, _raise_descriptor_limit(wanted + others) - others))
+    per_address_max = None if clients_per_address_max is None else clients_per_address_max + EXTRA_PER_ADDRESS
+    registry = ConnectionRegistry(limit, per_address_max)
     patch_hypercorn()
     context = copy_context()
     context.run(server_registry.set, registry)
@@ -133,13 +143,17 @@ def _config(listener: socket.socket) -> Config:
     return config
 
 
-def _raise_descriptor_limit(count: int) -> None:
-    """Raise this process's soft limit of file descriptors to `count`, or as far as the hard limit allows."""
+def _raise_descriptor_limit(count: int) -> int:
+    """Raise this process's soft limit of file descriptors to `count`, or as far as the hard limit allows.
+
+    Return how many of the `count` may be used.
+    """
     if sys.platform == "win32":
-        return
+        return count
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if wanted < count:
         log.warning("open file limit too low allowed=%s needed=%s", wanted, count)
+    return wanted

@@ -4,11 +4,13 @@ It also lets a request's task find its connection, and sets asyncio's read size.
 """
 
 import asyncio
+import logging
 from asyncio import selector_events, sslproto
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
+from pulse.logs import RepeatedTrouble
 from pulse.server.connection import ClientConnection
 from pulse.server.connection_registry import ConnectionRegistry
 
@@ -17,6 +19,13 @@ READ_BYTES = 16 * 1024
 a frame of 200 bytes that takes ten times as long as the read itself."""
 READERS: tuple[Any, ...] = (selector_events._SelectorTransport, sslproto.SSLProtocol)  # type: ignore[attr-defined]
 """asyncio's private classes that read from sockets and decrypt TLS; their `max_size` is undocumented."""
+
+ACCEPT_TROUBLE = "socket.accept() out of system resource"
+"""asyncio's message when no connection can be accepted for want of descriptors or memory; it tries again after 1 s."""
+ACCEPTED_AT_ONCE = 1
+"""asyncio accepts a whole backlog in one go, and without descriptors it fails, logs and sets a timer as many times."""
+
+log = logging.getLogger(__name__)
 
 server_registry: ContextVar[ConnectionRegistry | None] = ContextVar("pulse_server_registry", default=None)
 """The registry of the server that is being created in this context."""
@@ -29,7 +38,27 @@ def current_connection() -> ClientConnection:
 
 
 class ServerLoop(asyncio.SelectorEventLoop):
-    """asyncio's selector loop, with a `ClientConnection` for each connection that `serve` accepts."""
+    """asyncio's selector loop, with a `ClientConnection` for each connection that `serve` accepts.
+
+    While no connection can be accepted it tries once a second, and logs that once a minute.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._accept_trouble = RepeatedTrouble(log, "connections cannot be accepted reason=%s")
+
+    def _accept_connection(
+        self, protocol_factory: Any, sock: Any, sslcontext: Any = None, server: Any = None, _: int = 0, *rest: Any
+    ) -> None:
+        accept = super()._accept_connection  # type: ignore[misc]  # asyncio's private method; its stub has none
+        accept(protocol_factory, sock, sslcontext, server, ACCEPTED_AT_ONCE, *rest)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Handle an error as asyncio does, but for the one that repeats for as long as descriptors are exhausted."""
+        if context.get("message") == ACCEPT_TROUBLE:
+            self._accept_trouble.warn(context["exception"].strerror)
+        else:
+            super().call_exception_handler(context)
 
     async def create_server(  # type: ignore[override]  # the signature is passed through, whatever it is
         self, protocol_factory: Callable[[], asyncio.Protocol], *args: Any, **kwargs: Any

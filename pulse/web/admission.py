@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,12 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pulse import stats
 from pulse.errors import RequestError, try_later
+from pulse.server.addresses import UNKNOWN_ADDRESS, address_key
 from pulse.settings import Settings
 
-UNKNOWN_ADDRESS = "unknown"
 DEFAULT_PORTS = {"http": 80, "https": 443}
-IPV6_HOST_BITS = 64
-"""A household has a whole /64, so its addresses count as one."""
 ROUNDING_S = 1e-6
 """Rounding error of sums of seconds; without this tolerance the last request of a burst would often be refused."""
 
@@ -63,31 +60,10 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted_hops:
     """
     entries = [entry for value in forwarded_for for entry in value.split(",")]
     if 0 < trusted_hops <= len(entries):
-        key = _address_key(entries[-trusted_hops])
+        key = address_key(entries[-trusted_hops])
         if key is not None:
             return key
-    return _address_key(peer or "") or UNKNOWN_ADDRESS
-
-
-def _address_key(text: str) -> str | None:
-    address = _parse(text.strip())
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return f"{IPv6Address(int(address) >> IPV6_HOST_BITS << IPV6_HOST_BITS)}/{IPV6_HOST_BITS}"
-        address = address.ipv4_mapped
-    return None if address is None else str(address)
-
-
-def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address as proxies write it: bare, in brackets, or with a port."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
+    return address_key(peer or "") or UNKNOWN_ADDRESS
 
 
 class ClientLimit:

@@ -4,12 +4,15 @@ It knows no route and no data.
 """
 
 import hashlib
+import re
 from http import HTTPStatus
 
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from pulse.web.admission import Admission, RateLimitMiddleware
 
@@ -17,7 +20,29 @@ NO_STORE = {"Cache-Control": "no-store"}
 REVALIDATE = {"Cache-Control": "no-cache"}
 """A client may cache the answer, but must revalidate it on each use."""
 COMPRESSED_FROM_BYTES = 1024
-COMPRESSION = Middleware(GZipMiddleware, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=5)
+ZERO_WEIGHT = re.compile(r"q\s*=\s*0(\.0{0,3})?", re.ASCII)
+
+
+def accepts_gzip(headers: Headers) -> bool:
+    """Return whether a client takes gzip: it is named, or `*` is, with a weight above 0 (RFC 9110, 12.5.3)."""
+    weights: dict[str, bool] = {}
+    for part in ",".join(headers.getlist("Accept-Encoding")).lower().split(","):
+        coding, *parameters = (text.strip() for text in part.split(";"))
+        weights[coding] = not any(ZERO_WEIGHT.fullmatch(parameter) for parameter in parameters)
+    return weights.get("gzip", weights.get("*", False))
+
+
+class _Compression(GZipMiddleware):
+    """Starlette's compression, which takes any header with the letters "gzip" for a client that accepts it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request with the one coding that was chosen."""
+        others = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        coding = b"gzip" if accepts_gzip(Headers(scope=scope)) else b"identity"
+        await super().__call__({**scope, "headers": [*others, (b"accept-encoding", coding)]}, receive, send)
+
+
+COMPRESSION = Middleware(_Compression, minimum_size=COMPRESSED_FROM_BYTES, compresslevel=5)
 
 
 def limited(admission: Admission, *, compressed: bool = False) -> list[Middleware]:
@@ -34,7 +59,7 @@ def json_response(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
 def revalidated_response(request: Request, body: bytes, headers: dict[str, str] | None = None) -> Response:
     """Return JSON with a strong ETag on a compressed route, or 304 without a body if the client has the same."""
     digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-    is_compressed = "gzip" in request.headers.get("Accept-Encoding", "") and len(body) >= COMPRESSED_FROM_BYTES
+    is_compressed = accepts_gzip(request.headers) and len(body) >= COMPRESSED_FROM_BYTES
     # Bodies that differ in any byte need different strong tags (RFC 9110, 8.8.1).
     tag = f'"{digest}-gzip"' if is_compressed else f'"{digest}"'
     headers = {**REVALIDATE, **(headers or {}), "ETag": tag}

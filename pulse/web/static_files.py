@@ -1,4 +1,4 @@
-"""The page's static files with their cache headers, and the security headers of every answer.
+"""The page's static files with their cache headers, and the security headers of every answer of the app.
 
 It does not know what the files contain.
 """
@@ -11,19 +11,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-SECURITY_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "accelerometer=(), camera=(), geolocation=(), gyroscope=(), magnetometer=(), "
-    "microphone=(), payment=(), usb=()",
-}
+from pulse.server.http1 import SECURITY_HEADERS
+
 SHARED_PATHS = ("/api/", "/orderbook", "/udf/", "/openapi.json", "/sse")
 """Paths that other sites may use if PULSE_ALLOWED_ORIGINS names any."""
 START_MESSAGES = ("http.response.start", "websocket.http.response.start", "websocket.accept")

@@ -8,7 +8,7 @@ import { lastTrade, sourceText, storeText } from "../state.js";
 /** @import {ConnectionStatus} from "../connection.js" */
 /** @import {PanelModel} from "../page_model.js" */
 /** @import {BookStatus, Direction} from "../state.js" */
-/** @import {Source} from "../types.js" */
+/** @import {Source, View} from "../types.js" */
 
 const ANNOUNCE_MS_MIN = 5_000;
 /** @type {Record<Direction, string>} */
@@ -45,6 +45,7 @@ export function createStatus(root, { onRetry }) {
       paintServer(nodes, model);
       paintPause(nodes, model);
       paintSource(nodes.source, model.source);
+      paintInstance(nodes.instance, model);
       paintTitle(model);
       speak(model);
     },
@@ -82,6 +83,7 @@ function findNodes(root) {
     retry: find(root, ".state .retry"),
     pause: find(root, ".pause"),
     pauseText: find(root, ".pause-text"),
+    instance: find(root, ".instance"),
     clock: find(root, ".clock"),
     spoken: find(root, "[role=status][aria-live]"),
   };
@@ -152,6 +154,24 @@ function paintSource(node, source) {
   const text = sourceText(source);
   setVisible(node, text !== "");
   setAttr(node, "data-source", source || null);
+  if (text !== "") setText(node, text);
+}
+
+/**
+ * Return which process of the server made a view, and from which venue; "" without a view.
+ * @param {Pick<View, "instance" | "venue"> | null} view
+ */
+export function instanceText(view) {
+  return view === null ? "" : `Instance ${view.instance}, venue ${view.venue}`;
+}
+
+/**
+ * @param {HTMLElement} node
+ * @param {PanelModel} model
+ */
+function paintInstance(node, { view }) {
+  const text = instanceText(view);
+  setVisible(node, text !== "");
   if (text !== "") setText(node, text);
 }
 

@@ -298,6 +298,8 @@ async def test_a_simulation_has_a_banner(tmp_path: Path) -> None:
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, opened(pulse) as (page, errors):
         await until_live(page)
         await expect(page.get_by_test_id("source-banner")).to_contain_text("Simulation")
+        instance = (await pulse.view("LINKUSDT"))["instance"]
+        await expect(page.get_by_test_id("instance")).to_have_text(f"Instance {instance}, venue simulation")
 
     assert errors == []
 

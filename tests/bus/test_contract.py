@@ -8,7 +8,7 @@ import pytest
 from pulse.bus.contract import Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.redis import RedisBus
-from tests.support.bus import BTC, ETH, AnyBus, Delivered, MakeBus, running
+from tests.support.bus import BTC, ETH, PREFIX, AnyBus, Delivered, MakeBus, running
 from tests.support.waiting import until
 
 
@@ -20,7 +20,7 @@ def make(request: pytest.FixtureRequest) -> MakeBus:
     url: str = request.getfixturevalue("redis_url")
 
     def make_redis_bus(deliver: Deliver) -> RedisBus:
-        return RedisBus(url, deliver)
+        return RedisBus(url, PREFIX, deliver)
 
     return make_redis_bus
 

@@ -14,7 +14,7 @@ import redis
 from pulse.bus import redis as module
 from pulse.bus.redis import LATEST_LIFE_S, RedisBus
 from pulse.errors import SettingsError
-from tests.support.bus import BTC, ETH, AnyBus, Delivered, running
+from tests.support.bus import BTC, ETH, PREFIX, AnyBus, Delivered, running
 from tests.support.programs import free_port
 from tests.support.proxy import CERTIFICATE, Proxy, tls_context
 from tests.support.services import ValkeyServer
@@ -22,9 +22,9 @@ from tests.support.waiting import WAIT_S, until
 
 
 @asynccontextmanager
-async def process(url: str, *, until_ok: bool = True) -> AsyncIterator[tuple[AnyBus, Delivered]]:
+async def process(url: str, *, prefix: str = PREFIX, until_ok: bool = True) -> AsyncIterator[tuple[AnyBus, Delivered]]:
     """Run a bus, through the server unless told otherwise: all that one process is to the others."""
-    async with running(lambda deliver: RedisBus(url, deliver)) as (bus, delivered):
+    async with running(lambda deliver: RedisBus(url, prefix, deliver)) as (bus, delivered):
         if until_ok:
             await until(lambda: bus.health().ok)
         yield bus, delivered
@@ -68,17 +68,36 @@ async def test_a_newcomer_gets_the_stored_latest(redis_url: str) -> None:
 
 
 async def test_names_on_the_server(redis_url: str) -> None:
-    """A view is published on `pulse:` and its topic, and stored for a while under `pulse:latest:` and its topic."""
+    """A view is published on the prefix and its channel, and stored for a while with `latest:` between them."""
     with redis.Redis.from_url(redis_url) as client, client.pubsub() as channel:
-        channel.subscribe(f"pulse:{BTC}")
+        channel.subscribe(f"{PREFIX}{BTC}")
         async with process(redis_url) as (ours, delivered):
             ours.publish(BTC, b"view")
             await delivered.until(BTC, b"view")
         messages = [channel.get_message(timeout=WAIT_S) for _ in range(2)]
 
         assert [message and message["data"] for message in messages] == [1, b"view"]
-        assert client.get(f"pulse:latest:{BTC}") == b"view"
-        assert 0 < client.ttl(f"pulse:latest:{BTC}") <= LATEST_LIFE_S
+        assert client.get(f"{PREFIX}latest:{BTC}") == b"view"
+        assert 0 < client.ttl(f"{PREFIX}latest:{BTC}") <= LATEST_LIFE_S
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["staging:us:exchange:", "pulse:com:exchange:", "pulse:us:simulation:"],
+    ids=["namespace", "venue", "source"],
+)
+async def test_sources_on_one_server_are_kept_apart(redis_url: str, prefix: str) -> None:
+    """With another namespace, venue or source, a process gets nothing of ours: neither published nor stored."""
+    async with process(redis_url) as (ours, ours_delivered), process(redis_url, prefix=prefix) as (theirs, early):
+        ours.publish(BTC, b"ours")
+        theirs.publish(BTC, b"theirs")
+        await ours_delivered.until(BTC, b"ours")
+        await early.until(BTC, b"theirs")
+        async with process(redis_url, prefix=prefix) as (_, late):
+            await late.until(BTC, b"theirs")
+            # What comes after a round trip of the last process has passed every earlier message.
+            assert {payload for _, payload in early.messages + late.messages} == {b"theirs"}
+        assert {payload for _, payload in ours_delivered.messages} == {b"ours"}
 
 
 async def test_a_subscription_cut_by_the_server_misses_nothing(own_valkey: ValkeyServer) -> None:
@@ -198,7 +217,7 @@ async def test_a_server_that_resumes_is_used_again(own_valkey: ValkeyServer) -> 
         await theirs_delivered.until(BTC, b"newest")
         await until(lambda: ours.health().ok and theirs.health().ok)
         with redis.Redis.from_url(own_valkey.url) as client:
-            await until(lambda: client.get(f"pulse:latest:{BTC}") == b"newest")
+            await until(lambda: client.get(f"{PREFIX}latest:{BTC}") == b"newest")
 
 
 async def test_closing_does_not_wait_for_a_hung_server(own_valkey: ValkeyServer) -> None:
@@ -222,6 +241,55 @@ async def test_a_full_server_is_gone_round(own_valkey: ValkeyServer) -> None:
         await delivered.until(BTC, b"view")
 
         assert bus.health().detail == "Redis: command not allowed when used memory > 'maxmemory'."
+
+
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+async def test_a_server_that_stores_nothing_is_lost_once(
+    own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """It still passes messages on, heartbeats too; that does not make it usable, and it is logged as one loss."""
+    caplog.set_level(logging.INFO, "pulse.bus")
+    async with process(own_valkey.url) as (bus, delivered):
+        with redis.Redis.from_url(own_valkey.url) as client:
+            if kind == "full":
+                client.config_set("maxmemory", "1")
+            else:
+                client.replicaof("127.0.0.1", "1")
+            await until(lambda: not bus.health().ok)
+            attempts_before = client.info("stats")["total_commands_processed"]
+            number = 0
+            while client.info("stats")["total_commands_processed"] < attempts_before + 30:
+                number += 1
+                bus.publish(BTC, b"%d" % number)
+                await delivered.until(BTC, b"%d" % number)
+                assert not bus.health().ok
+            if kind == "full":
+                client.config_set("maxmemory", "0")
+            else:
+                client.replicaof("NO", "ONE")
+        await until(lambda: bus.health().ok)
+
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == ["bus lost", "bus back"]
+
+
+async def test_a_server_that_comes_and_goes_is_held_off(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each loss soon after a return doubles the wait before the next, so switching and logging stay rare."""
+    caplog.set_level(logging.INFO, "pulse.bus")
+    monkeypatch.setattr("pulse.bus.redis.HOLD_OFF_FIRST_S", 0.2)
+    waits: list[float] = []
+    async with process(redis_url) as (bus, _):
+        assert isinstance(bus, RedisBus)
+        for _ in range(4):
+            bus._lose_server("cut")
+            bus._beat()
+            waits.append(bus._held_off_s)
+            bus._may_regain_at_s -= bus._held_off_s  # the wait is over
+            await until(lambda: bus.health().ok)
+
+    assert waits == [0.2, 0.4, 0.8, 1.6]
+    assert len(caplog.records) == 8
 
 
 async def test_only_the_change_is_logged(own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -256,7 +324,7 @@ async def test_no_task_is_left_behind_after_an_outage(own_valkey: ValkeyServer) 
 
 async def test_a_defect_is_not_taken_for_an_outage(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that no server can cause ends the bus with that error."""
-    bus = RedisBus(redis_url, Delivered())
+    bus = RedisBus(redis_url, PREFIX, Delivered())
     bus.open("BTCUSDT")
     monkeypatch.setattr(bus, "_take", lambda channel, payload: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -268,7 +336,7 @@ async def test_a_defect_is_not_taken_for_an_outage(redis_url: str, monkeypatch: 
 async def test_an_address_that_cannot_be_read(end: str) -> None:
     """A wrong address is its owner's to mend, and the password in it is not shown."""
     with pytest.raises(SettingsError, match="REDIS_URL") as caught:
-        RedisBus(f"redis://user:canary@127.0.0.1{end}", Delivered())
+        RedisBus(f"redis://user:canary@127.0.0.1{end}", PREFIX, Delivered())
 
     assert "canary" not in str(caught.value)
 
@@ -276,13 +344,13 @@ async def test_an_address_that_cannot_be_read(end: str) -> None:
 async def test_a_wrong_option_of_tls() -> None:
     """The library has an error of its own for it."""
     with pytest.raises(SettingsError, match="REDIS_URL is not an address"):
-        RedisBus("rediss://127.0.0.1?ssl_cert_reqs=maybe", Delivered())
+        RedisBus("rediss://127.0.0.1?ssl_cert_reqs=maybe", PREFIX, Delivered())
 
 
 async def test_an_unknown_option_is_named() -> None:
     """Some hosts print options of other clients; the value is not shown."""
     with pytest.raises(SettingsError) as caught:
-        RedisBus("redis://user:canary@127.0.0.1?family=canary", Delivered())
+        RedisBus("redis://user:canary@127.0.0.1?family=canary", PREFIX, Delivered())
 
     assert str(caught.value) == (
         "REDIS_URL has an option that a Redis client does not know: family. Remove it from the address; "

@@ -153,7 +153,7 @@ async def test_a_closed_symbol_leaves_nothing_behind(kind: str, request: pytest.
     url = request.getfixturevalue("redis_url") if kind == "redis" else ""
 
     def make_bus(deliver: Deliver) -> Bus:
-        return RedisBus(url, deliver) if url else MemoryBus(deliver)
+        return RedisBus(url, "pulse:us:exchange:", deliver) if url else MemoryBus(deliver)
 
     async with running(make_bus) as process:
         tasks_before = {task.get_name() for task in asyncio.all_tasks()}

@@ -177,6 +177,47 @@ async def test_a_keepalive_ping_waits_for_no_other_data() -> None:
         assert is_empty(client)
 
 
+# --- frames that are not finished
+
+
+@on_server_loop
+async def test_half_a_frame_does_not_hold_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever part of a frame was sent, the connection is aborted when the rest does not come."""
+    monkeypatch.setattr(connection, "FRAME_TIMEOUT_S", 0.1)
+    whole = client_frame(1, b"x" * 200, mask=b"\x37\xfa\x21\x3d")
+    async with running(accept_and_read) as (port, _):
+        clients = [(await raw_websocket(port))[0] for _ in range(4)]
+        for client, part in zip(clients, (whole[:1], whole[:5], whole[:100], whole + whole[:100]), strict=True):
+            await asyncio.get_running_loop().sock_sendall(client, part)
+        ends = [await read_to_end(client) for client in clients]
+        for client in clients:
+            client.close()
+
+    assert ends == [b""] * 4
+
+
+@on_server_loop
+async def test_frames_that_end_in_time_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where each part of the input ends within the next frame; between frames a client may be silent."""
+    monkeypatch.setattr(connection, "FRAME_TIMEOUT_S", 0.3)
+    whole = client_frame(PING, b"x" * 20, mask=b"\x37\xfa\x21\x3d")
+    loop = asyncio.get_running_loop()
+    async with running(accept_and_read) as (port, _):
+        client, _ = await raw_websocket(port)
+        await loop.sock_sendall(client, whole[:7])
+        for _ in range(10):
+            await asyncio.sleep(0.05)
+            await loop.sock_sendall(client, whole[7:] + whole[:7])
+        await loop.sock_sendall(client, whole[7:])
+        pongs = await receive(client, 11 * 22)
+        await asyncio.sleep(0.4)
+        await loop.sock_sendall(client, whole)
+        last = await receive(client, 22)
+        client.close()
+
+    assert frames(pongs + last) == [(PONG, b"x" * 20)] * 12
+
+
 # --- the end
 
 

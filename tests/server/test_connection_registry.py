@@ -6,9 +6,17 @@ import weakref
 
 import pytest
 
+from pulse import stats
 from pulse.server import connection_registry
 from pulse.server.connection import KEEPALIVE_PING, ClientConnection
-from pulse.server.connection_registry import IDLE_TIMEOUT_S, PING_INTERVAL_S, ConnectionRegistry
+from pulse.server.connection_registry import (
+    IDLE_TIMEOUT_S,
+    PING_INTERVAL_S,
+    RESERVED_CONNECTIONS,
+    RESERVED_PER_ADDRESS,
+    ConnectionRegistry,
+    Place,
+)
 from tests.support.asgi import accept_and_read, running
 from tests.support.waiting import WAIT_S, until
 from tests.support.web import on_server_loop
@@ -113,5 +121,66 @@ async def test_beyond_its_limit_the_registry_admits_none() -> None:
     admitted = [registry.admit(first), registry.admit(second)]
     registry.remove(first)
 
-    assert admitted == [True, False]
-    assert registry.admit(second)
+    assert admitted == [Place.ANY, Place.HEALTH]
+    assert registry.admit(second) is Place.ANY
+
+
+def admitted(registry: ConnectionRegistry, *peers: str) -> list[Place]:
+    """Return the places of new connections from these addresses."""
+    return [registry.admit(ClientConnection(asyncio.Protocol(), registry), peer) for peer in peers]
+
+
+async def test_an_address_has_a_limit_of_its_own() -> None:
+    """Beyond it only health checks are served; other addresses are not concerned, and an IPv6 /64 is one address."""
+    registry = ConnectionRegistry(100, per_address_max=2)
+    first = admitted(registry, "192.0.2.1", "192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1")
+    others = admitted(registry, "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1")
+
+    assert first == [Place.ANY, Place.ANY, Place.HEALTH, Place.HEALTH]
+    assert others == [Place.ANY, Place.ANY, Place.ANY, Place.HEALTH, Place.ANY]
+
+
+async def test_behind_a_proxy_one_address_may_take_every_place() -> None:
+    """All connections come from the proxy."""
+    assert set(admitted(ConnectionRegistry(50), *["192.0.2.1"] * 50)) == {Place.ANY}
+
+
+async def test_the_newest_connection_always_has_a_reserved_place() -> None:
+    """It takes the place of the oldest of its address, or of all: the reserve stays bounded and open to everybody."""
+    registry = ConnectionRegistry(0)
+    admitted(registry, *["192.0.2.1"] * 100)
+    of_one = list(registry._reserved.values())
+    admitted(registry, *[f"198.51.100.{number}" for number in range(100)])
+    last = admitted(registry, "192.0.2.2")
+
+    assert of_one == ["192.0.2.1"] * RESERVED_PER_ADDRESS
+    assert last == [Place.HEALTH]
+    assert list(registry._reserved.values()) == [
+        *(f"198.51.100.{number}" for number in range(100 - RESERVED_CONNECTIONS + 1, 100)),
+        "192.0.2.2",
+    ]
+
+
+async def test_a_connection_that_ended_gives_its_place_back() -> None:
+    """An address without connections takes no memory."""
+    registry = ConnectionRegistry(2, per_address_max=1)
+    connections = [ClientConnection(asyncio.Protocol(), registry) for _ in range(2)]
+    before = [registry.admit(one, "192.0.2.1") for one in connections]
+    for one in connections:
+        registry.remove(one)
+    left = dict(registry._by_address), dict(registry._reserved)
+
+    assert before == [Place.ANY, Place.HEALTH]
+    assert left == ({}, {})
+    assert admitted(registry, "192.0.2.1") == [Place.ANY]
+
+
+async def test_refused_connections_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A flood is one line, however long it is; the metric counts each."""
+    before = stats.connections_refused.labels("address")._value.get()
+    admitted(ConnectionRegistry(100, per_address_max=1), *["192.0.2.1"] * 51)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "connections refused limit=address address=192.0.2.1 times=1"
+    ]
+    assert stats.connections_refused.labels("address")._value.get() - before == 50

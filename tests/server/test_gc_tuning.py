@@ -159,7 +159,7 @@ async def test_a_finished_request_leaves_no_cycle(path: str) -> None:
         during = await request(web, path)
         await until_freed(before)
 
-    assert (during - before).keys() >= {"ClientConnection", "_AcyclicTCPServer", "H11Protocol", TRANSPORT}
+    assert (during - before).keys() >= {"ClientConnection", "_AcyclicTCPServer", "StrictHttp1", TRANSPORT}
 
 
 async def request(web: Web, path: str) -> Counter[str]:

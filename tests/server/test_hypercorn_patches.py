@@ -12,6 +12,7 @@ from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.protocol import ProtocolWrapper, ws_stream
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
 from wsproto.connection import Connection as WsprotoConnection
 from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import CloseConnection
@@ -61,6 +62,9 @@ def test_the_libraries_have_the_versions_that_were_patched(library: str, pinned:
         ("Connection.events", ws_stream.WSStream._handle_events, "for event in self.connection.events():"),
         ("WebsocketBuffer", ws_stream.WSStream.__init__, "WebsocketBuffer(config.websocket_max_message_size)"),
         ("FrameTooLargeError", ws_stream.WSStream._handle_events, "except FrameTooLargeError:"),
+        ("H11Protocol", ProtocolWrapper.__init__, "self.protocol = H11Protocol("),
+        ("H11Protocol.connection", H11Protocol.__init__, "h11.SERVER, max_incomplete_event_size="),
+        ("H11Protocol._send_error_response", H11Protocol._handle_events, "await self._send_error_response("),
         ("H2Protocol", ProtocolWrapper.handle, "self.protocol = H2Protocol("),
         ("FrameProtocol._parse_more", FrameProtocol.__init__, "self._parse_more = self._parse_more_gen()"),
         ("TCPServer", hypercorn_run.worker_serve, "await TCPServer(app, loop, config, context, lifespan_state,"),

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from pulse.errors import SettingsError
-from pulse.server import listener
+from pulse.server import connection, listener
 from pulse.server.listener import open_listener, serve
 from pulse.server.loop import current_connection
 from tests.support.asgi import MIB, answer_ok, get, running
 from tests.support.waiting import WAIT_S
 from tests.support.web import on_server_loop
-from tests.support.websockets import raw_socket, raw_websocket
+from tests.support.websockets import raw_socket, raw_websocket, read_to_end
 
 # --- the port
 
@@ -212,6 +212,65 @@ async def test_connections_beyond_the_limit_are_aborted(monkeypatch: pytest.Monk
     assert refused == b""
 
 
+async def health(port: int, source: str, request: bytes = b"GET /healthz HTTP/1.1") -> bytes:
+    """Return the answer to a request from this address of the loopback network."""
+    client = socket.socket()
+    client.setblocking(False)
+    client.bind((source, 0))
+    loop = asyncio.get_running_loop()
+    with client:
+        try:
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            await loop.sock_sendall(client, request + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        except ConnectionError:
+            return b""
+        return await read_to_end(client)
+
+
+@on_server_loop
+async def test_health_is_answered_while_silent_connections_take_every_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A health check gets through, of the same address too; anything else beyond the limit does not."""
+    monkeypatch.setattr(listener, "EXTRA_CONNECTIONS", 20)
+    async with running(answer_ok) as (port, _):
+        silent = [await raw_socket(port) for _ in range(100)]
+        answers = [await health(port, source) for source in ("127.0.0.1", "127.0.0.2", "127.0.0.2")]
+        other = await health(port, "127.0.0.2", b"GET / HTTP/1.1")
+        for client in silent:
+            client.close()
+
+    assert [answer[-2:] for answer in answers] == [b"ok"] * 3
+    assert other == b""
+
+
+@on_server_loop
+async def test_one_address_does_not_take_the_places_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent connections of one address are refused beyond its own limit; everybody else is served as before."""
+    monkeypatch.setattr(listener, "EXTRA_PER_ADDRESS", 10)
+    async with running(answer_ok, clients_per_address_max=10) as (port, _):
+        silent = [await raw_socket(port) for _ in range(300)]
+        answers = [await health(port, "127.0.0.2", b"GET / HTTP/1.1") for _ in range(5)]
+        own = await health(port, "127.0.0.1", b"GET / HTTP/1.1")
+        for client in silent:
+            client.close()
+
+    assert [answer[-2:] for answer in answers] == [b"ok"] * 5
+    assert own == b""
+
+
+@on_server_loop
+async def test_a_reserved_place_is_held_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent connection beyond the limits is aborted."""
+    monkeypatch.setattr(listener, "EXTRA_CONNECTIONS", -9)
+    monkeypatch.setattr(connection, "RESERVED_S", 0.05)
+    async with running(answer_ok) as (port, _):
+        first, *silent = [await raw_socket(port) for _ in range(4)]
+        ends = [await read_to_end(client) for client in silent]
+        for client in (first, *silent):
+            client.close()
+
+    assert ends == [b""] * 3
+
+
 def test_a_low_limit_of_open_files_is_raised_and_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,7 +280,8 @@ def test_a_low_limit_of_open_files_is_raised_and_logged(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 128))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: limits_set.append(limits))
     with caplog.at_level(logging.WARNING, "pulse.server.listener"):
-        listener._raise_descriptor_limit(1000)
+        allowed = listener._raise_descriptor_limit(1000)
 
+    assert allowed == 128
     assert limits_set == [(128, 128)]
     assert "open file limit too low" in caplog.text

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import socket
 from asyncio import sslproto
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 
 from pulse.server.connection import ClientConnection
-from pulse.server.loop import READ_BYTES, current_connection
+from pulse.server.loop import READ_BYTES, ServerLoop, current_connection
 from tests.support.asgi import answer_ok, get, running
 from tests.support.waiting import until
 from tests.support.web import on_server_loop
+from tests.support.websockets import read_to_end
 
 
 @on_server_loop
@@ -81,3 +83,44 @@ async def test_a_server_of_another_kind_is_not_wrapped() -> None:
     await server.wait_closed()
 
     assert len(made) == 1
+
+
+@on_server_loop
+async def test_exhausted_descriptors_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Connections wait in the kernel meanwhile, and are served as soon as there are descriptors again."""
+    resource = pytest.importorskip("resource")
+    loop = asyncio.get_running_loop()
+    async with running(answer_ok) as (port, _):
+        await get(port)
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]  # the loop does not run meanwhile
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spare = os.open(os.devnull, os.O_RDONLY)  # the lowest free number
+        os.close(spare)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+        try:
+            for _ in range(500):
+                await asyncio.sleep(0)
+            refused = [record.getMessage() for record in caplog.records]
+            assert isinstance(loop, ServerLoop)
+            attempts_after_the_first = loop._accept_trouble._times
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        answers = []
+        for client in waiting:
+            client.setblocking(False)
+            await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for client in waiting:
+            answers.append(await read_to_end(client))
+            client.close()
+
+    assert refused == ["connections cannot be accepted reason=Too many open files times=1"]
+    assert attempts_after_the_first == 0
+    assert {answer[-2:] for answer in answers} == {b"ok"}
+
+
+@on_server_loop
+async def test_other_errors_of_the_loop_are_logged_as_before(caplog: pytest.LogCaptureFixture) -> None:
+    """Each with its traceback."""
+    asyncio.get_running_loop().call_exception_handler({"message": "a defect", "exception": ValueError("x")})
+
+    assert [(record.name, record.exc_info is not None) for record in caplog.records] == [("asyncio", True)]

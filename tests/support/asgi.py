@@ -17,7 +17,7 @@ MIB = 2**20
 
 @asynccontextmanager
 async def running(
-    answer: Answer, close_sessions: Callable[[], None] = lambda: None
+    answer: Answer, close_sessions: Callable[[], None] = lambda: None, *, clients_per_address_max: int | None = None
 ) -> AsyncIterator[tuple[int, asyncio.Event]]:
     """Run a server whose app is `answer(receive, send)`; give its port and its stop event, and wait for its end."""
 
@@ -27,7 +27,7 @@ async def running(
 
     listener, stop = open_listener("127.0.0.1", 0), asyncio.Event()
     port = listener.getsockname()[1]
-    task = asyncio.create_task(serve(app, listener, stop, close_sessions, clients_max=10))
+    task = asyncio.create_task(serve(app, listener, stop, close_sessions, 10, clients_per_address_max))
     try:
         yield port, stop
     finally:

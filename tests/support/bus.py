@@ -11,6 +11,7 @@ from tests.support.waiting import until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 BTC, ETH = "book:BTCUSDT", "book:ETHUSDT"
+PREFIX = "pulse:us:exchange:"
 
 AnyBus = MemoryBus | RedisBus
 MakeBus = Callable[[Deliver], AnyBus]

@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import Request
 
 from pulse.web.routing import COMPRESSED_FROM_BYTES, COMPRESSION, json_response, limited, revalidated_response
-from tests.support.web import make_context, on_server_loop
+from tests.support.web import ask, make_context, on_server_loop, serving
 
 SHORT, LONG = b"[]", b"[" + b" " * COMPRESSED_FROM_BYTES + b"]"
 
@@ -51,10 +51,39 @@ def test_known_tag_gives_304(known: str, status: int) -> None:
     assert bytes(response.body) == (b"" if status == 304 else SHORT)
 
 
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ("gzip", True),
+        ("GZIP;q=0.001, br", True),
+        ("br, gzip ; q=1", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, br", False),
+        ("*;q=0", False),
+        ("*, gzip;q=0", False),
+        ("x-gzipped", False),
+        ("br", False),
+        ("", False),
+    ],
+)
+@on_server_loop
+async def test_gzip_is_sent_to_those_who_accept_it(text: str, accepted: bool) -> None:
+    """A weight of 0 refuses it."""
+    async with serving() as web:
+        status, _, headers = await ask(web, "/openapi.json", **{"Accept-Encoding": text})
+
+    assert status == 200
+    assert headers.get("Content-Encoding") == ("gzip" if accepted else None)
+    assert headers["Vary"] == "Accept-Encoding"
+
+
 def test_compressed_answer_has_its_own_tag() -> None:
     """Its bytes differ, so its strong tag must; a short answer is not compressed."""
     plain, gzip = (revalidated_response(request(**headers), LONG) for headers in ({}, {"Accept_Encoding": "gzip"}))
+    refused = revalidated_response(request(Accept_Encoding="br, gzip;q=0"), LONG)
     short = revalidated_response(request(Accept_Encoding="gzip"), SHORT)
 
+    assert refused.headers["etag"] == plain.headers["etag"]
     assert plain.headers["etag"] != gzip.headers["etag"]
     assert short.headers["etag"] == revalidated_response(request(), SHORT).headers["etag"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from pulse.server.http1 import CONTENT_SECURITY_POLICY
 from pulse.settings import Settings
-from pulse.web.static_files import CONTENT_SECURITY_POLICY
 from tests.support.web import SETTINGS, Web, on_server_loop, serving
 from tests.support.websockets import raw_socket, raw_websocket, read_to_end
 

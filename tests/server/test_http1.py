@@ -1,0 +1,108 @@
+"""HTTP/1.1 as the server accepts it: what is refused, and the security headers of its own answers."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pulse.server.http1 import SECURITY_HEADERS
+from tests.support.asgi import answer_ok, running
+from tests.support.web import on_server_loop
+from tests.support.websockets import raw_socket, read_to_end
+
+OK = b"HTTP/1.1 200"
+
+
+async def answer_to(request: bytes, answer: Any = answer_ok) -> bytes:
+    """Return all that a server answers to these bytes, whose sender then sends no more."""
+    async with running(answer) as (port, _):
+        client = await raw_socket(port)
+        await asyncio.get_running_loop().sock_sendall(client, request)
+        received = await read_to_end(client)
+        client.close()
+    return received
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\n",
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n0\r\n\r\n",
+    ],
+    ids=[
+        "request line",
+        "header",
+        "blank line",
+        "all lines",
+        "before the request",
+        "both lengths",
+        "the other way round",
+    ],
+)
+@on_server_loop
+async def test_a_head_that_can_be_read_in_two_ways_is_refused(request_bytes: bytes) -> None:
+    """With 400 and the end of the connection: what follows is not read as another request."""
+    received = await answer_to(request_bytes + b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in received
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\n\na\n\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\n\n\r\n0\r\n\r\n",
+    ],
+    ids=["content length", "chunked"],
+)
+@on_server_loop
+async def test_a_body_may_hold_line_feeds(request_bytes: bytes) -> None:
+    """The rule is for the head alone."""
+    assert (await answer_to(request_bytes)).startswith(OK)
+
+
+@on_server_loop
+async def test_a_head_may_come_byte_by_byte_and_requests_one_after_another() -> None:
+    """Each head is checked from its own beginning."""
+    first, last = (f"GET / HTTP/1.1\r\nHost: x\r\nConnection: {end}\r\n\r\n".encode() for end in ("x", "close"))
+    async with running(answer_ok) as (port, _):
+        client = await raw_socket(port)
+        for at in range(len(first)):
+            await asyncio.get_running_loop().sock_sendall(client, first[at : at + 1])
+            await asyncio.sleep(0)
+        await asyncio.get_running_loop().sock_sendall(client, first + last)
+        received = await read_to_end(client)
+        client.close()
+
+    assert received.count(OK) == 3
+
+
+async def answer_nothing(_: Any, __: Any) -> None:
+    """End without an answer: the server sends one of its own."""
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40_000, 431),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 400),
+    ],
+)
+@on_server_loop
+async def test_the_servers_own_answers_have_the_security_headers(request_bytes: bytes, status: int) -> None:
+    """Each of them once, as every answer of the app."""
+    head = (await answer_to(request_bytes, answer_nothing)).decode().partition("\r\n\r\n")[0].split("\r\n")
+
+    assert head[0].startswith(f"HTTP/1.1 {status}")
+    for name, value in SECURITY_HEADERS.items():
+        assert head.count(f"{name.lower()}: {value}") == 1
