@@ -102,6 +102,10 @@ SELECT symbol, first_trade_id, last_trade_id, (extract(epoch FROM from_time) * 1
 FROM pulse.trade_gaps WHERE venue = %s AND symbol = %s AND to_time >= %s AND from_time <= %s
 ORDER BY first_trade_id, last_trade_id LIMIT %s
 """
+STORED_HOURS = """
+SELECT (extract(epoch FROM min(open_time)) * 1000)::bigint, (extract(epoch FROM max(open_time)) * 1000)::bigint
+FROM pulse.candles_1h WHERE venue = %s
+"""
 DELETE_HOURS = f"""
 WITH hours AS (
     DELETE FROM pulse.candles_1h WHERE (venue, symbol, open_time) IN (
@@ -208,6 +212,11 @@ class PostgresStore:
         """Return the first `limit` gaps that touch [start_ms, end_ms], by their ids. Raise StoreUnavailable."""
         values = (self._venue, symbol, _timestamp(start_ms), _timestamp(end_ms), limit)
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, values)]
+
+    async def stored_hours(self) -> tuple[int, int] | None:
+        """Return when the oldest and the newest stored hour open; None while there is none. Raise StoreUnavailable."""
+        oldest, newest = (await self._fetch(STORED_HOURS, (self._venue,)))[0]
+        return None if oldest is None else (oldest, newest)
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
         """Delete at most `hours_max` hours, the oldest, that end by this time; return how many.

@@ -61,6 +61,7 @@ READ_GAPS = """
 SELECT symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at FROM trade_gaps
 WHERE venue = ? AND symbol = ? AND to_time >= ? AND from_time <= ? ORDER BY first_trade_id, last_trade_id LIMIT ?
 """
+STORED_HOURS = "SELECT min(open_time), max(open_time) FROM candles_1h WHERE venue = ?"
 READ_OLD_HOURS = """
 SELECT venue, symbol, open_time FROM candles_1h WHERE venue = ? AND open_time < ? ORDER BY open_time LIMIT ?
 """
@@ -136,6 +137,14 @@ class SqliteStore:
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """Return the first `limit` gaps that touch [start_ms, end_ms], by their ids. Raise StoreUnavailable."""
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, symbol, start_ms, end_ms, limit)]
+
+    async def stored_hours(self) -> tuple[int, int] | None:
+        """Return when the oldest and the newest stored hour open; None while there is none. Raise StoreUnavailable."""
+        values = (self._venue,)
+        oldest, newest = await self._in_thread(
+            lambda: self._require_connection().execute(STORED_HOURS, values).fetchone()
+        )
+        return None if oldest is None else (oldest, newest)
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
         """Delete at most `hours_max` hours, the oldest, that end by this time; return how many.

@@ -303,6 +303,14 @@ async def test_old_hours_are_deleted(store: AnyStore) -> None:
     assert [row.minutes for row in read] == [75]
 
 
+async def test_the_oldest_and_the_newest_hour_are_known(store: AnyStore) -> None:
+    """Of any symbol, and none while nothing is stored."""
+    assert await store.stored_hours() is None
+
+    await store.write_candles([minute_candle(0), minute_candle(130, symbol="ETHUSDT")])
+    assert await store.stored_hours() == (BEGIN_MS - 55 * MINUTE_MS, BEGIN_MS + 125 * MINUTE_MS)
+
+
 async def test_old_gaps_are_deleted(store: AnyStore) -> None:
     """Those that ended before the time."""
     await store.write_gaps([gap(10, 0), gap(20, 1)])
