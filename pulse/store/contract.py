@@ -37,7 +37,7 @@ class Store(Protocol):
         """Return the same for the candles of any interval, aggregated from the stored minutes."""
 
     async def check(self) -> None:
-        """Raise StoreUnavailable unless the store answers."""
+        """Raise StoreUnavailable unless the store can be written to now."""
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Write all gaps or none; one whose ids are stored already stays as it is."""
