@@ -46,6 +46,7 @@ class _OpenSymbol:
     unprovable: set[int] = field(default_factory=set)  # recent minutes whose trades do not add up to their candle
     gaps: deque[TradeGap] = field(default_factory=lambda: deque(maxlen=TRADE_GAPS_MAX))  # not checked yet
     walk: HistoryWalk | None = None  # begins after the first check
+    was_stored: bool = False  # the last check found minutes in the store
     check_due_s: float = 0.0  # when the recent minutes are checked again, by the loop's clock
     next_s: float = 0.0  # when there is anything to do
     retry_delays: Iterator[float] | None = None  # while the last step failed
@@ -133,6 +134,9 @@ class CandleReconciler:
         newest = self._comparison.newest_minute_ms()
         oldest = newest - (RECENT_MINUTES - 1) * MINUTE_MS
         rows = await self._store.read_candles(symbol.name, oldest, newest, RECENT_MINUTES)
+        if symbol.was_stored and not rows:
+            symbol.walk = None  # the store has been emptied: its file was deleted, or its tables were
+        symbol.was_stored = bool(rows)
         stored = {row.open_time_ms: row for row in rows}
         due = {minute for minute in range(oldest, newest + 1, MINUTE_MS) if minute not in symbol.absent}
         settled_ms = newest - COMPARED_AGAIN_MINUTES * MINUTE_MS

@@ -321,6 +321,19 @@ def test_a_walk_ends_where_the_exchange_has_nothing_older() -> None:
     assert len(rest.kline_requests) == 3
 
 
+def test_an_emptied_store_is_filled_again() -> None:
+    """Where its file was deleted the history is walked once more, not only the recent minutes."""
+
+    async def scenario(running: Running) -> None:
+        await running.checks(2)
+        running.store.candles.clear()
+        await running.checks(3)
+
+    found = reconciled(exchange(HISTORY), stored(HISTORY), days=DAYS, scenario=scenario)
+
+    assert sorted(found.store.candles) == [("BTCUSDT", minute) for minute in HISTORY]
+
+
 # --- symbols
 
 
