@@ -206,7 +206,7 @@ def sql_with_migration(tmp_path: Path, kind: str, statement: str) -> Path:
     later = tmp_path / "later"
     shutil.copytree(SQL_DIR, later)
     table = "candles" if kind == "sqlite" else "pulse.candles"
-    (later / f"004_later.{kind}.sql").write_text(statement.format(table=table))
+    (later / f"005_later.{kind}.sql").write_text(statement.format(table=table))
     return later
 
 

@@ -297,6 +297,7 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
             (1, "candles"),
             (2, "receipts"),
             (3, "hours"),
+            (4, "exact_sums"),
         ]
 
 
