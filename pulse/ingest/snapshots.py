@@ -21,8 +21,9 @@ SNAPSHOT_SPACING_S = 1.0
 REPEATED_SPACING_MAX_S = 3.0
 """Up to this the spacing doubles while each snapshot is followed by another request before it is over."""
 REPEATED_LEVELS = 100
-"""Levels a side of such a snapshot, which weigh a fiftieth of all 5000: a book whose prices are crossed at the exchange
-too is not mended by snapshots, and must leave the budget to the others. Once one has helped, all levels are fetched."""
+"""Levels a side of such snapshots from the second on: a fiftieth of the weight of 5000. A book whose prices are crossed
+at the exchange too is not mended by snapshots, and must leave the budget to the others. Once one has helped, all levels
+are fetched."""
 HALTED_SPACING_S = 60.0
 """The spacing of a symbol that does not trade: orders may cross while nothing is matched, which is no fault."""
 UNKNOWN_SYMBOL_WAIT_S = 300.0
@@ -76,8 +77,9 @@ class SnapshotFetcher:
                 await self._fetch(limit)
                 await self._wait_or_resume(spacing_s if self._is_trading else HALTED_SPACING_S)
                 if self._is_requested:
+                    if spacing_s > SNAPSHOT_SPACING_S:  # one request may come soon after a snapshot by chance
+                        limit = min(self._depth_limit, REPEATED_LEVELS)
                     spacing_s = min(spacing_s * 2, REPEATED_SPACING_MAX_S)
-                    limit = min(self._depth_limit, REPEATED_LEVELS)
                     continue
                 if limit < self._depth_limit:
                     self.request("a snapshot of few levels has helped; loading all levels")

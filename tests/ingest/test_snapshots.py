@@ -209,7 +209,7 @@ def test_book_that_stays_crossed_costs_little() -> None:
 
     assert pauses_s[:3] == pytest.approx([1.0, 2.0, REPEATED_SPACING_MAX_S])
     assert set(pauses_s[2:-1]) == {REPEATED_SPACING_MAX_S}
-    assert [limit for _, limit in calls] == [5000, *[REPEATED_LEVELS] * (len(calls) - 2), 5000]
+    assert [limit for _, limit in calls] == [5000, 5000, *[REPEATED_LEVELS] * (len(calls) - 3), 5000]
     assert calls[-1][0] < 100.0 + 3 * REPEATED_SPACING_MAX_S
 
 
