@@ -50,6 +50,10 @@ ROUND_TRIPS = 8
 """Round trips kept. The quickest of them counts; older ones do not, because clocks drift."""
 EVENTS_WINDOW_MS = 60_000.0
 """The bound that events set is forgotten after one to two of these windows."""
+DIFFERENCE_MAX_MS = 2_000.0
+"""A machine's clock that is further off is reported: one that is synchronised is within a tenth of a second."""
+DRIFT_MAX_MS = 500.0
+"""Round trips that differ by more than this and their own errors were made before and after a clock was set."""
 
 
 class ClockOffset:
@@ -68,8 +72,14 @@ class ClockOffset:
     def add_round_trip(self, sent_ms: float, exchange_ms: float, received_ms: float) -> None:
         """Add a time request: sent and answered at these readings of our clock, with this reading of theirs."""
         duration_ms = received_ms - sent_ms
-        if duration_ms >= 0:
-            self._trips.append((duration_ms, exchange_ms - (sent_ms + received_ms) / 2))
+        if duration_ms < 0:
+            return
+        offset_ms = exchange_ms - (sent_ms + received_ms) / 2
+        if self._trips:
+            best_duration_ms, best_offset_ms = min(self._trips)
+            if abs(offset_ms - best_offset_ms) > (duration_ms + best_duration_ms) / 2 + DRIFT_MAX_MS:
+                self._trips.clear()
+        self._trips.append((duration_ms, offset_ms))
 
     def add_event(self, received_ms: float, event_time_ms: float) -> None:
         """Add an event, received at this reading of our clock and stamped with this one of theirs."""
@@ -95,3 +105,20 @@ class ClockOffset:
         Without one, delays count from that of the quickest event.
         """
         return min(self._trips)[0] / 2 if self._trips else None
+
+    def exchange_ms(self, wall_ms: float) -> int | None:
+        """Return the exchange's time at this reading of our clock, in ms since the epoch; None without a round trip.
+
+        Events do not count here: one with a false time must not decide what is deleted.
+        """
+        return int(wall_ms + min(self._trips)[1]) if self._trips else None
+
+    def trouble(self) -> str:
+        """Return how wrong this machine's clock is, as a sentence; empty within DIFFERENCE_MAX_MS or if unknown."""
+        if not self._trips:
+            return ""
+        duration_ms, offset_ms = min(self._trips)
+        if abs(offset_ms) - duration_ms / 2 <= DIFFERENCE_MAX_MS:
+            return ""
+        side = "behind" if offset_ms > 0 else "ahead of"
+        return f"This machine's clock is {abs(offset_ms) / 1000:.1f} s {side} the exchange's; synchronise it (NTP)."

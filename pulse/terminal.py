@@ -270,7 +270,9 @@ class Terminal:
                 symbols=SymbolsReport(
                     self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
                 ),
-                readiness=ReadinessReport(parts.registry, parts.engine, parts.bus, parts.store, parts.writer),
+                readiness=ReadinessReport(
+                    parts.registry, parts.engine, parts.bus, parts.store, parts.writer, self.latency.offset
+                ),
                 latency=self.latency.report,
                 certificates=parts.engine.certificates,
                 static_dir=_assets("static"),
@@ -289,7 +291,7 @@ class Terminal:
             "full-gc": gc_tuning.collect_full_periodically,
         }
         if self.settings.retention_days:
-            work["retention"] = Retention(parts.store, self.settings.retention_days, self.clock).run
+            work["retention"] = Retention(parts.store, self.settings.retention_days, self._exchange_ms).run
         if isinstance(parts.store, SessionStore):
             work["past-sessions"] = PastSessions(parts.store, self.session_venue, SystemClock()).run
         return work
@@ -421,6 +423,11 @@ class Terminal:
             may_fall_back=self.may_fall_back,
             audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
+
+    def _exchange_ms(self) -> int | None:
+        """Return the exchange's time, in a replay the recording's; None while it is unknown."""
+        wall_ms = self.clock.wall_s() * 1000
+        return int(wall_ms) if self.plan.recording is not None else self.latency.offset.exchange_ms(wall_ms)
 
     async def _on_mismatch(self, symbol: str, mismatch: CandleMismatch) -> None:
         await self.inbox.put(Received(symbol, mismatch, self.clock.now_ms()))

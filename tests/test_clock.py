@@ -105,3 +105,46 @@ def test_bound_set_by_events_expires() -> None:
         offset.add_event(window * (EVENTS_WINDOW_MS + 1), window * (EVENTS_WINDOW_MS + 1) + 20.0)
 
     assert offset.value_ms() == 20.0
+
+
+def test_exchange_time_is_known_by_round_trips_alone() -> None:
+    """An event, whose time may be false, does not count."""
+    offset = ClockOffset()
+    offset.add_event(received_ms=1_000.0, event_time_ms=10**15)
+    assert offset.exchange_ms(1_000.0) is None
+
+    offset.add_round_trip(sent_ms=1_000.0, exchange_ms=6_010.0, received_ms=1_020.0)
+    assert offset.exchange_ms(2_000.0) == 7_000
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "duration_ms", "text"),
+    [
+        (0.0, 20.0, ""),
+        (1_990.0, 20.0, ""),
+        (3_990.0, 4_000.0, ""),  # the round trip is too slow to tell
+        (3_200.0, 20.0, "This machine's clock is 3.2 s behind the exchange's; synchronise it (NTP)."),
+        (
+            -94_608_000_000.0,
+            20.0,
+            "This machine's clock is 94608000.0 s ahead of the exchange's; synchronise it (NTP).",
+        ),
+    ],
+)
+def test_wrong_machine_clock_is_reported(ahead_ms: float, duration_ms: float, text: str) -> None:
+    """Where the difference exceeds the bound by more than its own error."""
+    offset = ClockOffset()
+    assert offset.trouble() == ""
+
+    offset.add_round_trip(1_000.0, 1_000.0 + duration_ms / 2 + ahead_ms, 1_000.0 + duration_ms)
+    assert offset.trouble() == text
+
+
+def test_round_trips_before_a_clock_was_set_do_not_count() -> None:
+    """The next round trip, even a slower one, shows the new offset."""
+    offset = ClockOffset()
+    offset.add_round_trip(1_000.0, 10_005.0, 1_010.0)
+    offset.add_round_trip(21_000.0, 21_020.0, 21_040.0)
+
+    assert offset.trouble() == ""
+    assert offset.value_ms() == 0.0

@@ -122,6 +122,23 @@ async def test_history_is_backfilled_at_the_start(exchange: SimulatedExchange, t
     assert stored.items() <= {iso(open_ms): values for open_ms, values in truth.items()}.items()
 
 
+async def test_a_delisted_symbol_does_not_keep_the_others_from_running(
+    exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    """It is shown as such, even as the default symbol, and the others are live and have their history."""
+    async with terminal_on(exchange, tmp_path, PULSE_SYMBOLS="GONEUSDT,BTCUSDT") as pulse:
+        state = await pulse.until(lambda: pulse.get("/readyz"), lambda answer: answer["ready"])
+        entries = {row["symbol"]: row["status"] for row in (await pulse.get("/api/symbols"))["symbols"]}
+        rows = await pulse.until(
+            lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT", limit="1000"), lambda rows: len(rows) >= 990
+        )
+
+    assert state["feeds"]["BTCUSDT"]["state"] == "live"
+    assert state["feeds"]["GONEUSDT"]["state"] == "halted"
+    assert entries == {"GONEUSDT": "DELISTED", "BTCUSDT": "TRADING"}
+    assert len(closed(rows)) >= 990
+
+
 def closed(rows: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
     """Return the rows of closed minutes."""
     return [row for row in rows or [] if row["is_closed"]]

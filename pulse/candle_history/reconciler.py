@@ -1,14 +1,15 @@
 """The task that reconciles stored minutes with the exchange's own candles: when each symbol is checked, and retried.
 
 It compares what is stored, not what this process has seen, so it finds every hole, whatever caused it, even while
-nothing ran. The recent minutes are checked every minute, the older history once after each start.
+nothing ran. The recent minutes are checked every minute, the older history once after each start. Each symbol has its
+own schedule and its own delays after a failure, so that one whose history is refused or unreadable holds up no other.
 """
 
 import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pulse.binance.rest import KLINES_MAX, BinanceRest
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 60.0
 RETRY_FIRST_S = 1.0
+EARLY_S = 0.001
+"""Work this close to its time is due: what rounding leaves of a wait may be too short for a clock to pass it."""
 RECENT_MINUTES = KLINES_MAX
 """What every check covers; a longer outage is filled by the walk through the history after the start."""
 COMPARED_AGAIN_MINUTES = 10
@@ -43,6 +46,10 @@ class _OpenSymbol:
     unprovable: set[int] = field(default_factory=set)  # recent minutes whose trades do not add up to their candle
     gaps: deque[TradeGap] = field(default_factory=lambda: deque(maxlen=TRADE_GAPS_MAX))  # not checked yet
     walk: HistoryWalk | None = None  # begins after the first check
+    was_stored: bool = False  # the last check found minutes in the store
+    check_due_s: float = 0.0  # when the recent minutes are checked again, by the loop's clock
+    next_s: float = 0.0  # when there is anything to do
+    retry_delays: Iterator[float] | None = None  # while the last step failed
     last_error: str = ""  # logged at INFO once, however long it lasts
 
 
@@ -86,21 +93,14 @@ class CandleReconciler:
     async def run(self) -> None:
         """Check the recent minutes every CHECK_EVERY_S, and walk through the history in between; never return."""
         loop = asyncio.get_running_loop()
-        delays = backoff_delays(RETRY_FIRST_S, CHECK_EVERY_S, self._rng)
-        due_s = loop.time()
         while True:
-            if self._has_opened.is_set():
-                self._has_opened.clear()
-                due_s = loop.time()
-            is_checked = loop.time() < due_s or await self._for_each(self._check_recent)
-            if not is_checked or not await self._for_each(self._walk):
-                await self._sleep(next(delays))
-                continue
-            delays = backoff_delays(RETRY_FIRST_S, CHECK_EVERY_S, self._rng)
-            due_s = loop.time() + CHECK_EVERY_S if loop.time() >= due_s else due_s
-            if all(symbol.walk is not None and symbol.walk.is_done for symbol in self._symbols.values()):
+            self._has_opened.clear()
+            for symbol in tuple(self._symbols.values()):
+                if symbol.next_s - loop.time() <= EARLY_S:
+                    await self._step(symbol, loop)
+            due_s = min((symbol.next_s for symbol in self._symbols.values()), default=loop.time() + CHECK_EVERY_S)
+            if due_s > loop.time():
                 await self._sleep(due_s - loop.time())
-                due_s = loop.time()  # it is due now, whatever rounding makes of the time that has passed
 
     async def _sleep(self, most_s: float) -> None:
         """Sleep, at most until a symbol is opened."""
@@ -110,18 +110,23 @@ class CandleReconciler:
         except TimeoutError:
             pass
 
-    async def _for_each(self, work: Callable[[_OpenSymbol], Awaitable[None]]) -> bool:
-        """Do this for every symbol; return False if the store or the exchange failed for one."""
-        is_complete = True
-        for symbol in tuple(self._symbols.values()):
-            try:
-                await work(symbol)
-            except (ExchangeError, StoreUnavailable) as fault:
-                is_complete = False
-                level = logging.DEBUG if str(fault) == symbol.last_error else logging.INFO
-                symbol.last_error = str(fault)
-                log.log(level, "reconciling postponed symbol=%s reason=%s", symbol.name, fault)
-        return is_complete
+    async def _step(self, symbol: _OpenSymbol, loop: asyncio.AbstractEventLoop) -> None:
+        """Do what is due for a symbol, and decide when it is due next; after a failure the delay grows."""
+        try:
+            if symbol.check_due_s - loop.time() <= EARLY_S:
+                await self._check_recent(symbol)
+                symbol.check_due_s = loop.time() + CHECK_EVERY_S
+            walk = await self._walk(symbol)
+        except (ExchangeError, StoreUnavailable) as fault:
+            level = logging.DEBUG if str(fault) == symbol.last_error else logging.INFO
+            symbol.last_error = str(fault)
+            log.log(level, "reconciling postponed symbol=%s reason=%s", symbol.name, fault)
+            if symbol.retry_delays is None:
+                symbol.retry_delays = backoff_delays(RETRY_FIRST_S, CHECK_EVERY_S, self._rng)
+            symbol.next_s = loop.time() + next(symbol.retry_delays)
+        else:
+            symbol.retry_delays, symbol.last_error = None, ""
+            symbol.next_s = symbol.check_due_s if walk.is_done else loop.time()
 
     async def _check_recent(self, symbol: _OpenSymbol) -> None:
         """Compare the recent minutes, rebuild those without trade ids, and check the gaps."""
@@ -129,6 +134,9 @@ class CandleReconciler:
         newest = self._comparison.newest_minute_ms()
         oldest = newest - (RECENT_MINUTES - 1) * MINUTE_MS
         rows = await self._store.read_candles(symbol.name, oldest, newest, RECENT_MINUTES)
+        if symbol.was_stored and not rows:
+            symbol.walk = None  # the store has been emptied: its file was deleted, or its tables were
+        symbol.was_stored = bool(rows)
         stored = {row.open_time_ms: row for row in rows}
         due = {minute for minute in range(oldest, newest + 1, MINUTE_MS) if minute not in symbol.absent}
         settled_ms = newest - COMPARED_AGAIN_MINUTES * MINUTE_MS
@@ -151,9 +159,10 @@ class CandleReconciler:
             if gap.symbol in self._symbols:
                 self._symbols[gap.symbol].gaps.append(gap)
 
-    async def _walk(self, symbol: _OpenSymbol) -> None:
-        """Go one page further through a symbol's history, or begin with it."""
+    async def _walk(self, symbol: _OpenSymbol) -> HistoryWalk:
+        """Go one page further through a symbol's history, or begin with it; return the walk."""
         if symbol.walk is None:
             newest_ms = self._comparison.newest_minute_ms() - RECENT_MINUTES * MINUTE_MS
             symbol.walk = HistoryWalk(symbol.name, newest_ms, self._walk_minutes, self._store, self._comparison)
         await symbol.walk.step()
+        return symbol.walk

@@ -26,6 +26,8 @@ BATCH_DELAY_S = 1.0
 """The minutes of all symbols close together; this much later one statement writes them all."""
 BATCH_CANDLES_MAX = 1000
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 10.0
+CHECK_EVERY_S = 5.0
+"""While no candle comes: trouble of the store is known this soon, and that it is over."""
 FLUSH_TIMEOUT_S = 2.0
 """The most that the last flush of a stopping process takes."""
 
@@ -62,7 +64,7 @@ class CandleWriter:
         else:
             await self._check_store()
         while True:
-            self._add_pending(await self._queue.get())
+            self._add_pending(await self._next_candle())
             await asyncio.sleep(BATCH_DELAY_S)
             await self._open_spool()  # another process may have used it until now
             await self._flush()
@@ -83,12 +85,23 @@ class CandleWriter:
         if self._spool is not None:
             self._spool.close()
 
+    async def _next_candle(self) -> Candle:
+        """Wait for a candle, and check the store meanwhile."""
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    return await self._queue.get()
+            except TimeoutError:
+                await self._check_store()
+
     async def _check_store(self) -> None:
-        """Check the store, so that /readyz knows of trouble before the first minute closes."""
+        """Check the store, so that /readyz knows of trouble before the next minute closes. Nothing is pending."""
         try:
             await self._store.check()
         except StoreUnavailable as fault:
             self._set_store_trouble(str(fault))
+        else:
+            self._set_store_trouble("")
 
     async def _flush(self) -> None:
         """Write batches until nothing is pending, with a growing delay after each that fails."""

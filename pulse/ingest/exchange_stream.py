@@ -98,6 +98,7 @@ class ExchangeStream:
     def set_trading(self, is_trading: bool) -> None:
         """Set whether the exchange lists the symbol as trading; while it does not, silence is normal."""
         self._is_trading = is_trading
+        self._snapshots.set_trading(is_trading)
 
     async def run(self) -> None:
         """Connect for ever. Raises ExchangeRefused only where another venue may be tried."""

@@ -1,7 +1,8 @@
 """The task that polls which symbols the exchange lists, and with which assets, steps and status.
 
-A symbol of the settings that the exchange does not list is an error of the settings: it is found before anything else
-starts where the exchange answers then, otherwise with its first answer.
+A symbol of the settings that the exchange does not list is shown as delisted: it may have been listed when it was
+written there, and must not keep the others from running. Where none is listed, it is an error of the settings: it is
+found before anything else starts where the exchange answers then, otherwise with its first answer.
 """
 
 import asyncio
@@ -23,7 +24,9 @@ POLL_EVERY_S = 50.0
 LISTING_EVERY_S = 900.0
 """How often the names of all symbols are fetched: thousands, of which few are ever new."""
 DELISTED = "DELISTED"
-"""Our status for a symbol that the exchange no longer lists."""
+"""Our status for a symbol that the exchange does not list."""
+DELISTED_DECIMALS = 8
+"""Of a symbol that was never listed while this process ran: no stored price of it is shown with fewer than it has."""
 RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
 
 
@@ -61,7 +64,7 @@ class InstrumentPoller:
         self.instruments.pop(symbol, None)
 
     async def load(self) -> None:
-        """Poll once. Raises SettingsError for an unknown pinned symbol; any other failure is left to `run`."""
+        """Poll once. Raises SettingsError if no pinned symbol is listed; any other failure is left to `run`."""
         try:
             await self._poll()
         except ExchangeError as fault:
@@ -90,16 +93,17 @@ class InstrumentPoller:
         symbols = tuple(self._symbols)
         found = await self._rest.instruments(symbols)
         unknown = [symbol for symbol in self._pinned if symbol not in found]
-        if unknown and not self.instruments:
+        if len(unknown) == len(self._pinned) and not self.instruments:
             raise SettingsError(
                 f"PULSE_SYMBOLS names {', '.join(unknown)}, which {self._rest.venue.title} does not list."
             )
         for symbol in symbols:
             known = self.instruments.get(symbol)
-            instrument = found.get(symbol) or _delisted(known)
+            instrument = found.get(symbol) or _delisted(symbol, known)
             # A symbol may have been closed while the exchange was answering.
-            if instrument is not None and instrument != known and symbol in self._symbols:
-                log.info("instrument symbol=%s status=%s", symbol, instrument.status)
+            if instrument != known and symbol in self._symbols:
+                level = logging.WARNING if instrument.status == DELISTED else logging.INFO
+                log.log(level, "instrument symbol=%s status=%s", symbol, instrument.status)
                 self.instruments[symbol] = instrument
                 await self._on_change(instrument)
         now_s = asyncio.get_running_loop().time()
@@ -109,5 +113,8 @@ class InstrumentPoller:
         self._is_complete = True
 
 
-def _delisted(instrument: Instrument | None) -> Instrument | None:
-    return None if instrument is None else replace(instrument, status=DELISTED)
+def _delisted(symbol: str, known: Instrument | None) -> Instrument:
+    """Return the instrument of a symbol that is not listed, as it was while it was."""
+    if known is None:
+        return Instrument(symbol, symbol, "", DELISTED, 0.0, 0.0, DELISTED_DECIMALS, DELISTED_DECIMALS)
+    return replace(known, status=DELISTED)

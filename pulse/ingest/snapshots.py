@@ -9,7 +9,7 @@ import random
 
 from pulse.binance.rest import BinanceRest
 from pulse.concurrency import backoff_delays
-from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused
+from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, UnknownSymbol
 from pulse.ingest.sequencer import Sequencer
 from pulse.market.types import BookLost
 
@@ -18,6 +18,16 @@ log = logging.getLogger(__name__)
 SNAPSHOT_FIRST_S, SNAPSHOT_MAX_S = 0.25, 30.0
 SNAPSHOT_SPACING_S = 1.0
 """Even where no snapshot can be used, the exchange is asked no more often than this."""
+REPEATED_SPACING_MAX_S = 3.0
+"""Up to this the spacing doubles while each snapshot is followed by another request before it is over."""
+REPEATED_LEVELS = 100
+"""Levels a side of such snapshots from the second on: a fiftieth of the weight of 5000. A book whose prices are crossed
+at the exchange too is not mended by snapshots, and must leave the budget to the others. Once one has helped, all levels
+are fetched."""
+HALTED_SPACING_S = 60.0
+"""The spacing of a symbol that does not trade: orders may cross while nothing is matched, which is no fault."""
+UNKNOWN_SYMBOL_WAIT_S = 300.0
+"""Between two tries of a symbol that the exchange does not list."""
 STALE_SNAPSHOT_MAX_S = 3.0
 """A snapshot that lags behind the stream is fetched again after at most this long: lags are of seconds."""
 
@@ -34,6 +44,8 @@ class SnapshotFetcher:
         self._rng = rng
         self._depth_limit = depth_limit
         self._wake = asyncio.Event()
+        self._is_trading = True
+        self._has_resumed = asyncio.Event()
         self._is_requested = False
         self._logged_reason = ""
 
@@ -43,6 +55,12 @@ class SnapshotFetcher:
         self._is_requested = True
         self._wake.set()
 
+    def set_trading(self, is_trading: bool) -> None:
+        """Set whether the exchange lists the symbol as trading; while it does not, snapshots are rare."""
+        if is_trading and not self._is_trading:
+            self._has_resumed.set()
+        self._is_trading = is_trading
+
     def wake_if_needed(self) -> None:
         """Fetch a snapshot soon if the book cannot be continued without one."""
         if self._sequencer.needs_snapshot:
@@ -50,13 +68,22 @@ class SnapshotFetcher:
 
     async def run(self) -> None:
         """Fetch for ever."""
+        spacing_s, limit = SNAPSHOT_SPACING_S, self._depth_limit
         while True:
             await self._wake.wait()
             self._wake.clear()
             if self._is_requested or self._sequencer.needs_snapshot:
                 self._is_requested = False  # before the fetch: a request made meanwhile may need a later snapshot
-                await self._fetch()
-                await asyncio.sleep(SNAPSHOT_SPACING_S)
+                await self._fetch(limit)
+                await self._wait_or_resume(spacing_s if self._is_trading else HALTED_SPACING_S)
+                if self._is_requested:
+                    if spacing_s > SNAPSHOT_SPACING_S:  # one request may come soon after a snapshot by chance
+                        limit = min(self._depth_limit, REPEATED_LEVELS)
+                    spacing_s = min(spacing_s * 2, REPEATED_SPACING_MAX_S)
+                    continue
+                if limit < self._depth_limit:
+                    self.request("a snapshot of few levels has helped; loading all levels")
+                spacing_s, limit = SNAPSHOT_SPACING_S, self._depth_limit
 
     async def request_periodically(self, every_s: float) -> None:
         """Request a snapshot every `every_s` seconds for ever, to compare the whole book with it."""
@@ -64,17 +91,30 @@ class SnapshotFetcher:
             await asyncio.sleep(every_s)
             self.request("periodic audit of the whole book")
 
-    async def _fetch(self) -> None:
+    async def _wait_or_resume(self, most_s: float) -> None:
+        """Wait this long, but no longer than until the symbol trades again."""
+        self._has_resumed.clear()
+        try:
+            async with asyncio.timeout(most_s):
+                await self._has_resumed.wait()
+        except TimeoutError:
+            pass
+
+    async def _fetch(self, limit: int) -> None:
         """Fetch until a snapshot joins; each failure waits longer, and diffs are kept meanwhile."""
         self._sequencer.expect_snapshot()
         for delay_s in backoff_delays(SNAPSHOT_FIRST_S, SNAPSHOT_MAX_S, self._rng):
             try:
-                if await self._sequencer.put_snapshot(await self._rest.depth(self._symbol, self._depth_limit)):
+                if await self._sequencer.put_snapshot(await self._rest.depth(self._symbol, limit)):
                     return
                 reason = "the exchange's snapshot is older than its stream of updates"
                 wait_s = min(delay_s, STALE_SNAPSHOT_MAX_S)
             except (ExchangeBusy, ExchangeRefused) as fault:
                 reason, wait_s = str(fault), fault.retry_after_s + delay_s
+            except UnknownSymbol as fault:
+                await self._report(str(fault), UNKNOWN_SYMBOL_WAIT_S)
+                await self._wait_or_resume(UNKNOWN_SYMBOL_WAIT_S)
+                continue
             except ExchangeError as fault:
                 await self._report(str(fault), delay_s)
                 await self._rest.wait_until_reachable(delay_s)

@@ -31,12 +31,14 @@ What may happen next depends on two values, each with its table of transitions: 
     of the newest closed candle's minute             ours, reconciled       the exchange's, and a mismatch
     of any other minute                              the exchange's
 
-Sums are integers in units of 1e-8 (1e-16 for price times quantity), so a candle's volume has the exchange's digits.
+Sums are integers in units of 1e-8 (1e-16 for price times quantity) of the decimals that the exchange printed, so a
+candle's volume has the exchange's digits, whatever its size.
 """
 
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import Enum, auto
 from math import isclose
 from operator import attrgetter
@@ -49,10 +51,22 @@ CLOSE_GRACE_MS = 2_000
 FLAT_MINUTES_MAX = 1_440
 """A silence longer than a day is not filled minute by minute."""
 SCALE = 10**8
+DECIMALS = 8
+SCALED_EXACTLY_MAX = 2.0**50
+"""Below it the double nearest to a decimal of eight places, times SCALE, rounds to the right whole number of units."""
 QUOTE_ROUNDING = 1e-8
 """Price times quantity may have sixteen decimals, of which the exchange prints eight: each trade's may be rounded."""
 MISMATCHES_MAX = 100
 """Mismatches kept per symbol; older ones are in the log."""
+
+
+def exact_units(value: float) -> int:
+    """Return a printed decimal of at most DECIMALS places in whole units of 1e-8, exactly.
+
+    A double has the digits of any decimal of up to 15; those are the ones that its shortest text shows.
+    """
+    scaled = value * SCALE
+    return round(scaled) if scaled < SCALED_EXACTLY_MAX else int(Decimal(repr(value)).scaleb(DECIMALS))
 
 
 class Continuity(Enum):
@@ -186,8 +200,8 @@ class _Minute:
 
     def add(self, trade: Trade) -> None:
         """Add a trade of this minute."""
-        price, quantity = trade.price, round(trade.quantity * SCALE)
-        quote = round(price * SCALE) * quantity
+        price, quantity = trade.price, exact_units(trade.quantity)
+        quote = exact_units(price) * quantity
         if self.trade_count == 0:
             self.open = self.high = self.low = price
             self.first_trade_id = trade.first_trade_id

@@ -2,13 +2,15 @@
 
 Everything is UTC: an interval of up to a day begins at a multiple of its length since midnight, a week on Monday, a
 month on the first. A minute without trades is flat at the previous close and does not count in the prices of a longer
-candle: the exchange, too, takes a candle's open from its first trade.
+candle: the exchange, too, takes a candle's open from its first trade. Sums are those of the printed decimals.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
+from pulse.market.candles import SCALE, exact_units
 from pulse.market.types import MINUTE_MS, Candle
 
 HOUR_MS, DAY_MS = 60 * MINUTE_MS, 1440 * MINUTE_MS
@@ -73,18 +75,24 @@ INTERVALS = {
 MINUTE, HOUR = INTERVALS["1m"], INTERVALS["1h"]
 
 
+Sums: TypeAlias = tuple[int, int, int, int]
+"""Volume, quote volume, taker buy volume and taker buy quote volume, in whole units of 1e-8."""
+
+
 @dataclass(frozen=True, slots=True)
 class AggregatedCandle:
     """The candle of an interval, made of the minutes that are known.
 
     `candle.open_time_ms` is the interval's; its trade ids are -1 where those of its first or last trade are unknown;
     `candle.source` is that of all its minutes, or "mixed"; `candle.reconciled` is whether all of them are. `minutes`
-    is their number, `last_minute_ms` the open time of the newest.
+    is their number, `last_minute_ms` the open time of the newest. `sums` are exact, and the candle has the doubles that
+    are nearest to them; None where those are exact themselves, as in a minute.
     """
 
     candle: Candle
     minutes: int
     last_minute_ms: int
+    sums: Sums | None = field(default=None, compare=False)
 
 
 def start_aggregate(candle: Candle, interval: Interval) -> AggregatedCandle:
@@ -111,6 +119,8 @@ def add_minute(aggregated: AggregatedCandle, minute: Candle) -> AggregatedCandle
         prices, first_trade_id = (kept.open, kept.high, kept.low), kept.first_trade_id
     else:
         prices, first_trade_id = (minute.close,) * 3, -1
+    sums = add_sums(aggregated.sums or sums_of(kept), sums_of(minute))
+    volume, quote_volume, taker_buy_volume, taker_buy_quote_volume = (total / SCALE for total in sums)
     candle = Candle(
         symbol=kept.symbol,
         open_time_ms=kept.open_time_ms,
@@ -118,22 +128,33 @@ def add_minute(aggregated: AggregatedCandle, minute: Candle) -> AggregatedCandle
         high=prices[1],
         low=prices[2],
         close=minute.close,
-        volume=_sum(kept.volume, minute.volume),
-        quote_volume=_sum(kept.quote_volume, minute.quote_volume),
+        volume=volume,
+        quote_volume=quote_volume,
         trade_count=kept.trade_count + minute.trade_count,
-        taker_buy_volume=_sum(kept.taker_buy_volume, minute.taker_buy_volume),
-        taker_buy_quote_volume=_sum(kept.taker_buy_quote_volume, minute.taker_buy_quote_volume),
+        taker_buy_volume=taker_buy_volume,
+        taker_buy_quote_volume=taker_buy_quote_volume,
         first_trade_id=first_trade_id,
         last_trade_id=minute.last_trade_id if minute.trade_count else kept.last_trade_id,
         is_closed=False,
         source=minute.source if minute.source == kept.source else MIXED,
         reconciled=kept.reconciled and minute.reconciled,
     )
-    return AggregatedCandle(candle, aggregated.minutes + 1, minute.open_time_ms)
+    return AggregatedCandle(candle, aggregated.minutes + 1, minute.open_time_ms, sums)
 
 
-def _sum(one: float, other: float) -> float:
-    return round(one + other, 8)
+def sums_of(candle: Candle) -> Sums:
+    """Return the sums of a candle whose figures are printed decimals."""
+    return (
+        exact_units(candle.volume),
+        exact_units(candle.quote_volume),
+        exact_units(candle.taker_buy_volume),
+        exact_units(candle.taker_buy_quote_volume),
+    )
+
+
+def add_sums(one: Sums, other: Sums) -> Sums:
+    """Return the sums of both."""
+    return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,35 @@
 Minutes are rolled up into hours as they are written, in the same transaction; intervals of an hour or more are
 aggregated from those, shorter ones from minutes. Prices come only from candles with trades, because a minute without
 any is flat at the previous close; an interval without any is flat as well.
+
+Sums are exactly those of the printed decimals: SQL adds whole parts and hundred-millionths apart, both of which doubles
+hold exactly, and Python joins them. Hours keep both, because an hour's own double may not resolve its sum. An hour that
+an earlier version of this program wrote has none, or those of an earlier roll-up: they count only where they join to
+the hour's double.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pulse.concurrency import map_in_chunks
+from pulse.market.candles import SCALE
 from pulse.market.intervals import HOUR, HOUR_MS, TIME_MAX_MS, AggregatedCandle, Interval
 from pulse.store.schema import FIELDS, candle_from_row
 
 COLUMNS = ("venue", "symbol", "open_time", *FIELDS[1:])
 """The columns of the table of minutes."""
 SUMMED = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
-HOUR_COLUMNS = (*COLUMNS, "minutes", "last_minute")
+SUM_PARTS = tuple(f"{name}_{part}" for name in SUMMED for part in ("whole", "rest"))
+"""The whole part of each sum, and its hundred-millionths."""
+HOUR_COLUMNS = (*COLUMNS, "minutes", "last_minute", *SUM_PARTS)
+RESOLVED_MAX = str(2**26)
+"""Below it a double resolves a hundred-millionth: two neighbours are closer than that."""
+WHOLE_UNITS_MAX = "9e7"
+"""Below it a double holds a number of hundred-millionths."""
+PLACES = {f"1e{digits}": f"1e{15 - digits}" for digits in range(8, 15)}
+"""By upper bound of a number, 10 to the power of the decimal places that its fifteen digits leave; 1 beyond."""
+SUM_INDEXES = tuple(FIELDS.index(name) for name in SUMMED)
+FLOAT_MAX = 1.7976931348623157e308
 
 FetchIntervals = Callable[[int, int], Awaitable[Sequence[Sequence[Any]]]]
 """Returns the rows of the interval candles whose minutes open in [from_ms, to_ms], oldest first."""
@@ -35,7 +51,11 @@ def aggregate_statement(span: str, source: str, table: str, *, from_hours: bool,
     its WHERE; `table` is where the first and the last candle of a span are looked up; `time` formats a selected time.
     """
     minutes, last_minute = ("minutes", "last_minute") if from_hours else ("1", "candles.open_time")
-    sums = "".join(f"\n        {_exact_sum(name)} AS {name}," for name in SUMMED)
+    sums = "".join(
+        f"\n        sum({part}) AS {name}_{kind},"
+        for name in SUMMED
+        for kind, part in zip(("whole", "rest"), _parts(name, from_hours=from_hours), strict=True)
+    )
     return f"""
 WITH spans AS (
     SELECT candles.venue, candles.symbol, {span} AS span, max(candles.open_time) AS newest,
@@ -56,9 +76,10 @@ WITH spans AS (
         {_lookup(table, "last_trade_id", "coalesce(last_traded, newest)")}
     FROM spans
 )
-SELECT venue, symbol, {time.format("span")}, open, coalesce(high, close), coalesce(low, close), close, volume,
-    quote_volume, trade_count, taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source,
-    reconciled, minutes, {time.format("last_minute")}
+SELECT venue, symbol, {time.format("span")}, open, coalesce(high, close), coalesce(low, close), close,
+    {_joined("volume")}, {_joined("quote_volume")}, trade_count, {_joined("taker_buy_volume")},
+    {_joined("taker_buy_quote_volume")}, first_trade_id, last_trade_id, source, reconciled, minutes,
+    {time.format("last_minute")}, {", ".join(SUM_PARTS)}
 FROM priced"""
 
 
@@ -68,16 +89,40 @@ def _lookup(table: str, column: str, when: str) -> str:
             AND at.open_time = {when}) AS {column}"""
 
 
-def _exact_sum(column: str) -> str:
-    """Return the expression that sums decimals of at most eight places, without the rounding errors of adding doubles.
+def _parts(column: str, *, from_hours: bool) -> tuple[str, str]:
+    """Return the expressions of the whole part of a row's number and of its hundred-millionths, both whole numbers."""
+    whole, rest = f"round({column})", _rest(column)
+    if not from_hours:
+        return whole, rest
+    has_parts = f"{_joined(column)} = {column}"
+    return (
+        f"CASE WHEN {has_parts} THEN {column}_whole ELSE {whole} END",
+        f"CASE WHEN {has_parts} THEN {column}_rest ELSE {rest} END",
+    )
 
-    Whole parts and hundred-millionths are added separately, both integers, which doubles hold exactly; below 9e7 one
-    division gives the double nearest to their sum. Beyond it a double cannot resolve a hundred-millionth.
+
+def _rest(column: str) -> str:
+    """Return the expression of the hundred-millionths of a double, as they were printed.
+
+    Beyond what a double resolves they are those of its first fifteen or sixteen digits that read back as the same
+    double, which are the printed ones.
     """
-    whole, rest = f"sum(round({column}))", f"sum(round(({column} - round({column})) * 1e8))"
-    return f"""CASE WHEN {whole} < 9e7
-            THEN ({whole} * 1e8 + {rest}) / 1e8
-            ELSE {whole} + {rest} / 1e8 END"""
+    fraction = f"({column} - round({column}))"
+    places = "CASE " + " ".join(f"WHEN {column} < {bound} THEN {power}" for bound, power in PLACES.items())
+    shown = [f"({places} ELSE 1e0 END)", f"({places} ELSE 1e0 END * 1e1)"]
+    choices = " ".join(
+        f"WHEN round({column}) + round({fraction} * {power}) / {power} = {column}"
+        f" THEN round(round({fraction} * {power}) * (1e8 / {power}))"
+        for power in shown
+    )
+    return f"""CASE WHEN {column} < {RESOLVED_MAX} THEN round({fraction} * 1e8)
+            {choices} ELSE round({fraction} * 1e8) END"""
+
+
+def _joined(column: str) -> str:
+    """Return the expression of the double nearest to a sum in parts; off by a unit in the last place in rare cases."""
+    whole, rest = f"{column}_whole", f"{column}_rest"
+    return f"CASE WHEN {whole} < {WHOLE_UNITS_MAX} THEN ({whole} * 1e8 + {rest}) / 1e8 ELSE {whole} + {rest} / 1e8 END"
 
 
 def roll_up_statement(minutes: str, hours: str, span: str, source: str) -> str:
@@ -97,8 +142,20 @@ def touched_hours(rows: Sequence[Sequence[Any]]) -> list[tuple[str, str, int]]:
 
 def aggregate_from_row(row: Sequence[Any]) -> AggregatedCandle:
     """Return the interval candle of a row of HOUR_COLUMNS, with times in ms."""
-    _, symbol, *values, minutes, last_minute_ms = row
-    return AggregatedCandle(candle_from_row(symbol, values), minutes, last_minute_ms)
+    _, symbol, *values = row[: -len(SUM_PARTS)]
+    minutes, last_minute_ms = values[-2:]
+    parts = row[-len(SUM_PARTS) :]
+    sums = (
+        _exact(parts[0], parts[1]), _exact(parts[2], parts[3]), _exact(parts[4], parts[5]), _exact(parts[6], parts[7])
+    )  # fmt: skip
+    for at, total in zip(SUM_INDEXES, sums, strict=True):
+        values[at] = total / SCALE
+    return AggregatedCandle(candle_from_row(symbol, values[:-2]), minutes, last_minute_ms, sums)
+
+
+def _exact(whole: float, rest: float) -> int:
+    """Return a sum in units of 1e-8; one beyond any double as the largest."""
+    return int(min(whole, FLOAT_MAX)) * SCALE + int(rest)
 
 
 async def read_page(

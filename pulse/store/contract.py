@@ -37,13 +37,16 @@ class Store(Protocol):
         """Return the same for the candles of any interval, aggregated from the stored minutes."""
 
     async def check(self) -> None:
-        """Raise StoreUnavailable unless the store answers."""
+        """Raise StoreUnavailable unless the store can be written to now."""
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Write all gaps or none; one whose ids are stored already stays as it is."""
 
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """Return the first `limit` gaps that touch [start_ms, end_ms], in the order of their ids."""
+
+    async def stored_hours(self) -> tuple[int, int] | None:
+        """Return when the oldest and the newest stored hour of any symbol open; None while there is none."""
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
         """Delete the oldest hours that end by this time, with their minutes, and the gaps that end before it.

@@ -43,6 +43,8 @@ Pool = AsyncConnectionPool[Connection]
 
 CALL_TIMEOUT_S = 7.0
 """The deadline of a call, whatever the server does."""
+CHECK_TIMEOUT_S = 3.0
+"""The deadline of `check`, so that an outage is known soon."""
 POOL_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5
 CLOSE_TIMEOUT_S = 1.0
@@ -113,6 +115,10 @@ SELECT symbol, first_trade_id, last_trade_id, (extract(epoch FROM from_time) * 1
 FROM pulse.trade_gaps WHERE venue = %s AND symbol = %s AND to_time >= %s AND from_time <= %s
 ORDER BY first_trade_id, last_trade_id LIMIT %s
 """
+STORED_HOURS = """
+SELECT (extract(epoch FROM min(open_time)) * 1000)::bigint, (extract(epoch FROM max(open_time)) * 1000)::bigint
+FROM pulse.candles_1h WHERE venue = %s
+"""
 DELETE_HOURS = f"""
 WITH hours AS (
     DELETE FROM pulse.candles_1h WHERE (venue, symbol, open_time) IN (
@@ -131,6 +137,7 @@ SELECT venue, (extract(epoch FROM max(newest)) * 1000)::bigint FROM (
 """
 """Of minutes no venue is missing: each is rolled up into its hour as it is written."""
 DELETE_GAPS = "DELETE FROM pulse.trade_gaps WHERE venue = %s AND to_time < %s"
+IS_READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
 CREATE_SCHEMA_VERSION = """
 CREATE TABLE IF NOT EXISTS pulse.schema_version (
     version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
@@ -139,7 +146,11 @@ CREATE TABLE IF NOT EXISTS pulse.schema_version (
 
 
 class PostgresStore:
-    """A `Store` on a server. The schema is migrated on the first connection, and again after any error."""
+    """A `Store` on a server. The schema is migrated on the first connection, and again after any error.
+
+    While the server does not answer, reads fail at once; writes and `check`, which their caller repeats, find out when
+    it does again.
+    """
 
     kind = "postgres"
 
@@ -151,6 +162,7 @@ class PostgresStore:
         self._has_schema = False
         self._pool: Pool | None = None
         self._connect_error = ""
+        self._outage = ""  # why the server does not answer; empty while it does
         self._background_tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
         # It logs each failed attempt; what matters is in the error of the call that needed the connection.
@@ -208,8 +220,11 @@ class PostgresStore:
         return await read_page(interval, start_ms, end_ms, limit, find, fetch)
 
     async def check(self) -> None:
-        """Query the server. Raise StoreUnavailable if it does not answer."""
-        await self._fetch("SELECT 1", ())
+        """Query whether the server takes writes. Raise StoreUnavailable if it does not, or does not answer."""
+        is_read_only = await self._call(partial(_fetch_value, query=IS_READ_ONLY), CHECK_TIMEOUT_S)
+        if is_read_only:
+            self._discard(self._pool)  # sessions may have become read-only that new ones are not
+            raise StoreUnavailable("PostgreSQL: the database is read-only")
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Write all gaps or none; one that is stored already stays as it is. Raise StoreUnavailable."""
@@ -225,6 +240,11 @@ class PostgresStore:
         """Return the first `limit` gaps that touch [start_ms, end_ms], by their ids. Raise StoreUnavailable."""
         values = (self._venue, symbol, _timestamp(start_ms), _timestamp(end_ms), limit)
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, values)]
+
+    async def stored_hours(self) -> tuple[int, int] | None:
+        """Return when the oldest and the newest stored hour open; None while there is none. Raise StoreUnavailable."""
+        oldest, newest = (await self._fetch(STORED_HOURS, (self._venue,)))[0]
+        return None if oldest is None else (oldest, newest)
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
         """Delete at most `hours_max` hours, the oldest, that end by this time; return how many.
@@ -275,19 +295,23 @@ class PostgresStore:
                 await cursor.execute(query.encode(), values)
                 return await cursor.fetchall()
 
+        if self._outage:
+            raise StoreUnavailable(self._outage)
         return await self._call(fetch)
 
-    async def _call(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _call(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float | None = None) -> T:
         """Run a function with a connection within CALL_TIMEOUT_S. Raise StoreUnavailable for psycopg's errors."""
+        timeout_s = CALL_TIMEOUT_S if timeout_s is None else timeout_s
         pool = self._pool or await self._open_pool()
         task = asyncio.create_task(self._attempt(pool, work), name="store-call")
         try:
             # Not asyncio.timeout: it would wait until the driver has ended the cancelled call, which takes another five
             # seconds when the server does not respond.
-            await asyncio.wait({task}, timeout=CALL_TIMEOUT_S)
+            await asyncio.wait({task}, timeout=timeout_s)
             if not task.done():
                 self._discard(pool)
-                raise StoreUnavailable(f"PostgreSQL did not answer within {CALL_TIMEOUT_S:g} s.")
+                self._outage = f"PostgreSQL did not answer within {timeout_s:g} s."
+                raise StoreUnavailable(self._outage)
             return task.result()
         finally:
             if not task.done():
@@ -300,12 +324,17 @@ class PostgresStore:
                 if not self._has_schema:
                     await self._migrate(connection)
                     self._has_schema = True
+                self._outage = ""
                 return await work(connection)
         except (PoolTimeout, PoolClosed):
             # The pool retries less and less often, and may give up; a new one connects at once.
             self._discard(pool)
             reason = self._connect_error or f"PostgreSQL gave no connection within {POOL_TIMEOUT_S:g} s."
+            self._outage = reason
             raise StoreUnavailable(reason) from None
+        except psycopg.errors.ReadOnlySqlTransaction as fault:
+            self._discard(pool)  # its sessions have become read-only; new ones may not be
+            raise StoreUnavailable(_error_text(fault)) from fault
         except psycopg.Error as fault:
             self._has_schema = False  # the next connection may be to another database
             raise StoreUnavailable(_error_text(fault)) from fault

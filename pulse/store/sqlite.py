@@ -1,10 +1,15 @@
 """Candles in an SQLite file: the default, which needs no server. One worker thread owns the connection.
 
 Another process may use the same file at the same time: the write-ahead log lets it read during a write, and a second
-writer waits for the first. What is SQL of SQLite alone is here.
+writer waits for the first. A file that was deleted, replaced or overwritten while in use is noticed at the next call
+and opened again: without that, SQLite would go on with a file that nothing can read after the process. What is SQL of
+SQLite alone is here.
 """
 
 import asyncio
+import logging
+import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +26,8 @@ from pulse.market.types import Candle, TradeGap
 from pulse.store.aggregation import aggregate_statement, read_page, reads_hours, roll_up_statement, touched_hours
 from pulse.store.schema import ON_CONFLICT, candle_from_row, gap_rows, read_migrations, rows_to_write
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
@@ -31,6 +38,12 @@ READS_QUEUED_MAX = 32
 """Beyond it a read is rejected: the longest take a third of a second, and writes wait in the same queue."""
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 """The range of an SQLite integer."""
+APPLICATION_ID = 0x50554C53
+"""Marks a file as ours in its header (SQLite's `application_id`; "PULS")."""
+HEADER_BYTES = 100
+ID_IN_HEADER = slice(68, 72)
+FIXED_IN_HEADER = slice(0, 18)
+"""What never changes in the header of a file: SQLite's name and the page size."""
 
 UPSERT = f"""
 INSERT INTO candles AS kept (
@@ -61,12 +74,15 @@ READ_GAPS = """
 SELECT symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at FROM trade_gaps
 WHERE venue = ? AND symbol = ? AND to_time >= ? AND from_time <= ? ORDER BY first_trade_id, last_trade_id LIMIT ?
 """
+STORED_HOURS = "SELECT min(open_time), max(open_time) FROM candles_1h WHERE venue = ?"
 READ_OLD_HOURS = """
 SELECT venue, symbol, open_time FROM candles_1h WHERE venue = ? AND open_time < ? ORDER BY open_time LIMIT ?
 """
 DELETE_HOUR = "DELETE FROM candles_1h WHERE venue = ? AND symbol = ? AND open_time = ?"
 DELETE_MINUTES = "DELETE FROM candles WHERE venue = ? AND symbol = ? AND open_time BETWEEN ? AND ? + 3599999"
 DELETE_GAPS = "DELETE FROM trade_gaps WHERE venue = ? AND to_time < ?"
+CHANGE_NOTHING = "UPDATE schema_version SET name = name WHERE version = 1"
+"""Writes a page all the same."""
 CREATE_SCHEMA_VERSION = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 
 
@@ -81,6 +97,8 @@ class SqliteStore:
         self._sql_dir = sql_dir
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: sqlite3.Connection | None = None
+        self._file: _OpenFile | None = None
+        self._was_opened = False
         self._is_closed = False
         self._reads_queued = 0
 
@@ -124,10 +142,13 @@ class SqliteStore:
         return await read_page(interval, start_ms, end_ms, limit, find, fetch)
 
     async def check(self) -> None:
-        """Read from the file. Raise StoreUnavailable if it cannot be read."""
-        await self._in_thread(
-            lambda: self._require_connection().execute("SELECT count(*) FROM sqlite_master").fetchall()
-        )
+        """Write to the file. Raise StoreUnavailable if that fails."""
+
+        def write() -> None:
+            with self._transaction() as connection:
+                connection.execute(CHANGE_NOTHING)
+
+        await self._in_thread(write)
 
     async def write_gaps(self, gaps: Sequence[TradeGap]) -> None:
         """Write all gaps or none; one that is stored already stays as it is. Raise StoreUnavailable."""
@@ -136,6 +157,14 @@ class SqliteStore:
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """Return the first `limit` gaps that touch [start_ms, end_ms], by their ids. Raise StoreUnavailable."""
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, symbol, start_ms, end_ms, limit)]
+
+    async def stored_hours(self) -> tuple[int, int] | None:
+        """Return when the oldest and the newest stored hour open; None while there is none. Raise StoreUnavailable."""
+        values = (self._venue,)
+        oldest, newest = await self._in_thread(
+            lambda: self._require_connection().execute(STORED_HOURS, values).fetchone()
+        )
+        return None if oldest is None else (oldest, newest)
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
         """Delete at most `hours_max` hours, the oldest, that end by this time; return how many.
@@ -189,7 +218,7 @@ class SqliteStore:
             raise StoreUnavailable(f"The SQLite file {self._path} is closed.")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except sqlite3.Error as fault:
+        except (sqlite3.Error, OSError) as fault:
             raise StoreUnavailable(f"The SQLite file {self._path} cannot be used: {fault}.") from fault
 
     # --- in the thread
@@ -198,24 +227,41 @@ class SqliteStore:
         migrations = read_migrations(self._sql_dir, self.kind)
         # Transactions are begun explicitly: Python's implicit ones begin too late to see what another process changed.
         self._connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        _enable_write_ahead_log(self._connection)
-        with self._transaction() as connection:
-            connection.execute(CREATE_SCHEMA_VERSION)
-            version: int = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
-            for migration in migrations[version:]:
-                for statement in _split_statements(migration.text):
-                    connection.execute(statement)
-                connection.execute("INSERT INTO schema_version VALUES (?, ?)", (migration.version, migration.name))
+        try:
+            _enable_write_ahead_log(self._connection)
+            if self._connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            with self._transaction(self._connection) as connection:
+                connection.execute(CREATE_SCHEMA_VERSION)
+                version: int = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
+                for migration in migrations[version:]:
+                    for statement in _split_statements(migration.text):
+                        connection.execute(statement)
+                    connection.execute("INSERT INTO schema_version VALUES (?, ?)", (migration.version, migration.name))
+            self._connection.execute("PRAGMA wal_checkpoint")  # the header is in the file
+            self._file = _OpenFile(self._path)
+        except BaseException:
+            self._close()
+            raise
+        self._was_opened = True
 
     def _require_connection(self) -> sqlite3.Connection:
+        """Return the connection to the file that has the name now, which is opened again if it was replaced."""
+        if not self._was_opened:
+            raise RuntimeError("expected an open store, got one before open(): call open() first")
+        if self._file is not None and (reason := self._file.difference()):
+            log.warning("store file lost, opening it again path=%s reason=%s", self._path, reason)
+            self._file.leave()
+            self._close()
         if self._connection is None:
-            raise RuntimeError("expected an open store, got one before open() or after aclose(): call open() first")
+            self._open()
+        assert self._connection is not None  # noqa: S101  # _open has set it or raised
         return self._connection
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, connection: sqlite3.Connection | None = None) -> Iterator[sqlite3.Connection]:
         """Commit what is executed within, or roll it back; no other process can write meanwhile."""
-        connection = self._require_connection()
+        connection = connection or self._require_connection()
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
@@ -228,6 +274,74 @@ class SqliteStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class _OpenFile:
+    """The database file that a connection has open: whether its name still leads to it, with its content.
+
+    It keeps a descriptor of its own until `close`, which must come after that of the connection: closing any
+    descriptor of a file releases the locks that SQLite holds on it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log_path = path.with_name(path.name + "-wal")
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self._id = _file_id(path)
+        self._log_id = _file_id(self._log_path)
+        self._fixed = self._header()[FIXED_IN_HEADER]
+        self._had_our_id = False  # a busy second process may keep it in the log for a while
+
+    def difference(self) -> str:
+        """Return how the file differs from the one that was opened, empty if it does not; takes some microseconds.
+
+        Not noticed: another file of ours that was copied over it in place.
+        """
+        found_id = _file_id(self._path)
+        if found_id is None:
+            return "it was deleted"
+        if found_id != self._id:
+            return "it was replaced by another file"
+        header = self._header()
+        has_our_id = int.from_bytes(header[ID_IN_HEADER]) == APPLICATION_ID
+        if header[FIXED_IN_HEADER] != self._fixed or (self._had_our_id and not has_our_id):
+            return "it was overwritten"
+        self._had_our_id = has_our_id
+        return ""
+
+    def leave(self) -> None:
+        """Keep what is at the path now from being mixed with what SQLite still has of the file that was there.
+
+        SQLite, when its connection closes, writes its log into a file that still has its name, and recovers a log that
+        lies beside a file.
+        """
+        if _file_id(self._path) == self._id:
+            copy = self._path.with_name(self._path.name + ".new")
+            shutil.copyfile(self._path, copy)
+            copy.replace(self._path)
+        if self._log_id is not None and _file_id(self._log_path) == self._log_id:
+            self._log_path.unlink()
+            self._path.with_name(self._path.name + "-shm").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+    def _header(self) -> bytes:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        return os.read(self._descriptor, HEADER_BYTES)
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other that gets its name; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _intervals_statement(interval: Interval) -> str:

@@ -16,7 +16,7 @@ from pulse.candle_history.reconciler import (
     RECENT_MINUTES,
     CandleReconciler,
 )
-from pulse.errors import ExchangeError
+from pulse.errors import ExchangeError, MalformedFrame
 from pulse.market.types import Candle, CandleMismatch, TradeGap
 from pulse.queues import TRADE_GAPS_MAX, GapQueue, make_gap_queue
 from tests.support.candles import live_candle
@@ -321,6 +321,19 @@ def test_a_walk_ends_where_the_exchange_has_nothing_older() -> None:
     assert len(rest.kline_requests) == 3
 
 
+def test_an_emptied_store_is_filled_again() -> None:
+    """Where its file was deleted the history is walked once more, not only the recent minutes."""
+
+    async def scenario(running: Running) -> None:
+        await running.checks(2)
+        running.store.candles.clear()
+        await running.checks(3)
+
+    found = reconciled(exchange(HISTORY), stored(HISTORY), days=DAYS, scenario=scenario)
+
+    assert sorted(found.store.candles) == [("BTCUSDT", minute) for minute in HISTORY]
+
+
 # --- symbols
 
 
@@ -336,7 +349,7 @@ def test_an_opened_symbol_is_checked_at_once() -> None:
     rest = exchange(ALL)
     reconciled(rest, stored(ALL, *BOTH), scenario=scenario)
 
-    assert [symbol for symbol, *_ in rest.kline_requests] == ["BTCUSDT", "BTCUSDT", "BTCUSDT", "ETHUSDT"]
+    assert [symbol for symbol, *_ in rest.kline_requests] == ["BTCUSDT", "BTCUSDT", "ETHUSDT"]
 
 
 def test_a_closed_symbol_is_forgotten() -> None:
@@ -401,8 +414,41 @@ def test_a_failure_postpones_the_check(is_store: bool, caplog: pytest.LogCapture
     reason = UNAVAILABLE if is_store else "no answer"
     both = [f"reconciling postponed symbol={symbol} reason={reason}" for symbol in BOTH]
     assert found.queued == []
-    assert lines in (both * 6, both * 7)
+    assert {line: lines.count(line) in (6, 7) for line in lines} == dict.fromkeys(both, True)
     assert [record.getMessage() for record in caplog.records if record.levelname == "INFO"] == both
+
+
+@pytest.mark.parametrize("symbols", [BOTH, BOTH[::-1]])
+def test_a_symbol_that_fails_holds_up_no_other(symbols: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are checked every minute and their history is walked, as if it were not there."""
+    rest = exchange(HISTORY)
+    klines = rest.klines
+
+    async def refuse_one(symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
+        if symbol == "BTCUSDT":
+            raise MalformedFrame("expected a kline to be a list")
+        return await klines(symbol, start_ms, end_ms)
+
+    monkeypatch.setattr(rest, "klines", refuse_one)
+    found = reconciled(rest, stored(ALL, *BOTH), symbols, days=DAYS, checks=3)
+
+    assert found.reconciler.progress()["ETHUSDT"] == {"minutes": 3320, "of": 3320}
+    assert [start for _, start, end in rest.kline_requests if end == NEWEST] == [COMPARED] * 3
+    assert {row.symbol for row in found.queued} == {"ETHUSDT"}
+
+
+def test_a_failure_is_logged_again_after_a_success(caplog: pytest.LogCaptureFixture) -> None:
+    """It is a new one, even if its reason is the same."""
+    caplog.set_level("INFO", "pulse.candle_history")
+
+    async def scenario(running: Running) -> None:
+        for is_unavailable in (True, False, True):
+            running.store.is_unavailable = is_unavailable
+            await running.checks(2)
+
+    reconciled(exchange(ALL), stored(ALL), scenario=scenario)
+
+    assert caplog.text.count("reconciling postponed") == 2
 
 
 def test_a_postponed_check_is_made_up_for() -> None:

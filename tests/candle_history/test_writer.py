@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pulse.candle_history import writer as module
-from pulse.candle_history.writer import CandleWriter
+from pulse.candle_history.writer import CHECK_EVERY_S, CandleWriter
 from pulse.market.types import Candle
 from pulse.queues import CandleQueue, make_candle_queue
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle
@@ -71,6 +71,22 @@ def test_an_unavailable_store_is_noticed_at_the_start() -> None:
 
     writer = written(store, scenario)
     assert (len(store.candles), writer.trouble) == (1, "")
+
+
+def test_trouble_is_noticed_and_is_over_while_no_candle_comes() -> None:
+    """The store is checked every few seconds."""
+    store = MemoryStore(clock=now_s)
+    seen: list[str] = []
+
+    async def scenario(_: CandleQueue, writer: CandleWriter) -> None:
+        for is_unavailable in (False, True, False):
+            store.is_unavailable = is_unavailable
+            await asyncio.sleep(CHECK_EVERY_S + 0.1)
+            seen.append(writer.trouble)
+
+    written(store, scenario)
+
+    assert seen == ["", UNAVAILABLE, ""]
 
 
 def test_candles_are_kept_while_the_store_is_unavailable(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,9 +1,9 @@
 """Polling the instruments of a simulated exchange on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import aiohttp
 import pytest
@@ -68,9 +68,32 @@ async def test_each_instrument_is_reported_once_and_again_when_it_changes(setup:
 
 
 async def test_unknown_pinned_symbol_is_an_error_of_the_settings(setup: Setup) -> None:
-    """The text names the symbol, the setting and the venue."""
-    with pytest.raises(SettingsError, match=r"PULSE_SYMBOLS names NOPE, which Binance\.US does not list"):
-        await setup.poller("LINKUSDT", "NOPE").load()
+    """Where none is listed; the text names the symbols, the setting and the venue."""
+    with pytest.raises(SettingsError, match=r"PULSE_SYMBOLS names NOPE, NADA, which Binance\.US does not list"):
+        await setup.poller("NOPE", "NADA").load()
+
+
+async def test_delisted_pinned_symbol_does_not_keep_others_from_starting(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is reported as delisted, with a warning; a later poll that finds it listed reports it as it is."""
+    setup.exchange.faults.rest.edit(EXCHANGE_INFO, without("LTCUSDT"), count=1)
+    poller = setup.poller("LTCUSDT", "LINKUSDT")
+    await poller.load()
+
+    assert {instrument.symbol: instrument.status for instrument in setup.changes} == {
+        "LTCUSDT": DELISTED, "LINKUSDT": "TRADING",
+    }  # fmt: skip
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "instrument symbol=LTCUSDT status=DELISTED"
+    ]
+    await poller.load()
+    assert (setup.changes[-1].symbol, setup.changes[-1].status) == ("LTCUSDT", "TRADING")
+
+
+def without(symbol: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return an edit of an answer that leaves out a symbol."""
+    return lambda body: {**body, "symbols": [row for row in body["symbols"] if row["symbol"] != symbol]}
 
 
 async def test_symbol_that_disappears_is_reported_as_delisted(setup: Setup) -> None:

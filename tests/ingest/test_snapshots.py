@@ -1,6 +1,7 @@
 """Fetching snapshots: when one is needed or requested, with ever longer delays after failures."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 from typing import cast
@@ -9,9 +10,18 @@ import pytest
 
 from pulse.binance.messages import Frame
 from pulse.binance.rest import BinanceRest
-from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, PulseError
+from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, PulseError, UnknownSymbol
 from pulse.ingest.sequencer import Sequencer
-from pulse.ingest.snapshots import SNAPSHOT_FIRST_S, SNAPSHOT_SPACING_S, STALE_SNAPSHOT_MAX_S, SnapshotFetcher
+from pulse.ingest.snapshots import (
+    HALTED_SPACING_S,
+    REPEATED_LEVELS,
+    REPEATED_SPACING_MAX_S,
+    SNAPSHOT_FIRST_S,
+    SNAPSHOT_SPACING_S,
+    STALE_SNAPSHOT_MAX_S,
+    UNKNOWN_SYMBOL_WAIT_S,
+    SnapshotFetcher,
+)
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.types import BookLost, DepthSnapshot
 from pulse.queues import Inbox, make_inbox
@@ -28,11 +38,13 @@ class Exchange:
         self.errors = list(errors)
         self.last_update_id = last_update_id
         self.calls_s: list[float] = []
+        self.limits: list[int] = []
         self.waits_s: list[float] = []
 
     async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
         """Return a snapshot or raise the next error."""
         self.calls_s.append(now_s())
+        self.limits.append(limit)
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
@@ -45,7 +57,10 @@ class Exchange:
 
 
 def fetch(
-    exchange: Exchange, until_s: float, script: Callable[[SnapshotFetcher, Sequencer], None] | None = None
+    exchange: Exchange,
+    until_s: float,
+    script: Callable[[SnapshotFetcher, Sequencer], None] | None = None,
+    depth_limit: int = 100,
 ) -> list[object]:
     """Run a fetcher on a stream whose only diff is UPDATE_ID; return the events that the engine gets."""
 
@@ -53,10 +68,13 @@ def fetch(
         inbox: Inbox = make_inbox()
         sequencer = Sequencer("BTCUSDT", inbox, ScenarioClock(), repairs_trades=True)
         rest = cast(BinanceRest, exchange)
-        fetcher = SnapshotFetcher("BTCUSDT", rest, sequencer, random.Random(1), depth_limit=100)
+        fetcher = SnapshotFetcher("BTCUSDT", rest, sequencer, random.Random(1), depth_limit)
         await sequencer.put_frame(Frame("BTCUSDT", "depth", diff(UPDATE_ID, UPDATE_ID)))
         fetcher.wake_if_needed()
-        tasks = [asyncio.create_task(fetcher.run()), asyncio.create_task(fetcher.request_periodically(20.0))]
+        tasks = [
+            asyncio.create_task(fetcher.run()),
+            asyncio.create_task(fetcher.request_periodically(20.0 if depth_limit == 100 else 1e6)),
+        ]
         if script is not None:
             await at(5.0)
             script(fetcher, sequencer)
@@ -160,3 +178,78 @@ def test_failure_of_an_audit_does_not_lose_the_book() -> None:
 
     assert len(exchange.calls_s) == 3
     assert BookLost not in [type(event) for event in events]
+
+
+class CrossedExchange(Exchange):
+    """Every snapshot of it is followed at once by a request for another, for as long as its prices are crossed."""
+
+    def __init__(self, crossed_until_s: float) -> None:
+        super().__init__()
+        self.crossed_until_s = crossed_until_s
+        self.fetcher: SnapshotFetcher | None = None
+
+    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
+        """Return a snapshot, and have the book distrusted right after it."""
+        if self.fetcher is not None and now_s() < self.crossed_until_s:
+            asyncio.get_running_loop().call_later(0.1, self.fetcher.request, "crossed")
+        return await super().depth(symbol, limit)
+
+    def begin(self, fetcher: SnapshotFetcher, _: Sequencer) -> None:
+        """Have the prices cross."""
+        self.fetcher = fetcher
+        fetcher.request("crossed")
+
+
+def test_book_that_stays_crossed_costs_little() -> None:
+    """Its snapshots have few levels and are seconds apart; the first that helps is followed by one of all levels."""
+    exchange = CrossedExchange(crossed_until_s=100.0)
+    fetch(exchange, 110.0, exchange.begin, depth_limit=5000)
+    calls = [(at_s, limit) for at_s, limit in zip(exchange.calls_s, exchange.limits, strict=True) if at_s >= 5.0]
+    pauses_s = [after - before for (before, _), (after, _) in itertools.pairwise(calls)]
+
+    assert pauses_s[:3] == pytest.approx([1.0, 2.0, REPEATED_SPACING_MAX_S])
+    assert set(pauses_s[2:-1]) == {REPEATED_SPACING_MAX_S}
+    assert [limit for _, limit in calls] == [5000, 5000, *[REPEATED_LEVELS] * (len(calls) - 3), 5000]
+    assert calls[-1][0] < 100.0 + 3 * REPEATED_SPACING_MAX_S
+
+
+def test_spacing_is_the_usual_one_after_a_snapshot_that_helped() -> None:
+    """The next trouble is healed as fast as the first."""
+    exchange = CrossedExchange(crossed_until_s=5.0)
+
+    def lose_twice_again(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        for at_s in (0.0, 0.5, 10.0, 10.5):
+            asyncio.get_running_loop().call_later(at_s, fetcher.request, "crossed")
+
+    fetch(exchange, 19.0, lose_twice_again)
+
+    assert exchange.calls_s == [0.0, 5.0, 6.0, 15.0, 16.0]
+
+
+def test_symbol_that_does_not_trade_is_asked_for_rarely() -> None:
+    """Its prices may cross for hours; when it trades again, a snapshot is fetched at once."""
+    exchange = CrossedExchange(crossed_until_s=1_000.0)
+
+    def halt(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        fetcher.set_trading(False)
+        exchange.begin(fetcher, sequencer)
+        asyncio.get_running_loop().call_later(HALTED_SPACING_S * 2 + 3.0, fetcher.set_trading, True)
+
+    fetch(exchange, 5.0 + HALTED_SPACING_S * 2 + 3.5, halt)
+
+    assert exchange.calls_s == pytest.approx([0.0, 5.0, 65.0, 125.0, 128.0])
+
+
+def test_unlisted_symbol_is_asked_for_rarely() -> None:
+    """It costs the others nothing; when it is listed again, a snapshot is fetched at once."""
+    exchange = Exchange(*[UnknownSymbol("not listed")] * 2)
+
+    def list_again(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        fetcher.set_trading(False)
+        asyncio.get_running_loop().call_later(UNKNOWN_SYMBOL_WAIT_S + 10.0, fetcher.set_trading, True)
+
+    events = fetch(exchange, 400.0, list_again)
+
+    assert exchange.waits_s == []
+    assert exchange.calls_s[:3] == pytest.approx([0.0, UNKNOWN_SYMBOL_WAIT_S, UNKNOWN_SYMBOL_WAIT_S + 15.0])
+    assert [type(event) for event in events[:3]] == [BookLost, BookLost, BookAnchor]

@@ -13,6 +13,7 @@ from pulse.market.candles import (
     CandleBuilder,
     candle_of_trades,
     candles_equal,
+    exact_units,
     minute_of,
 )
 from pulse.market.types import Aggressor, Candle, Trade
@@ -301,3 +302,37 @@ def test_fetched_trades_make_a_closed_candle() -> None:
 
     assert (made.open, made.close, made.volume, made.last_trade_id) == (100.0, 105.0, 2.0, 2)
     assert (made.is_closed, made.source, made.reconciled) == (True, "repaired", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("0.00000001", 1),
+        ("11258999.06842623", 1_125_899_906_842_623),
+        ("11258999.06842625", 1_125_899_906_842_625),
+        ("67108863.1234567", 6_710_886_312_345_670),
+        ("99999999.1234567", 9_999_999_912_345_670),
+        ("184467440737.01", 18_446_744_073_701_000_000),
+        ("123456789012345", 12_345_678_901_234_500_000_000),
+        ("0", 0),
+    ],
+)
+def test_a_printed_decimal_in_units(text: str, units: int) -> None:
+    """Exact at any size, up to the fifteen digits that the exchange prints."""
+    assert exact_units(float(text)) == units
+
+
+def test_large_quantities_add_up_exactly() -> None:
+    """A cheap coin's minute, of more than 2**53 units, equals the exchange's in every digit: no false mismatch."""
+    builder = builder_since()
+    quantities = ["184467440737.01", "92233720368.55", "0.4", "7777777777.77"]
+    for at, quantity in enumerate(quantities, 1):
+        builder.on_trade(trade(at, 0.00001234, float(quantity), M0 + at))
+    builder.on_time(M2)
+    ours = builder.take_closed()[0]
+    total = sum(map(Decimal, quantities))
+
+    assert ours.volume == ours.taker_buy_volume == float(total)
+    assert ours.quote_volume == float(total * Decimal("0.00001234"))
+    theirs = replace(ours, volume=float(str(total)), source="exchange")
+    assert candles_equal(ours, theirs)

@@ -4,14 +4,16 @@ import asyncio
 import csv
 import gzip
 import random
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, merge_newer_minutes
 from pulse.market.types import MINUTE_MS, Candle
 from pulse.store.aggregation import touched_hours
 from pulse.store.schema import rows_to_write
@@ -141,6 +143,9 @@ async def test_minutes_without_trades_do_not_affect_prices(store: AnyStore) -> N
         [61837.63654277, 0.00000001],
         [89_999_999.12345678, 0.87654322],
         [1e15, 0.5],
+        [123_456_789_012.3, 98_765_432_109.87, 0.1],  # a cheap coin: more than 2**53 units of 1e-8
+        [99_999_999.1234567, 250_000_000.123456, 7_000_000_000.12345],  # fifteen digits each
+        [3_500_000_000.12] * 25,
         [1.7e308, 1.0],
     ],
 )
@@ -151,6 +156,66 @@ async def test_sums_have_the_exchanges_digits(store: AnyStore, interval: Interva
     (row,) = await store.read_intervals("BTCUSDT", interval, None, None, 2)
 
     assert row.candle.volume == row.candle.quote_volume == row.candle.taker_buy_volume == expected
+
+
+def heavy_minutes(seed: int, count: int) -> list[Candle]:
+    """Return minutes whose hours have more digits than a double: of a dear coin's quote volume, and of a cheap coin."""
+    rng = random.Random(seed)
+    return [
+        replace(
+            minute_at(FRIDAY_MS + number * MINUTE_MS),
+            volume=rng.randrange(10**14) / 100,
+            quote_volume=rng.randrange(8 * 10**15) / 10**8,
+            taker_buy_volume=rng.randrange(10**13) / 100,
+            taker_buy_quote_volume=rng.randrange(4 * 10**15) / 10**8,
+        )
+        for number in range(count)
+    ]
+
+
+def printed_sums(minutes: Iterable[Candle]) -> list[float]:
+    """Return the doubles nearest to the sums of the printed decimals."""
+    rows = [[Decimal(repr(figure)) for figure in figures(minute)] for minute in minutes]
+    return [float(sum(column)) for column in zip(*rows, strict=True)]
+
+
+def figures(candle: Candle) -> tuple[float, ...]:
+    """Return what is summed of a candle."""
+    return candle.volume, candle.quote_volume, candle.taker_buy_volume, candle.taker_buy_quote_volume
+
+
+@pytest.mark.parametrize("name", ["15m", "1h", "1d", "1M"])
+async def test_long_sums_are_those_of_the_printed_decimals(store: AnyStore, name: str) -> None:
+    """Digit for digit, whatever the sums of their hours; also with the newest minute, which the store lacks."""
+    interval = INTERVALS[name]
+    minutes = heavy_minutes(7, 2880)
+    for begin in range(0, len(minutes) - 1, 900):
+        await store.write_candles(minutes[begin : min(begin + 900, len(minutes) - 1)])
+    stored = await store.read_intervals("BTCUSDT", interval, 0, None, 1000)
+    merged = merge_newer_minutes(stored, interval, minutes[-1:], 0, None, 1000)
+    spans = [
+        [minute for minute in minutes if interval.floor(minute.open_time_ms) == row.candle.open_time_ms]
+        for row in merged
+    ]
+
+    assert [list(figures(row.candle)) for row in merged] == [printed_sums(span) for span in spans]
+
+
+@pytest.mark.parametrize("stale", ["NULL", "volume_whole + 1"])
+async def test_an_hour_of_an_earlier_version_counts_as_its_doubles_say(tmp_path: Path, stale: str) -> None:
+    """It has no parts of its sums, or those of a roll-up before the earlier version wrote to it once more."""
+    path = tmp_path / "candles.sqlite3"
+    store = make_store(path)
+    await store.open()
+    minutes = [minute_at(FRIDAY_MS + number * MINUTE_MS, volume=0.1) for number in range(90)]
+    await store.write_candles(minutes)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"UPDATE candles_1h SET volume_whole = {stale}, quote_volume_rest = {stale}")
+        other.commit()
+    (row,) = await store.read_intervals("BTCUSDT", INTERVALS["1d"], None, None, 2)
+    await store.aclose()
+
+    assert list(figures(row.candle)) == printed_sums(minutes)
 
 
 @pytest.mark.parametrize("name", ["3m", "4h", "1w", "1M"])

@@ -206,7 +206,7 @@ def sql_with_migration(tmp_path: Path, kind: str, statement: str) -> Path:
     later = tmp_path / "later"
     shutil.copytree(SQL_DIR, later)
     table = "candles" if kind == "sqlite" else "pulse.candles"
-    (later / f"004_later.{kind}.sql").write_text(statement.format(table=table))
+    (later / f"005_later.{kind}.sql").write_text(statement.format(table=table))
     return later
 
 
@@ -301,6 +301,14 @@ async def test_old_hours_are_deleted(store: AnyStore) -> None:
     assert hours == [4, 2, 0]  # 23:55, 00:00 and 01:00; the hour of 02:00 is not over
     assert [(row.open_time_ms - BEGIN_MS) // MINUTE_MS for row in kept] == [125, 125]
     assert [row.minutes for row in read] == [75]
+
+
+async def test_the_oldest_and_the_newest_hour_are_known(store: AnyStore) -> None:
+    """Of any symbol, and none while nothing is stored."""
+    assert await store.stored_hours() is None
+
+    await store.write_candles([minute_candle(0), minute_candle(130, symbol="ETHUSDT")])
+    assert await store.stored_hours() == (BEGIN_MS - 55 * MINUTE_MS, BEGIN_MS + 125 * MINUTE_MS)
 
 
 async def test_old_gaps_are_deleted(store: AnyStore) -> None:

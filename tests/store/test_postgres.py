@@ -189,6 +189,48 @@ async def test_a_read_only_database(postgres_url: str) -> None:
     assert rows == [minute_candle()]
 
 
+@pytest.mark.parametrize("notices", ["check", "write_candles"])
+async def test_sessions_that_became_read_only_are_replaced(postgres_url: str, notices: str) -> None:
+    """The call that finds it fails, and the next one has a new session, which may write."""
+    async with store_at(postgres_url) as store:
+        await store.write_candles([minute_candle(0)])
+    async with store_at(postgres_url) as store:
+        with connection_to(postgres_url) as own:
+            own.execute(f'ALTER DATABASE "{own.info.dbname}" SET default_transaction_read_only = on'.encode())
+            await store.read_candles("BTCUSDT", None, None, 10)
+            await asyncio.sleep(0.2)  # the pool may still open a second session
+            own.execute(f'ALTER DATABASE "{own.info.dbname}" RESET default_transaction_read_only'.encode())
+        call = store.check() if notices == "check" else store.write_candles([minute_candle(1)])
+        error = await error_of(call)
+        await store.check()
+        await store.write_candles([minute_candle(2)])
+        rows = await store.read_candles("BTCUSDT", None, None, 10)
+
+    assert "read-only" in error
+    assert rows == [minute_candle(0), minute_candle(2)]
+
+
+async def test_reads_of_a_dead_server_fail_at_once(own_postgres: PostgresServer) -> None:
+    """Once a call has found that it does not answer, until a check or a write finds that it does."""
+    async with Proxy(own_postgres.port) as proxy, store_at(f"postgresql://postgres@127.0.0.1:{proxy.port}/") as store:
+        await store.write_candles([minute_candle()])
+        proxy.mute()
+        error = await error_of(store.check())
+        reads = [asyncio.ensure_future(store.read_candles("BTCUSDT", None, None, 10)) for _ in range(100)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        failed_at_once = sum(read.done() for read in reads)
+        results = await asyncio.gather(*reads, return_exceptions=True)
+        proxy.unmute()
+        await store.check()
+        rows = await store.read_candles("BTCUSDT", None, None, 10)
+
+    assert {str(result) for result in results} == {error}
+    assert error == f"PostgreSQL did not answer within {module.CHECK_TIMEOUT_S:g} s."
+    assert failed_at_once == len(reads)
+    assert rows == [minute_candle()]
+
+
 async def test_a_dropped_schema_is_created_again(postgres: PostgresDatabases, postgres_url: str) -> None:
     """After the database was recreated, a write fails once, and the next one creates the tables."""
     async with store_at(postgres_url) as store:
@@ -251,6 +293,7 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
             (1, "candles"),
             (2, "receipts"),
             (3, "hours"),
+            (4, "exact_sums"),
         ]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,117 @@ async def test_a_flood_of_reads_is_rejected_and_delays_no_write(tmp_path: Path) 
 
     assert sum(isinstance(result, StoreUnavailable) for result in found) == 5
     assert len(rows) == 11
+
+
+# --- a file that is lost while in use
+
+
+def stored_in(path: Path) -> list[tuple[int]]:
+    """Return the open times of the minutes that another program finds in the file."""
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute("SELECT open_time FROM candles ORDER BY open_time").fetchall()
+
+
+def made(path: Path, count: int) -> Path:
+    """Make a database of another program, with this many rows."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE notes (text TEXT)")
+        other.executemany("INSERT INTO notes VALUES (?)", [("x" * 1000,)] * count)
+        other.commit()
+    return path
+
+
+@pytest.mark.parametrize("has_log", [False, True])
+async def test_a_deleted_file_is_made_again(tmp_path: Path, has_log: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """What is written after that is in a file of that name, for any program; the log says what happened, once."""
+    path = tmp_path / "candles.sqlite3"
+    store = store_at(path)
+    await store.open()
+    await store.write_candles(minutes(100))
+    for name in ("", "-wal", "-shm") if has_log else ("",):
+        path.with_name(path.name + name).unlink()
+    await store.check()
+    await store.write_candles([minute_candle(200)])
+    rows = await store.read_candles("BTCUSDT", None, None, 1000)
+    found = stored_in(path)
+    await store.aclose()
+
+    assert rows == [minute_candle(200)]
+    assert found == [(minute_candle(200).open_time_ms,)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"store file lost, opening it again path={path} reason=it was deleted"
+    ]
+
+
+async def test_a_replaced_file_is_used_from_then_on(tmp_path: Path) -> None:
+    """It is another database of ours: its minutes are read, and what was written to the lost one is not mixed in."""
+    path, other = tmp_path / "candles.sqlite3", tmp_path / "other.sqlite3"
+    for place, count in ((other, 3), (path, 0)):
+        store = store_at(place)
+        await store.open()
+        await store.write_candles(minutes(count))
+        if place is other:
+            await store.aclose()
+    await store.write_candles(minutes(500))
+    other.replace(path)
+    rows = await store.read_candles("BTCUSDT", None, None, 1000)
+    await store.write_candles([minute_candle(3)])
+    await store.aclose()
+
+    assert rows == minutes(3)
+    assert len(stored_in(path)) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"the minutes of the last meeting " * 1000])
+async def test_an_overwritten_file_is_noticed(tmp_path: Path, content: bytes) -> None:
+    """An empty file becomes a database again; any other is refused and left as it is, until it is taken away."""
+    path = tmp_path / "candles.sqlite3"
+    store = store_at(path)
+    await store.open()
+    await store.write_candles(minutes(100))
+    path.write_bytes(content)
+    if content:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="not a database"):
+                await store.check()
+        assert path.read_bytes() == content
+        path.unlink()
+    await store.write_candles([minute_candle()])
+    await store.aclose()
+
+    assert stored_in(path) == [(minute_candle().open_time_ms,)]
+
+
+async def test_a_database_copied_over_the_file_stays_whole(tmp_path: Path) -> None:
+    """Nothing of ours that SQLite still has is written into it; our tables are added to it as to any at the start."""
+    path = tmp_path / "candles.sqlite3"
+    store = store_at(path)
+    await store.open()
+    await store.write_candles(minutes(1000))
+    path.write_bytes(made(tmp_path / "notes.sqlite3", 50).read_bytes())
+    await store.write_candles([minute_candle()])
+    await store.aclose()
+
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert other.execute("SELECT count(*) FROM notes").fetchall() == [(50,)]
+    assert stored_in(path) == [(minute_candle().open_time_ms,)]
+
+
+async def test_a_check_writes(tmp_path: Path) -> None:
+    """It fails while nothing can be written, though reads go on."""
+    path = tmp_path / "candles.sqlite3"
+    store = store_at(path)
+    await store.open()
+    await store.write_candles([minute_candle()])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await store.check()
+    rows = await store.read_candles("BTCUSDT", None, None, 10)
+    other.execute("ROLLBACK")
+    other.close()
+    await store.check()
+    await store.aclose()
+
+    assert rows == [minute_candle()]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pulse.errors import StoreUnavailable
-from pulse.market.intervals import AggregatedCandle, Interval
+from pulse.market.intervals import HOUR, AggregatedCandle, Interval
 from pulse.market.types import Candle, TradeGap
 from pulse.store.postgres import PostgresStore
 from pulse.store.sqlite import SqliteStore
@@ -92,6 +92,12 @@ class MemoryStore:
         return [
             gap for gap in self.gaps if gap.symbol == symbol and gap.to_ms >= start_ms and gap.from_ms <= end_ms
         ][:limit]  # fmt: skip
+
+    async def stored_hours(self) -> tuple[int, int] | None:
+        """Return when the hours of the oldest and the newest minute open."""
+        self._require_available()
+        opens = [HOUR.floor(open_time_ms) for _, open_time_ms in self.candles]
+        return (min(opens), max(opens)) if opens else None
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
         """Refuse: no test that uses this store deletes."""

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from pulse import stats
 from pulse.bus.contract import Bus
 from pulse.candle_history.writer import CandleWriter
+from pulse.clock import ClockOffset
 from pulse.engine import Engine
 from pulse.fanout.hub import Hub
 from pulse.latency import HOPS, Latency
@@ -39,17 +40,22 @@ LATENCY_QUANTILES = (0.5, 0.99)
 
 @dataclass(frozen=True, slots=True)
 class ReadinessReport:
-    """The object of /readyz: the pinned symbols' books, the bus and the store decide; other symbols are only listed."""
+    """The object of /readyz: the pinned symbols' books, the bus and the store decide.
+
+    Other symbols are only listed, and so is a wrong clock: books and candles go by the exchange's time.
+    """
 
     registry: SymbolRegistry
     engine: Engine
     bus: Bus
     store: Store
     writer: CandleWriter
+    offset: ClockOffset
 
     def __call__(self) -> dict[str, Any]:
         """Return the current state."""
         feeds, bus, trouble = self.engine.states(), self.bus.health(), self.writer.trouble
+        clock = self.offset.trouble()
         are_books_ready = all(feeds[symbol]["state"] in READY_STATES for symbol in self.registry.pinned)
         return {
             "ready": are_books_ready and bus.ok and not trouble,
@@ -58,6 +64,7 @@ class ReadinessReport:
             "store": {
                 "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.writer.pending
             },
+            "clock": {"ok": not clock, "detail": clock},
         }  # fmt: skip
 
 
@@ -117,7 +124,10 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
     store = schemas.named("Store", object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
     feeds = {"type": "object", "additionalProperties": state}
-    readiness = schemas.named("Readiness", object_of({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store}))
+    clock = object_of({"ok": BOOLEAN, "detail": STRING})
+    readiness = schemas.named(
+        "Readiness", object_of({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store, "clock": clock})
+    )
     hop = schemas.named("Hop", object_of({
         "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),
         "budget_ms": NUMBER,

@@ -139,6 +139,7 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
         "feeds": {"BTCUSDT": {"state": "offline", "reason": "", "data_age_ms": None}},
         "bus": {"kind": "memory", "ok": True, "detail": ""},
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
+        "clock": {"ok": True, "detail": ""},
     }
     async with serving(readiness=trouble) as web:
         web.store.is_unavailable = True

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
 from pulse.candle_history.writer import CandleWriter
+from pulse.clock import ClockOffset
 from pulse.latency import HOPS, Latency
 from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
@@ -30,12 +31,17 @@ class FakeBus(MemoryBus):
         return BusHealth("redis", self.ok, "" if self.ok else "Redis does not answer.")
 
 
-def readiness(symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "") -> ReadinessReport:
+def readiness(
+    symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0
+) -> ReadinessReport:
     """Return the report of a process with these symbols, the first of them halted, the others offline."""
     store = MemoryStore()
     writer = CandleWriter(make_candle_queue(), store)
     writer._store_trouble = trouble
-    return ReadinessReport(SymbolRegistry(pinned), engine_of(*symbols.split()), FakeBus(ok=bus_ok), store, writer)
+    offset = ClockOffset()
+    offset.add_round_trip(0.0, -clock_ahead_ms, 0.0)
+    engine = engine_of(*symbols.split())
+    return ReadinessReport(SymbolRegistry(pinned), engine, FakeBus(ok=bus_ok), store, writer, offset)
 
 
 def test_unpinned_symbol_does_not_affect_readiness() -> None:
@@ -57,6 +63,16 @@ def test_each_failing_part_is_reported(pinned: list[str], bus_ok: bool, trouble:
     assert not answer["ready"]
     assert answer["bus"]["ok"] is bus_ok
     assert (answer["store"]["ok"], answer["store"]["detail"]) == (not trouble, trouble)
+
+
+def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
+    """Books and candles go by the exchange's time, and a restart would not set the clock."""
+    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["clock"] == {"ok": True, "detail": ""}
+    answer = readiness("BTCUSDT", pinned=["BTCUSDT"], clock_ahead_ms=60_000.0)()
+
+    assert answer["ready"]
+    assert answer["clock"]["ok"] is False
+    assert "60.0 s ahead of the exchange's" in answer["clock"]["detail"]
 
 
 @on_server_loop
