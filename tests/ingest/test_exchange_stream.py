@@ -32,6 +32,9 @@ DEPTH = "btcusdt@depth@100ms"
 TRADES = "btcusdt@aggTrade"
 WAIT_S = 15.0
 
+FRAMES_MS = 1_723_161_255_308
+"""The event time of the frames that are fed in."""
+
 
 class Setup:
     """A stream, the market that it feeds, and the exchange."""
@@ -282,7 +285,7 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         transport = RefusingTransport()
         stream = ExchangeStream(
             SYMBOL, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
-            StoryClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), depth_limit=1000,
+            StoryClock(FRAMES_MS), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), depth_limit=1000,
             stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())
@@ -358,7 +361,7 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         exchange = cast(Any, ScriptedExchange(first, second))
         inbox: Inbox = asyncio.Queue(1)
         stream = ExchangeStream(
-            SYMBOL, exchange, exchange, inbox, StoryClock(), random.Random(1),
+            SYMBOL, exchange, exchange, inbox, StoryClock(FRAMES_MS), random.Random(1),
             retry_gate=RetryGate(1.0), depth_limit=100, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())

@@ -110,10 +110,20 @@ def test_a_mismatch_among_several_is_not_hidden_by_a_later_match() -> None:
 
 
 def test_old_and_repeated_tickers_are_ignored() -> None:
-    """Ids only rise; a ticker whose id does not is ignored."""
-    check, found = check_of(ticker(10), ticker(10, WRONG_BID), ticker(9, WRONG_BID), touch(10))
+    """Ids only rise; a ticker that was taken before is ignored."""
+    check, found = check_of(
+        ticker(9, WRONG_BID), ticker(10), ticker(10, WRONG_BID), ticker(9, WRONG_BID), touch(10)
+    )  # fmt: skip
 
     assert (check.equal, found) == (1, [])
+
+
+def test_ticker_below_a_false_id_ends_its_effect() -> None:
+    """A new ticker below the newest shows that one of the two is false: neither counts, and the next one begins."""
+    check, found = check_of(ticker(10), ticker(10**9, WRONG_BID), ticker(11), touch(12), ticker(12), touch(13))
+
+    assert check.on_ticker(ticker(14)) is None
+    assert (check.compared, check.equal, found) == (2, 2, [])
 
 
 def test_restart_discards_tickers_and_diffs() -> None:

@@ -16,3 +16,12 @@ def recording(folder: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"no recording at {path}: set PULSE_TEST_RECORDINGS to the folder that holds {folder}")
     return path
+
+
+def case(name: str) -> Path:
+    """Return the file of one case, the essence of a reported fault; skip the test where it is absent."""
+    configured = os.environ.get("PULSE_TEST_CASES")
+    path = (Path(configured) if configured else ROOT.parent / "shared" / "cases") / name
+    if not path.is_file():
+        pytest.skip(f"no case at {path}: set PULSE_TEST_CASES to the folder that holds {name}")
+    return path

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tests.simulation import loop
+from tests.support.makers import MIDNIGHT_MS
 
 T = TypeVar("T")
 
@@ -20,15 +21,18 @@ async def at(time_s: float) -> None:
 
 
 class StoryClock:
-    """Both readings of a clock, from the story's beginning."""
+    """Both readings of a clock, from the story's beginning, which has a date."""
+
+    def __init__(self, begin_ms: int = MIDNIGHT_MS) -> None:
+        self._begin_ms = begin_ms
 
     def now_ms(self) -> float:
         """Milliseconds since then."""
         return now_s() * 1000
 
     def wall_s(self) -> float:
-        """Seconds since then."""
-        return now_s()
+        """Seconds since the epoch."""
+        return self._begin_ms / 1000 + now_s()
 
 
 def run(story: Coroutine[Any, Any, T]) -> T:
