@@ -134,7 +134,7 @@ class TopLevelsCheck:
 
     def on_partial(self, book: OrderBook, partial: PartialDepth) -> Mismatch | None:
         """Compare the exchange's best levels, now or when the book has reached their id; return a mismatch."""
-        at = partial.last_update_id
+        at, self._ahead = partial.last_update_id, None  # a later one replaces one that waits: its id may be false
         if at > book.last_update_id:
             self._ahead = partial
             return None

@@ -17,6 +17,7 @@ Pure: `now_ms` is the receiver's clock from any fixed start, `wall_ms` the same 
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from pulse.market.types import MINUTE_MS, BookTicker, Candle, DepthDiff, ExchangeCandle, PartialDepth, Price, Trade
@@ -68,22 +69,18 @@ because they never jump while a connection lasts; fewer at its begin."""
 class _Run:
     """Values in a row that contradict what is known; counted while each agrees with the one before."""
 
-    __slots__ = ("_agrees", "_count", "_last")
+    __slots__ = ("_agrees", "_last", "count")
 
     def __init__(self, agrees: Callable[[Any, Any], bool]) -> None:
         self._agrees = agrees
         self._last: Any = None
-        self._count = 0
-
-    def clear(self) -> None:
-        """End the run: a value agreed with what is known."""
-        self._count = 0
+        self.count = 0  # 0 ends a run: a value agreed with what is known
 
     def add(self, value: Any) -> int:
         """Add a value and return how many agree."""
-        self._count = self._count + 1 if self._count and self._agrees(self._last, value) else 1
+        self.count = self.count + 1 if self.count and self._agrees(self._last, value) else 1
         self._last = value
-        return self._count
+        return self.count
 
 
 class ExchangeTime:
@@ -111,14 +108,14 @@ class ExchangeTime:
         difference_ms = ahead_ms - expected_ms
         if least_ms <= difference_ms <= most_ms:
             self._is_settled = known_ms is not None
-            self._contradicting.clear()
+            self._contradicting.count = 0
             if known_ms is not None:
                 ahead_ms = max(expected_ms, min(ahead_ms, expected_ms + RISE_MAX_MS))
             self._ahead_ms, self._at_ms = ahead_ms, now_ms
             return ""
         needed = TIMES_CONFIRMED_BY if self._is_settled else FIRST_TIMES_CONFIRMED_BY
         if self._contradicting.add(ahead_ms) >= needed:
-            self._contradicting.clear()
+            self._contradicting.count = 0
             self._ahead_ms, self._at_ms = ahead_ms, now_ms
             return ""
         return f"its time {time_ms} is {difference_ms / 1000:.1f} s from the exchange's clock"
@@ -130,11 +127,13 @@ class Plausibility:
     def __init__(self) -> None:
         self._time = ExchangeTime()
         self._trade: Trade | None = None  # the newest
-        self._update_id: dict[type, int] = {}  # the newest of each stream with update ids
-        self._update_ms = 0.0  # when the newest of them came
+        self._update_id = -1  # the highest, until the stream that it is of goes on below it
+        self._update_stream: type = DepthDiff
+        self._update_ms = 0.0  # when an update id came last
         self._bid: Price = 0.0  # the newest best prices; 0 while unknown
         self._ask: Price = 0.0
         self._traded: Price = 0.0
+        self._ask_min, self._bid_max = 0.0, inf  # the limits that follow from them
         self._quantity = 0.0  # the largest near the best prices, of this connection
         self._quantities = 0
         self._trade_ids = _Run(_follows)
@@ -152,7 +151,7 @@ class Plausibility:
     def restart(self) -> None:
         """Begin with a new connection: what was missed before it is unknown."""
         self._time.restart()
-        self._update_id.clear()
+        self._update_id = -1
         self._quantity, self._quantities = 0.0, 0
 
     def refusal(self, event: object, now_ms: float, wall_ms: float) -> str:
@@ -172,19 +171,21 @@ class Plausibility:
         if reason:
             return reason
         self._note_trade_id(trade)
-        self._traded = trade.price
+        if trade.price != self._traded:
+            self._note_prices(self._bid, self._ask, trade.price)
         self._note_quantity(trade.quantity)
         return ""
 
     def _refuse_ticker(self, ticker: BookTicker, now_ms: float, _: float) -> str:
-        bid, ask = ticker.bid_price, ticker.ask_price
-        if ticker.bid_quantity > QUANTITY_MAX or ticker.ask_quantity > QUANTITY_MAX:
+        update_id, bid, bid_quantity, ask, ask_quantity = ticker
+        if bid_quantity > QUANTITY_MAX or ask_quantity > QUANTITY_MAX:
             return f"a quantity above {QUANTITY_MAX:g}"
-        reason = self._refuse_price(bid, ask) or self._refuse_update_id(ticker.update_id, now_ms)
+        reason = self._refuse_price(bid, ask) or self._refuse_update_id(update_id, now_ms)
         if not reason:
-            self._note_update_id(BookTicker, ticker.update_id, now_ms)
-            self._bid, self._ask = bid, ask
-            self._note_quantity(max(ticker.bid_quantity, ticker.ask_quantity))
+            self._note_update_id(BookTicker, update_id, now_ms)
+            if bid != self._bid or ask != self._ask:
+                self._note_prices(bid, ask, self._traded)
+            self._note_quantity(bid_quantity if bid_quantity > ask_quantity else ask_quantity)
         return reason
 
     def _refuse_partial(self, partial: PartialDepth, now_ms: float, _: float) -> str:
@@ -198,7 +199,7 @@ class Plausibility:
             return reason
         self._note_update_id(PartialDepth, partial.last_update_id, now_ms)
         if has_both:
-            self._bid, self._ask = bids.prices[0], asks.prices[0]
+            self._note_prices(bids.prices[0], asks.prices[0], self._traded)
             self._note_quantity(max(max(bids.quantities), max(asks.quantities)))
         return ""
 
@@ -232,7 +233,7 @@ class Plausibility:
         elapsed_ms = max(0, trade.event_time_ms - last.event_time_ms)
         limit = JUMP_MIN + TRADES_PER_S_MAX * elapsed_ms // 1000
         if missing <= limit and missing <= missing_inside <= limit * AGGREGATED_USUAL:
-            self._trade_ids.clear()
+            self._trade_ids.count = 0
             return ""
         if self._trade_ids.add(trade) >= CONFIRMED_BY:
             return ""
@@ -242,46 +243,46 @@ class Plausibility:
         """Take a trade as the newest, unless its id is not above the last one's; a run of those is a new begin."""
         last = self._trade
         if last is None or trade.trade_id > last.trade_id:
-            self._lower_trade_ids.clear()
+            self._lower_trade_ids.count = 0
             self._trade = trade
         elif trade.time_ms > last.time_ms and self._lower_trade_ids.add(trade) >= CONFIRMED_BY:
             self._trade = trade
 
     def _refuse_update_id(self, update_id: int, now_ms: float) -> str:
-        known = max(self._update_id.values(), default=update_id)
-        if update_id > known:
-            limit = known + LEAD_MIN + UPDATES_PER_S_MAX * (now_ms - self._update_ms) / 1000
-            if update_id > limit and self._update_ids.add(update_id) < CONFIRMED_BY:
-                return f"its update id {update_id} cannot follow on {known}"
+        known = self._update_id
+        if update_id <= known + LEAD_MIN or known < 0:
+            return ""
+        limit = known + LEAD_MIN + UPDATES_PER_S_MAX * (now_ms - self._update_ms) / 1000
+        if update_id > limit and self._update_ids.add(update_id) < CONFIRMED_BY:
+            return f"its update id {update_id} cannot follow on {known}"
         return ""
 
     def _note_update_id(self, stream: type, update_id: int, now_ms: float) -> None:
-        # The newest of each stream, not the highest: one that is false, but within the limit, does not last.
-        self._update_id[stream] = update_id
+        # An id that is false, but within the limit, lasts until its stream's next frame.
+        if update_id > self._update_id or stream is self._update_stream:
+            self._update_id, self._update_stream = update_id, stream
         self._update_ms = now_ms
-        self._update_ids.clear()
+        self._update_ids.count = 0
 
     def _refuse_price(self, bid: Price, ask: Price) -> str:
         """Judge a price that can be sold at, `bid`, and one that can be bought at; of a trade both are its price.
 
         A bid far below and an ask far above the known prices are no contradiction: a side may be thin.
         """
-        traded, known_bid = self._traded, self._bid
-        if known_bid:
-            lowest, highest = known_bid, self._ask
-            if traded:
-                lowest, highest = min(lowest, traded), max(highest, traded)
-        elif traded:
-            lowest = highest = traded
-        else:
-            return ""
-        if bid <= highest * PRICE_FACTOR and ask >= lowest / PRICE_FACTOR:
-            self._prices.clear()
+        if bid <= self._bid_max and ask >= self._ask_min:
+            self._prices.count = 0
             return ""
         if self._prices.add(bid) >= CONFIRMED_BY:
-            self._bid, self._ask, self._traded = bid, ask, 0.0
+            self._note_prices(bid, ask, 0.0)
             return ""
-        return f"its price {bid:g} is far from the known ones, {lowest:g} to {highest:g}"
+        return (
+            f"its prices {bid:g} and {ask:g} are far from {self._bid:g} and {self._ask:g}, last traded {self._traded:g}"
+        )
+
+    def _note_prices(self, bid: Price, ask: Price, traded: Price) -> None:
+        self._bid, self._ask, self._traded = bid, ask, traded
+        known = [price for price in (bid, ask, traded) if price]
+        self._ask_min, self._bid_max = min(known) / PRICE_FACTOR, max(known) * PRICE_FACTOR
 
     def _refuse_quantity(self, quantity: float) -> str:
         if quantity > QUANTITY_MAX:

@@ -260,6 +260,16 @@ def test_a_partial_ahead_of_the_book_waits_for_it() -> None:
     assert (check.compared, check.equal) == (1, 1)
 
 
+def test_partial_with_a_false_id_is_forgotten_with_the_next() -> None:
+    """It waits for the book to come to its id no longer than until the stream goes on below it."""
+    check, book = TopLevelsCheck(), book_at(10)
+    check.on_partial(book, partial(12, [(100.0, 7.0)]))
+    check.on_partial(book, partial(10))
+
+    assert applied(check, book, diff(11, 12)) is None
+    assert (check.compared, check.equal) == (1, 1)
+
+
 def test_partial_within_a_diff_is_compared_except_for_its_levels() -> None:
     """What the diff changes may have had any quantity at that id; all else must be equal."""
     check, book = TopLevelsCheck(), book_at(10)
