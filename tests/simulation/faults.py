@@ -8,11 +8,16 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
+
+from pulse.binance.messages import Frame, parse
 from pulse.binance.transport import CONNECT_TIMEOUT_S
+from pulse.market.plausibility import CONFIRMED_BY
 from pulse.simulator.faults import SentFrame, cross_depth
 from pulse.simulator.instruments import STATUS_BREAK, STATUS_TRADING
 from pulse.simulator.payloads import JsonObject
 from tests.simulation.context import POLL_S, FaultContext
+from tests.simulation.falsehoods import FALSEHOODS
 
 DEPTH_PATH = "/api/v3/depth"
 SUFFIXES = ("@depth@100ms", "@depth@100ms", "@bookTicker", "@aggTrade", "@kline_1m", "@depth20")
@@ -107,6 +112,28 @@ def _falsified(context: FaultContext, name: str, data: JsonObject, what: int) ->
         return data | {key: _wrong_number(context.rng, data[key])}
     key = "cv"[what]
     return data | {"k": data["k"] | {key: _wrong_number(context.rng, data["k"][key])}}
+
+
+async def _falsehood(context: FaultContext) -> None:
+    """Send frames whose values cannot be true, fewer in a row than confirm a change."""
+    symbol = context.symbol()
+    suffix = context.rng.choice(tuple(FALSEHOODS))
+    name, falsehood = symbol.lower() + suffix, context.rng.choice(FALSEHOODS[suffix])
+    count = context.rng.randint(1, CONFIRMED_BY - 1)
+
+    def change(data: JsonObject) -> JsonObject:
+        changed = falsehood.falsify(data, context.rng)
+        if suffix == "@bookTicker":
+            context.bounds.note_ticker_fault(context.checker.now_s)
+        frame = parse(orjson.dumps({"stream": name, "data": changed}))
+        may_be_applied = falsehood.is_possible or (falsehood.needs_neighbour and not context.checker.has_frames(symbol))
+        if changed != data and not may_be_applied and isinstance(frame, Frame):
+            context.bounds.impossible.append((symbol, frame.event))
+        return changed
+
+    for stream in tuple(context.exchange.streams):
+        stream.faults.edit(name, change, count)
+    await context.wait_for_frames(name, count + 1)
 
 
 def _wrong_number(rng: random.Random, text: str) -> str:
@@ -332,6 +359,7 @@ FAULTS: dict[str, Fault] = {
     "corrupt": _corrupt,
     "swap_sides": _swap_sides,
     "false_id": _false_id,
+    "falsehood": _falsehood,
     "stall_one": _stall_one,
     "stall_all": _stall_all,
     "hiccup": _hiccup,
