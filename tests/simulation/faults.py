@@ -119,7 +119,7 @@ async def _falsehood(context: FaultContext) -> None:
     symbol = context.symbol()
     suffix = context.rng.choice(tuple(FALSEHOODS))
     name, falsehood = symbol.lower() + suffix, context.rng.choice(FALSEHOODS[suffix])
-    count = context.rng.randint(1, CONFIRMED_BY - 1)
+    count = 1 if falsehood.is_single else context.rng.randint(1, CONFIRMED_BY - 1)
 
     def change(data: JsonObject) -> JsonObject:
         changed = falsehood.falsify(data, context.rng)
