@@ -119,6 +119,9 @@ async def _falsehood(context: FaultContext) -> None:
     symbol = context.symbol()
     suffix = context.rng.choice(tuple(FALSEHOODS))
     name, falsehood = symbol.lower() + suffix, context.rng.choice(FALSEHOODS[suffix])
+    while name in context.falsified_streams:
+        await asyncio.sleep(POLL_S)  # together two would confirm each other
+    context.falsified_streams.add(name)
     count = 1 if falsehood.is_single else context.rng.randint(1, CONFIRMED_BY - 1)
 
     def change(data: JsonObject) -> JsonObject:
@@ -134,6 +137,7 @@ async def _falsehood(context: FaultContext) -> None:
     for stream in tuple(context.exchange.streams):
         stream.faults.edit(name, change, count)
     await context.wait_for_frames(name, count + 1)
+    context.falsified_streams.discard(name)
 
 
 def _wrong_number(rng: random.Random, text: str) -> str:
