@@ -6,6 +6,9 @@ from prometheus_client import Counter, Gauge
 
 frames_received = Counter("pulse_frames_received", "Frames received from the exchange.", ["symbol", "kind"])
 frames_malformed = Counter("pulse_frames_malformed", "Frames refused as malformed.", ["symbol"])
+frames_quarantined = Counter(
+    "pulse_frames_quarantined", "Frames not applied because their values cannot be true.", ["symbol", "kind"]
+)
 feed_connections = Counter("pulse_feed_connections", "Connections opened to the exchange.", ["symbol"])
 depth_gaps = Counter("pulse_depth_gaps", "Gaps in the ids of depth diffs.", ["symbol"])
 snapshots_joined = Counter("pulse_snapshots_joined", "Depth snapshots joined to a book.", ["symbol"])
@@ -52,9 +55,9 @@ tasks = Gauge("pulse_tasks", "Tasks of the event loop.")
 bus_is_up = Gauge("pulse_bus_is_up", "1 while views travel through the configured bus.")
 
 BY_SYMBOL: Sequence[Counter | Gauge] = (
-    frames_received, frames_malformed, feed_connections, depth_gaps, snapshots_joined, trade_holes, trades_repaired,
-    trades_given_up, trades_lost, book_resyncs, touch_compared, touch_differing, top_compared, top_differing,
-    book_audits, levels_compared, levels_differing, book_incidents, book_is_live, pictures_published,
+    frames_received, frames_malformed, frames_quarantined, feed_connections, depth_gaps, snapshots_joined, trade_holes,
+    trades_repaired, trades_given_up, trades_lost, book_resyncs, touch_compared, touch_differing, top_compared,
+    top_differing, book_audits, levels_compared, levels_differing, book_incidents, book_is_live, pictures_published,
     candles_differing,
 )  # fmt: skip
 """The metrics that are labelled with a symbol."""

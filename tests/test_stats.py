@@ -15,8 +15,8 @@ def test_every_metric_is_ours_by_name_and_says_what_it_is() -> None:
     assert all(family.name.startswith("pulse_") and family.documentation.endswith(".") for family in families)
 
 
-def test_a_counter_that_moved_is_in_the_text() -> None:
-    """What is incremented where it happens is read at /metrics."""
+async def test_a_counter_that_moved_is_in_the_text() -> None:
+    """What is incremented where it happens is read at /metrics, by which the tasks of the running loop are counted."""
     stats.depth_gaps.labels("TESTUSDT").inc()
     families = {f.name: f for f in text_string_to_metric_families(generate_latest().decode())}
 

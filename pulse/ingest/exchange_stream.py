@@ -241,6 +241,8 @@ class ExchangeStream:
         now_ms = self._clock.now_ms()
         self._watchdog.on_frame(now_ms)
         event = frame.event
+        if not await self._sequencer.put_frame(frame):
+            return
         if isinstance(event, DepthDiff):
             self._watchdog.on_diff(event.final_update_id)
         elif isinstance(event, BookTicker):
@@ -249,7 +251,6 @@ class ExchangeStream:
             self._watchdog.on_partial(event.last_update_id, now_ms)
         elif isinstance(event, Trade):
             self._rotation.note_trade(event.trade_id)
-        await self._sequencer.put_frame(frame)
         self._snapshots.wake_if_needed()
         self._repair.wake_if_needed()
 

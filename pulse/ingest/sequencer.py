@@ -13,8 +13,17 @@ from pulse import stats
 from pulse.binance.messages import Frame
 from pulse.clock import Clock
 from pulse.market.depth_sync import DepthSync, DiffOutcome
+from pulse.market.plausibility import Plausibility
 from pulse.market.trade_sync import MissingTrades, TradeSync
-from pulse.market.types import BookLost, DepthDiff, DepthSnapshot, Trade, TradesHeld
+from pulse.market.types import (
+    BookLost,
+    DepthDiff,
+    DepthSnapshot,
+    Quarantined,
+    Trade,
+    TradeIdsRestarted,
+    TradesHeld,
+)
 from pulse.queues import Inbox, Received
 
 log = logging.getLogger(__name__)
@@ -23,6 +32,9 @@ BUFFERED_DIFFS_MAX = 10_000
 """Diffs kept while a snapshot is being fetched, a thousand seconds of the 100 ms stream; the oldest are dropped."""
 BUFFERED_TRADES_MAX = 20_000
 """Trades kept while those before them are fetched, minutes of the busiest stream; then the missing ones are skipped."""
+
+QUARANTINE_LOG_EVERY_MS = 60_000.0
+"""Quarantined frames of one kind are logged at most this often; all are counted."""
 
 
 class Sequencer:
@@ -39,6 +51,8 @@ class Sequencer:
         self._repairs_trades = repairs_trades
         self._depth = DepthSync(BUFFERED_DIFFS_MAX)
         self._trades = TradeSync(symbol, BUFFERED_TRADES_MAX)
+        self._plausibility = Plausibility()
+        self._quarantine_logged_ms: dict[str, float] = {}  # by kind
         self._counters: dict[str, Counter] = {}  # by kind, found once: looking a label up costs more than counting
         # A full inbox suspends a put; a later event must not overtake it.
         self._order = asyncio.Lock()
@@ -54,6 +68,11 @@ class Sequencer:
         return self._trades.is_waiting
 
     @property
+    def waiting_is_doubtful(self) -> bool:
+        """Whether no trade of the stream confirms the ids of those that wait."""
+        return self._trades.is_doubtful
+
+    @property
     def missing_trades(self) -> MissingTrades | None:
         """The ids of trades that are missing while later ones wait."""
         return self._trades.missing
@@ -65,6 +84,7 @@ class Sequencer:
     def restart(self) -> None:
         """Forget the book: a new connection begins."""
         self._depth.restart()
+        self._plausibility.restart()
 
     def expect_snapshot(self) -> None:
         """Keep diffs from now on: a snapshot is about to be requested."""
@@ -75,9 +95,17 @@ class Sequencer:
         async with self._order:
             await self._put(event)
 
-    async def put_frame(self, frame: Frame) -> None:
-        """Take the next frame of the stream and pass on what joins."""
+    async def put_frame(self, frame: Frame) -> bool:
+        """Take the next frame of the stream and pass on what joins; return False where its values cannot be true.
+
+        Such a frame is quarantined: it is counted and reported to the engine, and changes nothing else.
+        """
         self._count(frame.kind)
+        clock = self._clock
+        reason = self._plausibility.refusal(frame.event, clock.now_ms(), clock.wall_s() * 1000)
+        if reason:
+            await self._quarantine(frame.kind, reason)
+            return False
         async with self._order:
             if isinstance(frame.event, DepthDiff):
                 await self._put_diff(frame.event)
@@ -85,6 +113,16 @@ class Sequencer:
                 await self._put_trade(frame.event)
             else:
                 await self._put(frame.event)
+        return True
+
+    async def _quarantine(self, kind: str, reason: str) -> None:
+        stats.frames_quarantined.labels(self._symbol, kind).inc()
+        now_ms = self._clock.now_ms()
+        logged_ms = self._quarantine_logged_ms.get(kind)
+        if logged_ms is None or now_ms - logged_ms >= QUARANTINE_LOG_EVERY_MS:
+            self._quarantine_logged_ms[kind] = now_ms
+            log.warning("frame quarantined symbol=%s kind=%s reason=%s", self._symbol, kind, reason)
+        await self.put(Quarantined(kind, reason))
 
     def _count(self, kind: str) -> None:
         if kind not in self._counters:
@@ -111,6 +149,11 @@ class Sequencer:
         async with self._order:
             await self._skip_missing_trades()
 
+    async def drop_trades_above(self, newest_id: int) -> None:
+        """Drop the trades that wait although the exchange's own history has none beyond this id."""
+        self._trades.drop_held_above(newest_id)
+        await self._quarantine("trade", f"the exchange has no trade beyond id {newest_id}")
+
     async def _skip_missing_trades(self) -> None:
         gap, ready = self._trades.give_up(int(self._clock.wall_s() * 1000))
         if gap is not None:
@@ -121,8 +164,13 @@ class Sequencer:
 
     async def _put_trade(self, trade: Trade) -> None:
         was_waiting = self._trades.is_waiting
-        for ready in self._trades.take(trade):
-            await self._put(ready)
+        restarts = self._trades.restarts
+        ready = self._trades.take(trade)
+        if self._trades.restarts > restarts:
+            log.warning("trade ids began anew symbol=%s trade_id=%s", self._symbol, trade.trade_id)
+            await self._put(TradeIdsRestarted())
+        for trade in ready:
+            await self._put(trade)
         if not self._trades.is_waiting:
             return
         if not was_waiting:

@@ -9,7 +9,7 @@ import logging
 import random
 
 from pulse import stats
-from pulse.binance.rest import BinanceRest
+from pulse.binance.rest import AGG_TRADES_MAX, BinanceRest
 from pulse.clock import Clock
 from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused
@@ -38,6 +38,7 @@ class TradeRepair:
         self._clock = clock
         self._rng = rng
         self._wake = asyncio.Event()
+        self._newest_id: int | None = None  # of the exchange's last answer, unless it may have more
 
     def wake_if_needed(self) -> None:
         """Fetch soon if trades are missing; to be called after each frame."""
@@ -56,6 +57,7 @@ class TradeRepair:
         """Fetch missing trades page by page until none is missing; skip those that cannot be fetched."""
         delays = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
         progress_ms = self._clock.now_ms()
+        self._newest_id = None
         while (missing := self._sequencer.missing_trades) is not None:
             left_s = REPAIR_TIMEOUT_S - (self._clock.now_ms() - progress_ms) / 1000
             failure, fetched = await self._fetch(missing, left_s)
@@ -65,6 +67,11 @@ class TradeRepair:
                 progress_ms = self._clock.now_ms()
                 continue
             delay_s = next(delays)
+            newest_id = self._newest_id
+            has_none = newest_id is not None and newest_id <= missing.last_id
+            if left_s <= delay_s and newest_id is not None and has_none and self._sequencer.waiting_is_doubtful:
+                await self._sequencer.drop_trades_above(newest_id)
+                continue
             if failure or left_s <= delay_s:
                 failure = failure or f"none arrived within {REPAIR_TIMEOUT_S:g} s"
                 log.warning("trades missing symbol=%s ids=%s-%s reason=%s", self._symbol, *missing, failure)
@@ -83,6 +90,9 @@ class TradeRepair:
             return str(fault), []
         except (ExchangeError, TimeoutError):
             return "", []
+        # A full page may be followed by another one.
+        newest_id = fetched[-1].trade_id if fetched else missing.first_id - 1
+        self._newest_id = newest_id if len(fetched) < AGG_TRADES_MAX else None
         if fetched and fetched[0].trade_id > missing.first_id:
             return f"the exchange has none before id {fetched[0].trade_id}", []
         return "", [trade for trade in fetched if trade.trade_id <= missing.last_id]

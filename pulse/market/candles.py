@@ -144,6 +144,11 @@ class TradeRecord:
         if change is not None:
             self._apply(change, trade.time_ms + 1)  # trades before it may be of the same millisecond
 
+    def restart_ids(self) -> None:
+        """Begin the record anew with the next trade, whatever its id."""
+        self.on_interruption()
+        self.last_trade_id = -1
+
     def covers(self, time_ms: int) -> bool:
         """Return whether every trade from this exchange time on was received."""
         return self.rules.closes_minutes and time_ms >= self.since_ms
@@ -302,6 +307,10 @@ class CandleBuilder:
         Until that trade comes no minute closes by time alone.
         """
         self._record.on_interruption()
+
+    def restart_ids(self) -> None:
+        """Take the next trade whatever its id: the exchange's ids began anew. What lies between is not known."""
+        self._record.restart_ids()
 
     def halt(self) -> None:
         """Leave minutes without a trade to the exchange, until a trade shows that trading goes on."""

@@ -89,6 +89,8 @@ class TouchCheck:
         """Take the next ticker and compare every waiting diff at or below its id; return the last mismatch."""
         tickers, pending = self._tickers, self._pending
         if tickers and ticker.update_id <= tickers[-1].update_id:
+            if ticker.update_id < tickers[-1].update_id and ticker not in tickers:
+                self.restart()  # out of order, or the newest one's id is false: neither is evidence
             return None
         mismatch = None
         while pending and pending[0].update_id <= ticker.update_id:
@@ -132,7 +134,7 @@ class TopLevelsCheck:
 
     def on_partial(self, book: OrderBook, partial: PartialDepth) -> Mismatch | None:
         """Compare the exchange's best levels, now or when the book has reached their id; return a mismatch."""
-        at = partial.last_update_id
+        at, self._ahead = partial.last_update_id, None  # a later one replaces one that waits: its id may be false
         if at > book.last_update_id:
             self._ahead = partial
             return None

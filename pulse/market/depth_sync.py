@@ -9,6 +9,8 @@ id and B the id of the local book:
    becomes its final id (an overlap is safe, quantities are absolute).
 5. A diff that begins inside the one applied last shows that the last one's final id was false: the stream cannot
    have reached it. By rule 4 alone all later diffs would be old, for ever.
+6. Diffs that are old by their ids, but later by their event times than the one applied last, are no repetitions:
+   RESTARTED_BY of them in a row show that the exchange's ids began anew.
 After a gap diffs are held again, so that one new snapshot is enough.
 """
 
@@ -17,6 +19,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from pulse.market.types import DepthDiff, DepthSnapshot
+
+RESTARTED_BY = 3
+NEVER_MS = 2**63
+"""The time of the last diff where a book has none yet: none is later."""
 
 
 class DiffOutcome(Enum):
@@ -45,6 +51,8 @@ class DepthSync:
         self._snapshot: DepthSnapshot | None = None  # accepted; it waits until the stream has reached it
         self._last_first_id = 0  # first id of the diff applied last
         self._last_update_id = 0
+        self._last_time_ms = 0  # of the diff applied last
+        self._late_old = 0  # diffs in a row that are old by their ids and later by their times
         self._holds_diffs = True  # also while the book continues, for a second snapshot
         self.is_joined = False
 
@@ -66,13 +74,16 @@ class DepthSync:
             return DiffOutcome.HOLD
         if diff.final_update_id <= self._last_update_id:
             if diff.first_update_id <= self._last_first_id:
-                return DiffOutcome.OLD
+                self._late_old += diff.event_time_ms > self._last_time_ms
+                if self._late_old < RESTARTED_BY:
+                    return DiffOutcome.OLD
             self._lose_book(diff)
             return DiffOutcome.INCONSISTENT
         if diff.first_update_id > self._last_update_id + 1:
             self._lose_book(diff)
             return DiffOutcome.GAP
         self._last_first_id, self._last_update_id = diff.first_update_id, diff.final_update_id
+        self._last_time_ms, self._late_old = diff.event_time_ms, 0
         if self._holds_diffs:
             self._held.append(diff)
         return DiffOutcome.DELIVER
@@ -119,6 +130,7 @@ class DepthSync:
             self._last_update_id = diffs[-1].final_update_id if diffs else snapshot.last_update_id
             # With no diff after it the snapshot's own id is the bound: diffs up to it are old, wherever they begin.
             self._last_first_id = diffs[-1].first_update_id if diffs else snapshot.last_update_id
+            self._last_time_ms, self._late_old = diffs[-1].event_time_ms if diffs else NEVER_MS, 0
             self.is_joined = True
         return BookAnchor(snapshot, diffs)
 

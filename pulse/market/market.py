@@ -30,15 +30,18 @@ from pulse.market.types import (
     Instrument,
     Pairs,
     PartialDepth,
+    Quarantined,
     State,
     Trade,
     TradeGap,
+    TradeIdsRestarted,
     TradesHeld,
 )
 from pulse.market.view import (
     CandleView,
     Certificate,
     Metrics,
+    QuarantineView,
     TradeRepeatBuffer,
     TradesView,
     TradeView,
@@ -86,6 +89,8 @@ class Market:
         self._trades: deque[TradeView] = deque(maxlen=trades_kept)
         self._repeat_buffer = TradeRepeatBuffer()
         self._session_start_ms = 0
+        self._quarantined: dict[str, QuarantineView] = {}  # by kind of frame
+        self._trade_id_restarts = 0
         self._event_time_ms = 0
         self._seq = 0
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -94,6 +99,8 @@ class Market:
             Trade: self._on_trade,
             TradesHeld: self._on_trades_held,
             TradeGap: self._on_trade_gap,
+            TradeIdsRestarted: self._on_trade_ids_restarted,
+            Quarantined: self._on_quarantined,
             ExchangeCandle: self._on_exchange_candle,
             CandleMismatch: self._on_candle_mismatch,
             BookAnchor: self._on_anchor,
@@ -231,6 +238,21 @@ class Market:
         self._session_start_ms = 0  # sums that lack trades are wrong: the next trade starts a session
         self._trade_flow.restart()
 
+    def _on_trade_ids_restarted(self, _: TradeIdsRestarted, now_ms: float) -> None:
+        self._trade_id_restarts += 1
+        self.candles.restart_ids()
+        self._trades.clear()
+        self._repeat_buffer = TradeRepeatBuffer()  # no message may hold ids of before and after
+        self._session_start_ms = 0
+        self._trade_flow.restart()
+
+    def _on_quarantined(self, event: Quarantined, now_ms: float) -> None:
+        before = self._quarantined.get(event.kind)
+        count = before.count + 1 if before is not None else 1
+        self._quarantined[event.kind] = QuarantineView(event.kind, count, event.reason, self._event_time_ms)
+        if event.kind == "bookTicker":
+            self.integrity.touch.restart()  # the true one is missing: those around it are no evidence
+
     def _on_candle_mismatch(self, mismatch: CandleMismatch, now_ms: float) -> None:
         self.candles.add_mismatch(mismatch)
 
@@ -301,6 +323,8 @@ class Market:
             audit_levels_differing=self.integrity.audit.last_differing,
             incidents=list(self.integrity.incidents),
             candle_mismatches=list(self.candles.mismatches),
+            quarantined=list(self._quarantined.values()),
+            trade_id_restarts=self._trade_id_restarts,
         )
 
     def _metrics(self, bids: Pairs, asks: Pairs, state: State, now_ms: float) -> Metrics:

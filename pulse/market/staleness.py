@@ -79,8 +79,13 @@ class DepthStaleness:
 
     def on_other_stream(self, update_id: int, depth_id: int, now_ms: float) -> None:
         """Note that another stream shows the book at `update_id`, while the depth stream has reached `depth_id`."""
-        if self._lead_since_ms is None and update_id > depth_id:
-            self._lead_id, self._lead_since_ms = update_id, now_ms
+        if self._lead_since_ms is None:
+            if update_id > depth_id:
+                self._lead_id, self._lead_since_ms = update_id, now_ms
+        elif update_id <= depth_id:
+            self._lead_since_ms = None  # a later frame shows nothing beyond the depth stream: the lead was false
+        elif update_id < self._lead_id:
+            self._lead_id = update_id  # and the lowest id that is beyond it is the one to reach
 
     def on_depth(self, update_id: int) -> None:
         """Note that the depth stream has reached this id: it ends a lead up to it."""

@@ -4,6 +4,9 @@ Rules:
 1. A trade whose id follows on the last one's is delivered; one at or below it is a repetition and is dropped.
 2. A jump means missing trades. Those after it are held until the missing ones, fetched by id, come or are given up.
 3. What follows on the last one delivered is delivered at once, fetched or held.
+4. Ids that follow on each other, at or below the last one delivered but of trades that are later than it, are no
+   repetition: RESTARTED_BY of them show that the exchange's ids began anew, and the record goes on with them.
+5. A held trade that the exchange's own history does not have, and that nothing follows on, is false and is dropped.
 Pure: fetching, and how long to wait for it, is up to the caller (`ingest.trade_repair`).
 """
 
@@ -11,6 +14,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from pulse.market.types import Trade, TradeGap
+
+RESTARTED_BY = 3
 
 
 class MissingTrades(NamedTuple):
@@ -28,11 +33,19 @@ class TradeSync:
         self._held_max = held_max
         self._held: dict[int, Trade] = {}
         self._last: Trade | None = None
+        self.restarts = 0  # times that ids began anew
+        self._streamed_id = -1  # of the newest trade of the stream
+        self._lower: list[Trade] = []  # later than the last one, with ids at or below its id
 
     @property
     def is_waiting(self) -> bool:
         """Whether trades are held because those before them are missing."""
         return bool(self._held)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing confirms the ids of the held trades: one is alone, or the stream went on below them."""
+        return len(self._held) == 1 or (bool(self._held) and self._streamed_id < min(self._held))
 
     @property
     def missing(self) -> MissingTrades | None:
@@ -48,13 +61,33 @@ class TradeSync:
 
     def take(self, trade: Trade) -> list[Trade]:
         """Take a trade of the stream; return those that may be delivered now, in order."""
-        last = self._last
+        last, self._streamed_id = self._last, trade.trade_id
         if not self._held and (last is None or trade.trade_id == last.trade_id + 1):
             self._last = trade
+            self._lower = []
             return [trade]
         if last is not None and trade.trade_id > last.trade_id:
             self._held.setdefault(trade.trade_id, trade)
+        elif last is not None and trade.time_ms > last.time_ms:
+            return self._take_lower(trade)
         return self._pop_contiguous()
+
+    def drop_held_above(self, newest_id: int) -> None:
+        """Drop the held trades beyond the newest id that the exchange has."""
+        self._held = {trade_id: trade for trade_id, trade in self._held.items() if trade_id <= newest_id}
+
+    def _take_lower(self, trade: Trade) -> list[Trade]:
+        """Take a trade that is later than the last one, but with an id at or below its id."""
+        if self._lower and trade.trade_id != self._lower[-1].trade_id + 1:
+            self._lower = []
+        self._lower.append(trade)
+        if len(self._lower) < RESTARTED_BY:
+            return []
+        restarted, self._lower = self._lower, []
+        self._held = {}
+        self._last = trade
+        self.restarts += 1
+        return restarted
 
     def fill(self, fetched: list[Trade]) -> list[Trade]:
         """Take trades that were fetched by id, oldest first; return those that may be delivered now.

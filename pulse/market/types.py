@@ -185,6 +185,19 @@ class CandleMismatch:
 
 
 @dataclass(frozen=True, slots=True)
+class TradeIdsRestarted:
+    """The exchange's trade ids began anew: the next trade's id is at or below those before, and is no repetition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A frame was not applied because its values cannot be true; `kind` is its stream's, `reason` a text for people."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FeedUp:
     """A connection to the exchange has begun; what was missed before it is unknown."""
 

@@ -103,6 +103,16 @@ class ProofView:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantineView:
+    """The frames of one kind that were not applied because their values cannot be true: how many, and the last one."""
+
+    kind: str
+    count: int
+    last_reason: str
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """The evidence for a book and its candles: state, counts, incidents. Times are the exchange's, in ms, 0 for never.
 
@@ -121,6 +131,8 @@ class Certificate:
     audit_levels_differing: int
     incidents: list[Incident]
     candle_mismatches: list[CandleMismatch]
+    quarantined: list[QuarantineView]
+    trade_id_restarts: int
 
 
 @dataclass

@@ -34,6 +34,9 @@ SYMBOL = "BTCUSDT"
 DEPTH = "btcusdt@depth@100ms"
 TRADES = "btcusdt@aggTrade"
 
+FRAMES_MS = 1_723_161_255_308
+"""The event time of the frames that are fed in."""
+
 
 class Setup:
     """A stream, the market that it feeds, and the exchange."""
@@ -393,7 +396,7 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         exchange = cast(Any, ScriptedExchange(first, second))
         inbox: Inbox = asyncio.Queue(1)
         stream = ExchangeStream(
-            SYMBOL, exchange, exchange, inbox, ScenarioClock(), random.Random(1),
+            SYMBOL, exchange, exchange, inbox, ScenarioClock(FRAMES_MS), random.Random(1),
             retry_gate=RetryGate(1.0), refusals=Refusals(""), depth_limit=100, stale_after_ms=5000,
             may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip

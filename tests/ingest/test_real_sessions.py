@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from pulse.binance.messages import Frame, parse
 from pulse.clock import ReplayClock
-from pulse.ingest.recording import Recording, open_recording
+from pulse.ingest.recording import RawFrame, Recording, open_recording
 from pulse.ingest.replay import Replay
 from pulse.market.candles import CandleBuilder
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
+from pulse.market.plausibility import Plausibility
 from pulse.market.types import (
     MINUTE_MS,
     Aggressor,
@@ -27,12 +29,13 @@ from pulse.market.types import (
     DepthDiff,
     FeedDown,
     Level,
+    Quarantined,
     State,
     Trade,
 )
 from pulse.queues import Received, make_inbox
 from tests.support.makers import MIDNIGHT_MS
-from tests.support.recordings import recording
+from tests.support.recordings import case, recording
 
 Prices = tuple[float, float, float, float, float]
 """Open, high, low, close and volume."""
@@ -63,6 +66,7 @@ class Played:
     lost: list[BookLost] = field(default_factory=list)
     trades: list[Trade] = field(default_factory=list)
     candles: list[Candle] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
 
     def take(self, received: Received) -> None:
         """Apply the next event to the market, and note the result."""
@@ -77,6 +81,8 @@ class Played:
             self.trades.append(event)
         elif isinstance(event, BookLost):
             self.lost.append(event)
+        elif isinstance(event, Quarantined):
+            self.quarantined.append(event)
         elif isinstance(event, DepthDiff | BookAnchor):
             self.claims.append(self._claim(isinstance(event, BookAnchor), state))
         self.candles += market.candles.take_closed()
@@ -244,6 +250,52 @@ def test_every_diff_of_the_2021_sessions_is_correct(
     assert all([c.is_anchor for c in s.claims[:2]] == [True, False] and not s.lost for s in session.values())
     assert all(s.live_claims() == s.claims for s in session.values())
     assert all(s.market.integrity.incident_count == 0 for s in session.values())
+
+
+# --- no true frame is taken for a false one
+
+
+@pytest.mark.parametrize(
+    ("folder", "pattern"),
+    [
+        ("btcusdt-2024-08-08", "*.gz"),
+        ("btcusdt-2023-04-05-no-snapshot", "*"),
+        ("binance-us-2021-10-12", "*"),
+        ("binance-com-2021-10-12", "*"),
+    ],
+)
+def test_no_frame_of_a_real_session_is_quarantined(folder: str, pattern: str) -> None:
+    """Every frame of every recording is possible."""
+    assert [session.quarantined for session in played(folder, pattern).values() if session.quarantined] == []
+
+
+def test_no_trade_of_a_real_day_is_refused() -> None:
+    """All trades of XRPETH in order, each received when it was made."""
+    known, refused = Plausibility(), []
+    with gzip.open(recording("xrpeth-2019-10-11") / "trades.csv.gz", "rt", newline="") as file:
+        for row in csv.DictReader(file):
+            trade_id, time_ms = int(row["trade_id"]), int(row["time_ms"])
+            price, quantity = float(row["price"]), float(row["qty"])
+            made = Trade(trade_id, price, quantity, time_ms, Aggressor.BUYER, trade_id, trade_id, time_ms)
+            refused.append(known.refusal(made, time_ms, time_ms))
+
+    assert set(refused) == {""}
+
+
+def test_trades_go_on_where_recorded_ids_begin_anew() -> None:
+    """After a reconnect ids begin at small numbers: every trade is delivered, and no minute lacks trades."""
+    session = asyncio.run(_play(open_recording([case("trade_ids_restart.rec")])))["BTCUSDT"]
+    frames = [
+        parse(m.raw) for m in open_recording([case("trade_ids_restart.rec")]).messages() if isinstance(m, RawFrame)
+    ]
+    sent = [frame.event for frame in frames if isinstance(frame, Frame) and isinstance(frame.event, Trade)]
+    by_minute = Counter(trade.time_ms // MINUTE_MS for trade in sent)
+
+    assert session.trades == sent
+    assert session.market.certificate(0.0).trade_id_restarts == 1
+    assert session.quarantined == []
+    live = [candle for candle in session.candles if candle.source == "live"]
+    assert all(candle.trade_count == by_minute[candle.open_time_ms // MINUTE_MS] for candle in live)
 
 
 # --- XRPETH, Binance.com, 2019-10-11: every trade of a day

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 from pulse.binance.messages import Event, Frame
 from pulse.ingest.sequencer import Sequencer
 from pulse.market.depth_sync import BookAnchor
-from pulse.market.types import BookLost, FeedUp, Trade, TradeGap, TradesHeld
+from pulse.market.types import BookLost, FeedUp, Quarantined, Trade, TradeGap, TradeIdsRestarted, TradesHeld
 from pulse.queues import INBOX_EVENTS_MAX, Inbox, Received, make_inbox
 from tests.support.makers import MIDNIGHT_MS, ManualClock, diff, snapshot, ticker, trade
 from tests.support.waiting import WAIT_S
@@ -210,7 +210,7 @@ async def test_full_inbox_keeps_the_order() -> None:
     ]
     events = [(await asyncio.wait_for(inbox.get(), WAIT_S)).event for _ in range(5)]
 
-    assert await asyncio.wait_for(asyncio.gather(*puts), WAIT_S) == [None, None, None, True]
+    assert await asyncio.wait_for(asyncio.gather(*puts), WAIT_S) == [True, True, True, True]
     assert events[1:] == [
         diff(11, 11),
         ticker(11),
@@ -222,3 +222,32 @@ async def test_full_inbox_keeps_the_order() -> None:
 def test_inbox_is_bounded() -> None:
     """When the engine is behind, the sockets wait (backpressure)."""
     assert make_inbox().maxsize == INBOX_EVENTS_MAX
+
+
+async def test_impossible_frame_changes_nothing(
+    sequencer: Sequencer, inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted, reported to the engine, and logged once; the next true trade follows on the last true one."""
+    await sequencer.put_frame(frame(trade(1), "trade"))
+    before = REGISTRY.get_sample_value("pulse_frames_quarantined_total", {"symbol": "BTCUSDT", "kind": "trade"}) or 0
+    results = [await sequencer.put_frame(frame(trade(10**9 + n), "trade")) for n in range(2)]
+    results.append(await sequencer.put_frame(frame(trade(2), "trade")))
+
+    reasons = [f"its id {10**9 + n} cannot follow on 1" for n in range(2)]
+    assert results == [False, False, True]
+    assert delivered(inbox) == [trade(1), *(Quarantined("trade", reason) for reason in reasons), trade(2)]
+    assert not sequencer.has_waiting_trades
+    after = REGISTRY.get_sample_value("pulse_frames_quarantined_total", {"symbol": "BTCUSDT", "kind": "trade"})
+    assert after == before + 2
+    assert [r.getMessage() for r in caplog.records if "quarantined" in r.msg] == [
+        f"frame quarantined symbol=BTCUSDT kind=trade reason={reasons[0]}"
+    ]
+
+
+async def test_trade_ids_that_begin_anew_are_reported(sequencer: Sequencer, inbox: Inbox) -> None:
+    """The engine learns of the break before it gets the first trades with the new ids, all of them."""
+    later = [trade(trade_id, time_ms=MIDNIGHT_MS + trade_id) for trade_id in (1, 2, 3)]
+    for event in (trade(1000), *later):
+        await sequencer.put_frame(frame(event, "trade"))
+
+    assert delivered(inbox) == [trade(1000), TradeIdsRestarted(), *later]

@@ -14,7 +14,7 @@ from pulse.ingest import trade_repair
 from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.trade_repair import MISSING_TRADES_MAX, REPAIR_TIMEOUT_S, TradeRepair
 from pulse.market.trade_sync import TradeSync
-from pulse.market.types import Trade, TradeGap, TradesHeld
+from pulse.market.types import Quarantined, Trade, TradeGap, TradesHeld
 from pulse.queues import make_inbox
 from tests.support.makers import ManualClock, trade
 from tests.support.virtual_time import ScenarioClock, now_s, run
@@ -105,11 +105,21 @@ def test_trades_that_the_exchange_lacks_are_skipped_at_once() -> None:
 def test_missing_trades_are_skipped_after_the_timeout(exchange: Exchange) -> None:
     """Where none arrives the fetch is retried, less and less often, until later trades have waited long enough."""
     exchange.calls.clear()
-    events = delivered(exchange, 1, 4)
+    events = delivered(exchange, 1, 4, 5)
 
-    assert ids_of(events) == [(1, False), (4, False)]
+    assert ids_of(events) == [(1, False), (4, False), (5, False)]
     assert 3 <= len(exchange.calls) <= 12
     assert exchange.calls[-1][0] < trade_repair.REORDER_S + REPAIR_TIMEOUT_S
+
+
+@pytest.mark.parametrize("last_ids", [(4,), (4, 2)], ids=["alone", "the stream goes on below it"])
+def test_trade_that_the_exchange_lacks_is_dropped(last_ids: tuple[int, ...]) -> None:
+    """A trade whose id jumps, that nothing follows on, and that the exchange's history does not have is false."""
+    events = delivered(Exchange([]), 1, *last_ids)
+
+    assert [trade_id for trade_id, _ in ids_of(events)] == [1, *last_ids[1:]]
+    assert [event for event in events if isinstance(event, TradeGap)] == []
+    assert [event.kind for event in events if isinstance(event, Quarantined)] == ["trade"]
 
 
 def test_rate_limited_exchange_is_not_waited_for() -> None:

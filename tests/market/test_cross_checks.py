@@ -110,10 +110,20 @@ def test_a_mismatch_among_several_is_not_hidden_by_a_later_match() -> None:
 
 
 def test_old_and_repeated_tickers_are_ignored() -> None:
-    """Ids only rise; a ticker whose id does not is ignored."""
-    check, found = check_of(ticker(10), ticker(10, WRONG_BID), ticker(9, WRONG_BID), touch(10))
+    """Ids only rise; a ticker that was taken before is ignored."""
+    check, found = check_of(
+        ticker(9, WRONG_BID), ticker(10), ticker(10, WRONG_BID), ticker(9, WRONG_BID), touch(10)
+    )  # fmt: skip
 
     assert (check.equal, found) == (1, [])
+
+
+def test_ticker_below_a_false_id_ends_its_effect() -> None:
+    """A new ticker below the newest shows that one of the two is false: neither counts, and the next one begins."""
+    check, found = check_of(ticker(10), ticker(10**9, WRONG_BID), ticker(11), touch(12), ticker(12), touch(13))
+
+    assert check.on_ticker(ticker(14)) is None
+    assert (check.compared, check.equal, found) == (2, 2, [])
 
 
 def test_restart_discards_tickers_and_diffs() -> None:
@@ -247,6 +257,16 @@ def test_a_partial_ahead_of_the_book_waits_for_it() -> None:
     assert applied(check, book, diff(11, 11)) is None
     assert check.compared == 0
     assert applied(check, book, diff(12, 12, [(100.0, 7.0)])) is None
+    assert (check.compared, check.equal) == (1, 1)
+
+
+def test_partial_with_a_false_id_is_forgotten_with_the_next() -> None:
+    """It waits for the book to come to its id no longer than until the stream goes on below it."""
+    check, book = TopLevelsCheck(), book_at(10)
+    check.on_partial(book, partial(12, [(100.0, 7.0)]))
+    check.on_partial(book, partial(10))
+
+    assert applied(check, book, diff(11, 12)) is None
     assert (check.compared, check.equal) == (1, 1)
 
 

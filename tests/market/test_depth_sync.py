@@ -8,7 +8,7 @@ from pulse.market.depth_sync import BookAnchor, DepthSync, DiffOutcome
 from pulse.market.order_book import OrderBook
 from pulse.market.types import DepthDiff
 from tests.support.book_truth import FIRST_ID, Change, Truth, changes, cuts, is_true
-from tests.support.makers import diff, snapshot, unhurried
+from tests.support.makers import MIDNIGHT_MS, diff, snapshot, unhurried
 
 
 def sync_with(*diffs: DepthDiff, held_max: int = 100) -> DepthSync:
@@ -308,3 +308,25 @@ class Receiver:
         assert is_true(book, self._truth)
         assert self._book is None or self._book.last_update_id == book.last_update_id
         self._book = book
+
+
+@pytest.mark.parametrize(("after_ms", "outcome"), [(0, DiffOutcome.OLD), (1, DiffOutcome.INCONSISTENT)])
+def test_ids_that_begin_anew_lose_the_book(after_ms: int, outcome: DiffOutcome) -> None:
+    """Rule 6: the third diff in a row with an old id and a later time shows it; repetitions have no later time."""
+    sync = joined_at(1000)
+    sync.on_diff(diff(1001, 1001))
+    late = [diff(n, n, time_ms=MIDNIGHT_MS + after_ms) for n in (1, 2, 3)]
+
+    assert [sync.on_diff(part) for part in late] == [DiffOutcome.OLD, DiffOutcome.OLD, outcome]
+    assert sync.is_joined == (outcome is DiffOutcome.OLD)
+
+
+def test_new_ids_join_a_new_snapshot() -> None:
+    """After rule 6 the stream and a snapshot of the new ids make a book."""
+    sync = joined_at(1000)
+    for n in range(1, 4):
+        sync.on_diff(diff(n, n, time_ms=MIDNIGHT_MS + n))
+
+    assert sync.on_snapshot(snapshot(2))
+    assert sync.take_anchor() is not None
+    assert sync.on_diff(diff(4, 4)) is DiffOutcome.DELIVER

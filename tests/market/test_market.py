@@ -3,9 +3,9 @@
 import pytest
 
 from pulse.market.market import Market
-from pulse.market.types import BookLost, CandleMismatch, FeedDown, FeedUp, State
-from pulse.market.view import WindowView
-from tests.support.makers import MIDNIGHT_MS, candle, diff, ticker
+from pulse.market.types import BookLost, CandleMismatch, FeedDown, FeedUp, Quarantined, State, TradeIdsRestarted
+from pulse.market.view import QuarantineView, WindowView
+from tests.support.makers import MIDNIGHT_MS, candle, diff, ticker, trade
 from tests.support.market import ASKS, BIDS, anchor, instrument, live_market, market_after, partial, view_of
 
 LEFT = "the price left the part of the book that is known; a new snapshot is needed"
@@ -392,3 +392,33 @@ def test_before_a_book_the_certificate_is_empty() -> None:
     shown = market_after().certificate(0.0)
 
     assert (shown.state, shown.last_update_id, shown.incidents) == (State.OFFLINE, 0, [])
+
+
+def test_quarantined_frames_are_counted_in_the_certificate() -> None:
+    """By kind, with the last reason; tickers around a missing one are no evidence, so the book stays live."""
+    market = live_market()
+    market.apply(ticker(9, (100.0, 4.0)), 0.0)
+    for reason in ("a", "b"):
+        market.apply(Quarantined("bookTicker", reason), 0.0)
+    market.apply(Quarantined("trade", "c"), 0.0)
+    market.apply(diff(11, 11), 0.0)
+    market.apply(ticker(12), 0.0)
+
+    assert market.certificate(0.0).quarantined == [
+        QuarantineView("bookTicker", 2, "b", 0),
+        QuarantineView("trade", 1, "c", 0),
+    ]
+    assert market.state(0.0)[0] is State.LIVE
+
+
+def test_trades_go_on_where_ids_begin_anew() -> None:
+    """Trades and sums begin anew with the ids, and no minute is called whole that may lack trades."""
+    market = live_market()
+    for event in (trade(1000, quantity=2.0), TradeIdsRestarted(), trade(1, time_ms=MIDNIGHT_MS + 1000)):
+        market.apply(event, 0.0)
+    market.apply(trade(2, time_ms=MIDNIGHT_MS + 60_000), 0.0)
+    shown = view_of(market)
+
+    assert [row.id for row in shown.trades] == [2, 1]
+    assert (shown.metrics.trade_cvd, market.certificate(0.0).trade_id_restarts) == (2.0, 1)
+    assert market.candles.take_closed() == []

@@ -227,3 +227,18 @@ def test_new_connection_starts_afresh(watchdog: StreamWatchdog) -> None:
     assert watchdog.action(24_000.0) is SilenceAction.NONE
     watchdog.on_ticker(50, 24_000.0)
     assert watchdog.action(28_000.0) is SilenceAction.RESUBSCRIBE
+
+
+@pytest.mark.parametrize(
+    ("later_id", "depth_id", "is_behind"),
+    [(11, 10, True), (10, 10, False), (11, 11, False), (10**9, 11, True)],
+    ids=["still ahead", "level", "reached", "not contradicted"],
+)
+def test_false_lead_ends_with_the_next_frame(later_id: int, depth_id: int, is_behind: bool) -> None:
+    """A later frame with a lower id shows what the depth stream has truly to reach."""
+    staleness = DepthStaleness(5_000.0)
+    staleness.on_other_stream(10**9, 10, 0.0)
+    staleness.on_other_stream(later_id, 10, 1.0)
+    staleness.on_depth(depth_id)
+
+    assert staleness.is_behind(LEAD_MAX_MS + 2.0) == is_behind

@@ -147,3 +147,44 @@ def test_every_trade_is_delivered_once_or_in_a_gap(steps: list[tuple[str, int]])
     assert not out or sorted({*out, *(trade_id for trade_id in lost if trade_id > out[0])}) == [
         *range(out[0], out[-1] + 1)
     ]
+
+
+def test_ids_that_begin_anew_are_followed() -> None:
+    """Rule 4: ids that follow on each other, of trades later than the last one, are delivered from the third on."""
+    sync = sync_after(1000, 1001, 1005)
+    later = [trade(trade_id, time_ms=MIDNIGHT_MS + 2000 + trade_id) for trade_id in (1, 2, 3, 4)]
+
+    assert [ids(sync.take(row)) for row in later] == [[], [], [1, 2, 3], [4]]
+    assert (sync.restarts, sync.is_waiting) == (1, False)
+
+
+def test_lone_low_ids_are_no_new_begin() -> None:
+    """Ids that do not follow on each other, or that a true trade interrupts, are dropped."""
+    sync = sync_after(1000)
+    later = [1, 2, 7, 8, 1001, 9, 10]
+    found = [ids(sync.take(trade(trade_id, time_ms=MIDNIGHT_MS + 2000 + n))) for n, trade_id in enumerate(later)]
+
+    assert (found, sync.restarts) == ([[], [], [], [], [1001], [], []], 0)
+
+
+def test_way_back_from_a_false_id() -> None:
+    """A false id that was accepted, as in a replay, stops the record for two trades only."""
+    sync = sync_after(5, 10**9)
+    sync.give_up(NOTED_MS)
+    later = [trade(trade_id, time_ms=MIDNIGHT_MS + 10**9 + trade_id) for trade_id in (6, 7, 8)]
+
+    assert [ids(sync.take(row)) for row in later] == [[], [], [6, 7, 8]]
+
+
+def test_held_trades_are_doubtful_until_others_follow() -> None:
+    """Rule 5: one alone, or those above the stream's newest id, may be false; they can be dropped."""
+    sync = sync_after(1)
+    seen = [sync.is_doubtful]
+    for trade_id in (5, 6, 2):
+        sync.take(at(trade_id))
+        seen.append(sync.is_doubtful)
+    sync.drop_held_above(5)
+
+    assert (seen, sync.missing) == ([False, True, False, True], MissingTrades(3, 4))
+    sync.drop_held_above(2)
+    assert not sync.is_waiting

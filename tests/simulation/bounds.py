@@ -6,7 +6,7 @@ again. A ban by the exchange is added to it, and, where a minute's weight is use
 is, on a market without trading, the wait for the next diff, without which nothing can join.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from math import inf
 from typing import NamedTuple
 
@@ -38,6 +38,7 @@ BOUNDS: dict[str, Bound] = {
     "corrupt": Bound(30.0, RECOVER_S),
     "swap_sides": Bound(30.0, RECOVER_S),
     "false_id": Bound(30.0, RECOVER_S),  # the next diff begins inside it
+    "falsehood": Bound(30.0, RECOVER_S),  # quarantined; a missing diff is detected by the next one's ids
     "stall_one": Bound(30.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),  # a new connection delivers frames
     "stall_all": Bound(30.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),
     "hiccup": Bound(30.0, RECOVER_S),
@@ -63,6 +64,8 @@ FALSIFIED_KEPT_S = 5.0
 TICKERS_FAULTY_S = 30.0
 """How long after a fault of bookTicker the newest one received may not be the newest that was sent."""
 AUDIT_TAKES_S = 30.0
+IMPOSSIBLE_KEPT = 50
+"""Events of the newest frames with impossible values, each with its symbol; a minute has a few."""
 
 
 class Bounds:
@@ -73,6 +76,7 @@ class Bounds:
         self.falsified: dict[
             str, list[tuple[int, float]]
         ] = {}  # symbol -> (id, time) of each falsified diff or snapshot
+        self.impossible: deque[tuple[str, object]] = deque(maxlen=IMPOSSIBLE_KEPT)
         self._audit_every_s = audit_every_s
         self._active: Counter[str] = Counter()
         self._escape_by_s = 0.0

@@ -22,6 +22,7 @@ from pulse.market.types import (
     DepthDiff,
     FeedDown,
     FeedUp,
+    Quarantined,
     State,
     Trade,
     TradeGap,
@@ -42,6 +43,8 @@ FRESH_S, FRESH_IN_TROUBLE_S = 3.0, SILENCE_S + RECOVER_S
 fault, when only the stream's silence limit can detect it."""
 SETTLED_MS = 240_000
 """A minute is compared and rebuilt within this time: it may take 90 s to settle, and the check runs every 60 s."""
+NEIGHBOURS_MIN = 40
+"""Trades and tickers after which the largest quantity is known."""
 TRAVEL_S = 1.5
 """A diff, or a REST call and its answer, arrives within this time."""
 
@@ -64,6 +67,7 @@ class Tally:
     losses: int = 0  # BookLost
     downs: int = 0  # FeedDown
     trade_gaps: int = 0
+    quarantined: int = 0  # frames not applied because their values cannot be true
     outages: int = 0  # times a view's state was not live, after the first
     longest_outage_s: float = 0.0
     oldest_live_s: float = 0.0  # the largest delay of a live view behind the exchange
@@ -80,6 +84,7 @@ class _SymbolRecord:
     update_id: int = 0
     view_seq: int = 0
     trade_id: int = -1
+    frames: int = 0  # trades and tickers of this connection, from when both are known
     ticker_ids: tuple[int, int] | None = None  # the first and the newest of this connection
     changes: int = 0
     up_since_s: float | None = None  # when the current connection was made
@@ -119,12 +124,19 @@ class Checker:
         """Drop all per-symbol state: a new process starts without any, and its book may be any."""
         self._records = {}
 
+    def has_frames(self, symbol: str) -> bool:
+        """Return whether trades and tickers of this connection are known that others can be compared with."""
+        record = self._records.get(symbol)
+        return record is not None and record.ticker_ids is not None and record.frames > NEIGHBOURS_MIN
+
     # --- at every event
 
     def check_event(self, market: Market, event: object, now_ms: float) -> None:
         """Check a market after it has applied an event."""
         self.tally.events += 1
         record = self._records.setdefault(market.symbol, _SymbolRecord(down_since_s=self.now_s))
+        if (market.symbol, event) in self._bounds.impossible:
+            self.fail(f"{market.symbol}: an impossible frame was applied: {event}")
         self._count(record, event)
         state, reason = market.state(now_ms)
         book = market.book
@@ -138,18 +150,22 @@ class Checker:
         tally = self.tally
         if isinstance(event, BookTicker):
             first = record.ticker_ids[0] if record.ticker_ids else event.update_id
-            newest = record.ticker_ids[1] if record.ticker_ids else 0
-            record.ticker_ids = (first, max(newest, event.update_id))
+            record.ticker_ids = (first, event.update_id)
+            record.frames += record.trade_id >= 0
         elif isinstance(event, Trade):
             tally.trade_gaps += record.trade_id >= 0 and event.trade_id > record.trade_id + 1
             record.trade_id = max(record.trade_id, event.trade_id)
+            record.frames += record.ticker_ids is not None
         elif isinstance(event, FeedUp):
             record.ticker_ids = None
+            record.frames = 0
             record.up_since_s = self.now_s
         elif isinstance(event, FeedDown):
             record.up_since_s = None
         elif isinstance(event, BookLost):
             record.update_id = 0  # a falsified id is no lower bound for the book that is joined anew
+        elif isinstance(event, Quarantined):
+            tally.quarantined += 1
         tally.anchors += isinstance(event, BookAnchor)
         tally.losses += isinstance(event, BookLost)
         tally.downs += isinstance(event, FeedDown)

@@ -8,12 +8,17 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
+
+from pulse.binance.messages import Frame, parse
 from pulse.binance.refusals import FORBIDDEN_FIRST_S
 from pulse.binance.transport import CONNECT_TIMEOUT_S
+from pulse.market.plausibility import CONFIRMED_BY
 from pulse.simulator.faults import SentFrame, cross_depth
 from pulse.simulator.instruments import STATUS_BREAK, STATUS_TRADING
 from pulse.simulator.payloads import JsonObject
 from tests.simulation.context import POLL_S, FaultContext
+from tests.simulation.falsehoods import FALSEHOODS
 from tests.simulation.virtual_exchange import VirtualStream
 
 DEPTH_PATH = "/api/v3/depth"
@@ -111,6 +116,32 @@ def _falsified(context: FaultContext, name: str, data: JsonObject, what: int) ->
         return data | {key: _wrong_number(context.rng, data[key])}
     key = "cv"[what]
     return data | {"k": data["k"] | {key: _wrong_number(context.rng, data["k"][key])}}
+
+
+async def _falsehood(context: FaultContext) -> None:
+    """Send frames whose values cannot be true, fewer in a row than confirm a change."""
+    symbol = context.symbol()
+    suffix = context.rng.choice(tuple(FALSEHOODS))
+    name, falsehood = symbol.lower() + suffix, context.rng.choice(FALSEHOODS[suffix])
+    while name in context.falsified_streams:
+        await asyncio.sleep(POLL_S)  # together two would confirm each other
+    context.falsified_streams.add(name)
+    count = 1 if falsehood.is_single else context.rng.randint(1, CONFIRMED_BY - 1)
+
+    def change(data: JsonObject) -> JsonObject:
+        changed = falsehood.falsify(data, context.rng)
+        if suffix == "@bookTicker":
+            context.bounds.note_ticker_fault(context.checker.now_s)
+        frame = parse(orjson.dumps({"stream": name, "data": changed}))
+        may_be_applied = falsehood.is_possible or (falsehood.needs_neighbour and not context.checker.has_frames(symbol))
+        if changed != data and not may_be_applied and isinstance(frame, Frame):
+            context.bounds.impossible.append((symbol, frame.event))
+        return changed
+
+    for stream in tuple(context.exchange.streams):
+        stream.faults.edit(name, change, count)
+    await context.wait_for_frames(name, count + 1)
+    context.falsified_streams.discard(name)
 
 
 def _wrong_number(rng: random.Random, text: str) -> str:
@@ -358,6 +389,7 @@ FAULTS: dict[str, Fault] = {
     "corrupt": _corrupt,
     "swap_sides": _swap_sides,
     "false_id": _false_id,
+    "falsehood": _falsehood,
     "stall_one": _stall_one,
     "stall_all": _stall_all,
     "hiccup": _hiccup,

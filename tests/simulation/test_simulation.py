@@ -23,6 +23,7 @@ CLEAN = Plan(1, hours=CLEAN_HOURS, kinds=(), settings=Settings())
 ROTATIONS = Plan(1, hours=3.3, kinds=(), settings=replace(Settings(), rotate_after_s=8.0))
 KILLS = Plan(3, hours=18, kinds=("kill",), pause_s=150.0)
 HALTS = Plan(4, hours=3, kinds=("halt",), pause_s=600.0)
+FALSEHOODS = Plan(9, hours=3, kinds=("falsehood",), settings=LIVELIER, pause_s=40.0)
 THREE = Plan(7, hours=0.5, symbols=("LTCUSDT", "AVAXUSDT", "LINKUSDT"))
 
 REGRESSIONS = {
@@ -39,7 +40,7 @@ Results = dict[Plan, Outcome | Failure]
 @pytest.fixture(scope="module")
 def results() -> Results:
     """Run every long plan in PROCESSES processes, the longest first."""
-    plans = [CLEAN, KILLS, ROTATIONS, HALTS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
+    plans = [CLEAN, KILLS, ROTATIONS, HALTS, FALSEHOODS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
     return dict(zip(plans, run_all(plans, PROCESSES), strict=True))
 
 
@@ -72,6 +73,7 @@ def test_clean_hours_raise_no_alarm(results: Results) -> None:
     tally = outcome_of(results, CLEAN).tally
 
     assert (tally.outages, tally.losses, tally.downs, tally.trade_gaps, tally.undetected) == (0, 0, 0, 0, 0)
+    assert tally.quarantined == 0
     assert tally.anchors > CLEAN_HOURS * 5
 
 
@@ -99,6 +101,15 @@ def test_halts_create_no_candles(results: Results) -> None:
     assert outcome.faults >= 10
     assert outcome.tally.rows < RECENT_MINUTES + 3 * 60 - outcome.faults
     assert outcome.tally.trade_gaps == 0
+
+
+def test_impossible_values_are_never_applied(results: Results) -> None:
+    """Each value of each frame falsified, hundreds of times: quarantined, nothing stored is wrong, no trade is lost."""
+    outcome = outcome_of(results, FALSEHOODS)
+    tally = outcome.tally
+
+    assert tally.quarantined > 200
+    assert tally.trade_gaps == 0
 
 
 def test_several_symbols_share_one_budget(results: Results) -> None:

@@ -251,6 +251,7 @@ class VirtualStream:
         rng = exchange.rng
         self._latency_s = rng.choice([rng.uniform(0.005, 0.08), rng.uniform(0.005, LATENCY_MAX_S)])
         self._due_s: dict[str, float] = {}
+        self._control_due_s = 0.0
         self._arrived: deque[str] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._ended = ""
@@ -276,7 +277,9 @@ class VirtualStream:
             self._on_violation("more than 5 messages a second on a connection")
         self._sent_s.append(now_s)
         if not self.is_frozen:
-            self._loop.call_later(self._latency_s, self._handle_control, text)
+            # Messages keep their order; the loop does not keep that of equal times.
+            self._control_due_s = max(now_s + self._latency_s, self._control_due_s + 1e-6)
+            self._loop.call_at(self._control_due_s, self._handle_control, text)
 
     async def close(self) -> None:
         """Close; frames received but not read are lost."""

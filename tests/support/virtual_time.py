@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tests.simulation import loop
+from tests.support.makers import MIDNIGHT_MS
 
 T = TypeVar("T")
 
@@ -20,15 +21,18 @@ async def at(time_s: float) -> None:
 
 
 class ScenarioClock:
-    """Both readings of a clock, counted from the scenario's beginning."""
+    """Both readings of a clock, from the scenario's beginning, which has a date."""
+
+    def __init__(self, begin_ms: int = MIDNIGHT_MS) -> None:
+        self._begin_ms = begin_ms
 
     def now_ms(self) -> float:
         """Return the milliseconds since then."""
         return now_s() * 1000
 
     def wall_s(self) -> float:
-        """Return the seconds since then."""
-        return now_s()
+        """Return the seconds since the epoch."""
+        return self._begin_ms / 1000 + now_s()
 
 
 def run(scenario: Coroutine[Any, Any, T]) -> T:

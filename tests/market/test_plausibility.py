@@ -1,0 +1,264 @@
+"""What cannot be true is refused, nothing is judged by it, and what truly changes is accepted within a few frames."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pulse.market.plausibility import (
+    CONFIRMED_BY,
+    DECAY,
+    JUMP_MIN,
+    LEAD_MIN,
+    QUANTITIES_MIN,
+    TIMES_CONFIRMED_BY,
+    ExchangeTime,
+    Plausibility,
+)
+from pulse.market.types import Candle, DepthDiff, Trade
+from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, diff, exchange_candle, ticker, trade
+from tests.support.market import partial
+
+DAY_MS = 86_400_000
+CENTURY_MS = 3_155_760_000_000
+HUGE = 1e19
+FAR = 10**9
+AT_MS = 30_000
+"""When frames arrive: half a minute after the first ones."""
+
+Change = Callable[[Any], object]
+
+
+def judge(known: Plausibility, event: object, now_ms: float = AT_MS) -> str:
+    """Return the reason why an event is refused that arrives at this time after midnight."""
+    return known.refusal(event, now_ms, MIDNIGHT_MS + now_ms)
+
+
+def traded(trade_id: int, after_ms: int = AT_MS, **fields: Any) -> Trade:
+    """Return a trade of this time after midnight; `fields` sets any field of it."""
+    made = trade(trade_id, time_ms=MIDNIGHT_MS + after_ms)
+    return replace(made, first_trade_id=2 * trade_id, last_trade_id=2 * trade_id + 1, **fields)
+
+
+def changed(first: int, final: int, after_ms: int = AT_MS, quantity: float = 1.0) -> DepthDiff:
+    """Return a diff of this time after midnight."""
+    return diff(first, final, [(99.0, quantity)], time_ms=MIDNIGHT_MS + after_ms)
+
+
+def minute(open_ms: int = 0, **fields: Any) -> Candle:
+    """Return a closed minute that opens this long after midnight; `fields` sets any field of it."""
+    made = candle(MIDNIGHT_MS + open_ms, (100.0, 101.0, 99.0, 100.0), 4.0, first_trade_id=1, last_trade_id=4)
+    return replace(made, **fields)
+
+
+def known_market() -> Plausibility:
+    """Return the rules after half a minute of a market at 100: trades to id 30, updates to id 30."""
+    known = Plausibility()
+    for number in range(1, 31):
+        at_ms = number * 1000
+        for event in (changed(number, number, at_ms), ticker(number), partial(number), traded(number, at_ms)):
+            assert judge(known, event, at_ms) == ""
+    return known
+
+
+IMPOSSIBLE: dict[str, object] = {
+    "trade a day ahead": traded(31, AT_MS + DAY_MS),
+    "trade a century ahead": traded(31, AT_MS + CENTURY_MS),
+    "trade a day old": traded(31, AT_MS - DAY_MS),
+    "trade time ahead of its event": traded(31, time_ms=MIDNIGHT_MS + AT_MS + DAY_MS),
+    "trade time long before its event": traded(31, time_ms=MIDNIGHT_MS + AT_MS - 20_000),
+    "trade time before the last trade": traded(31, time_ms=MIDNIGHT_MS + AT_MS - 5_000),
+    "trade id far ahead": traded(30 + FAR),
+    "aggregate id ahead of the ids inside": replace(traded(31), trade_id=33),
+    "ids inside that overlap the last trade's": replace(traded(31), first_trade_id=60),
+    "too many trades in an aggregate": replace(traded(31), last_trade_id=62 + FAR),
+    "ids inside far ahead": replace(traded(31), first_trade_id=62 + FAR, last_trade_id=62 + FAR),
+    "price with a digit too many": traded(31, price=1000.0),
+    "price with a digit missing": traded(31, price=10.0),
+    "quantity beyond any market": traded(31, quantity=HUGE),
+    "quantity beyond this market": traded(31, quantity=1e6),
+    "diff a day ahead": changed(31, 31, AT_MS + DAY_MS),
+    "diff two seconds ahead": changed(31, 31, AT_MS + 2_000),
+    "diff a day old": changed(31, 31, AT_MS - DAY_MS),
+    "diff whose final id is far ahead": changed(31, 31 + FAR),
+    "diff whose ids are far ahead": changed(31 + FAR, 31 + FAR),
+    "diff with an impossible bid": changed(31, 31, quantity=HUGE),
+    "diff with an impossible ask": diff(31, 31, [], [(101.0, HUGE)], MIDNIGHT_MS + AT_MS),
+    "ticker id far ahead": ticker(31 + FAR),
+    "ticker bid with a digit too many": ticker(31, bid=(1000.0, 5.0)),
+    "ticker ask with a digit missing": ticker(31, ask=(10.0, 5.0)),
+    "ticker bid quantity": ticker(31, bid=(100.0, HUGE)),
+    "ticker ask quantity": ticker(31, ask=(100.02, HUGE)),
+    "partial id far ahead": partial(31 + FAR),
+    "partial bid with a digit too many": partial(31, [(1000.0, 5.0)]),
+    "partial bid quantity": partial(31, [(100.0, HUGE)]),
+    "partial ask quantity": partial(31, asks=[(100.02, HUGE)]),
+    "candle within a minute": exchange_candle(minute(1, is_closed=False), MIDNIGHT_MS + AT_MS),
+    "candle of the next minute": exchange_candle(minute(MINUTE_MS, is_closed=False), MIDNIGHT_MS + AT_MS),
+    "candle of yesterday": exchange_candle(minute(-DAY_MS), MIDNIGHT_MS + AT_MS),
+    "candle closed before its end": exchange_candle(minute(), MIDNIGHT_MS + AT_MS),
+    "candle sent a day ahead": exchange_candle(minute(DAY_MS), MIDNIGHT_MS + DAY_MS + MINUTE_MS),
+    "open outside the range": exchange_candle(minute(-MINUTE_MS, open=98.0), MIDNIGHT_MS + AT_MS),
+    "close outside the range": exchange_candle(minute(-MINUTE_MS, close=102.0), MIDNIGHT_MS + AT_MS),
+    "taker volume above all": exchange_candle(minute(-MINUTE_MS, taker_buy_volume=5.0), MIDNIGHT_MS + AT_MS),
+    "volume beyond any market": exchange_candle(minute(-MINUTE_MS, volume=HUGE), MIDNIGHT_MS + AT_MS),
+    "volume without trades": exchange_candle(minute(-MINUTE_MS, trade_count=0), MIDNIGHT_MS + AT_MS),
+    "more trades than ids": exchange_candle(minute(-MINUTE_MS, trade_count=FAR), MIDNIGHT_MS + AT_MS),
+    "quote volume too large": exchange_candle(minute(-MINUTE_MS, quote_volume=800.0), MIDNIGHT_MS + AT_MS),
+    "taker quote volume": exchange_candle(minute(-MINUTE_MS, taker_buy_quote_volume=1.0), MIDNIGHT_MS + AT_MS),
+    "flat candle far from the price": exchange_candle(
+        candle(MIDNIGHT_MS - MINUTE_MS, (1000.0,) * 4, 0.0), MIDNIGHT_MS + AT_MS
+    ),
+}
+
+
+@pytest.mark.parametrize("event", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_impossible_values_are_refused_and_forgotten(event: object) -> None:
+    """Each value that no market can have is refused, with a reason; the next true frame of each kind is accepted."""
+    known = known_market()
+
+    assert judge(known, event) != ""
+    for true in (changed(31, 31), ticker(31), partial(31), traded(31)):
+        assert judge(known, true, AT_MS + 100) == ""
+    closed = exchange_candle(minute(-MINUTE_MS), MIDNIGHT_MS + AT_MS)
+    assert judge(known, closed, AT_MS + 100) == ""
+
+
+def test_true_frames_pass() -> None:
+    """Repetitions, old frames after a rotation, jumps after an outage, and the wide prices of a thin book."""
+    known = known_market()
+    outage_ms = AT_MS + 3_600_000
+    later = exchange_candle(minute(3_600_000, is_closed=False), MIDNIGHT_MS + outage_ms)
+    events = (
+        traded(30), traded(12, 12_000), changed(12, 12, 12_000), ticker(12), ticker(31, (1.0, 5.0), (900.0, 2.0)),
+        ticker(32), partial(33, []), diff(34, 34, time_ms=MIDNIGHT_MS + AT_MS),
+    )  # fmt: skip
+
+    assert [judge(known, event) for event in events] == [""] * len(events)
+    known.restart()
+    jumped = (changed(FAR, FAR, outage_ms), ticker(FAR), traded(30 + 72_000_000, outage_ms), later)
+    assert [judge(known, event, outage_ms) for event in jumped] == [""] * 4
+
+
+def test_crash_of_30_percent_passes() -> None:
+    """A fall of 30 % between two trades, before any ticker shows it, and again and again, is true."""
+    known = known_market()
+    price = 100.0
+    for number in range(31, 41):
+        price *= 0.7
+        assert judge(known, traded(number, price=price), AT_MS + number) == ""
+        assert judge(known, ticker(number, (price, 1.0), (price * 1.001, 1.0)), AT_MS + number) == ""
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["without a price", "with a price from trades alone"])
+def test_first_values_have_nothing_to_contradict(first: bool) -> None:
+    """Without any known price, id or quantity each is accepted; trades alone are compared with each other."""
+    known = Plausibility()
+    if not first:
+        assert judge(known, traded(1, price=100.0)) == ""
+
+    assert (judge(known, traded(2, price=1000.0)) == "") == first
+
+
+def runs() -> dict[str, list[object]]:
+    """Return runs of frames that contradict what is known, each with the frames after which they are accepted."""
+    return {
+        "price": [traded(31 + n, price=1000.0 + n) for n in range(CONFIRMED_BY)],
+        "trade ids": [traded(31 + FAR + n) for n in range(CONFIRMED_BY)],
+        "update ids": [changed(31 + FAR + n, 31 + FAR + n) for n in range(CONFIRMED_BY)],
+        "times": [changed(31 + n, 31 + n, AT_MS + DAY_MS + n) for n in range(TIMES_CONFIRMED_BY)],
+    }
+
+
+@pytest.mark.parametrize("kind", runs())
+def test_run_of_consistent_values_is_accepted(kind: str) -> None:
+    """Where everything has truly changed, the stream goes on after a few frames that agree with each other."""
+    known, events = known_market(), runs()[kind]
+    reasons = [judge(known, event) for event in events]
+
+    assert [reason == "" for reason in reasons] == [False] * (len(events) - 1) + [True]
+    assert judge(known, events[-1]) == ""
+
+
+def test_true_value_in_between_ends_a_run() -> None:
+    """False values with a true one in between never confirm each other."""
+    known = known_market()
+    for number in range(31, 41):
+        assert judge(known, traded(number, price=1000.0)) != ""
+        assert judge(known, ticker(number + FAR)) != ""
+        assert judge(known, changed(number, number, AT_MS + DAY_MS)) != ""
+        for true in (changed(number, number), ticker(number), traded(number)):
+            assert judge(known, true) == ""
+
+
+def test_trade_ids_that_begin_anew_are_followed() -> None:
+    """After CONFIRMED_BY later trades with ids that follow each other from 1 on, ids are compared with those."""
+    known = known_market()
+    for number in range(1, CONFIRMED_BY + 1):
+        assert judge(known, traded(number, AT_MS + 10 * number)) == ""
+    beyond = traded(CONFIRMED_BY + 2 + JUMP_MIN, AT_MS + 100)
+
+    assert judge(known, replace(beyond, event_time_ms=MIDNIGHT_MS + AT_MS + 30)) != ""
+    assert judge(known, traded(CONFIRMED_BY + 1, AT_MS + 100)) == ""
+
+
+def test_false_id_within_the_limit_does_not_last() -> None:
+    """A ticker that is ahead by less than the limit raises it until the stream's next frame, and no longer."""
+    known = known_market()
+
+    assert judge(known, ticker(30 + LEAD_MIN)) == ""
+    assert judge(known, ticker(31)) == ""
+    assert judge(known, ticker(32 + 2 * LEAD_MIN)) != ""
+
+
+def test_quantities_are_compared_once_enough_were_seen() -> None:
+    """With fewer than QUANTITIES_MIN a large first trade says nothing."""
+    known = Plausibility()
+    for number in range(1, QUANTITIES_MIN):
+        assert judge(known, ticker(number)) == ""
+    assert judge(known, traded(1, quantity=1e6)) == ""
+
+
+# --- the exchange's time
+
+
+def test_machine_clock_that_differs_must_be_confirmed() -> None:
+    """Two times that agree with each other, and not with the machine's date, show that the date is wrong."""
+    clock = ExchangeTime()
+    wall_ms = float(MIDNIGHT_MS + 3 * 365 * DAY_MS)
+    reasons = [clock.refusal(MIDNIGHT_MS + at_ms, at_ms, wall_ms + at_ms) for at_ms in (0, 100, 200)]
+
+    assert [reason == "" for reason in reasons] == [False, True, True]
+
+
+def test_new_connection_needs_fewer_times_to_confirm() -> None:
+    """A machine that slept has a clock that stood still: two times of the next connection show it."""
+    clock = ExchangeTime()
+    for at_ms in (0, 100):
+        assert clock.refusal(MIDNIGHT_MS + at_ms, at_ms, MIDNIGHT_MS + at_ms) == ""
+    clock.restart()
+    reasons = [clock.refusal(MIDNIGHT_MS + DAY_MS + at_ms, at_ms, MIDNIGHT_MS + at_ms) for at_ms in (200, 300)]
+
+    assert [reason == "" for reason in reasons] == [False, True]
+
+
+def test_frames_of_a_stopped_process_are_old_and_true() -> None:
+    """Minutes of frames that waited in a socket pass, and so do those after them."""
+    clock = ExchangeTime()
+    times = [(0, 0), (100, 100), (300_000, 200), (300_001, 150_000), (300_002, 300_002)]
+
+    assert [clock.refusal(MIDNIGHT_MS + sent, now, MIDNIGHT_MS) for now, sent in times] == [""] * 5
+
+
+def test_estimate_falls_slowly_and_rises_in_steps() -> None:
+    """A drifting clock is followed; one time within the limit raises the estimate by a small step alone."""
+    clock = ExchangeTime()
+    assert clock.refusal(MIDNIGHT_MS, 0.0, MIDNIGHT_MS) == ""
+    assert clock.refusal(MIDNIGHT_MS + 1_400, 0.0, MIDNIGHT_MS) == ""  # raises it by 250 ms
+    assert clock.refusal(MIDNIGHT_MS + 1_800, 0.0, MIDNIGHT_MS) != ""
+    later_ms = 400_000
+    drifted_ms = int(later_ms * (1 - DECAY))
+
+    assert clock.refusal(MIDNIGHT_MS + drifted_ms + 1_800, later_ms, MIDNIGHT_MS) != ""
+    assert clock.refusal(MIDNIGHT_MS + drifted_ms + 1_700, later_ms, MIDNIGHT_MS) == ""
