@@ -28,7 +28,8 @@ import { createSymbols } from "./panels/symbols.js";
 import { createTrades } from "./panels/trades.js";
 import { loadPref, savePref } from "./prefs.js";
 import { createSchedule } from "./schedule.js";
-import { applyHistory, applyView, emptyBook, firstSymbol, missesMinute, startsOver, symbolOfHash } from "./state.js";
+import { applyHistory, applyView, emptyBook, missesMinute, startsOver } from "./state.js";
+import { firstSymbol, symbolOfHash } from "./symbol_names.js";
 
 /** @import {Config} from "./api.js" */
 /** @import {Interval} from "./intervals.js" */

@@ -2,7 +2,7 @@
 // through it, Enter or a click selects. It reports the selected symbol by name.
 
 import { closest, element, find, setAttr, setText, setVisible } from "../dom.js";
-import { matching } from "../state.js";
+import { matching } from "../symbol_names.js";
 
 /** @import {PanelModel} from "../page_model.js" */
 
