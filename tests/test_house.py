@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 HOMES = {
     "aiohttp": {"pulse/binance/transport.py", "pulse/simulator"},
     "redis": {"pulse/bus/redis.py"},
-    "psycopg": {"pulse/store/postgres.py"},
+    "psycopg": {"pulse/store/postgres.py", "pulse/store/postgres_address.py"},
     "psycopg_pool": {"pulse/store/postgres.py"},
     "starlette": {"pulse/web"},
     "hypercorn": {"pulse/server/listener.py", "pulse/server/hypercorn_patches.py", "pulse/server/http1.py"},

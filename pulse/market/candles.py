@@ -14,7 +14,7 @@ Rules:
 7. A print that the exchange leaves out of its candles has an id like any other, and counts for nothing else.
 
 What may happen next depends on two values, each with its table of transitions: the continuity of the record of trades
-(`CONTINUITY_TABLE`) and the trading status (`STATUS_TABLE`). They decide:
+(`trade_record.CONTINUITY_TABLE`) and the trading status (`STATUS_TABLE`). They decide:
 
     continuity     the minute being built closes            and is whole
     UNKNOWN        with a trade of a later one              never
@@ -44,6 +44,7 @@ from math import isclose
 from operator import attrgetter
 from typing import NamedTuple
 
+from pulse.market.trade_record import TradeRecord
 from pulse.market.types import MINUTE_MS, Aggressor, Candle, CandleMismatch, Price, Trade
 
 CLOSE_GRACE_MS = 2_000
@@ -69,94 +70,7 @@ def exact_units(value: float) -> int:
     return round(scaled) if scaled < SCALED_EXACTLY_MAX else int(Decimal(repr(value)).scaleb(DECIMALS))
 
 
-class Continuity(Enum):
-    """What is known of the record of trades."""
-
-    UNKNOWN = auto()  # there is none yet
-    CONTIGUOUS = auto()  # every trade since a known time was received
-    INTERRUPTED = auto()  # trades may have been missed: the next trade's id shows whether any were
-
-
-class Change(NamedTuple):
-    """The next continuity, and whether the record begins anew at the event that causes the change."""
-
-    next: Continuity
-    begins: bool
-
-
-BEGIN = Change(Continuity.CONTIGUOUS, begins=True)
-RESUME = Change(Continuity.CONTIGUOUS, begins=False)  # nothing was missed: the record reaches back as far as before
-INTERRUPT = Change(Continuity.INTERRUPTED, begins=False)
 STAY = None
-
-
-class ContinuityRules(NamedTuple):
-    """What one state of the record allows, and what each event changes; STAY where it changes nothing."""
-
-    closes_minutes: bool  # time may close a minute, and one that opens at `since_ms` or later is whole
-    on_time: Change | None
-    on_interruption: Change | None
-    on_next_trade: Change | None  # its id follows on the last one's; id 0 is the symbol's first trade
-    on_first_trade: Change | None  # no trade was received before it
-    on_jump: Change | None  # ids between the last trade's and its own are missing; cannot happen while UNKNOWN
-
-
-UNKNOWN, CONTIGUOUS, INTERRUPTED = Continuity
-CONTINUITY_TABLE: Mapping[Continuity, ContinuityRules] = {
-    #                            closes minutes  time   interruption  next trade  first trade  jump
-    UNKNOWN:     ContinuityRules(False,          BEGIN, STAY,         BEGIN,      BEGIN,       BEGIN),
-    CONTIGUOUS:  ContinuityRules(True,           STAY,  INTERRUPT,    STAY,       STAY,        BEGIN),
-    INTERRUPTED: ContinuityRules(False,          STAY,  STAY,         RESUME,     BEGIN,       BEGIN),
-}  # fmt: skip
-
-
-class TradeRecord:
-    """The record of trades: whether it is contiguous, since when, and the id that it has reached."""
-
-    __slots__ = ("last_trade_id", "rules", "since_ms")
-
-    def __init__(self) -> None:
-        self.rules = CONTINUITY_TABLE[UNKNOWN]
-        self.since_ms = 0  # exchange time; without a meaning while UNKNOWN, kept while INTERRUPTED
-        self.last_trade_id = -1
-
-    def on_time(self, time_ms: int) -> None:
-        """Start the record at the first known exchange time."""
-        change = self.rules.on_time
-        if change is not None:
-            self._apply(change, time_ms)
-
-    def on_interruption(self) -> None:
-        """Leave it to the next trade's id whether the record goes on."""
-        change = self.rules.on_interruption
-        if change is not None:
-            self._apply(change, 0)
-
-    def on_trade(self, trade: Trade) -> None:
-        """Take the next trade, whose id is above the last one's."""
-        if trade.trade_id == self.last_trade_id + 1:
-            change = self.rules.on_next_trade
-        elif self.last_trade_id < 0:
-            change = self.rules.on_first_trade
-        else:
-            change = self.rules.on_jump
-        self.last_trade_id = trade.trade_id
-        if change is not None:
-            self._apply(change, trade.time_ms + 1)  # trades before it may be of the same millisecond
-
-    def restart_ids(self) -> None:
-        """Begin the record anew with the next trade, whatever its id."""
-        self.on_interruption()
-        self.last_trade_id = -1
-
-    def covers(self, time_ms: int) -> bool:
-        """Return whether every trade from this exchange time on was received."""
-        return self.rules.closes_minutes and time_ms >= self.since_ms
-
-    def _apply(self, change: Change, start_ms: int) -> None:
-        self.rules = CONTINUITY_TABLE[change.next]
-        if change.begins:
-            self.since_ms = start_ms
 
 
 class TradingStatus(Enum):

@@ -6,19 +6,14 @@ depend on the driver: cancelling its own calls takes seconds more when the serve
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -26,7 +21,6 @@ from pulse.concurrency import map_in_chunks
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import (
     HOUR,
-    INTERVALS,
     MINUTE,
     TIME_MAX_MS,
     AggregatedCandle,
@@ -34,8 +28,27 @@ from pulse.market.intervals import (
     one_minute_aggregate,
 )
 from pulse.market.types import Candle, TradeGap
-from pulse.store.aggregation import aggregate_statement, read_page, reads_hours, roll_up_statement, touched_hours
-from pulse.store.schema import ON_CONFLICT, Migration, candle_from_row, gap_rows, read_migrations, rows_to_write
+from pulse.store.aggregation import read_page, touched_hours
+from pulse.store.postgres_address import conninfo_of
+from pulse.store.postgres_statements import (
+    CREATE_SCHEMA_VERSION,
+    DELETE_GAPS,
+    DELETE_HOURS,
+    FIND_FIRST,
+    FIND_LAST,
+    IS_READ_ONLY,
+    NEWEST_OF_VENUES,
+    READ_FIRST,
+    READ_GAPS,
+    READ_INTERVALS,
+    READ_LAST,
+    ROLL_UP,
+    STORED_HOURS,
+    TAKE_WRITE_LOCK,
+    UPSERT,
+    WRITE_GAPS,
+)
+from pulse.store.schema import Migration, candle_from_row, gap_rows, read_migrations, rows_to_write
 
 T = TypeVar("T")
 Connection = AsyncConnection[TupleRow]
@@ -55,94 +68,7 @@ IDLE_MAX_S, LIFETIME_MAX_S = 300, 1800
 RECONNECT_MAX_S = 60
 SCHEMA_LOCK, WRITE_LOCK = 7_041_776_137, 7_041_776_138
 """The keys of our advisory locks: one is held to migrate the schema, the other to write minutes."""
-FOREIGN_PARAMETERS = {
-    "pgbouncer", "connection_limit", "pool_timeout", "socket_timeout", "statement_cache_size", "schema", "supa",
-    "workaround", "uselibpqcompat", "pool_mode", "pool_size", "max_pool_size", "prepared_statements",
-    "prepareThreshold", "statement_cache_mode", "default_query_exec_mode",
-}  # fmt: skip
-"""Parameters that managed hosts print for Prisma, node-postgres and other clients, and that mean nothing here: there
-is a small pool of our own, no statement is prepared, and the schema is `pulse`. None of them weakens security."""
-PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", re.ASCII)
-"""A name that an error text may repeat."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-UPSERT = f"""
-INSERT INTO pulse.candles AS kept (
-    venue, symbol, open_time, open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,
-    taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
-) SELECT * FROM unnest(
-    %s::text[], %s::text[], %s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
-    %s::float8[], %s::bigint[], %s::float8[], %s::float8[], %s::bigint[], %s::bigint[], %s::text[], %s::boolean[]
-)
-{ON_CONFLICT}"""
-TAKE_WRITE_LOCK = "SELECT pg_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', '5s', true)"
-"""Held while minutes are written, so that each hour is rolled up from all its minutes, whichever process wrote them. A
-process that stops in the middle of a transaction loses it after the timeout."""
-MINUTES_OF_HOUR = """LATERAL (
-    SELECT *, ctid FROM pulse.candles WHERE venue = hours.venue AND symbol = hours.symbol
-        AND open_time >= hour AND open_time < hour + interval '1 hour' OFFSET 0
-)"""
-"""OFFSET 0 makes the planner use the index hour by hour; with statistics it would prefer to scan the whole table."""
-ROLL_UP = roll_up_statement(
-    "pulse.candles", "pulse.candles_1h", "hour",
-    "unnest(%s::text[], %s::text[], %s::timestamptz[]) AS hours (venue, symbol, hour)"
-    f" CROSS JOIN {MINUTES_OF_HOUR} AS candles",
-)  # fmt: skip
-READ_FIRST = """
-SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, quote_volume, trade_count,
-    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
-FROM pulse.candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time LIMIT %s
-"""
-READ_LAST = """
-SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, quote_volume, trade_count,
-    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, source, reconciled
-FROM pulse.candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time DESC LIMIT %s
-"""
-FIND_FIRST = """
-SELECT (extract(epoch FROM open_time) * 1000)::bigint FROM pulse.candles
-WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s ORDER BY open_time LIMIT 1
-"""
-FIND_LAST = FIND_FIRST.replace("LIMIT", "DESC LIMIT")
-WRITE_GAPS = """
-INSERT INTO pulse.trade_gaps (venue, symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at)
-SELECT * FROM unnest(
-    %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]
-) ON CONFLICT DO NOTHING
-"""
-READ_GAPS = """
-SELECT symbol, first_trade_id, last_trade_id, (extract(epoch FROM from_time) * 1000)::bigint,
-    (extract(epoch FROM to_time) * 1000)::bigint, (extract(epoch FROM noted_at) * 1000)::bigint
-FROM pulse.trade_gaps WHERE venue = %s AND symbol = %s AND to_time >= %s AND from_time <= %s
-ORDER BY first_trade_id, last_trade_id LIMIT %s
-"""
-STORED_HOURS = """
-SELECT (extract(epoch FROM min(open_time)) * 1000)::bigint, (extract(epoch FROM max(open_time)) * 1000)::bigint
-FROM pulse.candles_1h WHERE venue = %s
-"""
-DELETE_HOURS = f"""
-WITH hours AS (
-    DELETE FROM pulse.candles_1h WHERE (venue, symbol, open_time) IN (
-        SELECT venue, symbol, open_time FROM pulse.candles_1h WHERE venue = %s AND open_time < %s
-        ORDER BY open_time LIMIT %s
-    ) RETURNING venue, symbol, open_time AS hour
-), minutes AS (
-    DELETE FROM pulse.candles WHERE ctid = ANY (ARRAY (SELECT ctid FROM hours CROSS JOIN {MINUTES_OF_HOUR} AS minutes))
-)
-SELECT count(*) FROM hours
-"""
-NEWEST_OF_VENUES = """
-SELECT venue, (extract(epoch FROM max(newest)) * 1000)::bigint FROM (
-    SELECT venue, open_time AS newest FROM pulse.candles_1h UNION ALL SELECT venue, to_time FROM pulse.trade_gaps
-) AS times GROUP BY venue
-"""
-"""Of minutes no venue is missing: each is rolled up into its hour as it is written."""
-DELETE_GAPS = "DELETE FROM pulse.trade_gaps WHERE venue = %s AND to_time < %s"
-IS_READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
-CREATE_SCHEMA_VERSION = """
-CREATE TABLE IF NOT EXISTS pulse.schema_version (
-    version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
-)
-"""
 
 
 class PostgresStore:
@@ -447,76 +373,12 @@ def _connection_class(note: Callable[[str], None]) -> type[Connection]:
     return ReportingConnection
 
 
-def conninfo_of(url: str) -> str:
-    """Return the address as a libpq connection string, which requires TLS for a remote host unless a mode is set.
-
-    Raises StoreUnavailable for an address that libpq cannot parse.
-    """
-    try:
-        given = conninfo_to_dict(_without_foreign_parameters(url))
-    except (psycopg.Error, UnicodeError):
-        # libpq's own text may quote the address, and with it the password.
-        raise StoreUnavailable(
-            "DATABASE_URL is not an address that a PostgreSQL client can read; expected "
-            "postgresql://user:password@host:port/database, its user name and password percent-encoded (@ as %40)."
-        ) from None
-    if given.get("sslmode") == "no-verify":
-        given["sslmode"] = "require"  # node-postgres's name for the same: encrypted, the certificate not checked
-    hosts = str(given.get("host") or given.get("hostaddr") or "").split(",")
-    # "prefer" is libpq's default when neither the address nor its environment variable sets a mode.
-    is_default = any(option.keyword == b"sslmode" and option.val == b"prefer" for option in Conninfo.get_defaults())
-    if "sslmode" not in given and is_default and not all(_is_local_host(host) for host in hosts):
-        given["sslmode"] = "require"
-    return make_conninfo("", **given)
-
-
-def _without_foreign_parameters(url: str) -> str:
-    """Return the address without parameters for other clients. Raise StoreUnavailable, naming one that is unknown."""
-    address, _, query = url.partition("?")
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | {"ssl"}  # ssl=true is libpq's alias
-    kept = []
-    for parameter in query.split("&") if query else ():
-        name = unquote(parameter.partition("=")[0])
-        if name in FOREIGN_PARAMETERS:
-            continue
-        if name not in known and PARAMETER_NAME.fullmatch(name):
-            raise StoreUnavailable(
-                f"DATABASE_URL has a parameter that a PostgreSQL client does not know: {name}. Remove it from the "
-                "address; if it is part of the password, percent-encode that (? as %3F, & as %26)."
-            )
-        kept.append(parameter)
-    return f"{address}?{'&'.join(kept)}" if kept else address
-
-
-def _is_local_host(host: str) -> bool:
-    if not host or host[0] in "/@" or host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _columns(rows: Sequence[Sequence[Any]], times: tuple[int, ...]) -> list[list[Any]]:
     """Return rows as the columns that `unnest` takes; `times` are the indexes of those in ms."""
     columns = [list(column) for column in zip(*rows, strict=True)]
     for column in times if rows else ():
         columns[column] = [_timestamp(time_ms) for time_ms in columns[column]]
     return columns
-
-
-def _intervals_statement(interval: Interval) -> str:
-    """Return the statement that reads the candles of an interval, from hours or from minutes."""
-    table = "pulse.candles_1h" if reads_hours(interval) else "pulse.candles"
-    span = f"date_bin('{interval.length_ms} milliseconds', candles.open_time, timestamptz '1970-01-05 00:00:00+00')"
-    if not interval.length_ms:
-        span = "date_trunc('month', candles.open_time, 'UTC')"
-    source = f"{table} AS candles WHERE venue = %s AND symbol = %s AND open_time BETWEEN %s AND %s"
-    time = "(extract(epoch FROM {}) * 1000)::bigint"
-    return aggregate_statement(span, source, table, from_hours=reads_hours(interval), time=time) + " ORDER BY span"
-
-
-READ_INTERVALS = {name: _intervals_statement(interval) for name, interval in INTERVALS.items()}
 
 
 def _timestamp(time_ms: int) -> datetime:

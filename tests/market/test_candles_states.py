@@ -1,4 +1,4 @@
-"""Every transition of the two tables in `candles`, and what follows from them: no candle of ours lacks a trade."""
+"""Every transition of the trading status in `candles`, and what follows from them: no candle of ours lacks a trade."""
 
 import copy
 from collections.abc import Callable
@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 
 from pulse.market.candles import (
     CLOSE_GRACE_MS,
-    CONTINUITY_TABLE,
     STATUS_TABLE,
     CandleBuilder,
-    Continuity,
-    TradeRecord,
     TradingStatus,
     candle_of_trades,
     candles_equal,
@@ -22,79 +19,6 @@ from pulse.market.candles import (
 from pulse.market.types import Candle, Trade
 from tests.support.makers import MINUTE_MS, trade, unhurried
 from tests.support.minutes import M0, M1, built
-
-# --- the continuity of the record of trades
-
-SINCE_MS = M0 + 10_000
-"""Since when the records below are contiguous, where they are or were."""
-LATER_MS = M0 + 40_000
-"""The exchange time of every event."""
-LAST_ID = 7
-
-
-def record_in(state: Continuity, has_trades: bool) -> TradeRecord:
-    """Return a record in this state, which has seen LAST_ID or no trade yet."""
-    record = TradeRecord()
-    if state is not Continuity.UNKNOWN:
-        record.on_time(SINCE_MS)
-        if has_trades:
-            record.on_trade(trade(LAST_ID, time_ms=SINCE_MS))
-    if state is Continuity.INTERRUPTED:
-        record.on_interruption()
-    return record
-
-
-EVENTS: dict[str, Callable[[TradeRecord], None]] = {
-    "time": lambda record: record.on_time(LATER_MS),
-    "interruption": lambda record: record.on_interruption(),
-    "next trade": lambda record: record.on_trade(trade(record.last_trade_id + 1, time_ms=LATER_MS)),
-    "first trade": lambda record: record.on_trade(trade(LAST_ID, time_ms=LATER_MS)),
-    "jump": lambda record: record.on_trade(trade(record.last_trade_id + 5, time_ms=LATER_MS)),
-}
-UNKNOWN, CONTIGUOUS, INTERRUPTED = Continuity
-CONTINUITY_CASES = [
-    (UNKNOWN, "time", CONTIGUOUS, LATER_MS),
-    (UNKNOWN, "interruption", UNKNOWN, 0),
-    (UNKNOWN, "next trade", CONTIGUOUS, LATER_MS + 1),  # id 0
-    (UNKNOWN, "first trade", CONTIGUOUS, LATER_MS + 1),
-    (CONTIGUOUS, "time", CONTIGUOUS, SINCE_MS),
-    (CONTIGUOUS, "interruption", INTERRUPTED, SINCE_MS),
-    (CONTIGUOUS, "next trade", CONTIGUOUS, SINCE_MS),
-    (CONTIGUOUS, "first trade", CONTIGUOUS, SINCE_MS),
-    (CONTIGUOUS, "jump", CONTIGUOUS, LATER_MS + 1),
-    (INTERRUPTED, "time", INTERRUPTED, SINCE_MS),
-    (INTERRUPTED, "interruption", INTERRUPTED, SINCE_MS),
-    (INTERRUPTED, "next trade", CONTIGUOUS, SINCE_MS),
-    (INTERRUPTED, "first trade", CONTIGUOUS, LATER_MS + 1),
-    (INTERRUPTED, "jump", CONTIGUOUS, LATER_MS + 1),
-]
-
-
-def test_every_transition_of_the_continuity_has_a_case() -> None:
-    """Each event is tried in each state; only a jump cannot happen before the first trade."""
-    pairs = {(state, event) for state, event, _, _ in CONTINUITY_CASES}
-
-    assert pairs == {(state, event) for state in CONTINUITY_TABLE for event in EVENTS} - {(UNKNOWN, "jump")}
-
-
-@pytest.mark.parametrize(("state", "event", "after", "since_ms"), CONTINUITY_CASES)
-def test_continuity_after_an_event(state: Continuity, event: str, after: Continuity, since_ms: int) -> None:
-    """The state after each event in each state, and since when the record is contiguous."""
-    record = record_in(state, has_trades=event in ("next trade", "jump"))
-    EVENTS[event](record)
-
-    assert record.rules is CONTINUITY_TABLE[after]
-    assert record.since_ms == since_ms
-
-
-@pytest.mark.parametrize("state", Continuity)
-def test_only_a_contiguous_record_covers_a_minute(state: Continuity) -> None:
-    """A minute is whole from the start of a contiguous record on, and in no other state."""
-    record = record_in(state, has_trades=True)
-
-    covered = [record.covers(time_ms) for time_ms in (SINCE_MS - 1, SINCE_MS, LATER_MS)]
-    assert covered == [False, state is CONTIGUOUS, state is CONTIGUOUS]
-
 
 # --- the trading status
 

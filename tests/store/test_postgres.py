@@ -7,14 +7,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, closing
-from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from pulse.errors import StoreUnavailable
 from pulse.store import postgres as module
-from pulse.store.postgres import PostgresStore, conninfo_of
+from pulse.store.postgres import PostgresStore
+from pulse.store.postgres_statements import TAKE_WRITE_LOCK
 from tests.support.candles import SQL_DIR, minute_candle, minutes
 from tests.support.programs import free_port
 from tests.support.proxy import Proxy
@@ -38,13 +38,6 @@ async def error_of(call: Awaitable[object]) -> str:
     with pytest.raises(StoreUnavailable) as caught:
         await call
     return str(caught.value)
-
-
-MANY_MINUTES = """
-INSERT INTO pulse.candles SELECT 'us', symbol, timestamptz '2024-01-01 00:00+00' + minute * interval '1 minute',
-    1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, 'exchange', true
-FROM unnest(ARRAY['BTCUSDT', 'ETHUSDT']) AS symbol, generate_series(0, 100000) AS minute
-"""
 
 
 def connection_to(url: str) -> closing[psycopg.Connection]:
@@ -266,7 +259,7 @@ async def test_a_frozen_writer_loses_its_lock(postgres_url: str) -> None:
     async with store_at(postgres_url) as store:
         await store.write_candles([minute_candle(0)])
         with closing(psycopg.connect(postgres_url)) as frozen:  # its transaction stays open until the server ends it
-            frozen.execute(module.TAKE_WRITE_LOCK, (module.WRITE_LOCK,))
+            frozen.execute(TAKE_WRITE_LOCK, (module.WRITE_LOCK,))
             await store.write_candles([minute_candle(1)])
         rows = await store.read_candles("BTCUSDT", None, None, 10)
 
@@ -329,22 +322,6 @@ async def test_a_unix_socket(own_postgres: PostgresServer) -> None:
         assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
 
 
-async def test_a_large_table_is_not_scanned(postgres_url: str) -> None:
-    """With statistics the planner still uses the index of the minutes to roll up, delete or read a few hours."""
-    async with store_at(postgres_url) as store:
-        await store.write_candles([minute_candle()])
-    hour = datetime(2024, 2, 1, tzinfo=UTC)
-    touched, hours = (["us"] * 10, ["BTCUSDT"] * 10, [hour] * 10), ("us", hour, 10)
-    shown = ("us", "BTCUSDT", hour, hour + timedelta(hours=9))
-    with connection_to(postgres_url) as own:
-        own.execute(MANY_MINUTES)
-        own.execute("ANALYZE")
-        statements = [(module.ROLL_UP, touched), (module.DELETE_HOURS, hours), (module.READ_INTERVALS["5m"], shown)]
-        plans = [own.execute(f"EXPLAIN {text}".encode(), values).fetchall() for text, values in statements]
-
-    assert [line for plan in plans for (line,) in plan if "Seq Scan on candles " in line] == []
-
-
 # --- addresses and error texts
 
 
@@ -382,22 +359,6 @@ async def test_an_unknown_parameter_is_named() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "pgbouncer=true&connection_limit=1", "schema=public", "supa=base-pooler.x", "sslmode=no-verify", "ssl=true",
-        "uselibpqcompat=true&sslmode=require", "sslmode=require&channel_binding=require&pool_timeout=0",
-    ],
-)  # fmt: skip
-def test_parameters_that_managed_hosts_print(query: str) -> None:
-    """Those of other clients are left out, libpq's are kept."""
-    found = psycopg.conninfo.conninfo_to_dict(conninfo_of(f"postgres://u:p@db.example.com:6543/postgres?{query}"))
-
-    assert (found["host"], found["port"], found["dbname"]) == ("db.example.com", "6543", "postgres")
-    assert found["sslmode"] == "require"
-    assert found.get("channel_binding") == ("require" if "channel_binding" in query else None)
-
-
 async def test_a_server_with_parameters_of_other_clients(postgres_url: str) -> None:
     """An address as a managed host prints it is used unchanged."""
     async with store_at(
@@ -416,32 +377,3 @@ async def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None
 
     assert "canary" not in error + caplog.text
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
-
-
-@pytest.mark.parametrize(
-    ("url", "mode"),
-    [
-        ("postgresql://u@db.example.com/x", "require"),
-        ("postgres://u@db.example.com/x", "require"),
-        ("postgresql://u@10.0.0.7,127.0.0.1/x", "require"),
-        ("postgresql://u@db.example.com/x?sslmode=verify-full", "verify-full"),
-        ("postgresql://u@db.example.com/x?sslmode=disable", "disable"),
-        ("postgresql://u@localhost/x", None),
-        ("postgresql://u@127.0.0.1/x", None),
-        ("postgresql://u@[::1]/x", None),
-        ("postgresql:///x?host=/run/postgresql", None),
-        ("postgresql:///x", None),
-    ],
-)
-def test_a_remote_server_needs_tls(url: str, mode: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless the address sets a mode, connections that leave this machine are encrypted."""
-    monkeypatch.delenv("PGSSLMODE", raising=False)
-
-    assert psycopg.conninfo.conninfo_to_dict(conninfo_of(url)).get("sslmode") == mode
-
-
-def test_the_environment_of_libpq_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stricter mode in libpq's own variable is not weakened."""
-    monkeypatch.setenv("PGSSLMODE", "verify-full")
-
-    assert "sslmode" not in conninfo_of("postgresql://u@db.example.com/x")
