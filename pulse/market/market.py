@@ -252,6 +252,8 @@ class Market:
         self._quarantined[event.kind] = QuarantineView(event.kind, count, event.reason, self._event_time_ms)
         if event.kind == "bookTicker":
             self.integrity.touch.restart()  # the true one is missing: those around it are no evidence
+        if event.kind == "trade":
+            self.candles.interrupt()  # a true trade may be missing: the next one's id shows it
 
     def _on_candle_mismatch(self, mismatch: CandleMismatch, now_ms: float) -> None:
         self.candles.add_mismatch(mismatch)

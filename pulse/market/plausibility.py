@@ -138,6 +138,8 @@ class Plausibility:
         self._quantities = 0
         self._trade_ids = _Run(_follows)
         self._lower_trade_ids = _Run(_follows)
+        self._trade_lags = _Run(lambda last, lag_ms: abs(lag_ms - last) <= TRADE_LAG_MAX_MS)
+        self._flat_close: Price = 0.0  # of the newest candle without a trade, also of a refused one
         self._update_ids = _Run(lambda last, update_id: last <= update_id <= last + LEAD_MIN)
         self._prices = _Run(_is_near)
         self._rules: dict[type, Callable[[Any, float, float], str]] = {
@@ -163,7 +165,7 @@ class Plausibility:
     def _refuse_trade(self, trade: Trade, now_ms: float, wall_ms: float) -> str:
         reason = (
             self._refuse_quantity(trade.quantity)
-            or _refuse_trade_time(trade, self._trade)
+            or self._refuse_trade_time(trade)
             or self._refuse_trade_id(trade)
             or self._refuse_price(trade.price, trade.price)
             or self._time.refusal(trade.event_time_ms, now_ms, wall_ms)
@@ -218,10 +220,29 @@ class Plausibility:
     def _refuse_candle(self, event: ExchangeCandle, now_ms: float, wall_ms: float) -> str:
         candle = event.candle
         reason = _refuse_shape(candle) or _refuse_candle_time(candle, event.event_time_ms)
-        reason = reason or self._refuse_price(candle.close, candle.close)
+        # Without a trade it repeats an old price, which the book may have left far behind.
+        if candle.trade_count or candle.close != self._flat_close:
+            reason = reason or self._refuse_price(candle.close, candle.close)
+        if not candle.trade_count:
+            self._flat_close = candle.close
         return reason or self._time.refusal(event.event_time_ms, now_ms, wall_ms)
 
     # --- one rule for each kind of value
+
+    def _refuse_trade_time(self, trade: Trade) -> str:
+        """Judge a trade's own time by its event's and by the trade before it.
+
+        A run of trades with about the same lag is accepted: then the exchange itself sends them late.
+        """
+        lag_ms, last = trade.event_time_ms - trade.time_ms, self._trade
+        if -TRADE_LEAD_MAX_MS <= lag_ms <= TRADE_LAG_MAX_MS:
+            self._trade_lags.count = 0
+        elif self._trade_lags.add(lag_ms) < CONFIRMED_BY:
+            return f"it was traded {lag_ms / 1000:.1f} s before it was sent"
+        is_later = last is not None and trade.trade_id > last.trade_id
+        if is_later and last is not None and trade.time_ms < last.time_ms - TRADE_BACK_MAX_MS:
+            return f"it was traded {(last.time_ms - trade.time_ms) / 1000:.1f} s before the trade that it follows on"
+        return ""
 
     def _refuse_trade_id(self, trade: Trade) -> str:
         last = self._trade
@@ -303,17 +324,6 @@ def _follows(last: Trade, trade: Trade) -> bool:
 
 def _is_near(last: Price, price: Price) -> bool:
     return last <= price * PRICE_FACTOR and price <= last * PRICE_FACTOR
-
-
-def _refuse_trade_time(trade: Trade, last: Trade | None) -> str:
-    """Judge a trade's own time by its event's and by the trade before it."""
-    lag_ms = trade.event_time_ms - trade.time_ms
-    if not -TRADE_LEAD_MAX_MS <= lag_ms <= TRADE_LAG_MAX_MS:
-        return f"it was traded {lag_ms / 1000:.1f} s before it was sent"
-    is_later = last is not None and trade.trade_id > last.trade_id
-    if is_later and last is not None and trade.time_ms < last.time_ms - TRADE_BACK_MAX_MS:
-        return f"it was traded {(last.time_ms - trade.time_ms) / 1000:.1f} s before the trade that it follows on"
-    return ""
 
 
 def _refuse_shape(candle: Candle) -> str:

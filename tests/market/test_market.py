@@ -411,6 +411,17 @@ def test_quarantined_frames_are_counted_in_the_certificate() -> None:
     assert market.state(0.0)[0] is State.LIVE
 
 
+def test_minute_of_a_quarantined_trade_is_not_closed_by_time() -> None:
+    """Trades may be missing from it, so only the next trade's id or the exchange's candle decides."""
+    market = live_market()
+    market.apply(trade(1, time_ms=MIDNIGHT_MS + 1000), 0.0)
+    market.apply(Quarantined("trade", "it was traded 12.0 s before it was sent"), 0.0)
+    for number in range(11, 14):
+        market.apply(diff(number, number, time_ms=MIDNIGHT_MS + 60_000 * (number - 10) + 2_500), 0.0)
+
+    assert market.candles.take_closed() == []
+
+
 def test_trades_go_on_where_ids_begin_anew() -> None:
     """Trades and sums begin anew with the ids, and no minute is called whole that may lack trades."""
     market = live_market()

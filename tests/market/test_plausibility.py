@@ -192,6 +192,33 @@ def test_true_value_in_between_ends_a_run() -> None:
             assert judge(known, true) == ""
 
 
+def test_trades_that_the_exchange_sends_late_go_on() -> None:
+    """Once a run of them was accepted, all are, until they come in time again; then a late one is refused."""
+    known = Plausibility()
+    late = [
+        judge(known, traded(n, AT_MS + n - 12_000, event_time_ms=MIDNIGHT_MS + AT_MS + n)) == "" for n in range(1, 31)
+    ]
+
+    assert late == [False] * (CONFIRMED_BY - 1) + [True] * (31 - CONFIRMED_BY)
+    assert judge(known, traded(31)) == ""
+    later_ms = AT_MS + 13_000
+    assert judge(known, traded(32, AT_MS + 500, event_time_ms=MIDNIGHT_MS + later_ms), later_ms) != ""
+
+
+def test_flat_candles_may_repeat_an_old_price() -> None:
+    """Without trades the book may be far from the last price, which every candle repeats."""
+    known = Plausibility()
+    old = replace(minute(), open=200.0, high=200.0, low=200.0, close=200.0, volume=0.0, quote_volume=0.0,
+                  taker_buy_volume=0.0, taker_buy_quote_volume=0.0, trade_count=0)  # fmt: skip
+    assert judge(known, partial(1)) == ""
+
+    answers = []
+    for number in range(2, 6):
+        answers.append(judge(known, exchange_candle(old, MIDNIGHT_MS + MINUTE_MS), MINUTE_MS) == "")
+        assert judge(known, partial(number)) == ""
+    assert answers == [False, True, True, True]
+
+
 def test_trade_ids_that_begin_anew_are_followed() -> None:
     """After CONFIRMED_BY later trades with ids that follow each other from 1 on, ids are compared with those."""
     known = known_market()
