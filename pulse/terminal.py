@@ -200,11 +200,27 @@ class Terminal:
 
     async def run(self) -> None:
         """Open the resources, build the parts, start the tasks, wait for the end, stop in order."""
-        stop = asyncio.Event()
+        stop, opening = asyncio.Event(), asyncio.current_task()
+
+        def request_stop() -> None:
+            nonlocal opening
+            stop.set()
+            if opening is not None:  # an exchange or a database that does not answer holds up no stop
+                opening.cancel()
+                opening = None
+
         for signal_number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(signal_number, request_stop)
         async with AsyncExitStack() as resources:
-            parts = await self._open_parts(resources)
+            try:
+                parts = await self._open_parts(resources)
+            except asyncio.CancelledError:
+                if not stop.is_set():
+                    raise
+                log.info("stopping")
+                self.last_resort.arm()
+                return
+            opening = None
             scheduler = FlushScheduler(self._on_flushed)
             app = self._make_app(parts, scheduler)
             work = self._work(parts, scheduler)

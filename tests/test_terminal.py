@@ -390,6 +390,33 @@ async def test_every_wrong_setting_is_a_sentence(tmp_path: Path) -> None:
     assert sorted(line.split()[1] for line in stderr.splitlines()) == ["PORT", "PULSE_SYMBOL", "PULSE_VENUE"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_stop_before_the_exchange_has_answered(tmp_path: Path, number: int) -> None:
+    """A signal ends a process that is still waiting for the first answer; it does not wait for it any longer."""
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        assert await reader.read() == b""  # the process closes the connection first
+        writer.close()
+        ended.set()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as mute:
+        url = f"http://127.0.0.1:{mute.sockets[0].getsockname()[1]}"
+        pulse = Pulse(tmp_path, PULSE_REST_URL=url, PULSE_STREAM_URL=url.replace("http", "ws"))
+        async with asyncio.timeout(WAIT_S):
+            await pulse.launch()
+            await asked.wait()
+            code = await pulse.stop(number)
+            await ended.wait()
+            printed = await pulse.rest_of_output()
+        await pulse.__aexit__(None, None, None)
+
+    assert (code, printed) == (0, "")  # it would have printed its address, had it gone on
+    assert pulse.log.read_text().splitlines()[-1].endswith("stopping")
+
+
 async def test_unknown_symbol_is_one_sentence(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """Where the exchange lists none of the symbols, that is found before anything is served."""
     code, stderr = await run_pulse(

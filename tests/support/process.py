@@ -66,16 +66,27 @@ class Pulse:
 
     async def start(self) -> None:
         """Start the process and wait until it has printed its address and answers."""
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "pulse", *self._arguments,
-                cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log,
-            )  # fmt: skip
+        await self.launch()
+        assert self._process is not None
         assert self._process.stdout is not None
         async with asyncio.timeout(WAIT_S):
             line = await self._process.stdout.readline()
         assert line.decode() == f"Pulse Terminal: {self.url}\n", self.log.read_text()
         await self.until(lambda: self.get("/healthz"), lambda answer: answer == {"status": "ok"})
+
+    async def launch(self) -> None:
+        """Start the process and wait for nothing."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "pulse", *self._arguments,
+                cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+
+    async def rest_of_output(self) -> str:
+        """Return what it still writes to stdout, up to its end."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return (await self._process.stdout.read()).decode()
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Send it a signal and return its exit code."""
