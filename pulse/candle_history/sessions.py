@@ -16,13 +16,15 @@ from pulse.errors import StoreUnavailable
 log = logging.getLogger(__name__)
 
 KEPT_S = 24 * 3600.0
-"""A session is deleted this long after its start and its newest candle: one that still runs must not lose its own."""
+"""A demo is deleted this long after its start and its newest candle: one that still runs must not lose its own."""
+REPLAY_KEPT_S = 7 * KEPT_S
+"""A replay is deleted this long after its start; its candles have the old times of the recording."""
 DELETE_EVERY_S = 3600.0
 BATCH_HOURS = 200
 """Hours of a symbol deleted in one call, 12,000 minutes: no write waits long for it."""
 PAUSE_S = 0.2
 """Between two calls, so that writes get their turn."""
-SESSION = re.compile(r"(?:simulation|replay)-([0-9]{10})-[0-9a-f]{1,32}", re.ASCII)
+SESSION = re.compile(r"(simulation|replay)-([0-9]{10})-[0-9a-f]{1,32}", re.ASCII)
 """The name of a session's venue: source, start in s since the epoch, instance."""
 FORMER = ("simulation", "replay")
 """The venues of all sessions before each had its own; nothing reads them."""
@@ -62,9 +64,9 @@ class PastSessions:
             await asyncio.sleep(DELETE_EVERY_S)
 
     async def _delete(self) -> None:
-        before_s = self._clock.wall_s() - KEPT_S
+        now_s = self._clock.wall_s()
         for venue, newest_ms in (await self._store.newest_ms()).items():
-            if venue == self._own_venue or not _has_ended(venue, newest_ms, before_s):
+            if venue == self._own_venue or not _has_ended(venue, newest_ms, now_s):
                 continue
             total = 0
             while deleted := await self._store.delete_venue(venue, BATCH_HOURS):
@@ -73,9 +75,11 @@ class PastSessions:
             log.info("past session deleted venue=%s hours=%s", venue, total)
 
 
-def _has_ended(venue: str, newest_ms: int, before_s: float) -> bool:
-    """Return whether a venue is that of a demo or replay that began and wrote before this time."""
+def _has_ended(venue: str, newest_ms: int, now_s: float) -> bool:
+    """Return whether a venue is that of a demo or replay that began, and last wrote, long enough ago."""
+    has_stopped = newest_ms / 1000 < now_s - KEPT_S
     match = SESSION.fullmatch(venue)
     if match is None:
-        return venue in FORMER and newest_ms / 1000 < before_s
-    return int(match[1]) < before_s and newest_ms / 1000 < before_s
+        return venue in FORMER and has_stopped
+    kept_s = REPLAY_KEPT_S if match[1] == "replay" else KEPT_S
+    return has_stopped and int(match[2]) < now_s - kept_s

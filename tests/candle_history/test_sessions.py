@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import pulse.candle_history.sessions as module
-from pulse.candle_history.sessions import KEPT_S, PastSessions, SessionStore, session_venue
+from pulse.candle_history.sessions import KEPT_S, REPLAY_KEPT_S, PastSessions, SessionStore, session_venue
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import HOUR
 from pulse.market.types import TradeGap
@@ -17,6 +17,7 @@ from tests.support.virtual_time import run
 
 NOW_S = 1_780_000_000.0
 OLD_S = NOW_S - KEPT_S - 1
+OLD_REPLAY_S = NOW_S - REPLAY_KEPT_S - 1
 
 
 class Venues:
@@ -61,15 +62,15 @@ def test_each_process_has_a_venue_of_its_own() -> None:
 def test_past_sessions_are_deleted_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that began and wrote long ago is deleted, whatever its source."""
     monkeypatch.setattr(module, "BATCH_HOURS", 1)
-    store = Venues({session_venue(source, OLD_S, "ab"): 0.0 for source in ("simulation", "replay")})
+    store = Venues({session_venue(source, OLD_REPLAY_S, "ab"): 0.0 for source in ("simulation", "replay")})
 
     assert remaining(store) == set()
 
 
 def test_sessions_that_may_be_running_are_kept() -> None:
-    """One that began lately, one that wrote lately, and our own."""
-    young = session_venue("replay", OLD_S + 2, "ab")
-    running, own = session_venue("simulation", OLD_S, "cd"), session_venue("replay", OLD_S, "ef")
+    """One that began lately, one that wrote lately, and our own; a replay writes the old times of its recording."""
+    young = session_venue("replay", OLD_REPLAY_S + 2, "ab")
+    running, own = session_venue("simulation", OLD_S, "cd"), session_venue("replay", OLD_REPLAY_S, "ef")
     store = Venues({young: 0.0, running: OLD_S + 2, own: 0.0})
 
     assert remaining(store, own) == {young, running, own}
