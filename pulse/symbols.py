@@ -1,9 +1,9 @@
 """The registry of running symbols: which ones run, which ones may be requested, and when an idle one is stopped.
 
 The symbols of the settings are pinned: they run for as long as the process does. Any other that the exchange lists is
-opened when a client requests it, up to a bound, and closed once nobody has requested or watched it for IDLE_AFTER_S. A
-name that is not listed is refused without a request to the exchange. Pure: what opening means is up to the parts, and
-the clock, in seconds from any fixed start, is given.
+opened when a client requests it, up to a bound, and closed once no client has requested or watched it for
+IDLE_AFTER_S. A name that is not listed is refused without a request to the exchange. Pure: what opening means is up to
+the parts, and the clock, in seconds from any fixed start, is given.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
