@@ -106,10 +106,6 @@ class Echoes:
         oldest = next(iter(self._delays_ms))
         return len(self._delays_ms) > ECHO_ADDRESSES_MAX or now_ms - self._newest_ms[oldest] > 2 * WINDOW_MS
 
-    def count(self) -> int:
-        """Return how many delays are kept."""
-        return sum(map(len, self._delays_ms.values()))
-
     def quantile_ms(self, share: float) -> float | None:
         """Return the middle one of the addresses' delays at this share; None while too few addresses report."""
         addresses = self._delays_ms if len(self._delays_ms) >= ECHO_ADDRESSES_MIN else self._local
@@ -136,7 +132,7 @@ class Latency:
         self.offset = ClockOffset()
         self._instance = instance
         self._is_real_time = is_real_time
-        self._hops = {hop.name: Histogram() for hop in HOPS if hop.name != ECHO}
+        self._hops = {hop.name: Histogram() for hop in HOPS}
         self._echoes = Echoes()
         self._made_s: dict[str, deque[float]] = {}  # per symbol, the timestamps of the newest views
         self._applied_ms: dict[str, float] = {}  # per symbol, when the oldest change that is in no view yet was applied
@@ -194,14 +190,12 @@ class Latency:
         if instance != self._instance or not 0 <= delay_ms < ECHO_MAX_MS:
             return
         if any(timestamp_s in self._made_s.get(symbol, ()) for symbol in symbols):
+            self._hops[ECHO].observe(delay_ms, now_ms)
             self._echoes.observe(address, delay_ms, now_ms, is_local=is_local)
-
-    def _hop(self, name: str) -> "Histogram | Echoes":
-        return self._echoes if name == ECHO else self._hops[name]
 
     def quantile_ms(self, hop: str, share: float) -> float | None:
         """Return a hop's delay that this share does not exceed; None before the first."""
-        return self._hop(hop).quantile_ms(share)
+        return (self._echoes if hop == ECHO else self._hops[hop]).quantile_ms(share)
 
     def gauge_ms(self, hop: str, share: float) -> float:
         """Return the same for a gauge: "not a number" means that there is none."""
@@ -214,7 +208,7 @@ class Latency:
             {
                 "hop": hop.name,
                 "meaning": hop.meaning,
-                "count": self._hop(hop.name).count(),
+                "count": self._hops[hop.name].count(),
                 "p50_ms": _rounded(self.quantile_ms(hop.name, 0.5)),
                 "p99_ms": _rounded(self.quantile_ms(hop.name, 0.99)),
                 "budget_ms": hop.budget_ms,

@@ -44,6 +44,7 @@ connections_refused = Counter(
 )
 clients_refused = Gauge("pulse_clients_refused", "Clients that were not admitted.")
 requests_refused = Counter("pulse_requests_refused", "Requests refused by the rate limit of their address.")
+tokens_refused = Counter("pulse_tokens_refused", "Wrong tokens and cookies that clients sent.")
 clients_cut = Gauge("pulse_clients_cut", "Clients disconnected because they read nothing in time.")
 client_pictures_replaced = Gauge(
     "pulse_client_pictures_replaced", "Messages replaced by a newer one before their client took them."

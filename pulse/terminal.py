@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -65,7 +65,7 @@ from pulse.queues import (
 )
 from pulse.server import gc_tuning
 from pulse.server.addresses import LOOPBACK_KEYS
-from pulse.server.listener import App, open_listener, serve
+from pulse.server.listener import open_listener, serve
 from pulse.server.loop import loop_factory
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
@@ -74,10 +74,11 @@ from pulse.stats import SymbolMetrics
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import SymbolLifecycle, SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.api.status import ReadinessReport, register_gauges
 from pulse.web.api.symbols import SymbolsReport
-from pulse.web.app import build_app
+from pulse.web.app import build_app, build_operator_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
@@ -87,6 +88,8 @@ log = logging.getLogger(__name__)
 
 LAST_RESORT_S = 4.5
 """A process that was told to stop is gone after this long, whatever hangs."""
+OPERATOR_CLIENTS_MAX = 0
+"""WebSockets of the operator's listener, which serves none; its requests have room beside them."""
 SIMULATION = "simulation"
 
 Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
@@ -153,9 +156,11 @@ def _run_on(venue: Venue, settings: Settings, plan: Plan, *, may_fall_back: bool
     try:
         with (
             open_listener(settings.host, settings.port) as listener,
+            _open_operator_listener(settings) as operator_listener,
             asyncio.Runner(loop_factory=loop_factory) as runner,
         ):
-            runner.run(Terminal(settings, plan, venue, listener, may_fall_back, last_resort).run())
+            terminal = Terminal(settings, plan, venue, listener, operator_listener, may_fall_back, last_resort)
+            runner.run(terminal.run())
     except* (SettingsError, ExchangeRefused) as group:
         expected = _first(group)
     else:
@@ -163,6 +168,12 @@ def _run_on(venue: Venue, settings: Settings, plan: Plan, *, may_fall_back: bool
     if may_fall_back:
         last_resort.disarm()  # everything of this run has ended, and the process goes on
     raise expected
+
+
+def _open_operator_listener(settings: Settings) -> AbstractContextManager[socket.socket | None]:
+    if settings.operator_bind is None:
+        return nullcontext()
+    return open_listener(*settings.operator_bind, "PULSE_OPERATOR_BIND", "PULSE_OPERATOR_BIND")
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:
@@ -180,6 +191,7 @@ class Terminal:
         plan: Plan,
         venue: Venue,
         listener: socket.socket,
+        operator_listener: socket.socket | None,
         may_fall_back: bool,
         last_resort: "_LastResort",
     ) -> None:
@@ -187,6 +199,7 @@ class Terminal:
         self.plan = plan
         self.venue = venue if plan.source == "exchange" else replace(venue, name=plan.source, title="the simulator")
         self.listener = listener
+        self.operator_listener = operator_listener
         self.may_fall_back = may_fall_back
         self.last_resort = last_resort
         self.replay_clock = ReplayClock()
@@ -224,21 +237,11 @@ class Terminal:
                 return
             opening = None
             scheduler = FlushScheduler(self._on_flushed)
-            app = self._make_app(parts, scheduler)
+            context = self._make_web_context(parts, scheduler)
             work = self._work(parts, scheduler)
             resources.enter_context(gc_tuning.frozen_gc())
             self._print_address()
-            server = asyncio.create_task(
-                serve(
-                    app,
-                    self.listener,
-                    stop,
-                    parts.hub.shut_down,
-                    self.settings.clients_max,
-                    None if self.settings.trusted_hops else self.settings.clients_per_address_max,
-                ),
-                name="web",
-            )
+            server = asyncio.create_task(self._serve(context, stop, parts.hub.shut_down), name="web")
             try:
                 await _run_until_stopped(work, server, stop)
             finally:
@@ -270,31 +273,43 @@ class Terminal:
             await source.load()
         return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles)
 
-    def _make_app(self, parts: _Parts, scheduler: FlushScheduler) -> App:
+    async def _serve(self, context: WebContext, stop: asyncio.Event, close_sessions: Callable[[], None]) -> None:
+        """Serve everyone, and the operator where a listener is set for that, until `stop`."""
+        per_address_max = None if self.settings.trusted_hops else self.settings.clients_per_address_max
+        async with asyncio.TaskGroup() as servers:
+            servers.create_task(
+                serve(
+                    build_app(context), self.listener, stop, close_sessions, self.settings.clients_max, per_address_max
+                )
+            )
+            if self.operator_listener is not None:
+                app = build_operator_app(context)
+                servers.create_task(serve(app, self.operator_listener, stop, lambda: None, OPERATOR_CLIENTS_MAX))
+
+    def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
         admission = Admission(self.settings, time.monotonic)
         groups = BroadcastGroups(parts.hub, scheduler)
         sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
         register_gauges(admission, sessions, parts.hub, self.latency)
         source = parts.source
-        return build_app(
-            WebContext(
-                settings=self.settings,
-                admission=admission,
-                registry=parts.registry,
-                hub=parts.hub,
-                candles=parts.reader,
-                websockets=sessions,
-                sse=SseEndpoint(sessions),
-                symbols=SymbolsReport(
-                    self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
-                ),
-                readiness=ReadinessReport(
-                    parts.registry, parts.engine, parts.bus, parts.store, parts.writer, self.latency.offset
-                ),
-                latency=self.latency.report,
-                certificates=parts.engine.certificates,
-                static_dir=_assets("static"),
-            )
+        return WebContext(
+            settings=self.settings,
+            access=Access(self.settings),
+            admission=admission,
+            registry=parts.registry,
+            hub=parts.hub,
+            candles=parts.reader,
+            websockets=sessions,
+            sse=SseEndpoint(sessions),
+            symbols=SymbolsReport(
+                self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
+            ),
+            readiness=ReadinessReport(
+                parts.registry, parts.engine, parts.bus, parts.store, parts.writer, self.latency.offset
+            ),
+            latency=self.latency.report,
+            certificates=parts.engine.certificates,
+            static_dir=_assets("static"),
         )
 
     def _work(self, parts: _Parts, scheduler: FlushScheduler) -> Work:

@@ -167,11 +167,12 @@ def test_echoes_are_bounded_and_expire() -> None:
     for number in range(ECHO_ADDRESSES_MAX + 10):
         for _ in range(ECHOES_PER_ADDRESS + 1):
             echoes.observe(str(number), 1.0, 0.0, is_local=True)
-    full = echoes.count()
+    full = [len(delays_ms) for delays_ms in echoes._delays_ms.values()]
     echoes.observe("later", 5.0, 2 * WINDOW_MS + 1, is_local=True)
 
-    assert full == ECHO_ADDRESSES_MAX * ECHOES_PER_ADDRESS
-    assert (echoes.count(), echoes.quantile_ms(0.5)) == (1, 5.0)
+    assert full == [ECHOES_PER_ADDRESS] * ECHO_ADDRESSES_MAX
+    assert (list(echoes._delays_ms), echoes.quantile_ms(0.5)) == (["later"], 5.0)
+    assert echoes._newest_ms.keys() == echoes._local == {"later"}
 
 
 def test_views_of_a_closed_symbol_cannot_be_echoed() -> None:
