@@ -205,8 +205,8 @@ def messages(
 ) -> Iterator[dict[str, Any]]:
     """Yield the messages of these topics for ever; reconnect when needed. Raises RequestRefused for a wrong request.
 
-    `token` is what a server with PULSE_TOKEN needs; to another machine send it over wss:// alone. `on_trouble` is called
-    with the reason whenever a connection is lost, `wait` with the seconds before the next one.
+    `token` is what a server with PULSE_TOKEN needs; send it to another machine over wss:// alone. `on_trouble` is
+    called with the reason whenever a connection is lost, `wait` with the seconds before the next one.
     """
     next_ids: dict[str, int] = {}
     attempt = 0

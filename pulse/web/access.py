@@ -159,7 +159,7 @@ class Access:
             return anonymous
         role = self._role_with(connection, credential)
         if role is None and not credential.is_cookie:
-            raise RequestError(HTTPStatus.UNAUTHORIZED, "This is none of the tokens of this server.")
+            raise RequestError(HTTPStatus.UNAUTHORIZED, "The server does not accept this token.")
         return max(role or anonymous, anonymous)
 
     def log_in(self, connection: HTTPConnection[Any], token: str) -> Role:
@@ -168,7 +168,7 @@ class Access:
             raise RequestError(HTTPStatus.CONFLICT, "This server has no tokens: nothing needs one.")
         role = self._role_with(connection, Credential(token, is_cookie=False))
         if role is None:
-            raise RequestError(HTTPStatus.UNAUTHORIZED, "This is none of the tokens of this server.")
+            raise RequestError(HTTPStatus.UNAUTHORIZED, "The server does not accept this token.")
         return role
 
     def new_session(self, role: Role) -> str:
