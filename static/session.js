@@ -1,5 +1,5 @@
-// Who the page is for its server: nobody until the user has entered the server's token, where it has one. To its own
-// server a cookie then says so, which no script can read; a server of another origin gets the token with each request.
+// The page's session with its server, which begins with the server's token where it has one. The server of the page
+// itself sets a cookie, which no script can read; a server of another origin gets the token with each request.
 
 import { ApiError, getJson } from "./api.js";
 
@@ -195,7 +195,8 @@ function tabStorage() {
   try {
     return globalThis.sessionStorage;
   } catch (error) {
-    if (!(error instanceof DOMException)) throw error; // the browser forbids storage: the token is kept by this page alone
+    if (!(error instanceof DOMException)) throw error;
+    // The browser forbids storage: the token is kept until the page is loaded anew.
     return { getItem: () => null, setItem: () => {}, removeItem: () => {} };
   }
 }
