@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, open_session
@@ -394,7 +394,7 @@ class Terminal:
             work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
-        rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_watched)
+        rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
         retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
             lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
@@ -442,6 +442,11 @@ class Terminal:
             may_fall_back=self.may_fall_back,
             audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
+
+    def _snapshot_priority(self, hub: Hub, symbol: str) -> Priority:
+        if symbol in self.plan.symbols:
+            return Priority.PINNED_BOOK
+        return Priority.WATCHED_BOOK if hub.is_watched(symbol) else Priority.OTHER_BOOK
 
     def _exchange_ms(self) -> int | None:
         """Return the exchange's time, in a replay the recording's; None while it is unknown."""

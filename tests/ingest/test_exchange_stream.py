@@ -10,7 +10,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import REFUSED_WAIT_S, Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, Stream, Transport
@@ -54,7 +54,7 @@ class Setup:
         self.wrong: list[int] = []
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         transport = AiohttpTransport(session)
-        self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
+        self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: Priority.PINNED_BOOK)
         self.held = HeldBudget()
         self.stream = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
@@ -72,7 +72,7 @@ class Process:
         )  # fmt: skip
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.transport = AiohttpTransport(session)
-        self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), self.hub.is_watched)
+        self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), lambda _: Priority.WATCHED_BOOK)
         self.retry_gate = RetryGate(RECONNECT_SPACING_S)
         self.refusals = Refusals(venue.title)
         self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.clock)

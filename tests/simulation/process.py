@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
@@ -73,7 +73,11 @@ class Process:
         snapshot_requests: SnapshotRequests = ConflatingQueue()
         gaps = make_gap_queue()
         bans = BanFile(folder / "bans.json")
-        self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, lambda symbol: symbol == exchange.symbols[0])
+
+        def priority_of(symbol: str) -> Priority:
+            return Priority.PINNED_BOOK if symbol == exchange.symbols[0] else Priority.OTHER_BOOK
+
+        self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, priority_of)
         retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals("the simulator")
         held = HeldBudget(settings.held_bytes_max)
         self.streams: dict[str, ExchangeStream] = {}
