@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, open_session
@@ -40,6 +40,7 @@ from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.instruments import InstrumentPoller
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
@@ -305,10 +306,10 @@ class Terminal:
             work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
-        rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_watched)
-        retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title)
+        rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
+        retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
-            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals),
+            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
             self.inbox, self.snapshot_requests, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
@@ -340,17 +341,24 @@ class Terminal:
         return exchange
 
     def _make_stream(
-        self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals
-    ) -> ExchangeStream:
+        self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals,
+        held: HeldBudget,
+    ) -> ExchangeStream:  # fmt: skip
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
             retry_gate=retry_gate,
             refusals=refusals,
+            held=held,
             depth_limit=self.settings.depth_limit,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,
             audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
+
+    def _snapshot_priority(self, hub: Hub, symbol: str) -> Priority:
+        if symbol in self.plan.symbols:
+            return Priority.PINNED_BOOK
+        return Priority.WATCHED_BOOK if hub.is_watched(symbol) else Priority.OTHER_BOOK
 
     def _exchange_ms(self) -> int | None:
         """Return the exchange's time, in a replay the recording's; None while it is unknown."""
