@@ -69,7 +69,7 @@ class Process:
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
         snapshot_requests: SnapshotRequests = ConflatingQueue()
         gaps = make_gap_queue()
-        bans = BanFile(folder / "bans.json")
+        bans = BanFile(folder / "bans.json", clock.uptime)
         self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, lambda symbol: symbol == exchange.symbols[0])
         retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals("the simulator")
         self.streams: dict[str, ExchangeStream] = {}
