@@ -16,7 +16,7 @@ from pulse.fanout.client_queue import ClientQueue
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import TOPICS_MAX, Request, Topic, read_id, read_request
 from pulse.fanout.topic_stream import TradeCursor
-from pulse.fanout.trade_log import KEPT_MAX
+from pulse.fanout.trade_log import KEPT_MAX, Position
 from pulse.server.ws_frames import EncodedMessage
 from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
@@ -63,7 +63,7 @@ class Subscriptions:
         for topic in request.topics:
             self._topics.pop(topic.name, None)
             self._topics[topic.name] = topic
-        self._groups.set_topics(self._queue, self._topics.values(), request.topics, request.from_id)
+        self._groups.set_topics(self._queue, self._topics.values(), request.topics, request.start)
 
     def check(self, request: Request) -> None:
         """Make the symbols of these topics run. Raises RequestError if the topics cannot be added."""
@@ -78,7 +78,7 @@ class Subscriptions:
         for topic in request.topics:
             self._acquire(topic.symbol)
         for topic in request.topics:
-            self._check_from_id(topic, request.from_id)
+            self._check_start(topic, request.start)
 
     def _carry_out(self, request: Request) -> dict[str, Any]:
         if request.op == "ping":
@@ -103,11 +103,11 @@ class Subscriptions:
                 retry_after_s=RETRY_AFTER_S,
             ) from None
 
-    def _check_from_id(self, topic: Topic, from_id: int | None) -> None:
-        if topic.kind == "trades" and from_id is not None:
-            last = self._hub.log(topic.symbol).next_id + KEPT_MAX
-            if from_id > last:
-                detail = f"from_id of {topic.name} must be at most {last}, not {from_id}."
+    def _check_start(self, topic: Topic, start: Position | None) -> None:
+        if topic.kind == "trades" and start is not None:
+            last = self._hub.log(topic.symbol).end.next_id + KEPT_MAX
+            if start.trade_id > last:
+                detail = f"from_id of {topic.name} must be at most {last}, not {start.trade_id}."
                 raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter="from_id", allowed=f"0 to {last}")
 
 

@@ -156,10 +156,13 @@ class Sequencer:
     async def add_fetched_trades(self, fetched: list[Trade]) -> int:
         """Take trades that were fetched by id; return how many were passed on, including those that waited."""
         async with self._order:
+            false_ids = self._trades.false_ids
             ready = self._trades.fill(fetched)
             for trade in ready:
                 await self._put(trade)
-            return len(ready)
+        if self._trades.false_ids > false_ids:
+            await self._quarantine("trade", "its fills are those of trades that the exchange has under other ids")
+        return len(ready)
 
     async def skip_missing_trades(self) -> None:
         """Go on without the missing trades; a TradeGap event names them."""

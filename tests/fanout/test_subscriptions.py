@@ -44,7 +44,7 @@ async def subscribe(feed: Feed, *topics: str, **options: object) -> dict[str, An
 
 def trade(web: Web, seq: int, *ids: int, symbol: str = "BTCUSDT") -> None:
     """Publish these trades."""
-    trades = [{"id": number, "price": 1.0} for number in ids]
+    trades = [{"id": number, "price": 1.0, "first_trade_id": 10 * number} for number in ids]
     body = {"seq": seq, "instance": INSTANCE, "symbol": symbol, "trades": trades}
     web.hub.publish(trades_channel(symbol), orjson.dumps(body))
 

@@ -140,7 +140,7 @@ async def test_a_requested_symbol_becomes_live() -> None:
         first = process.state(OTHER)
         await until(lambda: process.state(OTHER) == "live")
         log = process.hub.log(OTHER)
-        await until(lambda: log.next_id > 0)
+        await until(lambda: log.end.trade_id > 0)
         view = orjson.loads(process.hub.latest(book_channel(OTHER)) or b"")
         truth = process.exchange.core.book_at(OTHER, view["last_update_id"])
 
