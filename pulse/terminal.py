@@ -38,6 +38,7 @@ from pulse.errors import SettingsError, StoreUnavailable
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
+from pulse.fanout.subscriptions import Echo
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
@@ -58,6 +59,7 @@ from pulse.queues import (
     make_inbox,
 )
 from pulse.server import gc_tuning
+from pulse.server.addresses import LOOPBACK_KEYS
 from pulse.server.listener import App
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
@@ -373,8 +375,11 @@ class Terminal:
     def _on_flushed(self, delay_s: float) -> None:
         self.latency.written(delay_s * 1000, self.clock.now_ms())
 
-    def _on_echo(self, instance: str, timestamp_s: float) -> None:
-        self.latency.echoed(instance, timestamp_s * 1000, self.clock.now_ms(), self.clock.wall_s() * 1000)
+    def _on_echo(self, address: str, echo: Echo) -> None:
+        self.latency.echoed(
+            address, echo.instance, echo.timestamp_s, echo.symbols, self.clock.now_ms(), self.clock.wall_s() * 1000,
+            is_local=address in LOOPBACK_KEYS,
+        )  # fmt: skip
 
 
 def _assets(name: str) -> Path:

@@ -5,6 +5,7 @@ It knows the hub and the client's queue, not how messages are carried.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -20,8 +21,17 @@ from pulse.fanout.trade_log import KEPT_MAX, Position
 from pulse.server.ws_frames import EncodedMessage
 from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
 
-OnEcho = Callable[[str, float], None]
-"""Takes the instance and the timestamp of a view that a client reports to have shown."""
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A client's report that it has shown a view of `instance` with this timestamp; it is subscribed to `symbols`."""
+
+    instance: str
+    timestamp_s: float
+    symbols: frozenset[str]
+
+
+OnEcho = Callable[[Echo], None]
 
 
 class Subscriptions:
@@ -44,7 +54,8 @@ class Subscriptions:
         try:
             request = read_request(raw, self._registry)
             if request.op == "echo":
-                on_echo(request.instance, request.timestamp)
+                symbols = frozenset(topic.symbol for topic in self._topics.values())
+                on_echo(Echo(request.instance, request.timestamp, symbols))
                 return True  # a reply would have to be echoed too
             reply = self._carry_out(request)
         except RequestError as error:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from pulse.fanout.requests import TOPICS_MAX
+from pulse.fanout.subscriptions import Echo
 from pulse.web.websocket import MESSAGES_MAX
 from pulse.wire import trades_channel
 from tests.support.waiting import WAIT_S, until
@@ -196,16 +197,17 @@ async def test_a_low_rate_skips_no_trade() -> None:
 
 @on_server_loop
 async def test_an_echo_is_reported_and_not_answered() -> None:
-    """It names a view that the client has shown, for the latency report."""
-    echoes: list[tuple[str, float]] = []
+    """It names a view that the client has shown, for the latency report, which learns the client's symbols too."""
+    echoes: list[tuple[str, Echo]] = []
     async with (
-        serving(on_echo=lambda instance, timestamp_s: echoes.append((instance, timestamp_s))) as web,
+        serving(on_echo=lambda address, echo: echoes.append((address, echo))) as web,
         connected(web) as feed,
     ):
+        await subscribe(feed, "status.ETHUSDT", "trades.ETHUSDT")
         await feed.send_str('{"op":"echo","instance":"ab","timestamp":1.5}')
         answer = await ask(feed, op="ping")
 
-    assert echoes == [("ab", 1.5)]
+    assert echoes == [("127.0.0.1", Echo("ab", 1.5, frozenset({"ETHUSDT"})))]
     assert answer["op"] == "pong"
 
 
