@@ -47,6 +47,9 @@ connections_refused = Counter(
     "pulse_connections_refused", "Connections refused before HTTP, by the limit that was reached.", ["limit"]
 )
 clients_refused = Gauge("pulse_clients_refused", "Clients that were not admitted.")
+shares_refused = Counter(
+    "pulse_shares_refused", "Requests beyond a limit for all clients or for one address.", ["share", "limit"]
+)
 requests_refused = Counter("pulse_requests_refused", "Requests refused by the rate limit of their address.")
 clients_cut = Gauge("pulse_clients_cut", "Clients disconnected because they read nothing in time.")
 client_pictures_replaced = Gauge(

@@ -206,7 +206,7 @@ class BinanceRest:
         await lock.acquire(priority)
         try:
             # At most a minute: then the exchange's count starts anew.
-            while wait_s := self._budget.wait_s(weight, self._now_s(), priority.share):
+            while wait_s := self._budget.wait_s(weight, self._now_s(), priority.share, priority.counted_share):
                 blocked_s = self._budget.blocked_for_s(self._now_s())
                 if blocked_s:
                     raise ExchangeBusy(f"{self.venue.title} blocks all requests for now", blocked_s)
