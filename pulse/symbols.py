@@ -2,14 +2,15 @@
 
 The symbols of the settings are pinned: they run for as long as the process does. Any other that the exchange lists is
 opened when a client requests it, up to a bound, and closed once no client has requested or watched it for
-IDLE_AFTER_S. A name that is not listed is refused without a request to the exchange. Pure: what opening means is up to
+IDLE_AFTER_S. A name that is not listed is refused without a request to the exchange; until the exchange has answered
+which names it lists, one that does not run may be requested later. Pure: what opening means is up to
 the parts, and the clock, in seconds from any fixed start, is given.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from pulse.errors import TooManySymbols, UnknownListing
+from pulse.errors import ListingPending, TooManySymbols, UnknownListing
 
 IDLE_AFTER_S = 300.0
 """How long a symbol runs after its last client has left: a client may come back."""
@@ -17,6 +18,8 @@ SPARED_S = 30.0
 """A symbol requested this recently is not closed to make room for another, or two clients could take turns."""
 RETRY_AFTER_S = 60
 """When a client may request a symbol again that there was no room for."""
+LISTING_RETRY_AFTER_S = 2
+"""When a client may request a symbol again while it is not known yet whether the exchange lists it."""
 SHOWN_MAX = 100
 """Names that an error text lists."""
 
@@ -55,6 +58,7 @@ class SymbolRegistry:
         self._clock = clock
         self._requested_s: dict[str, float] = {}  # the running symbols, and when each was last requested
         self._listed: dict[str, None] = {}
+        self.is_listing_known = self.is_fixed  # otherwise from `set_listed` on
         for symbol in self.pinned:
             self._open(symbol, 0.0)
 
@@ -95,11 +99,22 @@ class SymbolRegistry:
     def set_listed(self, names: Iterable[str]) -> None:
         """Set the symbols that the exchange lists. A running one that is not among them runs until it is idle."""
         self._listed = {} if self.is_fixed else dict.fromkeys(names)
+        self.is_listing_known = True
+
+    def check(self, symbol: str) -> None:
+        """Raise UnknownListing for a symbol that may not be requested, ListingPending while that is not known."""
+        if symbol in self:
+            return
+        if not self.is_listing_known:
+            raise ListingPending(
+                "This server is starting: the exchange has not answered yet which symbols it lists."
+                f" Try again in {LISTING_RETRY_AFTER_S} s."
+            )
+        raise UnknownListing(symbol)
 
     def acquire(self, symbol: str) -> None:
-        """Make a requested symbol run. Raises UnknownListing, or TooManySymbols where there is no room."""
-        if symbol not in self:
-            raise UnknownListing(symbol)
+        """Make a requested symbol run. Raises what `check` raises, and TooManySymbols where there is no room."""
+        self.check(symbol)
         if symbol in self._requested_s:
             self._requested_s[symbol] = self._clock()
             return
