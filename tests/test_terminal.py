@@ -421,7 +421,7 @@ async def test_wrong_addresses_are_one_sentence(tmp_path: Path, name: str, addre
     assert "canary" not in stderr
 
 
-async def test_sqlite_path_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
+async def test_sqlite_path_in_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     """A missing folder is an error of the setting."""
     code, stderr = await run_pulse(tmp_path, PULSE_SQLITE_PATH="absent/candles.sqlite3", PULSE_LOG_LEVEL="ERROR")
 

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from pulse.simulator.server import SimulatedExchange
+from tests.support.programs import launched
 from tests.support.services import free_port
 from tests.support.waiting import WAIT_S, until
 from tests.support.websockets import upgrade
@@ -26,7 +27,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Pulse:
-    """One process, killed where the `async with` block ends. `folder` is its working directory."""
+    """One process, killed where the `async with` block ends. `folder` is its working directory.
+
+    With `is_bound` the permissions of files apply to it even if it is root's.
+    """
 
     def __init__(self, folder: Path, *arguments: str | Path, **environment: str) -> None:
         self.folder = folder
@@ -40,6 +44,7 @@ class Pulse:
             "PULSE_REQUESTS_PER_ADDRESS_S": "0",  # tests ask as often as they can
             **environment,
         }
+        self.is_bound = False
         self._process: asyncio.subprocess.Process | None = None
         self._session = aiohttp.ClientSession()
         self.log = folder / "pulse.log"
@@ -69,9 +74,12 @@ class Pulse:
 
     async def start(self) -> None:
         """Start the process and wait until it has printed its address and answers."""
+        command = [sys.executable, "-m", "pulse", *self._arguments]
+        if self.is_bound:
+            command = launched(command, "bound")
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "pulse", *self._arguments,
+                *command,
                 cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert self._process.stdout is not None
