@@ -5,7 +5,7 @@ It joins what other parts report and computes nothing else.
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -42,7 +42,8 @@ LATENCY_QUANTILES = (0.5, 0.99)
 class ReadinessReport:
     """The object of /readyz: the pinned symbols' books, the bus and the store decide.
 
-    Other symbols are only listed, and so is a wrong clock: books and candles go by the exchange's time.
+    Other symbols are only listed, and so are instruments that are not known, and a wrong clock: books and candles go by
+    the exchange's time. `instruments` returns why they are not known, empty where they are.
     """
 
     registry: SymbolRegistry
@@ -51,11 +52,12 @@ class ReadinessReport:
     store: Store
     writer: CandleWriter
     offset: ClockOffset
+    instruments: Callable[[], str]
 
     def __call__(self) -> dict[str, Any]:
         """Return the current state."""
         feeds, bus, trouble = self.engine.states(), self.bus.health(), self.writer.trouble
-        clock = self.offset.trouble()
+        clock, instruments = self.offset.trouble(), self.instruments()
         are_books_ready = all(feeds[symbol]["state"] in READY_STATES for symbol in self.registry.pinned)
         return {
             "ready": are_books_ready and bus.ok and not trouble,
@@ -65,6 +67,7 @@ class ReadinessReport:
                 "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.writer.pending
             },
             "clock": {"ok": not clock, "detail": clock},
+            "instruments": {"ok": not instruments, "detail": instruments},
         }  # fmt: skip
 
 
@@ -124,10 +127,10 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
     store = schemas.named("Store", object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
     feeds = {"type": "object", "additionalProperties": state}
-    clock = object_of({"ok": BOOLEAN, "detail": STRING})
-    readiness = schemas.named(
-        "Readiness", object_of({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store, "clock": clock})
-    )
+    checked = object_of({"ok": BOOLEAN, "detail": STRING})
+    readiness = schemas.named("Readiness", object_of({
+        "ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store, "clock": checked, "instruments": checked,
+    }))  # fmt: skip
     hop = schemas.named("Hop", object_of({
         "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),
         "budget_ms": NUMBER,

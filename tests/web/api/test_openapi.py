@@ -172,6 +172,7 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
         "bus": {"kind": "memory", "ok": True, "detail": ""},
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
         "clock": {"ok": True, "detail": ""},
+        "instruments": {"ok": True, "detail": ""},
     }
     async with serving(readiness=trouble) as web:
         web.store.is_unavailable = True

@@ -32,8 +32,9 @@ class FakeBus(MemoryBus):
 
 
 def readiness(
-    symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0
-) -> ReadinessReport:
+    symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0,
+    instruments: str = "",
+) -> ReadinessReport:  # fmt: skip
     """Return the report of a process with these symbols, the first of them halted, the others offline."""
     store = MemoryStore()
     writer = CandleWriter(make_candle_queue(), store)
@@ -41,7 +42,9 @@ def readiness(
     offset = ClockOffset()
     offset.add_round_trip(0.0, -clock_ahead_ms, 0.0)
     engine = engine_of(*symbols.split())
-    return ReadinessReport(SymbolRegistry(pinned), engine, FakeBus(ok=bus_ok), store, writer, offset)
+    return ReadinessReport(
+        SymbolRegistry(pinned), engine, FakeBus(ok=bus_ok), store, writer, offset, lambda: instruments
+    )
 
 
 def test_unpinned_symbol_does_not_affect_readiness() -> None:
@@ -73,6 +76,15 @@ def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
     assert answer["ready"]
     assert answer["clock"]["ok"] is False
     assert "60.0 s ahead of the exchange's" in answer["clock"]["detail"]
+
+
+def test_unknown_instruments_are_reported_and_do_not_decide() -> None:
+    """Books may be live while the exchange's REST side does not answer."""
+    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["instruments"] == {"ok": True, "detail": ""}
+    answer = readiness("BTCUSDT", pinned=["BTCUSDT"], instruments="no answer yet")()
+
+    assert answer["ready"]
+    assert answer["instruments"] == {"ok": False, "detail": "no answer yet"}
 
 
 @on_server_loop
