@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from pulse import stats
 from pulse.clock import Clock
 from pulse.latency import Latency
+from pulse.market.cross_checks import INCIDENT_CAUSES
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
@@ -109,6 +110,8 @@ class Engine:
         self._slots[symbol] = slot = _Slot(self._make_market(symbol))
         for counter, read in MARKET_COUNTERS.items():
             counter.read(partial(read, slot.market), symbol)
+        for cause in INCIDENT_CAUSES:
+            stats.book_incidents.labels(symbol, cause)  # begins at 0
         stats.book_is_live.labels(symbol).set_function(lambda: slot.state is State.LIVE)
         stats.book_is_good.labels(symbol).set_function(lambda: slot.state in GOOD_STATES)
         stats.book_data_age.labels(symbol).set_function(lambda: nan if slot.age_ms is None else slot.age_ms / 1000)

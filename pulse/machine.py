@@ -34,8 +34,11 @@ def versions() -> dict[str, str]:
 
 
 def memory_limit_bytes(root: Path = Path("/")) -> int | None:
-    """Return how much memory the process may use: the least of the machine's and of its control groups' limits."""
-    limits = [_machine_bytes(), *_group_limits_bytes(root)]
+    """Return how much memory the process may use: the least limit of the machine, of its control groups and of its own.
+
+    Its own (`ulimit -m`) is one that the kernel does not enforce; who sets it wants to hear of more.
+    """
+    limits = [_machine_bytes(), _own_limit_bytes(), *_group_limits_bytes(root)]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -43,6 +46,13 @@ def _machine_bytes() -> int | None:
     if sys.platform == "win32":
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _own_limit_bytes() -> int | None:
+    if sys.platform == "win32":
+        return None
+    soft = resource.getrlimit(resource.RLIMIT_RSS)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def _group_limits_bytes(root: Path) -> list[int]:

@@ -154,11 +154,15 @@ tasks = Gauge("pulse_tasks", "Tasks of the event loop.")
 memory_limit = Gauge("pulse_memory_limit_bytes", "Memory that this process may use.")
 build = Info("pulse_build", "The versions that run.")
 
+COUNTERS_BY_SYMBOL = (
+    frames_malformed, feed_connections, depth_gaps, snapshots_joined, trade_holes, trades_repaired, trades_given_up,
+    trades_lost, views_published,
+)  # fmt: skip
+"""The counters whose only label is the symbol."""
 BY_SYMBOL: Sequence[Counter | Gauge | CounterOf] = (
-    frames_received, frames_malformed, frames_quarantined, feed_connections, depth_gaps, snapshots_joined, trade_holes,
-    trades_repaired, trades_given_up, trades_lost, book_resyncs, touch_compared, touch_differing, top_compared,
-    top_differing, book_audits, levels_compared, levels_differing, book_incidents, book_is_live, book_is_good,
-    book_data_age, views_published, candles_differing,
+    *COUNTERS_BY_SYMBOL, frames_received, frames_quarantined, book_resyncs, touch_compared, touch_differing,
+    top_compared, top_differing, book_audits, levels_compared, levels_differing, book_incidents, book_is_live,
+    book_is_good, book_data_age, candles_differing,
 )  # fmt: skip
 """The metrics that are labelled with a symbol."""
 
@@ -167,7 +171,9 @@ class SymbolMetrics:
     """The lifecycle of the metrics that are labelled with a symbol."""
 
     def open(self, symbol: str) -> None:
-        """Begin to count for a symbol: each metric appears with its first value."""
+        """Begin to count for a symbol, at 0: Prometheus sees no increase in a counter that begins with 1."""
+        for counter in COUNTERS_BY_SYMBOL:
+            counter.labels(symbol)
 
     def close(self, symbol: str) -> None:
         """Remove a symbol's label from every metric."""

@@ -89,7 +89,7 @@ def register_gauges(
     stats.clock_is_right.set_function(lambda: not readiness.offset.trouble())
     stats.store_is_up.set_function(lambda: not readiness.writer.trouble)
     stats.is_ready.set_function(lambda: readiness()["ready"])
-    stats.memory_limit.set(machine.memory_limit_bytes() or nan)
+    stats.memory_limit.set_function(lambda: machine.memory_limit_bytes() or nan)
     stats.build.info(machine.versions())
 
 
