@@ -13,6 +13,7 @@ from pulse.errors import RequestError, StoreUnavailable
 from pulse.web.api import openapi
 from pulse.web.context import WebContext
 from pulse.web.problems import on_crash, on_http_exception, on_request_error, on_store_unavailable
+from pulse.web.request_ids import HEADER, RequestIds
 from pulse.web.static_files import PageFiles, SecurityHeaders
 
 PREFLIGHT_MAX_AGE_S = 600
@@ -31,9 +32,11 @@ def build_app(context: WebContext) -> ASGIApp:
     )
     origins = context.settings.allowed_origins
     if not origins:
-        return SecurityHeaders(app, origins)
-    shared = CORSMiddleware(app, origins, expose_headers=["ETag", "Link", "Retry-After"], max_age=PREFLIGHT_MAX_AGE_S)
-    return SecurityHeaders(shared, origins)
+        return RequestIds(SecurityHeaders(app, origins))
+    shared = CORSMiddleware(
+        app, origins, expose_headers=["ETag", "Link", "Retry-After", HEADER], max_age=PREFLIGHT_MAX_AGE_S
+    )
+    return RequestIds(SecurityHeaders(shared, origins))
 
 
 def _routes(context: WebContext) -> list[BaseRoute]:
