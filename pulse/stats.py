@@ -118,6 +118,10 @@ levels_differing = CounterOf("pulse_levels_differing", "Of those, how many diffe
 trade_holes = Counter("pulse_trade_holes", "Jumps in the ids of trades.", ["symbol"])
 trades_repaired = Counter("pulse_trades_repaired", "Missing trades that were fetched by id.", ["symbol"])
 trades_given_up = Counter("pulse_trades_given_up", "Missing trades that could not be fetched in time.", ["symbol"])
+held_released = Counter(
+    "pulse_held_released", "Times the oldest held diffs or trades were released at the bound in bytes.", ["symbol"]
+)
+held_bytes = Gauge("pulse_held_bytes", "About the memory of diffs that wait for a snapshot, and of held trades.")
 trades_lost = Counter("pulse_trades_lost", "Trades recorded as a gap: the exchange no longer has them.", ["symbol"])
 candles_written = Counter("pulse_candles_written", "Closed candles written to the store.")
 candles_dropped = Counter("pulse_candles_dropped", "Closed candles dropped because a queue was full.")
@@ -156,7 +160,7 @@ build = Info("pulse_build", "The versions that run.")
 
 COUNTERS_BY_SYMBOL = (
     frames_malformed, feed_connections, depth_gaps, snapshots_joined, trade_holes, trades_repaired, trades_given_up,
-    trades_lost, views_published,
+    trades_lost, held_released, views_published,
 )  # fmt: skip
 """The counters whose only label is the symbol."""
 BY_SYMBOL: Sequence[Counter | Gauge | CounterOf] = (

@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+from enum import IntEnum
 from pathlib import Path
 
 import orjson
@@ -21,6 +22,30 @@ USABLE_SHARE = 0.5
 MINUTE_S = 60.0
 BAN_MAX_S = 3 * 24 * 3600.0
 """The longest ban that the exchange documents; a longer one in the file or in an answer is taken for this long."""
+
+
+class Priority(IntEnum):
+    """Who goes first where the budget is short: the lowest number."""
+
+    PINNED_BOOK = 0  # the snapshot of a symbol of the settings
+    WATCHED_BOOK = 1  # that of a symbol that a client follows
+    TRADES = 2  # missing ones, for which later ones wait
+    DEFAULT = 3  # the clock, and the list of instruments
+    OTHER_BOOK = 4  # the snapshot of a symbol that no client follows
+    HISTORY = 5  # candles, and the trades of past minutes
+
+    @property
+    def share(self) -> float:
+        """The part of the usable weight that may be spent, by all callers, before one of this priority has to wait."""
+        return SHARES.get(self, OTHERS_SHARE)
+
+
+OTHERS_SHARE = 0.75
+"""The rest is there for the snapshots of pinned symbols alone, whatever clients ask for: three whole ones at Binance.US
+and Binance.com."""
+HISTORY_SHARE = 0.5
+"""The next quarter is there for books that clients open."""
+SHARES = {Priority.PINNED_BOOK: 1.0, Priority.HISTORY: HISTORY_SHARE}
 
 
 class WeightBudget:
