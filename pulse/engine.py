@@ -69,11 +69,13 @@ class _Slot:
         "mismatches_logged",
         "published",
         "published_s",
+        "since_s",
         "state",
     )
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, now_s: float) -> None:
         self.market = market
+        self.since_s = now_s  # since the epoch: when the newest view's state began
         self.published_s = 0.0  # when the newest view was made
         self.due_s = 0.0  # when the next one is due
         self.state: State | None = None  # of the newest view
@@ -107,7 +109,7 @@ class Engine:
 
     def open(self, symbol: str) -> None:
         """Begin to make views of a symbol; `run` needs one symbol at least."""
-        self._slots[symbol] = slot = _Slot(self._make_market(symbol))
+        self._slots[symbol] = slot = _Slot(self._make_market(symbol), self._clock.wall_s())
         for counter, read in MARKET_COUNTERS.items():
             counter.read(partial(read, slot.market), symbol)
         for cause in INCIDENT_CAUSES:
@@ -139,12 +141,18 @@ class Engine:
                 self._alarm.cancel()
 
     def states(self) -> dict[str, dict[str, object]]:
-        """Return each symbol's state, the reason in words, and the age of its data in ms, for /readyz."""
-        now_ms = self._clock.now_ms()
+        """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz."""
+        now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
         answer: dict[str, dict[str, object]] = {}
         for symbol, slot in self._slots.items():
             state, reason = slot.market.state(now_ms)
-            answer[symbol] = {"state": state.value, "reason": reason, "data_age_ms": slot.market.data_age_ms(now_ms)}
+            since_s = slot.since_s if state is slot.state or slot.state is None else wall_s
+            answer[symbol] = {
+                "state": state.value,
+                "since_ms": int(since_s * 1000),
+                "reason": reason,
+                "data_age_ms": slot.market.data_age_ms(now_ms),
+            }
         return answer
 
     def certificates(self) -> dict[str, Certificate]:
@@ -233,7 +241,7 @@ class Engine:
         slot.published.inc()
         slot.age_ms = view.data_age_ms
         if slot.state is not view.state:
-            slot.state = view.state
+            slot.state, slot.since_s = view.state, self._clock.wall_s()
             log.info("book symbol=%s state=%s reason=%s", market.symbol, view.state.value, view.state_reason)
         self._log_incidents(slot, view.proof.incidents)
         self._log_mismatches(slot)

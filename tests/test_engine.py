@@ -288,6 +288,8 @@ def test_states_of_every_symbol() -> None:
 
     states: dict[str, dict[str, object]] = {}
     run_engine(script, until_s=1.0)
+    live_since_ms, offline_since_ms = (states[symbol].pop("since_ms") for symbol in ("BTCUSDT", "ETHUSDT"))
+    assert (live_since_ms, offline_since_ms) == (MIDNIGHT_MS + 500, MIDNIGHT_MS)
     assert states["BTCUSDT"] == {"state": "live", "reason": "", "data_age_ms": 250}
     assert states["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": None}
 

@@ -62,8 +62,12 @@ class ReadinessReport:
             "store": {
                 "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.writer.pending
             },
-            "clock": {"ok": not clock, "detail": clock},
+            "clock": {"ok": not clock, "since_ms": _whole(self.offset.wrong_since_ms), "detail": clock},
         }  # fmt: skip
+
+
+def _whole(time_ms: float | None) -> int | None:
+    return None if time_ms is None else int(time_ms)
 
 
 def register_gauges(
@@ -131,11 +135,11 @@ async def _metrics(_: Request) -> Response:
 
 def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     """Return this group's part of the OpenAPI document."""
-    state = object_of({"state": STRING, "reason": STRING, "data_age_ms": or_null(NUMBER)})
+    state = object_of({"state": STRING, "since_ms": INTEGER, "reason": STRING, "data_age_ms": or_null(NUMBER)})
     bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
     store = schemas.named("Store", object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
     feeds = {"type": "object", "additionalProperties": state}
-    clock = object_of({"ok": BOOLEAN, "detail": STRING})
+    clock = object_of({"ok": BOOLEAN, "since_ms": or_null(INTEGER), "detail": STRING})
     readiness = schemas.named(
         "Readiness", object_of({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store, "clock": clock})
     )

@@ -136,10 +136,10 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
     """If a part is unavailable, the answer is the described error."""
     trouble = {
         "ready": False,
-        "feeds": {"BTCUSDT": {"state": "offline", "reason": "", "data_age_ms": None}},
+        "feeds": {"BTCUSDT": {"state": "offline", "since_ms": 0, "reason": "", "data_age_ms": None}},
         "bus": {"kind": "memory", "ok": True, "detail": ""},
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
-        "clock": {"ok": True, "detail": ""},
+        "clock": {"ok": True, "since_ms": None, "detail": ""},
     }
     async with serving(readiness=trouble) as web:
         web.store.is_unavailable = True

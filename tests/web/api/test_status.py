@@ -67,11 +67,11 @@ def test_each_failing_part_is_reported(pinned: list[str], bus_ok: bool, trouble:
 
 def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
     """Books and candles go by the exchange's time, and a restart would not set the clock."""
-    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["clock"] == {"ok": True, "detail": ""}
+    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["clock"] == {"ok": True, "since_ms": None, "detail": ""}
     answer = readiness("BTCUSDT", pinned=["BTCUSDT"], clock_ahead_ms=60_000.0)()
 
     assert answer["ready"]
-    assert answer["clock"]["ok"] is False
+    assert (answer["clock"]["ok"], answer["clock"]["since_ms"]) == (False, 0)
     assert "60.0 s ahead of the exchange's" in answer["clock"]["detail"]
 
 
