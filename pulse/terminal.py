@@ -185,7 +185,16 @@ class Terminal:
         admission = Admission(self.settings, time.monotonic)
         groups = BroadcastGroups(parts.hub, scheduler)
         sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
-        register_gauges(admission, sessions, parts.hub, self.latency)
+        readiness = ReadinessReport(
+            parts.registry,
+            parts.engine,
+            parts.bus,
+            parts.store,
+            parts.writer,
+            self.latency.offset,
+            parts.source.trouble,
+        )
+        register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
         return build_app(
             WebContext(
@@ -199,15 +208,7 @@ class Terminal:
                 symbols=SymbolsReport(
                     self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
                 ),
-                readiness=ReadinessReport(
-                    parts.registry,
-                    parts.engine,
-                    parts.bus,
-                    parts.store,
-                    parts.writer,
-                    self.latency.offset,
-                    source.trouble,
-                ),
+                readiness=readiness,
                 latency=self.latency.report,
                 certificates=parts.engine.certificates,
                 static_dir=_assets("static"),

@@ -144,6 +144,7 @@ class Sequencer:
     def _count(self, kind: str) -> None:
         if kind not in self._counters:
             self._counters[kind] = stats.frames_received.labels(self.symbol, kind)
+            stats.frames_quarantined.labels(self.symbol, kind)  # begins at 0
         self._counters[kind].inc()
 
     async def put_snapshot(self, snapshot: DepthSnapshot) -> bool:
