@@ -165,7 +165,7 @@ class Engine:
         slot = self._slots.get(symbol)
         candles = None if slot is None else slot.market.candles
         closed, running = (candles.newest_closed(), candles.live()) if candles else (None, None)
-        now_ms = int(self._clock.wall_s() * 1000)
+        now_ms = int(self._clock.wall_s() * 1000 + self._latency.offset.value_ms())
         running_ms = MINUTE.floor(now_ms) if running is None else running.open_time_ms
         return Newest(tuple(candle for candle in (closed, running) if candle is not None), running_ms)
 

@@ -328,16 +328,19 @@ def test_a_change_of_state_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_newest_closed_and_running_minute() -> None:
-    """Before the first trade only the running minute's open time is known, from the clock."""
+    """Before the first trade only the running minute's open time is known, from the exchange's clock."""
 
     async def script(engine_run: EngineRun) -> None:
         before = engine_run.engine.newest("BTCUSDT")
+        engine_run.latency.offset.add_round_trip(0.0, 5 * MINUTE_MS, 0.0)
+        corrected = engine_run.engine.newest("BTCUSDT")
         await engine_run.put(0.0, FeedUp(), trade(1, 99.0), trade(2, 100.0, time_ms=MIDNIGHT_MS + MINUTE_MS))
         await engine_run.put(0.2, trade(3, 101.0, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS))
         await at(0.3)
         newest = engine_run.engine.newest("BTCUSDT")
 
         assert (before.minutes, before.running_ms % MINUTE_MS) == ((), 0)
+        assert corrected.running_ms == before.running_ms + 5 * MINUTE_MS
         assert [(minute.close, minute.is_closed) for minute in newest.minutes] == [(100.0, True), (101.0, False)]
         assert newest.running_ms == MIDNIGHT_MS + 2 * MINUTE_MS
 
