@@ -315,7 +315,8 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int))
         return ExchangeStream(
             symbol, cast(Transport, transport), rest, make_inbox(), ScenarioClock(), random.Random(1),
-            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals, held=HeldBudget(), depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals, held=HeldBudget(),
+            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
     assert run(scenario()) == [0.0, REFUSED_WAIT_S, 2 * REFUSED_WAIT_S]
