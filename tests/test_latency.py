@@ -1,5 +1,7 @@
 """Latency: each hop is measured by itself, whatever the clocks show."""
 
+from math import inf
+
 import pytest
 
 from pulse.latency import (
@@ -167,12 +169,11 @@ def test_echoes_are_bounded_and_expire() -> None:
     for number in range(ECHO_ADDRESSES_MAX + 10):
         for _ in range(ECHOES_PER_ADDRESS + 1):
             echoes.observe(str(number), 1.0, 0.0, is_local=True)
-    full = [len(delays_ms) for delays_ms in echoes._delays_ms.values()]
+    full = echoes.count()
     echoes.observe("later", 5.0, 2 * WINDOW_MS + 1, is_local=True)
 
-    assert full == [ECHOES_PER_ADDRESS] * ECHO_ADDRESSES_MAX
-    assert (list(echoes._delays_ms), echoes.quantile_ms(0.5)) == (["later"], 5.0)
-    assert echoes._newest_ms.keys() == echoes._local == {"later"}
+    assert full == ECHO_ADDRESSES_MAX * ECHOES_PER_ADDRESS
+    assert (echoes.count(), echoes.quantile_ms(0.5)) == (1, 5.0)
 
 
 def test_views_of_a_closed_symbol_cannot_be_echoed() -> None:
@@ -211,3 +212,35 @@ def test_a_breach_of_a_budget_names_its_hop() -> None:
     assert report["over_budget"] == [SOCKET]
     assert [row["hop"] for row in report["hops"]] == [hop.name for hop in HOPS]
     assert report["clock_error_ms"] is None
+
+
+def test_all_delays_since_the_start_are_counted() -> None:
+    """For Prometheus: old windows stay, buckets are cumulative, each budget ends one, a negative delay is 0."""
+    histogram = Histogram()
+    for window, delay_ms in enumerate([-3.0, 0.5, 150.0, 151.0, 10.0**9]):
+        histogram.observe(delay_ms, window * WINDOW_MS)
+    buckets, sum_s = histogram.since_start()
+    counts = dict(buckets)
+
+    assert [counts[end_s] for end_s in (0.00002, 0.0002, 0.0005, 0.1, 0.15, 0.2, 100.0, inf)] == [
+        1,
+        1,
+        2,
+        2,
+        3,
+        4,
+        4,
+        5,
+    ]
+    assert sum_s == pytest.approx((0.5 + 150.0 + 151.0 + 10.0**9) / 1000)
+    assert {hop.budget_ms / 1000 for hop in HOPS} <= counts.keys()
+    assert len(buckets) < 30
+
+
+def test_the_histogram_of_a_hop_is_its_own() -> None:
+    """By the hop's name."""
+    latency = Latency("ab")
+    latency.written(3.0, 0.0)
+
+    assert latency.since_start(SOCKET)[0][-1] == (inf, 1)
+    assert latency.since_start(BUS)[0][-1] == (inf, 0)

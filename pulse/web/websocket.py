@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -161,8 +161,8 @@ class WebSocketSessions:
 
     async def serve_view(self, websocket: WebSocket) -> None:
         """Serve /ws/orderbook[/{symbol}]. Raises RequestError before the upgrade."""
-        with self._admitted(websocket) as (session, _):
-            topic = view_topic(known_symbol(websocket.path_params.get("symbol"), self.registry))
+        with self._admitted(websocket) as (session, address):
+            topic = view_topic(known_symbol(websocket.path_params.get("symbol"), self.registry, address))
             await self._accept(websocket, session)
             self.groups.set_topics(session.queue, [topic], [topic])
             await session.run(ignore_message)
@@ -171,8 +171,12 @@ class WebSocketSessions:
         """Serve /ws. Raises RequestError before the upgrade."""
         with self._admitted(websocket) as (session, address):
             await self._accept(websocket, session)
-            subscriptions = Subscriptions(self.hub, self.groups, session.queue, self.registry)
-            await session.run(partial(subscriptions.receive, on_echo=partial(self._on_echo, address)))
+            with closing(self.subscriptions(session.queue, address)) as subscriptions:
+                await session.run(partial(subscriptions.receive, on_echo=partial(self._on_echo, address)))
+
+    def subscriptions(self, queue: ClientQueue, address: str) -> Subscriptions:
+        """Return the subscriptions, none yet, of a client of this address; to be closed."""
+        return Subscriptions(self.hub, self.groups, queue, self.registry, self.admission.topics, address)
 
     @contextmanager
     def _admitted(self, websocket: WebSocket) -> Iterator[tuple[WebSocketSession, str]]:

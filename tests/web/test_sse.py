@@ -80,7 +80,7 @@ async def test_trades_resume_at_the_last_event_id() -> None:
         async with listening(web, "topics=trades.BTCUSDT", **{"Last-Event-ID": block["id"]}) as reader:
             resumed = await reader.data()
 
-    assert block["id"] == "trades.BTCUSDT=13"
+    assert block["id"] == "trades.BTCUSDT=12.121"
     assert [entry["id"] for entry in resumed["trades"]] == [13, 14]
 
 
@@ -96,9 +96,9 @@ async def test_an_event_id_covers_no_later_event_of_the_same_write() -> None:
             web.publish(3)
             blocks = [await reader.block() for _ in range(2)]
 
-    assert block["id"] == "trades.BTCUSDT=11"
+    assert block["id"] == "trades.BTCUSDT=10.101"
     assert [(orjson.loads(each["data"])["topic"], each["id"]) for each in blocks] == [
-        ("book.BTCUSDT", "trades.BTCUSDT=11"), ("trades.BTCUSDT", "trades.BTCUSDT=13")
+        ("book.BTCUSDT", "trades.BTCUSDT=10.101"), ("trades.BTCUSDT", "trades.BTCUSDT=12.121")
     ]  # fmt: skip
 
 

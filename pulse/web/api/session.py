@@ -5,6 +5,7 @@ each request instead, and ask here whether it is right.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
@@ -15,10 +16,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pulse.errors import RequestError
+from pulse.settings import TOKEN_CHARS_MAX
 from pulse.web.access import COOKIE, SESSION_PATH, SESSION_S, Role, role_of
 from pulse.web.admission import origin_is_allowed
 from pulse.web.api.operations import answer, problems
-from pulse.web.api.schemas import BOOLEAN, STRING, Json, Schemas, object_of
+from pulse.web.api.schemas import BOOLEAN, Json, Schemas, object_of
 from pulse.web.context import WebContext
 from pulse.web.routing import NO_STORE, json_response, limited
 
@@ -26,19 +28,22 @@ BODY_BYTES_MAX = 1024
 BODY_TIMEOUT_S = 5.0
 """How long the body of a request may take: it fits in one segment."""
 EXPECTED = 'The body must be a JSON object such as {"token": "..."}.'
+TOKEN_PATTERN = f"^[!-~]{{1,{TOKEN_CHARS_MAX}}}$"
+TOKEN = re.compile(TOKEN_PATTERN, re.ASCII)
+NO_TOKEN = f"A token is 1 to {TOKEN_CHARS_MAX} printable ASCII characters without spaces."
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
-    """Return this group's routes."""
-    middleware = limited(context.admission)
-    return [
-        Route(SESSION_PATH, partial(_session, context), methods=["GET"], middleware=middleware),
-        Route(SESSION_PATH, partial(_log_in, context), methods=["POST"], middleware=middleware),
-        Route(SESSION_PATH, _log_out, methods=["DELETE"], middleware=middleware),
-    ]
+    """Return this group's route."""
+    methods = ["GET", "POST", "DELETE"]
+    return [Route(SESSION_PATH, partial(_session, context), methods=methods, middleware=limited(context.admission))]
 
 
 async def _session(context: WebContext, request: Request) -> Response:
+    if request.method == "POST":
+        return await _log_in(context, request)
+    if request.method == "DELETE":
+        return _log_out(request)
     return _report(context, role_of(request), has_session=COOKIE in request.cookies)
 
 
@@ -53,7 +58,7 @@ async def _log_in(context: WebContext, request: Request) -> Response:
     return response
 
 
-async def _log_out(request: Request) -> Response:
+def _log_out(request: Request) -> Response:
     """Have the browser drop the cookie."""
     _check_own_page(request)
     response = Response(status_code=HTTPStatus.NO_CONTENT, headers=NO_STORE)
@@ -96,9 +101,11 @@ async def _read_token(request: Request) -> str:
         message = orjson.loads(body)
     except orjson.JSONDecodeError:
         message = None
-    token = message.get("token") if isinstance(message, dict) else None
-    if not isinstance(token, str):
+    if not isinstance(message, dict) or message.keys() != {"token"}:
         raise RequestError(HTTPStatus.BAD_REQUEST, EXPECTED)
+    token = message["token"]
+    if not isinstance(token, str) or not TOKEN.fullmatch(token):
+        raise RequestError(HTTPStatus.BAD_REQUEST, NO_TOKEN)
     return token
 
 
@@ -116,7 +123,7 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     """Return this group's part of the OpenAPI document."""
     roles = {"type": "string", "enum": [role.name.lower() for role in Role]}
     session = schemas.named("Session", object_of({"role": roles, "token_needed": BOOLEAN, "session": BOOLEAN}))
-    token = object_of({"token": STRING}) | {"additionalProperties": True}
+    token = object_of({"token": {"type": "string", "pattern": TOKEN_PATTERN}})
     other_page = problems(schemas, {403: "The page is of another origin."})
     wrong = problems(
         schemas,

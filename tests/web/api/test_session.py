@@ -121,7 +121,9 @@ async def test_without_tokens_there_is_no_session() -> None:
     [
         (b"", 400), (b"x", 400), (b"[]", 400), (b'"t"', 400), (b"{}", 400), (b'{"token":1}', 400),
         (b'{"token":"\xff"}', 400), (b"[" * BODY_BYTES_MAX, 400), (b"x" * (BODY_BYTES_MAX + 1), 413),
-        (b"x" * 100_000, 413), (b'{"token":""}', 401), (b'{"token":"\\ud800"}', 400), ('{"token":"é"}'.encode(), 401),
+        (b"x" * 100_000, 413), (b'{"token":""}', 400), (b'{"token":"\\ud800"}', 400), ('{"token":"é"}'.encode(), 400),
+        (b'{"token":"x y"}', 400), (b'{"token":"x\\n"}', 400), (b'{"token":"x","more":1}', 400),
+        (b'{"token":"x"}', 401),
     ],
 )  # fmt: skip
 @on_server_loop
@@ -130,6 +132,16 @@ async def test_what_is_no_token_is_refused(body: bytes, status: int) -> None:
     async with serving(WITH_TOKENS) as web, answer_to(web, body) as answer:
         assert answer.status == status
         assert (await answer.json(content_type=None))["detail"]
+
+
+@on_server_loop
+async def test_other_methods_are_refused_with_those_that_exist() -> None:
+    """All in one header."""
+    async with serving() as web:
+        status, _, headers = await ask(web, "/api/session", "PUT")
+
+    assert status == 405
+    assert set(headers["Allow"].split(", ")) == {"GET", "HEAD", "POST", "DELETE"}
 
 
 @on_server_loop
