@@ -198,8 +198,8 @@ class Player:
     def _make_stream(self, symbol: str) -> ExchangeStream:
         return ExchangeStream(
             symbol, self._exchange, self._rest, self._inbox, self._clock, random.Random(1),
-            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals("the recording"), held=HeldBudget(), depth_limit=DEPTH_LIMIT,
-            stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals("the recording"), held=HeldBudget(),
+            depth_limit=DEPTH_LIMIT, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
     async def _take_views(self) -> None:
