@@ -310,8 +310,9 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         return transport.attempts_s
 
     def make(symbol: str, transport: RefusingTransport, refusals: Refusals) -> ExchangeStream:
+        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int))
         return ExchangeStream(
-            symbol, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int)), make_inbox(),
+            symbol, cast(Transport, transport), rest, make_inbox(),
             ScenarioClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals,
             depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
