@@ -185,6 +185,7 @@ class Market:
         self._staleness.on_depth(diff.final_update_id)
         book = self.book
         if book is None or not self.integrity.is_trusted:
+            self.integrity.skipped()
             return
         before_id = book.last_update_id
         book.apply(diff)
@@ -205,9 +206,8 @@ class Market:
         self._note_data(now_ms, 0)
         if self.book is not None:
             self._staleness.on_other_stream(partial.last_update_id, self.book.last_update_id, now_ms)
-        if self.book is not None and self.integrity.is_trusted:
             self.integrity.partial(self.book, partial, self._event_time_ms)
-            if partial.last_update_id == self.book.last_update_id:
+            if self.integrity.is_trusted and partial.last_update_id == self.book.last_update_id:
                 # The exchange shows that nothing has changed since: the market is quiet, the stream has not stalled.
                 self._staleness.silence.restart(now_ms)
 
