@@ -272,7 +272,7 @@ async def test_waiting_trade_of_fetched_fills_is_quarantined(sequencer: Sequence
 @pytest.mark.parametrize(("repairs", "is_lost"), [(True, True), (False, False)])
 async def test_quarantined_diff_calls_for_a_snapshot_at_once(inbox: Inbox, repairs: bool, is_lost: bool) -> None:
     """Where one can be fetched: the next diff, which would show the gap, may be long in coming. A replay goes on."""
-    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(5.0), repairs_trades=repairs)
+    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(5.0), HeldBudget(), repairs_trades=repairs)
     await join(sequencer)
     delivered(inbox)
     for _ in range(2):
