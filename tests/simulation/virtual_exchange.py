@@ -90,7 +90,7 @@ class VirtualExchange:
         self.weight_short_until_s = 0.0  # until then the minute's weight is nearly used up
         self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
         self._on_violation = on_violation
-        self._wanted = {f"{s.lower()}@{name}" for s in symbols for name in STREAMS}
+        self._wanted = {f"{s.lower()}@{name}" for s in symbols for name in STREAMS.values()}
         self._connects: deque[float] = deque(maxlen=CONNECTIONS_PER_5_MIN)
         self.loop.call_later(TICK_S, self._tick)
 

@@ -24,6 +24,7 @@ from pulse.clock import ClockOffset
 from pulse.engine import Engine
 from pulse.fanout.hub import Hub
 from pulse.latency import HOPS, Latency
+from pulse.market.view import StreamReport
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
 from pulse.web.admission import Admission
@@ -42,7 +43,8 @@ LATENCY_QUANTILES = (0.5, 0.99)
 class ReadinessReport:
     """The object of /readyz: the pinned symbols' books, the bus and the store decide.
 
-    Other symbols are only listed, and so is a wrong clock: books and candles go by the exchange's time.
+    Other symbols are only listed, and so is a wrong clock: books and candles go by the exchange's time. A silent stream
+    beside the book's own makes the process degraded, not unready: what is shown is true and says what is missing.
     """
 
     registry: SymbolRegistry
@@ -59,6 +61,12 @@ class ReadinessReport:
         are_books_ready = all(feeds[symbol]["state"] in READY_STATES for symbol in self.registry.pinned)
         return {
             "ready": are_books_ready and bus.ok and not trouble,
+            "degraded": [
+                f"the {stream.kind} stream of {symbol} is silent: {stream.reason}"
+                for symbol in self.registry.pinned
+                for stream in feeds[symbol]["streams"]
+                if stream.reason
+            ],
             "feeds": feeds,
             "bus": {"kind": bus.kind, "ok": bus.ok, "detail": bus.detail},
             "store": {
@@ -120,13 +128,18 @@ async def _metrics(_: Request) -> Response:
 
 def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     """Return this group's part of the OpenAPI document."""
-    state = object_of({"state": STRING, "reason": STRING, "data_age_ms": or_null(NUMBER)})
+    state = object_of(
+        {"state": STRING, "reason": STRING, "data_age_ms": or_null(NUMBER), "streams": array(schemas.of(StreamReport))}
+    )
     bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
     store = schemas.named("Store", object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
     feeds = {"type": "object", "additionalProperties": state}
     clock = object_of({"ok": BOOLEAN, "detail": STRING})
     readiness = schemas.named(
-        "Readiness", object_of({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store, "clock": clock})
+        "Readiness",
+        object_of(
+            {"ready": BOOLEAN, "degraded": array(STRING), "feeds": feeds, "bus": bus, "store": store, "clock": clock}
+        ),
     )
     hop = schemas.named("Hop", object_of({
         "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),
