@@ -16,7 +16,7 @@ stream that is silent on is reported again and again, and one that was repaired,
 """
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf
 
 from pulse.market.cross_checks import Touch
 from pulse.market.types import BookTicker, Candle, PartialDepth, StreamState, Trade
@@ -43,6 +43,8 @@ USUAL_OVER_MS = 1_800_000.0
 """The time over which the usual interval between two frames is averaged."""
 QUIET_FACTOR, QUIET_MIN_MS = 10.0, 5_000.0
 """A stream is quiet beyond this many times its usual interval."""
+JUDGED_AGAIN_MS = 200.0
+"""Streams are judged this often at most: a view may be made more often."""
 JUDGED_EVERY_MS = 2_500.0
 """Evidence counts only while the streams are judged at least this often: a process that was stopped has frames to
 read that refute it."""
@@ -63,6 +65,7 @@ class _Stream:
     frames_before: int = 0
     evidence: str = ""
     silent: str = ""  # why it is silent; empty while it is not
+    state: StreamState = StreamState.QUIET  # when it was judged last
     shown: BookTicker | None = None  # the newest best levels that it has sent
     counted: int = 0  # the frames that were judged
     updates: int = 0  # the book's updates at the newest frame that was judged
@@ -72,22 +75,18 @@ class _Stream:
     usual_span_ms: float = 0.0
     rolled: int = 0
 
-    def age_ms(self, now_ms: float) -> int | None:
-        """Return how long ago the newest frame arrived; None before any."""
-        return None if self.last_ms is None else int(now_ms - self.last_ms)
-
     def usual_ms(self) -> float | None:
         """Return the usual interval between two frames; None while it is not known."""
         return self.usual_span_ms / self.usual_frames if self.usual_frames >= 1 else None
 
-    def state(self, now_ms: float) -> StreamState:
-        """Return its state by what was judged last."""
+    def set_state(self, now_ms: float) -> None:
+        """Set its state by what is known now."""
         if self.silent:
-            return StreamState.SILENT
-        is_live = self.last_ms is not None and now_ms - self.last_ms <= max(
-            QUIET_MIN_MS, QUIET_FACTOR * (self.usual_ms() or 0.0)
-        )
-        return StreamState.LIVE if is_live else StreamState.QUIET
+            self.state = StreamState.SILENT
+            return
+        silence_ms = inf if self.last_ms is None else now_ms - self.last_ms
+        is_live = silence_ms <= QUIET_MIN_MS or silence_ms <= QUIET_FACTOR * (self.usual_ms() or 0.0)
+        self.state = StreamState.LIVE if is_live else StreamState.QUIET
 
     def suspect(self, now_ms: float, evidence: str) -> None:
         """Note evidence against it, unless there is some already."""
@@ -141,7 +140,9 @@ class StreamStates:
         self.kline = _Stream(KLINE, KLINE_LATE_MS)
         self._streams = (self.depth, self.ticker, self.partial, self.trade, self.kline)
         self._judged = self._streams[1:]
-        self._judged_ms = self._rolled_ms = 0.0
+        self.silent: dict[str, str] = {}  # the streams that are silent, besides depth, and why
+        self._judged_ms = -JUDGED_AGAIN_MS
+        self._rolled_ms = 0.0
         # Ids of single trades.
         self._traded_to = -1  # the last that has arrived
         self._shown_to = -1  # the last that the exchange's newest candle with trades names
@@ -155,7 +156,8 @@ class StreamStates:
             stream.since_ms, stream.shown = None, None
             stream.updates = self.depth.frames
             stream.rolled = stream.frames
-        self._judged_ms = self._rolled_ms = now_ms
+        self._judged_ms = now_ms - JUDGED_AGAIN_MS
+        self._rolled_ms = now_ms
         self._excused_to = None
         self._holds_trades = False
 
@@ -246,6 +248,8 @@ class StreamStates:
         `has_book`: the book is trusted up to its best levels, which may be compared.
         """
         updates, last_ms = self.depth.frames, self._judged_ms
+        if now_ms - last_ms < JUDGED_AGAIN_MS:
+            return []
         self._judged_ms = now_ms
         if now_ms - self._rolled_ms >= ROLLED_EVERY_MS:
             for stream in self._streams:
@@ -262,6 +266,9 @@ class StreamStates:
             if accusation:
                 found.append(stream.kind)
                 self._accept(stream, accusation)
+            stream.set_state(now_ms)
+        self.depth.set_state(now_ms)
+        self.silent = {stream.kind: stream.silent for stream in self._judged if stream.silent}
         return found
 
     def _accept(self, stream: _Stream, accusation: str) -> None:
@@ -272,19 +279,18 @@ class StreamStates:
         if stream is self.trade:
             self._excused_to = self._shown_to
 
-    @property
-    def silent(self) -> dict[str, str]:
-        """The streams that are silent, besides depth, and why."""
-        return {stream.kind: stream.silent for stream in self._judged if stream.silent}
-
     def silent_checks(self) -> list[str]:
         """Return the names of the checks that confirm nothing now, because their stream is silent."""
-        return [CHECKS[stream.kind] for stream in self._judged if stream.silent and stream.kind in CHECKS]
+        return [CHECKS[kind] for kind in self.silent if kind in CHECKS]
 
     def views(self, now_ms: float, *, is_up: bool, depth_is_stale: bool) -> list[StreamView]:
         """Return the streams as a view shows them; those that a recording does not have are left out."""
         return [
-            StreamView(stream.kind, self._state(stream, now_ms, is_up, depth_is_stale), stream.age_ms(now_ms))
+            StreamView(
+                stream.kind,
+                stream.state if is_up and stream is not self.depth else self._state(stream, is_up, depth_is_stale),
+                None if stream.last_ms is None else int(now_ms - stream.last_ms),
+            )
             for stream in self._streams
             if stream.is_expected or stream.frames
         ]
@@ -294,8 +300,8 @@ class StreamStates:
         return [
             StreamReport(
                 stream.kind,
-                self._state(stream, now_ms, is_up, depth_is_stale),
-                stream.age_ms(now_ms),
+                self._state(stream, is_up, depth_is_stale),
+                None if stream.last_ms is None else int(now_ms - stream.last_ms),
                 None if (usual_ms := stream.usual_ms()) is None else round(usual_ms),
                 stream.silent,
             )
@@ -303,9 +309,7 @@ class StreamStates:
             if stream.is_expected or stream.frames
         ]
 
-    def _state(self, stream: _Stream, now_ms: float, is_up: bool, depth_is_stale: bool) -> StreamState:
+    def _state(self, stream: _Stream, is_up: bool, depth_is_stale: bool) -> StreamState:
         if not is_up:
             return StreamState.OFFLINE
-        if stream is self.depth and depth_is_stale:
-            return StreamState.SILENT
-        return stream.state(now_ms)
+        return StreamState.SILENT if stream is self.depth and depth_is_stale else stream.state

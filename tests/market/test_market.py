@@ -464,14 +464,14 @@ def test_silent_ticker_confirms_no_book() -> None:
     """The view and the certificate name the check; tickers after the silence are not compared with those before."""
     market = market_with_streams(ticker(10), diff(11, 11, [(100.0, 7.0)]))
     assert views_until(market, TICKER_LATE_MS).proof.silent_checks == []
-    view = view_of(market, TICKER_LATE_MS + 1)
+    view = view_of(market, TICKER_LATE_MS + 200)
     shown = {stream.kind: stream.state for stream in view.streams}
 
     assert view.proof.silent_checks == ["touch"]
     assert (view.state, shown["bookTicker"]) == (State.LIVE, StreamState.SILENT)
     assert market.take_silences() == ["bookTicker"]
     assert market.take_silences() == []
-    certificate = market.certificate(TICKER_LATE_MS + 1)
+    certificate = market.certificate(TICKER_LATE_MS + 200)
     assert certificate.proof.silent_checks == ["touch"]
     assert next(stream.reason for stream in certificate.streams if stream.kind == "bookTicker")
 
@@ -502,11 +502,11 @@ def test_silent_trades_leave_the_minute_to_the_exchange() -> None:
     market = market_with_streams(
         diff(11, 11, time_ms=MIDNIGHT_MS - MINUTE_MS), trade(1, time_ms=MIDNIGHT_MS + 10), first, later
     )
-    views_until(market, TRADE_LATE_MS + 1)
+    views_until(market, TRADE_LATE_MS + 200)
     assert market.take_silences() == ["trade"]
 
     market.candles.take_closed()
-    market.apply(diff(12, 12, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS), TRADE_LATE_MS + 2)
+    market.apply(diff(12, 12, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS), TRADE_LATE_MS + 201)
     assert market.candles.take_closed() == []
 
 

@@ -191,7 +191,7 @@ def test_candle_shows_trades_that_have_not_come() -> None:
     assert run.kinds_found() == ["trade"]
     assert run.streams.silent == {"trade": "the exchange's candle has trades that have not come"}
     run.trade(101)
-    run.judge()
+    run.wait(STEP_MS)
     assert run.state("trade") is StreamState.LIVE
 
 
@@ -256,7 +256,7 @@ def test_trade_without_a_candle_shows_that_candles_are_silent() -> None:
     assert run.kinds_found() == ["kline"]
     assert run.streams.silent_checks() == ["candle"]
     run.kline(2)
-    run.judge()
+    run.wait(STEP_MS)
     assert run.streams.silent_checks() == []
 
 
@@ -304,7 +304,7 @@ def test_evidence_counts_once() -> None:
     assert run.kinds_found() == ["bookTicker"] * 2
 
     run.ticker(14)
-    run.judge()
+    run.wait(STEP_MS)
     assert (run.streams.silent, run.state("bookTicker")) == ({}, StreamState.LIVE)
 
 
@@ -467,6 +467,7 @@ def test_views_have_every_stream_with_its_age() -> None:
     run.trade(1)
     run.now_ms = 1_250.0
     run.touch(11)
+    run.judge()
 
     assert run.streams.views(1_300.0, is_up=True, depth_is_stale=False) == [
         StreamView("depth", StreamState.LIVE, 50),
@@ -481,6 +482,7 @@ def test_depth_is_silent_where_the_book_is_stale_and_all_are_offline_without_a_c
     """The depth stream's state is that of the book's own rule; without a connection no stream has another state."""
     run = Run()
     run.touch(11)
+    run.judge()
 
     assert run.streams.views(0.0, is_up=True, depth_is_stale=True)[0].state is StreamState.SILENT
     offline = run.streams.views(0.0, is_up=False, depth_is_stale=True)
