@@ -44,7 +44,7 @@ USUAL_OVER_MS = 1_800_000.0
 QUIET_FACTOR, QUIET_MIN_MS = 10.0, 5_000.0
 """A stream is quiet beyond this many times its usual interval."""
 JUDGED_AGAIN_MS = 200.0
-"""Streams are judged this often at most: a view may be made more often."""
+"""While none is silent streams are judged this often at most: a view may be made more often."""
 JUDGED_EVERY_MS = 2_500.0
 """Evidence counts only while the streams are judged at least this often: a process that was stopped has frames to
 read that refute it."""
@@ -89,8 +89,8 @@ class _Stream:
         self.state = StreamState.LIVE if is_live else StreamState.QUIET
 
     def suspect(self, now_ms: float, evidence: str) -> None:
-        """Note evidence against it, unless there is some already."""
-        if self.since_ms is None:
+        """Note evidence against it, unless there is some already that no frame has refuted."""
+        if self.since_ms is None or self.frames > self.frames_before:
             self.since_ms, self.frames_before, self.evidence = now_ms, self.frames, evidence
 
     def roll(self, passed_ms: float) -> None:
@@ -231,11 +231,12 @@ class StreamStates:
         stream, last_id = self.kline, candle.last_trade_id
         stream.last_ms = now_ms
         stream.frames += 1
-        if last_id >= 0:
-            self._shown_to = last_id
-            if self._excused_to is None or last_id < self._excused_to:
-                self._excused_to = last_id  # what was traded before the connection is not awaited; a false id is left
-        if self._holds_trades or last_id <= self._traded_to or last_id <= (self._excused_to or 0):
+        if self._excused_to is None or 0 <= last_id < self._excused_to:
+            self._excused_to = last_id  # what was traded before the connection is not awaited; a false id is left
+        if last_id < 0:
+            return  # a minute without a trade: those that later ones name came after it
+        self._shown_to = last_id
+        if self._holds_trades or last_id <= self._traded_to or last_id <= self._excused_to:
             self.trade.since_ms = None
         else:
             self.trade.suspect(now_ms, "the exchange's candle has trades that have not come")
@@ -248,7 +249,7 @@ class StreamStates:
         `has_book`: the book is trusted up to its best levels, which may be compared.
         """
         updates, last_ms = self.depth.frames, self._judged_ms
-        if now_ms - last_ms < JUDGED_AGAIN_MS:
+        if now_ms - last_ms < JUDGED_AGAIN_MS and not self.silent:
             return []
         self._judged_ms = now_ms
         if now_ms - self._rolled_ms >= ROLLED_EVERY_MS:

@@ -149,6 +149,18 @@ def test_frame_refutes_the_evidence() -> None:
     assert "bookTicker" not in run.kinds_found()
 
 
+def test_evidence_right_after_a_frame_counts() -> None:
+    """A frame refutes what was noted before it, not what comes after it and before the next judgement."""
+    run = Run("kline")
+    run.kline(1)
+    run.trade(2)
+    run.kline(2)
+    run.trade(3)
+    run.wait(KLINE_LATE_MS + STEP_MS)
+
+    assert run.kinds_found() == ["kline"]
+
+
 def test_levels_of_a_book_that_is_not_trusted_are_no_evidence() -> None:
     """Without a trusted book nothing can be compared; from then on the evidence counts anew."""
     run = Run("bookTicker")
@@ -205,6 +217,18 @@ def test_candle_without_trades_is_no_evidence() -> None:
     run.wait(20_000)
 
     assert run.found == []
+
+
+def test_trades_after_a_flat_minute_are_awaited() -> None:
+    """Where the connection's first candle is flat, every trade that a later one names came on the connection."""
+    run = Run()
+    run.kline(-1)
+    run.kline(7)
+    run.wait(1_000)
+    run.kline(-1)
+    run.wait(TRADE_LATE_MS)
+
+    assert run.kinds_found() == ["trade"]
 
 
 def test_false_id_of_one_candle_is_forgotten() -> None:
