@@ -94,10 +94,11 @@ class _Stream:
             self.since_ms, self.frames_before, self.evidence = now_ms, self.frames, evidence
 
     def roll(self, passed_ms: float) -> None:
-        """Add the time since the last call, and the frames in it, to the usual interval."""
-        kept = exp(-passed_ms / USUAL_OVER_MS)
-        self.usual_frames = self.usual_frames * kept + self.frames - self.rolled
-        self.usual_span_ms = self.usual_span_ms * kept + passed_ms
+        """Add the time since the last call, and the frames in it, to the usual interval; a pause is no habit."""
+        if passed_ms <= JUDGED_EVERY_MS:
+            kept = exp(-passed_ms / USUAL_OVER_MS)
+            self.usual_frames = self.usual_frames * kept + self.frames - self.rolled
+            self.usual_span_ms = self.usual_span_ms * kept + passed_ms
         self.rolled = self.frames
 
     def count(self, updates: int) -> None:

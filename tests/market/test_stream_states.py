@@ -484,6 +484,18 @@ def test_busy_stream_is_quiet_after_seconds() -> None:
     assert run.state("bookTicker") is StreamState.QUIET
 
 
+def test_pause_of_the_process_is_no_habit() -> None:
+    """The clock of a replay begins with the recording's time, and a process may be stopped."""
+    run = Run()
+    run.wait(20_000, lambda: run.trade(int(run.now_ms)))
+    run.now_ms += 1e12
+    run.trade(int(run.now_ms))
+    run.wait(20_000, lambda: run.trade(int(run.now_ms)))
+    reports = run.streams.reports(run.now_ms, is_up=True, depth_is_stale=False)
+
+    assert {report.kind: report.usual_ms for report in reports}["trade"] == pytest.approx(500, abs=20)
+
+
 def test_views_have_every_stream_with_its_age() -> None:
     """The ages are of each stream by itself; null before its first frame."""
     run = Run()
