@@ -14,11 +14,14 @@ from pulse.market.stream_states import CHECKS, KINDS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.market.types import Aggressor
 from pulse.market.view import CandleView, Metrics, ProofView, StreamReport, StreamView, TradeView, View
+from pulse.web.params import TIME_PATTERN
 
 Json = dict[str, Any]
 
 NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
 STRING, NUMBER, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "number", "integer", "boolean"))
+TIME = {"type": "string", "pattern": TIME_PATTERN}
+"""A time as a query names it."""
 LEVELS_DETAIL = {"maxItems": TOP_LEVELS, "description": "[price, quantity], best first."}
 
 DETAILS: Mapping[tuple[type, str], Json] = {
@@ -43,6 +46,10 @@ DETAILS: Mapping[tuple[type, str], Json] = {
     (StreamReport, "usual_ms"): {"description": "The usual time between two frames; null while not known."},
     (StreamReport, "reason"): {"description": "Why it is silent; empty while it is not."},
     (TradeView, "aggressor"): {"enum": [side.value for side in Aggressor]},
+    (TradeView, "id"): {"description": "The exchange's aggregate id, which it has used twice."},
+    (TradeView, "first_trade_id"): {
+        "description": "The first single trade in it; tells two trades of one id apart, and orders them."
+    },
     (TradeView, "time_ms"): {"description": "Exchange time, ms since the epoch."},
     (CandleView, "timestamp"): {"description": "The interval's open, ISO 8601, UTC."},
 }
