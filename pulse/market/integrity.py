@@ -7,6 +7,7 @@ that agree show that the ticker is at fault, whose id may be false.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pulse.market.cross_checks import INCIDENTS_MAX, Incident, Mismatch, TopLevelsCheck, Touch, TouchCheck
@@ -67,6 +68,7 @@ class BookIntegrity:
         self.since_id = 0
         self.since_ms = 0
         self.diffs_applied = 0
+        self.newest_touch: Touch | None = None  # the best levels after the newest diff or anchor
 
     def pop_resync_request(self) -> str:
         """Return and clear the reason of the pending request; empty if there is none."""
@@ -160,8 +162,8 @@ class BookIntegrity:
             self.touch.restart()
             self.is_trusted = True
 
-    def view(self) -> ProofView:
-        """Return the counts as a view shows them."""
+    def view(self, silent_checks: Sequence[str] = ()) -> ProofView:
+        """Return the counts as a view shows them, with the checks that confirm nothing now."""
         return ProofView(
             contiguous_since_ms=self.since_ms if self.is_trusted else 0,
             touch_compared=self.touch.compared,
@@ -174,6 +176,7 @@ class BookIntegrity:
             levels_differing=self.audit.differing,
             resyncs=self.resyncs,
             incidents=self.incident_count,
+            silent_checks=list(silent_checks),
         )
 
     def _audit(self, current: OrderBook, second: OrderBook, time_ms: int) -> bool:
@@ -200,8 +203,10 @@ class BookIntegrity:
 
     def _check_touch(self, book: OrderBook, time_ms: int) -> None:
         bid, ask = book.bids.best(), book.asks.best()
+        self.newest_touch = None
         if bid is not None and ask is not None:
-            self._handle("touch", self.touch.on_touch(Touch(book.last_update_id, bid, ask)), time_ms)
+            self.newest_touch = touch = Touch(book.last_update_id, bid, ask)
+            self._handle("touch", self.touch.on_touch(touch), time_ms)
 
     def _handle(self, cause: str, mismatch: Mismatch | None, time_ms: int) -> None:
         """End the trust where a cross-check found a mismatch."""
