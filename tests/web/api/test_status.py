@@ -137,6 +137,29 @@ async def test_store_report_has_status_200() -> None:
 
 
 @on_server_loop
+async def test_only_the_operator_is_told_why() -> None:
+    """Everyone else learns which part is in trouble, and since when; here the client is behind a proxy."""
+    report = {
+        "ready": False,
+        "bus": {"kind": "redis", "ok": False, "detail": "secret-host", "since_ms": None},
+        "store": {"kind": "sqlite", "ok": False, "detail": "/secret/path", "pending": 3, "since_ms": 1_700_000_000_999},
+    }
+    async with serving(readiness=report) as web:
+        _, own, _ = await ask(web, "/readyz")
+        _, public, _ = await ask(web, "/readyz", Via="proxy")
+        _, store, _ = await ask(web, "/api/store", Via="proxy")
+
+    assert own == report
+    assert public["store"] == store
+    assert store["detail"] == (
+        "Closed candles cannot be written since 2023-11-14T22:13:20+00:00; they wait until they can be."
+    )
+    assert public["bus"]["detail"] == (
+        "Views do not travel through the bus server since the start; they stay within this process."
+    )
+
+
+@on_server_loop
 async def test_latency_report_is_served() -> None:
     """Each hop by its name, none of them measured yet."""
     async with serving() as web:
