@@ -288,6 +288,8 @@ def test_states_of_every_symbol() -> None:
 
     states: dict[str, dict[str, object]] = {}
     run_engine(script, until_s=1.0)
+    live_since_ms, offline_since_ms = (states[symbol].pop("since_ms") for symbol in ("BTCUSDT", "ETHUSDT"))
+    assert (live_since_ms, offline_since_ms) == (MIDNIGHT_MS + 500, MIDNIGHT_MS)
     assert states["BTCUSDT"] == {"state": "live", "reason": "", "data_age_ms": 250}
     assert states["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": None}
 
@@ -347,10 +349,11 @@ def test_newest_closed_and_running_minute() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("pulse_book_is_live", 1.0), ("pulse_touch_compared", 1.0), ("pulse_touch_differing", 0.0),
-     ("pulse_book_resyncs", 0.0), ("pulse_candles_differing", 0.0)],
+    [("pulse_book_is_live", 1.0), ("pulse_book_is_good", 1.0), ("pulse_book_data_age_seconds", 0.0),
+     ("pulse_touch_compared_total", 1.0), ("pulse_touch_differing_total", 0.0),
+     ("pulse_book_resyncs_total", 0.0), ("pulse_candles_differing_total", 0.0)],
 )  # fmt: skip
-def test_market_gauges_are_read_on_request(name: str, expected: float) -> None:
+def test_market_metrics_are_read_on_request(name: str, expected: float) -> None:
     """/metrics reads the markets' own counts; making a view does not update them."""
 
     async def script(engine_run: EngineRun) -> None:

@@ -11,6 +11,7 @@ import heapq
 import itertools
 import logging
 from collections.abc import Callable
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,41 +28,89 @@ BAN_MAX_S = 3 * 24 * 3600.0
 """The longest ban that the exchange documents; a longer one in the file or in an answer is taken for this long."""
 
 
+class Priority(IntEnum):
+    """Who goes first where the budget is short: the lowest number."""
+
+    PINNED_BOOK = 0  # the snapshot of a symbol of the settings
+    WATCHED_BOOK = 1  # that of a symbol that a client follows
+    TRADES = 2  # missing ones, for which later ones wait
+    DEFAULT = 3  # the clock, and the list of instruments
+    OTHER_BOOK = 4  # the snapshot of a symbol that no client follows
+    HISTORY = 5  # candles, and the trades of past minutes
+
+    @property
+    def share(self) -> float:
+        """The part of the usable weight that may be spent, by all callers, before one of this priority has to wait."""
+        return SHARES.get(self, OTHERS_SHARE)
+
+    @property
+    def counted_share(self) -> float:
+        """The same by the exchange's own count, which has what was spent before our minute began and by others too."""
+        return COUNTED_SHARE if self is Priority.PINNED_BOOK else self.share
+
+
+OTHERS_SHARE = 0.75
+"""The rest is there for the snapshots of pinned symbols alone, whatever clients ask for: three whole ones at Binance.US
+and Binance.com."""
+HISTORY_SHARE = 0.5
+"""The next quarter is there for books that clients open."""
+COUNTED_SHARE = 0.9 / USABLE_SHARE
+"""For a pinned snapshot the exchange's count may come near to its limit: else what others have spent in the overlap of
+the exchange's minute and ours would make it wait after all."""
+SHARES = {Priority.PINNED_BOOK: 1.0, Priority.HISTORY: HISTORY_SHARE}
+
+
 class WeightBudget:
     """The request weight of one venue. Times are seconds of one clock that the caller passes in."""
 
     def __init__(self, weight_per_minute: int) -> None:
         self._limit = int(weight_per_minute * USABLE_SHARE)
         self._minute = -1
-        self._used = 0
+        self._spent = 0  # by us, in our minute
+        self._counted = 0  # by the exchange, at the newest answer of our minute
         self._blocked_until_s = 0.0
+
+    @property
+    def limit(self) -> int:
+        """The weight a minute that this process may use."""
+        return self._limit
+
+    def used(self, now_s: float) -> int:
+        """Return the weight of the running minute, by the exchange's count where that is higher than ours."""
+        self._start_minute(now_s)
+        return max(self._spent, self._counted)
 
     def set_limit(self, weight_per_minute: int) -> None:
         """Replace the limit by the one that the exchange has stated."""
         self._limit = int(weight_per_minute * USABLE_SHARE)
 
-    def wait_s(self, weight: int, now_s: float, share: float = 1.0) -> float:
+    def wait_s(self, weight: int, now_s: float, share: float = 1.0, counted_share: float | None = None) -> float:
         """Return the seconds until a call of this weight may be made, 0 for now.
 
-        `share` is the part of the usable weight that may be spent before this call has to wait.
+        `share` is the part of the usable weight that may be spent before this call has to wait; `counted_share` that by
+        the exchange's own count, the same if it is not given.
         """
         if now_s < self._blocked_until_s:
             return self._blocked_until_s - now_s
         self._start_minute(now_s)
+        counted_max = self._limit * (share if counted_share is None else counted_share)
         # A call heavier than the whole usable share still goes through, alone in its minute.
-        if self._used == 0 or self._used + weight <= self._limit * share:
+        if self._counted == 0 or (
+            self._spent + weight <= self._limit * share and self._counted + weight <= counted_max
+        ):
             return 0.0
         return MINUTE_S - now_s % MINUTE_S
 
     def spend(self, weight: int, now_s: float) -> None:
         """Count a call of this weight."""
         self._start_minute(now_s)
-        self._used += weight
+        self._spent += weight
+        self._counted += weight  # until its answer has the exchange's count
 
     def observe(self, used_weight: int, now_s: float) -> None:
         """Take over the exchange's own count of the current minute, where it is higher than ours."""
         self._start_minute(now_s)
-        self._used = max(self._used, used_weight)
+        self._counted = max(self._counted, used_weight)
 
     def block(self, retry_after_s: float, now_s: float) -> None:
         """Block all requests for Retry-After seconds; a block that ends later stays."""
@@ -76,7 +125,7 @@ class WeightBudget:
         minute = int(now_s // MINUTE_S)
         if minute != self._minute:
             self._minute = minute
-            self._used = 0
+            self._spent = self._counted = 0
 
 
 class BanFile:

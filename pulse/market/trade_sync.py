@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from pulse.market.types import Trade, TradeGap
 
+TRADE_BYTES = 400
+"""About the memory of a held trade."""
 RESTARTED_BY = 3
 
 
@@ -59,6 +61,11 @@ class TradeSync:
         if not self._held or self._last is None:
             return None
         return MissingTrades(self._last.trade_id + 1, min(self._held) - 1)
+
+    @property
+    def held_bytes(self) -> int:
+        """About the memory of the held trades."""
+        return self._held_count * TRADE_BYTES
 
     @property
     def is_full(self) -> bool:

@@ -76,7 +76,7 @@ class SseEndpoint:
         wanted = read_query(topics, rate, depth, from_id, sessions.registry)
         requests = resume(wanted, request.headers.get("last-event-id", ""))
         queue = AwaitedClientQueue(sessions.scheduler)
-        subscriptions = Subscriptions(sessions.hub, sessions.groups, queue, sessions.registry)
+        subscriptions = sessions.subscriptions(queue, address)
         for each in requests:
             subscriptions.check(each)
         return _EventStream(sessions, current_connection(), address, requests, subscriptions, queue)
@@ -113,6 +113,7 @@ class _EventStream(Response):
             self._connection.abort()
         finally:
             watching.cancel()
+            self._subscriptions.close()
             self._sessions.leave(self._address, self._queue)
 
     async def _send_all(self, send: Send, deadline: asyncio.Timeout) -> None:

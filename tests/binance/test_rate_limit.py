@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pulse import clock
-from pulse.binance.rate_limit import BAN_MAX_S, BanFile, PriorityLock, WeightBudget
+from pulse.binance.rate_limit import BAN_MAX_S, BanFile, Priority, PriorityLock, WeightBudget
 from pulse.clock import BOOT_ID, Uptime, system_uptime
 from tests.support.waiting import WAIT_S
 
@@ -57,6 +57,28 @@ def test_exchanges_own_count_decides(budget: WeightBudget) -> None:
 
     assert budget.wait_s(20, 602.0) == 58.0
     assert budget.wait_s(10, 602.0) == 0.0
+
+
+def test_pinned_snapshot_goes_through_whatever_the_exchange_has_counted(budget: WeightBudget) -> None:
+    """What others spent just before our minute began counts for the exchange; up to nine tenths of its limit it may."""
+    budget.spend(100, 600.0)
+    budget.observe(800, 600.0)
+
+    def wait_s(weight: int, priority: Priority) -> float:
+        return budget.wait_s(weight, 600.0, priority.share, priority.counted_share)
+
+    assert wait_s(1, Priority.WATCHED_BOOK) == 60.0
+    assert (wait_s(280, Priority.PINNED_BOOK), wait_s(281, Priority.PINNED_BOOK)) == (0.0, 60.0)
+    budget.spend(280, 600.0)
+    assert wait_s(1, Priority.PINNED_BOOK) == 60.0
+
+
+def test_pinned_snapshots_keep_to_our_half_too(budget: WeightBudget) -> None:
+    """Our own spending of two minutes that the exchange counts as one stays within its limit."""
+    budget.spend(560, 600.0)
+    share = Priority.PINNED_BOOK.share, Priority.PINNED_BOOK.counted_share
+
+    assert (budget.wait_s(40, 600.0, *share), budget.wait_s(41, 600.0, *share)) == (0.0, 60.0)
 
 
 def test_stated_limit_replaces_the_published_one(budget: WeightBudget) -> None:

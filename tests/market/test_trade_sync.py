@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.trade_sync import MissingTrades, TradeSync
+from pulse.market.trade_sync import TRADE_BYTES, MissingTrades, TradeSync
 from pulse.market.types import Trade
 from tests.support.makers import MIDNIGHT_MS, trade, unhurried
 
@@ -190,6 +190,15 @@ def test_held_trades_are_doubtful_until_others_follow() -> None:
     assert (seen, sync.missing) == ([False, True, False, True], MissingTrades(3, 4))
     sync.drop_held_above(2)
     assert not sync.is_waiting
+
+
+def test_memory_of_the_held_trades_is_counted() -> None:
+    """It follows their number."""
+    sync = sync_after(1, 3, 4)
+    assert sync.held_bytes == 2 * TRADE_BYTES
+
+    sync.fill([at(2)])
+    assert sync.held_bytes == 0
 
 
 def fills(trade_id: int, first_id: int, last_id: int) -> Trade:

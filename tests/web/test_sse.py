@@ -213,7 +213,7 @@ async def test_the_stream_ends_when_the_server_stops() -> None:
 async def slow_listener(web: Web, topic: str = "book.BTCUSDT") -> socket.socket:
     """Connect a client to /sse with a small receive buffer that has read nothing yet."""
     client = await raw_socket(web.port, 4096)
-    request = f"GET /sse?topics={topic} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    request = f"GET /sse?topics={topic} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     await asyncio.get_running_loop().sock_sendall(client, request)
     await until(lambda: web.sessions.open_count == 1)
     return client

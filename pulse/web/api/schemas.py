@@ -13,11 +13,14 @@ from pulse.market.book_metrics import TOP_LEVELS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.market.types import Aggressor
 from pulse.market.view import CandleView, Metrics, TradeView, View
+from pulse.web.params import TIME_PATTERN
 
 Json = dict[str, Any]
 
 NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
 STRING, NUMBER, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "number", "integer", "boolean"))
+TIME = {"type": "string", "pattern": TIME_PATTERN}
+"""A time as a query names it."""
 LEVELS_DETAIL = {"maxItems": TOP_LEVELS, "description": "[price, quantity], best first."}
 
 DETAILS: Mapping[tuple[type, str], Json] = {
