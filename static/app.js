@@ -386,8 +386,7 @@ function paintRoot({ status, paused, source, selected }) {
 }
 
 /**
- * Paint the price and the ids of the view. They change in one frame with the rows they describe: a reader of both
- * reads one view.
+ * Paint the price and the ids of the view, in one frame with the rows they describe: a reader of both reads one view.
  * @param {PanelModel} model
  */
 function paintBook(model) {
