@@ -44,7 +44,9 @@ LINES = 10_000
 """About ninety seconds of the session: all five streams, and the end of a minute."""
 SHARE = 0.2
 """Of the frames that are changed; in between the book can be live again."""
-RARE_SHARE, RARE_SEEDS = 0.005, range(1, 6)
+DIFFS, DIFF_WEIGHT = "@depth@100ms", 2.5
+"""Diffs are a twelfth of the frames, and what most of the checks are about."""
+RARE_SHARE, RARE_SEEDS = 0.02, range(1, 6)
 """Few frames, so that what a single one falsifies is live for as long as nothing contradicts it."""
 BLOCKS_MAX = 10_000
 """Blocks of memory, of any size, that may be kept beyond those after the first session: less than one per frame."""
@@ -181,7 +183,7 @@ class Player:
 
     def _send(self, sent: Sent) -> list[str]:
         self.result.frames += 1
-        if self._rng.random() >= self._share:
+        if self._rng.random() >= self._share * (DIFF_WEIGHT if DIFFS in sent.text else 1):
             return [sent.text]
         self.result.mutated += 1
         return mutated(self._rng, sent.text)
