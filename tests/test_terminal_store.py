@@ -1,172 +1,192 @@
-"""A real process whose store is swapped, broken or closed to writes while it runs: it says so, and goes on."""
+"""The whole terminal with a store that cannot be used at the start: it serves, and takes the store up when it can."""
 
+import resource
+import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import psycopg
 import pytest
 
+from pulse.candle_history.spool import Spool
 from pulse.simulator.server import SimulatedExchange
-from tests.support.process import Pulse
-from tests.support.services import PostgresServer
-from tests.test_terminal import terminal_on
+from pulse.store.sqlite import SqliteStore
+from tests.support.candles import SQL_DIR, minutes
+from tests.support.disk import file_size_limit
+from tests.support.process import SYMBOLS, Pulse, terminal_on
 
-SYMBOL = "LINKUSDT"
-FILE = "pulse.sqlite3"
-
-
-@pytest.fixture
-async def exchange() -> AsyncIterator[SimulatedExchange]:
-    """Run the exchange that the terminal under test streams."""
-    async with SimulatedExchange([SYMBOL], seed=5) as running:
-        yield running
+FULL_BYTES = 8192
+"""More than the log of a start, less than an empty store."""
 
 
-async def until_stored(pulse: Pulse) -> list[dict[str, Any]]:
-    """Wait until an hour of candles is stored, and return them."""
-    rows: list[dict[str, Any]] = await pulse.until(
-        lambda: pulse.get("/api/ohlcv", symbol=SYMBOL, limit="60"),
-        lambda rows: isinstance(rows, list) and len([row for row in rows if row["is_closed"]]) >= 59,
-    )
-    return rows
+class Fault(ABC):
+    """A fault of the store's file; `words` of the error say what it is and what to do."""
+
+    words: ClassVar[tuple[str, ...]]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    async def begin(self, pulse: Pulse) -> None:
+        """Make the fault and start the process."""
+
+    @abstractmethod
+    async def mend(self, pulse: Pulse) -> None:
+        """Do what the error says."""
 
 
-async def until_ok(pulse: Pulse) -> None:
-    """Wait until /readyz says that the store can be written to."""
-    await pulse.until(lambda: pulse.get("/readyz"), lambda report: report["store"]["ok"])
+class NoDatabase(Fault):
+    """Another kind of file."""
+
+    words = ("file is not a database", "move it away")
+    content = b"the minutes of the last meeting " * 100
+
+    async def begin(self, pulse: Pulse) -> None:
+        """Write the file."""
+        self.path.write_bytes(self.content)
+        await pulse.start()
+
+    async def mend(self, pulse: Pulse) -> None:
+        """Move it away; it is as it was."""
+        assert self.path.read_bytes() == self.content
+        self.path.rename(self.path.with_name("kept"))
 
 
-async def until_broken(pulse: Pulse, reason: str) -> None:
-    """Wait until /readyz says that it cannot be, with this reason."""
-    await pulse.until(
-        lambda: pulse.get("/readyz"), lambda report: not report["store"]["ok"] and reason in report["store"]["detail"]
-    )
+class Damaged(Fault):
+    """A store whose pages were overwritten."""
+
+    words = ("malformed", "move it away")
+
+    async def begin(self, pulse: Pulse) -> None:
+        """Make a store and overwrite all but its first page."""
+        store = SqliteStore(self.path, "us", SQL_DIR)
+        await store.open()
+        await store.write_candles(minutes(1000))
+        await store.aclose()
+        whole = self.path.read_bytes()
+        self.path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+        self.content = self.path.read_bytes()
+        await pulse.start()
+
+    async def mend(self, pulse: Pulse) -> None:
+        """Move it away with what belongs to it; it still has what was in it."""
+        assert self.path.read_bytes()[4096:] == self.content[4096:]
+        kept = self.path.with_name("kept")
+        kept.mkdir()
+        for file in self.path.parent.glob(f"{self.path.name}*"):
+            shutil.move(file, kept)
 
 
-def delete(path: Path) -> None:
-    """Delete the database and its log."""
-    for end in ("", "-wal", "-shm"):
-        path.with_name(path.name + end).unlink(missing_ok=True)
+class Locked(Fault):
+    """A file that another process holds for itself."""
+
+    words = ("database is locked", "end the other process")
+
+    async def begin(self, pulse: Pulse) -> None:
+        """Lock it."""
+        self.other = sqlite3.connect(self.path, isolation_level=None)
+        self.other.execute("BEGIN EXCLUSIVE")
+        await pulse.start()
+
+    async def mend(self, pulse: Pulse) -> None:
+        """Unlock it."""
+        self.other.close()
 
 
-def empty(path: Path) -> None:
-    """Write over it with nothing."""
-    path.write_bytes(b"")
+class ReadOnly(Fault):
+    """A folder in which nothing may be written."""
+
+    words = ("unable to open database file", "let the user of this process write")
+
+    async def begin(self, pulse: Pulse) -> None:
+        """Take the permission away."""
+        self.path.parent.chmod(0o555)
+        pulse.is_bound = True
+        await pulse.start()
+
+    async def mend(self, pulse: Pulse) -> None:
+        """Give it back."""
+        self.path.parent.chmod(0o755)
 
 
-def replace(path: Path) -> None:
-    """Put another program's database in its place."""
-    other = path.with_name("other")
-    with closing(sqlite3.connect(other)) as connection:
-        connection.execute("CREATE TABLE notes (text TEXT)")
-        connection.commit()
-    other.replace(path)
+class Full(Fault):
+    """A disk without space."""
+
+    words = ("free space on its disk",)
+
+    async def begin(self, pulse: Pulse) -> None:
+        """Limit the size of every file of the process."""
+        with file_size_limit(FULL_BYTES):
+            await pulse.start()
+
+    async def mend(self, pulse: Pulse) -> None:
+        """Lift the limit."""
+        resource.prlimit(pulse.pid, resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE))
 
 
-@pytest.mark.parametrize("swap", [delete, empty, replace])
-async def test_a_file_that_is_swapped(
-    exchange: SimulatedExchange, tmp_path: Path, swap: Callable[[Path], None]
-) -> None:
-    """The new file gets our tables within seconds, one line says what happened, and views are not affected."""
-    path = tmp_path / FILE
-    async with terminal_on(exchange, tmp_path, PULSE_SYMBOLS=SYMBOL) as pulse:
-        await pulse.until_live(SYMBOL)
-        await until_stored(pulse)
-        swap(path)
-        await pulse.until(lambda: pulse.view(SYMBOL), lambda _: "store file lost" in pulse.log.read_text())
-        await until_ok(pulse)
-        rows = await pulse.get("/api/ohlcv", symbol=SYMBOL)
-        view = await pulse.view(SYMBOL)
-        code = await pulse.stop()
+@pytest.mark.parametrize("kind", [NoDatabase, Damaged, Locked, ReadOnly, Full])
+async def test_a_store_that_cannot_be_used_at_the_start(kind: type[Fault], tmp_path: Path) -> None:
+    """Books are live meanwhile, the reason and the remedy are logged once and shown; then the past is filled."""
+    path = tmp_path / "data" / "pulse.sqlite3"
+    path.parent.mkdir()
+    fault = kind(path)
+    async with SimulatedExchange(SYMBOLS.split(","), seed=5) as exchange:
+        pulse = terminal_on(exchange, tmp_path, PULSE_SQLITE_PATH=str(path))
+        try:
+            await fault.begin(pulse)
+            await pulse.until_live()
+            report = await pulse.until(lambda: pulse.get("/readyz"), lambda answer: not answer["store"]["ok"])
+            problem = await pulse.get("/api/ohlcv", symbol="BTCUSDT")
+            await fault.mend(pulse)
+            ready = await pulse.until(lambda: pulse.get("/readyz"), lambda answer: answer["ready"])
+            rows = await pulse.until(
+                lambda: pulse.get("/api/ohlcv", symbol="BTCUSDT", limit="1000"),
+                lambda answer: isinstance(answer, list) and len(answer) >= 990,
+            )
+            code = await pulse.stop()
+        finally:
+            path.parent.chmod(0o755)
+            await pulse.__aexit__(None, None, None)
 
-    assert (view["state"], code) == ("live", 0)
-    assert isinstance(rows, list)
-    assert pulse.log.read_text().count("store file lost") == 1
-    assert "Traceback" not in pulse.log.read_text()
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    assert "candles" in names
-    assert ("notes" in names) == (swap is replace)
-
-
-async def test_a_file_that_is_overwritten_with_something_else(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """It is not touched, and /readyz says why nothing can be written, until it is taken away."""
-    path, text = tmp_path / FILE, b"the minutes of the last meeting " * 1000
-    async with terminal_on(exchange, tmp_path, PULSE_SYMBOLS=SYMBOL) as pulse:
-        await pulse.until_live(SYMBOL)
-        await until_stored(pulse)
-        path.write_bytes(text)
-        await until_broken(pulse, "not a database")
-        kept = path.read_bytes()
-        view = await pulse.view(SYMBOL)
-        delete(path)
-        await until_ok(pulse)
-        code = await pulse.stop()
-
-    assert kept == text
-    assert (view["state"], code) == ("live", 0)
-    assert "Traceback" not in pulse.log.read_text()
+    logged = pulse.log.read_text()
+    assert all(word in report["store"]["detail"] for word in fault.words)
+    assert all(word in logged for word in fault.words)
+    assert problem["status"] == 503
+    assert ready["store"]["ok"]
+    assert rows
+    assert code == 0
+    assert logged.count("store unavailable, candles pending") == 1
+    assert "Traceback" not in logged
 
 
-async def test_a_database_that_becomes_read_only(
-    exchange: SimulatedExchange, own_postgres: PostgresServer, tmp_path: Path
-) -> None:
-    """Its sessions may not write any more, as at a managed host's quota: new ones are made once they may again."""
-    url = own_postgres.create_database()
-    async with terminal_on(exchange, tmp_path, PULSE_SYMBOLS=SYMBOL, DATABASE_URL=url) as pulse:
-        await pulse.until_live(SYMBOL)
-        await until_stored(pulse)
-        set_read_only(own_postgres, url, "on")
-        await until_broken(pulse, "read-only")
-        rows = await pulse.get("/api/ohlcv", symbol=SYMBOL, limit="60")
-        set_read_only(own_postgres, url, "off")
-        await until_ok(pulse)
-        view = await pulse.view(SYMBOL)
-        code = await pulse.stop()
+async def test_candles_that_wait_in_the_spool_are_stored_once_the_store_can_be_used(tmp_path: Path) -> None:
+    """They are counted as pending while the fault lasts, over a restart too."""
+    path, left = tmp_path / "data" / "pulse.sqlite3", minutes(5)
+    path.parent.mkdir()
+    fault, spool = Locked(path), Spool(tmp_path / "spool.us.ndjson")
+    spool.open()
+    spool.append(left)
+    spool.close()
+    async with SimulatedExchange(["BTCUSDT"], seed=5) as exchange:
+        pulse = terminal_on(
+            exchange, tmp_path, PULSE_SYMBOLS="BTCUSDT", PULSE_SQLITE_PATH=str(path), PULSE_SPOOL_PATH="spool.ndjson"
+        )
+        try:
+            await fault.begin(pulse)
+            for _ in range(2):
+                await pulse.until(lambda: pulse.get("/api/store"), lambda answer: answer["pending"] == 5)
+                await pulse.stop()
+                await pulse.start()
+            await fault.mend(pulse)
+            await pulse.until(lambda: pulse.get("/api/store"), lambda answer: answer["ok"])
+            await pulse.stop()
+        finally:
+            await pulse.__aexit__(None, None, None)
+    store = SqliteStore(path, "us", SQL_DIR)
+    await store.open()
+    stored = await store.read_candles("BTCUSDT", None, left[-1].open_time_ms, 100)
+    await store.aclose()
 
-    assert len(rows) == 60
-    assert (view["state"], code) == ("live", 0)
-    assert "Traceback" not in pulse.log.read_text()
-
-
-async def test_a_database_that_is_made_anew(
-    exchange: SimulatedExchange, own_postgres: PostgresServer, tmp_path: Path
-) -> None:
-    """Dropped and created again while running: our tables are in the new one within seconds."""
-    url = own_postgres.create_database()
-    async with terminal_on(exchange, tmp_path, PULSE_SYMBOLS=SYMBOL, DATABASE_URL=url) as pulse:
-        await pulse.until_live(SYMBOL)
-        await until_stored(pulse)
-        own_postgres.drop_database(url)
-        await until_broken(pulse, "does not exist")
-        create_database(own_postgres, url)
-        await until_ok(pulse)
-        rows = await pulse.until(lambda: pulse.get("/api/ohlcv", symbol=SYMBOL), lambda rows: isinstance(rows, list))
-        view = await pulse.view(SYMBOL)
-        code = await pulse.stop()
-
-    assert isinstance(rows, list)
-    assert (view["state"], code) == ("live", 0)
-    assert "Traceback" not in pulse.log.read_text()
-
-
-def set_read_only(server: PostgresServer, url: str, value: str) -> None:
-    """Let new sessions of a database write or not, and end those that there are."""
-    with psycopg.connect(server.url("postgres"), autocommit=True) as own:
-        own.execute(f'ALTER DATABASE "{name_of(url)}" SET default_transaction_read_only = {value}'.encode())
-        own.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name_of(url)])
-
-
-def create_database(server: PostgresServer, url: str) -> None:
-    """Create an empty database with the name in this address."""
-    with psycopg.connect(server.url("postgres"), autocommit=True) as own:
-        own.execute(f'CREATE DATABASE "{name_of(url)}"'.encode())
-
-
-def name_of(url: str) -> str:
-    """Return the database's name in an address."""
-    return url.partition("?")[0].rpartition("/")[2]
+    assert stored == left

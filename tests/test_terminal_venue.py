@@ -17,9 +17,8 @@ import pytest
 from pulse.simulator.connection import FIN, MID_FRAME
 from pulse.simulator.faults import RestFaults
 from pulse.simulator.server import SimulatedExchange
-from tests.support.process import ROOT, Pulse
+from tests.support.process import ROOT, Pulse, terminal_on
 from tests.support.proxy import Proxy, tls_context
-from tests.test_terminal import terminal_on
 
 SYMBOL = "LINKUSDT"
 """The quietest, so the cheapest: whether others are disturbed is not asked here."""

@@ -11,10 +11,10 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 
-from pulse.errors import RequestError, TooManySymbols, UnknownListing, try_later, wrong_parameter
+from pulse.errors import ListingPending, RequestError, TooManySymbols, UnknownListing, try_later, wrong_parameter
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
 from pulse.market.symbol_names import symbol_name
-from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
+from pulse.symbols import LISTING_RETRY_AFTER_S, SymbolRegistry
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 """Candles in an answer; a stream with a start may be longer."""
@@ -59,24 +59,29 @@ class GapQuery:
     end_ms: int
 
 
-def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
-    """Return the symbol that a client names, or the default, and start it if it does not run.
+def known_symbol(
+    text: str | None, registry: SymbolRegistry, address: str, status: HTTPStatus = HTTPStatus.NOT_FOUND
+) -> str:
+    """Return the symbol that a client of an address names, or the default, and start it if it does not run.
 
-    Raises RequestError with `status` for a symbol that is not listed, and with 503 where no further symbol may run.
+    Raises RequestError with `status` for a symbol that is not listed, and with 503 where no further symbol may run or
+    the exchange has not answered yet which symbols it lists, or 429 where the address may open none.
     """
     if text is None:
         return registry.default
     symbol = symbol_name(text) or text
     try:
-        registry.acquire(symbol)
+        registry.acquire(symbol, address)
     except UnknownListing:
         raise wrong_parameter("symbol", text, registry.allowed(), status) from None
+    except ListingPending as pending:
+        raise try_later(str(pending), LISTING_RETRY_AFTER_S) from None
     except TooManySymbols as full:
-        raise try_later(str(full), RETRY_AFTER_S) from None
+        raise try_later(str(full), full.retry_after_s, full.status) from None
     return symbol
 
 
-def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry) -> CandleQuery:
+def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry, address: str) -> CandleQuery:
     """Read the parameters of GET /api/ohlcv, each with all its values. All have defaults; unknown ones are ignored."""
     given = {name: single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end", "format")}
     format_name = "json" if given["format"] is None else given["format"]
@@ -85,7 +90,7 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolR
     limit_max = LIMIT_MAX if format_name == "json" or given["start"] is None else STREAM_MAX
     start_ms, end_ms = _range_ms(given["start"], given["end"])
     return CandleQuery(
-        symbol=known_symbol(given["symbol"], registry, HTTPStatus.BAD_REQUEST),
+        symbol=known_symbol(given["symbol"], registry, address, HTTPStatus.BAD_REQUEST),
         interval=_interval(given["interval"]),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, limit_max),
         start_ms=start_ms,
@@ -94,12 +99,12 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolR
     )
 
 
-def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry) -> GapQuery:
+def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry, address: str) -> GapQuery:
     """Read the parameters of GET /api/gaps in the same way; without start and end the range is all of time."""
     given = {name: single(parameters, name) for name in ("symbol", "limit", "start", "end")}
     start_ms, end_ms = _range_ms(given["start"], given["end"])
     return GapQuery(
-        symbol=known_symbol(given["symbol"], registry, HTTPStatus.BAD_REQUEST),
+        symbol=known_symbol(given["symbol"], registry, address, HTTPStatus.BAD_REQUEST),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, LIMIT_MAX),
         start_ms=0 if start_ms is None else start_ms,
         end_ms=TIME_MAX_MS if end_ms is None else end_ms,

@@ -20,13 +20,14 @@ import orjson
 import pytest
 
 from pulse.binance.messages import Frame, parse
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
 from pulse.concurrency import RetryGate
 from pulse.engine import Engine
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.live import LiveIngest
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
@@ -155,7 +156,9 @@ class Player:
         self._inbox, self._candles, self._gaps = make_inbox(), make_candle_queue(), make_gap_queue()
         self._outbox: Outbox = ConflatingQueue()
         snapshot_requests: SnapshotRequests = ConflatingQueue()
-        self._rest = BinanceRest(self._exchange, venue_of("us"), self._clock, BanFile(None), lambda _: True)
+        self._rest = BinanceRest(
+            self._exchange, venue_of("us"), self._clock, BanFile(None), lambda _: Priority.PINNED_BOOK
+        )
         self._ingest = LiveIngest(self._make_stream, self._inbox, snapshot_requests, self._clock)
         self._engine = Engine(
             self._make_market, self._inbox, self._outbox, self._candles, snapshot_requests, self._gaps, self._clock,
@@ -197,8 +200,8 @@ class Player:
     def _make_stream(self, symbol: str) -> ExchangeStream:
         return ExchangeStream(
             symbol, self._exchange, self._rest, self._inbox, self._clock, random.Random(1),
-            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals("the recording"), depth_limit=DEPTH_LIMIT,
-            stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals("the recording"), held=HeldBudget(),
+            depth_limit=DEPTH_LIMIT, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
     async def _take_views(self) -> None:

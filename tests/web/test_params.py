@@ -17,7 +17,7 @@ AT_MS = 1723161300000  # 2024-08-08T23:55:00 UTC
 
 def read(text: str) -> CandleQuery:
     """Return the candle query in a query string."""
-    return read_candle_query(parse_qs(text, keep_blank_values=True), SymbolRegistry(SYMBOLS))
+    return read_candle_query(parse_qs(text, keep_blank_values=True), SymbolRegistry(SYMBOLS), "192.0.2.1")
 
 
 def test_every_parameter_has_a_default() -> None:
@@ -30,6 +30,14 @@ def test_each_parameter_is_read() -> None:
     query = read(f"symbol=ethusdt&interval=1M&limit=1000&start={AT_MS}&end={AT_MS}&format=csv&_=1")
 
     assert query == CandleQuery("ETHUSDT", INTERVALS["1M"], 1000, AT_MS, AT_MS, "csv")
+
+
+def test_symbol_may_be_requested_again_before_the_listing_is_known() -> None:
+    """The error is 503 and says after how many seconds."""
+    with pytest.raises(RequestError, match="has not answered yet which symbols it lists") as raised:
+        known_symbol("DOGEUSDT", SymbolRegistry(["BTCUSDT"], running_max=2), "192.0.2.1")
+
+    assert (raised.value.status, raised.value.retry_after_s) == (503, 2)
 
 
 def test_stream_with_a_start_has_a_higher_limit() -> None:
@@ -135,7 +143,7 @@ def test_wrong_parameter_is_named(text: str, parameter: str) -> None:
 def test_unknown_symbol_in_a_path_is_not_found() -> None:
     """404, where a query parameter would be 400."""
     with pytest.raises(RequestError) as caught:
-        known_symbol("DOGEUSDT", SymbolRegistry(SYMBOLS))
+        known_symbol("DOGEUSDT", SymbolRegistry(SYMBOLS), "192.0.2.1")
 
     assert caught.value.status == 404
     assert caught.value.allowed == SYMBOLS
@@ -143,4 +151,4 @@ def test_unknown_symbol_in_a_path_is_not_found() -> None:
 
 def test_missing_symbol_is_the_first_one() -> None:
     """The first symbol of the settings is the default."""
-    assert known_symbol(None, SymbolRegistry(SYMBOLS)) == "BTCUSDT"
+    assert known_symbol(None, SymbolRegistry(SYMBOLS), "192.0.2.1") == "BTCUSDT"

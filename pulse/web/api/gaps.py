@@ -23,8 +23,10 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
 async def _gaps(context: WebContext, request: Request) -> Response:
     """Return the gaps that touch the range, oldest first. Raises RequestError or StoreUnavailable."""
-    asked = read_gap_query(parameters_of(request), context.registry)
-    gaps = await context.candles.gaps(asked.symbol, asked.start_ms, asked.end_ms, asked.limit)
+    address = context.admission.address_of(request)
+    asked = read_gap_query(parameters_of(request), context.registry, address)
+    with context.admission.reads.held(address):
+        gaps = await context.candles.gaps(asked.symbol, asked.start_ms, asked.end_ms, asked.limit)
     return json_response(orjson.dumps(list(map(gap_row, gaps))))
 
 

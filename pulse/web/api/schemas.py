@@ -36,6 +36,10 @@ DETAILS: Mapping[tuple[type, str], Json] = {
     (View, "trades"): {"description": "Newest first."},
     (View, "timestamp"): {"description": "Seconds since the epoch by the server's clock."},
     (TradeView, "aggressor"): {"enum": [side.value for side in Aggressor]},
+    (TradeView, "id"): {"description": "The exchange's aggregate id, which it has used twice."},
+    (TradeView, "first_trade_id"): {
+        "description": "The first single trade in it; tells two trades of one id apart, and orders them."
+    },
     (TradeView, "time_ms"): {"description": "Exchange time, ms since the epoch."},
     (CandleView, "timestamp"): {"description": "The interval's open, ISO 8601, UTC."},
 }

@@ -60,13 +60,16 @@ async def _with_udf_errors(handler: Handler, context: WebContext, request: Reque
     try:
         return await handler(context, request)
     except RequestError as error:
-        return _error(error.detail, error.status)
+        return _error(error.detail, error.status, error.retry_after_s)
     except StoreUnavailable:
         return _error("The candle store cannot be reached.", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _error(text: str, status: HTTPStatus) -> Response:
-    return json_response(orjson.dumps({"s": "error", "errmsg": text}), status)
+def _error(text: str, status: HTTPStatus, retry_after_s: int | None = None) -> Response:
+    response = json_response(orjson.dumps({"s": "error", "errmsg": text}), status)
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(retry_after_s)
+    return response
 
 
 def _json(body: Any) -> Response:
@@ -90,7 +93,7 @@ async def _config(context: WebContext, _: Request) -> Response:
 
 
 async def _symbol(context: WebContext, request: Request) -> Response:
-    symbol = _known(context, parameters_of(request))
+    symbol = _known(context, request)
     return _json(_symbol_info(_running(context)[symbol], _exchange(context)))
 
 
@@ -115,12 +118,13 @@ async def _search(context: WebContext, request: Request) -> Response:
 async def _history(context: WebContext, request: Request) -> Response:
     """Return the bars that open in [from, to), or the last `countback` that open before `to`; no `from` is 0."""
     parameters = parameters_of(request)
-    symbol = _known(context, parameters)
+    symbol = _known(context, request)
     interval = INTERVALS[_resolution(single(parameters, "resolution"))]
     end_ms = _seconds("to", single(parameters, "to")) * 1000 - 1
     countback = single(parameters, "countback")
     count = whole_number("countback", countback, BARS_MAX, BARS_MAX)
-    bars = await context.candles.read(symbol, interval, None, end_ms, count)
+    with context.admission.reads.held(context.admission.address_of(request)):
+        bars = await context.candles.read(symbol, interval, None, end_ms, count)
     if countback is not None:
         return _json(_table(bars) if bars else {"s": "no_data"})
     start = single(parameters, "from")
@@ -149,10 +153,10 @@ def _exchange(context: WebContext) -> str:
     return EXCHANGES.get(venue, venue.upper())
 
 
-def _known(context: WebContext, parameters: Parameters) -> str:
+def _known(context: WebContext, request: Request) -> str:
     """Return the symbol parameter, given with or without the exchange before it. Raises RequestError."""
-    text = single(parameters, "symbol") or ""
-    return known_symbol(text.removeprefix(_exchange(context) + ":"), context.registry)
+    text = (single(parameters_of(request), "symbol") or "").removeprefix(_exchange(context) + ":")
+    return known_symbol(text, context.registry, context.admission.address_of(request))
 
 
 def _symbol_info(entry: Mapping[str, Any], exchange: str) -> dict[str, Any]:
