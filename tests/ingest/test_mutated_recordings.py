@@ -257,6 +257,7 @@ def test_unchanged_session_is_live_and_correct() -> None:
     assert result.logged.total() < 10
 
 
+@pytest.mark.proves("mutated-frame")
 @pytest.mark.parametrize("seed", RARE_SEEDS)
 def test_few_mutated_frames_are_found_too(seed: int) -> None:
     """Nothing hides a falsified level behind a connection that ends or a book that is loaded again."""
@@ -267,6 +268,7 @@ def test_few_mutated_frames_are_found_too(seed: int) -> None:
     assert result.live > LINES / 4
 
 
+@pytest.mark.proves("mutated-frame")
 def test_mutated_sessions_raise_nothing_and_are_never_wrong() -> None:
     """COUNT mutated frames, the same in each run: no error, no wrong book past a true account, no memory kept."""
     played(LINES, 0, SHARE)  # what is made once is made by now

@@ -23,6 +23,7 @@ async def answer_to(request: bytes, answer: Any = answer_ok) -> bytes:
     return received
 
 
+@pytest.mark.proves("smuggling")
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -88,6 +89,7 @@ async def answer_nothing(_: Any, __: Any) -> None:
     """End without an answer: the server sends one of its own."""
 
 
+@pytest.mark.proves("headers")
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
