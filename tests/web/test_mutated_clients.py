@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from pulse.fanout.subscriptions import Echo
 from pulse.latency import Latency
 from pulse.settings import Settings
@@ -232,6 +234,7 @@ async def send_messages(web: Web, rng: random.Random) -> int:
     return max(sent, 1)
 
 
+@pytest.mark.proves("client-input")
 @on_server_loop
 async def test_no_input_reaches_a_traceback() -> None:
     """COUNT requests and messages, the same in each run: nothing is logged as an error and nothing answers 500."""

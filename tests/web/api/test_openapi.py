@@ -125,6 +125,7 @@ async def test_real_answers_match_the_document(tmp_path: Path) -> None:
     assert set(DOCUMENT["paths"]) <= places
 
 
+@pytest.mark.proves("schema")
 async def test_requests_made_from_the_document_are_answered_as_it_says(tmp_path: Path) -> None:
     """Schemathesis: what the document allows is accepted, what it forbids is refused, every answer is described."""
     support = ROOT / "tests/support"
