@@ -206,6 +206,7 @@ async def status_of(url: str, **headers: str) -> int:
         return answer.status
 
 
+@pytest.mark.proves("session")
 async def test_tokens_and_sessions_outlive_a_restart(tmp_path: Path) -> None:
     """A session begun with the reader's token goes on in the next process, and ends when the token is changed."""
     pulse = Pulse(tmp_path, "--demo", PULSE_TOKEN=READER, PULSE_OPERATOR_TOKEN=OPERATOR)
@@ -290,6 +291,7 @@ async def report_shown(pulse: Pulse, address: str, *, older_s: Sequence[float] =
         return delay_ms
 
 
+@pytest.mark.proves("false-echo")
 async def test_a_lying_client_does_not_move_the_latency(tmp_path: Path) -> None:
     """Behind a proxy that names the clients: true reports of three stand against many false ones of a fourth."""
     async with Pulse(tmp_path, "--demo", PULSE_TRUSTED_HOPS="1") as pulse:
