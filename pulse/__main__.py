@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         settings = Settings.from_environment(os.environ)
-        logs.set_up(settings.log_level)
+        logs.set_up(settings.log_level, settings.log_format)
         start(settings, _plan(options, settings))
     except SettingsError as error:
         sys.stderr.write("".join(f"pulse: {logs.printable(line)}\n" for line in str(error).split("\n")))

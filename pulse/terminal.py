@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, open_session
@@ -38,8 +38,10 @@ from pulse.errors import SettingsError, StoreUnavailable
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
+from pulse.fanout.subscriptions import Echo
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.instruments import InstrumentPoller
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
@@ -51,12 +53,14 @@ from pulse.queues import (
     ConflatingQueue,
     Outbox,
     Received,
+    SilentStreams,
     SnapshotRequests,
     make_candle_queue,
     make_gap_queue,
     make_inbox,
 )
 from pulse.server import gc_tuning
+from pulse.server.addresses import LOOPBACK_KEYS
 from pulse.server.listener import App
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
@@ -65,10 +69,11 @@ from pulse.stats import SymbolMetrics
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import SymbolLifecycle, SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.api.status import ReadinessReport, register_gauges
 from pulse.web.api.symbols import SymbolsReport
-from pulse.web.app import build_app
+from pulse.web.app import build_app, build_operator_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
@@ -124,9 +129,10 @@ class _Parts:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What is run: the web app, the tasks, and what has to be told of the end, the clients' hub first."""
+    """What is run: the web apps, the tasks, and what has to be told of the end, the clients' hub first."""
 
     app: App
+    operator_app: App
     work: Work
     hub: Hub
     writer: CandleWriter
@@ -149,13 +155,16 @@ class Terminal:
         self.outbox: Outbox = ConflatingQueue()
         self.candles = make_candle_queue()
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
+        self.silent_streams: SilentStreams = ConflatingQueue()
         self.gaps = make_gap_queue()
 
     async def build(self, resources: AsyncExitStack) -> Built:
         """Open the resources and build everything. Raises SettingsError."""
         parts = await self._open_parts(resources)
         scheduler = FlushScheduler(self._on_flushed)
-        return Built(self._make_app(parts, scheduler), self._work(parts, scheduler), parts.hub, parts.writer)
+        context = self._make_web_context(parts, scheduler)
+        apps = build_app(context), build_operator_app(context)
+        return Built(*apps, self._work(parts, scheduler), parts.hub, parts.writer)
 
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
         """Build everything up to the web app."""
@@ -178,37 +187,37 @@ class Terminal:
         )
         return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles)
 
-    def _make_app(self, parts: _Parts, scheduler: FlushScheduler) -> App:
+    def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
         admission = Admission(self.settings, time.monotonic)
         groups = BroadcastGroups(parts.hub, scheduler)
         sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
-        register_gauges(admission, sessions, parts.hub, self.latency)
+        readiness = ReadinessReport(
+            parts.registry,
+            parts.engine,
+            parts.bus,
+            parts.store,
+            parts.writer,
+            self.latency.offset,
+            parts.source.trouble,
+        )
+        register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
-        return build_app(
-            WebContext(
-                settings=self.settings,
-                admission=admission,
-                registry=parts.registry,
-                hub=parts.hub,
-                candles=parts.reader,
-                websockets=sessions,
-                sse=SseEndpoint(sessions),
-                symbols=SymbolsReport(
-                    self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
-                ),
-                readiness=ReadinessReport(
-                    parts.registry,
-                    parts.engine,
-                    parts.bus,
-                    parts.store,
-                    parts.writer,
-                    self.latency.offset,
-                    source.trouble,
-                ),
-                latency=self.latency.report,
-                certificates=parts.engine.certificates,
-                static_dir=_assets("static"),
-            )
+        return WebContext(
+            settings=self.settings,
+            access=Access(self.settings),
+            admission=admission,
+            registry=parts.registry,
+            hub=parts.hub,
+            candles=parts.reader,
+            websockets=sessions,
+            sse=SseEndpoint(sessions),
+            symbols=SymbolsReport(
+                self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
+            ),
+            readiness=readiness,
+            latency=self.latency.report,
+            certificates=parts.engine.certificates,
+            static_dir=_assets("static"),
         )
 
     def _work(self, parts: _Parts, scheduler: FlushScheduler) -> Work:
@@ -285,8 +294,8 @@ class Terminal:
 
     def _make_engine(self) -> Engine:
         return Engine(
-            self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.gaps, self.clock,
-            self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
+            self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
+            self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:
@@ -309,11 +318,11 @@ class Terminal:
             work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
-        rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_watched)
-        retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title)
+        rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
+        retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
-            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals),
-            self.inbox, self.snapshot_requests, self.clock,
+            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
+            self.inbox, self.snapshot_requests, self.silent_streams, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
         poller = InstrumentPoller(
@@ -345,17 +354,24 @@ class Terminal:
         return exchange
 
     def _make_stream(
-        self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals
-    ) -> ExchangeStream:
+        self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals,
+        held: HeldBudget,
+    ) -> ExchangeStream:  # fmt: skip
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
             retry_gate=retry_gate,
             refusals=refusals,
+            held=held,
             depth_limit=self.settings.depth_limit,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,
             audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
+
+    def _snapshot_priority(self, hub: Hub, symbol: str) -> Priority:
+        if symbol in self.plan.symbols:
+            return Priority.PINNED_BOOK
+        return Priority.WATCHED_BOOK if hub.is_watched(symbol) else Priority.OTHER_BOOK
 
     def _exchange_ms(self) -> int | None:
         """Return the exchange's time, in a replay the recording's; None while it is unknown."""
@@ -370,8 +386,11 @@ class Terminal:
     def _on_flushed(self, delay_s: float) -> None:
         self.latency.written(delay_s * 1000, self.clock.now_ms())
 
-    def _on_echo(self, instance: str, timestamp_s: float) -> None:
-        self.latency.echoed(instance, timestamp_s * 1000, self.clock.now_ms(), self.clock.wall_s() * 1000)
+    def _on_echo(self, address: str, echo: Echo) -> None:
+        self.latency.echoed(
+            address, echo.instance, echo.timestamp_s, echo.symbols, self.clock.now_ms(), self.clock.wall_s() * 1000,
+            is_local=address in LOOPBACK_KEYS,
+        )  # fmt: skip
 
 
 async def _has_candles(store: Store, symbol: str) -> bool:

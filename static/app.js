@@ -20,6 +20,7 @@ import {
 import { createCandles } from "./panels/candles.js";
 import { createLadder } from "./panels/ladder.js";
 import { createLatency } from "./panels/latency.js";
+import { createSession } from "./panels/login.js";
 import { createMetrics } from "./panels/metrics.js";
 import { createProof } from "./panels/proof.js";
 import { createStatus } from "./panels/status.js";
@@ -59,17 +60,19 @@ let proofTimer;
 
 const schedule = createSchedule(paint);
 const markTime = () => schedule.mark("time");
-const feed = new Feed({ onView: viewArrived, onChange: connectionChanged, onRefused: refused });
+const session = createSession(root, find(document, "dialog.login"), server, retry);
+const { platform } = session;
+const feed = new Feed({ onView: viewArrived, onChange: connectionChanged, onRefused: refused, platform });
 /** @type {Fetcher<Candle[], {symbol: string, interval: Interval}>} */
-const history = new Fetcher({ onData: historyArrived, onChange: markTime });
+const history = new Fetcher({ onData: historyArrived, onChange: markTime, platform });
 /** @type {Fetcher<SymbolList>} */
-const symbols = new Fetcher({ onData: symbolsArrived, onChange: markTime });
+const symbols = new Fetcher({ onData: symbolsArrived, onChange: markTime, platform });
 /** @type {Fetcher<StoreReport>} */
-const store = new Fetcher({ onData: storeArrived, onChange: () => {} });
+const store = new Fetcher({ onData: storeArrived, onChange: () => {}, platform });
 /** @type {Fetcher<LatencyReport>} */
-const latency = new Fetcher({ onData: latencyArrived, onChange: () => {} });
+const latency = new Fetcher({ onData: latencyArrived, onChange: () => {}, platform });
 /** @type {Fetcher<ProofReport, string>} */
-const proof = new Fetcher({ onData: proofArrived, onChange: () => schedule.mark("proof") });
+const proof = new Fetcher({ onData: proofArrived, onChange: () => schedule.mark("proof"), platform });
 
 /** The panels by name. To add one: its entry here, and in PAINTED below. */
 const panels = {
@@ -125,6 +128,7 @@ function start() {
   setInterval(requestStore, STORE_MS);
   setInterval(requestLatency, LATENCY_MS);
   requestSymbols();
+  session.check();
   loadCharts();
 }
 
@@ -382,8 +386,7 @@ function paintRoot({ status, paused, source, selected }) {
 }
 
 /**
- * Paint the price and the ids of the view. They change in one frame with the rows they describe: a reader of both
- * reads one view.
+ * Paint the price and the ids of the view, in one frame with the rows they describe: a reader of both reads one view.
  * @param {PanelModel} model
  */
 function paintBook(model) {

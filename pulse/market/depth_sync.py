@@ -11,7 +11,8 @@ id and B the id of the local book:
    have reached it. By rule 4 alone all later diffs would be old, for ever.
 6. Diffs that are old by their ids, but later by their event times than the one applied last, are no repetitions:
    RESTARTED_BY of them in a row show that the exchange's ids began anew.
-After a gap diffs are held again, so that one new snapshot is enough.
+After a gap diffs are held again, so that one new snapshot is enough. Where a diff is known to be missing before the
+next one shows it, the stream has reached the last one applied: a snapshot from there on joins without another diff.
 """
 
 from collections import deque
@@ -20,6 +21,8 @@ from enum import Enum, auto
 
 from pulse.market.types import DepthDiff, DepthSnapshot
 
+DIFF_BYTES, LEVEL_BYTES = 550, 64
+"""About the memory of a diff, and more for each of its levels: two floats and their places in two lists."""
 RESTARTED_BY = 3
 NEVER_MS = 2**63
 """The time of the last diff where a book has none yet: none is later."""
@@ -44,24 +47,39 @@ class BookAnchor:
 
 
 class DepthSync:
-    """Decides for each diff whether it joins. `is_joined`: whether there is a book that diffs continue."""
+    """Decides for each diff whether it joins; at most `held_max` diffs are held, the newest.
+
+    `is_joined`: whether there is a book that diffs continue. `held_bytes`: about the memory of the held diffs.
+    """
 
     def __init__(self, held_max: int) -> None:
-        self._held: deque[DepthDiff] = deque(maxlen=held_max)
+        self._held: deque[DepthDiff] = deque()
+        self._held_max = held_max
+        self.held_bytes = 0
         self._snapshot: DepthSnapshot | None = None  # accepted; it waits until the stream has reached it
         self._last_first_id = 0  # first id of the diff applied last
         self._last_update_id = 0
         self._last_time_ms = 0  # of the diff applied last
         self._late_old = 0  # diffs in a row that are old by their ids and later by their times
         self._holds_diffs = True  # also while the book continues, for a second snapshot
+        self._has_begun = False  # diffs have arrived on this connection, though none is held: its book was lost
         self.is_joined = False
 
     def restart(self) -> None:
         """Discard book and diffs: a new connection begins, and what was missed before it is unknown."""
-        self._held.clear()
+        self._release(len(self._held))
         self._snapshot = None
         self._holds_diffs = True
+        self._has_begun = False
         self.is_joined = False
+
+    def lose(self) -> bool:
+        """Stop continuing the book: the next diff is missing. Return False where there is no book."""
+        if not self.is_joined:
+            return False
+        self.restart()
+        self._has_begun = True
+        return True
 
     def expect_snapshot(self) -> None:
         """Hold diffs from now on, also while the book continues: a snapshot is about to be requested."""
@@ -85,7 +103,7 @@ class DepthSync:
         self._last_first_id, self._last_update_id = diff.first_update_id, diff.final_update_id
         self._last_time_ms, self._late_old = diff.event_time_ms, 0
         if self._holds_diffs:
-            self._held.append(diff)
+            self._append(diff)
         return DiffOutcome.DELIVER
 
     def on_snapshot(self, snapshot: DepthSnapshot) -> bool:
@@ -93,7 +111,7 @@ class DepthSync:
 
         True means that `take_anchor` returns the book, at once or when the stream has reached the snapshot's id.
         """
-        if not self._held and not self.is_joined:
+        if not self._held and not self.is_joined and not self._has_begun:
             # No diff has arrived yet, so whether the stream reaches back to the snapshot is not known: the first
             # diff will show.
             self._snapshot = snapshot
@@ -120,19 +138,24 @@ class DepthSync:
         self._snapshot = None
         self._holds_diffs = False
         diffs = tuple(d for d in self._held if d.final_update_id > snapshot.last_update_id)
-        self._held.clear()
         if diffs and diffs[0].first_update_id > snapshot.last_update_id + 1:
+            self._release(len(self._held) - len(diffs))
             self.is_joined = False
             self._holds_diffs = True
-            self._held.extend(diffs)
             return None
+        self._release(len(self._held))
         if not self.is_joined:
             self._last_update_id = diffs[-1].final_update_id if diffs else snapshot.last_update_id
             # With no diff after it the snapshot's own id is the bound: diffs up to it are old, wherever they begin.
             self._last_first_id = diffs[-1].first_update_id if diffs else snapshot.last_update_id
             self._last_time_ms, self._late_old = diffs[-1].event_time_ms if diffs else NEVER_MS, 0
+            self._has_begun = False
             self.is_joined = True
         return BookAnchor(snapshot, diffs)
+
+    def release_oldest(self) -> None:
+        """Drop the older half of the held diffs; a snapshot must then be newer."""
+        self._release((len(self._held) + 1) // 2)
 
     @property
     def wants_snapshot(self) -> bool:
@@ -144,23 +167,38 @@ class DepthSync:
         if self.is_joined:
             # A second book is compared with the first, so both must be at the same id.
             return self._last_update_id >= snapshot.last_update_id
-        return bool(self._held)
+        return bool(self._held) or self._has_begun
 
     def _lose_book(self, diff: DepthDiff) -> None:
         """Stop continuing the book; hold this diff and the later ones for the next snapshot."""
         self.is_joined = False
         self._holds_diffs = True
         self._snapshot = None
-        self._held.clear()
+        self._release(len(self._held))
         self._hold(diff)
 
     def _hold(self, diff: DepthDiff) -> None:
         """Hold a diff; only an unbroken run of diffs is held."""
         if self._held and _is_apart(self._held[-1], diff):
-            self._held.clear()
+            self._release(len(self._held))
         if self._held and diff.final_update_id <= self._held[-1].final_update_id:
             return
+        self._append(diff)
+
+    def _append(self, diff: DepthDiff) -> None:
+        if len(self._held) >= self._held_max:
+            self._release(1)
         self._held.append(diff)
+        self.held_bytes += _bytes_of(diff)
+
+    def _release(self, count: int) -> None:
+        """Drop the oldest held diffs."""
+        for _ in range(count):
+            self.held_bytes -= _bytes_of(self._held.popleft())
+
+
+def _bytes_of(diff: DepthDiff) -> int:
+    return DIFF_BYTES + LEVEL_BYTES * (len(diff.bids.prices) + len(diff.asks.prices))
 
 
 def _is_apart(last: DepthDiff, diff: DepthDiff) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import REFUSED_WAIT_S, Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, Stream, Transport
@@ -18,7 +18,9 @@ from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
 from pulse.errors import ConnectionEnded, ExchangeRefused, HandshakeRefused
+from pulse.ingest import stream_remedy
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import OVERLAP_S
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
@@ -53,11 +55,12 @@ class Setup:
         self.wrong: list[int] = []
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         transport = AiohttpTransport(session)
-        self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
+        self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: Priority.PINNED_BOOK)
+        self.held = HeldBudget()
         self.stream = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
-            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals(venue.title), depth_limit=1000,
-            stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals(venue.title), held=self.held,
+            depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
         )  # fmt: skip
 
     async def until(self, condition: Callable[["Setup"], bool]) -> None:
@@ -125,6 +128,7 @@ async def test_book_equals_the_exchange_at_every_diff(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-diff")
 async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> None:
     """At a gap the book is not live until a new snapshot joins, without a new connection."""
     setup.exchange.faults.frames.drop(DEPTH)
@@ -138,6 +142,7 @@ async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> Non
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-diff")
 async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     """A frame that is not JSON costs one resync and nothing else."""
     setup.exchange.faults.frames.edit(DEPTH, lambda _: "{broken")
@@ -147,6 +152,7 @@ async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("false-level")
 async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> None:
     """A best level that differs from the exchange's is found, by whichever check comes first, and a resync follows."""
 
@@ -164,6 +170,7 @@ async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> Non
     assert 12345.0 in (quantity for _, quantity in incident.ours)
 
 
+@pytest.mark.proves("false-id")
 async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -> None:
     """A diff whose final id is too high costs one resync, and later diffs are not taken for old ones."""
     setup.exchange.faults.frames.edit(DEPTH, lambda diff: {**diff, "u": diff["u"] + 10**6})
@@ -174,6 +181,7 @@ async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-trades")
 async def test_lost_trades_are_fetched_by_id_and_delivered_in_order(setup: Setup) -> None:
     """Missing ids are fetched over REST before a later trade is delivered."""
     await setup.until(lambda s: s.count(Trade) >= 1)
@@ -185,6 +193,7 @@ async def test_lost_trades_are_fetched_by_id_and_delivered_in_order(setup: Setup
     assert setup.count(TradesHeld) == 1
 
 
+@pytest.mark.proves("lost-trades")
 async def test_trades_of_an_outage_are_fetched_after_it(setup: Setup) -> None:
     """Trades between two connections are missing like any others."""
     await setup.until(lambda s: s.count(Trade) >= 1)
@@ -199,6 +208,7 @@ async def test_trades_of_an_outage_are_fetched_after_it(setup: Setup) -> None:
     assert ids == list(range(ids[0], ids[-1] + 1))
 
 
+@pytest.mark.proves("cut")
 async def test_cut_connection_is_reported_at_once_and_reopened(setup: Setup) -> None:
     """A reset is a FeedDown event; a new connection joins again."""
     setup.exchange.cut()
@@ -208,6 +218,7 @@ async def test_cut_connection_is_reported_at_once_and_reopened(setup: Setup) -> 
     assert setup.wrong == []
 
 
+@pytest.mark.proves("silent")
 async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> None:
     """Where all streams are mute while the connection lives, it is replaced."""
     await setup.until(lambda s: s.count(DepthDiff) >= 10)
@@ -220,6 +231,36 @@ async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> N
     assert "has sent nothing" in down.reason
 
 
+async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First on the same connection; where that does not help a second one takes over, and the book goes on.
+
+    The trades that were missed are fetched, though the first connection never reached them.
+    """
+    monkeypatch.setattr(stream_remedy, "HELPS_WITHIN_S", 0.0)
+    await setup.until(lambda s: s.count(Trade) >= 1)
+    setup.exchange.faults.frames.mute(TRADES)
+    newest = setup.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"]
+    connection = next(iter(setup.exchange.connections))
+    setup.stream.on_silent("trade")
+    await setup.until(lambda _: list(connection.subscriptions.streams)[-1] == TRADES)
+    assert setup.exchange.connections_opened == 1
+
+    await setup.until(lambda s: s.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"] > newest + 1)
+    setup.stream.on_silent("trade")
+    await setup.until(lambda s: s.exchange.connections_opened == 2)
+    setup.exchange.faults.frames.unmute(TRADES)
+    await setup.until(lambda s: s.stream.rotations == 1)
+    await setup.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
+    ids = [event.trade_id for event in setup.events if isinstance(event, Trade)]
+
+    assert ids == list(range(ids[0], ids[-1] + 1))
+    assert (setup.count(FeedUp), setup.count(BookLost), setup.count(BookAnchor)) == (1, 0, 1)
+    assert setup.wrong == []
+
+
+@pytest.mark.proves("stale-snapshot")
 async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:
     """A snapshot that lags is not joined; the diffs are kept until one joins."""
 
@@ -244,6 +285,7 @@ async def test_requested_snapshot_is_compared_with_the_running_book(setup: Setup
     assert setup.market.integrity.audit.differing == 0
 
 
+@pytest.mark.proves("shutdown")
 async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     """At `serverShutdown` a second connection takes over; the book is neither lost nor joined again."""
     setup.exchange.announce_shutdown()
@@ -256,6 +298,7 @@ async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("shutdown")
 async def test_shutdown_announced_to_the_successor_causes_no_gap(setup: Setup) -> None:
     """A third connection takes over; the end of the first two is not noticed."""
     setup.exchange.announce_shutdown()
@@ -286,6 +329,7 @@ async def test_refusal_is_reported_and_not_retried_soon() -> None:
         assert setup.exchange.connections_opened == 0
 
 
+@pytest.mark.proves("region")
 def test_refused_stream_is_retried_after_minutes() -> None:
     """An exchange that refuses the region is asked once per REFUSED_WAIT_S, by all symbols together."""
 
@@ -310,9 +354,10 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         return transport.attempts_s
 
     def make(symbol: str, transport: RefusingTransport, refusals: Refusals) -> ExchangeStream:
+        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int))
         return ExchangeStream(
-            symbol, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
-            ScenarioClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals,
+            symbol, cast(Transport, transport), rest, make_inbox(), ScenarioClock(), random.Random(1),
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals, held=HeldBudget(),
             depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
@@ -341,6 +386,7 @@ async def test_one_403_of_a_handshake_is_not_a_refusal_of_the_region() -> None:
         assert setup.events[-1] == FeedDown("Binance.US refuses this request for now (HTTP 403)")
 
 
+@pytest.mark.proves("ban")
 async def test_no_call_is_made_before_retry_after() -> None:
     """After a 429 the next snapshot is fetched when Retry-After has passed."""
 
@@ -383,6 +429,10 @@ class ScriptedExchange:
         """Open the next stream."""
         return self._streams.pop(0)
 
+    def exchange_ms(self) -> int:
+        """Return the date of the frames."""
+        return FRAMES_MS
+
     async def depth(self, symbol: str, limit: int) -> None:
         """Wait for ever."""
         await asyncio.Event().wait()
@@ -397,7 +447,7 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         inbox: Inbox = asyncio.Queue(1)
         stream = ExchangeStream(
             SYMBOL, exchange, exchange, inbox, ScenarioClock(FRAMES_MS), random.Random(1),
-            retry_gate=RetryGate(1.0), refusals=Refusals(""), depth_limit=100, stale_after_ms=5000,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
             may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())

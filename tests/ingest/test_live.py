@@ -1,6 +1,7 @@
 """Symbols that come and go while the process runs: a real exchange on loopback, real streams, engine, bus and hub."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
@@ -25,14 +26,17 @@ from pulse.engine import Engine
 from pulse.fanout.hub import Hub
 from pulse.ingest import live
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.latency import Latency
+from pulse.logs import request_id
 from pulse.market.market import Market, Origin
 from pulse.market.types import Instrument
 from pulse.queues import (
     CandleQueue,
     ConflatingQueue,
     Outbox,
+    SilentStreams,
     SnapshotRequests,
     make_candle_queue,
     make_gap_queue,
@@ -61,20 +65,21 @@ class Process:
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = make_candle_queue()
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
+        self.silent_streams: SilentStreams = ConflatingQueue()
         self.latency = Latency(INSTANCE)
         self.hub = Hub(INSTANCE, no_candles)
         self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock)
         self.bus = make_bus(self.relay.deliver)
         self.engine = Engine(
-            self.make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, make_gap_queue(),
-            self.clock, self.latency, publish_interval_s=0.08,
+            self.make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
+            make_gap_queue(), self.clock, self.latency, publish_interval_s=0.08,
         )  # fmt: skip
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.transport = AiohttpTransport(session)
-        self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), self.hub.is_watched)
+        self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), lambda _: Priority.WATCHED_BOOK)
         self.retry_gate = RetryGate(RECONNECT_SPACING_S)
         self.refusals = Refusals(venue.title)
-        self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.clock)
+        self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.silent_streams, self.clock)
         self.parts = (SymbolMetrics(), self.latency, self.relay, self.hub, self.bus, self.engine, self.ingest)
         self.registry = SymbolRegistry(
             [PINNED], running_max=3, parts=self.parts, is_watched=self.hub.is_watched, clock=lambda: self.now_s
@@ -90,7 +95,8 @@ class Process:
         """Make a stream as the program does."""
         return ExchangeStream(
             symbol, self.transport, self.rest, self.inbox, self.clock, random.Random(1), retry_gate=self.retry_gate,
-            refusals=self.refusals, depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            refusals=self.refusals, held=HeldBudget(), depth_limit=1000, stale_after_ms=5000, may_fall_back=False,
+            audit_every_s=600.0,
         )  # fmt: skip
 
     def state(self, symbol: str) -> str:
@@ -138,7 +144,7 @@ async def test_a_requested_symbol_becomes_live() -> None:
         first = process.state(OTHER)
         await until(lambda: process.state(OTHER) == "live")
         log = process.hub.log(OTHER)
-        await until(lambda: log.next_id > 0)
+        await until(lambda: log.end.trade_id > 0)
         view = orjson.loads(process.hub.latest(book_channel(OTHER)) or b"")
         truth = process.exchange.core.book_at(OTHER, view["last_update_id"])
 
@@ -205,6 +211,26 @@ async def test_a_symbol_may_be_closed_while_its_snapshot_is_fetched() -> None:
         assert process.connections_of(OTHER) == 0
 
 
+async def test_a_stream_does_not_keep_the_id_of_the_request_that_opened_it(caplog: pytest.LogCaptureFixture) -> None:
+    """It runs on when that request is long over; the line of the opening itself belongs to the request."""
+    caplog.set_level(logging.INFO)
+    seen: dict[str, str] = {}
+
+    def note(record: logging.LogRecord) -> bool:
+        seen[record.getMessage().partition(" venue")[0].partition(" running")[0]] = request_id.get()
+        return True
+
+    async with running() as process:
+        caplog.handler.addFilter(note)
+        token = request_id.set("ab")
+        process.registry.acquire(OTHER)
+        request_id.reset(token)
+        await until(lambda: process.state(OTHER) == "live")
+
+    assert seen[f"symbol opened symbol={OTHER}"] == "ab"
+    assert seen[f"feed up symbol={OTHER}"] == ""
+
+
 async def test_an_idle_symbol_makes_room_for_another() -> None:
     """At the bound, the symbol that was requested longest ago is closed."""
     async with running() as process:
@@ -237,6 +263,16 @@ async def test_a_snapshot_request_of_the_engine_reaches_its_stream() -> None:
         audits = process.engine.certificates()[PINNED].proof.audits
         process.snapshot_requests.put(PINNED, "the price comes near the end of the known part of the book")
         await until(lambda: process.engine.certificates()[PINNED].proof.audits > audits)
+
+
+async def test_silent_stream_is_subscribed_to_again() -> None:
+    """The engine's report reaches the symbol's connection; one for a symbol that was closed meanwhile is ignored."""
+    async with running() as process:
+        trades = f"{PINNED.lower()}@aggTrade"
+        connection = next(iter(process.exchange.connections))
+        process.silent_streams.put(("NOSUCHUSDT", "trade"), "it is not open")
+        process.silent_streams.put((PINNED, "trade"), "the exchange's candle has trades that have not come")
+        await until(lambda: list(connection.subscriptions.streams)[-1] == trades)
 
 
 async def test_idle_symbols_are_closed_periodically(monkeypatch: pytest.MonkeyPatch) -> None:

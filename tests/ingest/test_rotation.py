@@ -6,6 +6,7 @@ import pytest
 
 from pulse.binance.messages import Event, Frame
 from pulse.ingest import rotation as module
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import OVERLAP_MAX_S, OVERLAP_S, ROTATE_SPREAD, Rotation, Successor
 from pulse.ingest.sequencer import Sequencer
 from pulse.queues import make_inbox
@@ -41,7 +42,7 @@ class Setup:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.sequencer = Sequencer("BTCUSDT", make_inbox(), self.clock, repairs_trades=True)
+        self.sequencer = Sequencer("BTCUSDT", make_inbox(), self.clock, HeldBudget(), repairs_trades=True)
         self.rotation = Rotation(self.sequencer, self.clock, random.Random(1), AGE_S)
 
     async def begin(self) -> Successor:
@@ -74,6 +75,23 @@ async def test_successor_takes_over_once_its_first_ids_overlap(events: list[Even
     setup.clock.at_ms = OVERLAP_S * 1000
 
     assert [setup.rotation.hold(successor, frame(event)) for event in events][-1] is overlaps
+
+
+async def test_successor_does_not_wait_for_trades_of_a_connection_that_sends_none() -> None:
+    """Where the trades are silent the diffs alone decide; the missing trades are fetched by id."""
+    setup = Setup()
+    successor = await setup.begin()
+    setup.rotation.request(awaits_trades=False)
+    setup.clock.at_ms = OVERLAP_S * 1000
+    setup.rotation.hold(successor, frame(trade(90)))
+    assert setup.rotation.hold(successor, frame(diff(10, 11)))
+
+    setup.rotation.take_over(successor)
+    setup.rotation.request()
+    later = setup.rotation.begin(Connection())
+    setup.clock.at_ms += OVERLAP_S * 1000
+    setup.rotation.hold(later, frame(trade(90)))
+    assert not setup.rotation.hold(later, frame(diff(10, 11)))
 
 
 async def test_both_connections_run_side_by_side_for_a_while() -> None:
@@ -151,7 +169,7 @@ def test_rotation_becomes_due_by_age() -> None:
     """A random part of the age, up to ROTATE_SPREAD, is left out, so that symbols do not rotate together."""
 
     async def due_s(seed: int) -> float:
-        sequencer = Sequencer("BTCUSDT", make_inbox(), ScenarioClock(), repairs_trades=True)
+        sequencer = Sequencer("BTCUSDT", make_inbox(), ScenarioClock(), HeldBudget(), repairs_trades=True)
         rotation = Rotation(sequencer, ScenarioClock(), random.Random(seed), AGE_S)
         await rotation.wait_until_due()
         assert rotation.is_due
