@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 
 class Clock(Protocol):
@@ -25,6 +26,24 @@ class SystemClock:
     def wall_s(self) -> float:
         """Return seconds since the epoch by the machine's clock."""
         return time.time()
+
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Uptime(NamedTuple):
+    """Seconds since the machine was started, and which start that was; empty where the system does not tell."""
+
+    boot_id: str
+    seconds: float
+
+
+def system_uptime() -> Uptime:
+    """Return the machine's uptime: it outlives a process, goes on while the machine sleeps, and cannot be set."""
+    try:
+        return Uptime(BOOT_ID.read_text().strip(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    except (AttributeError, OSError):  # not Linux: neither the file nor the clock exists
+        return Uptime("", 0.0)
 
 
 class ReplayClock:
@@ -65,6 +84,7 @@ class ClockOffset:
 
     def __init__(self) -> None:
         self._trips: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)  # duration, and the offset it shows
+        self.wrong_since_ms: float | None = None  # since when `trouble` says something, by this machine's clock
         self._bound_ms: float | None = None  # the lower bound by the events of this window
         self._previous_bound_ms: float | None = None  # and by those of the window before
         self._window_ends_ms = 0.0
@@ -80,6 +100,10 @@ class ClockOffset:
             if abs(offset_ms - best_offset_ms) > (duration_ms + best_duration_ms) / 2 + DRIFT_MAX_MS:
                 self._trips.clear()
         self._trips.append((duration_ms, offset_ms))
+        if not self.trouble():
+            self.wrong_since_ms = None
+        elif self.wrong_since_ms is None:
+            self.wrong_since_ms = received_ms
 
     def add_event(self, received_ms: float, event_time_ms: float) -> None:
         """Add an event, received at this reading of our clock and stamped with this one of theirs."""

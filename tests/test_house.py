@@ -13,11 +13,12 @@ PULSE = ROOT / "pulse"
 MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.py")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "clock", "stats", "concurrency", "market", "simulator", "client"),
+    ("errors", "logs", "clock", "machine", "stats", "concurrency", "market", "simulator", "client"),
     ("settings", "symbols", "latency", "queues", "wire", "store", "binance", "server"),
     ("engine", "ingest", "candle_history", "bus", "fanout"),
     ("web",),
     ("terminal",),
+    ("supervisor",),
     ("__main__",),
 )
 """A package or module may import only from lower floors, or from its own package."""

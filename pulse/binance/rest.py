@@ -65,6 +65,9 @@ class BinanceRest:
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.block(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
+        stats.rest_weight_used.set_function(lambda: self._budget.used(self._now_s()))
+        stats.rest_weight_limit.set_function(lambda: self._budget.limit)
+        stats.rest_blocked.set_function(lambda: self._budget.blocked_for_s(self._now_s()))
         self._unlisted: dict[str, float] = {}  # symbols, and until when they are left out
         self._refusals = Refusals(venue.title)
         self._retry_gate = RetryGate(PROBE_EVERY_S)
@@ -239,7 +242,7 @@ class BinanceRest:
         if status in (429, 418):
             wait_s = _retry_after_s(answer.headers)
             self._budget.block(wait_s, self._now_s())
-            self._bans.save(self._host, self._clock.wall_s() + wait_s)
+            self._bans.save(self._host, wait_s, self._clock.wall_s())
             return ExchangeBusy(f"{title} blocks all requests for {wait_s:.0f} s (HTTP {status})", wait_s)
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")

@@ -74,8 +74,9 @@ class TradeBackfill:
         while len(page) == AGG_TRADES_MAX and trades[-1].time_ms <= end_ms:
             if len(trades) >= MINUTE_TRADES_MAX:
                 return []
-            page = await self._rest.agg_trades(symbol, trades[-1].trade_id + 1, Priority.HISTORY)
-            trades = trades + page
+            # From the last id on: the exchange may have used it twice.
+            page = await self._rest.agg_trades(symbol, trades[-1].trade_id, Priority.HISTORY)
+            trades = trades + [trade for trade in page if trade.is_after(trades[-1])]
         return [trade for trade in trades if trade.time_ms <= end_ms]
 
     async def _lost_ids(self, gap: TradeGap) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ It knows the hub and the client's queue, not how messages are carried.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -16,13 +17,22 @@ from pulse.fanout.client_queue import ClientQueue
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import TOPICS_MAX, Request, Topic, read_id, read_request
 from pulse.fanout.topic_stream import TradeCursor
-from pulse.fanout.trade_log import KEPT_MAX
+from pulse.fanout.trade_log import KEPT_MAX, Position
 from pulse.server.shares import AddressShare
 from pulse.server.ws_frames import EncodedMessage
 from pulse.symbols import SymbolRegistry
 
-OnEcho = Callable[[str, float], None]
-"""Takes the instance and the timestamp of a view that a client reports to have shown."""
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A client's report that it has shown a view of `instance` with this timestamp; it is subscribed to `symbols`."""
+
+    instance: str
+    timestamp_s: float
+    symbols: frozenset[str]
+
+
+OnEcho = Callable[[Echo], None]
 
 
 class Subscriptions:
@@ -50,7 +60,8 @@ class Subscriptions:
         try:
             request = read_request(raw, self._registry)
             if request.op == "echo":
-                on_echo(request.instance, request.timestamp)
+                symbols = frozenset(topic.symbol for topic in self._topics.values())
+                on_echo(Echo(request.instance, request.timestamp, symbols))
                 return True  # a reply would have to be echoed too
             reply = self._carry_out(request)
         except RequestError as error:
@@ -60,6 +71,7 @@ class Subscriptions:
                 "parameter": error.parameter,
                 "detail": error.detail,
                 "allowed": error.allowed,
+                "retry_after_s": error.retry_after_s,
             }
         return self._queue.reply(EncodedMessage(orjson.dumps(reply)))
 
@@ -71,7 +83,7 @@ class Subscriptions:
         for topic in request.topics:
             self._topics.pop(topic.name, None)
             self._topics[topic.name] = topic
-        self._groups.set_topics(self._queue, self._topics.values(), request.topics, request.from_id)
+        self._groups.set_topics(self._queue, self._topics.values(), request.topics, request.start)
 
     def close(self) -> None:
         """Count the topics no more: the client has left."""
@@ -91,7 +103,7 @@ class Subscriptions:
         for topic in request.topics:
             self._acquire(topic.symbol)
         for topic in request.topics:
-            self._check_from_id(topic, request.from_id)
+            self._check_start(topic, request.start)
 
     def _carry_out(self, request: Request) -> dict[str, Any]:
         if request.op == "ping":
@@ -118,11 +130,11 @@ class Subscriptions:
                 retry_after_s=full.retry_after_s,
             ) from None
 
-    def _check_from_id(self, topic: Topic, from_id: int | None) -> None:
-        if topic.kind == "trades" and from_id is not None:
-            last = self._hub.log(topic.symbol).next_id + KEPT_MAX
-            if from_id > last:
-                detail = f"from_id of {topic.name} must be at most {last}, not {from_id}."
+    def _check_start(self, topic: Topic, start: Position | None) -> None:
+        if topic.kind == "trades" and start is not None:
+            last = self._hub.log(topic.symbol).end.next_id + KEPT_MAX
+            if start.trade_id > last:
+                detail = f"from_id of {topic.name} must be at most {last}, not {start.trade_id}."
                 raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter="from_id", allowed=f"0 to {last}")
 
 

@@ -19,7 +19,7 @@ from pulse.fanout.client_queue import ClientQueue, DirectClientQueue
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import view_topic
-from pulse.fanout.subscriptions import OnEcho, Subscriptions
+from pulse.fanout.subscriptions import Echo, Subscriptions
 from pulse.server.connection import ClientConnection
 from pulse.server.loop import current_connection
 from pulse.symbols import SymbolRegistry
@@ -44,6 +44,8 @@ class CloseReason(NamedTuple):
 GOING_AWAY = CloseReason(1001, "this server is stopping; please connect again")
 TOO_MANY_MESSAGES = CloseReason(1008, f"more than {MESSAGES_MAX} messages in {MESSAGES_WINDOW_S:g} s")
 
+OnEcho = Callable[[str, Echo], None]
+"""Takes the address key of a client, and its report that it has shown a view."""
 OnMessage = Callable[[str | bytes | None], bool]
 """Takes a client's message; returns False if the client must be closed."""
 
@@ -169,7 +171,7 @@ class WebSocketSessions:
         with self._admitted(websocket) as (session, address):
             await self._accept(websocket, session)
             with closing(self.subscriptions(session.queue, address)) as subscriptions:
-                await session.run(partial(subscriptions.receive, on_echo=self._on_echo))
+                await session.run(partial(subscriptions.receive, on_echo=partial(self._on_echo, address)))
 
     def subscriptions(self, queue: ClientQueue, address: str) -> Subscriptions:
         """Return the subscriptions, none yet, of a client of this address; to be closed."""

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from pulse.fanout.requests import TOPICS_MAX
+from pulse.fanout.subscriptions import Echo
 from pulse.symbols import SymbolRegistry
 from pulse.web import admission
 from pulse.web.websocket import MESSAGES_MAX
@@ -57,7 +58,7 @@ async def subscribe(feed: Feed, *topics: str, **options: object) -> dict[str, An
 
 def trade(web: Web, seq: int, *ids: int, symbol: str = "BTCUSDT") -> None:
     """Publish these trades."""
-    trades = [{"id": number, "price": 1.0} for number in ids]
+    trades = [{"id": number, "price": 1.0, "first_trade_id": 10 * number} for number in ids]
     body = {"seq": seq, "instance": INSTANCE, "symbol": symbol, "trades": trades}
     web.hub.publish(trades_channel(symbol), orjson.dumps(body))
 
@@ -124,6 +125,7 @@ async def test_a_wrong_request_changes_nothing() -> None:
 
     assert (error["op"], error["id"], error["parameter"]) == ("error", "mine", "topics")
     assert error["allowed"] == ["BTCUSDT", "ETHUSDT"]
+    assert error["retry_after_s"] is None
     assert answer["topics"] == ["book.BTCUSDT", "metrics.BTCUSDT"]
 
 
@@ -209,16 +211,17 @@ async def test_a_low_rate_skips_no_trade() -> None:
 
 @on_server_loop
 async def test_an_echo_is_reported_and_not_answered() -> None:
-    """It names a view that the client has shown, for the latency report."""
-    echoes: list[tuple[str, float]] = []
+    """It names a view that the client has shown, for the latency report, which learns the client's symbols too."""
+    echoes: list[tuple[str, Echo]] = []
     async with (
-        serving(on_echo=lambda instance, timestamp_s: echoes.append((instance, timestamp_s))) as web,
+        serving(on_echo=lambda address, echo: echoes.append((address, echo))) as web,
         connected(web) as feed,
     ):
+        await subscribe(feed, "status.ETHUSDT", "trades.ETHUSDT")
         await feed.send_str('{"op":"echo","instance":"ab","timestamp":1.5}')
         answer = await ask(feed, op="ping")
 
-    assert echoes == [("ab", 1.5)]
+    assert echoes == [("127.0.0.1", Echo("ab", 1.5, frozenset({"ETHUSDT"})))]
     assert answer["op"] == "pong"
 
 

@@ -72,7 +72,7 @@ class Process:
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
         snapshot_requests: SnapshotRequests = ConflatingQueue()
         gaps = make_gap_queue()
-        bans = BanFile(folder / "bans.json")
+        bans = BanFile(folder / "bans.json", clock.uptime)
 
         def priority_of(symbol: str) -> Priority:
             return Priority.PINNED_BOOK if symbol == exchange.symbols[0] else Priority.OTHER_BOOK

@@ -24,6 +24,7 @@ from pulse.web.api.schemas import (
     INTEGER,
     NUMBER,
     STRING,
+    TIME,
     Json,
     Schemas,
     array,
@@ -224,8 +225,8 @@ def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
             answers | problems(schemas, {400: WRONG_PARAMETER, 503: STORE_UNAVAILABLE}),
             query("symbol", "Which symbol; the first one by default.", symbol_name(symbols)),
             query("interval", "What a candle spans.", {"type": "string", "enum": list(INTERVALS), "default": "1m"}),
-            query("start", "The first open time: ISO 8601, or whole seconds or milliseconds since 1970.", STRING),
-            query("end", "The last open time, in the same forms.", STRING),
+            query("start", "The first open time: ISO 8601, or whole seconds or milliseconds since 1970.", TIME),
+            query("end", "The last open time, in the same forms.", TIME),
             query("limit", f"At most {LIMIT_MAX}; more only for a stream with a start.", limit),
             query("format", "The format.", {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}),
         )

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pulse.web.api.operations import STORE_UNAVAILABLE, WRONG_PARAMETER, answer, get, problems, query
-from pulse.web.api.schemas import INTEGER, STRING, Json, Schemas, array, object_of, symbol_name
+from pulse.web.api.schemas import INTEGER, STRING, TIME, Json, Schemas, array, object_of, symbol_name
 from pulse.web.context import WebContext
 from pulse.web.params import LIMIT_DEFAULT, LIMIT_MAX, parameters_of, read_gap_query
 from pulse.web.routing import json_response, limited
@@ -43,8 +43,8 @@ def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
             {"200": answer("The gaps, oldest first.", array(row))}
             | problems(schemas, {400: WRONG_PARAMETER, 503: STORE_UNAVAILABLE}),
             query("symbol", "Which symbol; the first one by default.", symbol_name(symbols)),
-            query("start", "The earliest time: ISO 8601, or whole seconds or milliseconds since 1970.", STRING),
-            query("end", "The latest time, in the same forms.", STRING),
+            query("start", "The earliest time: ISO 8601, or whole seconds or milliseconds since 1970.", TIME),
+            query("end", "The latest time, in the same forms.", TIME),
             query("limit", f"At most {LIMIT_MAX}.", limit),
         )
     }

@@ -40,7 +40,8 @@ BARS_MAX = 5000
 FOUND_DEFAULT, FOUND_MAX = 30, 200
 PRICE_DECIMALS = 2
 """Decimals of prices until the exchange has described the instrument."""
-SECONDS = re.compile(r"-?[0-9]{1,12}", re.ASCII)
+SECONDS_DIGITS = 12
+SECONDS = re.compile(rf"-?[0-9]{{1,{SECONDS_DIGITS}}}", re.ASCII)
 
 Handler = Callable[[WebContext, Request], Awaitable[Response]]
 Parameters = Mapping[str, Sequence[str]]
@@ -115,7 +116,7 @@ async def _search(context: WebContext, request: Request) -> Response:
 
 
 async def _history(context: WebContext, request: Request) -> Response:
-    """Return the bars that open in [from, to), or the last `countback` that open before `to`."""
+    """Return the bars that open in [from, to), or the last `countback` that open before `to`; no `from` is 0."""
     parameters = parameters_of(request)
     symbol = _known(context, request)
     interval = INTERVALS[_resolution(single(parameters, "resolution"))]
@@ -128,7 +129,8 @@ async def _history(context: WebContext, request: Request) -> Response:
     context.admission.charge_candles(address, len(bars))
     if countback is not None:
         return _json(_table(bars) if bars else {"s": "no_data"})
-    start_ms = _seconds("from", single(parameters, "from")) * 1000
+    start = single(parameters, "from")
+    start_ms = 0 if start is None else _seconds("from", start) * 1000
     in_range = [bar for bar in bars if bar.candle.open_time_ms >= start_ms]
     if in_range or not bars:
         return _json(_table(in_range) if in_range else {"s": "no_data"})
@@ -232,6 +234,8 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     config = {"type": "object", "required": ["supported_resolutions", "supports_search", "exchanges"]}
     info = {"type": "object", "required": ["name", "ticker", "minmov", "pricescale", "session", "timezone"]}
     symbol = query("symbol", "A symbol, with or without its exchange.", STRING, required=True)
+    seconds_max = 10**SECONDS_DIGITS - 1
+    seconds = {"type": "integer", "minimum": -seconds_max, "maximum": seconds_max}
     countback = {"type": "integer", "minimum": 1, "maximum": BARS_MAX}
     limit = {"type": "integer", "minimum": 1, "maximum": FOUND_MAX, "default": FOUND_DEFAULT}
     return {
@@ -249,8 +253,8 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
             {"200": answer("Bars, or that there are none.", {"oneOf": [table, no_data]}), "400": wrong, "404": wrong,
              "503": unavailable},
             symbol, query("resolution", "What a bar spans.", {"enum": list(RESOLUTIONS)}, required=True),
-            query("from", "In seconds; not needed with countback.", INTEGER),
-            query("to", "In seconds, not included.", INTEGER, required=True),
+            query("from", "In seconds; without it, and with countback, bars as old as there are.", seconds),
+            query("to", "In seconds, not included.", seconds, required=True),
             query("countback", "So many bars before `to`, whatever `from` says.", countback),
         ),
         "/udf/time": get("UDF: the time in seconds.", {"200": answer("Whole seconds.", STRING, "text/plain")}),
