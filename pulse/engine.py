@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from pulse import stats
 from pulse.clock import Clock
 from pulse.latency import Latency
+from pulse.market.coverage import ProofRecord
 from pulse.market.cross_checks import INCIDENT_CAUSES
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
@@ -69,12 +70,14 @@ class _Slot:
         "mismatches_logged",
         "published",
         "published_s",
+        "record",
         "since_s",
         "state",
     )
 
     def __init__(self, market: Market, now_s: float) -> None:
         self.market = market
+        self.record = ProofRecord(market.symbol)
         self.since_s = now_s  # since the epoch: when the newest view's state began
         self.published_s = 0.0  # when the newest view was made
         self.due_s = 0.0  # when the next one is due
@@ -160,6 +163,10 @@ class Engine:
         now_ms = self._clock.now_ms()
         return {symbol: slot.market.certificate(now_ms) for symbol, slot in self._slots.items()}
 
+    def proof_records(self) -> dict[str, ProofRecord]:
+        """Return the record of when each symbol's book was proven."""
+        return {symbol: slot.record for symbol, slot in self._slots.items()}
+
     def newest(self, symbol: str) -> Newest:
         """Return a symbol's newest closed minute and its running one, as far as they are known."""
         slot = self._slots.get(symbol)
@@ -240,6 +247,8 @@ class Engine:
             self._outbox.put(trades_channel(market.symbol), trades)
         slot.published.inc()
         slot.age_ms = view.data_age_ms
+        cause = "" if view.state is State.LIVE else view.state.value
+        slot.record.note(cause, view.state_reason, int(view.timestamp * 1000))
         if slot.state is not view.state:
             slot.state, slot.since_s = view.state, self._clock.wall_s()
             log.info("book symbol=%s state=%s reason=%s", market.symbol, view.state.value, view.state_reason)

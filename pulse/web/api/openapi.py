@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from pulse import __version__
 from pulse.fanout.requests import DEPTHS, RATES_S
-from pulse.web.api import asyncapi, book, candles, gaps, status, symbols, udf
+from pulse.web.api import asyncapi, book, candles, coverage, gaps, status, symbols, udf
 from pulse.web.api.operations import WRONG_PARAMETER, answer, get, problems, query
 from pulse.web.api.schemas import INTEGER, STRING, Json, Schemas
 from pulse.web.context import WebContext
@@ -34,7 +34,7 @@ class RouteGroup(Protocol):
         """Return the group's part of the OpenAPI document."""
 
 
-GROUPS: tuple[RouteGroup, ...] = (book, symbols, candles, gaps, udf, status, asyncapi)
+GROUPS: tuple[RouteGroup, ...] = (book, symbols, candles, gaps, coverage, udf, status, asyncapi)
 
 
 def routes(context: WebContext) -> list[BaseRoute]:

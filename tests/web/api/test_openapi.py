@@ -35,6 +35,8 @@ ASKED = {
     "/api/ohlcv?limit=NaN": 400,
     "/api/gaps": 200,
     "/api/gaps?start=x": 400,
+    "/api/coverage?days=2": 200,
+    "/api/coverage?days=8": 400,
     "/api/store": 200,
     "/api/latency": 200,
     "/udf/config": 200,
