@@ -1,7 +1,7 @@
 """The command line: reads arguments and settings, runs the terminal, returns an exit code.
 
 0: asked to stop. 1: an unforeseen error. 2: an argument or a setting must be changed; one sentence a line on stderr
-says which, and nothing has been started. `check`, which looks at what the program needs, ends with 0 or 1.
+says which. `check`, which looks at what the program needs, ends with 0 or 1.
 """
 
 import argparse

@@ -72,7 +72,7 @@ def run(environment: Mapping[str, str], output: TextIO) -> int:
 
 def versions_text() -> str:
     """Return every version that runs, in one line."""
-    found = machine.versions()
+    found = dict(machine.versions())
     return f"pulse {found.pop('version')}, " + ", ".join(f"{name} {version}" for name, version in found.items())
 
 

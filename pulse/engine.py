@@ -6,9 +6,10 @@ requests for a snapshot and trade gaps leave on queues that never make it wait.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import nan
+from typing import Any
 
 from prometheus_client import Counter
 
@@ -20,9 +21,10 @@ from pulse.market.cross_checks import INCIDENT_CAUSES
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
+from pulse.market.stream_states import KINDS
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
-from pulse.market.view import Certificate
-from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SnapshotRequests
+from pulse.market.view import Certificate, StreamView
+from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SilentStreams, SnapshotRequests
 from pulse.stats import CounterOf
 from pulse.wire import book_channel, trades_channel
 
@@ -71,8 +73,10 @@ class _Slot:
         "published",
         "published_s",
         "record",
+        "silent",
         "since_s",
         "state",
+        "streams",
     )
 
     def __init__(self, market: Market, now_s: float) -> None:
@@ -83,10 +87,21 @@ class _Slot:
         self.due_s = 0.0  # when the next one is due
         self.state: State | None = None  # of the newest view
         self.age_ms: int | None = None  # of the data of the newest view
+        self.streams: Sequence[StreamView] = ()  # of the newest view
+        self.silent: Mapping[str, str] = {}  # its silent streams, and why
         self.incidents_logged = 0
         self.mismatches_logged = 0
         # Looked up once: finding a label costs more than counting.
         self.published: Counter = stats.views_published.labels(market.symbol)
+
+    def stream_age_s(self, kind: str) -> float:
+        """Return the age of a stream's newest frame at the newest view; "not a number" before the first."""
+        age_ms = next((stream.age_ms for stream in self.streams if stream.kind == kind), None)
+        return nan if age_ms is None else age_ms / 1000
+
+    def is_silent(self, kind: str) -> bool:
+        """Return whether a stream is silent for longer than is usual for it."""
+        return kind in self.silent
 
 
 class Engine:
@@ -94,8 +109,8 @@ class Engine:
 
     def __init__(
         self, make_market: Callable[[str], Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue,
-        snapshot_requests: SnapshotRequests, gaps: GapQueue, clock: Clock, latency: Latency,
-        *, publish_interval_s: float,
+        snapshot_requests: SnapshotRequests, silent_streams: SilentStreams, gaps: GapQueue, clock: Clock,
+        latency: Latency, *, publish_interval_s: float,
     ) -> None:  # fmt: skip
         self._make_market = make_market
         self._slots: dict[str, _Slot] = {}
@@ -103,6 +118,7 @@ class Engine:
         self._outbox = outbox
         self._candles = candles
         self._snapshot_requests = snapshot_requests
+        self._silent_streams = silent_streams
         self._gaps = gaps
         self._clock = clock
         self._latency = latency
@@ -119,12 +135,17 @@ class Engine:
             stats.book_incidents.labels(symbol, cause)  # begins at 0
         stats.book_is_live.labels(symbol).set_function(lambda: slot.state is State.LIVE)
         stats.book_is_good.labels(symbol).set_function(lambda: slot.state in GOOD_STATES)
+        for kind in KINDS:
+            stats.stream_age.labels(symbol, kind).set_function(partial(slot.stream_age_s, kind))
+            stats.stream_is_silent.labels(symbol, kind).set_function(partial(slot.is_silent, kind))
         stats.book_data_age.labels(symbol).set_function(lambda: nan if slot.age_ms is None else slot.age_ms / 1000)
 
     def close(self, symbol: str) -> None:
         """Drop a symbol; events of it that are still in the inbox are ignored."""
         del self._slots[symbol]
         self._snapshot_requests.discard(symbol)
+        for kind in KINDS:
+            self._silent_streams.discard((symbol, kind))
 
     async def run(self) -> None:
         """Apply events and make views for ever."""
@@ -143,10 +164,13 @@ class Engine:
             if self._alarm is not None:
                 self._alarm.cancel()
 
-    def states(self) -> dict[str, dict[str, object]]:
-        """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz."""
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz.
+
+        And its streams, each by itself.
+        """
         now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
-        answer: dict[str, dict[str, object]] = {}
+        answer: dict[str, dict[str, Any]] = {}
         for symbol, slot in self._slots.items():
             state, reason = slot.market.state(now_ms)
             since_s = slot.since_s if state is slot.state or slot.state is None else wall_s
@@ -155,6 +179,7 @@ class Engine:
                 "since_ms": int(since_s * 1000),
                 "reason": reason,
                 "data_age_ms": slot.market.data_age_ms(now_ms),
+                "streams": slot.market.stream_reports(now_ms),
             }
         return answer
 
@@ -172,7 +197,7 @@ class Engine:
         slot = self._slots.get(symbol)
         candles = None if slot is None else slot.market.candles
         closed, running = (candles.newest_closed(), candles.live()) if candles else (None, None)
-        now_ms = int(self._clock.wall_s() * 1000)
+        now_ms = int(self._clock.wall_s() * 1000 + self._latency.offset.value_ms())
         running_ms = MINUTE.floor(now_ms) if running is None else running.open_time_ms
         return Newest(tuple(candle for candle in (closed, running) if candle is not None), running_ms)
 
@@ -241,19 +266,32 @@ class Engine:
         market = slot.market
         view = market.view(self._clock.now_ms(), self._clock.wall_s())
         self._outbox.put(book_channel(market.symbol), view)
-        self._latency.published(market.symbol, view.seq, self._clock.now_ms())
+        self._latency.published(market.symbol, view.seq, view.timestamp, self._clock.now_ms())
         trades = market.trades_view()
         if trades is not None:
             self._outbox.put(trades_channel(market.symbol), trades)
         slot.published.inc()
-        slot.age_ms = view.data_age_ms
+        slot.age_ms, slot.streams = view.data_age_ms, view.streams
         cause = "" if view.state is State.LIVE else view.state.value
         slot.record.note(cause, view.state_reason, int(view.timestamp * 1000))
         if slot.state is not view.state:
             slot.state, slot.since_s = view.state, self._clock.wall_s()
             log.info("book symbol=%s state=%s reason=%s", market.symbol, view.state.value, view.state_reason)
+        self._report_silence(slot)
         self._log_incidents(slot, view.proof.incidents)
         self._log_mismatches(slot)
+
+    def _report_silence(self, slot: _Slot) -> None:
+        """Log which streams fell silent or send again since the last view, and ask for what is silent."""
+        market, before, slot.silent = slot.market, slot.silent, slot.market.streams.silent
+        if before == slot.silent == {}:
+            return
+        for kind in slot.silent.keys() - before.keys():
+            log.warning("stream silent symbol=%s kind=%s reason=%s", market.symbol, kind, slot.silent[kind])
+        for kind in before.keys() - slot.silent.keys():
+            log.info("stream no longer silent symbol=%s kind=%s", market.symbol, kind)
+        for kind in market.take_silences():
+            self._silent_streams.put((market.symbol, kind), slot.silent[kind])
 
     def _log_incidents(self, slot: _Slot, count: int) -> None:
         new, slot.incidents_logged = count - slot.incidents_logged, count

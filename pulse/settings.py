@@ -1,7 +1,7 @@
 """All settings: one line each, read once from the environment; all errors are reported together, one sentence each.
 
-Nothing else in the project reads the environment. Platforms' names are kept (PORT, REDIS_URL,
-DATABASE_URL); ours are PULSE_ and the field's name in capitals.
+Nothing else in the project reads the environment. Platforms' names are kept (`PLATFORM_NAMES`); ours are PULSE_ and
+the field's name in capitals.
 """
 
 import re
@@ -15,8 +15,16 @@ from pulse.logs import FORMATS
 from pulse.market.symbol_names import symbol_name
 
 VENUES = ("us", "com", "vision")
-PLATFORM_NAMES = {"port": "PORT", "redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
+PLATFORM_NAMES = {
+    "port": "PORT",
+    "platform_host": "RENDER_EXTERNAL_HOSTNAME",
+    "redis_url": "REDIS_URL",
+    "database_url": "DATABASE_URL",
+}
+HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.ASCII)
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+PORT_MAX = 65_535
+TOKEN_CHARS_MIN, TOKEN_CHARS_MAX = 16, 256
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,11 @@ class Settings:
     # server
     host: str = "127.0.0.1"  # the address to listen on; 0.0.0.0 behind a platform's proxy
     port: int = 8000  # the port to listen on; 0 takes a free one
+    hosts: tuple[str, ...] = ()  # names under which it may be addressed, besides addresses and localhost; * for any
+    platform_host: str = ""  # the name that Render gives the service, accepted like those of `hosts`
+    token: str = field(default="", repr=False)  # what readers must send; empty: everyone reads
+    operator_token: str = field(default="", repr=False)  # what the operator must send
+    operator_bind: tuple[str, int] | None = None  # a listener for the operator alone, which needs no token
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use the API and WebSockets; * for any
     clients_max: int = 1000  # open WebSockets and event streams at once; more are refused with 503
     clients_per_address_max: int = 50  # the same from one address; more are refused with 429
@@ -79,6 +92,8 @@ class Settings:
                 values[spec.name] = _READERS[spec.name](environment[name])
             except ValueError as error:
                 errors.append(f"{name} must be {error}, not {_shown(spec.name, environment[name])}.")
+        if "token" in values and values["token"] == values.get("operator_token"):
+            errors.append("PULSE_OPERATOR_TOKEN must differ from PULSE_TOKEN: every reader would be the operator.")
         if errors:
             raise SettingsError("\n".join(errors))
         return cls(**values)
@@ -91,6 +106,8 @@ def environment_name(setting: str) -> str:
 
 def _shown(setting: str, text: str) -> str:
     """Return a wrong value as an error text may show it: an address may hold a password, and text may be long."""
+    if setting in ("token", "operator_token"):
+        return f"the given value of {len(text)} characters (not shown)"
     if setting in ("redis_url", "database_url"):
         return "the given value (not shown: it may hold a password)"
     return repr(text if len(text) <= 80 else text[:77] + "...")
@@ -187,6 +204,38 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _host_name(text: str) -> str:
+    name = text.strip().lower().removesuffix(".")
+    if not HOST_NAME.fullmatch(name):
+        raise ValueError("a host name such as terminal.example.com")
+    return name
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(_host_name(part) for part in text.split(",") if part.strip()))
+    except ValueError:
+        raise ValueError(
+            "* or a list of host names without scheme and port, such as terminal.example.com,*.example.org"
+        ) from None
+
+
+def _token(text: str) -> str:
+    if not re.fullmatch(rf"[!-~]{{{TOKEN_CHARS_MIN},{TOKEN_CHARS_MAX}}}", text, re.ASCII):
+        raise ValueError(
+            f"{TOKEN_CHARS_MIN} to {TOKEN_CHARS_MAX} printable ASCII characters without spaces, for example what "
+            '`python -c "import secrets; print(secrets.token_urlsafe())"` prints'
+        )
+    return text
+
+
+def _bind(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):)?([0-9]{1,5})", text, re.ASCII)
+    if match is None or int(match[2]) > PORT_MAX:
+        raise ValueError("a port of 127.0.0.1 such as 9000, or an address with a port such as 10.0.0.5:9000")
+    return (match[1] or "127.0.0.1").strip("[]"), int(match[2])
+
+
 def _namespace(text: str) -> str:
     if not NAMESPACE.fullmatch(text):
         raise ValueError("1 to 32 of a-z, 0-9, - and _, beginning with a letter or digit")
@@ -199,7 +248,12 @@ def _text(text: str) -> str:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "host": _text,
-    "port": _whole(0, 65535),
+    "port": _whole(0, PORT_MAX),
+    "token": _token,
+    "operator_token": _token,
+    "operator_bind": _bind,
+    "hosts": _hosts,
+    "platform_host": _host_name,
     "allowed_origins": _origins,
     "clients_max": _whole(1, 100_000),
     "clients_per_address_max": _whole(1, 100_000),

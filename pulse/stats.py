@@ -105,6 +105,10 @@ book_data_age = Gauge("pulse_book_data_age_seconds", "Age of the data of the new
 coverage_book = Gauge(
     "pulse_coverage_book_ratio", "Share of the last 24 hours in which the book was proven.", ["symbol"]
 )
+stream_age = Gauge("pulse_stream_age_seconds", "Age of the newest frame of a stream.", ["symbol", "stream"])
+stream_is_silent = Gauge(
+    "pulse_stream_is_silent", "1 while a stream is silent for longer than is usual for it.", ["symbol", "stream"]
+)
 book_resyncs = CounterOf("pulse_book_resyncs", "Times a live book was lost since the start.", ["symbol"])
 book_incidents = Counter(
     "pulse_book_incidents", "Gaps, crossed prices and checks that differed, by cause.", ["symbol", "cause"]
@@ -155,11 +159,15 @@ connections_refused = Counter(
 clients_open = Gauge("pulse_clients_open", "Open WebSockets and event streams.")
 clients_limit = Gauge("pulse_clients_limit", "How many of them are admitted.")
 clients_refused = CounterOf("pulse_clients_refused", "Clients that were not admitted.")
+shares_refused = Counter(
+    "pulse_shares_refused", "Requests beyond a limit for all clients or for one address.", ["share", "limit"]
+)
 clients_cut = CounterOf("pulse_clients_cut", "Clients disconnected because they read nothing in time.")
 client_messages_replaced = CounterOf(
     "pulse_client_messages_replaced", "Messages replaced by a newer one before their client took them."
 )
 requests_refused = Counter("pulse_requests_refused", "Requests refused by the rate limit of their address.")
+tokens_refused = Counter("pulse_tokens_refused", "Wrong tokens and cookies that clients sent.")
 latency = HistogramOf("pulse_latency_seconds", "Delay of one hop from the exchange to the client.", "hop")
 latency_budget = Gauge("pulse_latency_budget_seconds", "What 99 % of a hop's delays may last.", ["hop"])
 
@@ -178,6 +186,7 @@ BY_SYMBOL: Sequence[Counter | Gauge | CounterOf] = (
     *COUNTERS_BY_SYMBOL, frames_received, frames_quarantined, book_resyncs, touch_compared, touch_differing,
     top_compared, top_differing, book_audits, levels_compared, levels_differing, book_incidents, book_is_live,
     book_is_good, book_data_age, candles_differing, candles_missing, coverage_book, coverage_candles,
+    stream_age, stream_is_silent,
 )  # fmt: skip
 """The metrics that are labelled with a symbol."""
 

@@ -9,7 +9,7 @@ import random
 import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,6 +39,7 @@ from pulse.errors import SettingsError, StoreUnavailable
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
+from pulse.fanout.subscriptions import Echo
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
@@ -53,12 +54,14 @@ from pulse.queues import (
     ConflatingQueue,
     Outbox,
     Received,
+    SilentStreams,
     SnapshotRequests,
     make_candle_queue,
     make_gap_queue,
     make_inbox,
 )
 from pulse.server import gc_tuning
+from pulse.server.addresses import LOOPBACK_KEYS
 from pulse.server.listener import App
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
@@ -67,10 +70,11 @@ from pulse.stats import SymbolMetrics
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import SymbolLifecycle, SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.api.status import ReadinessReport, register_gauges
 from pulse.web.api.symbols import SymbolsReport
-from pulse.web.app import build_app
+from pulse.web.app import build_app, build_operator_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
@@ -97,15 +101,15 @@ class Plan:
 class _Source:
     """Where market events come from, and what comes with it.
 
-    `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, and `load` asks
-    the exchange for its symbols before anything is started.
+    `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, `trouble` why
+    instruments are not known.
     """
 
     parts: Sequence[SymbolLifecycle]
     work: Work
     instruments: Mapping[str, Instrument]
     history: Callable[[], Mapping[str, Mapping[str, int]]]
-    load: Callable[[], Awaitable[None]] | None = None
+    trouble: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +131,10 @@ class _Parts:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What is run: the web app, the tasks, and what has to be told of the end, the clients' hub first."""
+    """What is run: the web apps, the tasks, and what has to be told of the end, the clients' hub first."""
 
     app: App
+    operator_app: App
     work: Work
     hub: Hub
     writer: CandleWriter
@@ -152,13 +157,16 @@ class Terminal:
         self.outbox: Outbox = ConflatingQueue()
         self.candles = make_candle_queue()
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
+        self.silent_streams: SilentStreams = ConflatingQueue()
         self.gaps = make_gap_queue()
 
     async def build(self, resources: AsyncExitStack) -> Built:
-        """Open the resources and build everything. Raises SettingsError, and ExchangeRefused to try another venue."""
+        """Open the resources and build everything. Raises SettingsError."""
         parts = await self._open_parts(resources)
         scheduler = FlushScheduler(self._on_flushed)
-        return Built(self._make_app(parts, scheduler), self._work(parts, scheduler), parts.hub, parts.writer)
+        context = self._make_web_context(parts, scheduler)
+        apps = build_app(context), build_operator_app(context)
+        return Built(*apps, self._work(parts, scheduler), parts.hub, parts.writer)
 
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
         """Build everything up to the web app."""
@@ -180,37 +188,40 @@ class Terminal:
             is_watched=hub.is_watched,
             clock=time.monotonic,
         )
-        if source.load is not None:
-            await source.load()
         return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles, coverage)
 
-    def _make_app(self, parts: _Parts, scheduler: FlushScheduler) -> App:
+    def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
         admission = Admission(self.settings, time.monotonic)
         groups = BroadcastGroups(parts.hub, scheduler)
         sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
         readiness = ReadinessReport(
-            parts.registry, parts.engine, parts.bus, parts.store, parts.writer, self.latency.offset
+            parts.registry,
+            parts.engine,
+            parts.bus,
+            parts.store,
+            parts.writer,
+            self.latency.offset,
+            parts.source.trouble,
         )
         register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
-        return build_app(
-            WebContext(
-                settings=self.settings,
-                admission=admission,
-                registry=parts.registry,
-                hub=parts.hub,
-                candles=parts.reader,
-                websockets=sessions,
-                sse=SseEndpoint(sessions),
-                symbols=SymbolsReport(
-                    self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
-                ),
-                readiness=readiness,
-                coverage=parts.coverage.report,
-                latency=self.latency.report,
-                certificates=parts.engine.certificates,
-                static_dir=assets("static"),
-            )
+        return WebContext(
+            settings=self.settings,
+            access=Access(self.settings),
+            admission=admission,
+            registry=parts.registry,
+            hub=parts.hub,
+            candles=parts.reader,
+            websockets=sessions,
+            sse=SseEndpoint(sessions),
+            symbols=SymbolsReport(
+                self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
+            ),
+            readiness=readiness,
+            coverage=parts.coverage.report,
+            latency=self.latency.report,
+            certificates=parts.engine.certificates,
+            static_dir=assets("static"),
         )
 
     def _work(self, parts: _Parts, scheduler: FlushScheduler) -> Work:
@@ -288,8 +299,8 @@ class Terminal:
 
     def _make_engine(self) -> Engine:
         return Engine(
-            self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.gaps, self.clock,
-            self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
+            self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
+            self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:
@@ -306,7 +317,7 @@ class Terminal:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
-            return _Source((replay,), work, self.plan.recording.instruments, dict)
+            return _Source((replay,), work, self.plan.recording.instruments, dict, str)
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
@@ -316,12 +327,13 @@ class Terminal:
         retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
             lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
-            self.inbox, self.snapshot_requests, self.clock,
+            self.inbox, self.snapshot_requests, self.silent_streams, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
         poller = InstrumentPoller(
             self.plan.symbols, rest,
             on_change=ingest.on_instrument,
+            was_listed=partial(_has_candles, store),
             on_listing=None if is_fixed else on_listing,
             may_fall_back=self.may_fall_back,
         )  # fmt: skip
@@ -335,7 +347,7 @@ class Terminal:
             "candle-reconciler": reconciler.run,
         }
         parts = (ingest, poller, reconciler)
-        return _Source(parts, work, poller.instruments, reconciler.progress, poller.load)
+        return _Source(parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble)
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
@@ -379,8 +391,19 @@ class Terminal:
     def _on_flushed(self, delay_s: float) -> None:
         self.latency.written(delay_s * 1000, self.clock.now_ms())
 
-    def _on_echo(self, instance: str, timestamp_s: float) -> None:
-        self.latency.echoed(instance, timestamp_s * 1000, self.clock.now_ms(), self.clock.wall_s() * 1000)
+    def _on_echo(self, address: str, echo: Echo) -> None:
+        self.latency.echoed(
+            address, echo.instance, echo.timestamp_s, echo.symbols, self.clock.now_ms(), self.clock.wall_s() * 1000,
+            is_local=address in LOOPBACK_KEYS,
+        )  # fmt: skip
+
+
+async def _has_candles(store: Store, symbol: str) -> bool:
+    """Return whether candles of a symbol are stored, so that it was listed once; also where that cannot be read."""
+    try:
+        return bool(await store.read_candles(symbol, None, None, 1))
+    except StoreUnavailable:
+        return True
 
 
 def assets(name: str) -> Path:

@@ -1,11 +1,12 @@
 // The feed of one symbol: subscribes to its topics over a connection that reconnects by itself, and assembles complete
 // views from their messages. It needs no page: a bot under Node may use it as it is.
 
-import { Connection } from "./connection.js";
+import { browserPlatform, Connection } from "./connection.js";
+import { newestFirst } from "./state.js";
 
 /** @import {Platform} from "./connection.js" */
 /** @import {ErrorMessage, FeedMessage, TopicKind, TopicMessage} from "./types.js" */
-/** @import {Topics, Trade, TradesMessage, View} from "./types.js" */
+/** @import {TradePlace, Topics, Trade, TradesMessage, View} from "./types.js" */
 
 export const ECHO_MS = 20_000; // how often a painted view is reported, so that the server can measure its age
 
@@ -36,11 +37,16 @@ export class Feed {
    * @type {Trade[]}
    */
   #trades = [];
-  /** The first trade id not received yet.
-   * @type {number | null}
+  /** The place after the last trade received.
+   * @type {TradePlace | null}
    */
-  #nextId = null;
+  #place = null;
   #echoedAtMs = 0;
+  #platform;
+  /** Of a subscription that was refused for now.
+   * @type {unknown}
+   */
+  #retryTimer = null;
 
   /**
    * @param {object} options
@@ -52,6 +58,7 @@ export class Feed {
   constructor({ onView, onChange, onRefused = () => {}, platform }) {
     this.#onView = onView;
     this.#onRefused = onRefused;
+    this.#platform = { ...browserPlatform(), ...platform };
     this.#connection = new Connection({
       onMessage: (message) => this.#received(message),
       onOpen: () => this.#subscribe(),
@@ -72,7 +79,8 @@ export class Feed {
    */
   open(url, symbol) {
     this.#symbol = symbol;
-    this.#nextId = null;
+    this.#place = null;
+    this.#platform.clearTimeout(this.#retryTimer);
     this.#connection.open(url);
   }
 
@@ -99,21 +107,23 @@ export class Feed {
 
   /** Disconnect and stay disconnected. */
   close() {
+    this.#platform.clearTimeout(this.#retryTimer);
     this.#connection.close();
   }
 
   #subscribe() {
     // A restarted simulation repeats its trade ids with other contents; an exchange never does.
-    const resumes = this.#nextId !== null && this.#parts.status?.source === "exchange";
+    const resumes = this.#place !== null && this.#parts.status?.source === "exchange";
     this.#parts = {};
     this.#trades = [];
-    this.#request(resumes ? this.#nextId : null);
+    this.#request(resumes ? this.#place : null);
   }
 
-  /** @param {number | null} fromId the first trade wanted; null for the newest ones */
-  #request(fromId) {
+  /** @param {TradePlace | null} place of the first trade wanted; null for the newest ones */
+  #request(place) {
+    this.#platform.clearTimeout(this.#retryTimer);
     const topics = topicsOf(this.#symbol);
-    this.#connection.send({ op: "subscribe", topics, ...(fromId === null ? {} : { from_id: fromId }) });
+    this.#connection.send({ op: "subscribe", topics, ...place });
   }
 
   /** @param {FeedMessage} message */
@@ -129,10 +139,13 @@ export class Feed {
   }
 
   /** @param {ErrorMessage} message */
-  #refused({ parameter, detail }) {
-    if (parameter === "from_id")
+  #refused({ parameter, detail, retry_after_s: retryAfterS }) {
+    if (parameter === "from_id") {
       this.#request(null); // this server has other trades
-    else this.#onRefused(detail);
+      return;
+    }
+    this.#onRefused(detail);
+    if (retryAfterS) this.#retryTimer = this.#platform.setTimeout(() => this.#subscribe(), retryAfterS * 1000);
   }
 
   /**
@@ -144,15 +157,16 @@ export class Feed {
   }
 
   /** @param {TradesMessage} message */
-  #addTrades({ trades, last_id: lastId }) {
+  #addTrades({ trades }) {
     this.#trades = [...trades, ...this.#trades];
-    this.#nextId = lastId + 1;
+    const { id, first_trade_id: firstTradeId } = trades[trades.length - 1];
+    this.#place = { from_id: id, from_first_trade_id: firstTradeId + 1 }; // the exchange may use an id twice
   }
 
   #deliver() {
     const { status, proof, kline, metrics, book } = this.#parts;
     if (!status || !proof || !kline || !metrics || !book) return;
-    const trades = this.#trades.sort((left, right) => right.id - left.id);
+    const trades = this.#trades.sort(newestFirst);
     this.#trades = [];
     this.#onView({ ...status, ...proof, ...kline, ...metrics, ...book, trades });
   }

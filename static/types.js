@@ -24,6 +24,7 @@
  * @property {number} quantity
  * @property {"buyer" | "seller"} aggressor
  * @property {number} time_ms
+ * @property {number} first_trade_id of the single trades in it; tells two trades of one id apart
  */
 
 /** One candle; `timestamp` is the interval's open, ISO 8601, UTC. `missing_minutes` comes with the API's candles only.
@@ -37,6 +38,10 @@
  * @property {number} volume
  * @property {boolean} is_closed
  * @property {number} [missing_minutes]
+ */
+
+/** Who the page is for the server; `session` says that a cookie made it so.
+ * @typedef {{role: "anonymous" | "reader" | "operator", token_needed: boolean, session: boolean}} SessionReport
  */
 
 /** @typedef {object} Metrics
@@ -173,6 +178,7 @@
  * @property {"error"} op
  * @property {string} parameter
  * @property {string} detail
+ * @property {number | null} retry_after_s when it may be sent again unchanged; null where that is pointless
  */
 
 /** An answer that needs no action here: "subscribed", "unsubscribed" or "pong".
@@ -182,7 +188,11 @@
 
 /** @typedef {TopicMessage | ErrorMessage | Acknowledgement} FeedMessage */
 
-/** @typedef {{op: "subscribe", topics: string[], from_id?: number}} SubscribeRequest */
+/** A place among trades: from the trade of this id on, of that one's fills from the second id on.
+ * @typedef {{from_id: number, from_first_trade_id: number}} TradePlace
+ */
+
+/** @typedef {{op: "subscribe", topics: string[]} & Partial<TradePlace>} SubscribeRequest */
 
 /** A view was shown; the server measures its age and does not answer.
  * @typedef {{op: "echo", instance: string, timestamp: number}} EchoRequest
@@ -214,13 +224,14 @@
  * @property {HistoryProgress | null} history
  */
 
-/** /api/symbols; `listed` names every symbol the exchange lists.
+/** /api/symbols; `listed` names every symbol the exchange lists, or only the running ones until that is known.
  * @typedef {object} SymbolList
  * @property {string} default
  * @property {string} venue
  * @property {Source} source
  * @property {SymbolInfo[]} symbols
  * @property {string[]} listed
+ * @property {boolean} is_listing_known
  */
 
 /** /api/store; `pending` counts candles that wait to be stored.

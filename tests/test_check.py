@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from pulse import check, machine
 from pulse.simulator.server import SimulatedExchange
-from tests.support.process import Pulse, run_pulse
+from tests.support.process import ROOT, Pulse, run_pulse
 from tests.support.services import PostgresServer, ValkeyServer, free_port
 
 REST = "exchange REST, clock, weight"
@@ -248,19 +249,17 @@ async def test_a_port_of_another_program_and_of_a_running_pulse(exchange: Simula
 
 
 @pytest.mark.parametrize("is_ok", [True, False])
-async def test_the_command_line_prints_and_exits(
-    exchange: SimulatedExchange, tmp_path: Path, is_ok: bool, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_command_line_prints_and_exits(exchange: SimulatedExchange, tmp_path: Path, is_ok: bool) -> None:
     """As a user runs it: 0, or 1 with what to do."""
     if not is_ok:
         exchange.faults.refuse_sockets = 451
     given = environment(exchange, tmp_path)
-    pulse = Pulse(tmp_path, "check", **given)
-    await pulse.launch()
-    text = await pulse.rest_of_output()
-    assert pulse._process is not None
-    code = await pulse._process.wait()
-    await pulse._session.close()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pulse", "check",
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), **given}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    text = (await process.communicate())[0].decode()
+    code = process.returncode
 
     assert code == (0 if is_ok else 1)
     assert ("fix  exchange stream:" in text) is not is_ok

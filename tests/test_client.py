@@ -7,7 +7,9 @@ import hashlib
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ import pytest
 
 from pulse import client
 from pulse.client import ConnectionLost, RequestRefused, WebSocketConnection, messages
+from pulse.symbols import SymbolRegistry
 from tests.fanout.test_subscriptions import trade
 from tests.support.services import free_port
 from tests.support.waiting import WAIT_S, until
-from tests.support.web import Web, on_server_loop, serving
+from tests.support.web import SETTINGS, Web, on_server_loop, serving
 
 Messages = Iterator[dict[str, Any]]
 
@@ -88,7 +91,7 @@ async def test_trades_restart_where_the_server_has_other_ids() -> None:
     async with serving() as web:
         trade(web, 1, 10)
         connection = await asyncio.to_thread(WebSocketConnection, url_of(web))
-        feed = client._subscribed(connection, ["trades.BTCUSDT"], {}, {"trades.BTCUSDT": 10**9})
+        feed = client._subscribed(connection, ["trades.BTCUSDT"], {}, {"trades.BTCUSDT": {"from_id": 10**9}})
         first = await next_of(feed)
         await asyncio.to_thread(connection.close)
 
@@ -101,6 +104,22 @@ async def test_a_rejected_request_raises_the_server_s_text() -> None:
     async with serving() as web:
         with pytest.raises(RequestRefused, match="not listed"):
             await next_of(messages(url_of(web), ["book.DOGEUSDT"]))
+
+
+@on_server_loop
+async def test_a_request_that_is_refused_for_now_is_sent_again() -> None:
+    """A restarted server refuses a symbol until it knows which ones its exchange lists."""
+    registry = SymbolRegistry(["BTCUSDT"], running_max=2)
+    async with serving(registry=registry) as web:
+        troubles: list[str] = []
+        source = messages(url_of(web), ["book.DOGEUSDT"], on_trouble=troubles.append, wait=lambda _: time.sleep(0.01))
+        receiving = asyncio.create_task(next_of(source))
+        await until(lambda: len(troubles) > 1)
+        registry.set_listed(["BTCUSDT"])
+        with pytest.raises(RequestRefused, match="not listed"):
+            await receiving
+
+    assert "has not answered yet" in troubles[0]
 
 
 @on_server_loop
@@ -191,6 +210,51 @@ def test_waits_grow_while_the_server_cannot_be_reached() -> None:
     assert max(waits[:2]) <= 2 * client.RETRY_FIRST_S
     assert max(waits) <= client.RETRY_MAX_S
     assert max(waits[6:]) > max(waits[:2])
+
+
+TOKEN = "a-reader's-token!"
+
+
+@on_server_loop
+async def test_a_token_opens_a_server_that_needs_one() -> None:
+    """Without it, and with a wrong one, the reason is said; a retry would not help."""
+    async with serving(replace(SETTINGS, token=TOKEN)) as web:
+        feed = messages(url_of(web), ["book.BTCUSDT"], token=TOKEN)
+        web.publish(1)
+        message = await next_of(feed)
+        await asyncio.to_thread(feed.close)  # type: ignore[attr-defined]
+        for wrong in ("", "wrong"):
+            with pytest.raises(RequestRefused, match="needs a token, or the one given is wrong"):
+                await next_of(messages(url_of(web), ["book.BTCUSDT"], token=wrong))
+
+    assert message["seq"] == 1
+
+
+@pytest.mark.parametrize("token", ["a\r\nX: y", "t\xf6ken", "\x00"])
+def test_a_token_that_no_header_can_hold_is_refused(token: str) -> None:
+    """Before anything is sent: a line end would add headers."""
+    with pytest.raises(RequestRefused, match="printable ASCII"):
+        next(messages("ws://127.0.0.1:1/ws", ["book.BTCUSDT"], token=token))
+
+
+@on_server_loop
+async def test_the_command_line_reads_the_token_from_a_file(tmp_path: Path) -> None:
+    """Its arguments are seen by every user of the machine."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    async with serving(replace(SETTINGS, token=TOKEN)) as web:
+        web.publish(1)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "pulse.client", "btcusdt", "--url", url_of(web), "--token-file",
+            str(tmp_path / "token"), stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), WAIT_S)
+        process.kill()
+        await process.wait()
+    code = await asyncio.to_thread(client.main, ["BTCUSDT", "--token-file", str(tmp_path / "none")])
+
+    assert json.loads(line)["seq"] == 1
+    assert code == 2
 
 
 @on_server_loop

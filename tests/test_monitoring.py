@@ -202,7 +202,7 @@ async def test_every_alert_fires_for_its_fault_and_every_panel_has_data(programs
         frames.mute("*@bookTicker", "*@depth20*")
         faults.postgres.kill()
         faults.valkey.kill()
-        await faults.firing("PulseStoreAway", "PulseBusAway", "PulseNotReady", "PulseBookUnproven")
+        await faults.firing("PulseStoreAway", "PulseBusAway", "PulseNotReady", "PulseBookUnproven", "PulseStreamSilent")
         frames.clear()
         start(faults.postgres)
         start(faults.valkey)

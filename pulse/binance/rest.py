@@ -213,7 +213,7 @@ class BinanceRest:
         await lock.acquire(priority)
         try:
             # At most a minute: then the exchange's count starts anew.
-            while wait_s := self._budget.wait_s(weight, self._now_s(), priority.share):
+            while wait_s := self._budget.wait_s(weight, self._now_s(), priority.share, priority.counted_share):
                 blocked_s = self._budget.blocked_for_s(self._now_s())
                 if blocked_s:
                     raise ExchangeBusy(f"{self.venue.title} blocks all requests for now", blocked_s)
@@ -246,7 +246,7 @@ class BinanceRest:
         if status in (429, 418):
             wait_s = _retry_after_s(answer.headers)
             self._budget.block(wait_s, self._now_s())
-            self._bans.save(self._host, self._clock.wall_s() + wait_s)
+            self._bans.save(self._host, wait_s, self._clock.wall_s())
             return ExchangeBusy(f"{title} blocks all requests for {wait_s:.0f} s (HTTP {status})", wait_s)
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")

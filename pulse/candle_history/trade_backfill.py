@@ -66,6 +66,15 @@ class TradeBackfill:
             stats.trades_lost.labels(gap.symbol).inc(part.last_trade_id - part.first_trade_id + 1)
             log.warning("trades lost symbol=%s ids=%s-%s", gap.symbol, part.first_trade_id, part.last_trade_id)
 
+    async def give_up(self, gap: TradeGap, reason: str) -> None:
+        """Store a gap whose trades cannot be requested as lost. Raise StoreUnavailable."""
+        await self._store.write_gaps([gap])
+        stats.trades_lost.labels(gap.symbol).inc(gap.last_trade_id - gap.first_trade_id + 1)
+        log.warning(
+            "trade gap not checkable, stored as lost symbol=%s ids=%s-%s reason=%s",
+            gap.symbol, gap.first_trade_id, gap.last_trade_id, reason,
+        )  # fmt: skip
+
     async def _fetch_minute(self, symbol: str, open_time_ms: int) -> list[Trade]:
         """Return all trades of a minute, in order; none where there are more than MINUTE_TRADES_MAX."""
         end_ms = open_time_ms + MINUTE_MS - 1
@@ -74,8 +83,9 @@ class TradeBackfill:
         while len(page) == AGG_TRADES_MAX and trades[-1].time_ms <= end_ms:
             if len(trades) >= MINUTE_TRADES_MAX:
                 return []
-            page = await self._rest.agg_trades(symbol, trades[-1].trade_id + 1, Priority.HISTORY)
-            trades = trades + page
+            # From the last id on: the exchange may have used it twice.
+            page = await self._rest.agg_trades(symbol, trades[-1].trade_id, Priority.HISTORY)
+            trades = trades + [trade for trade in page if trade.is_after(trades[-1])]
         return [trade for trade in trades if trade.time_ms <= end_ms]
 
     async def _lost_ids(self, gap: TradeGap) -> list[tuple[int, int]]:

@@ -47,6 +47,15 @@ class State(Enum):
     OFFLINE = "offline"  # no connection to the exchange
 
 
+class StreamState(Enum):
+    """What is known of one of a symbol's streams; the values are the wire's."""
+
+    LIVE = "live"  # it sends as often as is usual for it
+    QUIET = "quiet"  # longer than usual it has sent nothing, and nothing shows that anything is missing
+    SILENT = "silent"  # other streams show that frames of it are missing
+    OFFLINE = "offline"  # no connection to the exchange
+
+
 @dataclass(frozen=True, slots=True)
 class DepthSnapshot:
     """The levels of a book at one update id. `limit` is the number of levels a side in the request, 0 when unknown."""
@@ -90,6 +99,7 @@ class BookTicker(NamedTuple):
 class Trade:
     """One print. On an aggregate feed `trade_id` is the aggregate's id and first/last span its fills.
 
+    The exchange has given one aggregate id to two trades: their fills tell them apart, and order them.
     `is_market` false: a print that the exchange leaves out of its candles, such as one of its insurance fund.
     `is_repaired`: it was not streamed in order but fetched by its id afterwards.
     """
@@ -104,6 +114,14 @@ class Trade:
     event_time_ms: int = 0
     is_market: bool = True
     is_repaired: bool = False
+
+    def is_second_of(self, other: "Trade") -> bool:
+        """Return whether this trade has another one's id, but later fills: the exchange has used the id twice."""
+        return self.trade_id == other.trade_id and self.first_trade_id > other.last_trade_id
+
+    def is_after(self, other: "Trade") -> bool:
+        """Return whether this trade comes after another one by its ids, and is no repetition of it."""
+        return self.trade_id > other.trade_id or self.is_second_of(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +217,12 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class FeedUp:
-    """A connection to the exchange has begun; what was missed before it is unknown."""
+    """A connection to the exchange has begun; what was missed before it is unknown.
+
+    `kinds` are the kinds of streams that it must carry. A recording does not say which were recorded: it names none.
+    """
+
+    kinds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ UNKNOWN_ADDRESS = "unknown"
 IPV6_HOST_BITS = 64
 """A household has a whole /64, so its addresses count as one."""
 
+LOOPBACK_KEYS = ("127.0.0.1", f"::/{IPV6_HOST_BITS}")
+"""The keys of this machine's own addresses; the other addresses of that /64 are never those of a peer."""
+
 
 def address_key(text: str) -> str | None:
     """Return an IPv4 address itself, and the /64 of an IPv6 address; None if the text is no address.
@@ -29,3 +32,11 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
         return ip_address(text)
     except ValueError:
         return None
+
+
+def is_loopback(text: str) -> bool:
+    """Return whether an address is one of this machine itself."""
+    address = _parse(text)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address is not None and address.is_loopback

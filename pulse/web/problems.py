@@ -12,11 +12,14 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from pulse.errors import RequestError, try_later
 
 MEDIA_TYPE = "application/problem+json"
 STORE_RETRY_AFTER_S = 5
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Pulse Terminal"'}
+"""Every 401 must have one (RFC 9110, 15.5.2). Browsers ask their user for none of this scheme."""
 
 
 async def on_request_error(_: HTTPConnection[Any], error: Exception) -> Response:
@@ -26,9 +29,16 @@ async def on_request_error(_: HTTPConnection[Any], error: Exception) -> Response
     if error.retry_after_s is not None:
         return _problem(error.status, error.detail, headers={"Retry-After": str(error.retry_after_s)})
     if error.parameter is None:
-        return _problem(error.status, error.detail)
+        headers = CHALLENGE if error.status is HTTPStatus.UNAUTHORIZED else {}
+        return _problem(error.status, error.detail, headers=headers)
     allowed = error.allowed if isinstance(error.allowed, str) else [str(one) for one in error.allowed or ()]
     return _problem(error.status, error.detail, {"parameter": error.parameter, "allowed": allowed})
+
+
+async def refuse(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or a WebSocket that is not yet accepted, with an error from outside of Starlette's app."""
+    response = await on_request_error(HTTPConnection(scope), error)
+    await response(scope, receive, send)
 
 
 async def on_http_exception(_: HTTPConnection[Any], error: Exception) -> Response:

@@ -14,6 +14,7 @@ from pulse.fanout.requests import (
     read_query,
     read_request,
 )
+from pulse.fanout.trade_log import Position
 from pulse.market.intervals import INTERVALS
 from pulse.symbols import SymbolRegistry
 
@@ -43,6 +44,15 @@ def test_topic_name_has_kind_and_symbol() -> None:
     )
 
 
+def test_a_symbol_may_be_requested_again_before_the_listing_is_known() -> None:
+    """It is not called wrong; the error says after how many seconds."""
+    registry = SymbolRegistry(SYMBOLS, running_max=3)
+    with pytest.raises(RequestError, match="has not answered yet which symbols it lists") as raised:
+        read_request(orjson.dumps({"op": "subscribe", "topics": ["book.DOGEUSDT"]}), registry)
+
+    assert (raised.value.status, raised.value.retry_after_s) == (503, 2)
+
+
 def test_depth_applies_to_books_only() -> None:
     """So clients that differ in depth alone share the messages of other topics."""
     book, metrics = subscribed("book.BTCUSDT", "metrics.BTCUSDT", rate="4hz", depth=5).topics
@@ -53,7 +63,9 @@ def test_depth_applies_to_books_only() -> None:
 
 def test_from_id_is_the_first_trade() -> None:
     """A client continues with the first trade that it lacks."""
-    assert subscribed("trades.BTCUSDT", from_id=4711).from_id == 4711
+    assert subscribed("trades.BTCUSDT", from_id=4711).start == Position(4711)
+    assert subscribed("trades.BTCUSDT", from_id=4711, from_first_trade_id=99).start == Position(4711, 99)
+    assert subscribed("trades.BTCUSDT").start is None
 
 
 def test_ping_needs_no_parameter() -> None:
@@ -115,6 +127,11 @@ def test_message_that_is_not_an_object_is_refused(raw: str | bytes | None) -> No
         ({"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": -1}, "from_id", None),
         ({"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": "5"}, "from_id", None),
         ({"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": 2**60}, "from_id", None),
+        (
+            {"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": 1, "from_first_trade_id": "x"},
+            "from_first_trade_id",
+            None,
+        ),
     ],
 )
 def test_wrong_parameter_is_named(message: dict[str, object], parameter: str, allowed: object) -> None:

@@ -18,6 +18,7 @@ from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
 from pulse.errors import ConnectionEnded, ExchangeRefused, HandshakeRefused
+from pulse.ingest import stream_remedy
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import OVERLAP_S
@@ -222,6 +223,35 @@ async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> N
     assert "has sent nothing" in down.reason
 
 
+async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First on the same connection; where that does not help a second one takes over, and the book goes on.
+
+    The trades that were missed are fetched, though the first connection never reached them.
+    """
+    monkeypatch.setattr(stream_remedy, "HELPS_WITHIN_S", 0.0)
+    await setup.until(lambda s: s.count(Trade) >= 1)
+    setup.exchange.faults.frames.mute(TRADES)
+    newest = setup.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"]
+    connection = next(iter(setup.exchange.connections))
+    setup.stream.on_silent("trade")
+    await setup.until(lambda _: list(connection.subscriptions.streams)[-1] == TRADES)
+    assert setup.exchange.connections_opened == 1
+
+    await setup.until(lambda s: s.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"] > newest + 1)
+    setup.stream.on_silent("trade")
+    await setup.until(lambda s: s.exchange.connections_opened == 2)
+    setup.exchange.faults.frames.unmute(TRADES)
+    await setup.until(lambda s: s.stream.rotations == 1)
+    await setup.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
+    ids = [event.trade_id for event in setup.events if isinstance(event, Trade)]
+
+    assert ids == list(range(ids[0], ids[-1] + 1))
+    assert (setup.count(FeedUp), setup.count(BookLost), setup.count(BookAnchor)) == (1, 0, 1)
+    assert setup.wrong == []
+
+
 async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:
     """A snapshot that lags is not joined; the diffs are kept until one joins."""
 
@@ -312,10 +342,11 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         return transport.attempts_s
 
     def make(symbol: str, transport: RefusingTransport, refusals: Refusals) -> ExchangeStream:
+        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int))
         return ExchangeStream(
-            symbol, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
-            ScenarioClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals,
-            held=HeldBudget(), depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            symbol, cast(Transport, transport), rest, make_inbox(), ScenarioClock(), random.Random(1),
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals, held=HeldBudget(),
+            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
     assert run(scenario()) == [0.0, REFUSED_WAIT_S, 2 * REFUSED_WAIT_S]
@@ -384,6 +415,10 @@ class ScriptedExchange:
     async def connect(self, url: str) -> ScriptedStream:
         """Open the next stream."""
         return self._streams.pop(0)
+
+    def exchange_ms(self) -> int:
+        """Return the date of the frames."""
+        return FRAMES_MS
 
     async def depth(self, symbol: str, limit: int) -> None:
         """Wait for ever."""

@@ -10,6 +10,7 @@ import {
   bookStatus,
   continues,
   emptyBook,
+  lacksNewest,
   lastTrade,
   levelChanges,
   mergeBars,
@@ -152,6 +153,23 @@ test("the list of trades is bounded and drops the oldest", () => {
   assert.equal(mergeTrades(many, trades(3)), many);
 });
 
+test("two trades to which the exchange gave one id are both kept, each once", () => {
+  const [first] = trades(5);
+  const second = { ...first, first_trade_id: first.first_trade_id + 3 };
+  const merged = mergeTrades([first], [second, first, ...trades(6)]);
+  const rows = tapeRows(merged);
+
+  assert.deepEqual(
+    merged.map(({ id, first_trade_id: begin }) => [id, begin]),
+    [
+      [6, 60],
+      [5, 53],
+      [5, 50],
+    ],
+  );
+  assert.equal(new Set(rows.map(({ key }) => key)).size, 3);
+});
+
 test("the tape has a row with the number of missing trades exactly where they are missing", () => {
   const rows = tapeRows(trades(10, 9, 5));
 
@@ -252,6 +270,13 @@ test("a chart may append when only the end changed, and must start over when the
   assert.ok(!continues(painted, mergeBars(painted, [bar(0, 3)])));
   assert.ok(!continues(painted, []));
   assert.ok(!continues([], painted));
+});
+
+test("a minute missing before the running one is noticed too", () => {
+  assert.ok(lacksNewest({ bars: [bar(60)], live: bar(180) }));
+  assert.ok(!lacksNewest({ bars: [bar(60)], live: bar(120) }));
+  assert.ok(lacksNewest({ bars: [bar(60), bar(180)], live: null }));
+  assert.ok(!lacksNewest({ bars: [], live: bar(120) }));
 });
 
 test("a minute missing among the newest ones is noticed, an older gap is not", () => {

@@ -22,7 +22,7 @@ from pulse.engine import Engine
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
-from pulse.fanout.subscriptions import OnEcho
+from pulse.fanout.subscriptions import Echo
 from pulse.fanout.topic_stream import RunningCandles
 from pulse.latency import Latency
 from pulse.market.intervals import Newest
@@ -34,11 +34,12 @@ from pulse.server.loop import loop_factory
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.app import build_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
-from pulse.web.websocket import SEND_TIMEOUT_S, WebSocketSessions
+from pulse.web.websocket import SEND_TIMEOUT_S, OnEcho, WebSocketSessions
 from pulse.wire import book_channel
 from tests.support.makers import ManualClock
 from tests.support.stores import MemoryStore
@@ -120,8 +121,8 @@ def engine_of(*symbols: str) -> Engine:
         return market
 
     engine = Engine(
-        make_market, make_inbox(), ConflatingQueue(), make_candle_queue(), ConflatingQueue(), make_gap_queue(),
-        SystemClock(), Latency("00"), publish_interval_s=0.1,
+        make_market, make_inbox(), ConflatingQueue(), make_candle_queue(), ConflatingQueue(), ConflatingQueue(),
+        make_gap_queue(), SystemClock(), Latency("00"), publish_interval_s=0.1,
     )  # fmt: skip
     for symbol in symbols:
         engine.open(symbol)
@@ -141,7 +142,7 @@ def make_hub(symbols: Sequence[str], running_candles: RunningCandles = no_candle
     return hub
 
 
-def ignore_echo(instance: str, timestamp_s: float) -> None:
+def ignore_echo(address: str, echo: Echo) -> None:
     """Ignore that a client has shown a view."""
 
 
@@ -159,6 +160,7 @@ async def serving(
     hub: Hub | None = None,
     on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
+    access: Access | None = None,
 ) -> AsyncIterator[Web]:
     """Serve the real app with the real server on a free port of loopback. `clock` is that of its `Admission`.
 
@@ -177,6 +179,7 @@ async def serving(
         hub=hub,
         on_echo=on_echo,
         clock=clock,
+        access=access,
     )
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
@@ -201,6 +204,7 @@ def make_context(
     hub: Hub | None = None,
     on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
+    access: Access | None = None,
 ) -> WebContext:
     """Return the context of an app whose books are offline and whose reports are the given ones."""
     hub = make_hub(settings.symbols) if hub is None else hub
@@ -223,6 +227,7 @@ def make_context(
     reader = CandleReader(kept, lambda _: newest, ManualClock())
     return WebContext(
         settings=settings,
+        access=Access(settings, clock) if access is None else access,
         admission=admission,
         registry=registry,
         hub=hub,

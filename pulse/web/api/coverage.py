@@ -23,8 +23,11 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
 async def _coverage(context: WebContext, request: Request) -> Response:
     """Return the newest days of a symbol. Raises RequestError or StoreUnavailable."""
-    symbol, days = read_coverage_query(parameters_of(request), context.registry, DAYS_MAX)
-    return json_response(orjson.dumps(await context.coverage(symbol, days)))
+    address = context.admission.address_of(request)
+    symbol, days = read_coverage_query(parameters_of(request), context.registry, address, DAYS_MAX)
+    with context.admission.reads.held(address):
+        found = await context.coverage(symbol, days)
+    return json_response(orjson.dumps(found))
 
 
 def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:

@@ -13,15 +13,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pulse import __version__
-from pulse.fanout.requests import DEPTHS, RATES_S
-from pulse.web.api import asyncapi, book, candles, coverage, gaps, status, symbols, udf
+from pulse.fanout.requests import DEPTHS, KINDS, RATES_S, TOPICS_MAX, TRADE_ID_MAX
+from pulse.market.intervals import INTERVALS
+from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
+from pulse.web.access import COOKIE, SESSION_PATH
+from pulse.web.api import asyncapi, book, candles, coverage, gaps, session, status, symbols, udf
 from pulse.web.api.operations import WRONG_PARAMETER, answer, get, problems, query
-from pulse.web.api.schemas import INTEGER, STRING, Json, Schemas
+from pulse.web.api.schemas import SYMBOL_CHARACTER, Json, Schemas
 from pulse.web.context import WebContext
 from pulse.web.routing import json_response, limited
 
+EVENT_STREAM = "text/event-stream"
 UNLIMITED_PATH = "/healthz"
-"""The only path of the API without a rate limit."""
+"""The only path of the API without a rate limit, and for any client."""
 
 
 class RouteGroup(Protocol):
@@ -34,7 +38,7 @@ class RouteGroup(Protocol):
         """Return the group's part of the OpenAPI document."""
 
 
-GROUPS: tuple[RouteGroup, ...] = (book, symbols, candles, gaps, coverage, udf, status, asyncapi)
+GROUPS: tuple[RouteGroup, ...] = (book, symbols, candles, gaps, coverage, udf, status, session, asyncapi)
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -54,9 +58,8 @@ def document(symbols: Sequence[str]) -> Json:
     for group in GROUPS:
         paths |= group.paths(schemas, symbols)
     for path, operations in paths.items():
-        if path != UNLIMITED_PATH:
-            too_many = "Your address sends too many requests, or has too many connections open."
-            operations["get"]["responses"] |= problems(schemas, {429: too_many})
+        for operation in operations.values():
+            _add_what_any_path_has(schemas, path, operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -67,22 +70,53 @@ def document(symbols: Sequence[str]) -> Json:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas.found},
-    }
+        "security": [{}, {"token": []}, {"session": []}],
+        "components": {
+            "schemas": schemas.found,
+            "securitySchemes": {
+                "token": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "PULSE_TOKEN or PULSE_OPERATOR_TOKEN. Without PULSE_TOKEN data needs none.",
+                },
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": COOKIE,
+                    "description": f"The cookie that POST {SESSION_PATH} sets.",
+                },
+            },
+        },
+    }  # fmt: skip
+
+
+def _add_what_any_path_has(schemas: Schemas, path: str, operation: Json) -> None:
+    """Add the answers and needs that do not depend on what a path serves."""
+    if path == UNLIMITED_PATH:
+        operation["security"] = []
+        return
+    too_many = "Your address sends too many requests or wrong tokens, or has too many connections open."
+    common = {401: "A token is needed, or the one sent is wrong.", 421: "The Host is no name of this server."}
+    operation["responses"] = problems(schemas, common | {429: too_many}) | operation["responses"]
 
 
 def _sse_path(schemas: Schemas) -> Json:
     return {
         "/sse": get(
             "The topics of /ws as Server-Sent Events; /asyncapi.json describes the messages.",
-            {"200": answer("A stream that goes on until the client leaves.", STRING, "text/event-stream")}
+            {"200": {"description": "A stream that goes on until the client leaves.", "content": {EVENT_STREAM: {}}}}
             | problems(schemas, {400: WRONG_PARAMETER, 503: "Too many clients are connected."}),
-            query("topics", "Separated by commas, such as book.BTCUSDT,trades.BTCUSDT.", STRING, required=True),
+            query("topics", "Separated by commas, such as book.BTCUSDT,trades.BTCUSDT.", _topics(), required=True),
             query("rate", "How often.", {"type": "string", "enum": list(RATES_S)}),
             query("depth", "Levels a side.", {"type": "integer", "enum": list(DEPTHS)}),
-            query("from_id", "The first trade wanted.", INTEGER),
+            query("from_id", "The first trade wanted.", {"type": "integer", "minimum": 0, "maximum": TRADE_ID_MAX}),
         )
     }
+
+
+def _topics() -> Json:
+    """Return the schema of up to TOPICS_MAX topic names in one text."""
+    name = f"{SYMBOL_CHARACTER}{{{CHARS_MIN},{CHARS_MAX}}}"
+    kinds = "|".join(kind for kind in KINDS if kind != "kline")
+    topic = rf"(?:(?:{kinds})\.{name}|kline\.{name}\.(?:{'|'.join(INTERVALS)}))"
+    return {"type": "string", "pattern": f"^{topic}(?:,{topic}){{0,{TOPICS_MAX - 1}}}$"}
 
 
 def _own_path() -> Json:

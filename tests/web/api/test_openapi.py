@@ -1,5 +1,8 @@
 """The OpenAPI document against the live server: it has every route and no other, and real answers match it."""
 
+import asyncio
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,7 @@ from pulse.web.admission import BURST_S
 from pulse.web.api.openapi import document
 from pulse.web.app import build_app
 from pulse.wire import CANDLE_FIELDS
-from tests.support.process import Pulse
+from tests.support.process import ROOT, Pulse
 from tests.support.web import SETTINGS, ask, make_context, on_server_loop, serving
 
 DOCUMENT = document(SETTINGS.symbols)
@@ -37,6 +40,7 @@ ASKED = {
     "/api/gaps?start=x": 400,
     "/api/coverage?days=2": 200,
     "/api/coverage?days=8": 400,
+    "/api/session": 200,
     "/api/store": 200,
     "/api/latency": 200,
     "/udf/config": 200,
@@ -87,10 +91,10 @@ def paths_of(routes: Iterable[BaseRoute], prefix: str = "") -> set[str]:
 @on_server_loop
 async def test_document_has_every_route_and_no_other() -> None:
     """A new route without a description fails here."""
-    with_headers: Any = build_app(make_context())
-    app = with_headers._app._app
+    app: Any = build_app(make_context())
+    while not isinstance(app, Starlette):
+        app = app._app  # a middleware's
 
-    assert isinstance(app, Starlette)
     assert set(DOCUMENT["paths"]) == paths_of(app.routes)
 
 
@@ -123,6 +127,36 @@ async def test_real_answers_match_the_document(tmp_path: Path) -> None:
     assert set(DOCUMENT["paths"]) <= places
 
 
+async def test_requests_made_from_the_document_are_answered_as_it_says(tmp_path: Path) -> None:
+    """Schemathesis: what the document allows is accepted, what it forbids is refused, every answer is described."""
+    support = ROOT / "tests/support"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SCHEMATHESIS_HOOKS": str(support / "schemathesis_hooks.py"),
+    }
+    async with Pulse(tmp_path, "--demo") as pulse:
+        await pulse.until_live()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "schemathesis.cli", "--config-file", support / "schemathesis.toml",
+            "run", f"{pulse.url}/openapi.json", "--checks", "all",
+            cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            output = (await process.communicate())[0].decode()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        log = pulse.log.read_text()
+
+    assert process.returncode == 0, output
+    operations = sum(map(len, DOCUMENT["paths"].values()))
+    assert f"Tested: {operations - 1}" in output  # all but that of the document itself
+    assert "No issues found" in output
+    assert "Traceback" not in log
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -138,10 +172,13 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
     """If a part is unavailable, the answer is the described error."""
     trouble = {
         "ready": False,
-        "feeds": {"BTCUSDT": {"state": "offline", "since_ms": 0, "reason": "", "data_age_ms": None}},
-        "bus": {"kind": "memory", "ok": True, "detail": ""},
-        "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
+        "degraded": [],
+        "feeds": {"BTCUSDT": {"state": "offline", "since_ms": 0, "reason": "", "data_age_ms": None, "streams": []}},
+        "bus": {"kind": "memory", "ok": True, "detail": "", "since_ms": None},
+        "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3, "since_ms": 1},
         "clock": {"ok": True, "since_ms": None, "detail": ""},
+        "instruments": {"ok": True, "detail": ""},
+        "versions": {},
     }
     async with serving(readiness=trouble) as web:
         web.store.is_unavailable = True

@@ -12,10 +12,13 @@ from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
 from pulse.candle_history.writer import CandleWriter
 from pulse.clock import ClockOffset
-from pulse.latency import HOPS, Latency
+from pulse.latency import MEASURED_HOPS, Latency
+from pulse.market.stream_states import KLINE_LATE_MS
+from pulse.market.types import FeedUp
 from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.status import ReadinessReport, register_gauges
+from tests.support.makers import trade
 from tests.support.stores import MemoryStore
 from tests.support.web import INSTANCE, ask, engine_of, make_context, on_server_loop, serving
 
@@ -32,8 +35,9 @@ class FakeBus(MemoryBus):
 
 
 def readiness(
-    symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0
-) -> ReadinessReport:
+    symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0,
+    instruments: str = "",
+) -> ReadinessReport:  # fmt: skip
     """Return the report of a process with these symbols, the first of them halted, the others offline."""
     store = MemoryStore()
     writer = CandleWriter(make_candle_queue(), store)
@@ -41,7 +45,9 @@ def readiness(
     offset = ClockOffset()
     offset.add_round_trip(0.0, -clock_ahead_ms, 0.0)
     engine = engine_of(*symbols.split())
-    return ReadinessReport(SymbolRegistry(pinned), engine, FakeBus(ok=bus_ok), store, writer, offset)
+    return ReadinessReport(
+        SymbolRegistry(pinned), engine, FakeBus(ok=bus_ok), store, writer, offset, lambda: instruments
+    )
 
 
 def test_unpinned_symbol_does_not_affect_readiness() -> None:
@@ -75,6 +81,31 @@ def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
     assert "60.0 s ahead of the exchange's" in answer["clock"]["detail"]
 
 
+def test_silent_stream_degrades_and_does_not_decide() -> None:
+    """What is served is true and says what is missing; a restart, or another server, would see no more."""
+    report = readiness("BTCUSDT ETHUSDT", pinned=["BTCUSDT"])
+    assert report()["degraded"] == []
+    for slot in report.engine._slots.values():
+        slot.market.apply(FeedUp(frozenset({"kline"})), 0.0)
+        slot.market.apply(trade(1), 0.0)
+        for at_ms in range(0, int(KLINE_LATE_MS) + 2000, 1000):
+            slot.market.streams.judge(float(at_ms), has_book=False)
+    answer = report()
+
+    assert answer["ready"]
+    assert answer["degraded"] == ["the kline stream of BTCUSDT is silent: trades have come without it"]
+    assert {stream.kind: stream.reason for stream in answer["feeds"]["ETHUSDT"]["streams"]}["kline"]
+
+
+def test_unknown_instruments_are_reported_and_do_not_decide() -> None:
+    """Books may be live while the exchange's REST side does not answer."""
+    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["instruments"] == {"ok": True, "detail": ""}
+    answer = readiness("BTCUSDT", pinned=["BTCUSDT"], instruments="no answer yet")()
+
+    assert answer["ready"]
+    assert answer["instruments"] == {"ok": False, "detail": "no answer yet"}
+
+
 @on_server_loop
 async def test_health_depends_on_the_process_alone() -> None:
     """The process is healthy while it answers, whatever the state of its dependencies."""
@@ -103,6 +134,29 @@ async def test_store_report_has_status_200() -> None:
         status, body, _ = await ask(web, "/api/store")
 
     assert (status, body) == (200, trouble)
+
+
+@on_server_loop
+async def test_only_the_operator_is_told_why() -> None:
+    """Everyone else learns which part is in trouble, and since when; here the client is behind a proxy."""
+    report = {
+        "ready": False,
+        "bus": {"kind": "redis", "ok": False, "detail": "secret-host", "since_ms": None},
+        "store": {"kind": "sqlite", "ok": False, "detail": "/secret/path", "pending": 3, "since_ms": 1_700_000_000_999},
+    }
+    async with serving(readiness=report) as web:
+        _, own, _ = await ask(web, "/readyz")
+        _, public, _ = await ask(web, "/readyz", Via="proxy")
+        _, store, _ = await ask(web, "/api/store", Via="proxy")
+
+    assert own == report
+    assert public["store"] == store
+    assert store["detail"] == (
+        "Closed candles cannot be written since 2023-11-14T22:13:20+00:00; they wait until they can be."
+    )
+    assert public["bus"]["detail"] == (
+        "Views do not travel through the bus server since the start; they stay within this process."
+    )
 
 
 @on_server_loop
@@ -153,8 +207,8 @@ async def test_gauges_read_what_the_parts_count() -> None:
     assert sample("pulse_latency_seconds_bucket", hop="socket", le="0.005") == 0.0
     assert sample("pulse_latency_seconds_bucket", hop="socket", le="0.01") == 1.0
     assert sample("pulse_latency_seconds_sum", hop="socket") == 0.01
-    assert {hop.name: sample("pulse_latency_budget_seconds", hop=hop.name) * 1000 for hop in HOPS} == {
-        "exchange": 500.0, "applied": 10.0, "published": 150.0, "bus": 10.0, "socket": 100.0, "echo": 1000.0
+    assert {hop.name: sample("pulse_latency_budget_seconds", hop=hop.name) * 1000 for hop in MEASURED_HOPS} == {
+        "exchange": 500.0, "applied": 10.0, "published": 150.0, "bus": 10.0, "socket": 100.0
     }  # fmt: skip
     assert [sample(name) for name in ("pulse_store_is_up", "pulse_clock_is_right", "pulse_is_ready")] == [0.0, 0.0, 0.0]
     assert sample("pulse_clients_limit") == context.settings.clients_max
