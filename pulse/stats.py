@@ -152,6 +152,7 @@ client_messages_replaced = CounterOf(
     "pulse_client_messages_replaced", "Messages replaced by a newer one before their client took them."
 )
 requests_refused = Counter("pulse_requests_refused", "Requests refused by the rate limit of their address.")
+tokens_refused = Counter("pulse_tokens_refused", "Wrong tokens and cookies that clients sent.")
 latency = HistogramOf("pulse_latency_seconds", "Delay of one hop from the exchange to the client.", "hop")
 latency_budget = Gauge("pulse_latency_budget_seconds", "What 99 % of a hop's delays may last.", ["hop"])
 

@@ -53,6 +53,7 @@ from pulse.queues import (
     ConflatingQueue,
     Outbox,
     Received,
+    SilentStreams,
     SnapshotRequests,
     make_candle_queue,
     make_gap_queue,
@@ -68,10 +69,11 @@ from pulse.stats import SymbolMetrics
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import SymbolLifecycle, SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.api.status import ReadinessReport, register_gauges
 from pulse.web.api.symbols import SymbolsReport
-from pulse.web.app import build_app
+from pulse.web.app import build_app, build_operator_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
@@ -127,9 +129,10 @@ class _Parts:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What is run: the web app, the tasks, and what has to be told of the end, the clients' hub first."""
+    """What is run: the web apps, the tasks, and what has to be told of the end, the clients' hub first."""
 
     app: App
+    operator_app: App
     work: Work
     hub: Hub
     writer: CandleWriter
@@ -152,13 +155,16 @@ class Terminal:
         self.outbox: Outbox = ConflatingQueue()
         self.candles = make_candle_queue()
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
+        self.silent_streams: SilentStreams = ConflatingQueue()
         self.gaps = make_gap_queue()
 
     async def build(self, resources: AsyncExitStack) -> Built:
         """Open the resources and build everything. Raises SettingsError."""
         parts = await self._open_parts(resources)
         scheduler = FlushScheduler(self._on_flushed)
-        return Built(self._make_app(parts, scheduler), self._work(parts, scheduler), parts.hub, parts.writer)
+        context = self._make_web_context(parts, scheduler)
+        apps = build_app(context), build_operator_app(context)
+        return Built(*apps, self._work(parts, scheduler), parts.hub, parts.writer)
 
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
         """Build everything up to the web app."""
@@ -181,7 +187,7 @@ class Terminal:
         )
         return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles)
 
-    def _make_app(self, parts: _Parts, scheduler: FlushScheduler) -> App:
+    def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
         admission = Admission(self.settings, time.monotonic)
         groups = BroadcastGroups(parts.hub, scheduler)
         sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
@@ -196,23 +202,22 @@ class Terminal:
         )
         register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
-        return build_app(
-            WebContext(
-                settings=self.settings,
-                admission=admission,
-                registry=parts.registry,
-                hub=parts.hub,
-                candles=parts.reader,
-                websockets=sessions,
-                sse=SseEndpoint(sessions),
-                symbols=SymbolsReport(
-                    self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
-                ),
-                readiness=readiness,
-                latency=self.latency.report,
-                certificates=parts.engine.certificates,
-                static_dir=_assets("static"),
-            )
+        return WebContext(
+            settings=self.settings,
+            access=Access(self.settings),
+            admission=admission,
+            registry=parts.registry,
+            hub=parts.hub,
+            candles=parts.reader,
+            websockets=sessions,
+            sse=SseEndpoint(sessions),
+            symbols=SymbolsReport(
+                self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
+            ),
+            readiness=readiness,
+            latency=self.latency.report,
+            certificates=parts.engine.certificates,
+            static_dir=_assets("static"),
         )
 
     def _work(self, parts: _Parts, scheduler: FlushScheduler) -> Work:
@@ -289,8 +294,8 @@ class Terminal:
 
     def _make_engine(self) -> Engine:
         return Engine(
-            self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.gaps, self.clock,
-            self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
+            self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
+            self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:
@@ -317,7 +322,7 @@ class Terminal:
         retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
             lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
-            self.inbox, self.snapshot_requests, self.clock,
+            self.inbox, self.snapshot_requests, self.silent_streams, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
         poller = InstrumentPoller(

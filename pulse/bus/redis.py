@@ -10,6 +10,7 @@ import logging
 import random
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -88,6 +89,7 @@ class RedisBus:
         self._regained_at_s = -STEADY_S  # loop times
         self._held_off_s = self._may_regain_at_s = 0.0
         self._is_connected = False
+        self._lost_s = time.time()  # since when it is not connected
         self._trouble = ""
         self._send_waits = self._receive_waits = _waits()
         # Apart, because a connection that subscribes can do nothing else, and so that one can fail without the other.
@@ -131,7 +133,9 @@ class RedisBus:
 
     def health(self) -> BusHealth:
         """Return whether our own heartbeat comes back through the server."""
-        return BusHealth("redis", self._is_connected, "" if self._is_connected else self._trouble or "connecting")
+        if self._is_connected:
+            return BusHealth("redis", ok=True, detail="")
+        return BusHealth("redis", ok=False, detail=self._trouble or "connecting", since_s=self._lost_s)
 
     async def aclose(self) -> None:
         """Close both connections within a second. Closing twice does no harm."""
@@ -158,6 +162,7 @@ class RedisBus:
         self._round += 1  # heartbeats sent before this moment prove nothing
         if self._is_connected:
             self._is_connected = False
+            self._lost_s = time.time()
             now_s = asyncio.get_running_loop().time()
             is_steady = now_s - self._regained_at_s >= STEADY_S
             self._held_off_s = 0.0 if is_steady else min(max(HOLD_OFF_FIRST_S, 2 * self._held_off_s), HOLD_OFF_MAX_S)

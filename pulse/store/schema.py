@@ -8,7 +8,8 @@ replaces the stored one, except that
 1. one that is not reconciled does not replace one that is: so the exchange's own candle is replaced only by one built
    here that equals it, and then the row has trade ids as well;
 2. the exchange's own candle replaces a reconciled one only if it differs, or if it has the trade ids that the stored
-   one lacks: the candles of the exchange's REST have none.
+   one lacks: the candles of the exchange's REST have none;
+3. one of the exchange that is not reconciled, because it may still change, replaces only another one of the exchange.
 """
 
 import re
@@ -41,7 +42,8 @@ def _columns_of(row: str) -> str:
 
 ON_CONFLICT = f"""
 ON CONFLICT (venue, symbol, open_time) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in FIELDS[1:])}
-WHERE (excluded.reconciled OR NOT kept.reconciled) AND NOT (
+WHERE (excluded.reconciled OR NOT kept.reconciled)
+AND (excluded.reconciled OR excluded.source <> 'exchange' OR kept.source = 'exchange') AND NOT (
     excluded.source = 'exchange' AND kept.reconciled
     AND NOT (excluded.first_trade_id >= 0 AND kept.first_trade_id < 0)
     AND ({_columns_of("excluded")}) = ({_columns_of("kept")})
@@ -96,7 +98,7 @@ def rows_to_write(venue: str, candles: Iterable[Candle]) -> list[tuple[Any, ...]
 def takes_precedence(later: Candle, kept: Candle) -> bool:
     """Return whether the later candle of a minute replaces the one that is kept."""
     if not later.reconciled:
-        return not kept.reconciled
+        return not kept.reconciled and (later.source != "exchange" or kept.source == "exchange")
     brings_ids = later.first_trade_id >= 0 and kept.first_trade_id < 0
     adds_nothing = later.source == "exchange" and kept.reconciled and not brings_ids
     return not (adds_nothing and _compared_values(later) == _compared_values(kept))

@@ -13,6 +13,7 @@ from pulse.fanout.hub import Hub
 from pulse.market.view import Certificate
 from pulse.settings import Settings
 from pulse.symbols import SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
@@ -26,6 +27,7 @@ class WebContext:
     """The parts that the app's routes use; each report returns the JSON object of its route."""
 
     settings: Settings
+    access: Access
     admission: Admission
     registry: SymbolRegistry
     hub: Hub

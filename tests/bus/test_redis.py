@@ -5,6 +5,7 @@ Each test that kills or pauses a server has one of its own. How long a failure m
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -196,10 +197,16 @@ def test_the_times_of_an_outage_follow_from_the_bounds() -> None:
 async def test_a_hung_server_is_noticed_without_views(own_valkey: ValkeyServer) -> None:
     """Even when nothing is published, a stopped server is noticed, by our own heartbeat that stays away."""
     async with process(own_valkey.url) as (bus, _):
+        assert bus.health().since_s is None
+        paused_s = time.time()
         own_valkey.pause()
         await until(lambda: not bus.health().ok)
+        first = bus.health()
+        await until(lambda: bus.health().detail == "Redis does not answer.")
 
-        assert bus.health().detail == "Redis does not answer."
+        assert first.since_s is not None
+        assert first.since_s >= paused_s
+        assert bus.health().since_s == first.since_s
 
 
 async def test_a_silent_subscription_is_noticed(own_valkey: ValkeyServer) -> None:

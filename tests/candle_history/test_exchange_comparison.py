@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from pulse.binance.rest import BinanceRest
-from pulse.candle_history.exchange_comparison import SETTLE_MS, ExchangeComparison
+from pulse.candle_history.exchange_comparison import ENDED_MS, SETTLE_MS, ExchangeComparison
 from pulse.market.types import Candle, CandleMismatch
 from tests.support.candles import live_candle
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle
@@ -41,7 +42,7 @@ def test_a_minute_has_time_to_settle(after_ms: int, newest_ms: int) -> None:
     """The newest minute to request ended SETTLE_MS ago by the exchange's clock."""
     compared = Compared(FakeRest(now_ms=M0 + MINUTE_MS + SETTLE_MS + after_ms))
 
-    assert compared.comparison.newest_minute_ms() == newest_ms
+    assert compared.comparison.settled_minute_ms() == newest_ms
 
 
 async def test_only_closed_candles_are_fetched() -> None:
@@ -53,11 +54,36 @@ async def test_only_closed_candles_are_fetched() -> None:
 
 async def test_a_missing_minute_is_queued() -> None:
     """The store gets the exchange's candle of a due minute that it lacks, in one request."""
-    compared = Compared(rest := FakeRest([M0, M1, M2]))
+    compared = Compared(rest := FakeRest([M0, M1, M2], now_ms=M2 + MINUTE_MS + SETTLE_MS))
 
     assert await compared.compare([candle(M1)], M0, M2) == {minute: candle(minute) for minute in (M0, M1, M2)}
     assert compared.queued() == [candle(M0), candle(M2)]
     assert rest.kline_requests == [("BTCUSDT", M0, M2)]
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "newest_ms", "wait_s"),
+    [(0, M0, 61.1), (-1, M0 - MINUTE_MS, 1.101), (-2000, M0 - MINUTE_MS, 3.1), (MINUTE_MS - 1, M0, 1.101)],
+)
+def test_a_minute_ends_some_seconds_after_its_end(after_ms: int, newest_ms: int, wait_s: float) -> None:
+    """By then a candle that was built here is stored; the wait for the next one ends a little later."""
+    comparison = Compared(FakeRest(now_ms=M0 + MINUTE_MS + ENDED_MS + after_ms)).comparison
+
+    assert comparison.ended_minute_ms() == newest_ms
+    assert comparison.until_next_s() == pytest.approx(wait_s)
+
+
+async def test_a_missing_minute_that_has_not_settled_is_not_reconciled() -> None:
+    """Once it has, what the exchange has by then is queued; a difference is no mismatch of ours."""
+    rest = FakeRest([M0, M1], now_ms=M1 + MINUTE_MS + ENDED_MS)
+    compared, early = Compared(rest), replace(candle(M1), reconciled=False)
+    await compared.compare([candle(M0)], M1)
+    assert compared.queued() == [early]
+
+    rest.now_ms, rest.candles[M1] = M1 + MINUTE_MS + SETTLE_MS, candle(M1, volume=3.0)
+    await compared.compare([candle(M0), early], M1)
+    assert compared.queued() == [candle(M1, volume=3.0)]
+    assert compared.mismatches == []
 
 
 async def test_an_equal_minute_is_marked_reconciled() -> None:

@@ -36,7 +36,15 @@ from pulse.market.market import Market, Origin
 from pulse.market.order_book import OrderBook
 from pulse.market.types import BookTicker, DepthDiff, FeedUp, PartialDepth, Quarantined, State
 from pulse.market.view import View
-from pulse.queues import ConflatingQueue, Outbox, SnapshotRequests, make_candle_queue, make_gap_queue, make_inbox
+from pulse.queues import (
+    ConflatingQueue,
+    Outbox,
+    SilentStreams,
+    SnapshotRequests,
+    make_candle_queue,
+    make_gap_queue,
+    make_inbox,
+)
 from pulse.wire import encode_view
 from tests.support.mutations import mutated
 from tests.support.recorded_exchange import SYMBOL, TOP_LEVELS, RecordedExchange, Sent, Session, Top, load_session
@@ -200,13 +208,14 @@ class Player:
         self._inbox, self._candles, self._gaps = make_inbox(), make_candle_queue(), make_gap_queue()
         self._outbox: Outbox = ConflatingQueue()
         snapshot_requests: SnapshotRequests = ConflatingQueue()
+        silent_streams: SilentStreams = ConflatingQueue()
         self._rest = BinanceRest(
             self._exchange, venue_of("us"), self._clock, BanFile(None), lambda _: Priority.PINNED_BOOK
         )
-        self._ingest = LiveIngest(self._make_stream, self._inbox, snapshot_requests, self._clock)
+        self._ingest = LiveIngest(self._make_stream, self._inbox, snapshot_requests, silent_streams, self._clock)
         self._engine = Engine(
-            self._make_market, self._inbox, self._outbox, self._candles, snapshot_requests, self._gaps, self._clock,
-            Latency("00"), publish_interval_s=0.1,
+            self._make_market, self._inbox, self._outbox, self._candles, snapshot_requests, silent_streams, self._gaps,
+            self._clock, Latency("00"), publish_interval_s=0.1,
         )  # fmt: skip
         self._engine.open(SYMBOL)
         self._ingest.open(SYMBOL)

@@ -11,9 +11,12 @@ from typing import Any, NoReturn
 
 import orjson
 
+from pulse.binance.transport import REQUEST_TIMEOUT_S
+from pulse.candle_history.reconciler import RETRY_MAX_S
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market
+from pulse.market.stream_states import CHECKS, DEPTH
 from pulse.market.types import (
     MINUTE_MS,
     BookLost,
@@ -24,6 +27,7 @@ from pulse.market.types import (
     FeedUp,
     Quarantined,
     State,
+    StreamState,
     Trade,
     TradeGap,
 )
@@ -43,8 +47,16 @@ FRESH_S, FRESH_IN_TROUBLE_S = 3.0, SILENCE_S + RECOVER_S
 fault, when only the stream's silence limit can detect it."""
 SETTLED_MS = 240_000
 """A minute is compared and rebuilt within this time: it may take 90 s to settle, and the check runs every 60 s."""
+HOLE_S = 12.0
+"""A minute is stored within this time of its end, and within it after a start of the process, while REST answers."""
+HOLE_AFTER_TROUBLE_S = RETRY_MAX_S + REQUEST_TIMEOUT_S
+"""How much later, after REST has failed: the next try may come this late."""
+HOLES_MS = 10 * MINUTE_MS
+"""The minutes that are looked at."""
 NEIGHBOURS_MIN = 40
 """Trades and tickers after which the largest quantity is known."""
+DIFF_QUARANTINED = "a depth update was quarantined; loading a new snapshot"
+"""The reason of a lost book for which a snapshot is enough, however quiet the market is."""
 TRAVEL_S = 1.5
 """A diff, or a REST call and its answer, arrives within this time."""
 
@@ -74,6 +86,7 @@ class Tally:
     unrecoverable: int = 0  # candles of minutes for which neither trades nor the final candle arrived
     undetected: int = 0  # events at which injected wrong data was in a live book and not yet detected
     undetected_s: float = 0.0  # the longest time of that
+    silences: int = 0  # times that a stream was found silent
     reasons: Counter[str] = field(default_factory=Counter)
 
 
@@ -104,6 +117,7 @@ class Checker:
         self._levels_max = levels_max
         self._hash = hashlib.blake2b(digest_size=16)
         self._records: dict[str, _SymbolRecord] = {}
+        self.newest_views: dict[str, View] = {}  # by symbol
 
     @property
     def digest(self) -> str:
@@ -123,6 +137,12 @@ class Checker:
     def forget(self) -> None:
         """Drop all per-symbol state: a new process starts without any, and its book may be any."""
         self._records = {}
+        self.newest_views = {}
+
+    def up_since_s(self, symbol: str) -> float | None:
+        """Return since when the current connection of a symbol lasts, replacements without a gap included."""
+        record = self._records.get(symbol)
+        return None if record is None else record.up_since_s
 
     def has_frames(self, symbol: str) -> bool:
         """Return whether trades and tickers of this connection are known that others can be compared with."""
@@ -242,7 +262,8 @@ class Checker:
                 self.fail(f"{symbol} is {state.value} without a fault: {reason}")
         limit_s = max(since_s, self._rest_back_s()) + RECOVER_S
         limit_s = max(limit_s, self._bounds.live_by_s)
-        if now_s > limit_s and self._diff_was_available(symbol, record, limit_s):
+        needs_diff = reason != DIFF_QUARANTINED
+        if now_s > limit_s and not (needs_diff and not self._diff_was_available(symbol, record, limit_s)):
             self.fail(f"{symbol} is {state.value} since {since_s:.1f} s, expected live by {limit_s:.1f} s: {reason}")
 
     def _rest_back_s(self) -> float:
@@ -280,11 +301,31 @@ class Checker:
             self.fail(f"{view.symbol}: view {view.seq} after {record.view_seq}")
         record.view_seq = view.seq
         self._record_state(view.symbol, record, view.state, view.state_reason)
+        self._check_streams(view)
+        self.newest_views[view.symbol] = view
         if view.state is not State.LIVE:
             return
         self._check_age(view)
         if view.bids and view.asks and view.bids[0][0] >= view.asks[0][0]:
             self.fail(f"{view.symbol}: crossed in a live view")
+
+    def _check_streams(self, view: View) -> None:
+        """Check that no silent check confirms the book, and count the streams that fall silent."""
+        silent = _silent_kinds(view)
+        checks = {CHECKS[kind] for kind in silent if kind in CHECKS}
+        is_up = all(stream.state is not StreamState.OFFLINE for stream in view.streams)
+        if is_up and set(view.proof.silent_checks) != checks:
+            self.fail(f"{view.symbol}: {silent} are silent, and {view.proof.silent_checks} are said to confirm nothing")
+        before = self.newest_views.get(view.symbol)
+        if before is None:
+            return
+        for check, was, now in (
+            ("touch", before.proof.touch_compared, view.proof.touch_compared),
+            ("top", before.proof.top_compared, view.proof.top_compared),
+        ):
+            if check in before.proof.silent_checks and check in view.proof.silent_checks and now != was:
+                self.fail(f"{view.symbol}: the silent check {check} has compared {now - was} times")
+        self.tally.silences += len(silent - _silent_kinds(before))
 
     def check_candle(self, candle: Candle) -> None:
         """Check a closed candle that was produced."""
@@ -301,6 +342,20 @@ class Checker:
         row = next(iter(self.exchange.core.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)), None)
         if row is None or _values(candle) != _exchange_values(row):
             self.fail(f"candle from trades differs: ours {candle}, the exchange's {row}")
+
+    def check_holes(self, symbol: str, stored: set[int], started_s: float) -> None:
+        """Check that the newest minutes are stored, by a process that was started at this time."""
+        exchange, now_s = self.exchange, self.exchange.loop.time()
+        rest_back_s = max(exchange.klines_failed_s, self._rest_back_s() + BEGIN_S)
+        if now_s < max(started_s, rest_back_s + HOLE_AFTER_TROUBLE_S) + HOLE_S:
+            return
+        now_ms = exchange.now_ms()
+        rows = exchange.core.klines(symbol, now_ms - HOLES_MS, now_ms - MINUTE_MS - int(HOLE_S * 1000))
+        holes = [row[0] for row in rows if row[0] not in stored]
+        if holes:
+            self.fail(
+                f"{symbol}: minutes {holes} are not stored at {now_ms}, {now_s - started_s:.1f} s after the start"
+            )
 
     def check_table(self, symbol: str, rows: list[Candle], gaps: list[TradeGap]) -> None:
         """Check the stored rows at the end: each equals the exchange's, and their trade ids have no gap."""
@@ -340,6 +395,11 @@ class CheckedMarket(Market):
         """Apply an event, then check the market."""
         super().apply(event, now_ms)
         self.checker.check_event(self, event, now_ms)
+
+
+def _silent_kinds(view: View) -> set[str]:
+    """Return the kinds of streams that a view calls silent, besides depth."""
+    return {s.kind for s in view.streams if s.state is StreamState.SILENT and s.kind != DEPTH}
 
 
 def _values(candle: Candle) -> tuple[float, ...]:

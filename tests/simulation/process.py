@@ -26,14 +26,24 @@ from pulse.latency import Latency
 from pulse.market.market import Origin
 from pulse.market.types import MINUTE_MS, CandleMismatch
 from pulse.market.view import View
-from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, SnapshotRequests, make_gap_queue, make_inbox
-from tests.simulation.checker import CheckedMarket, Checker
+from pulse.queues import (
+    CandleQueue,
+    ConflatingQueue,
+    Outbox,
+    Received,
+    SilentStreams,
+    SnapshotRequests,
+    make_gap_queue,
+    make_inbox,
+)
+from tests.simulation.checker import HOLES_MS, CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.store import InlineStore
 from tests.simulation.virtual_exchange import VirtualExchange
 
 CANDLES_MAX = 1000
 ROWS_MAX = 100_000
+HOLES_EVERY_S = 5.0
 HISTORY_EVERY_S = 45.0
 """The interval of other REST requests of the process, which share the weight budget."""
 
@@ -71,6 +81,7 @@ class Process:
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
         snapshot_requests: SnapshotRequests = ConflatingQueue()
+        silent_streams: SilentStreams = ConflatingQueue()
         gaps = make_gap_queue()
         bans = BanFile(folder / "bans.json", clock.uptime)
 
@@ -98,10 +109,10 @@ class Process:
             self.streams[symbol] = stream
             return stream
 
-        self.ingest = LiveIngest(make_stream, self.inbox, snapshot_requests, clock)
+        self.ingest = LiveIngest(make_stream, self.inbox, snapshot_requests, silent_streams, clock)
         self.engine = Engine(
-            make_market, self.inbox, self.outbox, self.candles, snapshot_requests, gaps, clock, Latency("00"),
-            publish_interval_s=settings.publish_interval_s,
+            make_market, self.inbox, self.outbox, self.candles, snapshot_requests, silent_streams, gaps, clock,
+            Latency("00"), publish_interval_s=settings.publish_interval_s,
         )  # fmt: skip
         self._store = store
         self._writer = CandleWriter(self.candles, store)
@@ -113,6 +124,7 @@ class Process:
                 part.open(symbol)
         self._exchange = exchange
         self._tasks: list[asyncio.Task[None]] = []
+        self._started_s = 0.0
         self.is_stopped = False
 
     @property
@@ -123,8 +135,10 @@ class Process:
     def start(self) -> None:
         """Start every task."""
         self.checker.forget()
+        self._started_s = asyncio.get_running_loop().time()
         works: list[Coroutine[Any, Any, None]] = [
             self.ingest.run(), self.engine.run(), self._check_views(), self._keep_candles(), self._request_history(),
+            self._check_holes(),
         ]  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in works]
 
@@ -160,6 +174,13 @@ class Process:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._writer.run())
             tasks.create_task(self._reconciler.run())
+
+    async def _check_holes(self) -> None:
+        while True:
+            await asyncio.sleep(HOLES_EVERY_S)
+            for symbol in self._exchange.symbols:
+                rows = await self._store.read_candles(symbol, self._exchange.now_ms() - HOLES_MS, None, ROWS_MAX)
+                self.checker.check_holes(symbol, {row.open_time_ms for row in rows}, self._started_s)
 
     async def _put_mismatch(self, symbol: str, mismatch: CandleMismatch) -> None:
         await self.inbox.put(Received(symbol, mismatch, self._exchange.clock.now_ms()))

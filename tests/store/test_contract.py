@@ -22,6 +22,8 @@ LIVE_RECONCILED = minute_candle(close=2.0, reconciled=True)
 REPAIRED = minute_candle(close=2.0, source="repaired")
 EXCHANGE = replace(minute_candle(close=2.0, source="exchange"), first_trade_id=-1)
 EXCHANGE_CORRECTED = replace(EXCHANGE, volume=7.0)
+EXCHANGE_EARLY = replace(EXCHANGE, reconciled=False)
+EXCHANGE_EARLY_CORRECTED = replace(EXCHANGE_EARLY, volume=7.0)
 EXCHANGE_WITH_IDS = minute_candle(close=2.0, source="exchange")
 
 
@@ -76,6 +78,11 @@ async def test_the_later_candle_of_a_minute_is_kept(store: AnyStore) -> None:
         (EXCHANGE, EXCHANGE_WITH_IDS, True),
         (EXCHANGE_WITH_IDS, EXCHANGE, False),
         (EXCHANGE_WITH_IDS, EXCHANGE_CORRECTED, True),
+        (LIVE, EXCHANGE_EARLY, False),
+        (EXCHANGE, EXCHANGE_EARLY, False),
+        (EXCHANGE_EARLY, EXCHANGE_EARLY_CORRECTED, True),
+        (EXCHANGE_EARLY, LIVE, True),
+        (EXCHANGE_EARLY, EXCHANGE, True),
     ],
 )
 @pytest.mark.parametrize("at_once", [False, True])

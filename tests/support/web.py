@@ -33,6 +33,7 @@ from pulse.server.loop import loop_factory
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.app import build_app
 from pulse.web.context import WebContext
@@ -119,8 +120,8 @@ def engine_of(*symbols: str) -> Engine:
         return market
 
     engine = Engine(
-        make_market, make_inbox(), ConflatingQueue(), make_candle_queue(), ConflatingQueue(), make_gap_queue(),
-        SystemClock(), Latency("00"), publish_interval_s=0.1,
+        make_market, make_inbox(), ConflatingQueue(), make_candle_queue(), ConflatingQueue(), ConflatingQueue(),
+        make_gap_queue(), SystemClock(), Latency("00"), publish_interval_s=0.1,
     )  # fmt: skip
     for symbol in symbols:
         engine.open(symbol)
@@ -158,6 +159,7 @@ async def serving(
     hub: Hub | None = None,
     on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
+    access: Access | None = None,
 ) -> AsyncIterator[Web]:
     """Serve the real app with the real server on a free port of loopback. `clock` is that of its `Admission`.
 
@@ -176,6 +178,7 @@ async def serving(
         hub=hub,
         on_echo=on_echo,
         clock=clock,
+        access=access,
     )
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
@@ -200,6 +203,7 @@ def make_context(
     hub: Hub | None = None,
     on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
+    access: Access | None = None,
 ) -> WebContext:
     """Return the context of an app whose books are offline and whose reports are the given ones."""
     hub = make_hub(settings.symbols) if hub is None else hub
@@ -220,6 +224,7 @@ def make_context(
     certificates = {market.symbol: market.certificate(0.0) for market in markets}
     return WebContext(
         settings=settings,
+        access=Access(settings, clock) if access is None else access,
         admission=admission,
         registry=registry,
         hub=hub,

@@ -13,9 +13,12 @@ from pulse.bus.memory import MemoryBus
 from pulse.candle_history.writer import CandleWriter
 from pulse.clock import ClockOffset
 from pulse.latency import MEASURED_HOPS, Latency
+from pulse.market.stream_states import KLINE_LATE_MS
+from pulse.market.types import FeedUp
 from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.status import ReadinessReport, register_gauges
+from tests.support.makers import trade
 from tests.support.stores import MemoryStore
 from tests.support.web import INSTANCE, ask, engine_of, make_context, on_server_loop, serving
 
@@ -79,6 +82,22 @@ def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
     assert "60.0 s ahead of the exchange's" in answer["clock"]["detail"]
 
 
+def test_silent_stream_degrades_and_does_not_decide() -> None:
+    """What is served is true and says what is missing; a restart, or another server, would see no more."""
+    report = readiness("BTCUSDT ETHUSDT", pinned=["BTCUSDT"])
+    assert report()["degraded"] == []
+    for slot in report.engine._slots.values():
+        slot.market.apply(FeedUp(frozenset({"kline"})), 0.0)
+        slot.market.apply(trade(1), 0.0)
+        for at_ms in range(0, int(KLINE_LATE_MS) + 2000, 1000):
+            slot.market.streams.judge(float(at_ms), has_book=False)
+    answer = report()
+
+    assert answer["ready"]
+    assert answer["degraded"] == ["the kline stream of BTCUSDT is silent: trades have come without it"]
+    assert {stream.kind: stream.reason for stream in answer["feeds"]["ETHUSDT"]["streams"]}["kline"]
+
+
 def test_unknown_instruments_are_reported_and_do_not_decide() -> None:
     """Books may be live while the exchange's REST side does not answer."""
     assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["instruments"] == {"ok": True, "detail": ""}
@@ -116,6 +135,29 @@ async def test_store_report_has_status_200() -> None:
         status, body, _ = await ask(web, "/api/store")
 
     assert (status, body) == (200, trouble)
+
+
+@on_server_loop
+async def test_only_the_operator_is_told_why() -> None:
+    """Everyone else learns which part is in trouble, and since when; here the client is behind a proxy."""
+    report = {
+        "ready": False,
+        "bus": {"kind": "redis", "ok": False, "detail": "secret-host", "since_ms": None},
+        "store": {"kind": "sqlite", "ok": False, "detail": "/secret/path", "pending": 3, "since_ms": 1_700_000_000_999},
+    }
+    async with serving(readiness=report) as web:
+        _, own, _ = await ask(web, "/readyz")
+        _, public, _ = await ask(web, "/readyz", Via="proxy")
+        _, store, _ = await ask(web, "/api/store", Via="proxy")
+
+    assert own == report
+    assert public["store"] == store
+    assert store["detail"] == (
+        "Closed candles cannot be written since 2023-11-14T22:13:20+00:00; they wait until they can be."
+    )
+    assert public["bus"]["detail"] == (
+        "Views do not travel through the bus server since the start; they stay within this process."
+    )
 
 
 @on_server_loop
