@@ -108,6 +108,7 @@ async def test_history_is_backfilled_at_the_start(exchange: SimulatedExchange, t
     assert stored.items() <= {iso(open_ms): values for open_ms, values in truth.items()}.items()
 
 
+@pytest.mark.proves("newest-minutes")
 async def test_the_newest_minutes_are_there_after_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """Every minute that has ended is the exchange's own at once, also those that may still change."""
 
@@ -289,6 +290,7 @@ async def report_shown(pulse: Pulse, address: str, *, older_s: Sequence[float] =
         return delay_ms
 
 
+@pytest.mark.proves("false-echo")
 async def test_a_lying_client_does_not_move_the_latency(tmp_path: Path) -> None:
     """Behind a proxy that names the clients: true reports of three stand against many false ones of a fourth."""
     async with Pulse(tmp_path, "--demo", PULSE_TRUSTED_HOPS="1") as pulse:
