@@ -210,6 +210,7 @@ def test_address_of_a_wrong_host_or_port(text: str) -> None:
     assert errors(DATABASE_URL=text) == [f"DATABASE_URL must be an address with a valid host and port, not {shown}."]
 
 
+@pytest.mark.proves("database-address")
 @pytest.mark.parametrize(
     "text",
     [
@@ -225,6 +226,7 @@ def test_addresses_of_a_cluster_or_of_sentinels_are_refused(text: str) -> None:
     ]
 
 
+@pytest.mark.proves("secrets")
 def test_password_is_not_in_the_repr() -> None:
     """The settings can be logged: addresses that may hold a password are left out."""
     text = repr(read(REDIS_URL="redis://:s3cret@cache", DATABASE_URL="postgres://u:s3cret@db"))

@@ -161,6 +161,7 @@ def test_a_stop_takes_less_than_5_s() -> None:
     assert listener.STOP_GRACE_S + listener.STOP_TASKS_S < LAST_RESORT_S < 5
 
 
+@pytest.mark.proves("slow-start")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_stop_before_the_exchange_has_answered(tmp_path: Path, number: int) -> None:
     """A signal ends a process that is still waiting for the first answer; it does not wait for it any longer."""

@@ -54,6 +54,7 @@ async def test_answer_has_status_headers_and_body(serve: Serve, network: Aiohttp
     assert (answer.status, answer.headers.get("Retry-After"), answer.body) == (418, "7", b"short")
 
 
+@pytest.mark.proves("redirect")
 async def test_redirects_are_not_followed(serve: Serve, network: AiohttpTransport) -> None:
     """A redirect is returned as an answer."""
 
@@ -65,6 +66,7 @@ async def test_redirects_are_not_followed(serve: Serve, network: AiohttpTranspor
     assert answer.status == 302
 
 
+@pytest.mark.proves("upstream-size")
 async def test_body_size_is_bounded(serve: Serve, network: AiohttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer larger than BODY_BYTES_MAX is an error."""
     monkeypatch.setattr(transport, "BODY_BYTES_MAX", 1000)
@@ -88,6 +90,7 @@ async def test_closed_port_is_an_error(network: AiohttpTransport) -> None:
 KEY = ConnectionKey("secret.host", 443, True, True, None, None, None)
 
 
+@pytest.mark.proves("troubles")
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -119,6 +122,7 @@ async def test_refused_handshake_has_its_status(serve: Serve, network: AiohttpTr
         await network.connect(f"ws://{host}/stream")
 
 
+@pytest.mark.proves("redirect")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirected_handshake_is_refused(serve: Serve, network: AiohttpTransport, status: int) -> None:
     """The other host, which may be any, gets no request."""

@@ -242,6 +242,7 @@ async def test_the_search_shows_any_listed_symbol(tmp_path: Path) -> None:
     assert errors == []
 
 
+@pytest.mark.proves("page-lost")
 async def test_without_the_exchange_the_page_invents_nothing(tmp_path: Path) -> None:
     """Symbols have their names, none is called halted, and data that never arrived has no age."""
     closed = free_port()
@@ -283,6 +284,7 @@ async def test_a_refused_symbol_has_the_server_s_reason(tmp_path: Path) -> None:
     assert text == "DOGEUSDT not available: This server runs 3 symbols at once, and all of them are in use."
 
 
+@pytest.mark.proves("page-lost")
 async def test_a_lost_exchange_is_shown(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """When the exchange is lost the page says so, keeps the last book, and recovers by itself."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, _):
@@ -299,6 +301,7 @@ async def test_a_lost_exchange_is_shown(exchange: SimulatedExchange, tmp_path: P
     assert "offline" in text.lower()
 
 
+@pytest.mark.proves("page-lost")
 async def test_a_lost_server_is_named_and_reconnected(tmp_path: Path) -> None:
     """The page says that it is disconnected, and is live again after a restart without a reload."""
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, opened(pulse) as (page, _):

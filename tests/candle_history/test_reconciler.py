@@ -225,6 +225,7 @@ def test_an_equal_minute_is_reconciled() -> None:
     assert rest.kline_requests == [("BTCUSDT", ALL[20], NEWEST), ("BTCUSDT", COMPARED, NEWEST)]
 
 
+@pytest.mark.proves("wrong-minute")
 def test_a_minute_that_differs_is_replaced_and_reported() -> None:
     """The exchange's candle is queued, and both are reported."""
     found = reconciled(exchange(ALL), stored([*without(ALL[20]), live_candle(ALL[20], volume=2.0)]))
@@ -513,6 +514,7 @@ def test_a_failure_postpones_the_check(is_store: bool, caplog: pytest.LogCapture
     assert [record.getMessage() for record in caplog.records if record.levelname == "INFO"] == both
 
 
+@pytest.mark.proves("one-bad-symbol")
 @pytest.mark.parametrize("symbols", [BOTH, BOTH[::-1]])
 def test_a_symbol_that_fails_holds_up_no_other(symbols: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are checked every minute and their history is walked, as if it were not there."""

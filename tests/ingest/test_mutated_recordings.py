@@ -53,7 +53,9 @@ LINES = 10_000
 """About ninety seconds of the session: all five streams, and the end of a minute."""
 SHARE = 0.2
 """Of the frames that are changed; in between the book can be live again."""
-RARE_SHARE, RARE_SEEDS = 0.005, range(1, 6)
+DIFFS, DIFF_WEIGHT = "@depth@100ms", 2.5
+"""Diffs are a twelfth of the frames, and what most of the checks are about."""
+RARE_SHARE, RARE_SEEDS = 0.02, range(1, 6)
 """Few frames, so that what a single one falsifies is live for as long as nothing contradicts it."""
 BLOCKS_MAX = 10_000
 """Blocks of memory, of any size, that may be kept beyond those after the first session: less than one per frame."""
@@ -193,7 +195,7 @@ class Player:
 
     def _send(self, sent: Sent) -> list[str]:
         self.result.frames += 1
-        if self._rng.random() >= self._share:
+        if self._rng.random() >= self._share * (DIFF_WEIGHT if DIFFS in sent.text else 1):
             return [sent.text]
         self.result.mutated += 1
         return mutated(self._rng, sent.text)
@@ -264,6 +266,7 @@ def test_unchanged_session_is_live_and_correct() -> None:
     assert result.logged.total() < 10
 
 
+@pytest.mark.proves("mutated-frame")
 @pytest.mark.parametrize("seed", RARE_SEEDS)
 def test_few_mutated_frames_are_found_too(seed: int) -> None:
     """Nothing hides a falsified level behind a connection that ends or a book that is loaded again."""
@@ -274,6 +277,7 @@ def test_few_mutated_frames_are_found_too(seed: int) -> None:
     assert result.live > LINES / 4
 
 
+@pytest.mark.proves("mutated-frame")
 def test_mutated_sessions_raise_nothing_and_are_never_wrong() -> None:
     """COUNT mutated frames, the same in each run: no error, no wrong book past a true account, no memory kept."""
     played(LINES, 0, SHARE)  # what is made once is made by now

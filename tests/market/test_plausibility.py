@@ -113,6 +113,7 @@ IMPOSSIBLE: dict[str, object] = {
 }
 
 
+@pytest.mark.proves("impossible")
 @pytest.mark.parametrize("event", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_impossible_values_are_refused_and_forgotten(event: object) -> None:
     """Each value that no market can have is refused, with a reason; the next true frame of each kind is accepted."""
@@ -141,6 +142,7 @@ def test_true_frames_pass() -> None:
     assert [judge(known, event, outage_ms) for event in jumped] == [""] * 4
 
 
+@pytest.mark.proves("true-extremes")
 def test_crash_of_30_percent_passes() -> None:
     """A fall of 30 % between two trades, before any ticker shows it, and again and again, is true."""
     known = known_market()
@@ -171,6 +173,7 @@ def runs() -> dict[str, list[object]]:
     }
 
 
+@pytest.mark.proves("true-extremes")
 @pytest.mark.parametrize("kind", runs())
 def test_run_of_consistent_values_is_accepted(kind: str) -> None:
     """Where everything has truly changed, the stream goes on after a few frames that agree with each other."""

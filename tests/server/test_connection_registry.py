@@ -219,6 +219,7 @@ async def test_a_connection_that_ended_gives_its_place_back() -> None:
     assert admitted(registry, "192.0.2.1") == [Place.ANY]
 
 
+@pytest.mark.proves("many-connections")
 async def test_refused_connections_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A flood is one line, however long it is; the metric counts each."""
     before = stats.connections_refused.labels("address")._value.get()

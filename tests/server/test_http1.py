@@ -26,6 +26,7 @@ async def answer_to(request: bytes, answer: Any = answer_ok) -> bytes:
     return received
 
 
+@pytest.mark.proves("smuggling")
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -105,6 +106,7 @@ def test_head_beyond_the_limit_is_refused_though_its_end_has_come(name_bytes: in
     assert status == (431 if is_refused else 0)
 
 
+@pytest.mark.proves("headers")
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [

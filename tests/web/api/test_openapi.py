@@ -38,6 +38,8 @@ ASKED = {
     "/api/ohlcv?limit=NaN": 400,
     "/api/gaps": 200,
     "/api/gaps?start=x": 400,
+    "/api/coverage?days=2": 200,
+    "/api/coverage?days=8": 400,
     "/api/session": 200,
     "/api/store": 200,
     "/api/latency": 200,
@@ -125,6 +127,7 @@ async def test_real_answers_match_the_document(tmp_path: Path) -> None:
     assert set(DOCUMENT["paths"]) <= places
 
 
+@pytest.mark.proves("schema")
 async def test_requests_made_from_the_document_are_answered_as_it_says(tmp_path: Path) -> None:
     """Schemathesis: what the document allows is accepted, what it forbids is refused, every answer is described."""
     support = ROOT / "tests/support"
@@ -176,6 +179,7 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3, "since_ms": 1},
         "clock": {"ok": True, "since_ms": None, "detail": ""},
         "instruments": {"ok": True, "detail": ""},
+        "versions": {},
     }
     async with serving(readiness=trouble) as web:
         web.store.is_unavailable = True

@@ -71,6 +71,7 @@ def test_each_failing_part_is_reported(pinned: list[str], bus_ok: bool, trouble:
     assert (answer["store"]["ok"], answer["store"]["detail"]) == (not trouble, trouble)
 
 
+@pytest.mark.proves("clock-differs")
 def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
     """Books and candles go by the exchange's time, and a restart would not set the clock."""
     assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["clock"] == {"ok": True, "since_ms": None, "detail": ""}
