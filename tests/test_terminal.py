@@ -110,6 +110,7 @@ async def test_history_is_backfilled_at_the_start(exchange: SimulatedExchange, t
     assert stored.items() <= {iso(open_ms): values for open_ms, values in truth.items()}.items()
 
 
+@pytest.mark.proves("newest-minutes")
 async def test_the_newest_minutes_are_there_after_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """Every minute that has ended is the exchange's own at once, also those that may still change."""
 
