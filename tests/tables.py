@@ -95,6 +95,17 @@ FAULTS = Table(
                 "Stale; it is subscribed again once, then the connection is replaced.",
             ),
             Row(
+                "stream-silent",
+                "One stream is silent while others go on: trades, tickers, partial depth or candles.",
+                "It is named with its age; it confirms nothing; it is subscribed to again, then the "
+                "connection is replaced.",
+            ),
+            Row(
+                "true-quiet",
+                "A stream is quiet because the market is.",
+                "It is not called silent.",
+            ),
+            Row(
                 "shutdown",
                 "The exchange announces a restart, also to the connection that takes over.",
                 "A second connection takes over; no gap, no new snapshot.",
@@ -130,7 +141,11 @@ FAULTS = Table(
                 "No REST call before its end, also after a restart or a jump of the date.",
             ),
             Row("redirect", "The exchange's answer is a redirect, of REST or of the handshake.", "It is not followed."),
-            Row("slow-start", "The exchange does not answer at the start.", "A signal ends the process at once."),
+            Row(
+                "slow-start",
+                "The exchange does not answer at the start.",
+                "Everything is served before it has; a signal ends the process at once.",
+            ),
         ),
         "Frames and the book": (
             Row(
@@ -221,6 +236,16 @@ FAULTS = Table(
             Row("same-id", "Two different trades have one aggregate id.", "Both count."),
             Row("exact-sums", "Quantities beyond 2^53 units of 10^-8.", "Sums equal those of the printed decimals."),
             Row("wrong-minute", "A stored minute differs from the exchange's.", "It is replaced and reported."),
+            Row(
+                "silent-trades",
+                "Trades that a candle names do not come.",
+                "The minute is left to the exchange.",
+            ),
+            Row(
+                "newest-minutes",
+                "The process was not running, or has just started.",
+                "Every minute that has ended is the exchange's own at once.",
+            ),
             Row(
                 "killed",
                 "The process is killed at any moment.",
@@ -383,6 +408,11 @@ THREATS = Table(
                 "Those beyond the bound are refused; no write is delayed.",
             ),
             Row(
+                "dear-requests",
+                "One address asks for many candles again and again.",
+                "They count as many requests.",
+            ),
+            Row(
                 "stuck-reader",
                 "A client reads nothing, slowly, or answers no ping.",
                 "What is unread is bounded; it gets the newest view or is disconnected; others notice nothing.",
@@ -393,6 +423,16 @@ THREATS = Table(
                 "1009, or an end; it is inflated up to the limit only.",
             ),
             Row("ping-flood", "A flood of pings.", "The connection is cut."),
+            Row(
+                "floods",
+                "Floods of every kind by one client, and more sockets than are let from a few addresses.",
+                "Views go on, no viewer is cut, health checks are answered, and all descriptors are free afterwards.",
+            ),
+            Row(
+                "silent-websocket",
+                "A WebSocket is opened and never says anything.",
+                "It is cut.",
+            ),
             Row(
                 "log-flood",
                 "Any trouble is repeated without end.",
@@ -449,6 +489,26 @@ THREATS = Table(
                 "Security headers on every answer, the server's own too.",
             ),
             Row("secrets", "A password of a database in an error, a traceback or the settings.", "It is redacted."),
+            Row(
+                "no-token",
+                "Data is read without the token that the server needs.",
+                "Only /healthz and the page's files are open; a path that is not known is closed too.",
+            ),
+            Row(
+                "guessed-token",
+                "A token is guessed.",
+                "429 after a few different ones of an address; one log line, without the token.",
+            ),
+            Row(
+                "session",
+                "A session's cookie is forged, read by a script, or used after its end.",
+                "It is bound to role, end and token, and out of reach of scripts; any other makes a client anonymous.",
+            ),
+            Row(
+                "troubles",
+                "Troubles of a database, a file, Redis or the exchange tell their names.",
+                "Everyone is told which part and since when; the names are for the operator and the log.",
+            ),
             Row("details", "An error tells of the inside.", "Answers have no text of the store or of an exception."),
             Row("files", "A path asks for files beyond the page.", "404."),
             Row("supply", "A dependency is replaced.", "Every file has a hash, and locks name no other place."),

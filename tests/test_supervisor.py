@@ -76,6 +76,7 @@ async def is_subscribed(pulse: Pulse, symbol: str) -> bool:
     return bool(reply["op"] == "subscribed")
 
 
+@pytest.mark.proves("slow-start")
 async def test_everything_is_served_while_a_mute_exchange_is_asked(tmp_path: Path) -> None:
     """Health, page, state and feed answer before the first request to the exchange has ended in any way."""
     async with (
@@ -105,6 +106,7 @@ async def test_everything_is_served_while_a_mute_exchange_is_asked(tmp_path: Pat
     assert (other["op"], other["detail"], other["retry_after_s"]) == ("error", problem["detail"], 2)
 
 
+@pytest.mark.proves("slow-start")
 async def test_a_refused_port_is_used_once_it_accepts(tmp_path: Path) -> None:
     """The reason is shown, and pinned and requested symbols run without a restart when the exchange is there."""
     port = free_port()

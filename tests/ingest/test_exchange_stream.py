@@ -231,6 +231,7 @@ async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> N
     assert "has sent nothing" in down.reason
 
 
+@pytest.mark.proves("stream-silent")
 async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -390,6 +390,7 @@ async def _silences(session: Recording, muted: str, from_s: float) -> dict[str, 
     return found
 
 
+@pytest.mark.proves("true-quiet")
 @pytest.mark.parametrize(
     ("folder", "pattern"),
     [
@@ -407,6 +408,7 @@ def test_no_stream_of_a_real_session_is_called_silent(folder: str, pattern: str)
     assert {symbol: silences for symbol, silences in found.items() if silences} == {}
 
 
+@pytest.mark.proves("stream-silent")
 @pytest.mark.parametrize(("muted", "kind", "within_s"), [("BookTicker", "bookTicker", 5.0), ("Trade", "trade", 75.0)])
 def test_muted_stream_of_a_real_session_is_found(muted: str, kind: str, within_s: float) -> None:
     """BTCUSDT, muted after 60 s: bookTicker by the book's best levels; trades, without a candle stream, by habit."""

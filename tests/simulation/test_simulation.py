@@ -119,6 +119,7 @@ def test_impossible_values_are_never_applied(results: Results) -> None:
     assert tally.trade_gaps == 0
 
 
+@pytest.mark.proves("stream-silent")
 def test_muted_streams_are_noticed_and_restored(results: Results) -> None:
     """One stream at a time: called silent within its bound, live again within 5 s of its next frame.
 
