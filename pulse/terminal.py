@@ -24,6 +24,7 @@ from pulse.binance.venues import VENUES, Venue
 from pulse.bus.contract import Bus, Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.relay import Relay
+from pulse.candle_history.coverage_meter import CoverageMeter
 from pulse.candle_history.gap_writer import GapWriter
 from pulse.candle_history.reader import CandleReader, RunningCandles
 from pulse.candle_history.reconciler import CandleReconciler
@@ -125,6 +126,7 @@ class _Parts:
     writer: CandleWriter
     reader: CandleReader
     running_candles: RunningCandles
+    coverage: CoverageMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +179,16 @@ class Terminal:
         relay = Relay(self.outbox, hub.publish, self.latency, self.clock)
         bus = self._make_bus(relay.deliver)
         resources.push_async_callback(bus.aclose)
+        coverage = CoverageMeter(store, reader, engine.proof_records)
         source = await self._open_source(hub, store, lambda names: registry.set_listed(names), resources)
         registry = SymbolRegistry(
             self.plan.symbols,
             running_max=0 if self.plan.recording else self.settings.symbols_max,
-            parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, *source.parts),
+            parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, coverage, *source.parts),
             is_watched=hub.is_watched,
             clock=time.monotonic,
         )
-        return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles)
+        return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles, coverage)
 
     def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
         admission = Admission(self.settings, time.monotonic)
@@ -215,9 +218,10 @@ class Terminal:
                 self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
             ),
             readiness=readiness,
+            coverage=parts.coverage.report,
             latency=self.latency.report,
             certificates=parts.engine.certificates,
-            static_dir=_assets("static"),
+            static_dir=assets("static"),
         )
 
     def _work(self, parts: _Parts, scheduler: FlushScheduler) -> Work:
@@ -227,6 +231,7 @@ class Terminal:
             "bus": parts.bus.run,
             "candle-writer": parts.writer.run,
             "running-candles": parts.running_candles.run,
+            "coverage": parts.coverage.run,
             "flush-watch": scheduler.watch,
             "idle-symbols": partial(close_idle_symbols, parts.registry),
             "full-gc": gc_tuning.collect_full_periodically,
@@ -268,9 +273,9 @@ class Terminal:
             from pulse.store.postgres import PostgresStore
 
             venue = self.venue.name if self.plan.source == "exchange" else self.session_venue
-            store = PostgresStore(self.settings.database_url, venue, _assets("sql"))
+            store = PostgresStore(self.settings.database_url, venue, assets("sql"))
         else:
-            store = SqliteStore(self._file(resources, self.settings.sqlite_path), self.venue.name, _assets("sql"))
+            store = SqliteStore(self._file(resources, self.settings.sqlite_path), self.venue.name, assets("sql"))
         try:
             await store.open()
         except StoreUnavailable as fault:
@@ -401,7 +406,7 @@ async def _has_candles(store: Store, symbol: str) -> bool:
         return True
 
 
-def _assets(name: str) -> Path:
+def assets(name: str) -> Path:
     """Return a folder that is installed with the package, or stands beside it in a checkout."""
     here = Path(__file__).parent
     return here / name if (here / name).is_dir() else here.parent / name

@@ -489,6 +489,26 @@ THREATS = Table(
                 "Security headers on every answer, the server's own too.",
             ),
             Row("secrets", "A password of a database in an error, a traceback or the settings.", "It is redacted."),
+            Row(
+                "no-token",
+                "Data is read without the token that the server needs.",
+                "Only /healthz and the page's files are open; a path that is not known is closed too.",
+            ),
+            Row(
+                "guessed-token",
+                "A token is guessed.",
+                "429 after a few different ones of an address; one log line, without the token.",
+            ),
+            Row(
+                "session",
+                "A session's cookie is forged, read by a script, or used after its end.",
+                "It is bound to role, end and token, and out of reach of scripts; any other makes a client anonymous.",
+            ),
+            Row(
+                "troubles",
+                "Troubles of a database, a file, Redis or the exchange tell their names.",
+                "Everyone is told which part and since when; the names are for the operator and the log.",
+            ),
             Row("details", "An error tells of the inside.", "Answers have no text of the store or of an exception."),
             Row("files", "A path asks for files beyond the page.", "404."),
             Row("supply", "A dependency is replaced.", "Every file has a hash, and locks name no other place."),

@@ -24,7 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from pulse.bus.contract import BusHealth, Deliver
 from pulse.concurrency import backoff_delays
-from pulse.errors import SettingsError
+from pulse.errors import CheckFailed, SettingsError
 from pulse.queues import ConflatingQueue
 from pulse.wire import channels_of
 
@@ -305,6 +305,29 @@ class RedisBus:
         else:
             self._returned_round = int(payload)
             self._regain_server_if_proved()
+
+
+async def probe(url: str, prefix: str) -> str:
+    """Store, read and publish once, as the bus does; return the server's name and version.
+
+    Raises SettingsError for an address that cannot be read, and CheckFailed.
+    """
+    client = _connect_to(url, CONNECT_TIMEOUT_S)
+    key = f"{prefix}check:{secrets.token_hex(4)}"
+    try:
+        about = await client.info("server")
+        await client.set(key, b"1", ex=LATEST_LIFE_S)
+        stored = await client.get(key)
+        await client.publish(key, b"1")
+    except ServerTrouble as fault:
+        hint = "Check REDIS_URL, and that the server runs and may be reached."
+        raise CheckFailed(f"{_sentence(fault)} {hint}") from fault
+    finally:
+        await client.aclose()
+    if stored != b"1":
+        raise CheckFailed("Redis did not return what was just stored; REDIS_URL must name a single server.")
+    valkey = about.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {about.get('redis_version', 'of an unknown version')}"
 
 
 def _waits() -> Iterator[float]:

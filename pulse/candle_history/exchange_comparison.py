@@ -21,7 +21,7 @@ ENDED_MS = 5_000
 Until it has settled it counts as not reconciled."""
 MARGIN_S = 1.1
 """A wait for the end of a minute is this much longer: the exchange's dates have whole seconds, so its time may seem to
-go back by one, and a wait that ended early would miss the minute."""
+go back by one, and a check that came early would leave the minute to the next one."""
 
 ReportMismatch = Callable[[str, CandleMismatch], Awaitable[None]]
 """Takes a symbol and a stored minute of it that differs from the exchange's."""
@@ -47,9 +47,10 @@ class ExchangeComparison:
         newest = self._rest.exchange_ms() - after_end_ms - MINUTE_MS
         return newest - newest % MINUTE_MS
 
-    def until_next_s(self) -> float:
-        """Return in how many seconds the next minute has ended, at most a minute and MARGIN_S."""
-        return (MINUTE_MS - (self._rest.exchange_ms() - ENDED_MS) % MINUTE_MS) / 1000 + MARGIN_S
+    def until_ended_s(self, open_time_ms: int) -> float:
+        """Return in how many seconds the minute that opens then has ended: MARGIN_S at least, a minute more at most."""
+        wait_ms = open_time_ms + MINUTE_MS + ENDED_MS - self._rest.exchange_ms()
+        return min(max(wait_ms, 0), MINUTE_MS) / 1000 + MARGIN_S
 
     async def fetch(self, symbol: str, start_ms: int, end_ms: int) -> dict[int, Candle]:
         """Return the exchange's closed candles that open in [start_ms, end_ms], by open time. Raise ExchangeError.

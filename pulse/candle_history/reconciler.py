@@ -125,10 +125,10 @@ class CandleReconciler:
     async def _step(self, symbol: _OpenSymbol, loop: asyncio.AbstractEventLoop) -> None:
         """Do one thing that is due for a symbol, and decide when it is due next; after a failure the delay grows."""
         is_check = symbol.check_due_s - loop.time() <= EARLY_S
-        is_done = False
+        newest, is_done = 0, False
         try:
             if is_check:
-                await self._check_recent(symbol)
+                newest = await self._check_recent(symbol)
             else:
                 is_done = await self._catch_up(symbol)
         except (ExchangeError, StoreUnavailable) as fault:
@@ -142,15 +142,15 @@ class CandleReconciler:
                 symbol.check_due_s = symbol.rest_due_s
             return
         if is_check:
-            symbol.check_due_s = loop.time() + self._comparison.until_next_s()
+            symbol.check_due_s = loop.time() + self._comparison.until_ended_s(newest + MINUTE_MS)
             if symbol.retry_delays is None:
                 symbol.rest_due_s = loop.time()
         else:
             symbol.retry_delays, symbol.last_error = None, ""
             symbol.rest_due_s = inf if is_done else loop.time()
 
-    async def _check_recent(self, symbol: _OpenSymbol) -> None:
-        """Compare the recent minutes that have settled, and fill those that ended since."""
+    async def _check_recent(self, symbol: _OpenSymbol) -> int:
+        """Compare the recent minutes that have settled, and fill those that ended since; return the newest of these."""
         self._drain_gap_queue()
         newest, settled = self._comparison.ended_minute_ms(), self._comparison.settled_minute_ms()
         oldest = newest - (RECENT_MINUTES - 1) * MINUTE_MS
@@ -169,6 +169,7 @@ class CandleReconciler:
         for known in (symbol.absent, symbol.unprovable):
             known -= {minute for minute in known if minute < oldest}
         symbol.rebuildable = {minute: row for minute, row in stored.items() if minute <= settled}
+        return newest
 
     async def _catch_up(self, symbol: _OpenSymbol) -> bool:
         """Rebuild minutes without trade ids, check the gaps, walk on; return whether nothing is left until a check.

@@ -12,6 +12,7 @@ replaces the stored one, except that
 3. one of the exchange that is not reconciled, because it may still change, replaces only another one of the exchange.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pulse.errors import StoreUnavailable
+from pulse.market.coverage import DAY_MS, DayCoverage, Hole
 from pulse.market.types import Candle, TradeGap
 
 FILE_NAME = re.compile(r"(?P<version>[0-9]{3})_(?P<name>[a-z0-9_]+)(\.(?P<kind>[a-z]+))?\.sql")
@@ -108,6 +110,30 @@ def gap_rows(venue: str, gaps: Iterable[TradeGap]) -> list[tuple[Any, ...]]:
     """Return the rows of gaps, each once, in the order of the primary key."""
     kept = {(gap.symbol, gap.first_trade_id, gap.last_trade_id): gap for gap in gaps}
     return [(venue, *key, kept[key].from_ms, kept[key].to_ms, kept[key].noted_ms) for key in sorted(kept)]
+
+
+COVERAGE_DAYS = 400
+"""How many days of coverage are kept of a symbol."""
+
+
+def coverage_rows(venue: str, days: Iterable[DayCoverage]) -> list[tuple[Any, ...]]:
+    """Return the rows of days, each once, in the order of the primary key."""
+    kept = {(day.symbol, day.day_ms): day for day in days}
+    return [
+        (venue, *key, kept[key].since_ms, kept[key].until_ms, json.dumps(kept[key].holes, separators=(",", ":")))
+        for key in sorted(kept)
+    ]
+
+
+def coverage_from_row(symbol: str, row: Sequence[Any]) -> DayCoverage:
+    """Return the day of a row."""
+    day_ms, since_ms, until_ms, holes = row
+    return DayCoverage(symbol, day_ms, since_ms, until_ms, tuple(Hole(*hole) for hole in json.loads(holes)))
+
+
+def oldest_day_kept_ms(days: Iterable[DayCoverage]) -> int:
+    """Return which days are deleted with these written: those before it."""
+    return max((day.day_ms for day in days), default=0) - COVERAGE_DAYS * DAY_MS
 
 
 def candle_from_row(symbol: str, row: Sequence[Any]) -> Candle:

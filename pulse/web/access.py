@@ -230,8 +230,9 @@ def _mac(key: bytes, text: str) -> bytes:
 
 def _is_of_this_machine(connection: HTTPConnection[Any]) -> bool:
     """Return whether a program on this machine made the request for itself, not a proxy on it for others."""
-    is_forwarded = any(name in connection.headers for name in FORWARDING_HEADERS)
-    return not is_forwarded and connection.client is not None and is_loopback(connection.client.host)
+    if connection.client is None or not is_loopback(connection.client.host):
+        return False
+    return not any(name in connection.headers for name in FORWARDING_HEADERS)
 
 
 def page_paths(folder: Path) -> frozenset[str]:

@@ -90,6 +90,7 @@ async def test_closed_port_is_an_error(network: AiohttpTransport) -> None:
 KEY = ConnectionKey("secret.host", 443, True, True, None, None, None)
 
 
+@pytest.mark.proves("troubles")
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [

@@ -498,3 +498,28 @@ async def test_periodic_requests_work(exchange: SimulatedExchange, tmp_path: Pat
         state = await page.get_attribute("[data-testid=terminal]", "data-state")
 
     assert (state, errors) == ("live", [])
+
+
+async def test_muted_streams_are_named_and_dim_their_own_panel(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """The book goes on: it stays live and bright. The shield empties and names the silent check; trades dim alone."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        root, shield = page.get_by_test_id("terminal"), page.get_by_test_id("shield")
+        await until_live(page)
+        await expect(shield).to_have_attribute("data-verified", "yes", timeout=WAIT_MS)
+        await expect(page.get_by_test_id("trades-age")).to_have_text("<1 s ago", timeout=WAIT_MS)
+        exchange.faults.frames.mute("btcusdt@aggTrade", "btcusdt@bookTicker")
+        await page.wait_for_selector('[data-testid=terminal][data-silent~="trade"]', timeout=WAIT_MS)
+        await page.wait_for_selector('[data-testid=terminal][data-silent~="bookTicker"]', timeout=WAIT_MS)
+
+        await expect(shield).to_have_attribute("data-verified", "no", timeout=WAIT_MS)
+        await expect(shield).to_contain_text("the exchange's bookTicker is silent")
+        await expect(page.get_by_test_id("trades-age")).to_contain_text("silent for")
+        await expect(root).to_have_attribute("data-state", "live")
+        await expect(page.get_by_test_id("trades")).to_have_css("opacity", "0.5")
+        await expect(page.get_by_test_id("ladder")).to_have_css("opacity", "1")
+
+        exchange.faults.frames.unmute()
+        await page.wait_for_selector("[data-testid=terminal]:not([data-silent])", timeout=WAIT_MS)
+        await expect(shield).to_have_attribute("data-verified", "yes", timeout=WAIT_MS)
+        await expect(page.get_by_test_id("trades")).to_have_css("opacity", "1")
+        assert errors == []

@@ -5,6 +5,7 @@ Each test that kills or pauses a server has one of its own. How long a failure m
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,8 @@ import pytest
 import redis
 
 from pulse.bus import redis as module
-from pulse.bus.redis import LATEST_LIFE_S, RedisBus
-from pulse.errors import SettingsError
+from pulse.bus.redis import LATEST_LIFE_S, RedisBus, probe
+from pulse.errors import CheckFailed, SettingsError
 from tests.support.bus import BTC, ETH, PREFIX, AnyBus, Delivered, running
 from tests.support.programs import free_port
 from tests.support.proxy import CERTIFICATE, Proxy, tls_context
@@ -438,3 +439,32 @@ async def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None
         await until(lambda: bus.health().detail.startswith("Redis: "))
 
     assert "canary" not in caplog.text + bus.health().detail
+
+
+# --- what `python -m pulse check` finds
+
+
+async def test_a_probe_stores_reads_and_publishes(redis_url: str) -> None:
+    """It names the server, and what it stored is gone by itself."""
+    found = await probe(redis_url, "pulse:test:check:")
+    with redis.Redis.from_url(redis_url) as client:
+        lives_s = [client.ttl(key) for key in client.scan_iter("pulse:test:check:*")]
+
+    assert re.fullmatch(r"(Valkey|Redis) [0-9.]+", found)
+    assert len(lives_s) == 1
+    assert all(0 < each <= 10 for each in lives_s)
+
+
+async def test_a_probe_of_a_server_that_is_away(own_valkey: ValkeyServer) -> None:
+    """In words, and with what to do."""
+    own_valkey.kill()
+    with pytest.raises(CheckFailed, match="Check REDIS_URL, and that the server runs"):
+        await probe(own_valkey.url, "pulse:")
+
+
+async def test_a_probe_of_a_server_that_is_full(own_valkey: ValkeyServer) -> None:
+    """It answers, and stores nothing."""
+    with redis.Redis.from_url(own_valkey.url) as client:
+        client.config_set("maxmemory", "1")
+    with pytest.raises(CheckFailed, match=r"OOM|maxmemory"):
+        await probe(own_valkey.url, "pulse:")

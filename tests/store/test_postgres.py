@@ -299,6 +299,7 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
         assert tables.fetchall() == [
             ("pulse", "candles"),
             ("pulse", "candles_1h"),
+            ("pulse", "coverage"),
             ("pulse", "schema_version"),
             ("pulse", "trade_gaps"),
         ]
@@ -307,6 +308,7 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
             (2, "receipts"),
             (3, "hours"),
             (4, "exact_sums"),
+            (5, "coverage"),
         ]
 
 

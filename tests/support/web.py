@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from pulse.candle_history.coverage_meter import CoverageMeter
 from pulse.candle_history.reader import CandleReader
 from pulse.clock import SystemClock
 from pulse.engine import Engine
@@ -222,17 +223,20 @@ def make_context(
         for symbol in settings.symbols
     ]
     certificates = {market.symbol: market.certificate(0.0) for market in markets}
+    kept = MemoryStore() if store is None else store
+    reader = CandleReader(kept, lambda _: newest, ManualClock())
     return WebContext(
         settings=settings,
         access=Access(settings, clock) if access is None else access,
         admission=admission,
         registry=registry,
         hub=hub,
-        candles=CandleReader(MemoryStore() if store is None else store, lambda _: newest, ManualClock()),
+        candles=reader,
         websockets=sessions,
         sse=SseEndpoint(sessions),
         symbols=lambda: symbols,
         readiness=lambda: readiness,
+        coverage=CoverageMeter(kept, reader, dict).report,
         latency=Latency(INSTANCE).report,
         certificates=lambda: certificates,
         static_dir=static_dir,

@@ -56,6 +56,7 @@ def connection(client: str = "203.0.113.9", **headers: str) -> HTTPConnection[An
     return HTTPConnection({"type": "http", "path": "/", "headers": raw, "client": (client, 1)})
 
 
+@pytest.mark.proves("no-token")
 @on_server_loop
 async def test_without_a_token_nothing_but_health_and_the_page_is_open() -> None:
     """401 everywhere else, unknown paths included, with the challenge that a 401 must have."""
@@ -124,6 +125,7 @@ async def test_a_browser_sends_its_token_as_a_subprotocol() -> None:
     assert broken_head.startswith("HTTP/1.1 401")
 
 
+@pytest.mark.proves("no-token")
 @on_server_loop
 async def test_a_token_in_the_address_is_not_taken() -> None:
     """Logs and histories keep addresses."""
@@ -131,6 +133,7 @@ async def test_a_token_in_the_address_is_not_taken() -> None:
         assert (await ask(web, f"/api/symbols?token={READER}"))[0] == 401
 
 
+@pytest.mark.proves("troubles")
 @on_server_loop
 async def test_without_tokens_this_machine_is_the_operator() -> None:
     """A program behind a proxy on this machine is not: others come by the same way."""
@@ -175,6 +178,7 @@ async def test_pages_of_other_origins_may_send_tokens() -> None:
     assert refused_headers["Access-Control-Allow-Origin"] == "https://friend.example"  # so that the page may see why
 
 
+@pytest.mark.proves("guessed-token")
 @on_server_loop
 async def test_guessing_is_bounded_and_logged_once_without_the_token(caplog: pytest.LogCaptureFixture) -> None:
     """429 with Retry-After after TRIES_AT_ONCE, the right token included: a guess learns nothing any more."""
@@ -247,6 +251,7 @@ def test_a_session_outlives_a_restart_and_ends(role: Role) -> None:
     assert restarted.role_of(cookie) is Role.ANONYMOUS
 
 
+@pytest.mark.proves("session")
 @pytest.mark.parametrize(
     "forge",
     [
@@ -267,6 +272,7 @@ def test_a_forged_session_is_anonymous(forge: Any) -> None:
     assert Session().role_of(forge(cookie)) is Role.ANONYMOUS
 
 
+@pytest.mark.proves("session")
 def test_a_changed_token_ends_its_sessions() -> None:
     """The others go on."""
     old = Session()
@@ -277,6 +283,7 @@ def test_a_changed_token_ends_its_sessions() -> None:
     assert changed.role_of(operator) is Role.OPERATOR
 
 
+@pytest.mark.proves("guessed-token")
 def test_a_session_goes_on_while_others_of_its_address_guess() -> None:
     """One that was seen before: it cannot be guessed. A new one waits, as its code is a way to try a token."""
     session = Session()

@@ -55,6 +55,7 @@ PATHS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("/api/proof/BTCUSDT", ()),
     ("/api/latency", ()),
     ("/api/store", ()),
+    ("/api/coverage", (("symbol", "BTCUSDT"), ("days", "2"))),
     ("/api/gaps", (("symbol", "BTCUSDT"), ("limit", "5"), ("start", "2024-08-08"), ("end", "1723075200"))),
     ("/api/ohlcv", (("symbol", "BTCUSDT"), ("interval", "5m"), ("limit", "5"), ("start", "2024-08-08T00:00:00Z"),
                     ("end", "1723075200000"), ("format", "csv"))),

@@ -67,6 +67,7 @@ def check(answers: dict[str, str], secrets: Iterable[str]) -> None:
     assert told == set()
 
 
+@pytest.mark.proves("troubles")
 async def test_troubles_of_servers_are_told_to_the_operator_alone(own_postgres: PostgresServer, tmp_path: Path) -> None:
     """PostgreSQL refuses the role, Redis is away, the exchange is gone."""
     redis_port = free_port()
@@ -91,6 +92,7 @@ async def test_troubles_of_servers_are_told_to_the_operator_alone(own_postgres: 
     assert PASSWORD not in log
 
 
+@pytest.mark.proves("troubles")
 @pytest.mark.parametrize("path", ["secret-folder/secret-name.sqlite3"])
 async def test_a_broken_file_is_told_to_the_operator_alone(tmp_path: Path, path: str) -> None:
     """The SQLite file was overwritten with something else."""

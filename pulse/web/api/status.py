@@ -78,6 +78,7 @@ class ReadinessReport:
             },
             "clock": {"ok": not clock, "since_ms": _whole(self.offset.wrong_since_ms), "detail": clock},
             "instruments": {"ok": not instruments, "detail": instruments},
+            "versions": dict(machine.versions()),
         }  # fmt: skip
 
 
@@ -109,7 +110,8 @@ def _readiness_for(context: WebContext, request: Request) -> Mapping[str, Any]:
     report = context.readiness()
     if role_of(request) is Role.OPERATOR:
         return report
-    return {**report, **{name: public_part(name, report[name]) for name in PUBLIC_DETAILS if name in report}}
+    public = {name: public_part(name, report[name]) for name in PUBLIC_DETAILS if name in report}
+    return {**report, **public, "versions": {}}
 
 
 def register_gauges(
@@ -136,7 +138,7 @@ def register_gauges(
     stats.store_is_up.set_function(lambda: not readiness.writer.trouble)
     stats.is_ready.set_function(lambda: readiness()["ready"])
     stats.memory_limit.set_function(lambda: machine.memory_limit_bytes() or nan)
-    stats.build.info(machine.versions())
+    stats.build.info(dict(machine.versions()))
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -201,7 +203,7 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     instruments = object_of({"ok": BOOLEAN, "detail": STRING})
     readiness = schemas.named("Readiness", object_of({
         "ready": BOOLEAN, "degraded": array(STRING), "feeds": feeds, "bus": bus, "store": store, "clock": clock,
-        "instruments": instruments,
+        "instruments": instruments, "versions": {"type": "object", "additionalProperties": STRING},
     }))  # fmt: skip
     hop = schemas.named("Hop", object_of({
         "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),

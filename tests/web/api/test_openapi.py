@@ -38,6 +38,8 @@ ASKED = {
     "/api/ohlcv?limit=NaN": 400,
     "/api/gaps": 200,
     "/api/gaps?start=x": 400,
+    "/api/coverage?days=2": 200,
+    "/api/coverage?days=8": 400,
     "/api/session": 200,
     "/api/store": 200,
     "/api/latency": 200,
@@ -177,6 +179,7 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3, "since_ms": 1},
         "clock": {"ok": True, "since_ms": None, "detail": ""},
         "instruments": {"ok": True, "detail": ""},
+        "versions": {},
     }
     async with serving(readiness=trouble) as web:
         web.store.is_unavailable = True

@@ -38,6 +38,7 @@ async def log_in(web: Web, token: str, **headers: str) -> tuple[int, Any, Morsel
         return answer.status, orjson.loads(await answer.read()), cookie
 
 
+@pytest.mark.proves("session")
 @pytest.mark.parametrize(("token", "role"), [(READER, "reader"), (OPERATOR, "operator")])
 @on_server_loop
 async def test_a_token_begins_a_session(token: str, role: str) -> None:
@@ -73,6 +74,7 @@ async def test_the_cookie_is_secure_where_the_page_came_by_https(scheme: str) ->
     assert cookie["secure"] is True
 
 
+@pytest.mark.proves("guessed-token")
 @on_server_loop
 async def test_a_wrong_token_begins_none() -> None:
     """401 and no cookie; guesses here are counted with all others."""
