@@ -46,8 +46,15 @@ ViolationHandler = Callable[[str], NoReturn]
 
 
 def quiet_instruments(symbols: tuple[str, ...], changes_per_s: float) -> dict[str, SimulatedInstrument]:
-    """Return the simulator's instruments, made quiet and shallow, so that an hour costs seconds."""
-    return {symbol: replace(INSTRUMENTS[symbol], changes_per_s=changes_per_s, levels=LEVELS) for symbol in symbols}
+    """Return the simulator's instruments, made quiet and shallow, so that an hour costs seconds.
+
+    A name that the simulator does not know, such as one that is not ASCII, is of an instrument like LTCUSDT.
+    """
+    known = {symbol: INSTRUMENTS.get(symbol, INSTRUMENTS["LTCUSDT"]) for symbol in symbols}
+    return {
+        symbol: replace(instrument, symbol=symbol, base_asset=symbol[:-4], changes_per_s=changes_per_s, levels=LEVELS)
+        for symbol, instrument in known.items()
+    }
 
 
 class VirtualExchange:
