@@ -82,6 +82,7 @@ async def test_idle_connections_are_pinged_and_silent_ones_aborted(
     assert checked(Client(), idle_s=idle_s, then_s=then_s, answers_after_s=answers_after_s) == expected
 
 
+@pytest.mark.proves("silent-websocket")
 async def test_silent_websocket_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was opened and never says anything gives its place back."""
     monkeypatch.setattr(connection_registry, "PING_INTERVAL_S", 0.0)
