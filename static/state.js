@@ -181,7 +181,16 @@ export function missesMinute(bars) {
 }
 
 /**
- * Return the union of two lists of trades by their ids, newest first, the newest `most`; the same list when nothing is new.
+ * Whether a minute is missing among the newest closed ones, or between them and the running one.
+ * @param {Pick<Book, "bars" | "live">} book
+ */
+export function lacksNewest({ bars, live }) {
+  return missesMinute(live === null ? bars : [...bars, live]);
+}
+
+/**
+ * Return the union of two lists of trades by their ids, newest first, the newest `most`; the same list when nothing is
+ * new.
  * @param {Trade[]} trades
  * @param {Trade[]} incoming
  */

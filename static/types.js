@@ -40,6 +40,10 @@
  * @property {number} [missing_minutes]
  */
 
+/** Who the page is for the server; `session` says that a cookie made it so.
+ * @typedef {{role: "anonymous" | "reader" | "operator", token_needed: boolean, session: boolean}} SessionReport
+ */
+
 /** @typedef {object} Metrics
  * @property {number | null} mid_price
  * @property {number | null} spread_abs

@@ -126,6 +126,7 @@ class Full(Fault):
         resource.prlimit(pulse.pid, resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE))
 
 
+@pytest.mark.proves("store-at-start")
 @pytest.mark.parametrize("kind", [NoDatabase, Damaged, Locked, ReadOnly, Full])
 async def test_a_store_that_cannot_be_used_at_the_start(kind: type[Fault], tmp_path: Path) -> None:
     """Books are live meanwhile, the reason and the remedy are logged once and shown; then the past is filled."""

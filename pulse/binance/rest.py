@@ -74,6 +74,10 @@ class BinanceRest:
         self._answered_ms = 0  # the exchange's own date of the newest answer
         self._answered_at_ms = 0.0  # and our clock's reading then
 
+    def weight(self) -> tuple[int, int]:
+        """Return the weight of the running minute, others at this address included, and how much of it is ours."""
+        return self._budget.used(self._now_s()), self._budget.limit
+
     def exchange_ms(self) -> int:
         """Return the exchange's date in ms, within a second or so; before its first answer this machine's date."""
         if not self._answered_ms:

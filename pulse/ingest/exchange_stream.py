@@ -262,6 +262,9 @@ class ExchangeStream:
             self._remedy.on_frame(frame.kind)
         event = frame.event
         if not await self._sequencer.put_frame(frame):
+            if isinstance(event, DepthDiff):
+                self._watchdog.on_lost_diff(now_ms)
+            self._snapshots.wake_if_needed()
             return
         if isinstance(event, DepthDiff):
             self._watchdog.on_diff(event.final_update_id)

@@ -212,6 +212,7 @@ class Market:
         self.streams.on_diff(now_ms)
         book = self.book
         if book is None or not self.integrity.is_trusted:
+            self.integrity.skipped()
             return
         before_id = book.last_update_id
         book.apply(diff)
@@ -237,9 +238,8 @@ class Market:
         self.streams.on_partial(partial, now_ms)
         if self.book is not None:
             self._staleness.on_other_stream(partial.last_update_id, self.book.last_update_id, now_ms)
-        if self.book is not None and self.integrity.is_trusted:
             self.integrity.partial(self.book, partial, self._event_time_ms)
-            if partial.last_update_id == self.book.last_update_id:
+            if self.integrity.is_trusted and partial.last_update_id == self.book.last_update_id:
                 # The exchange shows that nothing has changed since: the market is quiet, the stream has not stalled.
                 self._staleness.silence.restart(now_ms)
 

@@ -59,6 +59,7 @@ def test_exchanges_own_count_decides(budget: WeightBudget) -> None:
     assert budget.wait_s(10, 602.0) == 0.0
 
 
+@pytest.mark.proves("rest-budget")
 def test_pinned_snapshot_goes_through_whatever_the_exchange_has_counted(budget: WeightBudget) -> None:
     """What others spent just before our minute began counts for the exchange; up to nine tenths of its limit it may."""
     budget.spend(100, 600.0)
@@ -141,6 +142,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path / "state.json")
 
 
+@pytest.mark.proves("ban")
 def test_ban_outlives_the_process(machine: Machine) -> None:
     """The next run knows for how long it goes on, until it is over; other hosts are not banned."""
     machine.save(100.0)
@@ -151,6 +153,7 @@ def test_ban_outlives_the_process(machine: Machine) -> None:
     assert machine.remaining_s() == 0.0
 
 
+@pytest.mark.proves("ban")
 @pytest.mark.parametrize("jump_s", [1400.0, -7200.0, 3e9])
 def test_ban_outlives_a_jump_of_the_date(machine: Machine, jump_s: float) -> None:
     """While the machine is not started again its uptime counts, which cannot be set."""

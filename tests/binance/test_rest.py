@@ -164,6 +164,7 @@ async def test_history_leaves_weight_for_a_snapshot(setup: Setup) -> None:
     assert waiting == [True] * 3
 
 
+@pytest.mark.proves("rest-budget")
 async def test_pinned_symbols_snapshot_does_not_wait_for_what_clients_ask(setup: Setup) -> None:
     """However many other symbols wait for the next minute: they have spent all but the reserve."""
     venue = setup.rest.venue
@@ -332,6 +333,7 @@ async def test_refused_connection_is_an_error_that_names_the_venue(setup: Setup)
         await setup.rest.depth("BTCUSDT", 100)
 
 
+@pytest.mark.proves("log-forgery")
 async def test_error_text_of_the_exchange_is_one_line(setup: Setup) -> None:
     """Its control characters are escaped; a text that is no string is left out."""
     setup.exchange.faults.rest.answer("/api/v3/depth", 500, body=b'{"code":-1000,"msg":"a\\nb"}', count=1)

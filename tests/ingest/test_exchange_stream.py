@@ -128,6 +128,7 @@ async def test_book_equals_the_exchange_at_every_diff(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-diff")
 async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> None:
     """At a gap the book is not live until a new snapshot joins, without a new connection."""
     setup.exchange.faults.frames.drop(DEPTH)
@@ -141,6 +142,7 @@ async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> Non
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-diff")
 async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     """A frame that is not JSON costs one resync and nothing else."""
     setup.exchange.faults.frames.edit(DEPTH, lambda _: "{broken")
@@ -150,6 +152,7 @@ async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("false-level")
 async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> None:
     """A best level that differs from the exchange's is found, by whichever check comes first, and a resync follows."""
 
@@ -167,6 +170,7 @@ async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> Non
     assert 12345.0 in (quantity for _, quantity in incident.ours)
 
 
+@pytest.mark.proves("false-id")
 async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -> None:
     """A diff whose final id is too high costs one resync, and later diffs are not taken for old ones."""
     setup.exchange.faults.frames.edit(DEPTH, lambda diff: {**diff, "u": diff["u"] + 10**6})
@@ -177,6 +181,7 @@ async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-trades")
 async def test_lost_trades_are_fetched_by_id_and_delivered_in_order(setup: Setup) -> None:
     """Missing ids are fetched over REST before a later trade is delivered."""
     await setup.until(lambda s: s.count(Trade) >= 1)
@@ -188,6 +193,7 @@ async def test_lost_trades_are_fetched_by_id_and_delivered_in_order(setup: Setup
     assert setup.count(TradesHeld) == 1
 
 
+@pytest.mark.proves("lost-trades")
 async def test_trades_of_an_outage_are_fetched_after_it(setup: Setup) -> None:
     """Trades between two connections are missing like any others."""
     await setup.until(lambda s: s.count(Trade) >= 1)
@@ -202,6 +208,7 @@ async def test_trades_of_an_outage_are_fetched_after_it(setup: Setup) -> None:
     assert ids == list(range(ids[0], ids[-1] + 1))
 
 
+@pytest.mark.proves("cut")
 async def test_cut_connection_is_reported_at_once_and_reopened(setup: Setup) -> None:
     """A reset is a FeedDown event; a new connection joins again."""
     setup.exchange.cut()
@@ -211,6 +218,7 @@ async def test_cut_connection_is_reported_at_once_and_reopened(setup: Setup) -> 
     assert setup.wrong == []
 
 
+@pytest.mark.proves("silent")
 async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> None:
     """Where all streams are mute while the connection lives, it is replaced."""
     await setup.until(lambda s: s.count(DepthDiff) >= 10)
@@ -223,6 +231,7 @@ async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> N
     assert "has sent nothing" in down.reason
 
 
+@pytest.mark.proves("stream-silent")
 async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +261,7 @@ async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced
     assert setup.wrong == []
 
 
+@pytest.mark.proves("stale-snapshot")
 async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:
     """A snapshot that lags is not joined; the diffs are kept until one joins."""
 
@@ -276,6 +286,7 @@ async def test_requested_snapshot_is_compared_with_the_running_book(setup: Setup
     assert setup.market.integrity.audit.differing == 0
 
 
+@pytest.mark.proves("shutdown")
 async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     """At `serverShutdown` a second connection takes over; the book is neither lost nor joined again."""
     setup.exchange.announce_shutdown()
@@ -288,6 +299,7 @@ async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("shutdown")
 async def test_shutdown_announced_to_the_successor_causes_no_gap(setup: Setup) -> None:
     """A third connection takes over; the end of the first two is not noticed."""
     setup.exchange.announce_shutdown()
@@ -318,6 +330,7 @@ async def test_refusal_is_reported_and_not_retried_soon() -> None:
         assert setup.exchange.connections_opened == 0
 
 
+@pytest.mark.proves("region")
 def test_refused_stream_is_retried_after_minutes() -> None:
     """An exchange that refuses the region is asked once per REFUSED_WAIT_S, by all symbols together."""
 
@@ -374,6 +387,7 @@ async def test_one_403_of_a_handshake_is_not_a_refusal_of_the_region() -> None:
         assert setup.events[-1] == FeedDown("Binance.US refuses this request for now (HTTP 403)")
 
 
+@pytest.mark.proves("ban")
 async def test_no_call_is_made_before_retry_after() -> None:
     """After a 429 the next snapshot is fetched when Retry-After has passed."""
 

@@ -201,6 +201,7 @@ class CrossedExchange(Exchange):
         fetcher.request("crossed")
 
 
+@pytest.mark.proves("crossed-snapshot")
 def test_book_that_stays_crossed_costs_little() -> None:
     """Its snapshots have few levels and are seconds apart; the first that helps is followed by one of all levels."""
     exchange = CrossedExchange(crossed_until_s=100.0)
@@ -227,6 +228,7 @@ def test_spacing_is_the_usual_one_after_a_snapshot_that_helped() -> None:
     assert exchange.calls_s == [0.0, 5.0, 6.0, 15.0, 16.0]
 
 
+@pytest.mark.proves("halt")
 def test_symbol_that_does_not_trade_is_asked_for_rarely() -> None:
     """Its prices may cross for hours; when it trades again, a snapshot is fetched at once."""
     exchange = CrossedExchange(crossed_until_s=1_000.0)

@@ -512,6 +512,7 @@ def test_pause_of_the_process_is_no_habit() -> None:
     assert {report.kind: report.usual_ms for report in reports}["trade"] == pytest.approx(500, abs=20)
 
 
+@pytest.mark.proves("stream-silent")
 def test_views_have_every_stream_with_its_age() -> None:
     """The ages are of each stream by itself; null before its first frame."""
     run = Run()

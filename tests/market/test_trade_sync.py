@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,6 +152,7 @@ def test_every_trade_is_delivered_once_or_in_a_gap(steps: list[tuple[str, int]])
     ]
 
 
+@pytest.mark.proves("trade-ids-anew")
 def test_ids_that_begin_anew_are_followed() -> None:
     """Rule 4: ids that follow on each other, of trades later than the last one, are delivered from the third on."""
     sync = sync_after(1000, 1001, 1005)
@@ -211,6 +213,7 @@ def keys(trades: list[Trade]) -> list[tuple[int, int]]:
     return [(row.trade_id, row.first_trade_id) for row in trades]
 
 
+@pytest.mark.proves("same-id")
 def test_second_trade_of_one_id_is_delivered() -> None:
     """Rule 6: its fills tell it from a repetition, which is dropped."""
     sync = sync_after()

@@ -38,7 +38,7 @@ BOUNDS: dict[str, Bound] = {
     "corrupt": Bound(30.0, RECOVER_S),
     "swap_sides": Bound(30.0, RECOVER_S),
     "false_id": Bound(30.0, RECOVER_S),  # the next diff begins inside it
-    "falsehood": Bound(30.0, RECOVER_S),  # quarantined; a missing diff is detected by the next one's ids
+    "falsehood": Bound(30.0, 0.0, 0.0),  # quarantined; a missing diff is detected by the next one's ids
     "stall_one": Bound(30.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),  # a new connection delivers frames
     "stall_all": Bound(30.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),
     "mute": Bound(0.0, RECOVER_S),  # the book is not disturbed at all

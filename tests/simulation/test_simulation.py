@@ -54,6 +54,7 @@ def outcome_of(results: Results, plan: Plan) -> Outcome:
     return result
 
 
+@pytest.mark.proves("any-fault")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_live_book_is_exact_under_any_fault(seed: int, results: Results) -> None:
     """An hour with a subset of faults: a live book is exact, REST calls keep the limits, symbols recover in time."""
@@ -79,6 +80,7 @@ def test_clean_hours_raise_no_alarm(results: Results) -> None:
     assert tally.anchors > CLEAN_HOURS * 5
 
 
+@pytest.mark.proves("daily-cut")
 def test_thousand_rotations_lose_nothing(results: Results) -> None:
     """Connection follows connection, and every diff and every trade is there once, in order, without a gap."""
     outcome = outcome_of(results, ROTATIONS)
@@ -88,6 +90,7 @@ def test_thousand_rotations_lose_nothing(results: Results) -> None:
     assert (tally.outages, tally.losses, tally.downs, tally.trade_gaps) == (0, 0, 0, 0)
 
 
+@pytest.mark.proves("killed")
 def test_two_hundred_kills_leave_every_candle_and_trade(results: Results) -> None:
     """Killed at any moment, away for 3 to 300 s: in the end every stored row and trade id is the exchange's."""
     outcome = outcome_of(results, KILLS)
@@ -96,6 +99,7 @@ def test_two_hundred_kills_leave_every_candle_and_trade(results: Results) -> Non
     assert outcome.tally.rows > 18 * 60
 
 
+@pytest.mark.proves("halt")
 def test_halts_create_no_candles(results: Results) -> None:
     """While the exchange suspends trading it has no candles, and neither do we, however late its status arrives."""
     outcome = outcome_of(results, HALTS)
@@ -105,6 +109,7 @@ def test_halts_create_no_candles(results: Results) -> None:
     assert outcome.tally.trade_gaps == 0
 
 
+@pytest.mark.proves("impossible")
 def test_impossible_values_are_never_applied(results: Results) -> None:
     """Each value of each frame falsified, hundreds of times: quarantined, nothing stored is wrong, no trade is lost."""
     outcome = outcome_of(results, FALSEHOODS)
@@ -114,6 +119,7 @@ def test_impossible_values_are_never_applied(results: Results) -> None:
     assert tally.trade_gaps == 0
 
 
+@pytest.mark.proves("stream-silent")
 def test_muted_streams_are_noticed_and_restored(results: Results) -> None:
     """One stream at a time: called silent within its bound, live again within 5 s of its next frame.
 

@@ -89,6 +89,7 @@ class VirtualExchange:
         self.refuse: int | None = None  # an HTTP status; 0: no answer at all
         self.banned_until_s = 0.0  # end of a ban: no REST call is allowed before
         self.forbidden_until_s = 0.0  # a request that the firewall refused is not made again before
+        self.klines_failed_s = 0.0  # when candles were last requested in vain
         self.weight_short_until_s = 0.0  # until then the minute's weight is nearly used up
         self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
         self._on_violation = on_violation
@@ -181,6 +182,8 @@ class VirtualExchange:
         path = urlsplit(url).path
         await asyncio.sleep(self.rng.uniform(0.01, 0.15))
         fault = self.rest_faults.next_for(path)
+        if fault is not None and path == "/api/v3/klines":
+            self.klines_failed_s = self.loop.time()
         if fault is not None and fault.hang_s:
             await asyncio.sleep(min(fault.hang_s, REQUEST_TIMEOUT_S))
             if fault.hang_s >= REQUEST_TIMEOUT_S:

@@ -10,6 +10,7 @@ import {
   bookStatus,
   continues,
   emptyBook,
+  lacksNewest,
   lastTrade,
   levelChanges,
   mergeBars,
@@ -269,6 +270,13 @@ test("a chart may append when only the end changed, and must start over when the
   assert.ok(!continues(painted, mergeBars(painted, [bar(0, 3)])));
   assert.ok(!continues(painted, []));
   assert.ok(!continues([], painted));
+});
+
+test("a minute missing before the running one is noticed too", () => {
+  assert.ok(lacksNewest({ bars: [bar(60)], live: bar(180) }));
+  assert.ok(!lacksNewest({ bars: [bar(60)], live: bar(120) }));
+  assert.ok(lacksNewest({ bars: [bar(60), bar(180)], live: null }));
+  assert.ok(!lacksNewest({ bars: [], live: bar(120) }));
 });
 
 test("a minute missing among the newest ones is noticed, an older gap is not", () => {

@@ -376,6 +376,7 @@ async def test_export_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch, t
     assert received.count(b"\r\n") < 20_000
 
 
+@pytest.mark.proves("dear-requests")
 @on_server_loop
 async def test_many_candles_count_as_many_requests(tmp_path: Path) -> None:
     """An address that asks for a thousand candles again and again is refused sooner than one that asks for few."""

@@ -71,6 +71,7 @@ def test_each_failing_part_is_reported(pinned: list[str], bus_ok: bool, trouble:
     assert (answer["store"]["ok"], answer["store"]["detail"]) == (not trouble, trouble)
 
 
+@pytest.mark.proves("clock-differs")
 def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
     """Books and candles go by the exchange's time, and a restart would not set the clock."""
     assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["clock"] == {"ok": True, "since_ms": None, "detail": ""}
@@ -134,6 +135,29 @@ async def test_store_report_has_status_200() -> None:
         status, body, _ = await ask(web, "/api/store")
 
     assert (status, body) == (200, trouble)
+
+
+@on_server_loop
+async def test_only_the_operator_is_told_why() -> None:
+    """Everyone else learns which part is in trouble, and since when; here the client is behind a proxy."""
+    report = {
+        "ready": False,
+        "bus": {"kind": "redis", "ok": False, "detail": "secret-host", "since_ms": None},
+        "store": {"kind": "sqlite", "ok": False, "detail": "/secret/path", "pending": 3, "since_ms": 1_700_000_000_999},
+    }
+    async with serving(readiness=report) as web:
+        _, own, _ = await ask(web, "/readyz")
+        _, public, _ = await ask(web, "/readyz", Via="proxy")
+        _, store, _ = await ask(web, "/api/store", Via="proxy")
+
+    assert own == report
+    assert public["store"] == store
+    assert store["detail"] == (
+        "Closed candles cannot be written since 2023-11-14T22:13:20+00:00; they wait until they can be."
+    )
+    assert public["bus"]["detail"] == (
+        "Views do not travel through the bus server since the start; they stay within this process."
+    )
 
 
 @on_server_loop
