@@ -155,9 +155,12 @@ class _Exchange:
         if not self._answers:
             raise CheckFailed("Not asked for, because of the line above.")
         try:
-            found = await self._rest.instruments(self._settings.symbols)
+            found, malformed = await self._rest.instruments(self._settings.symbols)
         except ExchangeError as fault:
             raise CheckFailed(self._sentence(fault)) from fault
+        if malformed:
+            faults = "; ".join(f"{symbol}: {fault}" for symbol, fault in malformed.items())
+            raise CheckFailed(f"{self._venue.title} lists what cannot be read, {faults}; a newer version may read it.")
         unknown = [symbol for symbol in self._settings.symbols if symbol not in found]
         if unknown:
             raise CheckFailed(f"{self._venue.title} does not list {', '.join(unknown)}; change PULSE_SYMBOLS.")
