@@ -74,11 +74,15 @@ class Pulse:
         assert line.decode() == f"Pulse Terminal: {self.url}\n", self.log.read_text()
         await self.until(lambda: self.get("/healthz"), lambda answer: answer == {"status": "ok"})
 
+    def command(self) -> list[str]:
+        """Return the command line."""
+        return [sys.executable, "-m", "pulse", *self._arguments]
+
     async def launch(self) -> None:
         """Start the process and wait for nothing."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "pulse", *self._arguments,
+                *self.command(),
                 cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
 
@@ -139,7 +143,7 @@ async def run_pulse(folder: Path, *arguments: str | Path, **environment: str) ->
     pulse = Pulse(folder, *arguments, **environment)
     await pulse._session.close()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pulse", *pulse._arguments,
+        *pulse.command(),
         cwd=folder, env=pulse._environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
