@@ -17,7 +17,8 @@ from pulse import __version__, logs
 from pulse.errors import SettingsError
 from pulse.ingest.recording import open_recording
 from pulse.settings import Settings
-from pulse.terminal import Plan, start
+from pulse.supervisor import start
+from pulse.terminal import Plan
 
 EXIT_BROKEN, EXIT_SETTINGS = 1, 2
 SEED_MAX = 2**32 - 1

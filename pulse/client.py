@@ -201,13 +201,13 @@ def messages(
 
     `on_trouble` is called with the reason whenever a connection is lost, `wait` with the seconds before the next one.
     """
-    next_ids: dict[str, int] = {}
+    places: dict[str, dict[str, int]] = {}
     attempt = 0
     while True:
         try:
             connection = WebSocketConnection(url)
             try:
-                for message in _subscribed(connection, topics, {"rate": rate, "depth": depth}, next_ids):
+                for message in _subscribed(connection, topics, {"rate": rate, "depth": depth}, places):
                     attempt = 0
                     yield message
             finally:
@@ -220,23 +220,28 @@ def messages(
 
 
 def _subscribed(
-    connection: WebSocketConnection, topics: Sequence[str], options: dict[str, Any], next_ids: dict[str, int]
+    connection: WebSocketConnection, topics: Sequence[str], options: dict[str, Any], places: dict[str, dict[str, int]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the messages of one connection; keep in `next_ids` the next trade id of each trades topic."""
-    new = [topic for topic in topics if topic not in next_ids]
+    """Yield the messages of one connection; keep in `places` how to go on after the last trade of each trades topic."""
+    new = [topic for topic in topics if topic not in places]
     if new:
         connection.send({"op": "subscribe", "topics": new, **options})
-    for topic in next_ids:
-        connection.send({"op": "subscribe", "topics": [topic], "from_id": next_ids[topic], "id": topic, **options})
+    for topic, place in places.items():
+        connection.send({"op": "subscribe", "topics": [topic], "id": topic, **place, **options})
     while True:
         message = connection.receive()
         if "topic" in message:
             if message["topic"].startswith("trades."):
-                next_ids[message["topic"]] = message["last_id"] + 1
+                # After a trade and not at the next id: the exchange may use an id twice.
+                last = message["trades"][-1]
+                places[message["topic"]] = {
+                    "from_id": last["id"],
+                    "from_first_trade_id": last["first_trade_id"] + 1,
+                }
             yield message
-        elif message.get("parameter") == "from_id" and message.get("id") in next_ids:
+        elif message.get("parameter") == "from_id" and message.get("id") in places:
             # This server has other trade ids: a simulation was restarted.
-            del next_ids[message["id"]]
+            del places[message["id"]]
             connection.send({"op": "subscribe", "topics": [message["id"]], **options})
         elif message.get("op") == "error":
             raise RequestRefused(str(message.get("detail")))

@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 
 class Clock(Protocol):
@@ -25,6 +26,24 @@ class SystemClock:
     def wall_s(self) -> float:
         """Return seconds since the epoch by the machine's clock."""
         return time.time()
+
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Uptime(NamedTuple):
+    """Seconds since the machine was started, and which start that was; empty where the system does not tell."""
+
+    boot_id: str
+    seconds: float
+
+
+def system_uptime() -> Uptime:
+    """Return the machine's uptime: it outlives a process, goes on while the machine sleeps, and cannot be set."""
+    try:
+        return Uptime(BOOT_ID.read_text().strip(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    except (AttributeError, OSError):  # not Linux: neither the file nor the clock exists
+        return Uptime("", 0.0)
 
 
 class ReplayClock:

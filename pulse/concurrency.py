@@ -1,8 +1,10 @@
-"""Tools for tasks that share one loop and one server: work in chunks, a shared retry gate, backoff delays."""
+"""Tools for tasks and clients that share one loop and one server: work in chunks, retries, fair shares, rate limits."""
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -63,3 +65,73 @@ def backoff_delays(first_s: float, max_s: float, rng: random.Random) -> Iterator
     while True:
         yield rng.uniform(bound_s / 2, bound_s)
         bound_s = min(bound_s * 2, max_s)
+
+
+class Limit(Enum):
+    """Which limit of a `FairShare` is reached."""
+
+    ALL = "all"
+    ADDRESS = "address"
+
+
+class FairShare:
+    """Counts what is in use of a bounded thing: at most `total` in all, and at most `per_address_max` by one address.
+
+    An address is any text that stands for one, such as `server.addresses.address_key`. One that uses nothing takes no
+    memory.
+    """
+
+    def __init__(self, total: int, per_address_max: int) -> None:
+        self._total = total
+        self._per_address_max = per_address_max
+        self._by_address: Counter[str] = Counter()
+        self.count = 0
+
+    def limit_reached(self, address: str, wanted: int = 1) -> Limit | None:
+        """Return the limit beyond which `wanted` more of this address would be; None if it may have them."""
+        if self.count + wanted > self._total:
+            return Limit.ALL
+        return Limit.ADDRESS if self._by_address[address] + wanted > self._per_address_max else None
+
+    def enter(self, address: str, count: int = 1) -> None:
+        """Count so many more."""
+        self.count += count
+        if count:
+            self._by_address[address] += count
+
+    def leave(self, address: str, count: int = 1) -> None:
+        """Count so many less."""
+        self.count -= count
+        self._by_address[address] -= count
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+
+ROUNDING_S = 1e-6
+"""Rounding error of sums of seconds; without this tolerance the last request of a burst would often be refused."""
+
+
+class RateLimiter:
+    """Rate limit per key: `per_s` requests a second in the long run, and `burst` at once after a pause.
+
+    A token bucket in the form of the generic cell rate algorithm (GCRA, ITU-T I.371): the only state of a key is the
+    time at which its bucket is full again. Beyond `keys_max` keys the least recently served are evicted.
+    """
+
+    def __init__(self, per_s: float, burst: int, keys_max: int) -> None:
+        self._interval_s = 1 / per_s
+        self._burst_s = burst / per_s
+        self._keys_max = keys_max
+        self._full_at_s: dict[str, float] = {}  # least recently served first
+
+    def acquire(self, key: str, now_s: float) -> float:
+        """Count one request and return 0, or count nothing and return the seconds until the next one is allowed."""
+        full_at_s = max(self._full_at_s.get(key, now_s), now_s) + self._interval_s
+        wait_s = full_at_s - now_s - self._burst_s
+        if wait_s > ROUNDING_S:
+            return wait_s
+        self._full_at_s.pop(key, None)
+        self._full_at_s[key] = full_at_s
+        if len(self._full_at_s) > self._keys_max:
+            del self._full_at_s[next(iter(self._full_at_s))]
+        return 0.0

@@ -206,7 +206,7 @@ class Engine:
         market = slot.market
         view = market.view(self._clock.now_ms(), self._clock.wall_s())
         self._outbox.put(book_channel(market.symbol), view)
-        self._latency.published(market.symbol, view.seq, self._clock.now_ms())
+        self._latency.published(market.symbol, view.seq, view.timestamp, self._clock.now_ms())
         trades = market.trades_view()
         if trades is not None:
             self._outbox.put(trades_channel(market.symbol), trades)

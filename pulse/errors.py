@@ -12,7 +12,7 @@ PulseError
     StoreUnavailable        the database: away, mute or full
     RequestError            a client: its request is wrong, or cannot be granted now
     UnknownListing          a client: it asked for a symbol that the exchange does not list
-    TooManySymbols          our own bound: every symbol that this process may run is in use
+    TooManySymbols          our own bound: every symbol that may run, or that one address may open, is in use
 
 `pulse/client.py` has its own errors, because users copy it as one file.
 """
@@ -106,7 +106,20 @@ class UnknownListing(PulseError):
 
 
 class TooManySymbols(PulseError):
-    """All symbols that may run at once are in use; the text is for the client."""
+    """All symbols that may run at once, or that one address may open, are in use; the text is for the client.
+
+    `is_address`: it is the limit of the address that was reached. It may be tried again after `retry_after_s` seconds.
+    """
+
+    def __init__(self, message: str, retry_after_s: int, *, is_address: bool) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.is_address = is_address
+
+    @property
+    def status(self) -> HTTPStatus:
+        """The HTTP status for the client."""
+        return HTTPStatus.TOO_MANY_REQUESTS if self.is_address else HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def wrong_parameter(

@@ -1,12 +1,16 @@
 """Latency of each hop from the exchange to the client, so that a breach of a budget names its hop.
 
 Pure: times are arguments. Counting costs no memory: buckets are fixed, and only the newest one to two minutes count.
+What clients report is bounded by their number, and checked: it shows what they claim, not what was measured here.
 """
 
 from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from math import nan
+from math import ceil, nan
+from statistics import median_low
 from typing import Any
 
 from pulse.clock import ClockOffset
@@ -14,8 +18,14 @@ from pulse.clock import ClockOffset
 BOUNDS_MS = tuple(0.02 * 1.25**step for step in range(70))
 """Upper ends of the histogram buckets: from 20 us to 98 s, each a quarter wider than the one before."""
 WINDOW_MS = 60_000.0
-ECHO_MAX_MS = 60_000.0
-"""An echo that claims a longer delay than this is ignored."""
+ECHO_MAX_MS = 10_000.0
+"""An echo that claims a longer delay than this is ignored: a client that takes nothing is cut before."""
+ECHOED_VIEWS_MAX = 128
+"""Views of a symbol that may be echoed: those of ECHO_MAX_MS at the default interval."""
+ECHOES_PER_ADDRESS = 8
+ECHO_ADDRESSES_MAX = 1_000
+ECHO_ADDRESSES_MIN = 3
+"""Reports of fewer addresses are not shown, unless one of them is this machine: a single client could choose them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,53 @@ class Histogram:
         return BOUNDS_MS[min(at, len(BOUNDS_MS) - 1)]
 
 
+class Echoes:
+    """Delays that clients report of themselves, so that no client decides the figures: each address counts once.
+
+    Of each address the newest ECHOES_PER_ADDRESS are kept, while the newest of them is not older than two windows. A
+    figure is the middle one of all addresses, the lower of two.
+    """
+
+    def __init__(self) -> None:
+        self._delays_ms: dict[str, deque[float]] = {}  # by address, the latest to report last
+        self._newest_ms: dict[str, float] = {}
+        self._local: set[str] = set()
+
+    def observe(self, address: str, delay_ms: float, now_ms: float, *, is_local: bool = False) -> None:
+        """Count a delay that a client at this address reports; `is_local` means that it runs on this machine."""
+        delays_ms = self._delays_ms.pop(address, None) or deque(maxlen=ECHOES_PER_ADDRESS)
+        delays_ms.append(delay_ms)
+        self._delays_ms[address] = delays_ms
+        self._newest_ms[address] = now_ms
+        if is_local:
+            self._local.add(address)
+        while self._is_oldest_expired(now_ms):
+            oldest = next(iter(self._delays_ms))
+            del self._delays_ms[oldest], self._newest_ms[oldest]
+            self._local.discard(oldest)
+
+    def _is_oldest_expired(self, now_ms: float) -> bool:
+        oldest = next(iter(self._delays_ms))
+        return len(self._delays_ms) > ECHO_ADDRESSES_MAX or now_ms - self._newest_ms[oldest] > 2 * WINDOW_MS
+
+    def count(self) -> int:
+        """Return how many delays are kept."""
+        return sum(map(len, self._delays_ms.values()))
+
+    def quantile_ms(self, share: float) -> float | None:
+        """Return the middle one of the addresses' delays at this share; None while too few addresses report."""
+        addresses = self._delays_ms if len(self._delays_ms) >= ECHO_ADDRESSES_MIN else self._local
+        if not addresses:
+            return None
+        return median_low(_quantile(self._delays_ms[address], share) for address in addresses)
+
+
+def _quantile(values: Iterable[float], share: float) -> float:
+    """Return the value that this share of them does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, ceil(share * len(ordered)) - 1)]
+
+
 class Latency:
     """Delays of one process; `instance` is its id. `now_ms` is a monotonic clock's, `wall_ms` since the epoch.
 
@@ -79,7 +136,9 @@ class Latency:
         self.offset = ClockOffset()
         self._instance = instance
         self._is_real_time = is_real_time
-        self._hops = {hop.name: Histogram() for hop in HOPS}
+        self._hops = {hop.name: Histogram() for hop in HOPS if hop.name != ECHO}
+        self._echoes = Echoes()
+        self._made_s: dict[str, deque[float]] = {}  # per symbol, the timestamps of the newest views
         self._applied_ms: dict[str, float] = {}  # per symbol, when the oldest change that is in no view yet was applied
         self._published: dict[str, tuple[int, float]] = {}  # per symbol, the newest view's number, and when it was made
 
@@ -90,6 +149,7 @@ class Latency:
         """Drop what is kept of a symbol."""
         self._applied_ms.pop(symbol, None)
         self._published.pop(symbol, None)
+        self._made_s.pop(symbol, None)
 
     def applied(self, symbol: str, received_ms: float, event_time_ms: int, now_ms: float, wall_ms: float) -> None:
         """Note that a change of the book, received at `received_ms`, has been applied now."""
@@ -101,14 +161,15 @@ class Latency:
         self._hops[APPLIED].observe(now_ms - received_ms, now_ms)
         self._applied_ms.setdefault(symbol, now_ms)
 
-    def published(self, symbol: str, seq: int, now_ms: float) -> None:
-        """Note that the engine has made view number `seq`."""
+    def published(self, symbol: str, seq: int, timestamp_s: float, now_ms: float) -> None:
+        """Note that the engine has made view number `seq`, which carries this timestamp."""
         if not self._is_real_time:
             return
         applied_ms = self._applied_ms.pop(symbol, None)
         if applied_ms is not None:
             self._hops[PUBLISHED].observe(now_ms - applied_ms, now_ms)
         self._published[symbol] = seq, now_ms
+        self._made_s.setdefault(symbol, deque(maxlen=ECHOED_VIEWS_MAX)).append(timestamp_s)
 
     def arrived(self, symbol: str, seq: int, now_ms: float) -> None:
         """Note that the bus has delivered view number `seq` of this process."""
@@ -121,15 +182,26 @@ class Latency:
         """Note that a flush has ended, `delay_ms` after its first message came."""
         self._hops[SOCKET].observe(delay_ms, now_ms)
 
-    def echoed(self, instance: str, made_wall_ms: float, now_ms: float, wall_ms: float) -> None:
-        """Note that a client reports to have shown the view made at `made_wall_ms`."""
-        delay_ms = wall_ms - made_wall_ms
-        if self._is_real_time and instance == self._instance and 0 <= delay_ms < ECHO_MAX_MS:
-            self._hops[ECHO].observe(delay_ms, now_ms)
+    def echoed(
+        self, address: str, instance: str, timestamp_s: float, symbols: Iterable[str], now_ms: float, wall_ms: float,
+        *, is_local: bool = False,
+    ) -> None:  # fmt: skip
+        """Note that a client at `address`, subscribed to `symbols`, reports to have shown a view.
+
+        It counts only if this process made such a view of one of them within ECHO_MAX_MS.
+        """
+        delay_ms = wall_ms - timestamp_s * 1000
+        if instance != self._instance or not 0 <= delay_ms < ECHO_MAX_MS:
+            return
+        if any(timestamp_s in self._made_s.get(symbol, ()) for symbol in symbols):
+            self._echoes.observe(address, delay_ms, now_ms, is_local=is_local)
+
+    def _hop(self, name: str) -> "Histogram | Echoes":
+        return self._echoes if name == ECHO else self._hops[name]
 
     def quantile_ms(self, hop: str, share: float) -> float | None:
         """Return a hop's delay that this share does not exceed; None before the first."""
-        return self._hops[hop].quantile_ms(share)
+        return self._hop(hop).quantile_ms(share)
 
     def gauge_ms(self, hop: str, share: float) -> float:
         """Return the same for a gauge: "not a number" means that there is none."""
@@ -142,7 +214,7 @@ class Latency:
             {
                 "hop": hop.name,
                 "meaning": hop.meaning,
-                "count": self._hops[hop.name].count(),
+                "count": self._hop(hop.name).count(),
                 "p50_ms": _rounded(self.quantile_ms(hop.name, 0.5)),
                 "p99_ms": _rounded(self.quantile_ms(hop.name, 0.99)),
                 "budget_ms": hop.budget_ms,

@@ -1,7 +1,7 @@
 """All settings: one line each, read once from the environment; all errors are reported together, one sentence each.
 
-Nothing else in the project reads the environment. Platforms' names are kept (PORT, REDIS_URL,
-DATABASE_URL); ours are PULSE_ and the field's name in capitals.
+Nothing else in the project reads the environment. Platforms' names are kept (`PLATFORM_NAMES`); ours are PULSE_ and
+the field's name in capitals.
 """
 
 import re
@@ -14,7 +14,13 @@ from pulse.errors import SettingsError
 from pulse.market.symbol_names import symbol_name
 
 VENUES = ("us", "com", "vision")
-PLATFORM_NAMES = {"port": "PORT", "redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
+PLATFORM_NAMES = {
+    "port": "PORT",
+    "platform_host": "RENDER_EXTERNAL_HOSTNAME",
+    "redis_url": "REDIS_URL",
+    "database_url": "DATABASE_URL",
+}
+HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.ASCII)
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 
 
@@ -25,6 +31,8 @@ class Settings:
     # server
     host: str = "127.0.0.1"  # the address to listen on; 0.0.0.0 behind a platform's proxy
     port: int = 8000  # the port to listen on; 0 takes a free one
+    hosts: tuple[str, ...] = ()  # names under which it may be addressed, besides addresses and localhost; * for any
+    platform_host: str = ""  # the name that Render gives the service, accepted like those of `hosts`
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use the API and WebSockets; * for any
     clients_max: int = 1000  # open WebSockets and event streams at once; more are refused with 503
     clients_per_address_max: int = 50  # the same from one address; more are refused with 429
@@ -185,6 +193,22 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _host_name(text: str) -> str:
+    name = text.strip().lower().removesuffix(".")
+    if not HOST_NAME.fullmatch(name):
+        raise ValueError("a host name such as terminal.example.com")
+    return name
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(_host_name(part) for part in text.split(",") if part.strip()))
+    except ValueError:
+        raise ValueError(
+            "* or a list of host names without scheme and port, such as terminal.example.com,*.example.org"
+        ) from None
+
+
 def _namespace(text: str) -> str:
     if not NAMESPACE.fullmatch(text):
         raise ValueError("1 to 32 of a-z, 0-9, - and _, beginning with a letter or digit")
@@ -198,6 +222,8 @@ def _text(text: str) -> str:
 _READERS: dict[str, Callable[[str], Any]] = {
     "host": _text,
     "port": _whole(0, 65535),
+    "hosts": _hosts,
+    "platform_host": _host_name,
     "allowed_origins": _origins,
     "clients_max": _whole(1, 100_000),
     "clients_per_address_max": _whole(1, 100_000),

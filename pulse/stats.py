@@ -15,6 +15,10 @@ snapshots_joined = Counter("pulse_snapshots_joined", "Depth snapshots joined to 
 trade_holes = Counter("pulse_trade_holes", "Jumps in the ids of trades.", ["symbol"])
 trades_repaired = Counter("pulse_trades_repaired", "Missing trades that were fetched by id.", ["symbol"])
 trades_given_up = Counter("pulse_trades_given_up", "Missing trades that could not be fetched in time.", ["symbol"])
+held_released = Counter(
+    "pulse_held_released", "Times the oldest held diffs or trades were released at the bound in bytes.", ["symbol"]
+)
+held_bytes = Gauge("pulse_held_bytes", "About the memory of diffs that wait for a snapshot, and of held trades.")
 trades_lost = Counter("pulse_trades_lost", "Trades recorded as a gap: the exchange no longer has them.", ["symbol"])
 book_resyncs = Gauge("pulse_book_resyncs", "Times a live book was lost since the start.", ["symbol"])
 touch_compared = Gauge("pulse_touch_compared", "Diffs compared with the exchange's bookTicker.", ["symbol"])
@@ -43,6 +47,9 @@ connections_refused = Counter(
     "pulse_connections_refused", "Connections refused before HTTP, by the limit that was reached.", ["limit"]
 )
 clients_refused = Gauge("pulse_clients_refused", "Clients that were not admitted.")
+shares_refused = Counter(
+    "pulse_shares_refused", "Requests beyond a limit for all clients or for one address.", ["share", "limit"]
+)
 requests_refused = Counter("pulse_requests_refused", "Requests refused by the rate limit of their address.")
 clients_cut = Gauge("pulse_clients_cut", "Clients disconnected because they read nothing in time.")
 client_pictures_replaced = Gauge(
@@ -56,9 +63,9 @@ bus_is_up = Gauge("pulse_bus_is_up", "1 while views travel through the configure
 
 BY_SYMBOL: Sequence[Counter | Gauge] = (
     frames_received, frames_malformed, frames_quarantined, feed_connections, depth_gaps, snapshots_joined, trade_holes,
-    trades_repaired, trades_given_up, trades_lost, book_resyncs, touch_compared, touch_differing, top_compared,
-    top_differing, book_audits, levels_compared, levels_differing, book_incidents, book_is_live, pictures_published,
-    candles_differing,
+    trades_repaired, trades_given_up, held_released, trades_lost, book_resyncs, touch_compared, touch_differing,
+    top_compared, top_differing, book_audits, levels_compared, levels_differing, book_incidents, book_is_live,
+    pictures_published, candles_differing,
 )  # fmt: skip
 """The metrics that are labelled with a symbol."""
 

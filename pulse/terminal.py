@@ -1,19 +1,13 @@
-"""The composition root: builds every part, starts every task, and owns the order in which they stop.
+"""The composition root: builds every part of one run on one venue, and the table of its tasks.
 
-It is the one place that knows every part, and it decides nothing that a part could decide.
+It is the one place that knows every part, and it decides nothing that a part could decide. Starting the tasks and
+stopping them in order is up to `supervisor`.
 """
 
-import asyncio
 import hashlib
-import logging
-import os
 import random
 import secrets
-import signal
-import socket
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -22,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, open_session
-from pulse.binance.venues import VENUES, Venue, venue_of
+from pulse.binance.venues import VENUES, Venue
 from pulse.bus.contract import Bus, Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.relay import Relay
@@ -40,12 +34,14 @@ from pulse.candle_history.writer import CandleWriter
 from pulse.clock import Clock, ReplayClock, SystemClock
 from pulse.concurrency import RetryGate
 from pulse.engine import Engine
-from pulse.errors import ExchangeRefused, SettingsError, StoreUnavailable
+from pulse.errors import SettingsError, StoreUnavailable
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
+from pulse.fanout.subscriptions import Echo
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.instruments import InstrumentPoller
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
@@ -63,8 +59,8 @@ from pulse.queues import (
     make_inbox,
 )
 from pulse.server import gc_tuning
-from pulse.server.listener import App, open_listener, serve
-from pulse.server.loop import loop_factory
+from pulse.server.addresses import LOOPBACK_KEYS
+from pulse.server.listener import App
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
@@ -81,10 +77,6 @@ from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
 from pulse.wire import bus_prefix
 
-log = logging.getLogger(__name__)
-
-LAST_RESORT_S = 4.5
-"""A process that was told to stop is gone after this long, whatever hangs."""
 SIMULATION = "simulation"
 
 Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
@@ -133,60 +125,24 @@ class _Parts:
     running_candles: RunningCandles
 
 
-def start(settings: Settings, plan: Plan) -> None:
-    """Run the terminal until SIGTERM or SIGINT. Raises SettingsError for what its owner must change."""
-    venue = venue_of(settings.venue, settings.rest_url, settings.stream_url)
-    fallback = VENUES.get(settings.fallback_venue) if plan.source == "exchange" else None
-    try:
-        _run_on(venue, settings, plan, may_fall_back=fallback is not None)
-    except ExchangeRefused as refusal:
-        if fallback is None:
-            raise
-        log.warning("venue refused, falling back venue=%s reason=%s", fallback.name, refusal)
-        _run_on(fallback, settings, plan, may_fall_back=False)
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What is run: the web app, the tasks, and what has to be told of the end, the clients' hub first."""
 
-
-def _run_on(venue: Venue, settings: Settings, plan: Plan, *, may_fall_back: bool) -> None:
-    last_resort = _LastResort()
-    try:
-        with (
-            open_listener(settings.host, settings.port) as listener,
-            asyncio.Runner(loop_factory=loop_factory) as runner,
-        ):
-            runner.run(Terminal(settings, plan, venue, listener, may_fall_back, last_resort).run())
-    except* (SettingsError, ExchangeRefused) as group:
-        expected = _first(group)
-    else:
-        return
-    if may_fall_back:
-        last_resort.disarm()  # everything of this run has ended, and the process goes on
-    raise expected
-
-
-def _first(group: BaseExceptionGroup[Exception]) -> Exception:
-    """Return the first exception of a group, or of the groups within it."""
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    app: App
+    work: Work
+    hub: Hub
+    writer: CandleWriter
 
 
 class Terminal:
-    """One run of everything, on one venue."""
+    """The parts of one run, on one venue."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        plan: Plan,
-        venue: Venue,
-        listener: socket.socket,
-        may_fall_back: bool,
-        last_resort: "_LastResort",
-    ) -> None:
+    def __init__(self, settings: Settings, plan: Plan, venue: Venue, *, may_fall_back: bool) -> None:
         self.settings = replace(settings, symbols=plan.symbols)
         self.plan = plan
         self.venue = venue if plan.source == "exchange" else replace(venue, name=plan.source, title="the simulator")
-        self.listener = listener
         self.may_fall_back = may_fall_back
-        self.last_resort = last_resort
         self.replay_clock = ReplayClock()
         self.clock: Clock = SystemClock() if plan.recording is None else self.replay_clock
         self.origin = Origin(secrets.token_hex(4), plan.source, self.venue.name)
@@ -198,55 +154,14 @@ class Terminal:
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
         self.gaps = make_gap_queue()
 
-    async def run(self) -> None:
-        """Open the resources, build the parts, start the tasks, wait for the end, stop in order."""
-        stop, opening = asyncio.Event(), asyncio.current_task()
-
-        def request_stop() -> None:
-            nonlocal opening
-            stop.set()
-            if opening is not None:  # an exchange or a database that does not answer holds up no stop
-                opening.cancel()
-                opening = None
-
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signal_number, request_stop)
-        async with AsyncExitStack() as resources:
-            try:
-                parts = await self._open_parts(resources)
-            except asyncio.CancelledError:
-                if not stop.is_set():
-                    raise
-                log.info("stopping")
-                self.last_resort.arm()
-                return
-            opening = None
-            scheduler = FlushScheduler(self._on_flushed)
-            app = self._make_app(parts, scheduler)
-            work = self._work(parts, scheduler)
-            resources.enter_context(gc_tuning.frozen_gc())
-            self._print_address()
-            server = asyncio.create_task(
-                serve(
-                    app,
-                    self.listener,
-                    stop,
-                    parts.hub.shut_down,
-                    self.settings.clients_max,
-                    None if self.settings.trusted_hops else self.settings.clients_per_address_max,
-                ),
-                name="web",
-            )
-            try:
-                await _run_until_stopped(work, server, stop)
-            finally:
-                self.last_resort.arm()
-                stop.set()  # no new connections; sessions are closed
-                await asyncio.create_task(parts.writer.aclose())  # its time-out needs a task that no group has marked
-                await server
+    async def build(self, resources: AsyncExitStack) -> Built:
+        """Open the resources and build everything. Raises SettingsError, and ExchangeRefused to try another venue."""
+        parts = await self._open_parts(resources)
+        scheduler = FlushScheduler(self._on_flushed)
+        return Built(self._make_app(parts, scheduler), self._work(parts, scheduler), parts.hub, parts.writer)
 
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
-        """Build everything up to the web app. Raises SettingsError, and ExchangeRefused where another venue is left."""
+        """Build everything up to the web app."""
         store = await self._open_store(resources)
         writer = CandleWriter(self.candles, store, self._make_spool(resources))
         engine = self._make_engine()
@@ -393,10 +308,10 @@ class Terminal:
             work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
-        rest = BinanceRest(transport, self.venue, self.clock, bans, hub.is_watched)
-        retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title)
+        rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
+        retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
-            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals),
+            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
             self.inbox, self.snapshot_requests, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
@@ -428,17 +343,24 @@ class Terminal:
         return exchange
 
     def _make_stream(
-        self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals
-    ) -> ExchangeStream:
+        self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals,
+        held: HeldBudget,
+    ) -> ExchangeStream:  # fmt: skip
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
             retry_gate=retry_gate,
             refusals=refusals,
+            held=held,
             depth_limit=self.settings.depth_limit,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,
             audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
+
+    def _snapshot_priority(self, hub: Hub, symbol: str) -> Priority:
+        if symbol in self.plan.symbols:
+            return Priority.PINNED_BOOK
+        return Priority.WATCHED_BOOK if hub.is_watched(symbol) else Priority.OTHER_BOOK
 
     def _exchange_ms(self) -> int | None:
         """Return the exchange's time, in a replay the recording's; None while it is unknown."""
@@ -453,51 +375,11 @@ class Terminal:
     def _on_flushed(self, delay_s: float) -> None:
         self.latency.written(delay_s * 1000, self.clock.now_ms())
 
-    def _on_echo(self, instance: str, timestamp_s: float) -> None:
-        self.latency.echoed(instance, timestamp_s * 1000, self.clock.now_ms(), self.clock.wall_s() * 1000)
-
-    def _print_address(self) -> None:
-        host, port = self.listener.getsockname()[:2]
-        shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
-        sys.stdout.write(f"Pulse Terminal: http://{f'[{shown}]' if ':' in shown else shown}:{port}\n")
-        sys.stdout.flush()
-
-
-async def _run_until_stopped(work: Work, server: asyncio.Task[None], stop: asyncio.Event) -> None:
-    """Run every task until `stop`; the first that fails ends all of them."""
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(run(), name=name) for name, run in work.items()]
-        running.append(tasks.create_task(_watch_server(server, stop), name="web-watch"))
-        await stop.wait()
-        log.info("stopping")
-        for task in running:
-            task.cancel()
-
-
-async def _watch_server(server: asyncio.Task[None], stop: asyncio.Event) -> None:
-    """Raise when the server ends though it was not asked to stop."""
-    await asyncio.shield(server)
-    if not stop.is_set():
-        raise RuntimeError("the web server ended by itself")
-
-
-class _LastResort:
-    """The timer that ends the process if anything hangs while stopping, up to the end of the interpreter."""
-
-    def __init__(self) -> None:
-        self._timer: threading.Timer | None = None
-
-    def arm(self) -> None:
-        """Start the timer. The exit code is 1 while an exception is being handled."""
-        code = 0 if sys.exc_info()[0] is None else 1
-        self._timer = threading.Timer(LAST_RESORT_S, os._exit, (code,))
-        self._timer.daemon = True
-        self._timer.start()
-
-    def disarm(self) -> None:
-        """Stop the timer, where it was started."""
-        if self._timer is not None:
-            self._timer.cancel()
+    def _on_echo(self, address: str, echo: Echo) -> None:
+        self.latency.echoed(
+            address, echo.instance, echo.timestamp_s, echo.symbols, self.clock.now_ms(), self.clock.wall_s() * 1000,
+            is_local=address in LOOPBACK_KEYS,
+        )  # fmt: skip
 
 
 def _assets(name: str) -> Path:

@@ -2,10 +2,11 @@
 // views from their messages. It needs no page: a bot under Node may use it as it is.
 
 import { Connection } from "./connection.js";
+import { newestFirst } from "./state.js";
 
 /** @import {Platform} from "./connection.js" */
 /** @import {ErrorMessage, FeedMessage, TopicKind, TopicMessage} from "./types.js" */
-/** @import {Topics, Trade, TradesMessage, View} from "./types.js" */
+/** @import {TradePlace, Topics, Trade, TradesMessage, View} from "./types.js" */
 
 export const ECHO_MS = 20_000; // how often a painted view is reported, so that the server can measure its age
 
@@ -36,10 +37,10 @@ export class Feed {
    * @type {Trade[]}
    */
   #trades = [];
-  /** The first trade id not received yet.
-   * @type {number | null}
+  /** The place after the last trade received.
+   * @type {TradePlace | null}
    */
-  #nextId = null;
+  #place = null;
   #echoedAtMs = 0;
 
   /**
@@ -72,7 +73,7 @@ export class Feed {
    */
   open(url, symbol) {
     this.#symbol = symbol;
-    this.#nextId = null;
+    this.#place = null;
     this.#connection.open(url);
   }
 
@@ -104,16 +105,16 @@ export class Feed {
 
   #subscribe() {
     // A restarted simulation repeats its trade ids with other contents; an exchange never does.
-    const resumes = this.#nextId !== null && this.#parts.status?.source === "exchange";
+    const resumes = this.#place !== null && this.#parts.status?.source === "exchange";
     this.#parts = {};
     this.#trades = [];
-    this.#request(resumes ? this.#nextId : null);
+    this.#request(resumes ? this.#place : null);
   }
 
-  /** @param {number | null} fromId the first trade wanted; null for the newest ones */
-  #request(fromId) {
+  /** @param {TradePlace | null} place of the first trade wanted; null for the newest ones */
+  #request(place) {
     const topics = topicsOf(this.#symbol);
-    this.#connection.send({ op: "subscribe", topics, ...(fromId === null ? {} : { from_id: fromId }) });
+    this.#connection.send({ op: "subscribe", topics, ...place });
   }
 
   /** @param {FeedMessage} message */
@@ -144,15 +145,16 @@ export class Feed {
   }
 
   /** @param {TradesMessage} message */
-  #addTrades({ trades, last_id: lastId }) {
+  #addTrades({ trades }) {
     this.#trades = [...trades, ...this.#trades];
-    this.#nextId = lastId + 1;
+    const { id, first_trade_id: firstTradeId } = trades[trades.length - 1];
+    this.#place = { from_id: id, from_first_trade_id: firstTradeId + 1 }; // the exchange may use an id twice
   }
 
   #deliver() {
     const { status, proof, kline, metrics, book } = this.#parts;
     if (!status || !proof || !kline || !metrics || !book) return;
-    const trades = this.#trades.sort((left, right) => right.id - left.id);
+    const trades = this.#trades.sort(newestFirst);
     this.#trades = [];
     this.#onView({ ...status, ...proof, ...kline, ...metrics, ...book, trades });
   }

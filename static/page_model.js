@@ -3,7 +3,7 @@
 
 import { waitText } from "./format.js";
 import { EMPTY_CHART, MINUTE } from "./intervals.js";
-import { bookStatus, emptyBook, paintable } from "./state.js";
+import { bookStatus, emptyBook, newestFirst, paintable } from "./state.js";
 
 /** @import {ConnectionStatus} from "./connection.js" */
 /** @import {FetchStatus} from "./fetcher.js" */
@@ -192,8 +192,8 @@ function isRetryable(page, { connection, symbols }) {
  * @param {Book} book
  */
 function tradesSince(newest, book) {
-  const last = book.trades[0]?.id ?? -1;
-  return newest.trades.filter(({ id }) => id > last).length;
+  const last = book.trades[0];
+  return last ? newest.trades.filter((trade) => newestFirst(trade, last) < 0).length : newest.trades.length;
 }
 
 /**

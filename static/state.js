@@ -180,17 +180,27 @@ export function missesMinute(bars) {
 }
 
 /**
- * Return the union of two lists of trades by id, newest first, the newest `most`; the same list when nothing is new.
+ * Return the union of two lists of trades by their ids, newest first, the newest `most`; the same list when nothing is new.
  * @param {Trade[]} trades
  * @param {Trade[]} incoming
  */
 export function mergeTrades(trades, incoming, most = TRADES_MAX) {
-  const known = new Set(trades.map((trade) => trade.id));
+  const known = new Set(trades.map(tradeKey));
   const oldest = trades.length >= most ? trades[trades.length - 1].id : -Infinity;
-  const fresh = incoming.filter((trade) => trade.id > oldest && !known.has(trade.id));
+  const fresh = incoming.filter((trade) => trade.id > oldest && !known.has(tradeKey(trade)));
   if (fresh.length === 0) return trades;
-  return [...fresh, ...trades].sort((left, right) => right.id - left.id).slice(0, most);
+  return [...fresh, ...trades].sort(newestFirst).slice(0, most);
 }
+
+/**
+ * Order trades newest first. The exchange has used one id twice: the ids of what is in them tell such two apart.
+ * @param {Trade} left
+ * @param {Trade} right
+ */
+export const newestFirst = (left, right) => right.id - left.id || right.first_trade_id - left.first_trade_id;
+
+/** @param {Trade} trade */
+const tradeKey = ({ id, first_trade_id: firstTradeId }) => `${id}/${firstTradeId}`;
 
 /** A row of the tape: a trade, or the number of trades that are missing there.
  * @typedef {{key: string, trade: Trade} | {key: string, missing: number}} TapeRow
@@ -208,7 +218,7 @@ export function tapeRows(trades, most = TRADES_MAX) {
     const trade = trades[at];
     const missing = at === 0 ? 0 : trades[at - 1].id - trade.id - 1;
     if (missing > 0) rows.push({ key: `${trades[at - 1].id}-${missing}`, missing });
-    if (rows.length < most) rows.push({ key: String(trade.id), trade });
+    if (rows.length < most) rows.push({ key: tradeKey(trade), trade });
   }
   return rows;
 }

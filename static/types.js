@@ -24,6 +24,7 @@
  * @property {number} quantity
  * @property {"buyer" | "seller"} aggressor
  * @property {number} time_ms
+ * @property {number} first_trade_id of the single trades in it; tells two trades of one id apart
  */
 
 /** One candle; `timestamp` is the interval's open, ISO 8601, UTC. `missing_minutes` comes with the API's candles only.
@@ -182,7 +183,11 @@
 
 /** @typedef {TopicMessage | ErrorMessage | Acknowledgement} FeedMessage */
 
-/** @typedef {{op: "subscribe", topics: string[], from_id?: number}} SubscribeRequest */
+/** A place among trades: from the trade of this id on, of that one's fills from the second id on.
+ * @typedef {{from_id: number, from_first_trade_id: number}} TradePlace
+ */
+
+/** @typedef {{op: "subscribe", topics: string[]} & Partial<TradePlace>} SubscribeRequest */
 
 /** A view was shown; the server measures its age and does not answer.
  * @typedef {{op: "echo", instance: string, timestamp: number}} EchoRequest

@@ -88,7 +88,7 @@ async def test_trades_restart_where_the_server_has_other_ids() -> None:
     async with serving() as web:
         trade(web, 1, 10)
         connection = await asyncio.to_thread(WebSocketConnection, url_of(web))
-        feed = client._subscribed(connection, ["trades.BTCUSDT"], {}, {"trades.BTCUSDT": 10**9})
+        feed = client._subscribed(connection, ["trades.BTCUSDT"], {}, {"trades.BTCUSDT": {"from_id": 10**9}})
         first = await next_of(feed)
         await asyncio.to_thread(connection.close)
 

@@ -1,4 +1,4 @@
-"""Work in chunks, the shared retry gate, and backoff delays."""
+"""Work in chunks, the shared retry gate, backoff delays, fair shares and rate limits."""
 
 import asyncio
 import random
@@ -6,7 +6,15 @@ from itertools import islice
 
 import pytest
 
-from pulse.concurrency import CHUNK_ITEMS, RetryGate, backoff_delays, map_in_chunks
+from pulse.concurrency import (
+    CHUNK_ITEMS,
+    FairShare,
+    Limit,
+    RateLimiter,
+    RetryGate,
+    backoff_delays,
+    map_in_chunks,
+)
 from tests.support.virtual_time import now_s, run
 
 
@@ -115,3 +123,90 @@ def test_delays_differ_between_clients() -> None:
 def test_same_seed_gives_the_same_delays() -> None:
     """A run can be repeated exactly."""
     assert first_delays(9) == first_delays(9)
+
+
+def test_share_is_full_at_either_limit() -> None:
+    """In all, or for one address; no longer once something was given back."""
+    share = FairShare(total=4, per_address_max=3)
+    share.enter("a", 2)
+    share.enter("b")
+    full = [
+        share.limit_reached("a"),
+        share.limit_reached("a", 2),
+        share.limit_reached("c"),
+        share.limit_reached("c", 2),
+    ]
+    share.enter("a")
+    full += [share.limit_reached("a"), share.limit_reached("c")]
+    share.leave("a", 2)
+
+    assert full == [None, Limit.ALL, None, Limit.ALL, Limit.ALL, Limit.ALL]
+    assert (share.count, share.limit_reached("a", 2), share.limit_reached("a", 3)) == (2, None, Limit.ALL)
+
+
+def test_address_has_a_limit_of_its_own() -> None:
+    """Others are not concerned."""
+    share = FairShare(total=100, per_address_max=2)
+    share.enter("a", 2)
+
+    assert (share.limit_reached("a"), share.limit_reached("b")) == (Limit.ADDRESS, None)
+
+
+def test_address_that_uses_nothing_takes_no_memory() -> None:
+    """The number of addresses seen over time costs nothing, nor does a look at one."""
+    share = FairShare(10, 10)
+    share.enter("a", 2)
+    share.leave("a", 2)
+    share.enter("b", 0)
+    share.limit_reached("c")
+
+    assert share.count == 0
+    assert not share._by_address
+
+
+def test_burst_then_rate() -> None:
+    """A whole burst after a pause, then one request per interval. A refusal returns the time to wait."""
+    limiter = RateLimiter(per_s=2, burst=4, keys_max=10)
+    burst = [limiter.acquire("a", 100.0) for _ in range(4)]
+    refused = [limiter.acquire("a", 100.0), limiter.acquire("a", 100.25)]
+    later = [limiter.acquire("a", now_s) for now_s in (100.5, 100.5, 101.0)]
+
+    assert burst == [0.0] * 4
+    assert refused == pytest.approx([0.5, 0.25])
+    assert later == pytest.approx([0.0, 0.5, 0.0])
+
+
+def test_long_run_rate_is_kept() -> None:
+    """Ten times too many requests are served at the allowed rate."""
+    limiter = RateLimiter(per_s=2, burst=4, keys_max=10)
+    served = sum(limiter.acquire("a", tick / 20) == 0.0 for tick in range(20 * 100))
+
+    assert served == pytest.approx(2 * 100 + 4, abs=1)
+
+
+def test_each_key_has_its_own_rate() -> None:
+    """One that exceeds it does not affect others."""
+    limiter = RateLimiter(per_s=1, burst=1, keys_max=10)
+    first = [limiter.acquire("a", 0.0) for _ in range(2)]
+
+    assert first[1] > 0
+    assert limiter.acquire("b", 0.0) == 0.0
+
+
+def test_least_recently_served_key_is_evicted() -> None:
+    """Memory is bounded whatever the number of addresses."""
+    limiter = RateLimiter(per_s=1, burst=2, keys_max=2)
+    for key in ("a", "b", "a", "c"):
+        limiter.acquire(key, 0.0)
+
+    assert list(limiter._full_at_s) == ["a", "c"]
+
+
+@pytest.mark.parametrize("now_s", [0.1, 12_345.678, 999_999.9])
+def test_rounding_does_not_shorten_a_burst(now_s: float) -> None:
+    """Sums of twentieths of a second are not exact, and the last of a hundred is not refused for it."""
+    limiter = RateLimiter(per_s=20, burst=100, keys_max=10)
+    waits_s = [limiter.acquire("a", now_s) for _ in range(101)]
+
+    assert waits_s[:100] == [0.0] * 100
+    assert waits_s[100] == pytest.approx(0.05)

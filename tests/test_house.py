@@ -18,6 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine", "ingest", "candle_history", "bus", "fanout"),
     ("web",),
     ("terminal",),
+    ("supervisor",),
     ("__main__",),
 )
 """A package or module may import only from lower floors, or from its own package."""

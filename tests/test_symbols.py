@@ -1,9 +1,12 @@
 """The symbol registry: what opens a symbol, what closes it, and what is refused."""
 
+import logging
+
 import pytest
+from prometheus_client import REGISTRY
 
 from pulse.errors import TooManySymbols, UnknownListing
-from pulse.symbols import IDLE_AFTER_S, SPARED_S, SymbolRegistry
+from pulse.symbols import IDLE_AFTER_S, OPENING_EVERY_S, OPENINGS_AT_ONCE, SPARED_S, SymbolRegistry
 
 
 class Part:
@@ -39,10 +42,10 @@ class Registry:
         self.symbols.set_listed(["ADAUSDT", "BTCUSDT", "DOGEUSDT", "XRPUSDT"])
         self.record.clear()
 
-    def acquire(self, symbol: str, at_s: float = 0.0) -> None:
+    def acquire(self, symbol: str, at_s: float = 0.0, address: str | None = None) -> None:
         """Request a symbol at this time."""
         self.now_s = at_s
-        self.symbols.acquire(symbol)
+        self.symbols.acquire(symbol, address)
 
     def close_idle(self, at_s: float) -> None:
         """Close idle symbols at this time."""
@@ -157,6 +160,108 @@ def test_the_longest_idle_symbol_makes_room() -> None:
     assert registry.record == [
         "part opens DOGEUSDT", "part opens XRPUSDT", "part closes DOGEUSDT", "part opens ADAUSDT",
     ]  # fmt: skip
+
+
+COINS = [f"COIN{number}USDT" for number in range(40)]
+
+
+def listing_many(running_max: int) -> Registry:
+    """Return a registry of two pinned symbols whose exchange lists many."""
+    registry = Registry(running_max)
+    registry.symbols.set_listed(["BTCUSDT", "ETHUSDT", *COINS])
+    return registry
+
+
+def refusal(registry: Registry, symbol: str, at_s: float, address: str) -> tuple[int, str, int]:
+    """Return status, text and time of the next try of a refusal."""
+    with pytest.raises(TooManySymbols) as caught:
+        registry.acquire(symbol, at_s, address)
+    return caught.value.status, str(caught.value), caught.value.retry_after_s
+
+
+def test_one_address_cannot_take_all_symbols() -> None:
+    """It has three quarters of those beyond the pinned ones; another address opens one at once."""
+    registry = listing_many(running_max=6)
+    for symbol in COINS[:3]:
+        registry.acquire(symbol, 0.0, "a")
+    registry.watched.update(COINS)
+
+    expected = (429, "Your address has opened as many symbols as this server allows one address: 3.", 60)
+    assert refusal(registry, COINS[3], 1.0, "a") == expected
+    registry.acquire(COINS[3], 1.0, "b")
+    assert refusal(registry, COINS[4], 1.0, "b")[0] == 503
+    assert len(registry.symbols) == 6
+
+
+def test_one_free_symbol_is_anyones() -> None:
+    """A share is at least one symbol."""
+    registry = listing_many(running_max=3)
+    registry.acquire(COINS[0], 0.0, "a")
+
+    assert registry.symbols.is_running(COINS[0])
+
+
+def test_address_replaces_what_it_has_opened_itself() -> None:
+    """A client that looks at one symbol after the other need not wait; a symbol that is watched stays."""
+    registry = listing_many(running_max=6)
+    for symbol in COINS[:3]:
+        registry.acquire(symbol, 0.0, "a")
+    registry.watched.add(COINS[0])
+    registry.acquire(COINS[3], 1.0, "a")
+
+    assert registry.record[-2:] == [f"part closes {COINS[1]}", f"part opens {COINS[3]}"]
+    assert len(registry.symbols) == 5
+
+
+def test_address_does_not_replace_what_another_has_just_requested() -> None:
+    """It is spared as long as it would be for a third one."""
+    registry = listing_many(running_max=3)
+    registry.acquire(COINS[0], 0.0, "a")
+    registry.acquire(COINS[0], 1.0, "b")
+
+    assert refusal(registry, COINS[1], 2.0, "a")[0] == 429
+    registry.acquire(COINS[1], 1.0 + SPARED_S, "a")
+    assert not registry.symbols.is_running(COINS[0])
+
+
+def test_one_address_opens_symbols_at_a_bounded_rate() -> None:
+    """Each costs requests to the exchange: OPENINGS_AT_ONCE, then one every OPENING_EVERY_S; a running one is free."""
+    registry = listing_many(running_max=30)
+    for symbol in COINS[:OPENINGS_AT_ONCE]:
+        registry.acquire(symbol, 0.0, "a")
+    status, text, retry_after_s = refusal(registry, COINS[10], 0.0, "a")
+    registry.acquire(COINS[0], 0.0, "a")
+    registry.acquire(COINS[20], 0.0, "b")
+
+    assert (status, retry_after_s) == (429, OPENING_EVERY_S)
+    assert text == f"Your address opens more than {OPENINGS_AT_ONCE} symbols in short time."
+    registry.acquire(COINS[10], OPENING_EVERY_S, "a")
+
+
+def test_refused_opening_closes_nothing() -> None:
+    """The symbol that it would have replaced runs on."""
+    registry = listing_many(running_max=6)
+    for number in range(OPENINGS_AT_ONCE):
+        registry.acquire(COINS[number], 0.0, "a")
+    running = set(registry.symbols)
+    refusal(registry, COINS[10], 0.0, "a")
+
+    assert set(registry.symbols) == running
+
+
+def test_refused_openings_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """By the limit that was reached."""
+    caplog.set_level(logging.WARNING)
+    labels = {"share": "symbols", "limit": "address"}
+    before = REGISTRY.get_sample_value("pulse_shares_refused_total", labels) or 0.0
+    registry = listing_many(running_max=3)
+    registry.acquire(COINS[0], 0.0, "a")
+    registry.watched.add(COINS[0])
+    for _ in range(50):
+        refusal(registry, COINS[1], 0.0, "a")
+
+    assert (REGISTRY.get_sample_value("pulse_shares_refused_total", labels) or 0.0) - before == 50.0
+    assert [record.getMessage() for record in caplog.records] == ["symbol refused limit=address address=a times=1"]
 
 
 def test_a_fixed_registry_lists_only_its_pinned_symbols() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import csv
 import json
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -20,10 +19,8 @@ import pytest
 import redis
 
 from pulse.fanout.hub import OWN_SILENCE_MAX_S
-from pulse.server import listener
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
-from pulse.terminal import LAST_RESORT_S
 from tests.support.process import ROOT, Pulse, run_pulse, stalled_reader
 from tests.support.recordings import recording
 from tests.support.services import PostgresServer, ValkeyServer
@@ -354,21 +351,6 @@ async def test_sigterm_with_clients_one_of_them_stalled_exits_0(exchange: Simula
     assert message.data == 1001
 
 
-def test_a_stop_takes_less_than_5_s() -> None:
-    """A timer ends the process if anything hangs while stopping; otherwise the web server takes the longest."""
-    assert listener.STOP_GRACE_S + listener.STOP_TASKS_S < LAST_RESORT_S < 5
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_the_process_without_clients(tmp_path: Path, number: int) -> None:
-    """With exit code 0 and no traceback in the log."""
-    async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse:
-        code = await pulse.stop(number)
-
-    assert code == 0
-    assert "Traceback" not in pulse.log.read_text()
-
-
 # --- errors of settings and arguments
 
 
@@ -388,33 +370,6 @@ async def test_every_wrong_setting_is_a_sentence(tmp_path: Path) -> None:
 
     assert code == 2
     assert sorted(line.split()[1] for line in stderr.splitlines()) == ["PORT", "PULSE_SYMBOL", "PULSE_VENUE"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_stop_before_the_exchange_has_answered(tmp_path: Path, number: int) -> None:
-    """A signal ends a process that is still waiting for the first answer; it does not wait for it any longer."""
-    asked, ended = asyncio.Event(), asyncio.Event()
-
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        asked.set()
-        assert await reader.read() == b""  # the process closes the connection first
-        writer.close()
-        ended.set()
-
-    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as mute:
-        url = f"http://127.0.0.1:{mute.sockets[0].getsockname()[1]}"
-        pulse = Pulse(tmp_path, PULSE_REST_URL=url, PULSE_STREAM_URL=url.replace("http", "ws"))
-        async with asyncio.timeout(WAIT_S):
-            await pulse.launch()
-            await asked.wait()
-            code = await pulse.stop(number)
-            await ended.wait()
-            printed = await pulse.rest_of_output()
-        await pulse.__aexit__(None, None, None)
-
-    assert (code, printed) == (0, "")  # it would have printed its address, had it gone on
-    assert pulse.log.read_text().splitlines()[-1].endswith("stopping")
 
 
 async def test_unknown_symbol_is_one_sentence(exchange: SimulatedExchange, tmp_path: Path) -> None:
@@ -652,9 +607,9 @@ def with_fallback(second: SimulatedExchange, folder: Path) -> dict[str, str]:
     """Return the environment in which Binance.com, the fallback, is this exchange."""
     (folder / "sitecustomize.py").write_text(
         "from dataclasses import replace\n"
-        "from pulse import terminal\n"
+        "from pulse import supervisor\n"
         "from pulse.binance.venues import VENUES\n"
-        f"terminal.LAST_RESORT_S = {SHORT_LAST_RESORT_S}\n"
+        f"supervisor.LAST_RESORT_S = {SHORT_LAST_RESORT_S}\n"
         f"VENUES['com'] = replace(VENUES['com'], rest_url={second.rest_url!r}, stream_url={second.stream_url!r})\n"
     )
     return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PULSE_FALLBACK_VENUE": "com"}

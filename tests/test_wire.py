@@ -78,7 +78,14 @@ def test_a_view_is_plain_json() -> None:
     assert (view["bids"], view["asks"]) == ([[61837.63, 3.65427]], [[61837.64, 1.6052]])
     assert (view["metrics"]["spread_abs"], view["metrics"]["realised_volatility"]) == (0.01, None)
     assert view["trades"] == [
-        {"id": 3, "price": 61837.63, "quantity": 0.02, "aggressor": "buyer", "time_ms": MIDNIGHT_MS}
+        {
+            "id": 3,
+            "price": 61837.63,
+            "quantity": 0.02,
+            "aggressor": "buyer",
+            "time_ms": MIDNIGHT_MS,
+            "first_trade_id": 3,
+        }
     ]
     assert view["instrument"]["tick_size"] == 0.01
     assert (view["window"]["bid_floor"], view["timestamp"]) == (None, 1.5)

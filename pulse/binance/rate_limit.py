@@ -3,16 +3,21 @@
 Rules: the exchange counts weight per address in fixed minutes and reports its count in each answer; that count decides,
 because other programs may share the address. Half of the limit is ours to use, which also makes it harmless that our
 minutes do not begin with the exchange's. HTTP 429 and 418 block every call until the time they name. No clock is read
-here: times are arguments.
+here: times are arguments, and a ban's file is given the machine's uptime as a function.
 """
 
 import asyncio
 import heapq
 import itertools
 import logging
+from collections.abc import Callable
+from enum import IntEnum
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
+
+from pulse.clock import Uptime, system_uptime
 
 log = logging.getLogger(__name__)
 
@@ -23,41 +28,79 @@ BAN_MAX_S = 3 * 24 * 3600.0
 """The longest ban that the exchange documents; a longer one in the file or in an answer is taken for this long."""
 
 
+class Priority(IntEnum):
+    """Who goes first where the budget is short: the lowest number."""
+
+    PINNED_BOOK = 0  # the snapshot of a symbol of the settings
+    WATCHED_BOOK = 1  # that of a symbol that a client follows
+    TRADES = 2  # missing ones, for which later ones wait
+    DEFAULT = 3  # the clock, and the list of instruments
+    OTHER_BOOK = 4  # the snapshot of a symbol that no client follows
+    HISTORY = 5  # candles, and the trades of past minutes
+
+    @property
+    def share(self) -> float:
+        """The part of the usable weight that may be spent, by all callers, before one of this priority has to wait."""
+        return SHARES.get(self, OTHERS_SHARE)
+
+    @property
+    def counted_share(self) -> float:
+        """The same by the exchange's own count, which has what was spent before our minute began and by others too."""
+        return COUNTED_SHARE if self is Priority.PINNED_BOOK else self.share
+
+
+OTHERS_SHARE = 0.75
+"""The rest is there for the snapshots of pinned symbols alone, whatever clients ask for: three whole ones at Binance.US
+and Binance.com."""
+HISTORY_SHARE = 0.5
+"""The next quarter is there for books that clients open."""
+COUNTED_SHARE = 0.9 / USABLE_SHARE
+"""For a pinned snapshot the exchange's count may come near to its limit: else what others have spent in the overlap of
+the exchange's minute and ours would make it wait after all."""
+SHARES = {Priority.PINNED_BOOK: 1.0, Priority.HISTORY: HISTORY_SHARE}
+
+
 class WeightBudget:
     """The request weight of one venue. Times are seconds of one clock that the caller passes in."""
 
     def __init__(self, weight_per_minute: int) -> None:
         self._limit = int(weight_per_minute * USABLE_SHARE)
         self._minute = -1
-        self._used = 0
+        self._spent = 0  # by us, in our minute
+        self._counted = 0  # by the exchange, at the newest answer of our minute
         self._blocked_until_s = 0.0
 
     def set_limit(self, weight_per_minute: int) -> None:
         """Replace the limit by the one that the exchange has stated."""
         self._limit = int(weight_per_minute * USABLE_SHARE)
 
-    def wait_s(self, weight: int, now_s: float, share: float = 1.0) -> float:
+    def wait_s(self, weight: int, now_s: float, share: float = 1.0, counted_share: float | None = None) -> float:
         """Return the seconds until a call of this weight may be made, 0 for now.
 
-        `share` is the part of the usable weight that may be spent before this call has to wait.
+        `share` is the part of the usable weight that may be spent before this call has to wait; `counted_share` that by
+        the exchange's own count, the same if it is not given.
         """
         if now_s < self._blocked_until_s:
             return self._blocked_until_s - now_s
         self._start_minute(now_s)
+        counted_max = self._limit * (share if counted_share is None else counted_share)
         # A call heavier than the whole usable share still goes through, alone in its minute.
-        if self._used == 0 or self._used + weight <= self._limit * share:
+        if self._counted == 0 or (
+            self._spent + weight <= self._limit * share and self._counted + weight <= counted_max
+        ):
             return 0.0
         return MINUTE_S - now_s % MINUTE_S
 
     def spend(self, weight: int, now_s: float) -> None:
         """Count a call of this weight."""
         self._start_minute(now_s)
-        self._used += weight
+        self._spent += weight
+        self._counted += weight  # until its answer has the exchange's count
 
     def observe(self, used_weight: int, now_s: float) -> None:
         """Take over the exchange's own count of the current minute, where it is higher than ours."""
         self._start_minute(now_s)
-        self._used = max(self._used, used_weight)
+        self._counted = max(self._counted, used_weight)
 
     def block(self, retry_after_s: float, now_s: float) -> None:
         """Block all requests for Retry-After seconds; a block that ends later stays."""
@@ -72,44 +115,69 @@ class WeightBudget:
         minute = int(now_s // MINUTE_S)
         if minute != self._minute:
             self._minute = minute
-            self._used = 0
+            self._spent = self._counted = 0
 
 
 class BanFile:
-    """The bans of past runs in one small file: host to the ban's end, seconds since the epoch.
+    """The bans of past runs in one small file: host to when the ban ends.
 
-    Without a path nothing is kept. A file that cannot be read or written is never an error.
+    Each end is written twice: by the machine's uptime, which counts where the machine has not been started again since,
+    because its date may have been set meanwhile; and as a date, which is all there is after another start, right or
+    wrong. Without a path nothing is kept. A file that cannot be read or written is never an error.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, uptime: Callable[[], Uptime] = system_uptime) -> None:
         self._path = path
+        self._uptime = uptime
 
     def remaining_s(self, host: str, wall_s: float) -> float:
-        """Return for how many seconds this host's ban goes on, at most BAN_MAX_S."""
-        until_s = self._read().get(host, 0.0)
-        return min(max(0.0, until_s - wall_s), BAN_MAX_S)
+        """Return for how many seconds this host's ban goes on, at most BAN_MAX_S; `wall_s` is the machine's date."""
+        ban, uptime = self._read().get(host), self._uptime()
+        if ban is None:
+            return 0.0
+        is_same_start = uptime.boot_id != "" and ban.boot_id == uptime.boot_id
+        left_s = ban.until_uptime_s - uptime.seconds if is_same_start else ban.until_s - wall_s
+        return min(max(0.0, left_s), BAN_MAX_S)
 
-    def save(self, host: str, until_s: float) -> None:
-        """Write the end of a host's ban; the file is replaced as a whole."""
+    def save(self, host: str, wait_s: float, wall_s: float) -> None:
+        """Write that a host's ban ends in this many seconds; the file is replaced as a whole."""
         if self._path is None:
             return
+        uptime = self._uptime()
+        bans = self._read() | {host: _Ban(wall_s + wait_s, uptime.boot_id, uptime.seconds + wait_s)}
         temporary = self._path.with_name(self._path.name + ".new")
         try:
-            temporary.write_bytes(orjson.dumps(self._read() | {host: until_s}))
+            temporary.write_bytes(orjson.dumps({name: ban._asdict() for name, ban in bans.items()}))
             temporary.replace(self._path)
         except OSError as fault:
             log.warning("ban cannot be saved path=%s reason=%s", self._path, fault.strerror)
 
-    def _read(self) -> dict[str, float]:
+    def _read(self) -> dict[str, "_Ban"]:
         if self._path is None:
             return {}
         try:
             body = orjson.loads(self._path.read_bytes())
         except (OSError, orjson.JSONDecodeError):
             return {}
-        if not isinstance(body, dict):
-            return {}
-        return {host: float(until) for host, until in body.items() if isinstance(until, int | float)}
+        bans = {host: _read_ban(fields) for host, fields in body.items()} if isinstance(body, dict) else {}
+        return {host: ban for host, ban in bans.items() if ban is not None}
+
+
+class _Ban(NamedTuple):
+    """The end of a ban: as a date in s since the epoch, and by the uptime of one start of the machine."""
+
+    until_s: float
+    boot_id: str
+    until_uptime_s: float
+
+
+def _read_ban(fields: Any) -> _Ban | None:
+    if not isinstance(fields, dict):
+        return None
+    until_s, boot_id, until_uptime_s = (fields.get(name) for name in _Ban._fields)
+    if not isinstance(until_s, int | float) or not isinstance(until_uptime_s, int | float):
+        return None
+    return _Ban(float(until_s), boot_id, float(until_uptime_s)) if isinstance(boot_id, str) else None
 
 
 class PriorityLock:

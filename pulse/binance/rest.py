@@ -14,7 +14,7 @@ import orjson
 
 from pulse import stats
 from pulse.binance import messages
-from pulse.binance.rate_limit import BAN_MAX_S, BanFile, PriorityLock, WeightBudget
+from pulse.binance.rate_limit import BAN_MAX_S, BanFile, Priority, PriorityLock, WeightBudget
 from pulse.binance.refusals import Refusals
 from pulse.binance.transport import Answer, Transport
 from pulse.binance.venues import Venue
@@ -36,11 +36,6 @@ PROBE_EVERY_S = 2.0
 """How often an unreachable exchange is probed, by all waiters together."""
 PROBE_MIN_S = 0.01
 """A wait shorter than this has ended: what rounding leaves of one may be too short for a clock to pass it."""
-PRIORITY_VIEWED_BOOK, PRIORITY_BOOK, PRIORITY_DEFAULT, PRIORITY_HISTORY = range(4)
-"""Who goes first when the budget is short: a book that a client views, other books, everything else, candle history.
-Trades that the trade list waits for are of everything else."""
-HISTORY_SHARE = 0.75
-"""The part of the usable weight that history may spend. The rest is there for a book that needs a snapshot at once."""
 
 
 class RoundTrip(NamedTuple):
@@ -54,19 +49,19 @@ class RoundTrip(NamedTuple):
 class BinanceRest:
     """The REST side of one venue. Every method that calls it raises ExchangeError or one of its kinds.
 
-    Calls for a symbol for which `is_viewed(symbol)` is true go first.
+    `priority_of(symbol)` is the priority of a symbol's snapshot.
     """
 
     def __init__(
-        self, transport: Transport, venue: Venue, clock: Clock, bans: BanFile, is_viewed: Callable[[str], bool]
+        self, transport: Transport, venue: Venue, clock: Clock, bans: BanFile, priority_of: Callable[[str], Priority]
     ) -> None:
         self.venue = venue
         self._transport = transport
         self._clock = clock
         self._bans = bans
-        self._is_viewed = is_viewed
-        self._lock = PriorityLock()
-        self._history_lock = PriorityLock()  # apart, because its holder may have to wait most of a minute
+        self._priority_of = priority_of
+        # One per share: a holder may have to wait most of a minute, and a larger share must not wait with it.
+        self._locks = {priority.share: PriorityLock() for priority in Priority}
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.block(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
@@ -86,13 +81,13 @@ class BinanceRest:
         """Wait until the exchange answers a call, at most `max_s` seconds.
 
         The waiters probe it now and then by the cheapest call there is: the call they wait for may cost two hundred
-        times as much.
+        times as much. It may take of every share, because a pinned symbol may be among those that wait.
         """
         started_ms = self._clock.now_ms()
         while (left_s := max_s - (self._clock.now_ms() - started_ms) / 1000) > PROBE_MIN_S:
             await self._retry_gate.wait(left_s)
             try:
-                await self._get("/api/v3/ping", {}, PING_WEIGHT, PRIORITY_BOOK)
+                await self._get("/api/v3/ping", {}, PING_WEIGHT, Priority.PINNED_BOOK)
             except ExchangeError:
                 continue
             return
@@ -101,8 +96,7 @@ class BinanceRest:
         """Fetch the order book, up to `limit` levels a side."""
         weight = self.venue.weights.depth_weight(limit)
         params = {"symbol": symbol, "limit": str(limit)}
-        priority = PRIORITY_VIEWED_BOOK if self._is_viewed(symbol) else PRIORITY_BOOK
-        body = await self._get("/api/v3/depth", params, weight, priority)
+        body = await self._get("/api/v3/depth", params, weight, self._priority_of(symbol))
         return messages.parse_snapshot(_object(body), limit)
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
@@ -111,20 +105,20 @@ class BinanceRest:
             "symbol": symbol, "interval": "1m", "limit": str(KLINES_MAX),
             "startTime": str(start_ms), "endTime": str(end_ms),
         }  # fmt: skip
-        rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, PRIORITY_HISTORY)
+        rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, Priority.HISTORY)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
         return [messages.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
 
-    async def agg_trades(self, symbol: str, from_id: int, priority: int = PRIORITY_DEFAULT) -> list[Trade]:
+    async def agg_trades(self, symbol: str, from_id: int, priority: Priority = Priority.TRADES) -> list[Trade]:
         """Fetch aggregate trades from this id on, oldest first, at most AGG_TRADES_MAX."""
         return await self._agg_trades(symbol, {"fromId": str(from_id)}, priority)
 
     async def agg_trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[Trade]:
         """Fetch the first aggregate trades of [start, end] by trade time, oldest first, at most AGG_TRADES_MAX."""
-        return await self._agg_trades(symbol, {"startTime": str(start_ms), "endTime": str(end_ms)}, PRIORITY_HISTORY)
+        return await self._agg_trades(symbol, {"startTime": str(start_ms), "endTime": str(end_ms)}, Priority.HISTORY)
 
-    async def _agg_trades(self, symbol: str, selection: dict[str, str], priority: int) -> list[Trade]:
+    async def _agg_trades(self, symbol: str, selection: dict[str, str], priority: Priority) -> list[Trade]:
         params = {"symbol": symbol, "limit": str(AGG_TRADES_MAX), **selection}
         rows = await self._get("/api/v3/aggTrades", params, self.venue.weights.agg_trades, priority)
         if not isinstance(rows, list):
@@ -133,7 +127,7 @@ class BinanceRest:
 
     async def time(self) -> RoundTrip:
         """Fetch the exchange's time; the round trip does not include the wait for the budget."""
-        await self._wait_for_budget(_request_name("/api/v3/time", {}), self.venue.weights.time, PRIORITY_DEFAULT)
+        await self._wait_for_budget(_request_name("/api/v3/time", {}), self.venue.weights.time, Priority.DEFAULT)
         sent_ms = self._clock.wall_s() * 1000
         body = _object(await self._call("/api/v3/time", {}))
         received_ms = self._clock.wall_s() * 1000
@@ -167,20 +161,20 @@ class BinanceRest:
 
     async def listed_symbols(self) -> list[str]:
         """Fetch the names of all listed symbols, from the list of prices, which is the exchange's shortest answer."""
-        rows = await self._get("/api/v3/ticker/price", {}, self.venue.weights.prices, PRIORITY_DEFAULT)
+        rows = await self._get("/api/v3/ticker/price", {}, self.venue.weights.prices, Priority.DEFAULT)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of prices")
         return messages.parse_names(rows)
 
     async def _exchange_info(self, params: dict[str, str]) -> dict[str, Instrument]:
         weight = self.venue.weights.exchange_info
-        body = _object(await self._get("/api/v3/exchangeInfo", params, weight, PRIORITY_DEFAULT))
+        body = _object(await self._get("/api/v3/exchangeInfo", params, weight, Priority.DEFAULT))
         limit = messages.parse_weight_limit(body)
         if limit is not None:
             self._budget.set_limit(limit)
         return messages.parse_instruments(body)
 
-    async def _get(self, path: str, params: Mapping[str, str], weight: int, priority: int) -> Any:
+    async def _get(self, path: str, params: Mapping[str, str], weight: int, priority: Priority) -> Any:
         await self._wait_for_budget(_request_name(path, params), weight, priority)
         return await self._call(path, params)
 
@@ -203,17 +197,16 @@ class BinanceRest:
         self._retry_gate.succeeded()
         return body
 
-    async def _wait_for_budget(self, request: str, weight: int, priority: int) -> None:
-        """Wait until the budget allows this call, and count it; the most urgent caller goes first.
+    async def _wait_for_budget(self, request: str, weight: int, priority: Priority) -> None:
+        """Wait until the budget allows this call, and count it; of those with one share the most urgent goes first.
 
         Raises ExchangeBusy at once while the exchange has blocked all requests, and what `Refusals.check` raises.
         """
-        is_history = priority == PRIORITY_HISTORY
-        lock, share = (self._history_lock, HISTORY_SHARE) if is_history else (self._lock, 1.0)
+        lock = self._locks[priority.share]
         await lock.acquire(priority)
         try:
             # At most a minute: then the exchange's count starts anew.
-            while wait_s := self._budget.wait_s(weight, self._now_s(), share):
+            while wait_s := self._budget.wait_s(weight, self._now_s(), priority.share, priority.counted_share):
                 blocked_s = self._budget.blocked_for_s(self._now_s())
                 if blocked_s:
                     raise ExchangeBusy(f"{self.venue.title} blocks all requests for now", blocked_s)
@@ -246,7 +239,7 @@ class BinanceRest:
         if status in (429, 418):
             wait_s = _retry_after_s(answer.headers)
             self._budget.block(wait_s, self._now_s())
-            self._bans.save(self._host, self._clock.wall_s() + wait_s)
+            self._bans.save(self._host, wait_s, self._clock.wall_s())
             return ExchangeBusy(f"{title} blocks all requests for {wait_s:.0f} s (HTTP {status})", wait_s)
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pulse import stats
-from pulse.binance.rest import AGG_TRADES_MAX, PRIORITY_HISTORY, BinanceRest
+from pulse.binance.rate_limit import Priority
+from pulse.binance.rest import AGG_TRADES_MAX, BinanceRest
 from pulse.market.candles import candle_of_trades, candles_equal
 from pulse.market.types import MINUTE_MS, Candle, Trade, TradeGap
 from pulse.queues import CandleQueue
@@ -73,8 +74,9 @@ class TradeBackfill:
         while len(page) == AGG_TRADES_MAX and trades[-1].time_ms <= end_ms:
             if len(trades) >= MINUTE_TRADES_MAX:
                 return []
-            page = await self._rest.agg_trades(symbol, trades[-1].trade_id + 1, PRIORITY_HISTORY)
-            trades = trades + page
+            # From the last id on: the exchange may have used it twice.
+            page = await self._rest.agg_trades(symbol, trades[-1].trade_id, Priority.HISTORY)
+            trades = trades + [trade for trade in page if trade.is_after(trades[-1])]
         return [trade for trade in trades if trade.time_ms <= end_ms]
 
     async def _lost_ids(self, gap: TradeGap) -> list[tuple[int, int]]:
@@ -84,7 +86,7 @@ class TradeBackfill:
         for _ in range(GAP_PAGES_MAX):
             if expected > gap.last_trade_id:
                 break
-            page = await self._rest.agg_trades(gap.symbol, expected, PRIORITY_HISTORY)
+            page = await self._rest.agg_trades(gap.symbol, expected, Priority.HISTORY)
             found = [trade.trade_id for trade in page]
             for trade_id in [*found, *([] if found else [gap.last_trade_id + 1])]:
                 if trade_id > expected:

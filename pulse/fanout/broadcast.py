@@ -17,6 +17,7 @@ from pulse.fanout.flush_scheduler import Flushable, FlushScheduler
 from pulse.fanout.hub import Hub, channel_of
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import TradeCursor
+from pulse.fanout.trade_log import Position
 from pulse.server.flow_control import ByteCounter
 
 GATHER_MAX_S = 0.01
@@ -41,18 +42,18 @@ class BroadcastGroups:
         return len(self._groups)
 
     def set_topics(
-        self, queue: ClientQueue, topics: Iterable[Topic], new: Collection[Topic] = (), from_id: int | None = None
+        self, queue: ClientQueue, topics: Iterable[Topic], new: Collection[Topic] = (), start: Position | None = None
     ) -> None:
         """Send a client these topics, and no others; of the `new` ones the current message at once.
 
-        New trades topics begin with trade `from_id`. Raises KeyError for an unknown symbol.
+        New trades topics begin at `start`. Raises KeyError for an unknown symbol.
         """
         if queue.group is not None:
             queue.group.leave(queue)
         key = tuple(topics), queue.takes_deflated
         kept = queue.sources
         queue.sources = {
-            topic.name: source_of(topic, self._hub, queue, from_id) if topic in new else kept[topic.name]
+            topic.name: source_of(topic, self._hub, queue, start) if topic in new else kept[topic.name]
             for topic in key[0]
         }
         if key[0] and not queue.is_ended:
@@ -96,7 +97,7 @@ class BroadcastGroup:
         topics, self._deflated = key
         self._has_several_symbols = len({channel_of(topic) for topic in topics}) > 1
         for topic in topics:
-            source = source_of(topic, hub, self, hub.log(topic.symbol).next_id)
+            source = source_of(topic, hub, self, hub.log(topic.symbol).end)
             self._sources[topic.name] = source
             hub.subscribe(topic, source)
 
@@ -217,11 +218,11 @@ def _write_all(descriptors: list[int], frames: bytes) -> list[int]:
     return written
 
 
-def source_of(topic: Topic, hub: Hub, sender: Flushable, from_id: int | None = None) -> Slot | TradeCursor:
-    """Return the source of a topic for a sender, from trade `from_id` on. Raises KeyError for an unknown symbol."""
-    return TradeCursor(hub.log(topic.symbol), from_id, sender.schedule) if topic.kind == "trades" else Slot(sender)
+def source_of(topic: Topic, hub: Hub, sender: Flushable, start: Position | None = None) -> Slot | TradeCursor:
+    """Return the source of a topic for a sender, trades from `start` on. Raises KeyError for an unknown symbol."""
+    return TradeCursor(hub.log(topic.symbol), start, sender.schedule) if topic.kind == "trades" else Slot(sender)
 
 
 def _is_level(own: Source, common: Source) -> bool:
     """Return whether a client whose own queue is empty has the trades that the group has."""
-    return not isinstance(own, TradeCursor) or not isinstance(common, TradeCursor) or own.next_id == common.next_id
+    return not isinstance(own, TradeCursor) or not isinstance(common, TradeCursor) or own.position == common.position

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from pulse.errors import RequestError, quoted, wrong_parameter
+from pulse.fanout.trade_log import Position
 from pulse.market.intervals import INTERVALS
 from pulse.symbols import SymbolRegistry
 
@@ -50,7 +51,7 @@ def view_topic(symbol: str) -> Topic:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A client's request. `from_id` is the id of the first trade wanted; None starts with the newest trades.
+    """A client's request. `start` is the place of the first trade wanted; None starts with the newest trades.
 
     An echo reports a message that was shown: the `instance` that made it, and its `timestamp` in s since the epoch.
     """
@@ -58,7 +59,7 @@ class Request:
     op: str
     id: int | str | None = None
     topics: tuple[Topic, ...] = ()
-    from_id: int | None = None
+    start: Position | None = None
     instance: str = ""
     timestamp: float = 0.0
 
@@ -78,7 +79,8 @@ def read_request(raw: str | bytes | None, registry: SymbolRegistry) -> Request:
     if not isinstance(names, list) or not 0 < len(names) <= TOPICS_MAX:
         raise _invalid("topics", f"topics must be a list of 1 to {TOPICS_MAX} topics.", FORMS)
     topics = read_topics(names, registry, message.get("rate", "full"), message.get("depth", 20))
-    return Request(op, request_id, topics, _from_id(message.get("from_id")))
+    start = _start(_trade_id("from_id", message.get("from_id")), message.get("from_first_trade_id"))
+    return Request(op, request_id, topics, start)
 
 
 def _echo(message: dict[str, Any], request_id: int | str | None) -> Request:
@@ -109,7 +111,7 @@ def read_query(topics: str, rate: str, depth: str, from_id: str, registry: Symbo
         raise _invalid("topics", f"topics must be 1 to {TOPICS_MAX} topics, separated by commas.", FORMS)
     subscribed = read_topics(names, registry, rate or "full", _whole("depth", depth, DEPTHS) if depth else 20)
     first_id = _whole("from_id", from_id, "a trade id") if from_id else None
-    return Request("subscribe", None, subscribed, _from_id(first_id))
+    return Request("subscribe", None, subscribed, _start(_trade_id("from_id", first_id), None))
 
 
 def read_topics(names: Sequence[Any], registry: SymbolRegistry, rate: Any, depth: Any) -> tuple[Topic, ...]:
@@ -137,10 +139,15 @@ def _topic(name: Any, registry: SymbolRegistry, depth: int, interval_s: float) -
     return Topic(name, kind, symbol, depth if kind == "book" else 0, interval_s)
 
 
-def _from_id(from_id: Any) -> int | None:
-    if from_id is None or (type(from_id) is int and 0 <= from_id <= TRADE_ID_MAX):
-        return from_id
-    raise wrong_parameter("from_id", from_id, "a trade id")
+def _start(from_id: int | None, first_trade_id: Any) -> Position | None:
+    first_id = _trade_id("from_first_trade_id", first_trade_id)
+    return None if from_id is None else Position(from_id, first_id or 0)
+
+
+def _trade_id(parameter: str, value: Any) -> int | None:
+    if value is None or (type(value) is int and 0 <= value <= TRADE_ID_MAX):
+        return value
+    raise wrong_parameter(parameter, value, "a trade id")
 
 
 def _object(raw: str | bytes | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ It knows the hub and the client's queue, not how messages are carried.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -16,22 +17,37 @@ from pulse.fanout.client_queue import ClientQueue
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import TOPICS_MAX, Request, Topic, read_id, read_request
 from pulse.fanout.topic_stream import TradeCursor
-from pulse.fanout.trade_log import KEPT_MAX
+from pulse.fanout.trade_log import KEPT_MAX, Position
+from pulse.server.shares import AddressShare
 from pulse.server.ws_frames import EncodedMessage
-from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
+from pulse.symbols import SymbolRegistry
 
-OnEcho = Callable[[str, float], None]
-"""Takes the instance and the timestamp of a view that a client reports to have shown."""
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A client's report that it has shown a view of `instance` with this timestamp; it is subscribed to `symbols`."""
+
+    instance: str
+    timestamp_s: float
+    symbols: frozenset[str]
+
+
+OnEcho = Callable[[Echo], None]
 
 
 class Subscriptions:
-    """One client's topics."""
+    """One client's topics. They count in the `share` of its `address` until `close`."""
 
-    def __init__(self, hub: Hub, groups: BroadcastGroups, queue: ClientQueue, registry: SymbolRegistry) -> None:
+    def __init__(
+        self, hub: Hub, groups: BroadcastGroups, queue: ClientQueue, registry: SymbolRegistry, share: AddressShare,
+        address: str,
+    ) -> None:  # fmt: skip
         self._hub = hub
         self._groups = groups
         self._queue = queue
         self._registry = registry
+        self._share = share
+        self._address = address
         self._topics: dict[str, Topic] = {}
 
     @property
@@ -44,7 +60,8 @@ class Subscriptions:
         try:
             request = read_request(raw, self._registry)
             if request.op == "echo":
-                on_echo(request.instance, request.timestamp)
+                symbols = frozenset(topic.symbol for topic in self._topics.values())
+                on_echo(Echo(request.instance, request.timestamp, symbols))
                 return True  # a reply would have to be echoed too
             reply = self._carry_out(request)
         except RequestError as error:
@@ -60,10 +77,17 @@ class Subscriptions:
     def subscribe(self, request: Request) -> None:
         """Add topics; one that is there already takes the new options. On RequestError nothing has changed."""
         self.check(request)
+        added = len({topic.name for topic in request.topics} - self._topics.keys())
+        self._share.enter(self._address, added)
         for topic in request.topics:
             self._topics.pop(topic.name, None)
             self._topics[topic.name] = topic
-        self._groups.set_topics(self._queue, self._topics.values(), request.topics, request.from_id)
+        self._groups.set_topics(self._queue, self._topics.values(), request.topics, request.start)
+
+    def close(self) -> None:
+        """Count the topics no more: the client has left."""
+        self._share.leave(self._address, len(self._topics))
+        self._topics.clear()
 
     def check(self, request: Request) -> None:
         """Make the symbols of these topics run. Raises RequestError if the topics cannot be added."""
@@ -78,7 +102,7 @@ class Subscriptions:
         for topic in request.topics:
             self._acquire(topic.symbol)
         for topic in request.topics:
-            self._check_from_id(topic, request.from_id)
+            self._check_start(topic, request.start)
 
     def _carry_out(self, request: Request) -> dict[str, Any]:
         if request.op == "ping":
@@ -86,28 +110,30 @@ class Subscriptions:
         if request.op == "subscribe":
             self.subscribe(request)
         else:
+            before = len(self._topics)
             for topic in request.topics:
                 self._topics.pop(topic.name, None)
+            self._share.leave(self._address, before - len(self._topics))
             self._groups.set_topics(self._queue, self._topics.values())
         return {"op": f"{request.op}d", "id": request.id, "topics": list(self._topics)}
 
     def _acquire(self, symbol: str) -> None:
         try:
-            self._registry.acquire(symbol)
+            self._registry.acquire(symbol, self._address)
         except TooManySymbols as full:
             raise RequestError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
+                full.status,
                 str(full),
                 parameter="topics",
                 allowed=tuple(self._registry),
-                retry_after_s=RETRY_AFTER_S,
+                retry_after_s=full.retry_after_s,
             ) from None
 
-    def _check_from_id(self, topic: Topic, from_id: int | None) -> None:
-        if topic.kind == "trades" and from_id is not None:
-            last = self._hub.log(topic.symbol).next_id + KEPT_MAX
-            if from_id > last:
-                detail = f"from_id of {topic.name} must be at most {last}, not {from_id}."
+    def _check_start(self, topic: Topic, start: Position | None) -> None:
+        if topic.kind == "trades" and start is not None:
+            last = self._hub.log(topic.symbol).end.next_id + KEPT_MAX
+            if start.trade_id > last:
+                detail = f"from_id of {topic.name} must be at most {last}, not {start.trade_id}."
                 raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter="from_id", allowed=f"0 to {last}")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from pulse.fanout.requests import Topic
-from pulse.fanout.trade_log import TradeLog
+from pulse.fanout.trade_log import Position, TradeLog
 from pulse.market.intervals import MINUTE
 from pulse.market.view import TradesView, View
 from pulse.server.ws_frames import EncodedMessage
@@ -68,11 +68,12 @@ class ViewMessage:
             self._fields = orjson.loads(self.whole.payload)
         return self._fields.get(name)
 
-    def trades(self) -> list[tuple[int, object]]:
-        """Return the trades of a trades view, oldest first: the id of each, and what it is encoded from."""
+    def trades(self) -> list[tuple[Position, object]]:
+        """Return the trades of a trades view, oldest first: the place of each, and what it is encoded from."""
         if isinstance(self._view, TradesView):
-            return [(trade.id, trade) for trade in self._view.trades]
-        return [(trade["id"], trade) for trade in self.field("trades")]
+            return [(Position(trade.id, trade.first_trade_id), trade) for trade in self._view.trades]
+        # A process of an earlier version, which shares the bus for a minute at a deploy, has no ids of fills.
+        return [(Position(trade["id"], trade.get("first_trade_id", 0)), trade) for trade in self.field("trades")]
 
     def part(self, topic: Topic) -> EncodedMessage:
         """Return the message that a topic makes of the view."""
@@ -153,18 +154,18 @@ NEW_TRADES = EncodedMessage(b"")
 class TradeCursor:
     """One client's place in a trade log: the trades it has not been sent, and whether to send them."""
 
-    __slots__ = ("_is_due", "_log", "_next_id", "_schedule")
+    __slots__ = ("_is_due", "_log", "_schedule", "_start")
 
-    def __init__(self, log: TradeLog, from_id: int | None, schedule: Callable[[], None]) -> None:
+    def __init__(self, log: TradeLog, start: Position | None, schedule: Callable[[], None]) -> None:
         self._log = log
-        self._next_id = from_id
+        self._start = start
         self._schedule = schedule
         self._is_due = False
 
     @property
-    def next_id(self) -> int:
-        """The id of the first trade that the client has not been sent."""
-        return self._log.default_start() if self._next_id is None else self._next_id
+    def position(self) -> Position:
+        """The place of the first trade that the client has not been sent."""
+        return self._log.default_start() if self._start is None else self._start
 
     def put(self, _: EncodedMessage) -> None:
         """Take the news that there are new trades."""
@@ -173,15 +174,15 @@ class TradeCursor:
 
     def move_to(self, other: "TradeCursor") -> None:
         """Continue where another cursor is: the client was sent what the other's clients were."""
-        self._next_id = other.next_id
+        self._start = other.position
         self._is_due = False
 
     def take(self) -> EncodedMessage | None:
         """Return the trades that the client lacks, as many as one message holds; None if there are none now."""
         if not self._is_due:
             return None
-        message, self._next_id = self._log.since(self.next_id)
-        self._is_due = self._next_id < self._log.next_id
+        message, self._start = self._log.since(self.position)
+        self._is_due = self._start < self._log.end
         if self._is_due:
             self._schedule()  # there are more than one message holds
         return message

@@ -29,6 +29,7 @@ from pulse.errors import (
     HandshakeRefused,
     MalformedFrame,
 )
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import ROTATE_AFTER_S, Rotation, Successor
 from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.snapshots import SnapshotFetcher
@@ -55,14 +56,15 @@ SWITCHING_PROTOCOLS = 101
 class ExchangeStream:
     """Keeps one symbol's stream flowing into the inbox.
 
-    Reconnects of all symbols wait at the same `retry_gate`, and what the host refused to one of them is in the shared
-    `refusals`. With `may_fall_back` a refusal of the address ends `run`, so that another venue can be tried.
+    Reconnects of all symbols wait at the same `retry_gate`, what the host refused to one of them is in the shared
+    `refusals`, and what they hold counts in the shared `held`. With `may_fall_back` a refusal of the address ends
+    `run`, so that another venue can be tried.
     """
 
     def __init__(
         self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
-        *, retry_gate: RetryGate, refusals: Refusals, depth_limit: int, stale_after_ms: float, may_fall_back: bool,
-        audit_every_s: float, rotate_after_s: float = ROTATE_AFTER_S,
+        *, retry_gate: RetryGate, refusals: Refusals, held: HeldBudget, depth_limit: int, stale_after_ms: float,
+        may_fall_back: bool, audit_every_s: float, rotate_after_s: float = ROTATE_AFTER_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
         self._transport = transport
@@ -73,7 +75,8 @@ class ExchangeStream:
         self._refusals = refusals
         self._may_fall_back = may_fall_back
         self._audit_every_s = audit_every_s
-        self._sequencer = Sequencer(symbol, inbox, clock, repairs_trades=True)
+        self._held = held
+        self._sequencer = Sequencer(symbol, inbox, clock, held, repairs_trades=True)
         self._snapshots = SnapshotFetcher(symbol, rest, self._sequencer, rng, depth_limit)
         self._repair = TradeRepair(symbol, rest, self._sequencer, clock, rng)
         self._rotation = Rotation(self._sequencer, clock, rng, rotate_after_s)
@@ -102,6 +105,13 @@ class ExchangeStream:
 
     async def run(self) -> None:
         """Connect for ever. Raises ExchangeRefused only where another venue may be tried."""
+        self._held.add(self._sequencer)
+        try:
+            await self._connect_for_ever()
+        finally:
+            self._held.remove(self._sequencer)
+
+    async def _connect_for_ever(self) -> None:
         delays = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
         while True:
             started_ms = self._clock.now_ms()

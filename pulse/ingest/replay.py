@@ -8,6 +8,7 @@ from pulse import stats
 from pulse.binance.messages import Frame, parse
 from pulse.clock import ReplayClock
 from pulse.errors import MalformedFrame
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.recording import RawFrame, Recorded, Recording
 from pulse.ingest.sequencer import Sequencer
 from pulse.market.types import FeedDown, FeedUp
@@ -33,9 +34,12 @@ class Replay:
         self._recording = recording
         self._clock = clock
         self._speed = speed
+        held = HeldBudget()
         self._sequencers = {
-            symbol: Sequencer(symbol, inbox, clock, repairs_trades=False) for symbol in recording.instruments
+            symbol: Sequencer(symbol, inbox, clock, held, repairs_trades=False) for symbol in recording.instruments
         }
+        for sequencer in self._sequencers.values():
+            held.add(sequencer)
         self._refused = 0  # frames that were malformed
 
     def open(self, symbol: str) -> None:

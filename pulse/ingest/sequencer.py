@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from pulse import stats
 from pulse.binance.messages import Frame
 from pulse.clock import Clock
+from pulse.ingest.held_budget import HeldBudget
 from pulse.market.depth_sync import DepthSync, DiffOutcome
 from pulse.market.plausibility import Plausibility
 from pulse.market.trade_sync import MissingTrades, TradeSync
@@ -41,11 +42,13 @@ class Sequencer:
     """Joins one symbol's stream and snapshots, and puts what joins into the inbox, in order.
 
     With `repairs_trades` later trades wait for missing ones, which the caller fetches and adds by
-    `add_fetched_trades`, or skips by `skip_missing_trades`. Without it missing trades are skipped at once.
+    `add_fetched_trades`, or skips by `skip_missing_trades`. Without it missing trades are skipped at once. What is held
+    counts in `held`, to which the caller adds the sequencer.
     """
 
-    def __init__(self, symbol: str, inbox: Inbox, clock: Clock, *, repairs_trades: bool) -> None:
-        self._symbol = symbol
+    def __init__(self, symbol: str, inbox: Inbox, clock: Clock, held: HeldBudget, *, repairs_trades: bool) -> None:
+        self.symbol = symbol
+        self._held = held
         self._inbox = inbox
         self._clock = clock
         self._repairs_trades = repairs_trades
@@ -76,6 +79,18 @@ class Sequencer:
     def missing_trades(self) -> MissingTrades | None:
         """The ids of trades that are missing while later ones wait."""
         return self._trades.missing
+
+    @property
+    def held_bytes(self) -> int:
+        """About the memory of the diffs and trades that are held."""
+        return self._depth.held_bytes + self._trades.held_bytes
+
+    async def release_oldest(self) -> None:
+        """Hold less: drop the older half of the diffs, or give up the first missing trades if trades take more."""
+        if self._trades.held_bytes > self._depth.held_bytes:
+            await self.skip_missing_trades()
+        else:
+            self._depth.release_oldest()
 
     def is_contiguous(self, diff: DepthDiff) -> bool:
         """Return whether a diff follows or overlaps the newest delivered one; without a book any diff does."""
@@ -113,20 +128,22 @@ class Sequencer:
                 await self._put_trade(frame.event)
             else:
                 await self._put(frame.event)
+        if self._depth.held_bytes or self._trades.is_waiting:
+            await self._held.make_room()
         return True
 
     async def _quarantine(self, kind: str, reason: str) -> None:
-        stats.frames_quarantined.labels(self._symbol, kind).inc()
+        stats.frames_quarantined.labels(self.symbol, kind).inc()
         now_ms = self._clock.now_ms()
         logged_ms = self._quarantine_logged_ms.get(kind)
         if logged_ms is None or now_ms - logged_ms >= QUARANTINE_LOG_EVERY_MS:
             self._quarantine_logged_ms[kind] = now_ms
-            log.warning("frame quarantined symbol=%s kind=%s reason=%s", self._symbol, kind, reason)
+            log.warning("frame quarantined symbol=%s kind=%s reason=%s", self.symbol, kind, reason)
         await self.put(Quarantined(kind, reason))
 
     def _count(self, kind: str) -> None:
         if kind not in self._counters:
-            self._counters[kind] = stats.frames_received.labels(self._symbol, kind)
+            self._counters[kind] = stats.frames_received.labels(self.symbol, kind)
         self._counters[kind].inc()
 
     async def put_snapshot(self, snapshot: DepthSnapshot) -> bool:
@@ -139,10 +156,13 @@ class Sequencer:
     async def add_fetched_trades(self, fetched: list[Trade]) -> int:
         """Take trades that were fetched by id; return how many were passed on, including those that waited."""
         async with self._order:
+            false_ids = self._trades.false_ids
             ready = self._trades.fill(fetched)
             for trade in ready:
                 await self._put(trade)
-            return len(ready)
+        if self._trades.false_ids > false_ids:
+            await self._quarantine("trade", "its fills are those of trades that the exchange has under other ids")
+        return len(ready)
 
     async def skip_missing_trades(self) -> None:
         """Go on without the missing trades; a TradeGap event names them."""
@@ -157,7 +177,7 @@ class Sequencer:
     async def _skip_missing_trades(self) -> None:
         gap, ready = self._trades.give_up(int(self._clock.wall_s() * 1000))
         if gap is not None:
-            stats.trades_given_up.labels(self._symbol).inc(gap.last_trade_id - gap.first_trade_id + 1)
+            stats.trades_given_up.labels(self.symbol).inc(gap.last_trade_id - gap.first_trade_id + 1)
             await self._put(gap)
         for trade in ready:
             await self._put(trade)
@@ -167,14 +187,14 @@ class Sequencer:
         restarts = self._trades.restarts
         ready = self._trades.take(trade)
         if self._trades.restarts > restarts:
-            log.warning("trade ids began anew symbol=%s trade_id=%s", self._symbol, trade.trade_id)
+            log.warning("trade ids began anew symbol=%s trade_id=%s", self.symbol, trade.trade_id)
             await self._put(TradeIdsRestarted())
         for trade in ready:
             await self._put(trade)
         if not self._trades.is_waiting:
             return
         if not was_waiting:
-            stats.trade_holes.labels(self._symbol).inc()
+            stats.trade_holes.labels(self.symbol).inc()
             await self._put(TradesHeld())
         if not self._repairs_trades or self._trades.is_full:
             await self._skip_missing_trades()
@@ -184,12 +204,12 @@ class Sequencer:
         if outcome is DiffOutcome.DELIVER:
             await self._put(diff)
         elif outcome is DiffOutcome.GAP:
-            stats.depth_gaps.labels(self._symbol).inc()
-            log.warning("gap in depth updates symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
+            stats.depth_gaps.labels(self.symbol).inc()
+            log.warning("gap in depth updates symbol=%s first_update_id=%s", self.symbol, diff.first_update_id)
             reason = f"depth updates before id {diff.first_update_id} are missing; loading a new snapshot"
             await self._put(BookLost(reason))
         elif outcome is DiffOutcome.INCONSISTENT:
-            log.warning("book ahead of the stream symbol=%s first_update_id=%s", self._symbol, diff.first_update_id)
+            log.warning("book ahead of the stream symbol=%s first_update_id=%s", self.symbol, diff.first_update_id)
             reason = f"the book's update id is ahead of the stream's {diff.final_update_id}; loading a new snapshot"
             await self._put(BookLost(reason))
         await self._put_anchor()
@@ -197,8 +217,8 @@ class Sequencer:
     async def _put_anchor(self) -> None:
         anchor = self._depth.take_anchor()
         if anchor is not None:
-            stats.snapshots_joined.labels(self._symbol).inc()
+            stats.snapshots_joined.labels(self.symbol).inc()
             await self._put(anchor)
 
     async def _put(self, event: object) -> None:
-        await self._inbox.put(Received(self._symbol, event, self._clock.now_ms()))
+        await self._inbox.put(Received(self.symbol, event, self._clock.now_ms()))

@@ -1,8 +1,8 @@
 """One-minute candles from trades, aligned to the exchange's minutes: whole, or left to the exchange's own candle.
 
 Rules:
-1. A trade belongs to the minute of its exchange time. Trade ids are contiguous, so a repeated id is dropped, and a
-   jump means that the minute, and any between, is not whole.
+1. A trade belongs to the minute of its exchange time. Trade ids are contiguous, so a repeated one is dropped, and a
+   jump, also of the ids of fills, means that the minute, and any between, is not whole.
 2. A minute is whole when the record of trades reaches back before its start without a jump.
 3. A minute without a trade is flat at the previous close, with zero volume.
 4. A minute closes with the first trade of a later one, or CLOSE_GRACE_MS of exchange time after its end; after an
@@ -269,7 +269,7 @@ class CandleBuilder:
 
     def on_trade(self, trade: Trade) -> None:
         """Take the next trade; a repeated one is ignored."""
-        if trade.trade_id <= self._record.last_trade_id:
+        if self._record.has(trade):
             return
         self._record.on_trade(trade)
         start_ms = minute_of(trade.time_ms)

@@ -20,6 +20,8 @@ from enum import Enum, auto
 
 from pulse.market.types import DepthDiff, DepthSnapshot
 
+DIFF_BYTES, LEVEL_BYTES = 550, 64
+"""About the memory of a diff, and more for each of its levels: two floats and their places in two lists."""
 RESTARTED_BY = 3
 NEVER_MS = 2**63
 """The time of the last diff where a book has none yet: none is later."""
@@ -44,10 +46,15 @@ class BookAnchor:
 
 
 class DepthSync:
-    """Decides for each diff whether it joins. `is_joined`: whether there is a book that diffs continue."""
+    """Decides for each diff whether it joins; at most `held_max` diffs are held, the newest.
+
+    `is_joined`: whether there is a book that diffs continue. `held_bytes`: about the memory of the held diffs.
+    """
 
     def __init__(self, held_max: int) -> None:
-        self._held: deque[DepthDiff] = deque(maxlen=held_max)
+        self._held: deque[DepthDiff] = deque()
+        self._held_max = held_max
+        self.held_bytes = 0
         self._snapshot: DepthSnapshot | None = None  # accepted; it waits until the stream has reached it
         self._last_first_id = 0  # first id of the diff applied last
         self._last_update_id = 0
@@ -58,7 +65,7 @@ class DepthSync:
 
     def restart(self) -> None:
         """Discard book and diffs: a new connection begins, and what was missed before it is unknown."""
-        self._held.clear()
+        self._release(len(self._held))
         self._snapshot = None
         self._holds_diffs = True
         self.is_joined = False
@@ -85,7 +92,7 @@ class DepthSync:
         self._last_first_id, self._last_update_id = diff.first_update_id, diff.final_update_id
         self._last_time_ms, self._late_old = diff.event_time_ms, 0
         if self._holds_diffs:
-            self._held.append(diff)
+            self._append(diff)
         return DiffOutcome.DELIVER
 
     def on_snapshot(self, snapshot: DepthSnapshot) -> bool:
@@ -120,12 +127,12 @@ class DepthSync:
         self._snapshot = None
         self._holds_diffs = False
         diffs = tuple(d for d in self._held if d.final_update_id > snapshot.last_update_id)
-        self._held.clear()
         if diffs and diffs[0].first_update_id > snapshot.last_update_id + 1:
+            self._release(len(self._held) - len(diffs))
             self.is_joined = False
             self._holds_diffs = True
-            self._held.extend(diffs)
             return None
+        self._release(len(self._held))
         if not self.is_joined:
             self._last_update_id = diffs[-1].final_update_id if diffs else snapshot.last_update_id
             # With no diff after it the snapshot's own id is the bound: diffs up to it are old, wherever they begin.
@@ -133,6 +140,10 @@ class DepthSync:
             self._last_time_ms, self._late_old = diffs[-1].event_time_ms if diffs else NEVER_MS, 0
             self.is_joined = True
         return BookAnchor(snapshot, diffs)
+
+    def release_oldest(self) -> None:
+        """Drop the older half of the held diffs; a snapshot must then be newer."""
+        self._release((len(self._held) + 1) // 2)
 
     @property
     def wants_snapshot(self) -> bool:
@@ -151,16 +162,31 @@ class DepthSync:
         self.is_joined = False
         self._holds_diffs = True
         self._snapshot = None
-        self._held.clear()
+        self._release(len(self._held))
         self._hold(diff)
 
     def _hold(self, diff: DepthDiff) -> None:
         """Hold a diff; only an unbroken run of diffs is held."""
         if self._held and _is_apart(self._held[-1], diff):
-            self._held.clear()
+            self._release(len(self._held))
         if self._held and diff.final_update_id <= self._held[-1].final_update_id:
             return
+        self._append(diff)
+
+    def _append(self, diff: DepthDiff) -> None:
+        if len(self._held) >= self._held_max:
+            self._release(1)
         self._held.append(diff)
+        self.held_bytes += _bytes_of(diff)
+
+    def _release(self, count: int) -> None:
+        """Drop the oldest held diffs."""
+        for _ in range(count):
+            self.held_bytes -= _bytes_of(self._held.popleft())
+
+
+def _bytes_of(diff: DepthDiff) -> int:
+    return DIFF_BYTES + LEVEL_BYTES * (len(diff.bids.prices) + len(diff.asks.prices))
 
 
 def _is_apart(last: DepthDiff, diff: DepthDiff) -> bool:

@@ -213,13 +213,19 @@ class Market:
 
     def _on_trade(self, trade: Trade, now_ms: float) -> None:
         self._note_data(now_ms, trade.event_time_ms)
-        newest = self._trades[0].id if self._trades else -1
-        if trade.trade_id <= newest:
+        newest = self._trades[0] if self._trades else None
+        if (
+            newest is not None
+            and trade.trade_id <= newest.id
+            and (trade.trade_id < newest.id or trade.first_trade_id <= newest.first_trade_id)
+        ):
             return
         self._start_session_if_due(trade.time_ms)
         self._trade_flow.add(trade, now_ms)
         self.candles.on_trade(trade)
-        shown = TradeView(trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms)
+        shown = TradeView(
+            trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms, trade.first_trade_id
+        )
         self._trades.appendleft(shown)
         self._repeat_buffer.add(shown)
 

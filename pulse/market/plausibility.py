@@ -249,7 +249,7 @@ class Plausibility:
         if trade.last_trade_id - trade.first_trade_id >= AGGREGATED_MAX:
             return f"{trade.last_trade_id - trade.first_trade_id + 1} trades in one aggregate trade"
         if last is None or trade.trade_id <= last.trade_id:
-            return ""  # repeated, or ids began anew: TradeSync decides
+            return ""  # repeated, a second one with this id, or ids began anew: TradeSync decides
         missing, missing_inside = trade.trade_id - last.trade_id - 1, trade.first_trade_id - last.last_trade_id - 1
         elapsed_ms = max(0, trade.event_time_ms - last.event_time_ms)
         limit = JUMP_MIN + TRADES_PER_S_MAX * elapsed_ms // 1000
@@ -261,9 +261,9 @@ class Plausibility:
         return f"its id {trade.trade_id} cannot follow on {last.trade_id}"
 
     def _note_trade_id(self, trade: Trade) -> None:
-        """Take a trade as the newest, unless its id is not above the last one's; a run of those is a new begin."""
+        """Take a trade as the newest, unless it is not after the last one; a run of those is a new begin."""
         last = self._trade
-        if last is None or trade.trade_id > last.trade_id:
+        if last is None or trade.is_after(last):
             self._lower_trade_ids.count = 0
             self._trade = trade
         elif trade.time_ms > last.time_ms and self._lower_trade_ids.add(trade) >= CONFIRMED_BY:

@@ -1,6 +1,7 @@
 """The record of trades: whether any can be missing, as a table of states, which decides whether a minute is whole.
 
-Trade ids are contiguous, so the next trade's id shows whether any were missed during an interruption.
+Trade ids are contiguous, so the next trade's id shows whether any were missed during an interruption. So do the ids of
+the fills: the exchange has used one aggregate id twice, and the first of such two may be the one that was missed.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ class ContinuityRules(NamedTuple):
     closes_minutes: bool  # time may close a minute, and one that opens at `since_ms` or later is whole
     on_time: Change | None
     on_interruption: Change | None
-    on_next_trade: Change | None  # its id follows on the last one's; id 0 is the symbol's first trade
+    on_next_trade: Change | None  # its ids follow on the last one's; id 0 is the symbol's first trade
     on_first_trade: Change | None  # no trade was received before it
     on_jump: Change | None  # ids between the last trade's and its own are missing; cannot happen while UNKNOWN
 
@@ -52,14 +53,19 @@ CONTINUITY_TABLE: Mapping[Continuity, ContinuityRules] = {
 
 
 class TradeRecord:
-    """The record of trades: whether it is contiguous, since when, and the id that it has reached."""
+    """The record of trades: whether it is contiguous, since when, and the ids that it has reached."""
 
-    __slots__ = ("last_trade_id", "rules", "since_ms")
+    __slots__ = ("_last", "rules", "since_ms")
 
     def __init__(self) -> None:
         self.rules = CONTINUITY_TABLE[UNKNOWN]
         self.since_ms = 0  # exchange time; without a meaning while UNKNOWN, kept while INTERRUPTED
-        self.last_trade_id = -1
+        self._last: Trade | None = None
+
+    def has(self, trade: Trade) -> bool:
+        """Return whether a trade is in the record already, by its ids."""
+        last = self._last
+        return last is not None and trade.trade_id <= last.trade_id and not trade.is_second_of(last)
 
     def on_time(self, time_ms: int) -> None:
         """Start the record at the first known exchange time."""
@@ -74,21 +80,21 @@ class TradeRecord:
             self._apply(change, 0)
 
     def on_trade(self, trade: Trade) -> None:
-        """Take the next trade, whose id is above the last one's."""
-        if trade.trade_id == self.last_trade_id + 1:
+        """Take the next trade, which is after the last one."""
+        last, self._last = self._last, trade
+        if last is None:
+            change = self.rules.on_first_trade if trade.trade_id else self.rules.on_next_trade
+        elif trade.trade_id <= last.trade_id + 1 and trade.first_trade_id == last.last_trade_id + 1:
             change = self.rules.on_next_trade
-        elif self.last_trade_id < 0:
-            change = self.rules.on_first_trade
         else:
             change = self.rules.on_jump
-        self.last_trade_id = trade.trade_id
         if change is not None:
             self._apply(change, trade.time_ms + 1)  # trades before it may be of the same millisecond
 
     def restart_ids(self) -> None:
         """Begin the record anew with the next trade, whatever its id."""
         self.on_interruption()
-        self.last_trade_id = -1
+        self._last = None
 
     def covers(self, time_ms: int) -> bool:
         """Return whether every trade from this exchange time on was received."""

@@ -7,6 +7,10 @@ Rules:
 4. Ids that follow on each other, at or below the last one delivered but of trades that are later than it, are no
    repetition: RESTARTED_BY of them show that the exchange's ids began anew, and the record goes on with them.
 5. A held trade that the exchange's own history does not have, and that nothing follows on, is false and is dropped.
+6. A trade with the last one's id, but of later fills, is no repetition: the exchange has used one aggregate id twice.
+   It is delivered after the other one.
+7. A held trade whose fills begin before the end of the last one's has a false id and is dropped. A fetched one of the
+   same fills as the last one was delivered already, under a false id.
 Pure: fetching, and how long to wait for it, is up to the caller (`ingest.trade_repair`).
 """
 
@@ -15,6 +19,8 @@ from typing import NamedTuple
 
 from pulse.market.types import Trade, TradeGap
 
+TRADE_BYTES = 400
+"""About the memory of a held trade."""
 RESTARTED_BY = 3
 
 
@@ -31,9 +37,11 @@ class TradeSync:
     def __init__(self, symbol: str, held_max: int) -> None:
         self._symbol = symbol
         self._held_max = held_max
-        self._held: dict[int, Trade] = {}
+        self._held: dict[int, list[Trade]] = {}  # by id, in the order of their fills
+        self._held_count = 0
         self._last: Trade | None = None
         self.restarts = 0  # times that ids began anew
+        self.false_ids = 0  # held trades that were dropped because of their fills
         self._streamed_id = -1  # of the newest trade of the stream
         self._lower: list[Trade] = []  # later than the last one, with ids at or below its id
 
@@ -45,7 +53,7 @@ class TradeSync:
     @property
     def is_doubtful(self) -> bool:
         """Whether nothing confirms the ids of the held trades: one is alone, or the stream went on below them."""
-        return len(self._held) == 1 or (bool(self._held) and self._streamed_id < min(self._held))
+        return self._held_count == 1 or (bool(self._held) and self._streamed_id < min(self._held))
 
     @property
     def missing(self) -> MissingTrades | None:
@@ -55,26 +63,40 @@ class TradeSync:
         return MissingTrades(self._last.trade_id + 1, min(self._held) - 1)
 
     @property
+    def held_bytes(self) -> int:
+        """About the memory of the held trades."""
+        return self._held_count * TRADE_BYTES
+
+    @property
     def is_full(self) -> bool:
         """Whether no more can be held: the missing trades must be given up."""
-        return len(self._held) >= self._held_max
+        return self._held_count >= self._held_max
 
     def take(self, trade: Trade) -> list[Trade]:
         """Take a trade of the stream; return those that may be delivered now, in order."""
         last, self._streamed_id = self._last, trade.trade_id
-        if not self._held and (last is None or trade.trade_id == last.trade_id + 1):
+        if last is None or (trade.trade_id == last.trade_id + 1 and not self._held) or trade.is_second_of(last):
             self._last = trade
             self._lower = []
             return [trade]
-        if last is not None and trade.trade_id > last.trade_id:
-            self._held.setdefault(trade.trade_id, trade)
-        elif last is not None and trade.time_ms > last.time_ms:
+        if trade.is_after(last):
+            self._hold(trade)
+        elif trade.time_ms > last.time_ms:
             return self._take_lower(trade)
         return self._pop_contiguous()
 
     def drop_held_above(self, newest_id: int) -> None:
         """Drop the held trades beyond the newest id that the exchange has."""
-        self._held = {trade_id: trade for trade_id, trade in self._held.items() if trade_id <= newest_id}
+        self._held = {trade_id: trades for trade_id, trades in self._held.items() if trade_id <= newest_id}
+        self._held_count = sum(map(len, self._held.values()))
+
+    def _hold(self, trade: Trade) -> None:
+        """Hold a trade, unless it repeats one that is held."""
+        held = self._held.setdefault(trade.trade_id, [])
+        if all(trade.first_trade_id != other.first_trade_id for other in held):
+            held.append(trade)
+            held.sort(key=_first_fill)
+            self._held_count += 1
 
     def _take_lower(self, trade: Trade) -> list[Trade]:
         """Take a trade that is later than the last one, but with an id at or below its id."""
@@ -84,7 +106,7 @@ class TradeSync:
         if len(self._lower) < RESTARTED_BY:
             return []
         restarted, self._lower = self._lower, []
-        self._held = {}
+        self._held, self._held_count = {}, 0
         self._last = trade
         self.restarts += 1
         return restarted
@@ -97,7 +119,7 @@ class TradeSync:
         missing = self.missing
         for trade in fetched:
             if missing is not None and missing.first_id <= trade.trade_id <= missing.last_id:
-                self._held[trade.trade_id] = replace(trade, is_repaired=True)
+                self._hold(replace(trade, is_repaired=True))
         return self._pop_contiguous()
 
     def give_up(self, noted_ms: int) -> tuple[TradeGap | None, list[Trade]]:
@@ -108,15 +130,27 @@ class TradeSync:
         missing, before = self.missing, self._last
         if missing is None or before is None:
             return None, []
-        after = self._held[missing.last_id + 1]
+        after, *others = self._held.pop(missing.last_id + 1)
         gap = TradeGap(self._symbol, *missing, before.time_ms, after.time_ms, noted_ms)
-        self._last = self._held.pop(after.trade_id)
-        return gap, [after, *self._pop_contiguous()]
+        self._last = others[-1] if others else after
+        self._held_count -= 1 + len(others)
+        return gap, [after, *others, *self._pop_contiguous()]
 
     def _pop_contiguous(self) -> list[Trade]:
         """Remove and return the held trades that follow on the last one delivered."""
         found: list[Trade] = []
-        while self._last is not None and (trade := self._held.pop(self._last.trade_id + 1, None)) is not None:
-            found.append(trade)
-            self._last = trade
+        while self._last is not None and (trades := self._held.pop(self._last.trade_id + 1, None)) is not None:
+            self._held_count -= len(trades)
+            for trade in trades:
+                last = self._last
+                if not trade.is_repaired and trade.first_trade_id <= last.last_trade_id:
+                    self.false_ids += 1
+                    continue
+                if (trade.first_trade_id, trade.last_trade_id) != (last.first_trade_id, last.last_trade_id):
+                    found.append(trade)
+                self._last = trade
         return found
+
+
+def _first_fill(trade: Trade) -> int:
+    return trade.first_trade_id

@@ -90,6 +90,7 @@ class BookTicker(NamedTuple):
 class Trade:
     """One print. On an aggregate feed `trade_id` is the aggregate's id and first/last span its fills.
 
+    The exchange has given one aggregate id to two trades: their fills tell them apart, and order them.
     `is_market` false: a print that the exchange leaves out of its candles, such as one of its insurance fund.
     `is_repaired`: it was not streamed in order but fetched by its id afterwards.
     """
@@ -104,6 +105,14 @@ class Trade:
     event_time_ms: int = 0
     is_market: bool = True
     is_repaired: bool = False
+
+    def is_second_of(self, other: "Trade") -> bool:
+        """Return whether this trade has another one's id, but later fills: the exchange has used the id twice."""
+        return self.trade_id == other.trade_id and self.first_trade_id > other.last_trade_id
+
+    def is_after(self, other: "Trade") -> bool:
+        """Return whether this trade comes after another one by its ids, and is no repetition of it."""
+        return self.trade_id > other.trade_id or self.is_second_of(other)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,13 +42,14 @@ class Metrics:
 
 @dataclass
 class TradeView:
-    """One trade of a view."""
+    """One trade of a view. The exchange has used one `id` twice; `first_trade_id` tells such two trades apart."""
 
     id: int
     price: Price
     quantity: Quantity
     aggressor: str
     time_ms: int
+    first_trade_id: int
 
 
 @dataclass

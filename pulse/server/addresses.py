@@ -6,6 +6,9 @@ UNKNOWN_ADDRESS = "unknown"
 IPV6_HOST_BITS = 64
 """A household has a whole /64, so its addresses count as one."""
 
+LOOPBACK_KEYS = ("127.0.0.1", f"::/{IPV6_HOST_BITS}")
+"""The keys of this machine's own addresses; the other addresses of that /64 are never those of a peer."""
+
 
 def address_key(text: str) -> str | None:
     """Return an IPv4 address itself, and the /64 of an IPv6 address; None if the text is no address.

@@ -5,11 +5,12 @@ It does not know what a connection carries or how it is written to.
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import deque
 from enum import Enum
 from typing import Protocol
 
 from pulse import stats
+from pulse.concurrency import FairShare
 from pulse.logs import RepeatedTrouble
 from pulse.server.addresses import UNKNOWN_ADDRESS, address_key
 
@@ -55,10 +56,8 @@ class ConnectionRegistry:
     """
 
     def __init__(self, limit: int, per_address_max: int | None = None) -> None:
-        self._limit = limit
-        self._per_address_max = limit if per_address_max is None else per_address_max
         self._live: dict[LiveConnection, str] = {}  # with their address keys
-        self._by_address: Counter[str] = Counter()
+        self._share = FairShare(limit, limit if per_address_max is None else per_address_max)
         self._reserved: dict[LiveConnection, str] = {}
         self._refusals = RepeatedTrouble(log, "connections refused limit=%s address=%s")
         self._batches: deque[set[LiveConnection]] = deque(set() for _ in range(PING_BATCHES))  # the next one first
@@ -68,15 +67,14 @@ class ConnectionRegistry:
     def admit(self, connection: LiveConnection, peer: str = "") -> Place:
         """Add a connection from the address `peer` and return its place. Beyond a limit it is one for health checks."""
         key = address_key(peer) or UNKNOWN_ADDRESS
-        is_full = len(self._live) >= self._limit
-        if not is_full and self._by_address[key] < self._per_address_max:
+        limit = self._share.limit_reached(key)
+        if limit is None:
             self._live[connection] = key
-            self._by_address[key] += 1
+            self._share.enter(key)
             self._is_empty.clear()
             return Place.ANY
-        limit = "all" if is_full else "address"
-        stats.connections_refused.labels(limit).inc()
-        self._refusals.warn(limit, key)
+        stats.connections_refused.labels(limit.value).inc()
+        self._refusals.warn(limit.value, key)
         self._make_room_in_reserve(key)
         self._reserved[connection] = key
         self._is_empty.clear()
@@ -99,9 +97,7 @@ class ConnectionRegistry:
         self._reserved.pop(connection, None)
         key = self._live.pop(connection, None)
         if key is not None:
-            self._by_address[key] -= 1
-            if not self._by_address[key]:
-                del self._by_address[key]
+            self._share.leave(key)
         for batch in self._batches:
             batch.discard(connection)
         if not self._live and not self._reserved:

@@ -4,7 +4,6 @@ It judges headers and addresses and counts; it knows no route and no socket.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,13 +13,13 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pulse import stats
+from pulse.concurrency import RateLimiter
 from pulse.errors import RequestError, try_later
 from pulse.server.addresses import UNKNOWN_ADDRESS, address_key
+from pulse.server.shares import AddressShare
 from pulse.settings import Settings
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-ROUNDING_S = 1e-6
-"""Rounding error of sums of seconds; without this tolerance the last request of a burst would often be refused."""
 
 
 def origin_is_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> bool:
@@ -66,62 +65,6 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted_hops:
     return address_key(peer or "") or UNKNOWN_ADDRESS
 
 
-class ClientLimit:
-    """Counts connected clients: at most `clients_max` in all, and at most `per_address_max` per address key."""
-
-    def __init__(self, clients_max: int, per_address_max: int) -> None:
-        self._clients_max = clients_max
-        self._per_address_max = per_address_max
-        self._by_address: Counter[str] = Counter()
-        self.count = 0
-
-    def is_full(self) -> bool:
-        """Return whether no further client may connect."""
-        return self.count >= self._clients_max
-
-    def is_full_for(self, address: str) -> bool:
-        """Return whether no further client may connect from this address."""
-        return self._by_address[address] >= self._per_address_max
-
-    def enter(self, address: str) -> None:
-        """Count one client more."""
-        self.count += 1
-        self._by_address[address] += 1
-
-    def leave(self, address: str) -> None:
-        """Count one client less. An address without clients takes no memory."""
-        self.count -= 1
-        self._by_address[address] -= 1
-        if self._by_address[address] == 0:
-            del self._by_address[address]
-
-
-class RateLimiter:
-    """Rate limit per key: `per_s` requests a second in the long run, and `burst` at once after a pause.
-
-    A token bucket in the form of the generic cell rate algorithm (GCRA, ITU-T I.371): the only state of a key is the
-    time at which its bucket is full again. Beyond `keys_max` keys the least recently served are evicted.
-    """
-
-    def __init__(self, per_s: float, burst: int, keys_max: int) -> None:
-        self._interval_s = 1 / per_s
-        self._burst_s = burst / per_s
-        self._keys_max = keys_max
-        self._full_at_s: dict[str, float] = {}  # least recently served first
-
-    def acquire(self, key: str, now_s: float) -> float:
-        """Count one request and return 0, or count nothing and return the seconds until the next one is allowed."""
-        full_at_s = max(self._full_at_s.get(key, now_s), now_s) + self._interval_s
-        wait_s = full_at_s - now_s - self._burst_s
-        if wait_s > ROUNDING_S:
-            return wait_s
-        self._full_at_s.pop(key, None)
-        self._full_at_s[key] = full_at_s
-        if len(self._full_at_s) > self._keys_max:
-            del self._full_at_s[next(iter(self._full_at_s))]
-        return 0.0
-
-
 RETRY_AFTER_S = 30
 BURST_S = 5
 """An address may send this many seconds' worth of requests at once: a page that opens sends a dozen."""
@@ -129,16 +72,42 @@ ADDRESSES_MAX = 10_000
 """Addresses whose request rate is known; beyond it the least recently served are evicted."""
 
 
-class Admission:
-    """Admits clients and limits the rate of requests. `clock` returns monotonic seconds.
+READS_MAX, READS_PER_ADDRESS_MAX = 32, 8
+"""Requests for candles that read the store at the same time: as many as it lets wait, and those of one address."""
+EXPORTS_MAX, EXPORTS_PER_ADDRESS_MAX = 8, 2
+"""CSV and NDJSON streams at the same time. Each has one read waiting at most, so they leave room for the pages."""
+READ_RETRY_AFTER_S, EXPORT_RETRY_AFTER_S = 1, 10
+TOPICS_PER_ADDRESS_MAX = 1000
+"""Subscriptions of all clients of one address: twenty whole pages have less than two hundred."""
+TOPICS_MAX = 100_000
 
-    `refused` counts clients that were not admitted.
+
+class Admission:
+    """Admits clients, limits the rate of requests, and holds what else an address has a share of.
+
+    `clock` returns monotonic seconds. `refused` counts clients that were not admitted. `reads`, `exports` and `topics`
+    are the shares.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._limit = ClientLimit(settings.clients_max, settings.clients_per_address_max)
+        self._clients = AddressShare(
+            "clients", "clients connected",
+            total=settings.clients_max, per_address_max=settings.clients_per_address_max, retry_after_s=RETRY_AFTER_S,
+        )  # fmt: skip
+        self.reads = AddressShare(
+            "reads", "requests for candles under way",
+            total=READS_MAX, per_address_max=READS_PER_ADDRESS_MAX, retry_after_s=READ_RETRY_AFTER_S,
+        )  # fmt: skip
+        self.exports = AddressShare(
+            "exports", "exports of candles under way",
+            total=EXPORTS_MAX, per_address_max=EXPORTS_PER_ADDRESS_MAX, retry_after_s=EXPORT_RETRY_AFTER_S,
+        )  # fmt: skip
+        self.topics = AddressShare(
+            "topics", "topics subscribed to", total=TOPICS_MAX, per_address_max=TOPICS_PER_ADDRESS_MAX,
+            retry_after_s=RETRY_AFTER_S, parameter="topics",
+        )  # fmt: skip
         per_s = settings.requests_per_address_s
         self._rate = RateLimiter(per_s, per_s * BURST_S, ADDRESSES_MAX) if per_s else None
         self.refused = 0
@@ -146,15 +115,19 @@ class Admission:
     @property
     def count(self) -> int:
         """Number of clients that are connected."""
-        return self._limit.count
+        return self._clients.count
 
-    def check_rate(self, client: HTTPConnection[Any]) -> str:
-        """Count one request and return the address key it counts for. Raises RequestError (429) beyond the rate."""
-        address = client_address(
+    def address_of(self, client: HTTPConnection[Any]) -> str:
+        """Return the address key by which a client is counted."""
+        return client_address(
             client.client.host if client.client else None,
             client.headers.getlist("x-forwarded-for"),
             self._settings.trusted_hops,
         )
+
+    def check_rate(self, client: HTTPConnection[Any]) -> str:
+        """Count one request and return the address key it counts for. Raises RequestError (429) beyond the rate."""
+        address = self.address_of(client)
         wait_s = self._rate.acquire(address, self._clock()) if self._rate else 0.0
         if wait_s:
             stats.requests_refused.inc()
@@ -175,7 +148,7 @@ class Admission:
 
     def leave(self, address: str) -> None:
         """Stop counting a client that was admitted under this address key."""
-        self._limit.leave(address)
+        self._clients.leave(address)
 
     def _enter(self, client: HTTPConnection[Any]) -> str:
         headers = client.headers
@@ -185,15 +158,7 @@ class Admission:
                 "Pages of this origin may not connect; PULSE_ALLOWED_ORIGINS lists the origins that may.",
             )
         address = self.check_rate(client)
-        if self._limit.is_full():
-            raise try_later("This server has as many clients connected as it allows.", RETRY_AFTER_S)
-        if self._limit.is_full_for(address):
-            raise try_later(
-                "Your address has as many clients connected as this server allows one address.",
-                RETRY_AFTER_S,
-                HTTPStatus.TOO_MANY_REQUESTS,
-            )
-        self._limit.enter(address)
+        self._clients.enter(address)
         return address
 
 

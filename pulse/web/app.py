@@ -1,19 +1,21 @@
 """The ASGI app: all routes, exception handlers and the middleware around them. It handles no request itself."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from pulse.errors import RequestError, StoreUnavailable
 from pulse.web.api import openapi
 from pulse.web.context import WebContext
+from pulse.web.hosts import HostCheck, accepted_names
 from pulse.web.problems import on_crash, on_http_exception, on_request_error, on_store_unavailable
-from pulse.web.static_files import PageFiles, SecurityHeaders
+from pulse.web.static_files import SHARED_PATHS, PageFiles, SecurityHeaders
 
 PREFLIGHT_MAX_AGE_S = 600
 
@@ -30,10 +32,23 @@ def build_app(context: WebContext) -> ASGIApp:
         },
     )
     origins = context.settings.allowed_origins
-    if not origins:
-        return SecurityHeaders(app, origins)
-    shared = CORSMiddleware(app, origins, expose_headers=["ETag", "Link", "Retry-After"], max_age=PREFLIGHT_MAX_AGE_S)
-    return SecurityHeaders(shared, origins)
+    served = SharedPaths(app, origins) if origins else app
+    return SecurityHeaders(HostCheck(served, accepted_names(context.settings)), origins)
+
+
+class SharedPaths:
+    """ASGI middleware: pages of the allowed origins may read the paths of the API, and no other (CORS)."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self._app = app
+        self._shared = CORSMiddleware(
+            app, origins, expose_headers=["ETag", "Link", "Retry-After"], max_age=PREFLIGHT_MAX_AGE_S
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, one WebSocket or the lifespan."""
+        is_shared = scope["type"] == "http" and scope["path"].startswith(SHARED_PATHS)
+        await (self._shared if is_shared else self._app)(scope, receive, send)
 
 
 def _routes(context: WebContext) -> list[BaseRoute]:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from pulse.errors import RequestError, TooManySymbols, UnknownListing, try_later, wrong_parameter
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
 from pulse.market.symbol_names import symbol_name
-from pulse.symbols import RETRY_AFTER_S, SymbolRegistry
+from pulse.symbols import SymbolRegistry
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 """Candles in an answer; a stream with a start may be longer."""
@@ -23,10 +23,17 @@ SECONDS_BELOW = 100_000_000_000
 """A whole number below this is in seconds (up to the year 5138), from it on in milliseconds (from 1973-03-03)."""
 
 WHOLE = re.compile(r"[0-9]{1,16}", re.ASCII)
+_YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
+_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
+_DAY = "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_DATE = f"(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)"
+_HOUR_MINUTE = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 # An unescaped "+" arrives as a space, so that a time copied from one of our answers works unchanged.
-ISO_TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)(?:(Z)|([+ -])(\d{2}:\d{2}))?)?", re.ASCII
-)
+_TIME_OF_DAY = f"[T ]({_HOUR_MINUTE}(?::[0-5][0-9](?:[.][0-9]{{1,6}})?)?)(?:(Z)|([+ -])({_HOUR_MINUTE}))?"
+ISO_TIME = re.compile(f"({_DATE})(?:{_TIME_OF_DAY})?", re.ASCII)
+"""Exactly the times that exist, so that the API's description, which has the same pattern, accepts no other."""
+TIME_PATTERN = f"^(?:{WHOLE.pattern}|{ISO_TIME.pattern})$"
+"""All that `start` and `end` may be, as a pattern of JSON Schema."""
 TIME_ALLOWED = "an ISO 8601 time (UTC unless it says otherwise), or whole seconds or milliseconds since 1970"
 
 
@@ -52,24 +59,27 @@ class GapQuery:
     end_ms: int
 
 
-def known_symbol(text: str | None, registry: SymbolRegistry, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> str:
-    """Return the symbol that a client names, or the default, and start it if it does not run.
+def known_symbol(
+    text: str | None, registry: SymbolRegistry, address: str, status: HTTPStatus = HTTPStatus.NOT_FOUND
+) -> str:
+    """Return the symbol that a client of an address names, or the default, and start it if it does not run.
 
-    Raises RequestError with `status` for a symbol that is not listed, and with 503 where no further symbol may run.
+    Raises RequestError with `status` for a symbol that is not listed, and with 503 where no further symbol may run, or
+    429 where the address may open none.
     """
     if text is None:
         return registry.default
     symbol = symbol_name(text) or text
     try:
-        registry.acquire(symbol)
+        registry.acquire(symbol, address)
     except UnknownListing:
         raise wrong_parameter("symbol", text, registry.allowed(), status) from None
     except TooManySymbols as full:
-        raise try_later(str(full), RETRY_AFTER_S) from None
+        raise try_later(str(full), full.retry_after_s, full.status) from None
     return symbol
 
 
-def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry) -> CandleQuery:
+def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry, address: str) -> CandleQuery:
     """Read the parameters of GET /api/ohlcv, each with all its values. All have defaults; unknown ones are ignored."""
     given = {name: single(parameters, name) for name in ("symbol", "interval", "limit", "start", "end", "format")}
     format_name = "json" if given["format"] is None else given["format"]
@@ -78,7 +88,7 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolR
     limit_max = LIMIT_MAX if format_name == "json" or given["start"] is None else STREAM_MAX
     start_ms, end_ms = _range_ms(given["start"], given["end"])
     return CandleQuery(
-        symbol=known_symbol(given["symbol"], registry, HTTPStatus.BAD_REQUEST),
+        symbol=known_symbol(given["symbol"], registry, address, HTTPStatus.BAD_REQUEST),
         interval=_interval(given["interval"]),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, limit_max),
         start_ms=start_ms,
@@ -87,12 +97,12 @@ def read_candle_query(parameters: Mapping[str, Sequence[str]], registry: SymbolR
     )
 
 
-def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry) -> GapQuery:
+def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry, address: str) -> GapQuery:
     """Read the parameters of GET /api/gaps in the same way; without start and end the range is all of time."""
     given = {name: single(parameters, name) for name in ("symbol", "limit", "start", "end")}
     start_ms, end_ms = _range_ms(given["start"], given["end"])
     return GapQuery(
-        symbol=known_symbol(given["symbol"], registry, HTTPStatus.BAD_REQUEST),
+        symbol=known_symbol(given["symbol"], registry, address, HTTPStatus.BAD_REQUEST),
         limit=whole_number("limit", given["limit"], LIMIT_DEFAULT, LIMIT_MAX),
         start_ms=0 if start_ms is None else start_ms,
         end_ms=TIME_MAX_MS if end_ms is None else end_ms,
@@ -158,8 +168,5 @@ def _iso_ms(text: str) -> int | None:
         return None
     day, time_of_day, _, sign, offset = match.groups()
     zone = f"{'-' if sign == '-' else '+'}{offset}" if offset else "+00:00"
-    try:
-        moment = datetime.fromisoformat(f"{day}T{time_of_day or '00:00'}{zone}")
-    except ValueError:  # a month 13 or an hour 25
-        return None
+    moment = datetime.fromisoformat(f"{day}T{time_of_day or '00:00'}{zone}")
     return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)

@@ -12,6 +12,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from pulse.errors import RequestError, try_later
 
@@ -29,6 +30,12 @@ async def on_request_error(_: HTTPConnection[Any], error: Exception) -> Response
         return _problem(error.status, error.detail)
     allowed = error.allowed if isinstance(error.allowed, str) else [str(one) for one in error.allowed or ()]
     return _problem(error.status, error.detail, {"parameter": error.parameter, "allowed": allowed})
+
+
+async def refuse(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or a WebSocket that is not yet accepted, with an error from outside of Starlette's app."""
+    response = await on_request_error(HTTPConnection(scope), error)
+    await response(scope, receive, send)
 
 
 async def on_http_exception(_: HTTPConnection[Any], error: Exception) -> Response:

@@ -5,6 +5,7 @@ reads nothing. `EventSource` reconnects by itself and reports where its trades e
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -18,7 +19,7 @@ from pulse.errors import RequestError, quoted
 from pulse.fanout.client_queue import AwaitedClientQueue
 from pulse.fanout.requests import Request, Topic, read_query
 from pulse.fanout.subscriptions import Subscriptions
-from pulse.fanout.trade_log import TradesMessage
+from pulse.fanout.trade_log import Position, TradesMessage
 from pulse.server.connection import ClientConnection
 from pulse.server.loop import current_connection
 from pulse.server.ws_frames import EncodedMessage
@@ -32,6 +33,8 @@ RETRY_MS = 2_000
 HEADERS = {"Cache-Control": "no-store", "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 PARAMETERS = ("topics", "rate", "depth", "from_id")
 LAST_EVENT_ID_MAX = 4_096
+PLACE = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,16}))?", re.ASCII)
+"""A place among trades in an event's id: a trade's id, then the first id of its fills."""
 AHEAD_BYTES = 8 * 1024
 """Flow control: how many unacknowledged bytes a client may have when it is sent more. A reader of events sends nothing
 back, so TCP acknowledgements must do, where a WebSocket's pongs do better: the kernels on the way would otherwise hold
@@ -73,7 +76,7 @@ class SseEndpoint:
         wanted = read_query(topics, rate, depth, from_id, sessions.registry)
         requests = resume(wanted, request.headers.get("last-event-id", ""))
         queue = AwaitedClientQueue(sessions.scheduler)
-        subscriptions = Subscriptions(sessions.hub, sessions.groups, queue, sessions.registry)
+        subscriptions = sessions.subscriptions(queue, address)
         for each in requests:
             subscriptions.check(each)
         return _EventStream(sessions, current_connection(), address, requests, subscriptions, queue)
@@ -110,11 +113,12 @@ class _EventStream(Response):
             self._connection.abort()
         finally:
             watching.cancel()
+            self._subscriptions.close()
             self._sessions.leave(self._address, self._queue)
 
     async def _send_all(self, send: Send, deadline: asyncio.Timeout) -> None:
         loop = asyncio.get_running_loop()
-        next_ids = {name: cursor.next_id for name, cursor in self._subscriptions.cursors.items()}
+        places = {name: cursor.position for name, cursor in self._subscriptions.cursors.items()}
         body = b"retry: %d\n\n" % RETRY_MS
         while True:
             for start in range(0, len(body), PIECE_BYTES):
@@ -127,7 +131,7 @@ class _EventStream(Response):
             if messages is None:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            body = b"".join([encode_event(message, next_ids) for message in messages]) or HEARTBEAT
+            body = b"".join([encode_event(message, places) for message in messages]) or HEARTBEAT
 
     async def _wait_acknowledged(self, deadline: asyncio.Timeout) -> None:
         """Wait until at most AHEAD_BYTES are unacknowledged; the deadline moves on while the client takes anything."""
@@ -141,15 +145,15 @@ class _EventStream(Response):
                 deadline.reschedule(loop.time() + self._sessions.send_timeout_s)
 
 
-def encode_event(message: EncodedMessage, next_ids: dict[str, int]) -> bytes:
-    """Encode one message as an event whose id holds the client's next trade in each of its trades topics.
+def encode_event(message: EncodedMessage, places: dict[str, Position]) -> bytes:
+    """Encode one message as an event whose id holds the client's place in each of its trades topics.
 
-    `next_ids` are those before this event, and are updated by it. Messages later in the same write are not counted:
+    `places` are those before this event, and are updated by it. Messages later in the same write are not counted:
     the connection may break between the two.
     """
     if isinstance(message, TradesMessage):
-        next_ids[message.topic_name] = message.next_id
-    event_id = ",".join(f"{_ascii(name)}={next_id}" for name, next_id in next_ids.items())
+        places[message.topic_name] = message.end
+    event_id = ",".join(f"{_ascii(name)}={place[0]}.{place[1]}" for name, place in places.items())
     head = b"id: %s\n" % event_id.encode() if event_id else b""
     return head + b"data: " + message.payload + b"\n\n"
 
@@ -161,16 +165,16 @@ def _ascii(topic_name: str) -> str:
 
 def resume(wanted: Request, last_event_id: str) -> tuple[Request, ...]:
     """Split the request of a client that reconnects: one request per trades topic, which resumes at its last event."""
-    next_ids = dict(part.rpartition("=")[::2] for part in last_event_id[:LAST_EVENT_ID_MAX].split(",") if "=" in part)
+    places = dict(part.rpartition("=")[::2] for part in last_event_id[:LAST_EVENT_ID_MAX].split(",") if "=" in part)
     resumed: list[Request] = []
     rest: list[Topic] = []
     for topic in wanted.topics:
-        next_id = next_ids.get(_ascii(topic.name), "")
-        if topic.kind == "trades" and next_id.isascii() and next_id.isdigit() and len(next_id) < 17:
-            resumed.append(Request("subscribe", None, (topic,), int(next_id)))
+        place = PLACE.fullmatch(places.get(_ascii(topic.name), ""))
+        if topic.kind == "trades" and place is not None:
+            resumed.append(Request("subscribe", None, (topic,), Position(int(place[1]), int(place[2] or 0))))
         else:
             rest.append(topic)
-    return (Request("subscribe", None, tuple(rest), wanted.from_id), *resumed)
+    return (Request("subscribe", None, tuple(rest), wanted.start), *resumed)
 
 
 async def _watch_disconnect(receive: Receive, queue: AwaitedClientQueue) -> None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulse.server.http1 import SECURITY_HEADERS
 
-SHARED_PATHS = ("/api/", "/orderbook", "/udf/", "/openapi.json", "/sse")
+SHARED_PATHS = ("/api/", "/orderbook", "/udf/", "/openapi.json", "/asyncapi.json", "/sse")
 """Paths that other sites may use if PULSE_ALLOWED_ORIGINS names any."""
 START_MESSAGES = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from pulse.fanout.client_queue import ClientQueue, DirectClientQueue
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.requests import view_topic
-from pulse.fanout.subscriptions import OnEcho, Subscriptions
+from pulse.fanout.subscriptions import Echo, Subscriptions
 from pulse.server.connection import ClientConnection
 from pulse.server.loop import current_connection
 from pulse.symbols import SymbolRegistry
@@ -44,6 +44,8 @@ class CloseReason(NamedTuple):
 GOING_AWAY = CloseReason(1001, "this server is stopping; please connect again")
 TOO_MANY_MESSAGES = CloseReason(1008, f"more than {MESSAGES_MAX} messages in {MESSAGES_WINDOW_S:g} s")
 
+OnEcho = Callable[[str, Echo], None]
+"""Takes the address key of a client, and its report that it has shown a view."""
 OnMessage = Callable[[str | bytes | None], bool]
 """Takes a client's message; returns False if the client must be closed."""
 
@@ -158,26 +160,33 @@ class WebSocketSessions:
 
     async def serve_view(self, websocket: WebSocket) -> None:
         """Serve /ws/orderbook[/{symbol}]. Raises RequestError before the upgrade."""
-        with self._admitted(websocket) as session:
-            topic = view_topic(known_symbol(websocket.path_params.get("symbol"), self.registry))
+        with self._admitted(websocket) as (session, address):
+            topic = view_topic(known_symbol(websocket.path_params.get("symbol"), self.registry, address))
             await self._accept(websocket, session)
             self.groups.set_topics(session.queue, [topic], [topic])
             await session.run(ignore_message)
 
     async def serve_topics(self, websocket: WebSocket) -> None:
         """Serve /ws. Raises RequestError before the upgrade."""
-        with self._admitted(websocket) as session:
+        with self._admitted(websocket) as (session, address):
             await self._accept(websocket, session)
-            subscriptions = Subscriptions(self.hub, self.groups, session.queue, self.registry)
-            await session.run(partial(subscriptions.receive, on_echo=self._on_echo))
+            with closing(self.subscriptions(session.queue, address)) as subscriptions:
+                await session.run(partial(subscriptions.receive, on_echo=partial(self._on_echo, address)))
+
+    def subscriptions(self, queue: ClientQueue, address: str) -> Subscriptions:
+        """Return the subscriptions, none yet, of a client of this address; to be closed."""
+        return Subscriptions(self.hub, self.groups, queue, self.registry, self.admission.topics, address)
 
     @contextmanager
-    def _admitted(self, websocket: WebSocket) -> Iterator[WebSocketSession]:
-        """Count a client in for this block, before anything is done for it: a symbol that it names is opened."""
+    def _admitted(self, websocket: WebSocket) -> Iterator[tuple[WebSocketSession, str]]:
+        """Count a client in, under its address key, for this block.
+
+        That comes before anything is done for it: a symbol that it names is opened.
+        """
         address = self.admission.enter(websocket)
         session = WebSocketSession(websocket, current_connection(), self.scheduler, self.send_timeout_s, self._clock)
         try:
-            yield session
+            yield session, address
         finally:
             self.leave(address, session.queue)
 

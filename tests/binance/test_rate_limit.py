@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pulse.binance.rate_limit import BAN_MAX_S, BanFile, PriorityLock, WeightBudget
+from pulse import clock
+from pulse.binance.rate_limit import BAN_MAX_S, BanFile, Priority, PriorityLock, WeightBudget
+from pulse.clock import BOOT_ID, Uptime, system_uptime
 from tests.support.waiting import WAIT_S
 
 
@@ -57,6 +59,28 @@ def test_exchanges_own_count_decides(budget: WeightBudget) -> None:
     assert budget.wait_s(10, 602.0) == 0.0
 
 
+def test_pinned_snapshot_goes_through_whatever_the_exchange_has_counted(budget: WeightBudget) -> None:
+    """What others spent just before our minute began counts for the exchange; up to nine tenths of its limit it may."""
+    budget.spend(100, 600.0)
+    budget.observe(800, 600.0)
+
+    def wait_s(weight: int, priority: Priority) -> float:
+        return budget.wait_s(weight, 600.0, priority.share, priority.counted_share)
+
+    assert wait_s(1, Priority.WATCHED_BOOK) == 60.0
+    assert (wait_s(280, Priority.PINNED_BOOK), wait_s(281, Priority.PINNED_BOOK)) == (0.0, 60.0)
+    budget.spend(280, 600.0)
+    assert wait_s(1, Priority.PINNED_BOOK) == 60.0
+
+
+def test_pinned_snapshots_keep_to_our_half_too(budget: WeightBudget) -> None:
+    """Our own spending of two minutes that the exchange counts as one stays within its limit."""
+    budget.spend(560, 600.0)
+    share = Priority.PINNED_BOOK.share, Priority.PINNED_BOOK.counted_share
+
+    assert (budget.wait_s(40, 600.0, *share), budget.wait_s(41, 600.0, *share)) == (0.0, 60.0)
+
+
 def test_stated_limit_replaces_the_published_one(budget: WeightBudget) -> None:
     """The limit of exchangeInfo is the one that counts."""
     budget.set_limit(6000)
@@ -85,51 +109,124 @@ def test_shorter_block_does_not_end_a_longer_one(budget: WeightBudget) -> None:
 HOST = "api.binance.us"
 
 
-def test_ban_outlives_the_process(tmp_path: Path) -> None:
-    """Another process that reads the same file gets the remaining time."""
-    BanFile(tmp_path / "state.json").save(HOST, 1000.0)
+class Machine:
+    """A machine with a date and an uptime."""
 
-    assert BanFile(tmp_path / "state.json").remaining_s(HOST, 940.0) == 60.0
-    assert BanFile(tmp_path / "state.json").remaining_s("other", 940.0) == 0.0
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.wall_s = 1000.0
+        self.boot_id, self.since_boot_s = "first", 50.0
+
+    def bans(self) -> BanFile:
+        """Return the ban file as a new process of this machine has it."""
+        return BanFile(self._path, lambda: Uptime(self.boot_id, self.since_boot_s))
+
+    def save(self, wait_s: float) -> None:
+        """Save a ban of HOST."""
+        self.bans().save(HOST, wait_s, self.wall_s)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.wall_s += seconds
+        self.since_boot_s += seconds
+
+    def remaining_s(self, host: str = HOST) -> float:
+        """Return how long a host's ban goes on."""
+        return self.bans().remaining_s(host, self.wall_s)
 
 
-def test_past_ban_is_over(tmp_path: Path) -> None:
-    """After its end no time remains."""
-    bans = BanFile(tmp_path / "state.json")
-    bans.save(HOST, 1000.0)
-
-    assert bans.remaining_s(HOST, 1001.0) == 0.0
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Return a machine with a file of bans."""
+    return Machine(tmp_path / "state.json")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{broken", '{"api.binance.us": "soon"}'])
-def test_unreadable_file_is_no_ban(tmp_path: Path, content: str) -> None:
+def test_ban_outlives_the_process(machine: Machine) -> None:
+    """The next run knows for how long it goes on, until it is over; other hosts are not banned."""
+    machine.save(100.0)
+    machine.wait(40.0)
+
+    assert (machine.remaining_s(), machine.remaining_s("other")) == (60.0, 0.0)
+    machine.wait(61.0)
+    assert machine.remaining_s() == 0.0
+
+
+@pytest.mark.parametrize("jump_s", [1400.0, -7200.0, 3e9])
+def test_ban_outlives_a_jump_of_the_date(machine: Machine, jump_s: float) -> None:
+    """While the machine is not started again its uptime counts, which cannot be set."""
+    machine.save(300.0)
+    machine.wait(10.0)
+    machine.wall_s += jump_s
+
+    assert machine.remaining_s() == 290.0
+
+
+@pytest.mark.parametrize("boot_id", ["second", ""])
+def test_after_another_start_the_date_counts(machine: Machine, boot_id: str) -> None:
+    """The uptime has begun anew, or the system does not tell which start it is of: there is nothing else."""
+    if not boot_id:
+        machine.boot_id = ""
+    machine.save(300.0)
+    machine.wait(100.0)
+    machine.boot_id, machine.since_boot_s = boot_id, 5.0
+
+    assert machine.remaining_s() == 200.0
+
+
+def test_uptime_of_this_machine() -> None:
+    """It has a start and goes on, where there is /proc; elsewhere it names no start, so that dates count."""
+    first, second = system_uptime(), system_uptime()
+
+    assert first.boot_id == second.boot_id
+    assert bool(first.boot_id) == BOOT_ID.exists()
+    assert second.seconds >= first.seconds
+
+
+def test_system_without_an_uptime_names_no_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Then the date counts."""
+    monkeypatch.setattr(clock, "BOOT_ID", tmp_path / "absent")
+
+    assert system_uptime() == Uptime("", 0.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{broken",
+        '{"api.binance.us": "soon"}',
+        '{"api.binance.us": {"until_s": "x"}}',
+        '{"api.binance.us": 9e9}',
+    ],
+)
+def test_unreadable_file_is_no_ban(machine: Machine, tmp_path: Path, content: str) -> None:
     """Whatever the file holds, the process starts."""
     (tmp_path / "state.json").write_text(content)
 
-    assert BanFile(tmp_path / "state.json").remaining_s(HOST, 0.0) == 0.0
+    assert machine.remaining_s() == 0.0
 
 
-def test_saved_ban_is_limited_to_the_longest_documented_one(tmp_path: Path) -> None:
+def test_saved_ban_is_limited_to_the_longest_documented_one(machine: Machine) -> None:
     """A clock that was wrong when the ban was saved cannot block the terminal for years."""
-    bans = BanFile(tmp_path / "state.json")
-    bans.save(HOST, 10.0**12)
+    machine.save(10.0**12)
 
-    assert bans.remaining_s(HOST, 0.0) == BAN_MAX_S
+    assert machine.remaining_s() == BAN_MAX_S
 
 
 def test_ban_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A full or read-only disk does not stop the process."""
-    BanFile(tmp_path / "absent" / "state.json").save(HOST, 1000.0)
+    Machine(tmp_path / "absent" / "state.json").save(1000.0)
 
     assert "ban cannot be saved" in caplog.text
 
 
 def test_without_a_path_nothing_is_saved() -> None:
     """The demo keeps no bans."""
-    bans = BanFile(None)
-    bans.save(HOST, 1000.0)
+    machine = Machine(None)
+    machine.save(1000.0)
 
-    assert bans.remaining_s(HOST, 0.0) == 0.0
+    assert machine.remaining_s() == 0.0
 
 
 async def test_waiter_of_the_lowest_priority_number_goes_first() -> None:

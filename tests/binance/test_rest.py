@@ -1,6 +1,7 @@
 """REST calls to a simulated exchange on loopback, and the errors that its refusals become."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import NamedTuple, cast
 
@@ -8,9 +9,9 @@ import aiohttp
 import pytest
 
 from pulse.binance import rest as module
-from pulse.binance.rate_limit import USABLE_SHARE, BanFile
+from pulse.binance.rate_limit import HISTORY_SHARE, MINUTE_S, OTHERS_SHARE, USABLE_SHARE, BanFile, Priority
 from pulse.binance.refusals import REFUSED_WAIT_S
-from pulse.binance.rest import HISTORY_SHARE, UNLISTED_S, BinanceRest
+from pulse.binance.rest import UNLISTED_S, BinanceRest
 from pulse.binance.transport import AiohttpTransport, Answer, Transport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
@@ -21,7 +22,7 @@ from pulse.market.types import MINUTE_MS
 from pulse.simulator.server import SimulatedExchange
 from tests.support.makers import ManualClock
 from tests.support.virtual_time import ScenarioClock, at, now_s, run
-from tests.support.waiting import WAIT_S
+from tests.support.waiting import WAIT_S, until
 
 
 class Setup(NamedTuple):
@@ -36,7 +37,9 @@ async def setup() -> AsyncIterator[Setup]:
     """Run a simulated exchange of two symbols."""
     async with SimulatedExchange(["BTCUSDT", "ETHUSDT"], seed=3) as exchange, aiohttp.ClientSession() as session:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
-        rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: False)
+        rest = BinanceRest(
+            AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: Priority.OTHER_BOOK
+        )
         yield Setup(exchange, rest)
 
 
@@ -82,7 +85,7 @@ async def test_exchanges_date_is_taken_from_its_answers(setup: Setup) -> None:
     wrong = ManualClock(wall_s=0.0)
     venue = venue_of("us", setup.exchange.rest_url, setup.exchange.stream_url)
     async with aiohttp.ClientSession() as session:
-        rest = BinanceRest(AiohttpTransport(session), venue, wrong, BanFile(None), lambda _: False)
+        rest = BinanceRest(AiohttpTransport(session), venue, wrong, BanFile(None), lambda _: Priority.OTHER_BOOK)
         assert rest.exchange_ms() == 0
         await rest.instruments(["BTCUSDT"])
 
@@ -150,7 +153,7 @@ async def test_history_leaves_weight_for_a_snapshot(setup: Setup) -> None:
     venue = setup.rest.venue
     clock = ManualClock(now_ms=60_000.0)  # the start of a minute, and the clock stands
     async with aiohttp.ClientSession() as session:
-        rest = BinanceRest(AiohttpTransport(session), venue, clock, BanFile(None), lambda _: False)
+        rest = BinanceRest(AiohttpTransport(session), venue, clock, BanFile(None), lambda _: Priority.OTHER_BOOK)
         rest._budget.spend(int(venue.weight_per_minute * USABLE_SHARE * HISTORY_SHARE), 60.0)
         history = [asyncio.create_task(rest.klines("BTCUSDT", 0, 1)) for _ in range(3)]
         snapshot = await asyncio.wait_for(rest.depth("BTCUSDT", 100), WAIT_S)
@@ -159,6 +162,74 @@ async def test_history_leaves_weight_for_a_snapshot(setup: Setup) -> None:
 
     assert snapshot.limit == 100
     assert waiting == [True] * 3
+
+
+async def test_pinned_symbols_snapshot_does_not_wait_for_what_clients_ask(setup: Setup) -> None:
+    """However many other symbols wait for the next minute: they have spent all but the reserve."""
+    venue = setup.rest.venue
+    clock = ManualClock(now_ms=60_000.0)  # the start of a minute, and the clock stands
+    priorities = {"BTCUSDT": Priority.PINNED_BOOK}
+    affordable = int(venue.weight_per_minute * USABLE_SHARE * OTHERS_SHARE) // 50
+
+    async with aiohttp.ClientSession() as session:
+        rest = BinanceRest(
+            AiohttpTransport(session), venue, clock, BanFile(None),
+            lambda symbol: priorities.get(symbol, Priority.WATCHED_BOOK),
+        )  # fmt: skip
+        others = [asyncio.create_task(rest.depth("ETHUSDT", 5000)) for _ in range(12)]
+        for _ in range(3):
+            snapshot = await asyncio.wait_for(rest.depth("BTCUSDT", 5000), WAIT_S)
+        await until(lambda: sum(task.done() for task in others) == affordable)
+        waiting = [task.cancel() for task in others]
+        await asyncio.wait(others)
+
+    assert snapshot.bids.prices
+    assert sum(waiting) == 12 - affordable
+
+
+def test_order_of_callers_when_the_budget_is_short() -> None:
+    """Pinned snapshots within the same minute; then watched ones, trades, the clock, other books; history last."""
+
+    class Network:
+        """Answers at once; `calls` are the time and the name of each."""
+
+        def __init__(self) -> None:
+            self.calls: list[tuple[float, str]] = []
+
+        async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+            """Answer with an empty list; only the call counts."""
+            self.calls.append((now_s(), params.get("symbol", "time")))
+            return Answer(200, {}, b"[]")
+
+    priorities = {
+        "PINNED": Priority.PINNED_BOOK, "WATCHED": Priority.WATCHED_BOOK, "OTHER": Priority.OTHER_BOOK,
+    }  # fmt: skip
+
+    async def scenario() -> list[tuple[float, str]]:
+        network = Network()
+        rest = BinanceRest(
+            cast(Transport, network), venue_of("us"), ScenarioClock(), BanFile(None), priorities.__getitem__
+        )
+        rest._budget.spend(int(1200 * USABLE_SHARE * OTHERS_SHARE), 0.0)
+        calls = [
+            rest.klines("HISTORY", 0, 1), rest.depth("OTHER", 5000), rest.depth("OTHER", 5000), rest.time(),
+            rest.agg_trades("TRADES", 1), rest.depth("WATCHED", 5000), rest.depth("PINNED", 5000),
+        ]  # fmt: skip
+        await asyncio.wait([asyncio.create_task(_outcome(call)) for call in calls])
+        return network.calls
+
+    calls = run(scenario())
+    assert calls[0] == (0.0, "PINNED")
+    in_next_minute = [name for time_s, name in calls[1:] if time_s == MINUTE_S]
+    # The first OTHER had the lock before the more urgent ones came.
+    assert [name for name in in_next_minute if name != "HISTORY"] == ["OTHER", "WATCHED", "TRADES", "time", "OTHER"]
+    assert "HISTORY" in in_next_minute
+
+
+async def _outcome(call: Awaitable[object]) -> None:
+    """Make a call whose answer is of no interest."""
+    with contextlib.suppress(MalformedFrame):
+        await call
 
 
 async def test_refusal_of_the_region_is_an_error_of_its_own_and_not_asked_again(setup: Setup) -> None:
@@ -204,7 +275,9 @@ def test_refusing_exchange_is_asked_once_in_minutes() -> None:
 
     async def scenario() -> list[float]:
         network = Refusing()
-        rest = BinanceRest(cast(Transport, network), venue_of("us"), ScenarioClock(), BanFile(None), lambda _: False)
+        rest = BinanceRest(
+            cast(Transport, network), venue_of("us"), ScenarioClock(), BanFile(None), lambda _: Priority.OTHER_BOOK
+        )
 
         async def call_for_ever(call: Callable[[], Awaitable[object]]) -> None:
             while True:
@@ -285,7 +358,9 @@ def test_a_name_that_is_not_ascii_is_requested_as_it_is() -> None:
 
     async def scenario() -> list[Mapping[str, str]]:
         network = Recorder()
-        rest = BinanceRest(cast(Transport, network), venue_of("us"), ScenarioClock(), BanFile(None), lambda _: False)
+        rest = BinanceRest(
+            cast(Transport, network), venue_of("us"), ScenarioClock(), BanFile(None), lambda _: Priority.OTHER_BOOK
+        )
         await rest.instruments(["\u5e01\u5b89USDT", "BTCUSDT"])
         return network.params
 

@@ -88,7 +88,7 @@ async def test_the_bus_hop_is_measured() -> None:
     """From the engine's view to its delivery."""
     received = Received()
     view = received.market.view(0.0, 0.0)
-    received.latency.published(BTC, view.seq, 0.0)
+    received.latency.published(BTC, view.seq, 0.0, 0.0)
     received.clock.at_ms = 4.0
     received.outbox.put(BOOK, view)
     await received.run()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -65,7 +66,7 @@ async def test_trades_that_do_not_add_up_are_not_requested_again(caplog: pytest.
 
 @pytest.mark.parametrize(("count", "requests"), [(AGG_TRADES_MAX, 2), (2 * AGG_TRADES_MAX + 1, 3)])
 async def test_a_busy_minute_takes_several_pages(count: int, requests: int) -> None:
-    """Each page is requested from the id after the last one's, to the minute's end."""
+    """Each page is requested from the last one's id on, to the minute's end."""
     rows = [trade(10 + i, time_ms=M1 + i // 100) for i in range(count)]
     rest = FakeRest(trades=[*rows, trade(10 + count, time_ms=M1 + MINUTE_MS)])
     found = await rebuilt(rest, [WITH_IDS, candle(M1, volume=float(count))], set())
@@ -79,7 +80,17 @@ async def test_a_minute_with_too_many_trades_is_left() -> None:
     rest = FakeRest(trades=[trade(10 + i, time_ms=M1) for i in range(MINUTE_TRADES_MAX + AGG_TRADES_MAX)])
 
     assert await rebuilt(rest, [WITH_IDS, candle(M1)], set()) == []
-    assert len(rest.trade_requests) == MINUTE_TRADES_MAX // AGG_TRADES_MAX
+    assert len(rest.trade_requests) == MINUTE_TRADES_MAX // AGG_TRADES_MAX + 1  # each page begins with a known trade
+
+
+async def test_two_trades_of_one_id_may_lie_on_two_pages() -> None:
+    """The exchange has used one id twice: a page is requested from the last one's id on, which is not counted twice."""
+    rows = [trade(10 + i, time_ms=M1) for i in range(AGG_TRADES_MAX)]
+    second = replace(rows[-1], first_trade_id=9 + AGG_TRADES_MAX + 1, last_trade_id=9 + AGG_TRADES_MAX + 1)
+    rest = FakeRest(trades=[*rows, second])
+    found = await rebuilt(rest, [WITH_IDS, candle(M1, volume=float(AGG_TRADES_MAX + 1))], set())
+
+    assert [(row.first_trade_id, row.last_trade_id) for row in found] == [(10, 10 + AGG_TRADES_MAX)]
 
 
 async def test_the_minutes_of_one_call_are_bounded() -> None:

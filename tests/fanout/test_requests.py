@@ -14,6 +14,7 @@ from pulse.fanout.requests import (
     read_query,
     read_request,
 )
+from pulse.fanout.trade_log import Position
 from pulse.market.intervals import INTERVALS
 from pulse.symbols import SymbolRegistry
 
@@ -53,7 +54,9 @@ def test_depth_applies_to_books_only() -> None:
 
 def test_from_id_is_the_first_trade() -> None:
     """A client continues with the first trade that it lacks."""
-    assert subscribed("trades.BTCUSDT", from_id=4711).from_id == 4711
+    assert subscribed("trades.BTCUSDT", from_id=4711).start == Position(4711)
+    assert subscribed("trades.BTCUSDT", from_id=4711, from_first_trade_id=99).start == Position(4711, 99)
+    assert subscribed("trades.BTCUSDT").start is None
 
 
 def test_ping_needs_no_parameter() -> None:
@@ -115,6 +118,11 @@ def test_message_that_is_not_an_object_is_refused(raw: str | bytes | None) -> No
         ({"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": -1}, "from_id", None),
         ({"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": "5"}, "from_id", None),
         ({"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": 2**60}, "from_id", None),
+        (
+            {"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": 1, "from_first_trade_id": "x"},
+            "from_first_trade_id",
+            None,
+        ),
     ],
 )
 def test_wrong_parameter_is_named(message: dict[str, object], parameter: str, allowed: object) -> None:

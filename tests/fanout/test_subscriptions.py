@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -10,18 +11,23 @@ import orjson
 import pytest
 
 from pulse.fanout.requests import TOPICS_MAX
+from pulse.fanout.subscriptions import Echo
+from pulse.symbols import SymbolRegistry
+from pulse.web import admission
 from pulse.web.websocket import MESSAGES_MAX
 from pulse.wire import trades_channel
 from tests.support.waiting import WAIT_S, until
-from tests.support.web import INSTANCE, SETTINGS, Web, on_server_loop, serving
+from tests.support.web import INSTANCE, SETTINGS, Web, make_hub, on_server_loop, serving
+from tests.support.web import ask as http
 
 Feed = aiohttp.ClientWebSocketResponse
 
 
 @asynccontextmanager
-async def connected(web: Web) -> AsyncIterator[Feed]:
-    """Connect a client to /ws."""
-    async with aiohttp.ClientSession() as client, client.ws_connect(f"{web.url}/ws") as feed:
+async def connected(web: Web, address: str = "127.0.0.1") -> AsyncIterator[Feed]:
+    """Connect a client to /ws; behind a trusted proxy it is one of this address."""
+    headers = {"X-Forwarded-For": address}
+    async with aiohttp.ClientSession() as client, client.ws_connect(f"{web.url}/ws", headers=headers) as feed:
         yield feed
 
 
@@ -29,6 +35,14 @@ async def next_message(feed: Feed) -> dict[str, Any]:
     """Return the next message."""
     message: dict[str, Any] = await feed.receive_json(timeout=WAIT_S)
     return message
+
+
+@asynccontextmanager
+async def listening(web: Web, query: str) -> AsyncIterator[None]:
+    """Connect a client to /sse."""
+    async with aiohttp.ClientSession() as client, client.get(f"{web.url}/sse?{query}") as answer:
+        assert answer.status == 200
+        yield
 
 
 async def ask(feed: Feed, **message: object) -> dict[str, Any]:
@@ -44,7 +58,7 @@ async def subscribe(feed: Feed, *topics: str, **options: object) -> dict[str, An
 
 def trade(web: Web, seq: int, *ids: int, symbol: str = "BTCUSDT") -> None:
     """Publish these trades."""
-    trades = [{"id": number, "price": 1.0} for number in ids]
+    trades = [{"id": number, "price": 1.0, "first_trade_id": 10 * number} for number in ids]
     body = {"seq": seq, "instance": INSTANCE, "symbol": symbol, "trades": trades}
     web.hub.publish(trades_channel(symbol), orjson.dumps(body))
 
@@ -196,16 +210,17 @@ async def test_a_low_rate_skips_no_trade() -> None:
 
 @on_server_loop
 async def test_an_echo_is_reported_and_not_answered() -> None:
-    """It names a view that the client has shown, for the latency report."""
-    echoes: list[tuple[str, float]] = []
+    """It names a view that the client has shown, for the latency report, which learns the client's symbols too."""
+    echoes: list[tuple[str, Echo]] = []
     async with (
-        serving(on_echo=lambda instance, timestamp_s: echoes.append((instance, timestamp_s))) as web,
+        serving(on_echo=lambda address, echo: echoes.append((address, echo))) as web,
         connected(web) as feed,
     ):
+        await subscribe(feed, "status.ETHUSDT", "trades.ETHUSDT")
         await feed.send_str('{"op":"echo","instance":"ab","timestamp":1.5}')
         answer = await ask(feed, op="ping")
 
-    assert echoes == [("ab", 1.5)]
+    assert echoes == [("127.0.0.1", Echo("ab", 1.5, frozenset({"ETHUSDT"})))]
     assert answer["op"] == "pong"
 
 
@@ -244,3 +259,52 @@ async def test_a_client_that_has_left_leaves_no_topic_stream() -> None:
     assert was_watched
     assert not web.hub.is_watched("BTCUSDT")
     assert not web.hub.is_watched("ETHUSDT")
+
+
+@on_server_loop
+async def test_one_address_has_a_share_of_the_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all its clients count together, until they are unsubscribed or the client has left."""
+    monkeypatch.setattr(admission, "TOPICS_PER_ADDRESS_MAX", 4)
+    async with serving() as web, connected(web) as one:
+        async with connected(web) as two:
+            await subscribe(one, "book.BTCUSDT", "status.BTCUSDT")
+            await subscribe(two, "book.BTCUSDT", "status.BTCUSDT")
+            again = await subscribe(two, "book.BTCUSDT", rate="1hz")
+            refused = await subscribe(two, "proof.BTCUSDT", id=9)
+            await ask(one, op="unsubscribe", topics=["status.BTCUSDT", "trades.BTCUSDT"])
+            accepted = await subscribe(two, "proof.BTCUSDT")
+            counts = [web.admission.topics.count]
+        await until(lambda: web.sessions.open_count == 1)
+        counts.append(web.admission.topics.count)
+        async with listening(web, "topics=book.ETHUSDT,proof.ETHUSDT,status.ETHUSDT"):
+            status, problem, headers = await http(web, "/sse?topics=book.ETHUSDT")
+        await until(lambda: web.sessions.open_count == 1)
+        counts.append(web.admission.topics.count)
+
+    assert again["topics"] == accepted["topics"][:2] == ["status.BTCUSDT", "book.BTCUSDT"]
+    assert (refused["op"], refused["id"], refused["parameter"]) == ("error", 9, "topics")
+    assert refused["detail"] == "Your address has as many topics subscribed to as this server allows one address: 4."
+    assert (status, headers["Retry-After"], counts) == (429, "30", [4, 1, 1])
+    assert "as many topics" in problem["detail"]
+
+
+@on_server_loop
+async def test_one_address_opens_a_share_of_the_symbols() -> None:
+    """The refusal names the limit of the address; another address opens what is left."""
+    registry = SymbolRegistry(SETTINGS.symbols, running_max=6, is_watched=lambda _: True)
+    names = [f"COIN{number}USDT" for number in range(5)]
+    registry.set_listed(names)
+    settings = replace(SETTINGS, trusted_hops=1)
+    hub = make_hub((*SETTINGS.symbols, *names))
+    async with serving(settings, registry=registry, hub=hub) as web:
+        async with connected(web, "192.0.2.1") as one, connected(web, "192.0.2.2") as two:
+            await subscribe(one, *(f"status.{name}" for name in names[:3]))
+            refused = await subscribe(one, f"status.{names[3]}")
+            accepted = await subscribe(two, f"status.{names[3]}")
+        status, _, headers = await http(web, f"/orderbook?symbol={names[4]}", **{"X-Forwarded-For": "192.0.2.1"})
+        full, _, _ = await http(web, f"/orderbook?symbol={names[4]}", **{"X-Forwarded-For": "192.0.2.3"})
+
+    assert refused["detail"] == "Your address has opened as many symbols as this server allows one address: 3."
+    assert refused["allowed"] == list(registry)[:5]
+    assert accepted["op"] == "subscribed"
+    assert (status, headers["Retry-After"], full) == (429, "60", 503)

@@ -8,7 +8,7 @@ import pytest
 
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import REPEAT_S, TopicStream, TradeCursor, ViewMessage
-from pulse.fanout.trade_log import PER_MESSAGE_MAX, TradeLog
+from pulse.fanout.trade_log import PER_MESSAGE_MAX, Position, TradeLog
 from pulse.server.ws_frames import EncodedMessage
 from pulse.wire import encode_view
 from tests.support.makers import trade
@@ -159,13 +159,13 @@ def test_trades_of_this_process_and_of_another_are_encoded_alike() -> None:
 def test_a_cursor_reads_on_from_its_own_place() -> None:
     """The news that there are trades is enough: the log has them. What one message cannot hold is scheduled again."""
     log, scheduled = TradeLog("trades.BTCUSDT"), []
-    cursor = TradeCursor(log, 5, lambda: scheduled.append(1))
-    log.extend([(number, {"id": number}) for number in range(1, PER_MESSAGE_MAX + 8)])
+    cursor = TradeCursor(log, Position(5), lambda: scheduled.append(1))
+    log.extend([(Position(number, number), {"id": number}) for number in range(1, PER_MESSAGE_MAX + 8)])
     not_yet = cursor.take()
     cursor.put(EncodedMessage(b""))
     messages = [cursor.take() for _ in range(3)]
 
     assert not_yet is None
     assert [orjson.loads(one.payload)["first_id"] for one in messages if one] == [5, PER_MESSAGE_MAX + 5]
-    assert cursor.next_id == PER_MESSAGE_MAX + 8
+    assert cursor.position.next_id == PER_MESSAGE_MAX + 8
     assert len(scheduled) == 2

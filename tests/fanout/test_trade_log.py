@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pulse.fanout.trade_log import DEFAULT_COUNT, KEPT_MAX, PER_MESSAGE_MAX, SHARED_MAX, TradeLog
+from pulse.fanout.trade_log import DEFAULT_COUNT, KEPT_MAX, PER_MESSAGE_MAX, SHARED_MAX, Position, TradeLog
 
 
 def trades(*ids: int) -> list[dict[str, Any]]:
@@ -15,7 +15,7 @@ def trades(*ids: int) -> list[dict[str, Any]]:
 
 def add(log: TradeLog, *ids: int) -> bool:
     """Add trades with these ids."""
-    return log.extend([(trade["id"], trade) for trade in trades(*ids)])
+    return log.extend([(Position(trade["id"], trade["id"]), trade) for trade in trades(*ids)])
 
 
 def log_of(*ids: int) -> TradeLog:
@@ -27,8 +27,8 @@ def log_of(*ids: int) -> TradeLog:
 
 def read(log: TradeLog, next_id: int) -> tuple[dict[str, Any] | None, int]:
     """Return the decoded message for a client with this next id, and its next id after that."""
-    message, after = log.since(next_id)
-    return (None if message is None else orjson.loads(message.payload)), after
+    message, after = log.since(Position(next_id))
+    return (None if message is None else orjson.loads(message.payload)), after.next_id
 
 
 def ids_of(message: dict[str, Any] | None) -> list[int]:
@@ -96,27 +96,27 @@ def test_a_client_far_behind_catches_up_in_several_messages() -> None:
 
 def test_the_default_start_is_among_the_newest() -> None:
     """A client that gives no id gets DEFAULT_COUNT trades; with an empty log it begins at 0."""
-    assert log_of(*range(1, 101)).default_start() == 101 - DEFAULT_COUNT
-    assert log_of().default_start() == 0
+    assert log_of(*range(1, 101)).default_start() == Position(101 - DEFAULT_COUNT, 101 - DEFAULT_COUNT)
+    assert log_of().default_start() == Position(0)
 
 
 def test_clients_with_the_same_next_id_share_a_message() -> None:
     """It is encoded once, until there is a new trade."""
     log = log_of(1, 2, 3)
-    first = log.since(2)[0]
+    first = log.since(Position(2))[0]
 
-    assert log.since(2)[0] is first
+    assert log.since(Position(2))[0] is first
     add(log, 4)
-    assert log.since(2)[0] is not first
+    assert log.since(Position(2))[0] is not first
 
 
 def test_trades_and_shared_messages_are_bounded() -> None:
     """Also for clients that all have different next ids."""
     log = log_of(*range(1, KEPT_MAX + 100))
     for next_id in range(200, 200 + 2 * SHARED_MAX):
-        log.since(next_id)
+        log.since(Position(next_id))
 
-    assert len(log._ids) == len(log._encoded) == KEPT_MAX
+    assert len(log._places) == len(log._encoded) == KEPT_MAX
     assert len(log._shared) <= SHARED_MAX
 
 
@@ -127,3 +127,39 @@ def test_ids_that_begin_anew_replace_the_old_ones(next_id: int) -> None:
     add(log, 1, 2, 3)
 
     assert ids_of(read(log, next_id)[0]) == [1, 2, 3]
+
+
+def add_pair(log: TradeLog, *first_trade_ids: int) -> None:
+    """Add trades of the id 7 that begin with these single trades."""
+    log.extend([(Position(7, first), {"id": 7, "first": first}) for first in first_trade_ids])
+
+
+def test_two_trades_of_one_id_are_both_sent_once() -> None:
+    """Together, or the second in a later message, also to a client that has asked for the next id."""
+    together, apart = log_of(5, 6), log_of(5, 6)
+    for first_trade_ids in [(70, 72), (70, 72)]:
+        add_pair(together, *first_trade_ids)
+    add_pair(apart, 70)
+    first, after = apart.since(Position(7))
+    _, waiting = apart.since(Position(8))
+    add_pair(apart, 70, 72)
+    add(apart, 8)
+
+    assert ids_of(read(together, 5)[0]) == [5, 6, 7, 7]
+    assert first is not None
+    assert [orjson.loads(first.payload)[key] for key in ("first_id", "last_id")] == [7, 7]
+    for place in (after, waiting):
+        message, end = apart.since(place)
+        assert message is not None
+        body = orjson.loads(message.payload)
+        assert (body["gap"], ids_of(body), body["trades"][0].get("first")) == (None, [7, 8], 72)
+        assert end == apart.end
+
+
+def test_a_gap_after_a_place_within_an_id_begins_with_the_next_id() -> None:
+    """The client has a trade of the id that its place names."""
+    log = log_of(10, 11)
+    message, _ = log.since(Position(7, 71))
+
+    assert message is not None
+    assert orjson.loads(message.payload)["gap"] == {"first_id": 8, "last_id": 9}

@@ -6,7 +6,7 @@ from typing import cast
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.rest import BinanceRest, RoundTrip
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
@@ -24,7 +24,9 @@ async def test_offset_is_estimated_from_time_requests(refusals: int, monkeypatch
     offset = ClockOffset()
     async with SimulatedExchange(["BTCUSDT"], seed=3) as exchange, aiohttp.ClientSession() as session:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
-        rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: False)
+        rest = BinanceRest(
+            AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: Priority.OTHER_BOOK
+        )
         exchange.faults.rest.answer("/api/v3/time", 503, count=refusals)
         task = asyncio.create_task(sync_clock(rest, offset))
         await until(lambda: offset.error_ms() is not None)

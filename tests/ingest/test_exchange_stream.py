@@ -10,7 +10,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import REFUSED_WAIT_S, Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, Stream, Transport
@@ -19,6 +19,7 @@ from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
 from pulse.errors import ConnectionEnded, ExchangeRefused, HandshakeRefused
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import OVERLAP_S
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
@@ -53,11 +54,12 @@ class Setup:
         self.wrong: list[int] = []
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         transport = AiohttpTransport(session)
-        self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: True)
+        self.rest = BinanceRest(transport, venue, self.clock, BanFile(None), lambda _: Priority.PINNED_BOOK)
+        self.held = HeldBudget()
         self.stream = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
-            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals(venue.title), depth_limit=1000,
-            stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals(venue.title), held=self.held,
+            depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
         )  # fmt: skip
 
     async def until(self, condition: Callable[["Setup"], bool]) -> None:
@@ -313,7 +315,7 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         return ExchangeStream(
             symbol, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
             ScenarioClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals,
-            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            held=HeldBudget(), depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
     assert run(scenario()) == [0.0, REFUSED_WAIT_S, 2 * REFUSED_WAIT_S]
@@ -397,7 +399,7 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         inbox: Inbox = asyncio.Queue(1)
         stream = ExchangeStream(
             SYMBOL, exchange, exchange, inbox, ScenarioClock(FRAMES_MS), random.Random(1),
-            retry_gate=RetryGate(1.0), refusals=Refusals(""), depth_limit=100, stale_after_ms=5000,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
             may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import aiohttp
 import pytest
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
@@ -31,7 +31,9 @@ class Setup:
     def __init__(self, exchange: SimulatedExchange, session: aiohttp.ClientSession) -> None:
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.exchange = exchange
-        self.rest = BinanceRest(AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: False)
+        self.rest = BinanceRest(
+            AiohttpTransport(session), venue, SystemClock(), BanFile(None), lambda _: Priority.OTHER_BOOK
+        )
         self.changes: list[Instrument] = []
         self.listings: list[list[str]] = []
 

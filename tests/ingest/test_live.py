@@ -10,7 +10,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
@@ -25,6 +25,7 @@ from pulse.engine import Engine
 from pulse.fanout.hub import Hub
 from pulse.ingest import live
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
@@ -71,7 +72,7 @@ class Process:
         )  # fmt: skip
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.transport = AiohttpTransport(session)
-        self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), self.hub.is_watched)
+        self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), lambda _: Priority.WATCHED_BOOK)
         self.retry_gate = RetryGate(RECONNECT_SPACING_S)
         self.refusals = Refusals(venue.title)
         self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.clock)
@@ -90,7 +91,8 @@ class Process:
         """Make a stream as the program does."""
         return ExchangeStream(
             symbol, self.transport, self.rest, self.inbox, self.clock, random.Random(1), retry_gate=self.retry_gate,
-            refusals=self.refusals, depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            refusals=self.refusals, held=HeldBudget(), depth_limit=1000, stale_after_ms=5000, may_fall_back=False,
+            audit_every_s=600.0,
         )  # fmt: skip
 
     def state(self, symbol: str) -> str:
@@ -138,7 +140,7 @@ async def test_a_requested_symbol_becomes_live() -> None:
         first = process.state(OTHER)
         await until(lambda: process.state(OTHER) == "live")
         log = process.hub.log(OTHER)
-        await until(lambda: log.next_id > 0)
+        await until(lambda: log.end.trade_id > 0)
         view = orjson.loads(process.hub.latest(book_channel(OTHER)) or b"")
         truth = process.exchange.core.book_at(OTHER, view["last_update_id"])
 

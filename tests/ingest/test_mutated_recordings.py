@@ -13,6 +13,7 @@ import pytest
 from pulse.binance.messages import Frame, load_object, parse, parse_snapshot
 from pulse.clock import ReplayClock
 from pulse.errors import MalformedFrame
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.sequencer import Sequencer
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookTicker, FeedUp, State
@@ -64,7 +65,7 @@ async def play(session: list[tuple[float, str]]) -> tuple[int, list[int]]:
     """Play the session; return the number of live moments, and the ids of books that stayed live though wrong."""
     inbox, clock = make_inbox(), ReplayClock()
     market = Market("BTCUSDT", Origin("00", "replay", "com"), levels_max=20_000, trades_kept=1, stale_after_ms=5000)
-    sequencer = Sequencer("BTCUSDT", inbox, clock, repairs_trades=False)
+    sequencer = Sequencer("BTCUSDT", inbox, clock, HeldBudget(), repairs_trades=False)
     await sequencer.put(FeedUp())
     live, wrong = 0, []
     for received_ms, raw in session:

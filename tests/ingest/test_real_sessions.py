@@ -298,6 +298,18 @@ def test_trades_go_on_where_recorded_ids_begin_anew() -> None:
     assert all(candle.trade_count == by_minute[candle.open_time_ms // MINUTE_MS] for candle in live)
 
 
+def test_both_trades_of_one_recorded_id_count() -> None:
+    """Two trades share an aggregate id: both are in the tape, CVD, VWAP and the minute."""
+    session = asyncio.run(_play(open_recording([case("same_aggregate_id_twice.rec")])))["BTCUSDT"]
+    view = session.market.view(0.0, 0.0)
+    minute = next(candle for candle in session.candles if candle.first_trade_id > 900)
+
+    assert (minute.volume, minute.first_trade_id, minute.last_trade_id, minute.trade_count) == (796.0, 901, 922, 22)
+    assert [(t.id, t.quantity) for t in view.trades if t.id == 510] == [(510, 777.0), (510, 1.0)]
+    assert view.metrics.trade_cvd == sum(trade.quantity for trade in session.trades)
+    assert sum(trade.last_trade_id - trade.first_trade_id + 1 for trade in session.trades) == 24
+
+
 # --- XRPETH, Binance.com, 2019-10-11: every trade of a day
 
 

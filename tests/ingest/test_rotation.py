@@ -6,6 +6,7 @@ import pytest
 
 from pulse.binance.messages import Event, Frame
 from pulse.ingest import rotation as module
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import OVERLAP_MAX_S, OVERLAP_S, ROTATE_SPREAD, Rotation, Successor
 from pulse.ingest.sequencer import Sequencer
 from pulse.queues import make_inbox
@@ -41,7 +42,7 @@ class Setup:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.sequencer = Sequencer("BTCUSDT", make_inbox(), self.clock, repairs_trades=True)
+        self.sequencer = Sequencer("BTCUSDT", make_inbox(), self.clock, HeldBudget(), repairs_trades=True)
         self.rotation = Rotation(self.sequencer, self.clock, random.Random(1), AGE_S)
 
     async def begin(self) -> Successor:
@@ -151,7 +152,7 @@ def test_rotation_becomes_due_by_age() -> None:
     """A random part of the age, up to ROTATE_SPREAD, is left out, so that symbols do not rotate together."""
 
     async def due_s(seed: int) -> float:
-        sequencer = Sequencer("BTCUSDT", make_inbox(), ScenarioClock(), repairs_trades=True)
+        sequencer = Sequencer("BTCUSDT", make_inbox(), ScenarioClock(), HeldBudget(), repairs_trades=True)
         rotation = Rotation(sequencer, ScenarioClock(), random.Random(seed), AGE_S)
         await rotation.wait_until_due()
         assert rotation.is_due

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pulse.binance.messages import Event, Frame
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.sequencer import Sequencer
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.types import BookLost, FeedUp, Quarantined, Trade, TradeGap, TradeIdsRestarted, TradesHeld
@@ -29,7 +30,7 @@ def inbox() -> Inbox:
 @pytest.fixture
 def sequencer(inbox: Inbox) -> Sequencer:
     """Return a sequencer whose clock stands at 5 ms."""
-    return Sequencer("BTCUSDT", inbox, ManualClock(5.0), repairs_trades=True)
+    return Sequencer("BTCUSDT", inbox, ManualClock(5.0), HeldBudget(), repairs_trades=True)
 
 
 def delivered(inbox: Inbox) -> list[object]:
@@ -171,7 +172,7 @@ async def test_missing_trades_can_be_skipped(sequencer: Sequencer, inbox: Inbox)
 
 async def test_without_repair_no_trade_waits(inbox: Inbox) -> None:
     """A recording has no exchange to fetch from: the gap is delivered at once."""
-    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), repairs_trades=False)
+    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), HeldBudget(), repairs_trades=False)
     for trade_id in (1, 4):
         await sequencer.put_frame(frame(trade(trade_id), "trade"))
 
@@ -181,7 +182,7 @@ async def test_without_repair_no_trade_waits(inbox: Inbox) -> None:
 async def test_number_of_waiting_trades_is_bounded(monkeypatch: pytest.MonkeyPatch, inbox: Inbox) -> None:
     """At the bound the missing trades are skipped, and those that waited are delivered."""
     monkeypatch.setattr("pulse.ingest.sequencer.BUFFERED_TRADES_MAX", 3)
-    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), repairs_trades=True)
+    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), HeldBudget(), repairs_trades=True)
     for trade_id in (1, 4, 5, 6):
         await sequencer.put_frame(frame(trade(trade_id), "trade"))
 
@@ -200,7 +201,7 @@ async def test_restart_keeps_the_order_of_trades(sequencer: Sequencer, inbox: In
 async def test_full_inbox_keeps_the_order() -> None:
     """While the engine is behind, nothing is lost and nothing overtakes: a snapshot waits behind a diff."""
     inbox: Inbox = asyncio.Queue(1)
-    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), repairs_trades=True)
+    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(), HeldBudget(), repairs_trades=True)
     await join(sequencer)
     puts = [
         asyncio.create_task(sequencer.put_frame(frame(diff(11, 11)))),
@@ -251,3 +252,18 @@ async def test_trade_ids_that_begin_anew_are_reported(sequencer: Sequencer, inbo
         await sequencer.put_frame(frame(event, "trade"))
 
     assert delivered(inbox) == [trade(1000), TradeIdsRestarted(), *later]
+
+
+async def test_waiting_trade_of_fetched_fills_is_quarantined(sequencer: Sequencer, inbox: Inbox) -> None:
+    """Its id was false: the exchange has its fills under another one, which was fetched."""
+    for trade_id, first_id, last_id in ((7, 70, 72), (9, 76, 76)):
+        made = replace(trade(trade_id), first_trade_id=first_id, last_trade_id=last_id)
+        await sequencer.put_frame(frame(made, "trade"))
+    delivered(inbox)
+    count = await sequencer.add_fetched_trades([replace(trade(8), first_trade_id=76, last_trade_id=76)])
+    fetched, quarantined = delivered(inbox)
+
+    assert (count, sequencer.has_waiting_trades) == (1, False)
+    assert isinstance(fetched, Trade)
+    assert (fetched.trade_id, fetched.is_repaired) == (8, True)
+    assert quarantined == Quarantined("trade", "its fills are those of trades that the exchange has under other ids")

@@ -11,6 +11,7 @@ import pytest
 from pulse.binance.messages import Frame
 from pulse.binance.rest import BinanceRest
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, PulseError, UnknownSymbol
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.snapshots import (
     HALTED_SPACING_S,
@@ -66,7 +67,7 @@ def fetch(
 
     async def scenario() -> list[object]:
         inbox: Inbox = make_inbox()
-        sequencer = Sequencer("BTCUSDT", inbox, ScenarioClock(), repairs_trades=True)
+        sequencer = Sequencer("BTCUSDT", inbox, ScenarioClock(), HeldBudget(), repairs_trades=True)
         rest = cast(BinanceRest, exchange)
         fetcher = SnapshotFetcher("BTCUSDT", rest, sequencer, random.Random(1), depth_limit)
         await sequencer.put_frame(Frame("BTCUSDT", "depth", diff(UPDATE_ID, UPDATE_ID)))

@@ -11,6 +11,7 @@ from pulse.binance.messages import Frame
 from pulse.binance.rest import BinanceRest
 from pulse.errors import ExchangeBusy, ExchangeError, PulseError
 from pulse.ingest import trade_repair
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.trade_repair import MISSING_TRADES_MAX, REPAIR_TIMEOUT_S, TradeRepair
 from pulse.market.trade_sync import TradeSync
@@ -44,7 +45,7 @@ def delivered(exchange: Exchange, *ids: int, until_s: float = 30.0) -> list[obje
 
     async def scenario() -> list[object]:
         inbox, clock = make_inbox(), ScenarioClock()
-        sequencer = Sequencer("BTCUSDT", inbox, clock, repairs_trades=True)
+        sequencer = Sequencer("BTCUSDT", inbox, clock, HeldBudget(), repairs_trades=True)
         repair = TradeRepair("BTCUSDT", cast(BinanceRest, exchange), sequencer, clock, random.Random(1))
         task = asyncio.create_task(repair.run())
         for trade_id in ids:
@@ -144,7 +145,7 @@ async def test_frames_do_not_search_the_waiting_trades(monkeypatch: pytest.Monke
     searches: list[TradeSync] = []
     monkeypatch.setattr(TradeSync, "missing", property(searches.append))
     clock = ManualClock()
-    sequencer = Sequencer("BTCUSDT", make_inbox(), clock, repairs_trades=True)
+    sequencer = Sequencer("BTCUSDT", make_inbox(), clock, HeldBudget(), repairs_trades=True)
     repair = TradeRepair("BTCUSDT", cast(BinanceRest, Exchange([])), sequencer, clock, random.Random(1))
     for trade_id in (1, 4, 5, 6):
         await sequencer.put_frame(Frame("BTCUSDT", "trade", trade(trade_id)))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.depth_sync import BookAnchor, DepthSync, DiffOutcome
+from pulse.market.depth_sync import DIFF_BYTES, LEVEL_BYTES, BookAnchor, DepthSync, DiffOutcome
 from pulse.market.order_book import OrderBook
 from pulse.market.types import DepthDiff
 from tests.support.book_truth import FIRST_ID, Change, Truth, changes, cuts, is_true
@@ -330,3 +330,43 @@ def test_new_ids_join_a_new_snapshot() -> None:
     assert sync.on_snapshot(snapshot(2))
     assert sync.take_anchor() is not None
     assert sync.on_diff(diff(4, 4)) is DiffOutcome.DELIVER
+
+
+def test_memory_of_the_held_diffs_is_counted() -> None:
+    """Each level counts; what is dropped, joined or replaced at the bound by count no longer does."""
+    level = [(100.0, 1.0)]
+    sync = DepthSync(2)
+    counted = []
+    for held in (diff(1, 1), diff(2, 2, level, level), diff(3, 3, level)):
+        sync.on_diff(held)
+        counted.append(sync.held_bytes)
+
+    assert counted == [DIFF_BYTES, 2 * (DIFF_BYTES + LEVEL_BYTES), 2 * DIFF_BYTES + 3 * LEVEL_BYTES]
+    assert sync.on_snapshot(snapshot(1))
+    assert (sync.take_anchor() is not None, sync.held_bytes) == (True, 0)
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_older_half_of_the_held_diffs_is_released(count: int) -> None:
+    """A snapshot that those would have joined is of no use any more; one at the oldest that is left is."""
+    sync = sync_with(*(diff(update_id, update_id) for update_id in range(1, count + 1)))
+    sync.release_oldest()
+    left = count // 2
+    oldest = count - left + 1
+
+    assert sync.held_bytes == left * DIFF_BYTES
+    assert sync.on_snapshot(snapshot(oldest - 2)) is (left == 0)
+    assert sync.on_snapshot(snapshot(oldest - 1))
+
+
+def test_release_after_the_snapshot_asks_for_another() -> None:
+    """The accepted snapshot waits for its id; if diffs between are released the book is not joined with a hole."""
+    sync = DepthSync(10)
+    sync.on_snapshot(snapshot(9))
+    sync.on_diff(diff(10, 10))
+    sync.on_diff(diff(11, 11))
+    sync.release_oldest()
+
+    assert (sync.take_anchor(), sync.is_joined, sync.wants_snapshot) == (None, False, True)
+    assert sync.on_snapshot(snapshot(10))
+    assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(11, 11),))

@@ -18,7 +18,7 @@ def test_trades_are_shown_newest_first_and_once() -> None:
     view = view_of(market, 1.0)
 
     assert [t.id for t in view.trades] == [4, 3, 2]
-    assert view.trades[0] == TradeView(4, 104.0, 1.0, "seller", MIDNIGHT_MS)
+    assert view.trades[0] == TradeView(4, 104.0, 1.0, "seller", MIDNIGHT_MS, 4)
     assert view.metrics.trade_cvd == -4.0
 
 

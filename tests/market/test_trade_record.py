@@ -1,6 +1,7 @@
 """Every transition of the record of trades, and the minutes that it covers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -27,12 +28,17 @@ def record_in(state: Continuity, has_trades: bool) -> TradeRecord:
     return record
 
 
+def next_id(record: TradeRecord) -> int:
+    """Return the id that follows on the last trade's; 0 before the first."""
+    return LAST_ID + 1 if record.has(trade(LAST_ID)) else 0
+
+
 EVENTS: dict[str, Callable[[TradeRecord], None]] = {
     "time": lambda record: record.on_time(LATER_MS),
     "interruption": lambda record: record.on_interruption(),
-    "next trade": lambda record: record.on_trade(trade(record.last_trade_id + 1, time_ms=LATER_MS)),
+    "next trade": lambda record: record.on_trade(trade(next_id(record), time_ms=LATER_MS)),
     "first trade": lambda record: record.on_trade(trade(LAST_ID, time_ms=LATER_MS)),
-    "jump": lambda record: record.on_trade(trade(record.last_trade_id + 5, time_ms=LATER_MS)),
+    "jump": lambda record: record.on_trade(trade(next_id(record) + 4, time_ms=LATER_MS)),
 }
 UNKNOWN, CONTIGUOUS, INTERRUPTED = Continuity
 CONTINUITY_CASES = [
@@ -77,3 +83,26 @@ def test_only_a_contiguous_record_covers_a_minute(state: Continuity) -> None:
 
     covered = [record.covers(time_ms) for time_ms in (SINCE_MS - 1, SINCE_MS, LATER_MS)]
     assert covered == [False, state is CONTIGUOUS, state is CONTIGUOUS]
+
+
+@pytest.mark.parametrize(
+    ("second", "has", "since_ms"),
+    [
+        ((LAST_ID, LAST_ID, LAST_ID), True, SINCE_MS),  # repeated
+        ((LAST_ID, LAST_ID + 1, LAST_ID + 3), False, SINCE_MS),  # another trade with the same id
+        ((LAST_ID, LAST_ID + 2, LAST_ID + 3), False, LATER_MS + 1),  # before which one is missing
+        ((LAST_ID + 1, LAST_ID + 3, LAST_ID + 3), False, LATER_MS + 1),  # the first of two with its id is missing
+    ],
+)
+def test_fills_tell_whether_trades_of_one_id_are_missing(
+    second: tuple[int, int, int], has: bool, since_ms: int
+) -> None:
+    """The exchange has used one id for two trades: ids that follow on each other do not show that none is missing."""
+    trade_id, first_id, last_id = second
+    record = record_in(CONTIGUOUS, has_trades=True)
+    row = replace(trade(trade_id, time_ms=LATER_MS), first_trade_id=first_id, last_trade_id=last_id)
+    had = record.has(row)
+    if not had:
+        record.on_trade(row)
+
+    assert (had, record.since_ms) == (has, since_ms)

@@ -1,9 +1,11 @@
 """The order of trades: what is delivered, what is held, what fills a gap, and what is given up."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.trade_sync import MissingTrades, TradeSync
+from pulse.market.trade_sync import TRADE_BYTES, MissingTrades, TradeSync
 from pulse.market.types import Trade
 from tests.support.makers import MIDNIGHT_MS, trade, unhurried
 
@@ -188,3 +190,78 @@ def test_held_trades_are_doubtful_until_others_follow() -> None:
     assert (seen, sync.missing) == ([False, True, False, True], MissingTrades(3, 4))
     sync.drop_held_above(2)
     assert not sync.is_waiting
+
+
+def test_memory_of_the_held_trades_is_counted() -> None:
+    """It follows their number."""
+    sync = sync_after(1, 3, 4)
+    assert sync.held_bytes == 2 * TRADE_BYTES
+
+    sync.fill([at(2)])
+    assert sync.held_bytes == 0
+
+
+def fills(trade_id: int, first_id: int, last_id: int) -> Trade:
+    """Return an aggregate trade of these fills."""
+    return replace(at(trade_id), first_trade_id=first_id, last_trade_id=last_id)
+
+
+def keys(trades: list[Trade]) -> list[tuple[int, int]]:
+    """Return the id of each trade and of its first fill."""
+    return [(row.trade_id, row.first_trade_id) for row in trades]
+
+
+def test_second_trade_of_one_id_is_delivered() -> None:
+    """Rule 6: its fills tell it from a repetition, which is dropped."""
+    sync = sync_after()
+    stream = [fills(7, 70, 70), fills(7, 71, 73), fills(7, 71, 73), fills(7, 70, 70), fills(8, 74, 74)]
+
+    assert [keys(sync.take(row)) for row in stream] == [[(7, 70)], [(7, 71)], [], [], [(8, 74)]]
+
+
+def test_second_trade_of_one_id_is_delivered_while_later_ones_wait() -> None:
+    """It waits for nothing, and missing trades may share an id too, whichever comes first."""
+    sync = sync_after()
+    sync.take(fills(7, 70, 70))
+    held = [fills(9, 76, 76), fills(9, 75, 75), fills(9, 75, 75)]
+
+    assert [keys(sync.take(row)) for row in held] == [[], [], []]
+    assert keys(sync.take(fills(7, 71, 72))) == [(7, 71)]
+    assert keys(sync.fill([fills(8, 73, 73), fills(8, 74, 74)])) == [(8, 73), (8, 74), (9, 75), (9, 76)]
+    assert not sync.is_waiting
+
+
+def test_trades_of_one_id_are_given_up_and_counted_together() -> None:
+    """Both count as held, and both are delivered after the gap."""
+    sync = sync_after()
+    sync.take(fills(7, 70, 70))
+    sync.take(fills(9, 75, 75))
+    assert sync.is_doubtful
+    sync.take(fills(9, 76, 76))
+    assert not sync.is_doubtful
+    gap, found = sync.give_up(NOTED_MS)
+
+    assert gap is not None
+    assert (gap.first_trade_id, gap.last_trade_id, keys(found)) == (8, 8, [(9, 75), (9, 76)])
+    assert keys(sync.take(fills(10, 77, 77))) == [(10, 77)]
+
+
+def test_held_trade_of_fetched_fills_is_false() -> None:
+    """Rule 7: two trades in a row claimed ids that are too high; the true ones were fetched, and the stream goes on."""
+    sync = sync_after()
+    sync.take(fills(7, 70, 72))
+    sync.take(fills(9, 76, 76))  # truly 8: it fits, if the one before it is believed to be lost
+    found = sync.fill([fills(8, 76, 76)])
+
+    assert (keys(found), sync.false_ids, sync.is_waiting) == ([(8, 76)], 1, False)
+    assert keys(sync.take(fills(9, 77, 77))) == [(9, 77)]
+
+
+def test_trade_delivered_under_a_false_id_is_not_delivered_twice() -> None:
+    """Rule 7: it looked like a second one of the id below it; the exchange's history has it under its own."""
+    sync = sync_after()
+    sync.take(fills(7, 70, 70))
+    found = [keys(sync.take(fills(7, 71, 71))), keys(sync.take(fills(9, 72, 72)))]
+    filled = sync.fill([fills(8, 71, 71)])
+
+    assert (found, keys(filled), sync.false_ids) == ([[(7, 71)], []], [(9, 72)], 0)

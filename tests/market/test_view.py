@@ -42,7 +42,7 @@ def test_first_four_metrics_keep_their_names() -> None:
 
 def test_fields_of_the_parts_of_a_view() -> None:
     """Trades, candles, the window, the proof and the instrument have these fields."""
-    assert names(TradeView) == ["id", "price", "quantity", "aggressor", "time_ms"]
+    assert names(TradeView) == ["id", "price", "quantity", "aggressor", "time_ms", "first_trade_id"]
     assert names(CandleView) == ["symbol", "timestamp", "open", "high", "low", "close", "volume", "is_closed"]
     assert names(WindowView) == ["bid_floor", "ask_ceiling", "bid_levels", "ask_levels"]
     assert names(ProofView) == [
@@ -54,7 +54,7 @@ def test_fields_of_the_parts_of_a_view() -> None:
 
 def shown(trade_id: int) -> TradeView:
     """Return a trade with this id."""
-    return TradeView(trade_id, 100.0, 1.0, "buyer", 0)
+    return TradeView(trade_id, 100.0, 1.0, "buyer", 0, trade_id)
 
 
 def next_message(buffer: TradeRepeatBuffer, *ids: int) -> list[int]:

@@ -168,10 +168,10 @@ async def test_a_connection_that_ended_gives_its_place_back() -> None:
     before = [registry.admit(one, "192.0.2.1") for one in connections]
     for one in connections:
         registry.remove(one)
-    left = dict(registry._by_address), dict(registry._reserved)
+    left = registry._share.count, dict(registry._share._by_address), dict(registry._reserved)
 
     assert before == [Place.ANY, Place.HEALTH]
-    assert left == ({}, {})
+    assert left == (0, {}, {})
     assert admitted(registry, "192.0.2.1") == [Place.ANY]
 
 

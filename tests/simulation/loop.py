@@ -9,6 +9,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from pulse.clock import Uptime
+
 T = TypeVar("T")
 
 BEGIN_S = 5000.0
@@ -52,7 +54,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """The monotonic and the wall clock of one machine; `jump_s` is the error of its date."""
+    """The clocks of one machine; `jump_s` is the error of its date.
+
+    The machine itself is never started again: its monotonic clock and its uptime go on while a process is restarted.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, start_ms: int) -> None:
         self._loop = loop
@@ -62,6 +67,10 @@ class VirtualClock:
     def now_ms(self) -> float:
         """Return virtual milliseconds, unaffected by `jump_s`."""
         return self._loop.time() * 1000
+
+    def uptime(self) -> Uptime:
+        """Return the machine's uptime, unaffected by `jump_s`."""
+        return Uptime("the only one", self._loop.time())
 
     def true_ms(self) -> float:
         """Return the correct milliseconds since the epoch: the exchange's clock."""

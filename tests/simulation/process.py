@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulse.binance.rate_limit import BanFile
+from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import Refusals
 from pulse.binance.rest import BinanceRest
 from pulse.binance.venues import venue_of
@@ -20,6 +20,7 @@ from pulse.concurrency import RetryGate
 from pulse.engine import Engine
 from pulse.errors import ExchangeError
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.live import LiveIngest
 from pulse.latency import Latency
 from pulse.market.market import Origin
@@ -48,6 +49,8 @@ class Settings:
     publish_interval_s: float = 1.0
     changes_per_s: float = 0.4
     """Order rate of the calm market; bursts raise it several times."""
+    held_bytes_max: int = 20_000
+    """So few that the bound is reached where snapshots are refused for some seconds."""
 
 
 class Process:
@@ -69,9 +72,14 @@ class Process:
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
         snapshot_requests: SnapshotRequests = ConflatingQueue()
         gaps = make_gap_queue()
-        bans = BanFile(folder / "bans.json")
-        self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, lambda symbol: symbol == exchange.symbols[0])
+        bans = BanFile(folder / "bans.json", clock.uptime)
+
+        def priority_of(symbol: str) -> Priority:
+            return Priority.PINNED_BOOK if symbol == exchange.symbols[0] else Priority.OTHER_BOOK
+
+        self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, priority_of)
         retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals("the simulator")
+        held = HeldBudget(settings.held_bytes_max)
         self.streams: dict[str, ExchangeStream] = {}
 
         def make_market(symbol: str) -> CheckedMarket:
@@ -83,8 +91,9 @@ class Process:
         def make_stream(symbol: str) -> ExchangeStream:
             stream = ExchangeStream(
                 symbol, exchange, self.rest, self.inbox, clock, random.Random(rng.random()),
-                retry_gate=retry_gate, refusals=refusals, depth_limit=settings.depth_limit, stale_after_ms=5000,
-                may_fall_back=False, rotate_after_s=settings.rotate_after_s, audit_every_s=settings.audit_every_s,
+                retry_gate=retry_gate, refusals=refusals, held=held, depth_limit=settings.depth_limit,
+                stale_after_ms=5000, may_fall_back=False, rotate_after_s=settings.rotate_after_s,
+                audit_every_s=settings.audit_every_s,
             )  # fmt: skip
             self.streams[symbol] = stream
             return stream

@@ -31,6 +31,7 @@ REGRESSIONS = {
     Plan(2, 0.3, ("stall_all",)): "while depth20 flowed, nothing noticed that depth and bookTicker had stalled",
     Plan(1, 0.25, ("hiccup",), settings=LIVELIER): "a minute closed by time though its last trades had been lost",
     Plan(2, 0.1, ("clock_jump",)): "a running minute was called closed by REST, going by this machine's wrong date",
+    Plan(5, 0.2, ("ban", "clock_jump"), pause_s=120.0): "after a jump of the date a restart took a ban for over",
 }
 """Runs that have failed once, and the mistake each found."""
 

@@ -80,18 +80,19 @@ test("trades come with the next view, newest first, and once", () => {
 test("after a lost connection the exchange's trades resume where they ended", () => {
   const { feed, receiveTopic, receiveAll, last } = subscribed();
   receiveAll(1);
-  receiveTopic("trades", { last_id: 41, trades: [{ id: 41 }] });
+  receiveTopic("trades", { last_id: 41, trades: [{ id: 41, first_trade_id: 90 }] });
   last().lose(1006);
   feed.retryNow();
   last().open();
 
-  assert.equal(last().sent[0].from_id, 42);
+  const { from_id: fromId, from_first_trade_id: fromFirst } = last().sent[0];
+  assert.deepEqual([fromId, fromFirst], [41, 91]);
 });
 
 test("trades of a simulation, and of another symbol, do not resume", () => {
   const { feed, receiveTopic, receiveAll, last } = subscribed("simulation");
   receiveAll(1);
-  receiveTopic("trades", { last_id: 41, trades: [{ id: 41 }] });
+  receiveTopic("trades", { last_id: 41, trades: [{ id: 41, first_trade_id: 90 }] });
   feed.open("ws://server/ws", "BTCUSDT");
   last().open();
 

@@ -152,6 +152,23 @@ test("the list of trades is bounded and drops the oldest", () => {
   assert.equal(mergeTrades(many, trades(3)), many);
 });
 
+test("two trades to which the exchange gave one id are both kept, each once", () => {
+  const [first] = trades(5);
+  const second = { ...first, first_trade_id: first.first_trade_id + 3 };
+  const merged = mergeTrades([first], [second, first, ...trades(6)]);
+  const rows = tapeRows(merged);
+
+  assert.deepEqual(
+    merged.map(({ id, first_trade_id: begin }) => [id, begin]),
+    [
+      [6, 60],
+      [5, 53],
+      [5, 50],
+    ],
+  );
+  assert.equal(new Set(rows.map(({ key }) => key)).size, 3);
+});
+
 test("the tape has a row with the number of missing trades exactly where they are missing", () => {
   const rows = tapeRows(trades(10, 9, 5));
 

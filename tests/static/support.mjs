@@ -107,7 +107,7 @@ export function candle(timestamp, change = {}) {
  * @returns {Trade[]}
  */
 export function trades(...ids) {
-  return ids.map((id) => ({ id, price: id, quantity: 1, aggressor: "buyer", time_ms: 0 }));
+  return ids.map((id) => ({ id, price: id, quantity: 1, aggressor: "buyer", time_ms: 0, first_trade_id: 10 * id }));
 }
 
 /**

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, PRIORITY_HISTORY
+from pulse.binance.rate_limit import Priority
+from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX
 from pulse.errors import PulseError
 from pulse.market.types import Candle, Trade
 from tests.support.makers import MIDNIGHT_MS, candle
@@ -43,7 +44,7 @@ class FakeRest:
 
     async def agg_trades(self, symbol: str, from_id: int, rank: int) -> list[Trade]:
         """Return the trades from an id on; the request must not delay those for the books."""
-        assert rank == PRIORITY_HISTORY
+        assert rank == Priority.HISTORY
         self.trade_requests.append(from_id)
         return [row for row in self.trades if row.trade_id >= from_id][:AGG_TRADES_MAX]
 

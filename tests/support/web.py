@@ -21,7 +21,7 @@ from pulse.engine import Engine
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
-from pulse.fanout.subscriptions import OnEcho
+from pulse.fanout.subscriptions import Echo
 from pulse.fanout.topic_stream import RunningCandles
 from pulse.latency import Latency
 from pulse.market.intervals import Newest
@@ -37,7 +37,7 @@ from pulse.web.admission import Admission
 from pulse.web.app import build_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
-from pulse.web.websocket import SEND_TIMEOUT_S, WebSocketSessions
+from pulse.web.websocket import SEND_TIMEOUT_S, OnEcho, WebSocketSessions
 from pulse.wire import book_channel
 from tests.support.makers import ManualClock
 from tests.support.stores import MemoryStore
@@ -140,7 +140,7 @@ def make_hub(symbols: Sequence[str], running_candles: RunningCandles = no_candle
     return hub
 
 
-def ignore_echo(instance: str, timestamp_s: float) -> None:
+def ignore_echo(address: str, echo: Echo) -> None:
     """Ignore that a client has shown a view."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pulse.web.admission import BURST_S, ClientLimit, RateLimiter, client_address, origin_is_allowed
+from pulse.web.admission import BURST_S, client_address, origin_is_allowed
 from pulse.web.api.openapi import document
 from tests.support.makers import ManualClock
 from tests.support.web import SETTINGS, Web, ask, on_server_loop, serving
@@ -79,78 +79,6 @@ def test_client_key_is_the_address_our_proxies_saw(
 ) -> None:
     """The address that the outermost trusted proxy saw; entries set by the client have no effect."""
     assert client_address(peer, forwarded_for, hops) == expected
-
-
-def test_client_limit_counts_in_all_and_by_address() -> None:
-    """It is full at either bound, and no longer once a client has left."""
-    limit = ClientLimit(clients_max=3, per_address_max=2)
-    for address in ("a", "a", "b"):
-        limit.enter(address)
-    was_full, was_full_for = limit.is_full(), limit.is_full_for("a")
-    limit.leave("a")
-
-    assert was_full
-    assert was_full_for
-    assert not limit.is_full()
-    assert not limit.is_full_for("a")
-
-
-def test_address_without_clients_takes_no_memory() -> None:
-    """The number of addresses seen over time costs nothing."""
-    limit = ClientLimit(10, 10)
-    limit.enter("a")
-    limit.leave("a")
-
-    assert limit.count == 0
-    assert not limit._by_address
-
-
-def test_burst_then_rate() -> None:
-    """A whole burst after a pause, then one request per interval. A refusal returns the time to wait."""
-    limiter = RateLimiter(per_s=2, burst=4, keys_max=10)
-    burst = [limiter.acquire("a", 100.0) for _ in range(4)]
-    refused = [limiter.acquire("a", 100.0), limiter.acquire("a", 100.25)]
-    later = [limiter.acquire("a", now_s) for now_s in (100.5, 100.5, 101.0)]
-
-    assert burst == [0.0] * 4
-    assert refused == pytest.approx([0.5, 0.25])
-    assert later == pytest.approx([0.0, 0.5, 0.0])
-
-
-def test_long_run_rate_is_kept() -> None:
-    """Ten times too many requests are served at the allowed rate."""
-    limiter = RateLimiter(per_s=2, burst=4, keys_max=10)
-    served = sum(limiter.acquire("a", tick / 20) == 0.0 for tick in range(20 * 100))
-
-    assert served == pytest.approx(2 * 100 + 4, abs=1)
-
-
-def test_each_key_has_its_own_rate() -> None:
-    """One that exceeds it does not affect others."""
-    limiter = RateLimiter(per_s=1, burst=1, keys_max=10)
-    first = [limiter.acquire("a", 0.0) for _ in range(2)]
-
-    assert first[1] > 0
-    assert limiter.acquire("b", 0.0) == 0.0
-
-
-def test_least_recently_served_key_is_evicted() -> None:
-    """Memory is bounded whatever the number of addresses."""
-    limiter = RateLimiter(per_s=1, burst=2, keys_max=2)
-    for key in ("a", "b", "a", "c"):
-        limiter.acquire(key, 0.0)
-
-    assert list(limiter._full_at_s) == ["a", "c"]
-
-
-@pytest.mark.parametrize("now_s", [0.1, 12_345.678, 999_999.9])
-def test_rounding_does_not_shorten_a_burst(now_s: float) -> None:
-    """Sums of twentieths of a second are not exact, and the last of a hundred is not refused for it."""
-    limiter = RateLimiter(per_s=20, burst=100, keys_max=10)
-    waits_s = [limiter.acquire("a", now_s) for _ in range(101)]
-
-    assert waits_s[:100] == [0.0] * 100
-    assert waits_s[100] == pytest.approx(0.05)
 
 
 ONE_A_S = replace(SETTINGS, requests_per_address_s=1)

@@ -75,6 +75,16 @@ async def test_allowed_origin_may_read_answers() -> None:
     assert "Access-Control-Allow-Origin" not in other
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/healthz", "/"])
+@on_server_loop
+async def test_only_the_api_is_shared_with_other_sites(path: str) -> None:
+    """Whatever origins are allowed: the state of the process is no data for other pages."""
+    async with serving(replace(SETTINGS, allowed_origins=("*",))) as web:
+        _, _, headers = await ask(web, path, Origin="https://friend.example")
+
+    assert "Access-Control-Allow-Origin" not in headers
+
+
 @on_server_loop
 async def test_without_allowed_origins_there_is_no_cors() -> None:
     """No other site is allowed by default."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from pulse.fanout.subscriptions import Echo
 from pulse.latency import Latency
 from pulse.settings import Settings
 from tests.support.waiting import WAIT_S, until
@@ -237,8 +238,9 @@ async def test_no_input_reaches_a_traceback() -> None:
     rng, broken, sent = random.Random(16), Broken(), 0
     latency = Latency("413fbbbb")
 
-    def on_echo(instance: str, timestamp_s: float) -> None:
-        latency.echoed(instance, timestamp_s * 1000, time.monotonic() * 1000, time.time() * 1000)
+    def on_echo(address: str, echo: Echo) -> None:
+        now_ms, wall_ms = time.monotonic() * 1000, time.time() * 1000
+        latency.echoed(address, echo.instance, echo.timestamp_s, echo.symbols, now_ms, wall_ms)
 
     async with serving(SETTINGS, readiness={"ready": True, "store": {"ok": True}}, on_echo=on_echo) as web:
         with broken.watching():

@@ -1,13 +1,15 @@
 """Query parameters, and the errors for wrong ones."""
 
-from urllib.parse import parse_qs
+import re
+from datetime import datetime
+from urllib.parse import parse_qs, quote
 
 import pytest
 
 from pulse.errors import RequestError
 from pulse.market.intervals import INTERVALS
 from pulse.symbols import SymbolRegistry
-from pulse.web.params import CandleQuery, known_symbol, read_candle_query
+from pulse.web.params import TIME_PATTERN, CandleQuery, known_symbol, read_candle_query
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 AT_MS = 1723161300000  # 2024-08-08T23:55:00 UTC
@@ -15,7 +17,7 @@ AT_MS = 1723161300000  # 2024-08-08T23:55:00 UTC
 
 def read(text: str) -> CandleQuery:
     """Return the candle query in a query string."""
-    return read_candle_query(parse_qs(text, keep_blank_values=True), SymbolRegistry(SYMBOLS))
+    return read_candle_query(parse_qs(text, keep_blank_values=True), SymbolRegistry(SYMBOLS), "192.0.2.1")
 
 
 def test_every_parameter_has_a_default() -> None:
@@ -60,6 +62,30 @@ def test_time_has_several_forms(text: str) -> None:
 def test_date_is_midnight_utc() -> None:
     """A date needs no time of day."""
     assert read("start=2024-08-09").start_ms == 1723161600000
+
+
+def exists(text: str) -> bool:
+    """Return whether Python knows such a time."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_pattern_of_a_time_is_exact() -> None:
+    """It matches the days, hours and offsets that exist and no others; so the API's description refuses the rest."""
+    days = [f"{year:04}-{month:02}-{day:02}"
+            for year in (*range(1, 9), *range(96, 105), 0, *range(390, 410), 1900, 2000, 2023, 2024, 2100, 9996, 9999)
+            for month in range(14) for day in range(33)]  # fmt: skip
+    times = [f"2024-08-08T{hour:02}:{minute:02}" for hour in range(26) for minute in range(62) if hour != 24]
+    offsets = [f"2024-08-08T23:55{sign}{hour:02}:30" for sign in "+-" for hour in range(26)]
+    texts = [*days, *times, *offsets, *(f"2024-08-08T23:55:0{s}" for s in ("0", "0.1", "0.123456", "0.1234567"))]
+    accepted = {text for text in texts if re.search(TIME_PATTERN, text, re.ASCII)}
+
+    assert accepted == {text for text in texts if exists(text) and not text.endswith("4567")}
+    assert not re.search(TIME_PATTERN, "2024-08-08T24:00", re.ASCII)
+    assert all(read(f"start={quote(text)}").start_ms is not None for text in accepted)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +135,7 @@ def test_wrong_parameter_is_named(text: str, parameter: str) -> None:
 def test_unknown_symbol_in_a_path_is_not_found() -> None:
     """404, where a query parameter would be 400."""
     with pytest.raises(RequestError) as caught:
-        known_symbol("DOGEUSDT", SymbolRegistry(SYMBOLS))
+        known_symbol("DOGEUSDT", SymbolRegistry(SYMBOLS), "192.0.2.1")
 
     assert caught.value.status == 404
     assert caught.value.allowed == SYMBOLS
@@ -117,4 +143,4 @@ def test_unknown_symbol_in_a_path_is_not_found() -> None:
 
 def test_missing_symbol_is_the_first_one() -> None:
     """The first symbol of the settings is the default."""
-    assert known_symbol(None, SymbolRegistry(SYMBOLS)) == "BTCUSDT"
+    assert known_symbol(None, SymbolRegistry(SYMBOLS), "192.0.2.1") == "BTCUSDT"

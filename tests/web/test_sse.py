@@ -80,7 +80,7 @@ async def test_trades_resume_at_the_last_event_id() -> None:
         async with listening(web, "topics=trades.BTCUSDT", **{"Last-Event-ID": block["id"]}) as reader:
             resumed = await reader.data()
 
-    assert block["id"] == "trades.BTCUSDT=13"
+    assert block["id"] == "trades.BTCUSDT=12.121"
     assert [entry["id"] for entry in resumed["trades"]] == [13, 14]
 
 
@@ -96,9 +96,9 @@ async def test_an_event_id_covers_no_later_event_of_the_same_write() -> None:
             web.publish(3)
             blocks = [await reader.block() for _ in range(2)]
 
-    assert block["id"] == "trades.BTCUSDT=11"
+    assert block["id"] == "trades.BTCUSDT=10.101"
     assert [(orjson.loads(each["data"])["topic"], each["id"]) for each in blocks] == [
-        ("book.BTCUSDT", "trades.BTCUSDT=11"), ("trades.BTCUSDT", "trades.BTCUSDT=13")
+        ("book.BTCUSDT", "trades.BTCUSDT=10.101"), ("trades.BTCUSDT", "trades.BTCUSDT=12.121")
     ]  # fmt: skip
 
 
@@ -213,7 +213,7 @@ async def test_the_stream_ends_when_the_server_stops() -> None:
 async def slow_listener(web: Web, topic: str = "book.BTCUSDT") -> socket.socket:
     """Connect a client to /sse with a small receive buffer that has read nothing yet."""
     client = await raw_socket(web.port, 4096)
-    request = f"GET /sse?topics={topic} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    request = f"GET /sse?topics={topic} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     await asyncio.get_running_loop().sock_sendall(client, request)
     await until(lambda: web.sessions.open_count == 1)
     return client

@@ -185,6 +185,11 @@ def _requests(schemas: Schemas) -> Json:
         "rate": {"type": "string", "enum": list(RATES_S), "default": "full"},
         "depth": {"type": "integer", "enum": list(DEPTHS), "default": DEPTHS[-1]},
         "from_id": {"type": "integer", "minimum": 0, "description": "The first trade wanted."},
+        "from_first_trade_id": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Of the trades of `from_id`, the first one wanted.",
+        },
     }
     return {
         "subscribe": _request(schemas, "subscribe", {"topics": topics, **options}, optional=tuple(options)),

@@ -32,7 +32,7 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
 async def _orderbook(context: WebContext, request: Request) -> Response:
     """Return the latest view of ?symbol=, byte for byte as the WebSocket sent it."""
-    symbol = known_symbol(request.query_params.get("symbol"), context.registry)
+    symbol = known_symbol(request.query_params.get("symbol"), context.registry, context.admission.address_of(request))
     view = context.hub.latest(book_channel(symbol))
     if view is None:
         raise try_later(f"There is no view of {symbol} yet.", NO_VIEW_RETRY_AFTER_S)
@@ -44,7 +44,7 @@ async def _certificates(context: WebContext, _: Request) -> Response:
 
 
 async def _certificate(context: WebContext, request: Request) -> Response:
-    symbol = known_symbol(request.path_params["symbol"], context.registry)
+    symbol = known_symbol(request.path_params["symbol"], context.registry, context.admission.address_of(request))
     return json_response(orjson.dumps(context.certificates()[symbol]))
 
 

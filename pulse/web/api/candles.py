@@ -1,25 +1,30 @@
 """GET /api/ohlcv: candles of any interval as JSON, or streamed page by page as CSV and NDJSON."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Message, Receive, Scope, Send
 
 from pulse.candle_history.reader import CandleReader
 from pulse.concurrency import map_in_chunks
 from pulse.market.intervals import INTERVALS, AggregatedCandle
+from pulse.server.loop import current_connection
 from pulse.web.api.operations import STORE_UNAVAILABLE, WRONG_PARAMETER, get, problems, query
 from pulse.web.api.schemas import (
     BOOLEAN,
     INTEGER,
     NUMBER,
     STRING,
+    TIME,
     Json,
     Schemas,
     array,
@@ -43,6 +48,9 @@ from pulse.wire import CANDLE_FIELDS, candle_row
 PAGE_CANDLES = 1000
 """Candles of a stream that are held in memory and written at once."""
 
+SEND_TIMEOUT_S = 30.0
+"""How long a client may take to read one such page: slower than 10 KB/s is cut, because it holds a share."""
+
 Row = dict[str, Any]
 
 
@@ -55,6 +63,31 @@ class _StreamFormat:
     encode: Callable[[Row], bytes]
 
 
+class _Export(StreamingResponse):
+    """A stream that ends what it holds when it ends, and whose client must go on reading."""
+
+    def __init__(
+        self, chunks: AsyncIterator[bytes], headers: Mapping[str, str], media_type: str, held: ExitStack
+    ) -> None:
+        super().__init__(chunks, headers=headers, media_type=media_type)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream to the end, or until the client has left or has taken nothing for SEND_TIMEOUT_S."""
+
+        async def send_in_time(message: Message) -> None:
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await send(message)
+            except TimeoutError:
+                current_connection().abort()
+                raise
+
+        # Starlette takes a TimeoutError for the client's end, depending on the version of the protocol.
+        with self._held, suppress(TimeoutError, ClientDisconnect):
+            await super().__call__(scope, receive, send_in_time)
+
+
 def routes(context: WebContext) -> list[BaseRoute]:
     """Return this group's routes."""
     return [Route("/api/ohlcv", partial(_candles, context), middleware=limited(context.admission, compressed=True))]
@@ -65,10 +98,14 @@ async def _candles(context: WebContext, request: Request) -> Response:
 
     JSON may be cached but is revalidated: an old minute may be corrected, and one address serve another source.
     """
-    asked, reader = read_candle_query(parameters_of(request), context.registry), context.candles
+    address, reader = context.admission.address_of(request), context.candles
+    asked = read_candle_query(parameters_of(request), context.registry, address)
     if asked.format != "json":
-        return await _stream(reader, asked, STREAM_FORMATS[asked.format])
-    candles = await reader.read(asked.symbol, asked.interval, asked.start_ms, asked.end_ms, asked.limit)
+        with ExitStack() as undone:
+            undone.enter_context(context.admission.exports.held(address))
+            return await _stream(reader, asked, STREAM_FORMATS[asked.format], undone)
+    with context.admission.reads.held(address):
+        candles = await reader.read(asked.symbol, asked.interval, asked.start_ms, asked.end_ms, asked.limit)
     headers = {"Link": _link(asked, candles)} if len(candles) == asked.limit else {}
     return revalidated_response(request, orjson.dumps(await _rows(reader, asked, candles)), headers)
 
@@ -78,7 +115,8 @@ async def _rows(reader: CandleReader, asked: CandleQuery, candles: Sequence[Aggr
     return await map_in_chunks(lambda candle: candle_row(candle, asked.interval, running_ms), candles)
 
 
-async def _stream(reader: CandleReader, asked: CandleQuery, stream: _StreamFormat) -> Response:
+async def _stream(reader: CandleReader, asked: CandleQuery, stream: _StreamFormat, held: ExitStack) -> Response:
+    """Return the response, which ends what is `held` when it ends. Raises StoreUnavailable."""
     headers = dict(NO_STORE)
     if asked.format == "csv":
         headers["Content-Disposition"] = _attachment(f"{asked.symbol}-{asked.interval.name}.csv")
@@ -91,7 +129,7 @@ async def _stream(reader: CandleReader, asked: CandleQuery, stream: _StreamForma
         async for rows in pages:
             yield b"".join(await map_in_chunks(stream.encode, rows))
 
-    return StreamingResponse(chunks(), headers=headers, media_type=stream.media_type)
+    return _Export(chunks(), headers, stream.media_type, held.pop_all())
 
 
 def _attachment(name: str) -> str:
@@ -173,8 +211,8 @@ def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
             answers | problems(schemas, {400: WRONG_PARAMETER, 503: STORE_UNAVAILABLE}),
             query("symbol", "Which symbol; the first one by default.", symbol_name(symbols)),
             query("interval", "What a candle spans.", {"type": "string", "enum": list(INTERVALS), "default": "1m"}),
-            query("start", "The first open time: ISO 8601, or whole seconds or milliseconds since 1970.", STRING),
-            query("end", "The last open time, in the same forms.", STRING),
+            query("start", "The first open time: ISO 8601, or whole seconds or milliseconds since 1970.", TIME),
+            query("end", "The last open time, in the same forms.", TIME),
             query("limit", f"At most {LIMIT_MAX}; more only for a stream with a start.", limit),
             query("format", "The format.", {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}),
         )

@@ -13,13 +13,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pulse import __version__
-from pulse.fanout.requests import DEPTHS, RATES_S
+from pulse.fanout.requests import DEPTHS, KINDS, RATES_S, TOPICS_MAX, TRADE_ID_MAX
+from pulse.market.intervals import INTERVALS
+from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.web.api import asyncapi, book, candles, gaps, status, symbols, udf
 from pulse.web.api.operations import WRONG_PARAMETER, answer, get, problems, query
-from pulse.web.api.schemas import INTEGER, STRING, Json, Schemas
+from pulse.web.api.schemas import SYMBOL_CHARACTER, Json, Schemas
 from pulse.web.context import WebContext
 from pulse.web.routing import json_response, limited
 
+EVENT_STREAM = "text/event-stream"
 UNLIMITED_PATH = "/healthz"
 """The only path of the API without a rate limit."""
 
@@ -75,14 +78,22 @@ def _sse_path(schemas: Schemas) -> Json:
     return {
         "/sse": get(
             "The topics of /ws as Server-Sent Events; /asyncapi.json describes the messages.",
-            {"200": answer("A stream that goes on until the client leaves.", STRING, "text/event-stream")}
+            {"200": {"description": "A stream that goes on until the client leaves.", "content": {EVENT_STREAM: {}}}}
             | problems(schemas, {400: WRONG_PARAMETER, 503: "Too many clients are connected."}),
-            query("topics", "Separated by commas, such as book.BTCUSDT,trades.BTCUSDT.", STRING, required=True),
+            query("topics", "Separated by commas, such as book.BTCUSDT,trades.BTCUSDT.", _topics(), required=True),
             query("rate", "How often.", {"type": "string", "enum": list(RATES_S)}),
             query("depth", "Levels a side.", {"type": "integer", "enum": list(DEPTHS)}),
-            query("from_id", "The first trade wanted.", INTEGER),
+            query("from_id", "The first trade wanted.", {"type": "integer", "minimum": 0, "maximum": TRADE_ID_MAX}),
         )
     }
+
+
+def _topics() -> Json:
+    """Return the schema of up to TOPICS_MAX topic names in one text."""
+    name = f"{SYMBOL_CHARACTER}{{{CHARS_MIN},{CHARS_MAX}}}"
+    kinds = "|".join(kind for kind in KINDS if kind != "kline")
+    topic = rf"(?:(?:{kinds})\.{name}|kline\.{name}\.(?:{'|'.join(INTERVALS)}))"
+    return {"type": "string", "pattern": f"^{topic}(?:,{topic}){{0,{TOPICS_MAX - 1}}}$"}
 
 
 def _own_path() -> Json:

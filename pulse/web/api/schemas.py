@@ -13,11 +13,14 @@ from pulse.market.book_metrics import TOP_LEVELS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.market.types import Aggressor
 from pulse.market.view import CandleView, Metrics, TradeView, View
+from pulse.web.params import TIME_PATTERN
 
 Json = dict[str, Any]
 
 NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
 STRING, NUMBER, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "number", "integer", "boolean"))
+TIME = {"type": "string", "pattern": TIME_PATTERN}
+"""A time as a query names it."""
 LEVELS_DETAIL = {"maxItems": TOP_LEVELS, "description": "[price, quantity], best first."}
 
 DETAILS: Mapping[tuple[type, str], Json] = {
@@ -33,6 +36,10 @@ DETAILS: Mapping[tuple[type, str], Json] = {
     (View, "trades"): {"description": "Newest first."},
     (View, "timestamp"): {"description": "Seconds since the epoch by the server's clock."},
     (TradeView, "aggressor"): {"enum": [side.value for side in Aggressor]},
+    (TradeView, "id"): {"description": "The exchange's aggregate id, which it has used twice."},
+    (TradeView, "first_trade_id"): {
+        "description": "The first single trade in it; tells two trades of one id apart, and orders them."
+    },
     (TradeView, "time_ms"): {"description": "Exchange time, ms since the epoch."},
     (CandleView, "timestamp"): {"description": "The interval's open, ISO 8601, UTC."},
 }

@@ -40,7 +40,8 @@ BARS_MAX = 5000
 FOUND_DEFAULT, FOUND_MAX = 30, 200
 PRICE_DECIMALS = 2
 """Decimals of prices until the exchange has described the instrument."""
-SECONDS = re.compile(r"-?[0-9]{1,12}", re.ASCII)
+SECONDS_DIGITS = 12
+SECONDS = re.compile(rf"-?[0-9]{{1,{SECONDS_DIGITS}}}", re.ASCII)
 
 Handler = Callable[[WebContext, Request], Awaitable[Response]]
 Parameters = Mapping[str, Sequence[str]]
@@ -59,13 +60,16 @@ async def _with_udf_errors(handler: Handler, context: WebContext, request: Reque
     try:
         return await handler(context, request)
     except RequestError as error:
-        return _error(error.detail, error.status)
+        return _error(error.detail, error.status, error.retry_after_s)
     except StoreUnavailable:
         return _error("The candle store cannot be reached.", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _error(text: str, status: HTTPStatus) -> Response:
-    return json_response(orjson.dumps({"s": "error", "errmsg": text}), status)
+def _error(text: str, status: HTTPStatus, retry_after_s: int | None = None) -> Response:
+    response = json_response(orjson.dumps({"s": "error", "errmsg": text}), status)
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(retry_after_s)
+    return response
 
 
 def _json(body: Any) -> Response:
@@ -89,7 +93,7 @@ async def _config(context: WebContext, _: Request) -> Response:
 
 
 async def _symbol(context: WebContext, request: Request) -> Response:
-    symbol = _known(context, parameters_of(request))
+    symbol = _known(context, request)
     return _json(_symbol_info(_running(context)[symbol], _exchange(context)))
 
 
@@ -112,17 +116,19 @@ async def _search(context: WebContext, request: Request) -> Response:
 
 
 async def _history(context: WebContext, request: Request) -> Response:
-    """Return the bars that open in [from, to), or the last `countback` that open before `to`."""
+    """Return the bars that open in [from, to), or the last `countback` that open before `to`; no `from` is 0."""
     parameters = parameters_of(request)
-    symbol = _known(context, parameters)
+    symbol = _known(context, request)
     interval = INTERVALS[_resolution(single(parameters, "resolution"))]
     end_ms = _seconds("to", single(parameters, "to")) * 1000 - 1
     countback = single(parameters, "countback")
     count = whole_number("countback", countback, BARS_MAX, BARS_MAX)
-    bars = await context.candles.read(symbol, interval, None, end_ms, count)
+    with context.admission.reads.held(context.admission.address_of(request)):
+        bars = await context.candles.read(symbol, interval, None, end_ms, count)
     if countback is not None:
         return _json(_table(bars) if bars else {"s": "no_data"})
-    start_ms = _seconds("from", single(parameters, "from")) * 1000
+    start = single(parameters, "from")
+    start_ms = 0 if start is None else _seconds("from", start) * 1000
     in_range = [bar for bar in bars if bar.candle.open_time_ms >= start_ms]
     if in_range or not bars:
         return _json(_table(in_range) if in_range else {"s": "no_data"})
@@ -147,10 +153,10 @@ def _exchange(context: WebContext) -> str:
     return EXCHANGES.get(venue, venue.upper())
 
 
-def _known(context: WebContext, parameters: Parameters) -> str:
+def _known(context: WebContext, request: Request) -> str:
     """Return the symbol parameter, given with or without the exchange before it. Raises RequestError."""
-    text = single(parameters, "symbol") or ""
-    return known_symbol(text.removeprefix(_exchange(context) + ":"), context.registry)
+    text = (single(parameters_of(request), "symbol") or "").removeprefix(_exchange(context) + ":")
+    return known_symbol(text, context.registry, context.admission.address_of(request))
 
 
 def _symbol_info(entry: Mapping[str, Any], exchange: str) -> dict[str, Any]:
@@ -226,6 +232,8 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     config = {"type": "object", "required": ["supported_resolutions", "supports_search", "exchanges"]}
     info = {"type": "object", "required": ["name", "ticker", "minmov", "pricescale", "session", "timezone"]}
     symbol = query("symbol", "A symbol, with or without its exchange.", STRING, required=True)
+    seconds_max = 10**SECONDS_DIGITS - 1
+    seconds = {"type": "integer", "minimum": -seconds_max, "maximum": seconds_max}
     countback = {"type": "integer", "minimum": 1, "maximum": BARS_MAX}
     limit = {"type": "integer", "minimum": 1, "maximum": FOUND_MAX, "default": FOUND_DEFAULT}
     return {
@@ -243,8 +251,8 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
             {"200": answer("Bars, or that there are none.", {"oneOf": [table, no_data]}), "400": wrong, "404": wrong,
              "503": unavailable},
             symbol, query("resolution", "What a bar spans.", {"enum": list(RESOLUTIONS)}, required=True),
-            query("from", "In seconds; not needed with countback.", INTEGER),
-            query("to", "In seconds, not included.", INTEGER, required=True),
+            query("from", "In seconds; without it, and with countback, bars as old as there are.", seconds),
+            query("to", "In seconds, not included.", seconds, required=True),
             query("countback", "So many bars before `to`, whatever `from` says.", countback),
         ),
         "/udf/time": get("UDF: the time in seconds.", {"200": answer("Whole seconds.", STRING, "text/plain")}),

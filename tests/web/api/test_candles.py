@@ -1,9 +1,11 @@
 """GET /api/ohlcv with the real app, the real server and a real store."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,13 +13,18 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from pulse.market.intervals import INTERVALS, Newest
+from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, Newest
 from pulse.market.types import MINUTE_MS
 from pulse.store.sqlite import SqliteStore
+from pulse.web.admission import EXPORTS_MAX, EXPORTS_PER_ADDRESS_MAX, READS_PER_ADDRESS_MAX
+from pulse.web.api import candles
 from pulse.web.api.candles import PAGE_CANDLES
 from pulse.wire import CANDLE_FIELDS
 from tests.support.candles import BEGIN_MS, SQL_DIR, minute_candle, minutes, running
-from tests.support.web import ALL_CLOSED, Web, ask, on_server_loop, serving
+from tests.support.stores import MemoryStore
+from tests.support.waiting import until
+from tests.support.web import ALL_CLOSED, SETTINGS, Web, ask, on_server_loop, serving
+from tests.support.websockets import raw_socket, read_to_end
 
 
 @asynccontextmanager
@@ -237,3 +244,121 @@ async def test_unavailable_store_gives_503_in_every_format(name: str) -> None:
 
     assert (status, headers["Retry-After"]) == (503, "5")
     assert body["title"] == "Service Unavailable"
+
+
+class SlowStore(MemoryStore):
+    """A store whose reads wait until `ready`, and that has a day of minutes."""
+
+    def __init__(self) -> None:
+        super().__init__(minutes(1440))
+        self.ready = asyncio.Event()
+
+    async def read_intervals(
+        self, symbol: str, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[AggregatedCandle]:
+        """Wait, then read."""
+        await self.ready.wait()
+        return await super().read_intervals(symbol, interval, start_ms, end_ms, limit)
+
+
+def ask_from(address: str, web: Web, path: str) -> asyncio.Task[tuple[int, Any, Mapping[str, str]]]:
+    """Send a request that a trusted proxy forwards for this address."""
+    return asyncio.create_task(ask(web, path, **{"X-Forwarded-For": address}))
+
+
+BEHIND_PROXY = replace(SETTINGS, trusted_hops=1)
+EXPORT = "/api/ohlcv?format=csv&start=0&limit=1440"
+
+
+@pytest.mark.parametrize("path", ["/api/ohlcv?limit=1", "/udf/history?symbol=BTCUSDT&resolution=1&from=0&to=9"])
+@on_server_loop
+async def test_reads_of_one_address_do_not_keep_others_from_reading(path: str) -> None:
+    """Beyond its share it is refused with the time of the next try; another address reads."""
+    store = SlowStore()
+    async with serving(BEHIND_PROXY, store=store) as web:
+        first = [ask_from("192.0.2.1", web, path) for _ in range(READS_PER_ADDRESS_MAX)]
+        await until(lambda: web.admission.reads.count == READS_PER_ADDRESS_MAX)
+        status, problem, headers = await ask_from("192.0.2.1", web, path)
+        other = ask_from("192.0.2.2", web, path)
+        await until(lambda: web.admission.reads.count == READS_PER_ADDRESS_MAX + 1)
+        store.ready.set()
+        statuses = {(await answer)[0] for answer in (*first, other)}
+
+        assert web.admission.reads.count == 0
+
+    assert (status, headers["Retry-After"], statuses) == (429, "1", {200})
+    assert "as many requests for candles under way" in problem.get("detail", problem.get("errmsg"))
+
+
+@on_server_loop
+async def test_exports_of_one_address_do_not_keep_others_from_theirs() -> None:
+    """Nor do they use its share of short reads."""
+    store = SlowStore()
+    async with serving(BEHIND_PROXY, store=store) as web:
+        first = [ask_from("192.0.2.1", web, EXPORT) for _ in range(EXPORTS_PER_ADDRESS_MAX)]
+        await until(lambda: web.admission.exports.count == EXPORTS_PER_ADDRESS_MAX)
+        status, problem, headers = await ask_from("192.0.2.1", web, EXPORT)
+        others = [ask_from("192.0.2.2", web, EXPORT), ask_from("192.0.2.1", web, "/api/ohlcv?limit=1")]
+        await until(
+            lambda: (web.admission.exports.count, web.admission.reads.count) == (EXPORTS_PER_ADDRESS_MAX + 1, 1)
+        )
+        store.ready.set()
+        answers = [await answer for answer in (*first, *others)]
+        await until(lambda: web.admission.exports.count == 0)
+
+    assert (status, headers["Retry-After"]) == (429, "10")
+    assert "as many exports of candles under way" in problem["detail"]
+    assert {answer[0] for answer in answers} == {200}
+    assert len(answers[0][1].splitlines()) == 1441
+
+
+@on_server_loop
+async def test_exports_in_all_leave_room_for_the_pages() -> None:
+    """Many addresses with an export each are refused beyond a bound with 503; a short read is served."""
+    store = SlowStore()
+    async with serving(BEHIND_PROXY, store=store) as web:
+        first = [ask_from(f"192.0.2.{number}", web, EXPORT) for number in range(EXPORTS_MAX)]
+        await until(lambda: web.admission.exports.count == EXPORTS_MAX)
+        status, _, headers = await ask_from("198.51.100.1", web, EXPORT)
+        store.ready.set()
+        page = await ask_from("198.51.100.1", web, "/api/ohlcv?limit=1")
+        for answer in first:
+            await answer
+
+    assert (status, headers["Retry-After"], page[0]) == (503, "10", 200)
+
+
+@on_server_loop
+async def test_export_ends_with_its_client() -> None:
+    """One that leaves, asks for the head alone, or asks for an unavailable store gives its share back."""
+    store = SlowStore()
+    async with serving(store=store) as web:
+        leaving = asyncio.create_task(ask(web, EXPORT))
+        await until(lambda: web.admission.exports.count == 1)
+        leaving.cancel()
+        store.ready.set()
+        await until(lambda: web.admission.exports.count == 0)
+
+        status, _, _ = await ask(web, EXPORT, "HEAD")
+        store.is_unavailable = True
+        unavailable, _, _ = await ask(web, EXPORT)
+        await until(lambda: web.admission.exports.count == 0)
+
+    assert (status, unavailable) == (200, 503)
+
+
+@on_server_loop
+async def test_export_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It would hold its share for ever."""
+    monkeypatch.setattr(candles, "SEND_TIMEOUT_S", 0.2)
+    async with serving_minutes(tmp_path, 20_000) as web:
+        client = await raw_socket(web.port, receive_buffer_bytes=4096)
+        request = f"GET /api/ohlcv?format=csv&start=0&limit=20000 HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\n\r\n"
+        await asyncio.get_running_loop().sock_sendall(client, request.encode())
+        await until(lambda: web.admission.exports.count == 1)
+        await until(lambda: web.admission.exports.count == 0)
+        received = await read_to_end(client)
+        client.close()
+
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.count(b"\r\n") < 20_000

@@ -1,5 +1,8 @@
 """The OpenAPI document against the live server: it has every route and no other, and real answers match it."""
 
+import asyncio
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,7 @@ from pulse.web.admission import BURST_S
 from pulse.web.api.openapi import document
 from pulse.web.app import build_app
 from pulse.wire import CANDLE_FIELDS
-from tests.support.process import Pulse
+from tests.support.process import ROOT, Pulse
 from tests.support.web import SETTINGS, ask, make_context, on_server_loop, serving
 
 DOCUMENT = document(SETTINGS.symbols)
@@ -119,6 +122,35 @@ async def test_real_answers_match_the_document(tmp_path: Path) -> None:
 
     places = {place for path in ASKED for place in candidates(path.partition("?")[0])}
     assert set(DOCUMENT["paths"]) <= places
+
+
+async def test_requests_made_from_the_document_are_answered_as_it_says(tmp_path: Path) -> None:
+    """Schemathesis: what the document allows is accepted, what it forbids is refused, every answer is described."""
+    support = ROOT / "tests/support"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SCHEMATHESIS_HOOKS": str(support / "schemathesis_hooks.py"),
+    }
+    async with Pulse(tmp_path, "--demo") as pulse:
+        await pulse.until_live()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "schemathesis.cli", "--config-file", support / "schemathesis.toml",
+            "run", f"{pulse.url}/openapi.json", "--checks", "all",
+            cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            output = (await process.communicate())[0].decode()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        log = pulse.log.read_text()
+
+    assert process.returncode == 0, output
+    assert f"Tested: {len(DOCUMENT['paths']) - 1}" in output  # all but the document itself
+    assert "No issues found" in output
+    assert "Traceback" not in log
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,16 @@ async def test_range_without_bars_is_no_data(
         assert await history(web, **asked) == expected
 
 
+@on_server_loop
+async def test_without_from_bars_begin_with_the_first(tmp_path: Path) -> None:
+    """As with a `from` of 0."""
+    async with serving_minutes(tmp_path) as web:
+        _, body, _ = await ask(web, f"/udf/history?symbol=BTCUSDT&resolution=5&to={2 * BEGIN_S}")
+
+        assert body == await history(web)
+        assert body["s"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
@@ -165,6 +175,7 @@ async def test_range_without_bars_is_no_data(
         ({"resolution": "7"}, "resolution must be one of 1, 3"),
         ({"resolution": "\uff15"}, "resolution must be"),
         ({"from": "NaN"}, "from must be whole seconds"),
+        ({"from": ""}, "from must be whole seconds"),
         ({"to": ""}, "to must be whole seconds"),
         ({"to": "1e9"}, "to must be"),
         ({"countback": 0}, "countback must be"),
