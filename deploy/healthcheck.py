@@ -18,7 +18,7 @@ def main() -> int:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status
     except (OSError, HTTPException) as error:
-        sys.stderr.write(f"no answer from /healthz: {error or type(error).__name__}\n")
+        sys.stderr.write(f"no answer from /healthz: {str(error).strip() or type(error).__name__}\n")
         return 1
     finally:
         connection.close()

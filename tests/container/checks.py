@@ -34,7 +34,7 @@ from tests.support.services import PostgresServer, ValkeyServer, free_port
 
 SYMBOLS = "BTCUSDT,LINKUSDT"
 COLUMNS = ("open", "high", "low", "close", "volume")
-DOWN_S = (45.0, 240.0)
+DOWN_S = (45.0, 300.0)
 """How long nothing listens after each end. The exchange's own candles count as final after a minute and a half."""
 BEFORE_MINUTE_MS = 10_000
 """How long before a minute begins the exchange's session does: time to start, and to have that minute whole."""
@@ -282,7 +282,7 @@ async def test_stopped_and_killed_it_has_no_hole(
     assert "<title>" in page
     assert (ready["bus"]["ok"], ready["store"]["ok"]) == (True, True)
     assert {name.rpartition(":")[2] for name in passed_on} == set(SYMBOLS.split(","))
-    assert live["source"] == "live"
+    assert live["source"] in ("live", "repaired")
     assert stopped == 0
     assert count >= len(stored) > 990
     newest_ms = max(int(datetime.fromisoformat(name).timestamp() * 1000) for name in stored)
