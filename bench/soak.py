@@ -98,7 +98,7 @@ def _soak(context: Context, ours: Terminal, paths: str) -> SoakResult:
     time.sleep(LEAVE_S)
     return SoakResult(
         alone, windows, resident_mb, ours.program.open_files() - files_before,
-        int(_counted(ours, "pulse_tasks") - tasks_before), int(_counted(ours, "pulse_clients_cut")), frames_s,
+        int(_counted(ours, "pulse_tasks") - tasks_before), int(_counted(ours, "pulse_clients_cut_total")), frames_s,
     )  # fmt: skip
 
 

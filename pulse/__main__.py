@@ -1,7 +1,7 @@
 """The command line: reads arguments and settings, runs the terminal, returns an exit code.
 
 0: asked to stop. 1: an unforeseen error. 2: an argument or a setting must be changed; one sentence a line on stderr
-says which, and nothing has been started.
+says which.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         settings = Settings.from_environment(os.environ)
-        logs.set_up(settings.log_level)
+        logs.set_up(settings.log_level, settings.log_format)
         start(settings, _plan(options, settings))
     except SettingsError as error:
         sys.stderr.write("".join(f"pulse: {logs.printable(line)}\n" for line in str(error).split("\n")))

@@ -243,6 +243,8 @@ def _subscribed(
             # This server has other trade ids: a simulation was restarted.
             del places[message["id"]]
             connection.send({"op": "subscribe", "topics": [message["id"]], **options})
+        elif message.get("op") == "error" and message.get("retry_after_s"):
+            raise ConnectionLost(str(message.get("detail")))
         elif message.get("op") == "error":
             raise RequestRefused(str(message.get("detail")))
 

@@ -84,6 +84,7 @@ class ClockOffset:
 
     def __init__(self) -> None:
         self._trips: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)  # duration, and the offset it shows
+        self.wrong_since_ms: float | None = None  # since when `trouble` says something, by this machine's clock
         self._bound_ms: float | None = None  # the lower bound by the events of this window
         self._previous_bound_ms: float | None = None  # and by those of the window before
         self._window_ends_ms = 0.0
@@ -99,6 +100,10 @@ class ClockOffset:
             if abs(offset_ms - best_offset_ms) > (duration_ms + best_duration_ms) / 2 + DRIFT_MAX_MS:
                 self._trips.clear()
         self._trips.append((duration_ms, offset_ms))
+        if not self.trouble():
+            self.wrong_since_ms = None
+        elif self.wrong_since_ms is None:
+            self.wrong_since_ms = received_ms
 
     def add_event(self, received_ms: float, event_time_ms: float) -> None:
         """Add an event, received at this reading of our clock and stamped with this one of theirs."""

@@ -8,18 +8,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import nan
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
 from pulse import stats
 from pulse.clock import Clock
 from pulse.latency import Latency
+from pulse.market.cross_checks import INCIDENT_CAUSES
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import Certificate
 from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SnapshotRequests
+from pulse.stats import CounterOf
 from pulse.wire import book_channel, trades_channel
 
 log = logging.getLogger(__name__)
@@ -35,10 +38,13 @@ ADDITIONS_WAIT = 1.5
 """In publish intervals. Diffs come every 100 ms at most: this and an interval of 80 ms ensure that no view delays the
 next diff's. At 100 ms one view between two diffs delayed all later diffs (docs/decisions/80-ms-pacing.md)."""
 
+GOOD_STATES = (State.LIVE, State.HALTED)
+"""States of a book that is as it should be."""
+
 WAKE_UP = Received("", None, 0.0)
 """An event of no symbol: it wakes the engine and changes nothing."""
 
-MARKET_GAUGES: Mapping[Gauge, Callable[[Market], float]] = {
+MARKET_COUNTERS: Mapping[CounterOf, Callable[[Market], float]] = {
     stats.book_resyncs: lambda market: market.integrity.view().resyncs,
     stats.touch_compared: lambda market: market.integrity.view().touch_compared,
     stats.touch_differing: lambda market: market.integrity.view().touch_compared - market.integrity.view().touch_equal,
@@ -55,17 +61,29 @@ MARKET_GAUGES: Mapping[Gauge, Callable[[Market], float]] = {
 class _Slot:
     """One symbol's market, and when its views are made. Times are the loop's, in seconds."""
 
-    __slots__ = ("due_s", "incidents_logged", "market", "mismatches_logged", "published", "published_s", "state")
+    __slots__ = (
+        "age_ms",
+        "due_s",
+        "incidents_logged",
+        "market",
+        "mismatches_logged",
+        "published",
+        "published_s",
+        "since_s",
+        "state",
+    )
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, now_s: float) -> None:
         self.market = market
+        self.since_s = now_s  # since the epoch: when the newest view's state began
         self.published_s = 0.0  # when the newest view was made
         self.due_s = 0.0  # when the next one is due
         self.state: State | None = None  # of the newest view
+        self.age_ms: int | None = None  # of the data of the newest view
         self.incidents_logged = 0
         self.mismatches_logged = 0
         # Looked up once: finding a label costs more than counting.
-        self.published: Counter = stats.pictures_published.labels(market.symbol)
+        self.published: Counter = stats.views_published.labels(market.symbol)
 
 
 class Engine:
@@ -87,14 +105,18 @@ class Engine:
         self._latency = latency
         self._interval_s = publish_interval_s
         self._alarm: asyncio.TimerHandle | None = None
-        stats.pictures_replaced.set_function(lambda: outbox.replaced)
+        stats.views_replaced.read(lambda: outbox.replaced)
 
     def open(self, symbol: str) -> None:
         """Begin to make views of a symbol; `run` needs one symbol at least."""
-        self._slots[symbol] = slot = _Slot(self._make_market(symbol))
-        for gauge, read in MARKET_GAUGES.items():
-            gauge.labels(symbol).set_function(partial(read, slot.market))
+        self._slots[symbol] = slot = _Slot(self._make_market(symbol), self._clock.wall_s())
+        for counter, read in MARKET_COUNTERS.items():
+            counter.read(partial(read, slot.market), symbol)
+        for cause in INCIDENT_CAUSES:
+            stats.book_incidents.labels(symbol, cause)  # begins at 0
         stats.book_is_live.labels(symbol).set_function(lambda: slot.state is State.LIVE)
+        stats.book_is_good.labels(symbol).set_function(lambda: slot.state in GOOD_STATES)
+        stats.book_data_age.labels(symbol).set_function(lambda: nan if slot.age_ms is None else slot.age_ms / 1000)
 
     def close(self, symbol: str) -> None:
         """Drop a symbol; events of it that are still in the inbox are ignored."""
@@ -119,12 +141,18 @@ class Engine:
                 self._alarm.cancel()
 
     def states(self) -> dict[str, dict[str, object]]:
-        """Return each symbol's state, the reason in words, and the age of its data in ms, for /readyz."""
-        now_ms = self._clock.now_ms()
+        """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz."""
+        now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
         answer: dict[str, dict[str, object]] = {}
         for symbol, slot in self._slots.items():
             state, reason = slot.market.state(now_ms)
-            answer[symbol] = {"state": state.value, "reason": reason, "data_age_ms": slot.market.data_age_ms(now_ms)}
+            since_s = slot.since_s if state is slot.state or slot.state is None else wall_s
+            answer[symbol] = {
+                "state": state.value,
+                "since_ms": int(since_s * 1000),
+                "reason": reason,
+                "data_age_ms": slot.market.data_age_ms(now_ms),
+            }
         return answer
 
     def certificates(self) -> dict[str, Certificate]:
@@ -137,7 +165,7 @@ class Engine:
         slot = self._slots.get(symbol)
         candles = None if slot is None else slot.market.candles
         closed, running = (candles.newest_closed(), candles.live()) if candles else (None, None)
-        now_ms = int(self._clock.wall_s() * 1000)
+        now_ms = int(self._clock.wall_s() * 1000 + self._latency.offset.value_ms())
         running_ms = MINUTE.floor(now_ms) if running is None else running.open_time_ms
         return Newest(tuple(candle for candle in (closed, running) if candle is not None), running_ms)
 
@@ -211,8 +239,9 @@ class Engine:
         if trades is not None:
             self._outbox.put(trades_channel(market.symbol), trades)
         slot.published.inc()
+        slot.age_ms = view.data_age_ms
         if slot.state is not view.state:
-            slot.state = view.state
+            slot.state, slot.since_s = view.state, self._clock.wall_s()
             log.info("book symbol=%s state=%s reason=%s", market.symbol, view.state.value, view.state_reason)
         self._log_incidents(slot, view.proof.incidents)
         self._log_mismatches(slot)

@@ -12,6 +12,7 @@ PulseError
     StoreUnavailable        the database: away, mute or full
     RequestError            a client: its request is wrong, or cannot be granted now
     UnknownListing          a client: it asked for a symbol that the exchange does not list
+    ListingPending          the exchange: it has not answered yet which symbols it lists
     TooManySymbols          our own bound: every symbol that may run, or that one address may open, is in use
 
 `pulse/client.py` has its own errors, because users copy it as one file.
@@ -103,6 +104,10 @@ class RequestError(PulseError):
 
 class UnknownListing(PulseError):
     """The exchange lists no symbol of this name."""
+
+
+class ListingPending(PulseError):
+    """Whether the exchange lists a symbol is not known yet; the text is for the client."""
 
 
 class TooManySymbols(PulseError):

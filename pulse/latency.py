@@ -1,7 +1,8 @@
 """Latency of each hop from the exchange to the client, so that a breach of a budget names its hop.
 
-Pure: times are arguments. Counting costs no memory: buckets are fixed, and only the newest one to two minutes count.
-What clients report is bounded by their number, and checked: it shows what they claim, not what was measured here.
+Pure: times are arguments. Counting costs no memory: buckets are fixed. Quantiles are of the newest one to two minutes;
+for Prometheus, which takes differences itself, the same buckets count from the start on. What clients report is bounded
+by their number, and checked: it shows what they claim, not what was measured here, so Prometheus does not get it.
 """
 
 from bisect import bisect_left
@@ -9,14 +10,13 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from math import ceil, nan
+from math import ceil, inf
+from operator import add
 from statistics import median_low
 from typing import Any
 
 from pulse.clock import ClockOffset
 
-BOUNDS_MS = tuple(0.02 * 1.25**step for step in range(70))
-"""Upper ends of the histogram buckets: from 20 us to 98 s, each a quarter wider than the one before."""
 WINDOW_MS = 60_000.0
 ECHO_MAX_MS = 10_000.0
 """An echo that claims a longer delay than this is ignored: a client that takes nothing is cut before."""
@@ -46,12 +46,31 @@ HOPS = (
     Hop("echo", "view made to a client's report that it was shown", 1_000.0),
 )
 EXCHANGE, APPLIED, PUBLISHED, BUS, SOCKET, ECHO = (hop.name for hop in HOPS)
+MEASURED_HOPS = HOPS[:-1]
+"""Those that this process measures itself; an echo is a client's claim."""
+
+COARSE, FINE = (1.0, 2.0, 5.0), (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
+LEAST_MS, MOST_MS = 0.02, 100_000.0
+
+
+def _bounds_ms(steps: tuple[float, ...]) -> tuple[float, ...]:
+    """Return bounds at these steps of each decade from LEAST_MS to MOST_MS, and at each budget."""
+    decades = {round(step * 10.0**power, 4) for power in range(-2, 6) for step in steps}
+    return tuple(sorted({hop.budget_ms for hop in HOPS} | {at for at in decades if LEAST_MS <= at <= MOST_MS}))
+
+
+BOUNDS_MS = _bounds_ms(FINE)
+"""Upper ends of the histogram buckets: from 20 us to 100 s, each at most 28 % wider than the one before."""
+_EXPORTED = tuple(BOUNDS_MS.index(bound_ms) for bound_ms in _bounds_ms(COARSE))
+"""The buckets that Prometheus gets: each costs a time series per hop."""
 
 
 class Histogram:
-    """Delays of the newest one to two windows, counted in buckets."""
+    """Delays counted in buckets: those of the newest one to two windows, and all of them."""
 
     def __init__(self) -> None:
+        self._closed = [0] * (len(BOUNDS_MS) + 1)  # of the windows before the two newest
+        self._sum_ms = 0.0
         self._counts = [0] * (len(BOUNDS_MS) + 1)
         self._previous = [0] * (len(BOUNDS_MS) + 1)
         self._window_ends_ms = 0.0
@@ -59,9 +78,12 @@ class Histogram:
     def observe(self, delay_ms: float, now_ms: float) -> None:
         """Count one delay; a negative one counts as zero."""
         if now_ms >= self._window_ends_ms:
+            self._closed = list(map(add, self._closed, self._previous))
             self._previous, self._counts = self._counts, [0] * (len(BOUNDS_MS) + 1)
             self._window_ends_ms = now_ms + WINDOW_MS
         self._counts[bisect_left(BOUNDS_MS, delay_ms)] += 1
+        if delay_ms > 0.0:
+            self._sum_ms += delay_ms
 
     def count(self) -> int:
         """Return how many delays are counted."""
@@ -72,9 +94,15 @@ class Histogram:
         total = self.count()
         if not total:
             return None
-        sums = list(accumulate(now + before for now, before in zip(self._counts, self._previous, strict=True)))
+        sums = list(accumulate(map(add, self._counts, self._previous)))
         at = bisect_left(sums, share * total)
         return BOUNDS_MS[min(at, len(BOUNDS_MS) - 1)]
+
+    def since_start(self) -> tuple[list[tuple[float, int]], float]:
+        """Return how many delays did not exceed each exported bound since the start, and their sum; in seconds."""
+        sums = list(accumulate(map(sum, zip(self._closed, self._previous, self._counts, strict=True))))
+        buckets = [(BOUNDS_MS[at] / 1000, sums[at]) for at in _EXPORTED]
+        return [*buckets, (inf, sums[-1])], self._sum_ms / 1000
 
 
 class Echoes:
@@ -136,7 +164,7 @@ class Latency:
         self.offset = ClockOffset()
         self._instance = instance
         self._is_real_time = is_real_time
-        self._hops = {hop.name: Histogram() for hop in HOPS if hop.name != ECHO}
+        self._hops = {hop.name: Histogram() for hop in MEASURED_HOPS}
         self._echoes = Echoes()
         self._made_s: dict[str, deque[float]] = {}  # per symbol, the timestamps of the newest views
         self._applied_ms: dict[str, float] = {}  # per symbol, when the oldest change that is in no view yet was applied
@@ -203,10 +231,9 @@ class Latency:
         """Return a hop's delay that this share does not exceed; None before the first."""
         return self._hop(hop).quantile_ms(share)
 
-    def gauge_ms(self, hop: str, share: float) -> float:
-        """Return the same for a gauge: "not a number" means that there is none."""
-        delay_ms = self.quantile_ms(hop, share)
-        return nan if delay_ms is None else delay_ms
+    def since_start(self, hop: str) -> tuple[list[tuple[float, int]], float]:
+        """Return the cumulative histogram of a measured hop since the start, in seconds."""
+        return self._hops[hop].since_start()
 
     def report(self) -> dict[str, Any]:
         """Return the object of /api/latency: each hop with its figures in ms, and the hops over their budget."""

@@ -1,15 +1,24 @@
 """Logging set-up: the standard library's, one line per change of state, to stderr, with passwords redacted.
 
-Text of others (an exchange's message, a client's input) may hold line breaks and terminal sequences. None reaches the
-log unescaped: a record is one line, and each further line of a traceback is indented, so that none looks like a record.
+Two formats: text, which ends with `key=value` pairs as logfmt has them, and JSON, one object a line. Both come from the
+`key=%s` pairs of a record's constant message. Text of others (an exchange's message, a client's input) may hold line
+breaks and terminal sequences. None reaches the log unescaped: a record is one line, and each further line of a
+traceback is indented, so that none looks like a record.
 """
 
+import json
 import logging
 import re
+import secrets
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import pairwise
+from math import isfinite
+from typing import Any, NamedTuple, TextIO
 
 PASSWORD = re.compile(r"((?:postgres(?:ql)?|rediss?)://[^:/@\s]*):\S+@|(://[^:/@\s]*):[^/\s]+@")
 """The password within a URL, wherever it occurs in a text, such as an exception's. A database's password may contain an
@@ -88,27 +97,131 @@ class _BoundedHandler(logging.StreamHandler[TextIO]):
         if not is_due:
             return
         if left_out:
-            note = "log lines left out count=%s message=%s"
+            note = "log lines left out count=%s kind=%s"
             arguments = (left_out, kind[1])
             super().emit(logging.LogRecord(record.name, logging.WARNING, "", 0, note, arguments, None))
         super().emit(record)
 
 
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return PASSWORD.sub(r"\1\2:***@", super().format(record))
+FORMATS = ("text", "json")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+"""The ids of requests that are accepted from a client or a proxy."""
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the HTTP request or the WebSocket session on whose behalf the code runs; it is added to each line."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the library's name
-        return printable(super().formatMessage(record))
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    return secrets.token_hex(8)
+
+
+class _Pair(NamedTuple):
+    """One `key=%s` of a message; so many of the record's arguments go into its value."""
+
+    key: str
+    template: str
+    arguments: int
+
+
+PAIR = re.compile(r"(?<!\S)([a-z_]+)=(\S*%\S*)")
+CONVERSION = re.compile(r"%(?!%)")
+TEMPLATES_MAX = 1024
+"""Messages whose pairs are remembered: more than the program has; libraries put values into the text."""
+
+
+@lru_cache(TEMPLATES_MAX)
+def _split(message: str) -> tuple[str, tuple[_Pair, ...]]:
+    """Return a message's text before its pairs, and the pairs; it has none where it is not of that form."""
+    found = list(PAIR.finditer(message))
+    text = message[: found[0].start()] if found else message
+    pairs = tuple(_Pair(match[1], match[2], len(CONVERSION.findall(match[2]))) for match in found)
+    rest = "".join(message[a.end() : b.start()] for a, b in pairwise(found))
+    is_of_form = not CONVERSION.search(text) and not rest.strip() and (not found or found[-1].end() == len(message))
+    return (text.strip(), pairs) if is_of_form else (message, ())
+
+
+def _parts(record: logging.LogRecord) -> tuple[str, list[tuple[str, object]]]:
+    """Return a record's text and its pairs; a library's record is text alone."""
+    text, pairs = _split(str(record.msg))
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    if not pairs or sum(pair.arguments for pair in pairs) != len(arguments):
+        text, values = record.getMessage(), []
+    else:
+        values = list(_values(pairs, arguments))
+    if request_id.get():
+        values.append(("request", request_id.get()))
+    return _redacted(text), values
+
+
+def _values(pairs: Sequence[_Pair], arguments: Sequence[object]) -> "list[tuple[str, object]]":
+    """Return each pair's value: a number where it is just one, else text."""
+    values: list[tuple[str, object]] = []
+    for key, template, count in pairs:
+        own, arguments = arguments[:count], arguments[count:]
+        value = own[0] if template == "%s" else None
+        is_number = isinstance(value, int | float) and isfinite(value)
+        values.append((key, value if is_number else _redacted(template % tuple(own))))
+    return values
+
+
+def _redacted(text: str) -> str:
+    return PASSWORD.sub(r"\1\2:***@", text)
+
+
+BARE = re.compile(r"[^\s\"=\\]+")
+"""A value that needs no quotes, if it is printable."""
+
+
+def quoted(value: object) -> str:
+    """Return a value as logfmt has it: in quotes, with escapes, where a space or the like would end or alter it."""
+    text = str(value)
+    if BARE.fullmatch(text) and text.isprintable():
+        return text
+    return CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+class _TextFormatter(logging.Formatter):
+    """Time, level, module, message, then the pairs."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, and indented ones for a traceback."""
+        text, values = _parts(record)
+        record.message = " ".join([printable(text), *(f"{key}={quoted(value)}" for key, value in values)])
+        record.asctime = self.formatTime(record)
+        line = self.formatMessage(record)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # the library's name
-        return "\n".join(TRACEBACK_INDENT + printable(line) for line in super().formatException(ei).split("\n"))
+        lines = _redacted(super().formatException(ei)).split("\n")
+        return "\n".join(TRACEBACK_INDENT + printable(line) for line in lines)
 
 
-def set_up(level: str) -> None:
-    """Log to stderr, from this level up."""
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line: `time`, `level`, `logger`, `message`, the pairs, and a `traceback`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        text, values = _parts(record)
+        time_utc = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "time": f"{time_utc:%Y-%m-%dT%H:%M:%S}.{time_utc.microsecond // 1000:03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": text,
+        }
+        line.update(values)
+        if record.exc_info:
+            line["traceback"] = _redacted(self.formatException(record.exc_info))
+        return json.dumps(line, default=str)
+
+
+def set_up(level: str, format_name: str = "text") -> None:
+    """Log to stderr, from this level up, in one of FORMATS."""
     handler = _BoundedHandler()
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
+    handler.setFormatter(_JsonFormatter() if format_name == "json" else _TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Libraries that log each of their connections and retries; our own lines report what matters, once.
     for name in ("hypercorn.error", "hypercorn.access", "psycopg.pool", "aiohttp.access"):

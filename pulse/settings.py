@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pulse.errors import SettingsError
+from pulse.logs import FORMATS
 from pulse.market.symbol_names import symbol_name
 
 VENUES = ("us", "com", "vision")
@@ -62,6 +63,7 @@ class Settings:
     retention_days: int = 730  # how long candles are kept; 0: for ever
     state_path: str = "pulse.state.json"  # where the end of an exchange's ban is kept across restarts
     log_level: str = "INFO"  # DEBUG, INFO, WARNING or ERROR
+    log_format: str = "text"  # text, or json: one object a line
 
     @property
     def past_days(self) -> int:
@@ -250,4 +252,5 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "retention_days": _whole(0, 36_500),
     "state_path": _text,
     "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
+    "log_format": _choice(*FORMATS),
 }

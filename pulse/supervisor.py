@@ -65,28 +65,15 @@ def _first(group: BaseExceptionGroup[Exception]) -> Exception:
 
 
 async def _run(terminal: Terminal, listener: socket.socket, last_resort: "_LastResort") -> None:
-    """Open the resources, build the parts, start the tasks, wait for the end, stop in order."""
-    stop, opening = asyncio.Event(), asyncio.current_task()
+    """Open the resources, build the parts, start the tasks, wait for the end, stop in order.
 
-    def request_stop() -> None:
-        nonlocal opening
-        stop.set()
-        if opening is not None:  # an exchange or a database that does not answer holds up no stop
-            opening.cancel()
-            opening = None
-
+    Nothing outside this machine is waited for before the server answers.
+    """
+    stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, request_stop)
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     async with AsyncExitStack() as resources:
-        try:
-            built = await terminal.build(resources)
-        except asyncio.CancelledError:
-            if not stop.is_set():
-                raise
-            log.info("stopping")
-            last_resort.arm()
-            return
-        opening = None
+        built = await terminal.build(resources)
         resources.enter_context(gc_tuning.frozen_gc())
         _print_address(listener)
         server = asyncio.create_task(_serve(built, terminal.settings, listener, stop), name="web")

@@ -2,9 +2,10 @@
 
 The symbols of the settings are pinned: they run for as long as the process does. Any other that the exchange lists is
 opened when a client requests it, up to a bound, and closed once no client has requested or watched it for
-IDLE_AFTER_S. A name that is not listed is refused without a request to the exchange. One address may have a share of
-the symbols alone, and open them at a bounded rate: each costs requests to the exchange. What opening means is up to the
-parts, and the clock, in seconds from any fixed start, is given.
+IDLE_AFTER_S. A name that is not listed is refused without a request to the exchange; until the exchange has answered
+which names it lists, one that does not run may be requested later. One address may have a share of the symbols alone,
+and open them at a bounded rate: each costs requests to the exchange. What opening means is up to the parts, and the
+clock, in seconds from any fixed start, is given.
 """
 
 import logging
@@ -14,7 +15,7 @@ from typing import Protocol
 
 from pulse import stats
 from pulse.concurrency import RateLimiter
-from pulse.errors import TooManySymbols, UnknownListing
+from pulse.errors import ListingPending, TooManySymbols, UnknownListing
 from pulse.logs import RepeatedTrouble
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ OPENINGS_AT_ONCE, OPENING_EVERY_S = 6, 15.0
 weight that a minute allows for others than the pinned ones."""
 ADDRESSES_MAX = 10_000
 """Addresses whose rate is known; beyond it the least recently served are evicted."""
+LISTING_RETRY_AFTER_S = 2
+"""When a client may request a symbol again while it is not known yet whether the exchange lists it."""
 SHOWN_MAX = 100
 """Names that an error text lists."""
 
@@ -74,6 +77,7 @@ class SymbolRegistry:
         self._openings = RateLimiter(1 / OPENING_EVERY_S, OPENINGS_AT_ONCE, ADDRESSES_MAX)
         self._refusals = RepeatedTrouble(log, "symbol refused limit=%s address=%s")
         self._listed: dict[str, None] = {}
+        self.is_listing_known = self.is_fixed  # otherwise from `set_listed` on
         for symbol in self.pinned:
             self._open(symbol, 0.0, None)
 
@@ -119,14 +123,25 @@ class SymbolRegistry:
     def set_listed(self, names: Iterable[str]) -> None:
         """Set the symbols that the exchange lists. A running one that is not among them runs until it is idle."""
         self._listed = {} if self.is_fixed else dict.fromkeys(names)
+        self.is_listing_known = True
+
+    def check(self, symbol: str) -> None:
+        """Raise UnknownListing for a symbol that may not be requested, ListingPending while that is not known."""
+        if symbol in self:
+            return
+        if not self.is_listing_known:
+            raise ListingPending(
+                "This server is starting: the exchange has not answered yet which symbols it lists."
+                f" Try again in {LISTING_RETRY_AFTER_S} s."
+            )
+        raise UnknownListing(symbol)
 
     def acquire(self, symbol: str, address: str | None = None) -> None:
-        """Make a requested symbol run. Raises UnknownListing, or TooManySymbols where there is no room.
+        """Make a requested symbol run. Raises what `check` raises, and TooManySymbols where there is no room.
 
         Without an address no share counts.
         """
-        if symbol not in self:
-            raise UnknownListing(symbol)
+        self.check(symbol)
         now_s = self._clock()
         if symbol in self._requested_s:
             self._requested_s[symbol] = now_s

@@ -9,7 +9,7 @@ import random
 import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -98,15 +98,15 @@ class Plan:
 class _Source:
     """Where market events come from, and what comes with it.
 
-    `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, and `load` asks
-    the exchange for its symbols before anything is started.
+    `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, `trouble` why
+    instruments are not known.
     """
 
     parts: Sequence[SymbolLifecycle]
     work: Work
     instruments: Mapping[str, Instrument]
     history: Callable[[], Mapping[str, Mapping[str, int]]]
-    load: Callable[[], Awaitable[None]] | None = None
+    trouble: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Terminal:
         self.gaps = make_gap_queue()
 
     async def build(self, resources: AsyncExitStack) -> Built:
-        """Open the resources and build everything. Raises SettingsError, and ExchangeRefused to try another venue."""
+        """Open the resources and build everything. Raises SettingsError."""
         parts = await self._open_parts(resources)
         scheduler = FlushScheduler(self._on_flushed)
         return Built(self._make_app(parts, scheduler), self._work(parts, scheduler), parts.hub, parts.writer)
@@ -179,15 +179,22 @@ class Terminal:
             is_watched=hub.is_watched,
             clock=time.monotonic,
         )
-        if source.load is not None:
-            await source.load()
         return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles)
 
     def _make_app(self, parts: _Parts, scheduler: FlushScheduler) -> App:
         admission = Admission(self.settings, time.monotonic)
         groups = BroadcastGroups(parts.hub, scheduler)
         sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
-        register_gauges(admission, sessions, parts.hub, self.latency)
+        readiness = ReadinessReport(
+            parts.registry,
+            parts.engine,
+            parts.bus,
+            parts.store,
+            parts.writer,
+            self.latency.offset,
+            parts.source.trouble,
+        )
+        register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
         return build_app(
             WebContext(
@@ -201,9 +208,7 @@ class Terminal:
                 symbols=SymbolsReport(
                     self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
                 ),
-                readiness=ReadinessReport(
-                    parts.registry, parts.engine, parts.bus, parts.store, parts.writer, self.latency.offset
-                ),
+                readiness=readiness,
                 latency=self.latency.report,
                 certificates=parts.engine.certificates,
                 static_dir=_assets("static"),
@@ -302,7 +307,7 @@ class Terminal:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
-            return _Source((replay,), work, self.plan.recording.instruments, dict)
+            return _Source((replay,), work, self.plan.recording.instruments, dict, str)
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
@@ -318,6 +323,7 @@ class Terminal:
         poller = InstrumentPoller(
             self.plan.symbols, rest,
             on_change=ingest.on_instrument,
+            was_listed=partial(_has_candles, store),
             on_listing=None if is_fixed else on_listing,
             may_fall_back=self.may_fall_back,
         )  # fmt: skip
@@ -331,7 +337,7 @@ class Terminal:
             "candle-reconciler": reconciler.run,
         }
         parts = (ingest, poller, reconciler)
-        return _Source(parts, work, poller.instruments, reconciler.progress, poller.load)
+        return _Source(parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble)
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
@@ -380,6 +386,14 @@ class Terminal:
             address, echo.instance, echo.timestamp_s, echo.symbols, self.clock.now_ms(), self.clock.wall_s() * 1000,
             is_local=address in LOOPBACK_KEYS,
         )  # fmt: skip
+
+
+async def _has_candles(store: Store, symbol: str) -> bool:
+    """Return whether candles of a symbol are stored, so that it was listed once; also where that cannot be read."""
+    try:
+        return bool(await store.read_candles(symbol, None, None, 1))
+    except StoreUnavailable:
+        return True
 
 
 def _assets(name: str) -> Path:

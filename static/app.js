@@ -43,6 +43,7 @@ const EMPTY_HISTORY_MS = 5_000; // how soon an empty history is requested again
 const NEWEST_BARS = 3; // the running bar of a longer interval is requested with those before it, every CHART_MS
 const CHART_MS = 2_000;
 const PROGRESS_MS = 5_000; // how often the progress of the history is requested while it is being loaded
+const LISTING_MS = 1_000; // how often the symbols are requested while the server does not know all of them
 const STORE_MS = 10_000;
 const LATENCY_MS = 10_000;
 const PROOF_MS = 2_000; // while the proof's dialog is open
@@ -101,6 +102,11 @@ const PAINTED = {
   latency: [panels.latency],
 };
 
+/** What to show first; `select` writes over both. */
+const wishes = [symbolOfHash(window.location.hash), loadPref("symbol")];
+/** The symbol that is shown until the server knows whether a wish is listed. */
+let standIn = "";
+
 start();
 
 function start() {
@@ -135,15 +141,17 @@ async function loadCharts() {
 // ---- data arrives: change the state, mark what shows it
 
 /** @param {SymbolList} list */
-function symbolsArrived({ symbols: list, listed, source, default: fallback }) {
+function symbolsArrived({ symbols: list, listed, is_listing_known: isListingKnown, source, default: fallback }) {
   const before = progressOf(page, page.selected);
   Object.assign(page, { symbols: list, listed, source });
   forgetOthers(page);
   schedule.mark("symbols");
-  if (page.selected === "")
-    select(firstSymbol(listed, fallback, symbolOfHash(window.location.hash), loadPref("symbol")));
+  if (page.selected === standIn) select(firstSymbol(listed, fallback, ...wishes));
   else if (progressOf(page, page.selected)?.minutes !== before?.minutes) loadHistory(); // it reaches further back now
-  if (list.some((one) => one.history && one.history.minutes < one.history.of)) setTimeout(requestSymbols, PROGRESS_MS);
+  standIn = isListingKnown ? "" : page.selected;
+  if (!isListingKnown) setTimeout(requestSymbols, LISTING_MS);
+  else if (list.some((one) => one.history && one.history.minutes < one.history.of))
+    setTimeout(requestSymbols, PROGRESS_MS);
 }
 
 function requestSymbols() {

@@ -174,7 +174,7 @@ export class Connection {
  * Wall-clock time, because a monotonic clock stops while a laptop sleeps and would call old prices fresh.
  * @returns {Platform}
  */
-function browserPlatform() {
+export function browserPlatform() {
   return {
     WebSocket: globalThis.WebSocket,
     now: () => Date.now(),

@@ -1,7 +1,7 @@
 // The feed of one symbol: subscribes to its topics over a connection that reconnects by itself, and assembles complete
 // views from their messages. It needs no page: a bot under Node may use it as it is.
 
-import { Connection } from "./connection.js";
+import { browserPlatform, Connection } from "./connection.js";
 import { newestFirst } from "./state.js";
 
 /** @import {Platform} from "./connection.js" */
@@ -42,6 +42,11 @@ export class Feed {
    */
   #place = null;
   #echoedAtMs = 0;
+  #platform;
+  /** Of a subscription that was refused for now.
+   * @type {unknown}
+   */
+  #retryTimer = null;
 
   /**
    * @param {object} options
@@ -53,6 +58,7 @@ export class Feed {
   constructor({ onView, onChange, onRefused = () => {}, platform }) {
     this.#onView = onView;
     this.#onRefused = onRefused;
+    this.#platform = { ...browserPlatform(), ...platform };
     this.#connection = new Connection({
       onMessage: (message) => this.#received(message),
       onOpen: () => this.#subscribe(),
@@ -74,6 +80,7 @@ export class Feed {
   open(url, symbol) {
     this.#symbol = symbol;
     this.#place = null;
+    this.#platform.clearTimeout(this.#retryTimer);
     this.#connection.open(url);
   }
 
@@ -100,6 +107,7 @@ export class Feed {
 
   /** Disconnect and stay disconnected. */
   close() {
+    this.#platform.clearTimeout(this.#retryTimer);
     this.#connection.close();
   }
 
@@ -113,6 +121,7 @@ export class Feed {
 
   /** @param {TradePlace | null} place of the first trade wanted; null for the newest ones */
   #request(place) {
+    this.#platform.clearTimeout(this.#retryTimer);
     const topics = topicsOf(this.#symbol);
     this.#connection.send({ op: "subscribe", topics, ...place });
   }
@@ -130,10 +139,13 @@ export class Feed {
   }
 
   /** @param {ErrorMessage} message */
-  #refused({ parameter, detail }) {
-    if (parameter === "from_id")
+  #refused({ parameter, detail, retry_after_s: retryAfterS }) {
+    if (parameter === "from_id") {
       this.#request(null); // this server has other trades
-    else this.#onRefused(detail);
+      return;
+    }
+    this.#onRefused(detail);
+    if (retryAfterS) this.#retryTimer = this.#platform.setTimeout(() => this.#subscribe(), retryAfterS * 1000);
   }
 
   /**

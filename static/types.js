@@ -174,6 +174,7 @@
  * @property {"error"} op
  * @property {string} parameter
  * @property {string} detail
+ * @property {number | null} retry_after_s when it may be sent again unchanged; null where that is pointless
  */
 
 /** An answer that needs no action here: "subscribed", "unsubscribed" or "pong".
@@ -219,13 +220,14 @@
  * @property {HistoryProgress | null} history
  */
 
-/** /api/symbols; `listed` names every symbol the exchange lists.
+/** /api/symbols; `listed` names every symbol the exchange lists, or only the running ones until that is known.
  * @typedef {object} SymbolList
  * @property {string} default
  * @property {string} venue
  * @property {Source} source
  * @property {SymbolInfo[]} symbols
  * @property {string[]} listed
+ * @property {boolean} is_listing_known
  */
 
 /** /api/store; `pending` counts candles that wait to be stored.

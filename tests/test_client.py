@@ -7,6 +7,7 @@ import hashlib
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from pulse import client
 from pulse.client import ConnectionLost, RequestRefused, WebSocketConnection, messages
+from pulse.symbols import SymbolRegistry
 from tests.fanout.test_subscriptions import trade
 from tests.support.services import free_port
 from tests.support.waiting import WAIT_S, until
@@ -101,6 +103,22 @@ async def test_a_rejected_request_raises_the_server_s_text() -> None:
     async with serving() as web:
         with pytest.raises(RequestRefused, match="not listed"):
             await next_of(messages(url_of(web), ["book.DOGEUSDT"]))
+
+
+@on_server_loop
+async def test_a_request_that_is_refused_for_now_is_sent_again() -> None:
+    """A restarted server refuses a symbol until it knows which ones its exchange lists."""
+    registry = SymbolRegistry(["BTCUSDT"], running_max=2)
+    async with serving(registry=registry) as web:
+        troubles: list[str] = []
+        source = messages(url_of(web), ["book.DOGEUSDT"], on_trouble=troubles.append, wait=lambda _: time.sleep(0.01))
+        receiving = asyncio.create_task(next_of(source))
+        await until(lambda: len(troubles) > 1)
+        registry.set_listed(["BTCUSDT"])
+        with pytest.raises(RequestRefused, match="not listed"):
+            await receiving
+
+    assert "has not answered yet" in troubles[0]
 
 
 @on_server_loop

@@ -148,3 +148,14 @@ def test_round_trips_before_a_clock_was_set_do_not_count() -> None:
 
     assert offset.trouble() == ""
     assert offset.value_ms() == 0.0
+
+
+def test_it_is_known_since_when_the_clock_is_wrong() -> None:
+    """From the round trip that first showed it, until one shows that it is right again."""
+    offset = ClockOffset()
+    seen = []
+    for second, ahead_ms in enumerate([0.0, 60_000.0, 60_000.0, 30_000.0, 0.0, 60_000.0]):
+        offset.add_round_trip(second * 1000.0, second * 1000.0 - ahead_ms, second * 1000.0)
+        seen.append(offset.wrong_since_ms)
+
+    assert seen == [None, 1000.0, 1000.0, 1000.0, None, 5000.0]

@@ -60,10 +60,10 @@ def test_named_things_are_in_their_files(page: Path) -> None:
     assert [name for name, path in named if not re.search(rf"\b{name}\b", (ROOT / path).read_text())] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=relative)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=relative)
 def test_named_metrics_exist(page: Path) -> None:
-    """Each Prometheus metric that a page names is one of the program's."""
-    names = {name.removesuffix("_total") for name in METRIC.findall(page.read_text())}
+    """Each Prometheus metric that a page names is one of the program's; the changelog also names former ones."""
+    names = {name.removesuffix("_total").removesuffix("_info") for name in METRIC.findall(page.read_text())}
 
     assert {name for name in names if f'"{name}"' not in SOURCE} == set()
 

@@ -288,6 +288,8 @@ def test_states_of_every_symbol() -> None:
 
     states: dict[str, dict[str, object]] = {}
     run_engine(script, until_s=1.0)
+    live_since_ms, offline_since_ms = (states[symbol].pop("since_ms") for symbol in ("BTCUSDT", "ETHUSDT"))
+    assert (live_since_ms, offline_since_ms) == (MIDNIGHT_MS + 500, MIDNIGHT_MS)
     assert states["BTCUSDT"] == {"state": "live", "reason": "", "data_age_ms": 250}
     assert states["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": None}
 
@@ -326,16 +328,19 @@ def test_a_change_of_state_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_newest_closed_and_running_minute() -> None:
-    """Before the first trade only the running minute's open time is known, from the clock."""
+    """Before the first trade only the running minute's open time is known, from the exchange's clock."""
 
     async def script(engine_run: EngineRun) -> None:
         before = engine_run.engine.newest("BTCUSDT")
+        engine_run.latency.offset.add_round_trip(0.0, 5 * MINUTE_MS, 0.0)
+        corrected = engine_run.engine.newest("BTCUSDT")
         await engine_run.put(0.0, FeedUp(), trade(1, 99.0), trade(2, 100.0, time_ms=MIDNIGHT_MS + MINUTE_MS))
         await engine_run.put(0.2, trade(3, 101.0, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS))
         await at(0.3)
         newest = engine_run.engine.newest("BTCUSDT")
 
         assert (before.minutes, before.running_ms % MINUTE_MS) == ((), 0)
+        assert corrected.running_ms == before.running_ms + 5 * MINUTE_MS
         assert [(minute.close, minute.is_closed) for minute in newest.minutes] == [(100.0, True), (101.0, False)]
         assert newest.running_ms == MIDNIGHT_MS + 2 * MINUTE_MS
 
@@ -344,10 +349,11 @@ def test_newest_closed_and_running_minute() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("pulse_book_is_live", 1.0), ("pulse_touch_compared", 1.0), ("pulse_touch_differing", 0.0),
-     ("pulse_book_resyncs", 0.0), ("pulse_candles_differing", 0.0)],
+    [("pulse_book_is_live", 1.0), ("pulse_book_is_good", 1.0), ("pulse_book_data_age_seconds", 0.0),
+     ("pulse_touch_compared_total", 1.0), ("pulse_touch_differing_total", 0.0),
+     ("pulse_book_resyncs_total", 0.0), ("pulse_candles_differing_total", 0.0)],
 )  # fmt: skip
-def test_market_gauges_are_read_on_request(name: str, expected: float) -> None:
+def test_market_metrics_are_read_on_request(name: str, expected: float) -> None:
     """/metrics reads the markets' own counts; making a view does not update them."""
 
     async def script(engine_run: EngineRun) -> None:

@@ -13,7 +13,7 @@ PULSE = ROOT / "pulse"
 MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.py")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "clock", "stats", "concurrency", "market", "simulator", "client"),
+    ("errors", "logs", "clock", "machine", "stats", "concurrency", "market", "simulator", "client"),
     ("settings", "symbols", "latency", "queues", "wire", "store", "binance", "server"),
     ("engine", "ingest", "candle_history", "bus", "fanout"),
     ("web",),

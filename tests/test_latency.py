@@ -1,5 +1,7 @@
 """Latency: each hop is measured by itself, whatever the clocks show."""
 
+from math import inf
+
 import pytest
 
 from pulse.latency import (
@@ -210,3 +212,35 @@ def test_a_breach_of_a_budget_names_its_hop() -> None:
     assert report["over_budget"] == [SOCKET]
     assert [row["hop"] for row in report["hops"]] == [hop.name for hop in HOPS]
     assert report["clock_error_ms"] is None
+
+
+def test_all_delays_since_the_start_are_counted() -> None:
+    """For Prometheus: old windows stay, buckets are cumulative, each budget ends one, a negative delay is 0."""
+    histogram = Histogram()
+    for window, delay_ms in enumerate([-3.0, 0.5, 150.0, 151.0, 10.0**9]):
+        histogram.observe(delay_ms, window * WINDOW_MS)
+    buckets, sum_s = histogram.since_start()
+    counts = dict(buckets)
+
+    assert [counts[end_s] for end_s in (0.00002, 0.0002, 0.0005, 0.1, 0.15, 0.2, 100.0, inf)] == [
+        1,
+        1,
+        2,
+        2,
+        3,
+        4,
+        4,
+        5,
+    ]
+    assert sum_s == pytest.approx((0.5 + 150.0 + 151.0 + 10.0**9) / 1000)
+    assert {hop.budget_ms / 1000 for hop in HOPS} <= counts.keys()
+    assert len(buckets) < 30
+
+
+def test_the_histogram_of_a_hop_is_its_own() -> None:
+    """By the hop's name."""
+    latency = Latency("ab")
+    latency.written(3.0, 0.0)
+
+    assert latency.since_start(SOCKET)[0][-1] == (inf, 1)
+    assert latency.since_start(BUS)[0][-1] == (inf, 0)

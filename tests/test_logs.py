@@ -1,8 +1,13 @@
 """Logging: one line per record to stderr, from a level up, with passwords redacted."""
 
 import io
+import json
 import logging
+import re
 from collections.abc import Iterator
+from contextvars import copy_context
+from math import nan
+from pathlib import Path
 
 import pytest
 
@@ -65,8 +70,14 @@ def test_a_password_is_redacted(text: str, shown: str, capsys: pytest.CaptureFix
     """One with unescaped characters too; the rest of the URL is kept."""
     logs.set_up("INFO")
     logging.getLogger("pulse").warning("store away reason=%s", text)
+    logging.getLogger("pulse").warning(f"store away: {text}")  # noqa: G004  # as libraries do
+    logs.set_up("INFO", "json")
+    logging.getLogger("pulse").warning("store away reason=%s other=%s", text, "a@b")
+    pairs, words, as_json = capsys.readouterr().err.splitlines()
 
-    assert capsys.readouterr().err.endswith(f"store away reason={shown}\n")
+    assert pairs.endswith(f"store away reason={logs.quoted(shown)}")
+    assert words.endswith(f"store away: {shown}")
+    assert (json.loads(as_json)["reason"], json.loads(as_json)["other"]) == (shown, "a@b")
 
 
 def test_a_password_in_a_traceback_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,10 +107,99 @@ def test_a_password_in_a_traceback_is_redacted(capsys: pytest.CaptureFixture[str
 def test_control_characters_are_escaped(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Text of others is one line, whatever it holds; letters of any script are kept."""
     logs.set_up("INFO")
-    logging.getLogger("pulse").warning("control message refused error=%s", text)
+    logging.getLogger("pulse").warning(f"control message refused: {text}")  # noqa: G004  # as libraries do
 
-    assert capsys.readouterr().err.endswith(f"control message refused error={shown}\n")
+    assert capsys.readouterr().err.endswith(f"control message refused: {shown}\n")
     assert logs.printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("BTCUSDT", "BTCUSDT"),
+        ("\u5e01\u5b89USDT", "\u5e01\u5b89USDT"),
+        (17, "17"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ('say "no"', r'"say \"no\""'),
+        ("a=b", '"a=b"'),
+        ("a\\b", r'"a\\b"'),
+        ("a\r\n2026-11-30 12:00:00 INFO forged", r'"a\r\n2026-11-30 12:00:00 INFO forged"'),
+        ("\x1b[2J\x7f\x85\u202e\ud800", r'"\u001b[2J\u007f\u0085\u202e\ud800"'),
+    ],
+)
+def test_values_are_quoted_as_logfmt_has_them(value: object, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only where it is needed, on one line; what is quoted is a JSON string."""
+    logs.set_up("INFO")
+    logging.getLogger("pulse").warning("control message refused error=%s times=%s", value, 3)
+
+    assert capsys.readouterr().err.endswith(f"control message refused error={shown} times=3\n")
+    assert not shown.startswith('"') or json.loads(shown) == value
+
+
+def test_a_json_line_has_the_pairs_as_members(capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers stay numbers, what is composed is text; time is UTC to the millisecond."""
+    logs.set_up("INFO", "json")
+    logging.getLogger("pulse.x").info(
+        "trades missing symbol=%s ids=%s-%s count=%s took_s=%.3f share=%s", "BTCUSDT", 7, 9, 3, 0.5, nan
+    )
+    logging.getLogger("pulse.x").warning("stopping")
+    line, last = map(json.loads, capsys.readouterr().err.splitlines())
+
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert line == {
+        "level": "info", "logger": "pulse.x", "message": "trades missing", "symbol": "BTCUSDT", "ids": "7-9",
+        "count": 3, "took_s": "0.500", "share": "nan",
+    }  # fmt: skip
+    assert (last["level"], last["message"]) == ("warning", "stopping")
+
+
+def test_a_library_message_is_kept_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """Words after a pair, or values outside of pairs, make it no message of that form."""
+    logs.set_up("INFO", "json")
+    logging.getLogger("library").warning("pool %r size=%s is full", "a", 4)
+    logging.getLogger("library").warning("size=%s of %s", 4, 5)
+    logging.getLogger("library").warning("limits %(a)s size=%(b)s", {"a": 1, "b": 2})
+
+    messages = [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
+    assert messages == ["pool 'a' size=4 is full", "size=4 of 5", "limits 1 size=2"]
+
+
+def test_a_traceback_is_one_member_of_a_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """With passwords redacted."""
+    logs.set_up("INFO", "json")
+    try:
+        raise ValueError("first\nredis://:s3cret@cache")
+    except ValueError:
+        logs.log_crash()
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+
+    assert line["level"] == "critical"
+    assert line["traceback"].endswith("ValueError: first\nredis://:***@cache")
+
+
+@pytest.mark.parametrize("format_name", logs.FORMATS)
+def test_the_request_is_in_each_of_its_lines(format_name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And in no other line."""
+    logs.set_up("INFO", format_name)
+
+    def answer() -> None:
+        logs.request_id.set("ab-1")
+        logging.getLogger("pulse").info("refused limit=%s", "all")
+
+    copy_context().run(answer)
+    logging.getLogger("pulse").info("refused limit=%s", "all")
+    of_request, other = capsys.readouterr().err.splitlines()
+
+    assert ("request=ab-1" if format_name == "text" else '"request": "ab-1"') in of_request
+    assert "ab-1" not in other
+
+
+def test_no_pair_has_the_name_of_another_member() -> None:
+    """A JSON line has each name once."""
+    sources = "\n".join(path.read_text() for path in Path(logs.__file__).parent.rglob("*.py"))
+
+    assert not re.search(r'"[^"\n]* (time|level|logger|message|request|traceback)=%', sources)
 
 
 def test_a_traceback_cannot_forge_a_record(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +228,7 @@ def test_a_url_without_a_password_is_unchanged(text: str, capsys: pytest.Capture
     logs.set_up("INFO")
     logging.getLogger("pulse").info("connect url=%s", text)
 
-    assert capsys.readouterr().err.endswith(f"connect url={text}\n")
+    assert capsys.readouterr().err.endswith(f'connect url="{text}"\n')
 
 
 def test_repeated_trouble_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:

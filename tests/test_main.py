@@ -29,7 +29,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> FakeStart:
     fake = FakeStart()
     monkeypatch.setattr("pulse.__main__.start", fake)
     monkeypatch.setenv("PULSE_SYMBOLS", "BTCUSDT")
-    monkeypatch.setattr("pulse.logs.set_up", lambda _: None)
+    monkeypatch.setattr("pulse.logs.set_up", lambda *_: None)
     return fake
 
 
@@ -70,7 +70,7 @@ def test_wrong_argument_exits_2(
 def test_each_settings_error_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The prefix tells them from log lines."""
     monkeypatch.setattr("pulse.__main__.start", FakeStart(SettingsError("One.\nTwo.")))
-    monkeypatch.setattr("pulse.logs.set_up", lambda _: None)
+    monkeypatch.setattr("pulse.logs.set_up", lambda *_: None)
 
     assert main([]) == 2
     assert capsys.readouterr().err == "pulse: One.\npulse: Two.\n"

@@ -5,7 +5,7 @@ import logging
 import pytest
 from prometheus_client import REGISTRY
 
-from pulse.errors import TooManySymbols, UnknownListing
+from pulse.errors import ListingPending, TooManySymbols, UnknownListing
 from pulse.symbols import IDLE_AFTER_S, OPENING_EVERY_S, OPENINGS_AT_ONCE, SPARED_S, SymbolRegistry
 
 
@@ -69,6 +69,23 @@ def test_parts_open_in_order_and_close_in_reverse() -> None:
         "hub opens BTCUSDT", "engine opens BTCUSDT", "hub opens DOGEUSDT", "engine opens DOGEUSDT",
         "engine closes DOGEUSDT", "hub closes DOGEUSDT",
     ]  # fmt: skip
+
+
+def test_a_symbol_is_neither_accepted_nor_refused_before_the_listing_is_known() -> None:
+    """Pinned symbols run all the same; where no other may run there is nothing to wait for."""
+    symbols = SymbolRegistry(["BTCUSDT"], running_max=2)
+    symbols.acquire("BTCUSDT")
+    with pytest.raises(ListingPending, match=r"Try again in 2 s\."):
+        symbols.acquire("DOGEUSDT")
+    assert not symbols.is_listing_known
+
+    symbols.set_listed(["DOGEUSDT"])
+    symbols.acquire("DOGEUSDT")
+    assert symbols.is_listing_known
+    with pytest.raises(UnknownListing):
+        symbols.acquire("NOPE")
+    with pytest.raises(UnknownListing):
+        SymbolRegistry(["BTCUSDT"]).acquire("DOGEUSDT")
 
 
 def test_a_requested_symbol_is_opened_once() -> None:

@@ -70,6 +70,16 @@ class WeightBudget:
         self._counted = 0  # by the exchange, at the newest answer of our minute
         self._blocked_until_s = 0.0
 
+    @property
+    def limit(self) -> int:
+        """The weight a minute that this process may use."""
+        return self._limit
+
+    def used(self, now_s: float) -> int:
+        """Return the weight of the running minute, by the exchange's count where that is higher than ours."""
+        self._start_minute(now_s)
+        return max(self._spent, self._counted)
+
     def set_limit(self, weight_per_minute: int) -> None:
         """Replace the limit by the one that the exchange has stated."""
         self._limit = int(weight_per_minute * USABLE_SHARE)

@@ -65,6 +65,9 @@ class BinanceRest:
         self._host = urlsplit(venue.rest_url).netloc
         self._budget = WeightBudget(venue.weight_per_minute)
         self._budget.block(bans.remaining_s(self._host, clock.wall_s()), self._now_s())
+        stats.rest_weight_used.set_function(lambda: self._budget.used(self._now_s()))
+        stats.rest_weight_limit.set_function(lambda: self._budget.limit)
+        stats.rest_blocked.set_function(lambda: self._budget.blocked_for_s(self._now_s()))
         self._unlisted: dict[str, float] = {}  # symbols, and until when they are left out
         self._refusals = Refusals(venue.title)
         self._retry_gate = RetryGate(PROBE_EVERY_S)

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from pulse.errors import RequestError, quoted, wrong_parameter
+from pulse.errors import ListingPending, RequestError, UnknownListing, quoted, wrong_parameter
 from pulse.fanout.trade_log import Position
 from pulse.market.intervals import INTERVALS
-from pulse.symbols import SymbolRegistry
+from pulse.symbols import LISTING_RETRY_AFTER_S, SymbolRegistry
 
 KINDS = ("book", "trades", "metrics", "kline", "proof", "status")
 DEPTHS = (1, 5, 10, 20)
@@ -128,8 +128,7 @@ def _topic(name: Any, registry: SymbolRegistry, depth: int, interval_s: float) -
     if len(parts) != (3 if parts[:1] == ["kline"] else 2) or parts[0] not in KINDS:
         raise wrong_parameter("topics", name, FORMS)
     kind, symbol = parts[:2]
-    if symbol not in registry:
-        raise _invalid("topics", f"topics names the symbol {quoted(symbol)}, which is not listed.", registry.allowed())
+    _check_symbol(symbol, registry)
     if kind == "kline" and parts[2] not in INTERVALS:
         raise _invalid(
             "topics",
@@ -137,6 +136,19 @@ def _topic(name: Any, registry: SymbolRegistry, depth: int, interval_s: float) -
             tuple(f"kline.{symbol}.{interval}" for interval in INTERVALS),
         )
     return Topic(name, kind, symbol, depth if kind == "book" else 0, interval_s)
+
+
+def _check_symbol(symbol: str, registry: SymbolRegistry) -> None:
+    try:
+        registry.check(symbol)
+    except UnknownListing:
+        detail = f"topics names the symbol {quoted(symbol)}, which is not listed."
+        raise _invalid("topics", detail, registry.allowed()) from None
+    except ListingPending as pending:
+        raise RequestError(
+            HTTPStatus.SERVICE_UNAVAILABLE, str(pending),
+            parameter="topics", allowed=registry.allowed(), retry_after_s=LISTING_RETRY_AFTER_S,
+        ) from None  # fmt: skip
 
 
 def _start(from_id: int | None, first_trade_id: Any) -> Position | None:

@@ -71,6 +71,7 @@ class Subscriptions:
                 "parameter": error.parameter,
                 "detail": error.detail,
                 "allowed": error.allowed,
+                "retry_after_s": error.retry_after_s,
             }
         return self._queue.reply(EncodedMessage(orjson.dumps(reply)))
 

@@ -76,7 +76,7 @@ class ExchangeStream:
         self._may_fall_back = may_fall_back
         self._audit_every_s = audit_every_s
         self._held = held
-        self._sequencer = Sequencer(symbol, inbox, clock, held, repairs_trades=True)
+        self._sequencer = Sequencer(symbol, inbox, clock, held, repairs_trades=True, date_ms=rest.exchange_ms)
         self._snapshots = SnapshotFetcher(symbol, rest, self._sequencer, rng, depth_limit)
         self._repair = TradeRepair(symbol, rest, self._sequencer, clock, rng)
         self._rotation = Rotation(self._sequencer, clock, rng, rotate_after_s)

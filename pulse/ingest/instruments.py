@@ -1,8 +1,8 @@
 """The task that polls which symbols the exchange lists, and with which assets, steps and status.
 
 A symbol of the settings that the exchange does not list is shown as delisted: it may have been listed when it was
-written there, and must not keep the others from running. Where none is listed, it is an error of the settings: it is
-found before anything else starts where the exchange answers then, otherwise with its first answer.
+written there, and must not keep the others from running. Where none is listed, and none ever was as far as the stored
+candles show, it is an error of the settings, found with the exchange's first answer.
 """
 
 import asyncio
@@ -27,23 +27,30 @@ DELISTED = "DELISTED"
 """Our status for a symbol that the exchange does not list."""
 DELISTED_DECIMALS = 8
 """Of a symbol that was never listed while this process ran: no stored price of it is shown with fewer than it has."""
-RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
+RETRY_FIRST_S, RETRY_MAX_S = 2.0, 30.0
+PENDING = "the exchange has not answered yet"
+
+WasListed = Callable[[str], Awaitable[bool]]
+"""Tells whether a symbol may have been listed before."""
 
 
 class InstrumentPoller:
     """Keeps the instruments of the open symbols, of which the `pinned` ones are open from the start.
 
     `on_change` gets each instrument that is new or has changed. `on_listing`, where given, gets the names of all
-    symbols that the exchange lists. With `may_fall_back` a refusal is raised, so that another venue can be tried.
+    symbols that the exchange lists. `was_listed` decides what a pinned symbol is where the exchange lists none of them:
+    delisted, or an error. With `may_fall_back` a refusal is raised, so that another venue can be tried. `trouble` is
+    why the instruments are not known as of the last poll, empty where they are.
     """
 
     def __init__(
         self, pinned: Sequence[str], rest: BinanceRest, *, on_change: Callable[[Instrument], Awaitable[None]],
-        on_listing: Callable[[Iterable[str]], None] | None = None, may_fall_back: bool = False,
+        was_listed: WasListed, on_listing: Callable[[Iterable[str]], None] | None = None, may_fall_back: bool = False,
     ) -> None:  # fmt: skip
         self._pinned = tuple(pinned)
         self._rest = rest
         self._on_change = on_change
+        self._was_listed = was_listed
         self._on_listing = on_listing
         self._may_fall_back = may_fall_back
         self._symbols = dict.fromkeys(self._pinned)
@@ -51,6 +58,7 @@ class InstrumentPoller:
         self._is_complete = False  # the last poll succeeded
         self._listing_due_s = -inf  # of the loop's clock
         self._logged_reason = ""
+        self.trouble = PENDING
         self.instruments: dict[str, Instrument] = {}
 
     def open(self, symbol: str) -> None:
@@ -64,18 +72,20 @@ class InstrumentPoller:
         self.instruments.pop(symbol, None)
 
     async def load(self) -> None:
-        """Poll once. Raises SettingsError if no pinned symbol is listed; any other failure is left to `run`."""
+        """Poll once. Raises SettingsError if no pinned symbol was ever listed; any other failure is left to `run`."""
         try:
             await self._poll()
         except ExchangeError as fault:
             if isinstance(fault, ExchangeRefused) and self._may_fall_back:
                 raise
             level = logging.DEBUG if str(fault) == self._logged_reason else logging.WARNING
-            self._logged_reason = str(fault)
+            self._logged_reason = self.trouble = str(fault)
             log.log(level, "instruments not loaded reason=%s", fault)
+        else:
+            self.trouble = ""
 
     async def run(self) -> None:
-        """Poll again for ever. Raises what `load` raises."""
+        """Poll for ever, at once and then periodically. Raises what `load` raises."""
         delays = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
         while True:
             if self._is_complete:
@@ -93,7 +103,7 @@ class InstrumentPoller:
         symbols = tuple(self._symbols)
         found = await self._rest.instruments(symbols)
         unknown = [symbol for symbol in self._pinned if symbol not in found]
-        if len(unknown) == len(self._pinned) and not self.instruments:
+        if len(unknown) == len(self._pinned) and not self.instruments and not await self._were_listed(unknown):
             raise SettingsError(
                 f"PULSE_SYMBOLS names {', '.join(unknown)}, which {self._rest.venue.title} does not list."
             )
@@ -111,6 +121,9 @@ class InstrumentPoller:
             self._on_listing(await self._rest.listed_symbols())
             self._listing_due_s = now_s + LISTING_EVERY_S
         self._is_complete = True
+
+    async def _were_listed(self, symbols: Sequence[str]) -> bool:
+        return any([await self._was_listed(symbol) for symbol in symbols])
 
 
 def _delisted(symbol: str, known: Instrument | None) -> Instrument:

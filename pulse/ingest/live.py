@@ -6,6 +6,7 @@ It decides nothing: the registry opens and closes symbols. A stream that fails u
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 
 from pulse.clock import Clock
 from pulse.ingest.exchange_stream import ExchangeStream
@@ -70,7 +71,9 @@ class LiveIngest:
         await self._inbox.put(Received(instrument.symbol, instrument, self._clock.now_ms()))
 
     def _start(self, symbol: str, group: asyncio.TaskGroup) -> None:
-        self._tasks[symbol] = group.create_task(self._streams[symbol].run(), name=f"stream-{symbol}")
+        # Without the context of the request that opened the symbol: the stream goes on when the request is over.
+        work = self._streams[symbol].run()
+        self._tasks[symbol] = group.create_task(work, name=f"stream-{symbol}", context=Context())
 
 
 async def close_idle_symbols(registry: SymbolRegistry) -> None:

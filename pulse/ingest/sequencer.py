@@ -6,6 +6,7 @@ Live streams and replays share it. The engine gets a book anchor, then diffs tha
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from prometheus_client import Counter
 
@@ -43,14 +44,19 @@ class Sequencer:
 
     With `repairs_trades` later trades wait for missing ones, which the caller fetches and adds by
     `add_fetched_trades`, or skips by `skip_missing_trades`. Without it missing trades are skipped at once. What is held
-    counts in `held`, to which the caller adds the sequencer.
+    counts in `held`, to which the caller adds the sequencer. `date_ms` returns the exchange's date; by default that of
+    the clock counts.
     """
 
-    def __init__(self, symbol: str, inbox: Inbox, clock: Clock, held: HeldBudget, *, repairs_trades: bool) -> None:
+    def __init__(
+        self, symbol: str, inbox: Inbox, clock: Clock, held: HeldBudget, *, repairs_trades: bool,
+        date_ms: Callable[[], float] | None = None,
+    ) -> None:  # fmt: skip
         self.symbol = symbol
         self._held = held
         self._inbox = inbox
         self._clock = clock
+        self._date_ms = date_ms or (lambda: clock.wall_s() * 1000)
         self._repairs_trades = repairs_trades
         self._depth = DepthSync(BUFFERED_DIFFS_MAX)
         self._trades = TradeSync(symbol, BUFFERED_TRADES_MAX)
@@ -116,8 +122,7 @@ class Sequencer:
         Such a frame is quarantined: it is counted and reported to the engine, and changes nothing else.
         """
         self._count(frame.kind)
-        clock = self._clock
-        reason = self._plausibility.refusal(frame.event, clock.now_ms(), clock.wall_s() * 1000)
+        reason = self._plausibility.refusal(frame.event, self._clock.now_ms(), self._date_ms())
         if reason:
             await self._quarantine(frame.kind, reason)
             return False
@@ -144,6 +149,7 @@ class Sequencer:
     def _count(self, kind: str) -> None:
         if kind not in self._counters:
             self._counters[kind] = stats.frames_received.labels(self.symbol, kind)
+            stats.frames_quarantined.labels(self.symbol, kind)  # begins at 0
         self._counters[kind].inc()
 
     async def put_snapshot(self, snapshot: DepthSnapshot) -> bool:
@@ -175,7 +181,7 @@ class Sequencer:
         await self._quarantine("trade", f"the exchange has no trade beyond id {newest_id}")
 
     async def _skip_missing_trades(self) -> None:
-        gap, ready = self._trades.give_up(int(self._clock.wall_s() * 1000))
+        gap, ready = self._trades.give_up(int(self._date_ms()))
         if gap is not None:
             stats.trades_given_up.labels(self.symbol).inc(gap.last_trade_id - gap.first_trade_id + 1)
             await self._put(gap)

@@ -20,6 +20,7 @@ from pulse.market.types import BookTicker, DepthDiff, Level, Levels, PartialDept
 
 TICKERS_MAX = 4096
 """Tickers ahead of the book that are kept: 8 s of the busiest recorded stream."""
+INCIDENT_CAUSES = ("gap", "crossed", "touch", "top", "whole", "snapshot")
 INCIDENTS_MAX = 50
 """Incidents kept per symbol; older ones are in the log."""
 PENDING_MAX = 512
@@ -48,7 +49,7 @@ class Incident:
     """A failed check or a gap of a book. Times are the exchange's, in ms; levels are [price, quantity]."""
 
     time_ms: int
-    cause: str  # "gap", "crossed", "touch", "top", "whole" or "snapshot"
+    cause: str  # one of INCIDENT_CAUSES
     reason: str
     update_id: int
     ours: list[list[float]]

@@ -2,8 +2,9 @@
 
 The parser checks form; this checks meaning, before a frame changes anything. A frame that fails is quarantined: it is
 not applied, and no later frame is judged by its values. Rules, by what a value is compared with:
-1. Times: not ahead of the exchange's clock, which is estimated from the times of accepted frames; the first time of
-   all is compared with the machine's clock. A trade's own time is near its event's and near the last trade's.
+1. Times: not ahead of the exchange's clock, which is estimated from the times of accepted frames, or near the date
+   of its REST answers; the first time of all is compared with that date. A trade's own time is near its event's and
+   near the last trade's.
 2. Ids: a jump is at most what the exchange can have produced meanwhile. A jump of aggregate ids needs one at least as
    large of the ids inside them.
 3. Prices: a trade, a bid and an ask are near one of the newest known prices. The limit lets a fall of 30 % between two
@@ -13,7 +14,8 @@ not applied, and no later frame is judged by its values. Rules, by what a value 
 Times, ids and prices may truly change at once: a run of later values that contradict what is known in the same way,
 with no frame in between that confirms it, is accepted. Levels of the book are left to its cross-checks, but for
 quantities.
-Pure: `now_ms` is the receiver's clock from any fixed start, `wall_ms` the same clock as a date.
+Pure: `now_ms` is the receiver's clock from any fixed start, `date_ms` the exchange's date by its REST answers, or the
+receiver's own where there are none.
 """
 
 from collections.abc import Callable
@@ -26,9 +28,9 @@ AHEAD_MAX_MS = 1_500.0
 """How far a time may be ahead of the estimate, less than `candles.CLOSE_GRACE_MS`. In recordings it is 5 ms."""
 BEHIND_MAX_MS = 600_000.0
 """A process that was stopped reads frames that are minutes old; a connection does not survive longer stops."""
-FIRST_DIFFERENCE_MAX_MS = 10_000.0
-"""How far the first time may differ from the machine's clock; on a machine whose clock differs more it must be
-confirmed."""
+FIRST_BEHIND_MAX_MS = 10_000.0
+"""How far the first time may be behind the exchange's date, as the first frames of a slow connection are; where no
+REST answer has told that date, a machine whose own differs more must see it confirmed."""
 RISE_MAX_MS = 250.0
 """How much one frame may raise the estimate: one that is false, but within the limit, changes little."""
 DECAY, DECAY_MAX_MS = 0.001, 500.0
@@ -61,9 +63,10 @@ ROUNDING = 1e-8
 """Rounding of each trade's quote volume by the exchange, and the relative error of sums of doubles."""
 
 CONFIRMED_BY = 3
-TIMES_CONFIRMED_BY, FIRST_TIMES_CONFIRMED_BY = 8, 2
-"""Values in a row that agree with each other and not with what was known: then it has truly changed. Times need more,
-because they never jump while a connection lasts; fewer at its begin."""
+TIMES_CONFIRMED_BY, FIRST_TIMES_CONFIRMED_BY = 8, CONFIRMED_BY
+SETTLED_AFTER_MS = 10_000.0
+"""Values in a row that agree with each other and not with what was known: then it has truly changed. Times need more
+once a connection has lasted for a while, because then they never jump; two false frames in a row are never enough."""
 
 
 class _Run:
@@ -84,41 +87,47 @@ class _Run:
 
 
 class ExchangeTime:
-    """Estimates how far the exchange's clock is ahead of ours: the highest of all differences, as delay lowers them."""
+    """Estimates how far the exchange's clock is ahead of ours: the highest of all differences, as delay lowers them.
+
+    Beside the estimate the exchange's date decides, as far as it is known otherwise: frames that come seconds late make
+    the estimate too low, and true ones after them must not fail for that.
+    """
 
     def __init__(self) -> None:
         self._ahead_ms: float | None = None
         self._at_ms = 0.0  # when it was estimated
-        self._is_settled = False  # a second time agreed with it, on this connection
+        self._agreed_since_ms: float | None = None  # since when times agree with it, on this connection
         self._contradicting = _Run(lambda last, value: abs(value - last) <= AHEAD_MAX_MS)
 
     def restart(self) -> None:
         """Begin with a new connection: fewer times confirm that the clocks differ in another way than before."""
-        self._is_settled = False
+        self._agreed_since_ms = None
 
-    def refusal(self, time_ms: int, now_ms: float, wall_ms: float) -> str:
+    def refusal(self, time_ms: int, now_ms: float, date_ms: float) -> str:
         """Return why an event cannot have this time, empty where it can; then it refines the estimate."""
         ahead_ms = time_ms - now_ms
         known_ms = self._ahead_ms
         if known_ms is None:
-            expected_ms, most_ms, least_ms = wall_ms - now_ms, FIRST_DIFFERENCE_MAX_MS, -FIRST_DIFFERENCE_MAX_MS
+            difference_ms = time_ms - date_ms
+            is_possible = -FIRST_BEHIND_MAX_MS <= difference_ms <= AHEAD_MAX_MS
+            refined_ms = ahead_ms
         else:
             expected_ms = known_ms - min(DECAY * (now_ms - self._at_ms), DECAY_MAX_MS)
-            most_ms, least_ms = AHEAD_MAX_MS, -BEHIND_MAX_MS
-        difference_ms = ahead_ms - expected_ms
-        if least_ms <= difference_ms <= most_ms:
-            self._is_settled = known_ms is not None
-            self._contradicting.count = 0
-            if known_ms is not None:
-                ahead_ms = max(expected_ms, min(ahead_ms, expected_ms + RISE_MAX_MS))
-            self._ahead_ms, self._at_ms = ahead_ms, now_ms
-            return ""
-        needed = TIMES_CONFIRMED_BY if self._is_settled else FIRST_TIMES_CONFIRMED_BY
-        if self._contradicting.add(ahead_ms) >= needed:
-            self._contradicting.count = 0
-            self._ahead_ms, self._at_ms = ahead_ms, now_ms
-            return ""
-        return f"its time {time_ms} is {difference_ms / 1000:.1f} s from the exchange's clock"
+            difference_ms = ahead_ms - expected_ms
+            is_possible = -BEHIND_MAX_MS <= difference_ms <= AHEAD_MAX_MS
+            refined_ms = max(expected_ms, min(ahead_ms, expected_ms + RISE_MAX_MS))
+        if is_possible:
+            if self._agreed_since_ms is None:
+                self._agreed_since_ms = now_ms
+        else:
+            is_settled = self._agreed_since_ms is not None and now_ms - self._agreed_since_ms >= SETTLED_AFTER_MS
+            needed = TIMES_CONFIRMED_BY if is_settled else FIRST_TIMES_CONFIRMED_BY
+            if abs(time_ms - date_ms) > AHEAD_MAX_MS and self._contradicting.add(ahead_ms) < needed:
+                return f"its time {time_ms} is {difference_ms / 1000:.1f} s from the exchange's clock"
+            self._agreed_since_ms, refined_ms = now_ms, ahead_ms
+        self._contradicting.count = 0
+        self._ahead_ms, self._at_ms = refined_ms, now_ms
+        return ""
 
 
 class Plausibility:
@@ -156,19 +165,19 @@ class Plausibility:
         self._update_id = -1
         self._quantity, self._quantities = 0.0, 0
 
-    def refusal(self, event: object, now_ms: float, wall_ms: float) -> str:
+    def refusal(self, event: object, now_ms: float, date_ms: float) -> str:
         """Return why an event cannot be true, as a text for people; empty where it can be."""
-        return self._rules[type(event)](event, now_ms, wall_ms)
+        return self._rules[type(event)](event, now_ms, date_ms)
 
     # --- one rule for each kind of frame
 
-    def _refuse_trade(self, trade: Trade, now_ms: float, wall_ms: float) -> str:
+    def _refuse_trade(self, trade: Trade, now_ms: float, date_ms: float) -> str:
         reason = (
             self._refuse_quantity(trade.quantity)
             or self._refuse_trade_time(trade)
             or self._refuse_trade_id(trade)
             or self._refuse_price(trade.price, trade.price)
-            or self._time.refusal(trade.event_time_ms, now_ms, wall_ms)
+            or self._time.refusal(trade.event_time_ms, now_ms, date_ms)
         )
         if reason:
             return reason
@@ -205,19 +214,19 @@ class Plausibility:
             self._note_quantity(max(max(bids.quantities), max(asks.quantities)))
         return ""
 
-    def _refuse_diff(self, diff: DepthDiff, now_ms: float, wall_ms: float) -> str:
+    def _refuse_diff(self, diff: DepthDiff, now_ms: float, date_ms: float) -> str:
         bids, asks = diff.bids.quantities, diff.asks.quantities
         if (bids and max(bids) > QUANTITY_MAX) or (asks and max(asks) > QUANTITY_MAX):
             return f"a quantity above {QUANTITY_MAX:g}"
         if diff.final_update_id - diff.first_update_id > LEAD_MIN + UPDATES_PER_S_MAX:
             return f"{diff.final_update_id - diff.first_update_id} update ids in one diff"
         reason = self._refuse_update_id(diff.final_update_id, now_ms)
-        reason = reason or self._time.refusal(diff.event_time_ms, now_ms, wall_ms)
+        reason = reason or self._time.refusal(diff.event_time_ms, now_ms, date_ms)
         if not reason:
             self._note_update_id(DepthDiff, diff.final_update_id, now_ms)
         return reason
 
-    def _refuse_candle(self, event: ExchangeCandle, now_ms: float, wall_ms: float) -> str:
+    def _refuse_candle(self, event: ExchangeCandle, now_ms: float, date_ms: float) -> str:
         candle = event.candle
         reason = _refuse_shape(candle) or _refuse_candle_time(candle, event.event_time_ms)
         # Without a trade it repeats an old price, which the book may have left far behind.
@@ -225,7 +234,7 @@ class Plausibility:
             reason = reason or self._refuse_price(candle.close, candle.close)
         if not candle.trade_count:
             self._flat_close = candle.close
-        return reason or self._time.refusal(event.event_time_ms, now_ms, wall_ms)
+        return reason or self._time.refusal(event.event_time_ms, now_ms, date_ms)
 
     # --- one rule for each kind of value
 

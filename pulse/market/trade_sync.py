@@ -125,7 +125,7 @@ class TradeSync:
     def give_up(self, noted_ms: int) -> tuple[TradeGap | None, list[Trade]]:
         """Go on without the missing trades; return the gap, and the trades that may be delivered now.
 
-        `noted_ms` is the wall clock's time, in ms since the epoch. Returns (None, []) where none are missing.
+        `noted_ms` is the exchange's date, in ms since the epoch. Returns (None, []) where none are missing.
         """
         missing, before = self.missing, self._last
         if missing is None or before is None:

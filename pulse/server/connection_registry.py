@@ -63,6 +63,10 @@ class ConnectionRegistry:
         self._batches: deque[set[LiveConnection]] = deque(set() for _ in range(PING_BATCHES))  # the next one first
         self._is_empty = asyncio.Event()
         self._is_empty.set()
+        stats.connections_open.set_function(lambda: len(self._live) + len(self._reserved))
+        stats.connections_limit.set(limit)
+        for reached in ("all", "address"):
+            stats.connections_refused.labels(reached)  # begins at 0
 
     def admit(self, connection: LiveConnection, peer: str = "") -> Place:
         """Add a connection from the address `peer` and return its place. Beyond a limit it is one for health checks."""

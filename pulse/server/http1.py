@@ -13,6 +13,8 @@ from hypercorn.protocol.events import EndBody, Response
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 
+from pulse.logs import new_request_id, request_id
+
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -56,6 +58,11 @@ def _has_two_lengths(request: h11.Request) -> bool:
     return {name for name, _ in request.headers} >= BODY_LENGTH_HEADERS
 
 
+def _raw_request_id() -> tuple[bytes, bytes]:
+    """Return the header of an answer to a request that has no id yet: it did not reach the app."""
+    return b"x-request-id", (request_id.get() or new_request_id()).encode()
+
+
 class StrictHttp1(H11Protocol):
     """Hypercorn's HTTP/1.1 with strict heads, and with the security headers in the answers that it makes by itself."""
 
@@ -71,14 +78,14 @@ class StrictHttp1(H11Protocol):
         An upgrade that was answered as a request is over: Hypercorn leaves some of these connections open for ever.
         """
         if isinstance(event, Response) and RAW_SECURITY_HEADERS[0][0] not in dict(event.headers):
-            event = replace(event, headers=[*event.headers, *RAW_SECURITY_HEADERS])
+            event = replace(event, headers=[*event.headers, *RAW_SECURITY_HEADERS, _raw_request_id()])
         await super().stream_send(event)
         if isinstance(event, EndBody) and isinstance(self.connection, H11WSConnection):
             await self.send(Closed())
 
     async def _send_error_response(self, status_code: int) -> None:
         """Answer a request that could not be read."""
-        head = [(b"content-length", b"0"), (b"connection", b"close"), *RAW_SECURITY_HEADERS]
+        head = [(b"content-length", b"0"), (b"connection", b"close"), *RAW_SECURITY_HEADERS, _raw_request_id()]
         headers = [*head, *self.config.response_headers("h11")]
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.EndOfMessage())

@@ -20,7 +20,11 @@ class Store(Protocol):
     kind: str
 
     async def open(self) -> None:
-        """Open the store and migrate its schema. An unavailable server is no error: it is used once it answers."""
+        """Prepare the store, whose schema the first call migrates, and wait for nothing.
+
+        A server or file that is unavailable is no error: it is used once it can be. Raises StoreUnavailable for what no
+        waiting mends.
+        """
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
         """Upsert all candles or none; a stored one may take precedence (see `schema`).

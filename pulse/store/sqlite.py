@@ -2,8 +2,8 @@
 
 Another process may use the same file at the same time: the write-ahead log lets it read during a write, and a second
 writer waits for the first. A file that was deleted, replaced or overwritten while in use is noticed at the next call
-and opened again: without that, SQLite would go on with a file that nothing can read after the process. What is SQL of
-SQLite alone is here.
+and opened again: without that, SQLite would go on with a file that nothing can read after the process. One that cannot
+be opened is tried again by each write and check, and left as it is. What is SQL of SQLite alone is here.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from pulse.errors import StoreUnavailable
 from pulse.market.intervals import HOUR, INTERVALS, MINUTE, AggregatedCandle, Interval, one_minute_aggregate
 from pulse.market.types import Candle, TradeGap
 from pulse.store.aggregation import aggregate_statement, read_page, reads_hours, roll_up_statement, touched_hours
-from pulse.store.schema import ON_CONFLICT, candle_from_row, gap_rows, read_migrations, rows_to_write
+from pulse.store.schema import ON_CONFLICT, Migration, candle_from_row, gap_rows, read_migrations, rows_to_write
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,23 @@ READS_QUEUED_MAX = 32
 """Beyond it a read is rejected: the longest take a third of a second, and writes wait in the same queue."""
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 """The range of an SQLite integer."""
+LET_WRITE = "let the user of this process write to it and to its folder"
+MOVE_AWAY = (
+    "move it away together with its -wal and -shm files, and a new one is made and filled from the exchange, or set"
+    " PULSE_SQLITE_PATH to another file"
+)
+REMEDIES = {
+    sqlite3.SQLITE_FULL: "free space on its disk",
+    sqlite3.SQLITE_IOERR: "free space on its disk, or check the disk",
+    sqlite3.SQLITE_READONLY: LET_WRITE,
+    sqlite3.SQLITE_CANTOPEN: LET_WRITE,
+    sqlite3.SQLITE_PERM: LET_WRITE,
+    sqlite3.SQLITE_BUSY: "end the other process that holds it",
+    sqlite3.SQLITE_CORRUPT: MOVE_AWAY,
+    sqlite3.SQLITE_NOTADB: MOVE_AWAY,
+}
+"""What to do about an error, by its primary code."""
+PRIMARY_CODE = 0xFF
 APPLICATION_ID = 0x50554C53
 """Marks a file as ours in its header (SQLite's `application_id`; "PULS")."""
 HEADER_BYTES = 100
@@ -87,7 +104,10 @@ CREATE_SCHEMA_VERSION = "CREATE TABLE IF NOT EXISTS schema_version (version INTE
 
 
 class SqliteStore:
-    """A `Store` in one file, whose folder must exist."""
+    """A `Store` in one file, whose folder must exist.
+
+    While the file cannot be opened, reads fail at once; writes and `check`, which their caller repeats, try again.
+    """
 
     kind = "sqlite"
 
@@ -98,17 +118,22 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._connection: sqlite3.Connection | None = None
         self._file: _OpenFile | None = None
-        self._was_opened = False
+        self._migrations: list[Migration] = []
+        self._open_error = ""  # why the last attempt to open the file failed
         self._is_closed = False
         self._reads_queued = 0
 
     async def open(self) -> None:
-        """Open the file, created if needed, and migrate its schema. Raise StoreUnavailable if that fails."""
-        try:
-            await self._in_thread(self._open)
-        except StoreUnavailable:
-            await self.aclose()
-            raise
+        """Have the first call open the file, created if needed, and migrate its schema.
+
+        Raises StoreUnavailable for what no waiting mends: a missing folder, a folder in the file's place, invalid
+        migrations.
+        """
+        if not self._path.absolute().parent.is_dir():
+            raise StoreUnavailable(f"The SQLite file {self._path} cannot be made: its folder does not exist.")
+        if self._path.is_dir():
+            raise StoreUnavailable(f"The SQLite file {self._path} cannot be made: a folder has this name.")
+        self._migrations = read_migrations(self._sql_dir, self.kind)
 
     async def write_candles(self, candles: Sequence[Candle]) -> None:
         """Upsert all candles or none. Raise StoreUnavailable, or ValueError for a candle that is not closed."""
@@ -161,6 +186,7 @@ class SqliteStore:
     async def stored_hours(self) -> tuple[int, int] | None:
         """Return when the oldest and the newest stored hour open; None while there is none. Raise StoreUnavailable."""
         values = (self._venue,)
+        self._check_was_opened()
         oldest, newest = await self._in_thread(
             lambda: self._require_connection().execute(STORED_HOURS, values).fetchone()
         )
@@ -204,6 +230,7 @@ class SqliteStore:
 
     async def _fetch(self, query: str, symbol: str, *numbers: int) -> list[Row]:
         values = (self._venue, symbol, *map(_clamp, numbers))
+        self._check_was_opened()
         if self._reads_queued >= READS_QUEUED_MAX:
             raise StoreUnavailable(f"The SQLite file {self._path} is busy: {READS_QUEUED_MAX} reads are queued.")
         self._reads_queued += 1
@@ -212,6 +239,11 @@ class SqliteStore:
         finally:
             self._reads_queued -= 1
 
+    def _check_was_opened(self) -> None:
+        """Raise StoreUnavailable where the last attempt to open the file failed: a read does not wait for another."""
+        if self._open_error and not self._is_closed:
+            raise StoreUnavailable(self._open_error)
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run a function in the worker thread. Raise StoreUnavailable in place of what SQLite raises."""
         if self._is_closed:
@@ -219,12 +251,23 @@ class SqliteStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except (sqlite3.Error, OSError) as fault:
-            raise StoreUnavailable(f"The SQLite file {self._path} cannot be used: {fault}.") from fault
+            raise StoreUnavailable(self._error_text(fault)) from fault
+
+    def _error_text(self, fault: Exception) -> str:
+        remedy = REMEDIES.get(getattr(fault, "sqlite_errorcode", 0) & PRIMARY_CODE)
+        return f"The SQLite file {self._path} cannot be used: {fault}{f'; {remedy}' if remedy else ''}."
 
     # --- in the thread
 
     def _open(self) -> None:
-        migrations = read_migrations(self._sql_dir, self.kind)
+        try:
+            self._connect()
+        except (sqlite3.Error, OSError) as fault:
+            self._open_error = self._error_text(fault)
+            raise
+        self._open_error = ""
+
+    def _connect(self) -> None:
         # Transactions are begun explicitly: Python's implicit ones begin too late to see what another process changed.
         self._connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
@@ -234,7 +277,7 @@ class SqliteStore:
             with self._transaction(self._connection) as connection:
                 connection.execute(CREATE_SCHEMA_VERSION)
                 version: int = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
-                for migration in migrations[version:]:
+                for migration in self._migrations[version:]:
                     for statement in _split_statements(migration.text):
                         connection.execute(statement)
                     connection.execute("INSERT INTO schema_version VALUES (?, ?)", (migration.version, migration.name))
@@ -243,11 +286,10 @@ class SqliteStore:
         except BaseException:
             self._close()
             raise
-        self._was_opened = True
 
     def _require_connection(self) -> sqlite3.Connection:
         """Return the connection to the file that has the name now, which is opened again if it was replaced."""
-        if not self._was_opened:
+        if not self._migrations:
             raise RuntimeError("expected an open store, got one before open(): call open() first")
         if self._file is not None and (reason := self._file.difference()):
             log.warning("store file lost, opening it again path=%s reason=%s", self._path, reason)
@@ -292,8 +334,9 @@ class _OpenFile:
         self._descriptor = os.open(path, os.O_RDONLY)
         self._id = _file_id(path)
         self._log_id = _file_id(self._log_path)
-        self._fixed = self._header()[FIXED_IN_HEADER]
-        self._had_our_id = False  # a busy second process may keep it in the log for a while
+        header = self._header()
+        self._fixed = header[FIXED_IN_HEADER]
+        self._had_our_id = _has_our_id(header)  # a busy second process may keep it in the log for a while
 
     def difference(self) -> str:
         """Return how the file differs from the one that was opened, empty if it does not; takes some microseconds.
@@ -306,7 +349,7 @@ class _OpenFile:
         if found_id != self._id:
             return "it was replaced by another file"
         header = self._header()
-        has_our_id = int.from_bytes(header[ID_IN_HEADER]) == APPLICATION_ID
+        has_our_id = _has_our_id(header)
         if header[FIXED_IN_HEADER] != self._fixed or (self._had_our_id and not has_our_id):
             return "it was overwritten"
         self._had_our_id = has_our_id
@@ -333,6 +376,10 @@ class _OpenFile:
     def _header(self) -> bytes:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return os.read(self._descriptor, HEADER_BYTES)
+
+
+def _has_our_id(header: bytes) -> bool:
+    return int.from_bytes(header[ID_IN_HEADER]) == APPLICATION_ID
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from pulse.web.api import openapi
 from pulse.web.context import WebContext
 from pulse.web.hosts import HostCheck, accepted_names
 from pulse.web.problems import on_crash, on_http_exception, on_request_error, on_store_unavailable
+from pulse.web.request_ids import HEADER, RequestIds
 from pulse.web.static_files import SHARED_PATHS, PageFiles, SecurityHeaders
 
 PREFLIGHT_MAX_AGE_S = 600
@@ -33,7 +34,7 @@ def build_app(context: WebContext) -> ASGIApp:
     )
     origins = context.settings.allowed_origins
     served = SharedPaths(app, origins) if origins else app
-    return SecurityHeaders(HostCheck(served, accepted_names(context.settings)), origins)
+    return RequestIds(SecurityHeaders(HostCheck(served, accepted_names(context.settings)), origins))
 
 
 class SharedPaths:
@@ -42,7 +43,7 @@ class SharedPaths:
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app = app
         self._shared = CORSMiddleware(
-            app, origins, expose_headers=["ETag", "Link", "Retry-After"], max_age=PREFLIGHT_MAX_AGE_S
+            app, origins, expose_headers=["ETag", "Link", "Retry-After", HEADER], max_age=PREFLIGHT_MAX_AGE_S
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

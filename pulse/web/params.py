@@ -11,10 +11,10 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 
-from pulse.errors import RequestError, TooManySymbols, UnknownListing, try_later, wrong_parameter
+from pulse.errors import ListingPending, RequestError, TooManySymbols, UnknownListing, try_later, wrong_parameter
 from pulse.market.intervals import INTERVALS, MINUTE, TIME_MAX_MS, Interval
 from pulse.market.symbol_names import symbol_name
-from pulse.symbols import SymbolRegistry
+from pulse.symbols import LISTING_RETRY_AFTER_S, SymbolRegistry
 
 LIMIT_DEFAULT, LIMIT_MAX, STREAM_MAX = 100, 1000, 1_000_000
 """Candles in an answer; a stream with a start may be longer."""
@@ -64,8 +64,8 @@ def known_symbol(
 ) -> str:
     """Return the symbol that a client of an address names, or the default, and start it if it does not run.
 
-    Raises RequestError with `status` for a symbol that is not listed, and with 503 where no further symbol may run, or
-    429 where the address may open none.
+    Raises RequestError with `status` for a symbol that is not listed, and with 503 where no further symbol may run or
+    the exchange has not answered yet which symbols it lists, or 429 where the address may open none.
     """
     if text is None:
         return registry.default
@@ -74,6 +74,8 @@ def known_symbol(
         registry.acquire(symbol, address)
     except UnknownListing:
         raise wrong_parameter("symbol", text, registry.allowed(), status) from None
+    except ListingPending as pending:
+        raise try_later(str(pending), LISTING_RETRY_AFTER_S) from None
     except TooManySymbols as full:
         raise try_later(str(full), full.retry_after_s, full.status) from None
     return symbol

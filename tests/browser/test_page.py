@@ -125,6 +125,22 @@ async def test_painted_rows_equal_the_exchange_s_book(exchange: SimulatedExchang
     assert errors == []
 
 
+async def test_symbol_of_the_address_is_shown_once_the_listing_is_known(tmp_path: Path) -> None:
+    """While a server that was just started does not know it, the default symbol stands in."""
+    async with SimulatedExchange(["BTCUSDT", "LINKUSDT", "LTCUSDT"], seed=9) as exchange:
+        exchange.faults.rest.hang("/api/v3/ticker/price", 10.0, count=1)
+        async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+            await page.goto("about:blank")
+            await page.goto(f"{pulse.url}/#LTCUSDT")
+            await page.wait_for_url(f"{pulse.url}/#BTCUSDT", wait_until="commit", timeout=WAIT_MS)
+            symbols = await pulse.get("/api/symbols")
+            await page.wait_for_url(f"{pulse.url}/#LTCUSDT", wait_until="commit", timeout=WAIT_MS)
+            await until_live(page)
+
+    assert not symbols["is_listing_known"]
+    assert errors == []
+
+
 async def test_screen_readers_get_a_summary(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """The live region has the symbol, the best prices and the status; the search's own count is left alone."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):

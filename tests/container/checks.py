@@ -48,7 +48,7 @@ TO_JSON = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdo
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """Make the folder of the storage, which is removed whatever happens."""
-    with tempfile.TemporaryDirectory(prefix="pulse-container-", ignore_cleanup_errors=True) as path:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as path:
         yield Path(path)
 
 

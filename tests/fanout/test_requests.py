@@ -44,6 +44,15 @@ def test_topic_name_has_kind_and_symbol() -> None:
     )
 
 
+def test_a_symbol_may_be_requested_again_before_the_listing_is_known() -> None:
+    """It is not called wrong; the error says after how many seconds."""
+    registry = SymbolRegistry(SYMBOLS, running_max=3)
+    with pytest.raises(RequestError, match="has not answered yet which symbols it lists") as raised:
+        read_request(orjson.dumps({"op": "subscribe", "topics": ["book.DOGEUSDT"]}), registry)
+
+    assert (raised.value.status, raised.value.retry_after_s) == (503, 2)
+
+
 def test_depth_applies_to_books_only() -> None:
     """So clients that differ in depth alone share the messages of other topics."""
     book, metrics = subscribed("book.BTCUSDT", "metrics.BTCUSDT", rate="4hz", depth=5).topics

@@ -125,6 +125,7 @@ async def test_a_wrong_request_changes_nothing() -> None:
 
     assert (error["op"], error["id"], error["parameter"]) == ("error", "mine", "topics")
     assert error["allowed"] == ["BTCUSDT", "ETHUSDT"]
+    assert error["retry_after_s"] is None
     assert answer["topics"] == ["book.BTCUSDT", "metrics.BTCUSDT"]
 
 

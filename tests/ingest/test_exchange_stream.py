@@ -312,10 +312,11 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         return transport.attempts_s
 
     def make(symbol: str, transport: RefusingTransport, refusals: Refusals) -> ExchangeStream:
+        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int))
         return ExchangeStream(
-            symbol, cast(Transport, transport), cast(BinanceRest, SimpleNamespace(venue=venue_of("us"))), make_inbox(),
-            ScenarioClock(), random.Random(1), retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals,
-            held=HeldBudget(), depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            symbol, cast(Transport, transport), rest, make_inbox(), ScenarioClock(), random.Random(1),
+            retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals, held=HeldBudget(),
+            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
         )  # fmt: skip
 
     assert run(scenario()) == [0.0, REFUSED_WAIT_S, 2 * REFUSED_WAIT_S]
@@ -384,6 +385,10 @@ class ScriptedExchange:
     async def connect(self, url: str) -> ScriptedStream:
         """Open the next stream."""
         return self._streams.pop(0)
+
+    def exchange_ms(self) -> int:
+        """Return the date of the frames."""
+        return FRAMES_MS
 
     async def depth(self, symbol: str, limit: int) -> None:
         """Wait for ever."""

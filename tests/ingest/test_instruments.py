@@ -14,7 +14,7 @@ from pulse.binance.transport import AiohttpTransport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.errors import ExchangeRefused, SettingsError
-from pulse.ingest.instruments import DELISTED, LISTING_EVERY_S, InstrumentPoller
+from pulse.ingest.instruments import DELISTED, LISTING_EVERY_S, PENDING, InstrumentPoller
 from pulse.market.types import Instrument
 from pulse.simulator.server import SimulatedExchange
 from tests.support.market import instrument
@@ -23,6 +23,11 @@ from tests.support.waiting import until
 
 EXCHANGE_INFO = "/api/v3/exchangeInfo"
 PRICES = "/api/v3/ticker/price"
+
+
+async def never_listed(_: str) -> bool:
+    """Stand for a store without candles."""
+    return False
 
 
 class Setup:
@@ -37,11 +42,15 @@ class Setup:
         self.changes: list[Instrument] = []
         self.listings: list[list[str]] = []
 
-    def poller(self, *pinned: str, may_fall_back: bool = False) -> InstrumentPoller:
-        """Return a poller of these symbols."""
+    def poller(self, *pinned: str, stored: str = "", may_fall_back: bool = False) -> InstrumentPoller:
+        """Return a poller of these symbols, of which one may have stored candles."""
+
+        async def was_listed(symbol: str) -> bool:
+            return symbol == stored
+
         return InstrumentPoller(
-            pinned, self.rest,
-            on_change=self._on_change, on_listing=self._on_listing, may_fall_back=may_fall_back,
+            pinned, self.rest, on_change=self._on_change, was_listed=was_listed, on_listing=self._on_listing,
+            may_fall_back=may_fall_back,
         )  # fmt: skip
 
     async def _on_change(self, instrument: Instrument) -> None:
@@ -73,6 +82,17 @@ async def test_unknown_pinned_symbol_is_an_error_of_the_settings(setup: Setup) -
     """Where none is listed; the text names the symbols, the setting and the venue."""
     with pytest.raises(SettingsError, match=r"PULSE_SYMBOLS names NOPE, NADA, which Binance\.US does not list"):
         await setup.poller("NOPE", "NADA").load()
+
+
+async def test_pinned_symbols_that_were_listed_once_are_no_error(setup: Setup) -> None:
+    """Where candles of one are stored, all of them are shown as delisted."""
+    poller = setup.poller("GONEUSDT", "NADA", stored="GONEUSDT")
+    await poller.load()
+
+    assert {instrument.symbol: instrument.status for instrument in setup.changes} == {
+        "GONEUSDT": DELISTED, "NADA": DELISTED,
+    }  # fmt: skip
+    assert poller.trouble == ""
 
 
 async def test_delisted_pinned_symbol_does_not_keep_others_from_starting(
@@ -116,7 +136,16 @@ async def test_unreachable_exchange_is_left_to_a_later_poll(setup: Setup, caplog
     await poller.load()
 
     assert poller.instruments == {}
+    assert poller.trouble.startswith("Binance.US answered HTTP 500")
     assert caplog.text.count("instruments not loaded") == 1
+
+
+async def test_trouble_lasts_until_a_poll_succeeds(setup: Setup) -> None:
+    """Before the first answer it says that none has come."""
+    poller = setup.poller("LINKUSDT")
+    assert poller.trouble == PENDING
+    await poller.load()
+    assert poller.trouble == ""
 
 
 async def test_refusal_is_raised_only_where_another_venue_may_be_tried(setup: Setup) -> None:
@@ -168,8 +197,9 @@ def test_changed_status_is_noticed_within_a_minute() -> None:
 
         rest = Rest(halted_s)
         poller = InstrumentPoller(
-            ["LINKUSDT"], cast(BinanceRest, rest), on_change=on_change, on_listing=lambda names: None
-        )
+            ["LINKUSDT"], cast(BinanceRest, rest), on_change=on_change, was_listed=never_listed,
+            on_listing=lambda names: None,
+        )  # fmt: skip
         await poller.load()
         task = asyncio.create_task(poller.run())
         await at(run_s)
@@ -185,7 +215,7 @@ def test_changed_status_is_noticed_within_a_minute() -> None:
 
 async def test_listing_is_not_fetched_where_it_is_not_wanted(setup: Setup) -> None:
     """Without `on_listing` its weight is not spent."""
-    await InstrumentPoller(["LINKUSDT"], setup.rest, on_change=setup._on_change).load()
+    await InstrumentPoller(["LINKUSDT"], setup.rest, on_change=setup._on_change, was_listed=never_listed).load()
 
     assert PRICES not in {request.path for request in setup.exchange.rest.requests}
 

@@ -1,6 +1,7 @@
 """Symbols that come and go while the process runs: a real exchange on loopback, real streams, engine, bus and hub."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.latency import Latency
+from pulse.logs import request_id
 from pulse.market.market import Market, Origin
 from pulse.market.types import Instrument
 from pulse.queues import (
@@ -205,6 +207,26 @@ async def test_a_symbol_may_be_closed_while_its_snapshot_is_fetched() -> None:
 
         assert process.state(OTHER) == ""
         assert process.connections_of(OTHER) == 0
+
+
+async def test_a_stream_does_not_keep_the_id_of_the_request_that_opened_it(caplog: pytest.LogCaptureFixture) -> None:
+    """It runs on when that request is long over; the line of the opening itself belongs to the request."""
+    caplog.set_level(logging.INFO)
+    seen: dict[str, str] = {}
+
+    def note(record: logging.LogRecord) -> bool:
+        seen[record.getMessage().partition(" venue")[0].partition(" running")[0]] = request_id.get()
+        return True
+
+    async with running() as process:
+        caplog.handler.addFilter(note)
+        token = request_id.set("ab")
+        process.registry.acquire(OTHER)
+        request_id.reset(token)
+        await until(lambda: process.state(OTHER) == "live")
+
+    assert seen[f"symbol opened symbol={OTHER}"] == "ab"
+    assert seen[f"feed up symbol={OTHER}"] == ""
 
 
 async def test_an_idle_symbol_makes_room_for_another() -> None:

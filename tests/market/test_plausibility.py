@@ -1,6 +1,6 @@
 """What cannot be true is refused, nothing is judged by it, and what truly changes is accepted within a few frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -250,24 +250,58 @@ def test_quantities_are_compared_once_enough_were_seen() -> None:
 # --- the exchange's time
 
 
-def test_machine_clock_that_differs_must_be_confirmed() -> None:
-    """Two times that agree with each other, and not with the machine's date, show that the date is wrong."""
-    clock = ExchangeTime()
-    wall_ms = float(MIDNIGHT_MS + 3 * 365 * DAY_MS)
-    reasons = [clock.refusal(MIDNIGHT_MS + at_ms, at_ms, wall_ms + at_ms) for at_ms in (0, 100, 200)]
+def accepted(clock: ExchangeTime, times: Sequence[tuple[int, int]], date_error_ms: float = 0.0) -> list[bool]:
+    """Return which of these times are accepted: each when it was sent and when it arrives, in ms after midnight."""
+    return [
+        clock.refusal(MIDNIGHT_MS + sent_ms, now_ms, MIDNIGHT_MS + now_ms + date_error_ms) == ""
+        for sent_ms, now_ms in times
+    ]
 
-    assert [reason == "" for reason in reasons] == [False, True, True]
+
+@pytest.mark.parametrize("error_ms", [3 * 365 * DAY_MS, -3 * 365 * DAY_MS, -2_000.0])
+def test_date_that_differs_must_be_confirmed(error_ms: float) -> None:
+    """CONFIRMED_BY times that agree with each other, and not with the date, show that the date is wrong."""
+    times = [(at_ms, at_ms) for at_ms in range(0, 600, 100)]
+
+    assert accepted(ExchangeTime(), times, error_ms) == [False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("late_ms", [1_600, 5_000, 9_000])
+def test_late_first_frames_do_not_make_later_ones_false(late_ms: int) -> None:
+    """However many they are: a time near the exchange's date is possible, whatever the frames before it show."""
+    late = [(now_ms - late_ms, now_ms) for now_ms in range(10_000, 40_000, 1_000)]
+    true = [(now_ms, now_ms) for now_ms in range(40_000, 41_000, 100)]
+
+    assert accepted(ExchangeTime(), [*late, *true]) == [True] * 40
+
+
+@pytest.mark.parametrize("ahead_ms", [3_000, DAY_MS, CENTURY_MS])
+@pytest.mark.parametrize("error_ms", [0.0, DAY_MS / 3])
+def test_two_false_times_in_a_row_are_never_enough(ahead_ms: int, error_ms: float) -> None:
+    """Neither as the first ones nor after a few true ones, with a right date and a wrong one; true ones go on."""
+    for count in (0, 1, 3, 5):
+        clock = ExchangeTime()
+        accepted(clock, [(at_ms, at_ms) for at_ms in range(0, 100 * count, 100)], error_ms)
+        begin_ms = 100 * count
+        false = accepted(clock, [(begin_ms + ahead_ms, begin_ms), (begin_ms + ahead_ms, begin_ms + 1)], error_ms)
+        true = accepted(clock, [(at_ms, at_ms) for at_ms in range(begin_ms + 100, begin_ms + 600, 100)], error_ms)
+
+        assert false == [False, False]
+        assert true[2:] == [True] * 3
 
 
 def test_new_connection_needs_fewer_times_to_confirm() -> None:
-    """A machine that slept has a clock that stood still: two times of the next connection show it."""
-    clock = ExchangeTime()
-    for at_ms in (0, 100):
-        assert clock.refusal(MIDNIGHT_MS + at_ms, at_ms, MIDNIGHT_MS + at_ms) == ""
-    clock.restart()
-    reasons = [clock.refusal(MIDNIGHT_MS + DAY_MS + at_ms, at_ms, MIDNIGHT_MS + at_ms) for at_ms in (200, 300)]
+    """A machine that slept has a clock that stood still: three times of the next connection show it, or its date."""
+    clocks = [ExchangeTime(), ExchangeTime(), ExchangeTime()]
+    for clock in clocks:
+        assert all(accepted(clock, [(at_ms, at_ms) for at_ms in (0, 5_000, 10_000)]))
+    for clock in clocks[:2]:
+        clock.restart()
+    later = [(DAY_MS + at_ms, at_ms) for at_ms in range(10_100, 11_000, 100)]
 
-    assert [reason == "" for reason in reasons] == [False, True]
+    assert accepted(clocks[0], later, DAY_MS) == [True] * 9
+    assert accepted(clocks[1], later, DAY_MS / 2) == [False] * 2 + [True] * 7
+    assert accepted(clocks[2], later, DAY_MS / 2) == [False] * (TIMES_CONFIRMED_BY - 1) + [True] * 2
 
 
 def test_frames_of_a_stopped_process_are_old_and_true() -> None:

@@ -33,7 +33,7 @@ function subscribed(source = "exchange") {
     receiveTopic("book", { seq, symbol: "BTCUSDT", bids: [[1, seq]] });
   };
   last().open();
-  return { feed, views, refusals, last, receive, receiveTopic, receiveAll };
+  return { feed, views, refusals, last, due: fake.due, timers: fake.timers, receive, receiveTopic, receiveAll };
 }
 
 test("the feed subscribes to what a page shows, the book last", () => {
@@ -105,6 +105,21 @@ test("when the server refuses the trade id to resume from, the feed subscribes w
 
   assert.deepEqual(last().sent[1], { op: "subscribe", topics: topicsOf("BTCUSDT") });
   assert.deepEqual(refusals, []);
+});
+
+test("a subscription that is refused for now is sent again when the server says, unless the connection is another", () => {
+  const { feed, receive, last, refusals, due, timers } = subscribed();
+  const refusal = { op: "error", parameter: "topics", detail: "starting", retry_after_s: 2 };
+  receive(refusal);
+  assert.equal(due().ms, 2_000);
+  due().act();
+  assert.deepEqual(last().sent[1], last().sent[0]);
+  assert.equal(last().sent.length, 2);
+  receive(refusal);
+  feed.open("ws://server/ws", "ETHUSDT");
+
+  assert.equal(timers.size, 0);
+  assert.deepEqual(refusals, ["starting", "starting"]);
 });
 
 test("any other refusal is reported", () => {

@@ -4,14 +4,17 @@ import asyncio
 import sqlite3
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pulse.errors import StoreUnavailable
+from pulse.market.types import Candle
 from pulse.store import sqlite as module
 from pulse.store.sqlite import READS_QUEUED_MAX, SqliteStore
 from tests.support.candles import SQL_DIR, minute_candle, minutes
+from tests.support.disk import file_size_limit
 
 WRITER = """
 import asyncio, sys
@@ -37,24 +40,73 @@ def store_at(path: Path) -> SqliteStore:
 
 async def test_a_missing_folder(tmp_path: Path) -> None:
     """A path in a folder that does not exist is rejected by open(); the error names it."""
-    with pytest.raises(StoreUnavailable, match=r"nowhere/candles\.sqlite3 cannot be used: unable to open"):
+    with pytest.raises(StoreUnavailable, match=r"nowhere/candles\.sqlite3 cannot be made: its folder does not exist"):
         await store_at(tmp_path / "nowhere" / "candles.sqlite3").open()
 
 
 async def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     """A path that is a folder is rejected by open()."""
-    with pytest.raises(StoreUnavailable, match="unable to open"):
+    with pytest.raises(StoreUnavailable, match="a folder has this name"):
         await store_at(tmp_path).open()
 
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """Another kind of file is rejected by open(), and left as it is."""
+    """Another kind of file is left as it is; the error says what to do, and once that is done the store works."""
     path = tmp_path / "candles.sqlite3"
     path.write_text("the minutes of the last meeting " * 100)
-    with pytest.raises(StoreUnavailable, match="not a database"):
-        await store_at(path).open()
+    store = store_at(path)
+    await store.open()
+    for call in (store.check, partial(store.write_candles, [minute_candle()]), partial(read, store)):
+        with pytest.raises(StoreUnavailable, match="file is not a database; move it away together with its -wal"):
+            await call()
+    assert path.read_text() == "the minutes of the last meeting " * 100
+    path.rename(tmp_path / "minutes.txt")
+    await store.check()
+    await store.write_candles([minute_candle()])
 
-    assert path.read_text().startswith("the minutes")
+    assert await read(store) == [minute_candle()]
+    await store.aclose()
+
+
+async def read(store: SqliteStore) -> list[Candle]:
+    """Read the newest candles."""
+    return await store.read_candles("BTCUSDT", None, None, 10)
+
+
+async def test_a_full_disk_at_the_start(tmp_path: Path) -> None:
+    """The error says that space is needed; with space the store is made and used."""
+    store = store_at(tmp_path / "candles.sqlite3")
+    await store.open()
+    with file_size_limit(1000), pytest.raises(StoreUnavailable, match="free space on its disk"):
+        await store.write_candles([minute_candle()])
+    with pytest.raises(StoreUnavailable, match="free space on its disk"):
+        await read(store)
+    await store.write_candles([minute_candle()])
+
+    assert await read(store) == [minute_candle()]
+    await store.aclose()
+
+
+async def test_a_file_that_another_process_holds_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write waits, up to a timeout; reads after it fail at once, and all work once the file is free."""
+    monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.1)
+    path = tmp_path / "candles.sqlite3"
+    store = store_at(path)
+    await store.open()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailable, match="database is locked; end the other process that holds it"):
+            await store.check()
+        monkeypatch.setattr(store, "_in_thread", None)  # a read that waited for another attempt would call it
+        with pytest.raises(StoreUnavailable, match="database is locked"):
+            await read(store)
+        with pytest.raises(StoreUnavailable, match="database is locked"):
+            await store.stored_hours()
+        monkeypatch.undo()
+    await store.check()
+
+    assert await read(store) == []
+    await store.aclose()
 
 
 async def test_a_damaged_database(tmp_path: Path) -> None:

@@ -13,17 +13,24 @@ from typing import Any
 
 import aiohttp
 
+from pulse.simulator.server import SimulatedExchange
+from tests.support.programs import launched
 from tests.support.services import free_port
 from tests.support.waiting import WAIT_S, until
 from tests.support.websockets import upgrade
 
 POLL_S = 0.05
 """Between two requests to a process."""
+SYMBOLS = "BTCUSDT,LINKUSDT"
+"""What a terminal of `terminal_on` shows."""
 ROOT = Path(__file__).parents[2]
 
 
 class Pulse:
-    """One process, killed where the `async with` block ends. `folder` is its working directory."""
+    """One process, killed where the `async with` block ends. `folder` is its working directory.
+
+    With `is_bound` the permissions of files apply to it even if it is root's.
+    """
 
     def __init__(self, folder: Path, *arguments: str | Path, **environment: str) -> None:
         self.folder = folder
@@ -37,6 +44,7 @@ class Pulse:
             "PULSE_REQUESTS_PER_ADDRESS_S": "0",  # tests ask as often as they can
             **environment,
         }
+        self.is_bound = False
         self._process: asyncio.subprocess.Process | None = None
         self._session = aiohttp.ClientSession()
         self.log = folder / "pulse.log"
@@ -64,33 +72,25 @@ class Pulse:
         assert self._process is not None
         return self._process.pid
 
+    def command(self) -> list[str]:
+        """Return the command line."""
+        return [sys.executable, "-m", "pulse", *self._arguments]
+
     async def start(self) -> None:
         """Start the process and wait until it has printed its address and answers."""
-        await self.launch()
-        assert self._process is not None
+        command = self.command()
+        if self.is_bound:
+            command = launched(command, "bound")
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log,
+            )  # fmt: skip
         assert self._process.stdout is not None
         async with asyncio.timeout(WAIT_S):
             line = await self._process.stdout.readline()
         assert line.decode() == f"Pulse Terminal: {self.url}\n", self.log.read_text()
         await self.until(lambda: self.get("/healthz"), lambda answer: answer == {"status": "ok"})
-
-    def command(self) -> list[str]:
-        """Return the command line."""
-        return [sys.executable, "-m", "pulse", *self._arguments]
-
-    async def launch(self) -> None:
-        """Start the process and wait for nothing."""
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.command(),
-                cwd=self.folder, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log,
-            )  # fmt: skip
-
-    async def rest_of_output(self) -> str:
-        """Return what it still writes to stdout, up to its end."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        return (await self._process.stdout.read()).decode()
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Send it a signal and return its exit code."""
@@ -136,6 +136,17 @@ class Pulse:
             lambda: self.view(symbol), lambda answer: answer.get("state") == "live"
         )
         return view
+
+
+def terminal_on(exchange: SimulatedExchange, folder: Path, **environment: str) -> Pulse:
+    """Make a terminal that streams this exchange as if it were Binance.US."""
+    own = {
+        "PULSE_SYMBOLS": SYMBOLS,
+        "PULSE_REST_URL": exchange.rest_url,
+        "PULSE_STREAM_URL": exchange.stream_url,
+        "PULSE_DEPTH_LIMIT": "1000",
+    }
+    return Pulse(folder, **own | environment)
 
 
 async def run_pulse(folder: Path, *arguments: str | Path, **environment: str) -> tuple[int, str]:

@@ -1,8 +1,8 @@
 """Where the programs of real servers come from, where their data is, and as which user they run.
 
-In this order: a folder named in PULSE_TEST_PG_BIN, PULSE_TEST_PGBOUNCER_BIN or PULSE_TEST_REDIS_BIN, the wheels of the
-`test` extra, PATH, the folders of distributions. All data is in one temporary folder per process, which is
-removed at its end. Knows no running server.
+In this order: a folder named in PULSE_TEST_PG_BIN, PULSE_TEST_PGBOUNCER_BIN, PULSE_TEST_REDIS_BIN or
+PULSE_TEST_PROMETHEUS_BIN, the wheels of the `test` extra, PATH, the folders of distributions. All data is in one
+temporary folder per process, which is removed at its end. Knows no running server.
 """
 
 import atexit
@@ -37,6 +37,10 @@ VALKEY_REMEDY = (
 PGBOUNCER_REMEDY = (
     "No PgBouncer to test with: run apt-get install pgbouncer, or set PULSE_TEST_PGBOUNCER_BIN to a folder that holds"
     " pgbouncer."
+)
+PROMETHEUS_REMEDY = (
+    "No Prometheus to test with: run apt-get install prometheus, or set PULSE_TEST_PROMETHEUS_BIN to a folder that"
+    " holds prometheus and promtool."
 )
 
 
@@ -188,6 +192,20 @@ def pgbouncer_installation() -> Installation:
         raise NoServer(_remedy("PULSE_TEST_PGBOUNCER_BIN", PGBOUNCER_REMEDY))
     # Like PostgreSQL it refuses root, though it prints its version for every user.
     return Installation(program.parent, postgres_installation().mode)
+
+
+@functools.cache
+def prometheus_programs() -> Path:
+    """Find the folder with the Prometheus and the promtool to test with. Raises NoServer."""
+    folders = _named_folder("PULSE_TEST_PROMETHEUS_BIN") or [
+        *_path_folders(),
+        Path("/opt/homebrew/bin"),
+        Path("/usr/local/bin"),
+    ]
+    promtool = _first_with(["promtool"], (folder for folder in folders if os.access(folder / "prometheus", os.X_OK)))
+    if promtool is None:
+        raise NoServer(_remedy("PULSE_TEST_PROMETHEUS_BIN", PROMETHEUS_REMEDY))
+    return promtool.parent
 
 
 # --- running them

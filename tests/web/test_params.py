@@ -32,6 +32,14 @@ def test_each_parameter_is_read() -> None:
     assert query == CandleQuery("ETHUSDT", INTERVALS["1M"], 1000, AT_MS, AT_MS, "csv")
 
 
+def test_symbol_may_be_requested_again_before_the_listing_is_known() -> None:
+    """The error is 503 and says after how many seconds."""
+    with pytest.raises(RequestError, match="has not answered yet which symbols it lists") as raised:
+        known_symbol("DOGEUSDT", SymbolRegistry(["BTCUSDT"], running_max=2), "192.0.2.1")
+
+    assert (raised.value.status, raised.value.retry_after_s) == (503, 2)
+
+
 def test_stream_with_a_start_has_a_higher_limit() -> None:
     """A million rows are streamed by page; a thousand is the limit for rows that are held in memory."""
     assert read("format=ndjson&start=0&limit=1000000").limit == 1_000_000

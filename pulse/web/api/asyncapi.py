@@ -213,7 +213,7 @@ def _replies(schemas: Schemas) -> Json:
     }
     error = {
         "op": {"const": "error"}, "id": _id(schemas), "parameter": STRING, "detail": STRING,
-        "allowed": {"anyOf": [STRING, {"type": "array"}]},
+        "allowed": {"anyOf": [STRING, {"type": "array"}]}, "retry_after_s": or_null(INTEGER),
     }  # fmt: skip
     return {
         "subscribed": schemas.named("Subscribed", object_of(subscribed)),

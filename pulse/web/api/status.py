@@ -4,11 +4,11 @@ It joins what other parts report and computes nothing else.
 """
 
 import asyncio
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from math import nan
 from typing import Any
 
 import orjson
@@ -17,13 +17,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pulse import stats
+from pulse import machine, stats
 from pulse.bus.contract import Bus
 from pulse.candle_history.writer import CandleWriter
 from pulse.clock import ClockOffset
-from pulse.engine import Engine
+from pulse.engine import GOOD_STATES, Engine
 from pulse.fanout.hub import Hub
-from pulse.latency import HOPS, Latency
+from pulse.latency import MEASURED_HOPS, Latency
+from pulse.market.types import State
+from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
 from pulse.web.admission import Admission
@@ -33,16 +35,13 @@ from pulse.web.context import WebContext
 from pulse.web.routing import NO_STORE, json_response, limited
 from pulse.web.websocket import WebSocketSessions
 
-READY_STATES = ("live", "halted")
-"""States of a book that is as it should be."""
-LATENCY_QUANTILES = (0.5, 0.99)
-
 
 @dataclass(frozen=True, slots=True)
 class ReadinessReport:
     """The object of /readyz: the pinned symbols' books, the bus and the store decide.
 
-    Other symbols are only listed, and so is a wrong clock: books and candles go by the exchange's time.
+    Other symbols are only listed, and so are instruments that are not known, and a wrong clock: books and candles go by
+    the exchange's time. `instruments` returns why they are not known, empty where they are.
     """
 
     registry: SymbolRegistry
@@ -51,12 +50,13 @@ class ReadinessReport:
     store: Store
     writer: CandleWriter
     offset: ClockOffset
+    instruments: Callable[[], str]
 
     def __call__(self) -> dict[str, Any]:
         """Return the current state."""
         feeds, bus, trouble = self.engine.states(), self.bus.health(), self.writer.trouble
-        clock = self.offset.trouble()
-        are_books_ready = all(feeds[symbol]["state"] in READY_STATES for symbol in self.registry.pinned)
+        clock, instruments = self.offset.trouble(), self.instruments()
+        are_books_ready = all(State(feeds[symbol]["state"]) in GOOD_STATES for symbol in self.registry.pinned)
         return {
             "ready": are_books_ready and bus.ok and not trouble,
             "feeds": feeds,
@@ -64,22 +64,40 @@ class ReadinessReport:
             "store": {
                 "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.writer.pending
             },
-            "clock": {"ok": not clock, "detail": clock},
+            "clock": {"ok": not clock, "since_ms": _whole(self.offset.wrong_since_ms), "detail": clock},
+            "instruments": {"ok": not instruments, "detail": instruments},
         }  # fmt: skip
 
 
-def register_gauges(admission: Admission, sessions: WebSocketSessions, hub: Hub, latency: Latency) -> None:
-    """Have the Prometheus gauges read the counts that clients, hub and latency keep themselves."""
+def _whole(time_ms: float | None) -> int | None:
+    return None if time_ms is None else int(time_ms)
+
+
+def register_gauges(
+    settings: Settings,
+    admission: Admission,
+    sessions: WebSocketSessions,
+    hub: Hub,
+    latency: Latency,
+    readiness: ReadinessReport,
+) -> None:
+    """Have Prometheus read the counts and states that the parts keep themselves."""
     stats.clients_open.set_function(lambda: admission.count)
-    stats.clients_refused.set_function(lambda: admission.refused)
-    stats.clients_cut.set_function(lambda: sessions.timed_out)
-    stats.client_pictures_replaced.set_function(lambda: sessions.replaced)
-    stats.hub_dropped.set_function(lambda: hub.dropped)
+    stats.clients_limit.set(settings.clients_max)
+    stats.clients_refused.read(lambda: admission.refused)
+    stats.clients_cut.read(lambda: sessions.timed_out)
+    stats.client_messages_replaced.read(lambda: sessions.replaced)
+    stats.hub_dropped.read(lambda: hub.dropped)
     stats.tasks.set_function(lambda: len(asyncio.all_tasks()))
-    for hop, share in itertools.product(HOPS, LATENCY_QUANTILES):
-        gauge = stats.latency_ms.labels(hop.name, f"{share:g}")
-        gauge.set_function(partial(latency.gauge_ms, hop.name, share))
-    stats.clock_offset_ms.set_function(latency.offset.value_ms)
+    for hop in MEASURED_HOPS:
+        stats.latency.read(partial(latency.since_start, hop.name), hop.name)
+        stats.latency_budget.labels(hop.name).set(hop.budget_ms / 1000)
+    stats.clock_offset.set_function(lambda: latency.offset.value_ms() / 1000)
+    stats.clock_is_right.set_function(lambda: not readiness.offset.trouble())
+    stats.store_is_up.set_function(lambda: not readiness.writer.trouble)
+    stats.is_ready.set_function(lambda: readiness()["ready"])
+    stats.memory_limit.set_function(lambda: machine.memory_limit_bytes() or nan)
+    stats.build.info(machine.versions())
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -120,14 +138,15 @@ async def _metrics(_: Request) -> Response:
 
 def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     """Return this group's part of the OpenAPI document."""
-    state = object_of({"state": STRING, "reason": STRING, "data_age_ms": or_null(NUMBER)})
+    state = object_of({"state": STRING, "since_ms": INTEGER, "reason": STRING, "data_age_ms": or_null(NUMBER)})
     bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
     store = schemas.named("Store", object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
     feeds = {"type": "object", "additionalProperties": state}
-    clock = object_of({"ok": BOOLEAN, "detail": STRING})
-    readiness = schemas.named(
-        "Readiness", object_of({"ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store, "clock": clock})
-    )
+    clock = object_of({"ok": BOOLEAN, "since_ms": or_null(INTEGER), "detail": STRING})
+    instruments = object_of({"ok": BOOLEAN, "detail": STRING})
+    readiness = schemas.named("Readiness", object_of({
+        "ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store, "clock": clock, "instruments": instruments,
+    }))  # fmt: skip
     hop = schemas.named("Hop", object_of({
         "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),
         "budget_ms": NUMBER,

@@ -14,7 +14,18 @@ from pulse.engine import Engine
 from pulse.market.types import Instrument
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.operations import answer, get
-from pulse.web.api.schemas import INTEGER, NUMBER, STRING, Json, Schemas, array, object_of, or_null, symbol_name
+from pulse.web.api.schemas import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    STRING,
+    Json,
+    Schemas,
+    array,
+    object_of,
+    or_null,
+    symbol_name,
+)
 from pulse.web.context import WebContext
 from pulse.web.routing import json_response, limited
 
@@ -51,6 +62,7 @@ class SymbolsReport:
                 for symbol in self.registry
             ],
             "listed": self.registry.listed,
+            "is_listing_known": self.registry.is_listing_known,
         }  # fmt: skip
 
 
@@ -75,6 +87,6 @@ def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
     symbol = schemas.named("Symbol", object_of({"symbol": STRING, **described, "state": STRING, "history": history}))
     report = object_of({
         "default": symbol_name(symbols), "venue": STRING, "source": STRING, "symbols": array(symbol),
-        "listed": array(STRING),
+        "listed": array(STRING), "is_listing_known": BOOLEAN,
     })  # fmt: skip
     return {"/api/symbols": get("The symbols that run.", {"200": answer("The symbols.", report)})}

@@ -89,7 +89,7 @@ def paths_of(routes: Iterable[BaseRoute], prefix: str = "") -> set[str]:
 async def test_document_has_every_route_and_no_other() -> None:
     """A new route without a description fails here."""
     with_headers: Any = build_app(make_context())
-    app = with_headers._app
+    app = with_headers._app._app
 
     assert isinstance(app, Starlette)
     assert set(DOCUMENT["paths"]) == paths_of(app.routes)
@@ -168,10 +168,11 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
     """If a part is unavailable, the answer is the described error."""
     trouble = {
         "ready": False,
-        "feeds": {"BTCUSDT": {"state": "offline", "reason": "", "data_age_ms": None}},
+        "feeds": {"BTCUSDT": {"state": "offline", "since_ms": 0, "reason": "", "data_age_ms": None}},
         "bus": {"kind": "memory", "ok": True, "detail": ""},
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
-        "clock": {"ok": True, "detail": ""},
+        "clock": {"ok": True, "since_ms": None, "detail": ""},
+        "instruments": {"ok": True, "detail": ""},
     }
     async with serving(readiness=trouble) as web:
         web.store.is_unavailable = True

@@ -12,7 +12,7 @@ from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
 from pulse.candle_history.writer import CandleWriter
 from pulse.clock import ClockOffset
-from pulse.latency import HOPS, Latency
+from pulse.latency import MEASURED_HOPS, Latency
 from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.status import ReadinessReport, register_gauges
@@ -32,8 +32,9 @@ class FakeBus(MemoryBus):
 
 
 def readiness(
-    symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0
-) -> ReadinessReport:
+    symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0,
+    instruments: str = "",
+) -> ReadinessReport:  # fmt: skip
     """Return the report of a process with these symbols, the first of them halted, the others offline."""
     store = MemoryStore()
     writer = CandleWriter(make_candle_queue(), store)
@@ -41,7 +42,9 @@ def readiness(
     offset = ClockOffset()
     offset.add_round_trip(0.0, -clock_ahead_ms, 0.0)
     engine = engine_of(*symbols.split())
-    return ReadinessReport(SymbolRegistry(pinned), engine, FakeBus(ok=bus_ok), store, writer, offset)
+    return ReadinessReport(
+        SymbolRegistry(pinned), engine, FakeBus(ok=bus_ok), store, writer, offset, lambda: instruments
+    )
 
 
 def test_unpinned_symbol_does_not_affect_readiness() -> None:
@@ -67,12 +70,21 @@ def test_each_failing_part_is_reported(pinned: list[str], bus_ok: bool, trouble:
 
 def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
     """Books and candles go by the exchange's time, and a restart would not set the clock."""
-    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["clock"] == {"ok": True, "detail": ""}
+    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["clock"] == {"ok": True, "since_ms": None, "detail": ""}
     answer = readiness("BTCUSDT", pinned=["BTCUSDT"], clock_ahead_ms=60_000.0)()
 
     assert answer["ready"]
-    assert answer["clock"]["ok"] is False
+    assert (answer["clock"]["ok"], answer["clock"]["since_ms"]) == (False, 0)
     assert "60.0 s ahead of the exchange's" in answer["clock"]["detail"]
+
+
+def test_unknown_instruments_are_reported_and_do_not_decide() -> None:
+    """Books may be live while the exchange's REST side does not answer."""
+    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["instruments"] == {"ok": True, "detail": ""}
+    answer = readiness("BTCUSDT", pinned=["BTCUSDT"], instruments="no answer yet")()
+
+    assert answer["ready"]
+    assert answer["instruments"] == {"ok": False, "detail": "no answer yet"}
 
 
 @on_server_loop
@@ -138,9 +150,10 @@ def sample(name: str, **labels: str) -> float:
 async def test_gauges_read_what_the_parts_count() -> None:
     """A gauge shows its part's count at the time of the scrape."""
     context, latency = make_context(), Latency(INSTANCE)
-    register_gauges(context.admission, context.websockets, context.hub, latency)
+    report = readiness("BTCUSDT", pinned=["BTCUSDT"], trouble="the disk is full", clock_ahead_ms=60_000.0)
+    register_gauges(context.settings, context.admission, context.websockets, context.hub, latency, report)
     before: Callable[[], list[float]] = lambda: [  # noqa: E731
-        sample("pulse_clients_refused"), sample("pulse_hub_dropped"), sample("pulse_clients_cut")
+        sample("pulse_clients_refused_total"), sample("pulse_hub_dropped_total"), sample("pulse_clients_cut_total")
     ]  # fmt: skip
     assert before() == [0.0, 0.0, 0.0]
     context.admission.refused, context.websockets.timed_out = 2, 3
@@ -149,5 +162,12 @@ async def test_gauges_read_what_the_parts_count() -> None:
 
     assert before() == [2.0, 1.0, 3.0]
     assert sample("pulse_tasks") == len(asyncio.all_tasks())
-    assert sample("pulse_latency_ms", hop="socket", quantile="0.99") >= 10.0
-    assert len(HOPS) == 6
+    assert sample("pulse_latency_seconds_bucket", hop="socket", le="0.005") == 0.0
+    assert sample("pulse_latency_seconds_bucket", hop="socket", le="0.01") == 1.0
+    assert sample("pulse_latency_seconds_sum", hop="socket") == 0.01
+    assert {hop.name: sample("pulse_latency_budget_seconds", hop=hop.name) * 1000 for hop in MEASURED_HOPS} == {
+        "exchange": 500.0, "applied": 10.0, "published": 150.0, "bus": 10.0, "socket": 100.0
+    }  # fmt: skip
+    assert [sample(name) for name in ("pulse_store_is_up", "pulse_clock_is_right", "pulse_is_ready")] == [0.0, 0.0, 0.0]
+    assert sample("pulse_clients_limit") == context.settings.clients_max
+    assert sample("pulse_memory_limit_bytes") > 2**20
