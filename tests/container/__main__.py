@@ -1,7 +1,7 @@
 """Build the image on a base made on this machine and run it: `python -m tests.container`, as root on Debian or Ubuntu.
 
-It installs what it needs, then runs `checks.py`. That file is not part of the suite, because it needs root, a minute
-of building, and the network of Debian's and Python's package registries.
+It installs what it needs, then runs `checks_files.py` and `checks.py`. They are not part of the suite, because they
+need root, a minute of building, and the network of Debian's and Python's package registries.
 """
 
 import os
@@ -11,10 +11,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-NEEDED = {"buildah": "buildah", "debootstrap": "debootstrap", "docker-compose": "docker-compose"}
+NEEDED = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "docker-compose": "docker-compose",
+    "systemd-analyze": "systemd",
+}
 """Programs, and Debian's packages that have them."""
 INSTALL_TIMEOUT_S = 600.0
-CHECKS = Path(__file__).with_name("checks.py")
+CHECKS = [str(Path(__file__).with_name(name)) for name in ("checks_files.py", "checks.py")]
 IN_MEMORY = 'mount -t tmpfs -o size=3g tmpfs "$0" && exec "$@"'
 """The storage is written and deleted again at once, with thousands of small flushes: no disk is needed for that."""
 MEMORY_NEEDED_BYTES = 4 * 10**9
@@ -38,7 +43,7 @@ def main() -> int:
     if missing:
         install(missing)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--durations=10"]
-    command += [str(CHECKS), *sys.argv[1:]]
+    command += [*CHECKS, *sys.argv[1:]]
     with tempfile.TemporaryDirectory(prefix="pulse-container-") as folder:
         if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > MEMORY_NEEDED_BYTES:
             command = ["sh", "-c", IN_MEMORY, folder, *command]

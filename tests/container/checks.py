@@ -1,14 +1,12 @@
-"""What the image is, that it runs as strictly confined as it can be, and that compose.yaml starts it.
+"""What the image is, and that it runs as strictly confined as it can be, with real servers beside it.
 
 Run by `python -m tests.container`. Its name keeps it out of the suite.
 """
 
 import asyncio
-import json
 import os
 import re
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,7 +23,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pulse.market.types import MINUTE_MS
-from pulse.settings import Settings
 from pulse.simulator.server import SimulatedExchange
 from tests.container.contained import ContainedPulse, run_contained
 from tests.container.image import IMAGE, RELEASE, ROOT, Builder, Image, run
@@ -42,7 +39,6 @@ LIVE_CANDLE_WAIT_S = 120.0
 """For the first minute that is wholly live, which takes the exchange more than a minute."""
 WARNINGS_EXPECTED = {"machine clock is wrong"}
 """The exchange of these checks has a time of its own."""
-TO_JSON = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)"
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +147,8 @@ async def test_it_serves_with_a_read_only_root_and_no_rights(
         status = status_of(pulse.pid)
         await pulse.until_live()
         live_s = time.monotonic() - began_s
-        page = await text_of(pulse, "/")
-        script = await text_of(pulse, "/app.js")
+        page = await pulse.text("/")
+        script = await pulse.text("/app.js")
         alive = run_contained(image, tmp_path, *image.config["Healthcheck"]["Test"][1:], PORT=str(pulse.port))
         code = await pulse.stop()
     dead = run_contained(image, tmp_path, *image.config["Healthcheck"]["Test"][1:], PORT=str(pulse.port))
@@ -208,13 +204,6 @@ async def first_answer(session: aiohttp.ClientSession, url: str) -> Any:
             await asyncio.sleep(0.05)
 
 
-async def text_of(pulse: Pulse, path: str) -> str:
-    """Return the text of a path that is found."""
-    async with aiohttp.ClientSession() as session, session.get(pulse.url + path) as response:
-        assert response.status == 200
-        return await response.text()
-
-
 # --- the whole
 
 
@@ -256,7 +245,7 @@ async def test_stopped_and_killed_it_has_no_hole(
         )  # fmt: skip
         async with pulse:
             await pulse.until_live()
-            page = await text_of(pulse, "/")
+            page = await pulse.text("/")
             ready = await pulse.get("/readyz")
             with redis.Redis.from_url(own_valkey.url) as client:
                 passed_on = {key.decode() for key in client.keys("*latest:book:*")}
@@ -311,35 +300,3 @@ def warnings_of(pulse: Pulse) -> set[str]:
     """Return the messages of all lines of the log above INFO."""
     lines = [re.split(r" (?:WARNING|ERROR|CRITICAL) +\S+ +", line) for line in pulse.log.read_text().splitlines()]
     return {re.sub(r"(,? \w+=.*)$", "", line[1]) for line in lines if len(line) > 1}
-
-
-# --- compose.yaml
-
-
-@pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    """Return the services of compose.yaml, with those of the profile, as Compose reads it."""
-    text = run("docker-compose", "-f", ROOT / "compose.yaml", "--profile", "monitoring", "config")
-    read = subprocess.run(["/usr/bin/python3", "-c", TO_JSON], input=text, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(read.stdout)["services"]
-    return found
-
-
-def test_compose_starts_the_parts_and_keeps_them_up(services: dict[str, Any]) -> None:
-    """Each restarts by itself and has a health check, and what may be reached from outside is on this machine alone."""
-    assert set(services) == {"pulse", "valkey", "postgres", "prometheus", "grafana"}
-    assert {service["restart"] for service in services.values()} == {"unless-stopped"}
-    assert [name for name, service in services.items() if name != "pulse" and "healthcheck" not in service] == []
-    assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", ()))
-    assert {name for name, service in services.items() if service.get("profiles")} == {"prometheus", "grafana"}
-    assert services["pulse"]["read_only"]
-
-
-def test_composes_settings_are_settings(services: dict[str, Any]) -> None:
-    """The program accepts the environment as it is without any variable set."""
-    settings = Settings.from_environment(
-        {name: value or "" for name, value in services["pulse"]["environment"].items()}
-    )
-
-    assert settings.redis_url
-    assert settings.database_url

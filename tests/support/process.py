@@ -106,6 +106,12 @@ class Pulse:
         except aiohttp.ClientError:
             return None
 
+    async def text(self, path: str) -> str:
+        """Return the text of a path that is found."""
+        async with self._session.get(self.url + path) as response:
+            assert response.status == 200
+            return await response.text()
+
     async def view(self, symbol: str = "BTCUSDT") -> Mapping[str, Any]:
         """Return the latest view of a symbol."""
         answer: Mapping[str, Any] = await self.get("/orderbook", symbol=symbol) or {}
