@@ -3,7 +3,8 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TypeVar
 
@@ -130,8 +131,36 @@ class RateLimiter:
         wait_s = full_at_s - now_s - self._burst_s
         if wait_s > ROUNDING_S:
             return wait_s
+        self._keep(key, full_at_s)
+        return 0.0
+
+    def charge(self, key: str, requests: float, now_s: float) -> None:
+        """Count work that was done as so many requests more; the key waits for them before its next one."""
+        self._keep(key, max(self._full_at_s.get(key, now_s), now_s) + requests * self._interval_s)
+
+    def _keep(self, key: str, full_at_s: float) -> None:
         self._full_at_s.pop(key, None)
         self._full_at_s[key] = full_at_s
         if len(self._full_at_s) > self._keys_max:
             del self._full_at_s[next(iter(self._full_at_s))]
-        return 0.0
+
+
+PAUSE_MAX_S = 1.0
+"""The longest rest: work that took longer has mostly waited for something itself."""
+
+
+class DutyCycle:
+    """Work of many that takes turns, and all together at most `share` of the time: the loop is there for others."""
+
+    def __init__(self, share: float) -> None:
+        self._pause_per_work = 1 / share - 1
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn, work in this block, and rest; the longer the work took, the longer."""
+        loop = asyncio.get_running_loop()
+        async with self._lock:
+            began_s = loop.time()
+            yield
+            await asyncio.sleep(min((loop.time() - began_s) * self._pause_per_work, PAUSE_MAX_S))

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import nan
+from typing import Any
 
 from prometheus_client import Counter
 
@@ -19,9 +20,10 @@ from pulse.market.cross_checks import INCIDENT_CAUSES
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
+from pulse.market.stream_states import KINDS
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import Certificate
-from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SnapshotRequests
+from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SilentStreams, SnapshotRequests
 from pulse.stats import CounterOf
 from pulse.wire import book_channel, trades_channel
 
@@ -69,6 +71,7 @@ class _Slot:
         "mismatches_logged",
         "published",
         "published_s",
+        "silent",
         "since_s",
         "state",
     )
@@ -80,6 +83,7 @@ class _Slot:
         self.due_s = 0.0  # when the next one is due
         self.state: State | None = None  # of the newest view
         self.age_ms: int | None = None  # of the data of the newest view
+        self.silent: Mapping[str, str] = {}  # its silent streams, and why
         self.incidents_logged = 0
         self.mismatches_logged = 0
         # Looked up once: finding a label costs more than counting.
@@ -91,8 +95,8 @@ class Engine:
 
     def __init__(
         self, make_market: Callable[[str], Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue,
-        snapshot_requests: SnapshotRequests, gaps: GapQueue, clock: Clock, latency: Latency,
-        *, publish_interval_s: float,
+        snapshot_requests: SnapshotRequests, silent_streams: SilentStreams, gaps: GapQueue, clock: Clock,
+        latency: Latency, *, publish_interval_s: float,
     ) -> None:  # fmt: skip
         self._make_market = make_market
         self._slots: dict[str, _Slot] = {}
@@ -100,6 +104,7 @@ class Engine:
         self._outbox = outbox
         self._candles = candles
         self._snapshot_requests = snapshot_requests
+        self._silent_streams = silent_streams
         self._gaps = gaps
         self._clock = clock
         self._latency = latency
@@ -122,6 +127,8 @@ class Engine:
         """Drop a symbol; events of it that are still in the inbox are ignored."""
         del self._slots[symbol]
         self._snapshot_requests.discard(symbol)
+        for kind in KINDS:
+            self._silent_streams.discard((symbol, kind))
 
     async def run(self) -> None:
         """Apply events and make views for ever."""
@@ -140,10 +147,13 @@ class Engine:
             if self._alarm is not None:
                 self._alarm.cancel()
 
-    def states(self) -> dict[str, dict[str, object]]:
-        """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz."""
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz.
+
+        And its streams, each by itself.
+        """
         now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
-        answer: dict[str, dict[str, object]] = {}
+        answer: dict[str, dict[str, Any]] = {}
         for symbol, slot in self._slots.items():
             state, reason = slot.market.state(now_ms)
             since_s = slot.since_s if state is slot.state or slot.state is None else wall_s
@@ -152,6 +162,7 @@ class Engine:
                 "since_ms": int(since_s * 1000),
                 "reason": reason,
                 "data_age_ms": slot.market.data_age_ms(now_ms),
+                "streams": slot.market.stream_reports(now_ms),
             }
         return answer
 
@@ -243,8 +254,21 @@ class Engine:
         if slot.state is not view.state:
             slot.state, slot.since_s = view.state, self._clock.wall_s()
             log.info("book symbol=%s state=%s reason=%s", market.symbol, view.state.value, view.state_reason)
+        self._report_silence(slot)
         self._log_incidents(slot, view.proof.incidents)
         self._log_mismatches(slot)
+
+    def _report_silence(self, slot: _Slot) -> None:
+        """Log which streams fell silent or send again since the last view, and ask for what is silent."""
+        market, before, slot.silent = slot.market, slot.silent, slot.market.streams.silent
+        if before == slot.silent == {}:
+            return
+        for kind in slot.silent.keys() - before.keys():
+            log.warning("stream silent symbol=%s kind=%s reason=%s", market.symbol, kind, slot.silent[kind])
+        for kind in before.keys() - slot.silent.keys():
+            log.info("stream no longer silent symbol=%s kind=%s", market.symbol, kind)
+        for kind in market.take_silences():
+            self._silent_streams.put((market.symbol, kind), slot.silent[kind])
 
     def _log_incidents(self, slot: _Slot, count: int) -> None:
         new, slot.incidents_logged = count - slot.incidents_logged, count

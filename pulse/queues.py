@@ -6,6 +6,7 @@
 | outbox | engine → relay | one view per bus channel | a newer view replaces the one that waits (conflation) |
 | candle queue | engine, reconciler → writer | CANDLES_MAX candles | the engine drops and counts, the reconciler waits |
 | snapshot requests | engine → ingest | one reason per symbol | a newer reason replaces the one that waits |
+| silent streams | engine → ingest | one report per symbol and kind | a newer report replaces the one that waits |
 | trade gaps | engine → reconciler (replay: gap writer) | TRADE_GAPS_MAX gaps | the engine drops it and logs a warning |
 
 Inward, up to the book, nothing may be lost, so those queues make their producers wait. Outward, each item is a complete
@@ -79,6 +80,8 @@ Outbox: TypeAlias = ConflatingQueue[str, View | TradesView]
 CandleQueue: TypeAlias = asyncio.Queue[Candle]
 SnapshotRequests: TypeAlias = ConflatingQueue[str, str]
 """Reasons, in words, by symbol."""
+SilentStreams: TypeAlias = ConflatingQueue[tuple[str, str], str]
+"""Reasons, in words, by symbol and kind of stream."""
 GapQueue: TypeAlias = asyncio.Queue[TradeGap]
 
 

@@ -166,18 +166,19 @@ class SymbolRegistry:
         """Return the symbol that another one may replace; None if there is room. Raises TooManySymbols."""
         own = [symbol for symbol in self._unpinned() if address is not None and self._opened_by[symbol] == address]
         if len(own) >= self.per_address_max:
-            idle = [symbol for symbol in own if self._is_idle(symbol, now_s, address)]
-            if not idle:
-                detail = f"Your address has opened as many symbols as this server allows one address: {len(own)}."
-                raise self._refusal("address", address, detail, RETRY_AFTER_S)
+            candidates = own
         elif len(self._requested_s) < self.running_max:
             return None
         else:
-            idle = [symbol for symbol in self._unpinned() if self._is_idle(symbol, now_s, address)]
-            if not idle:
-                detail = f"This server runs {self.running_max} symbols at once, and all of them are in use."
-                raise self._refusal("all", address, detail, RETRY_AFTER_S)
-        return min(idle, key=self._requested_s.__getitem__)
+            candidates = self._unpinned()
+        idle = [symbol for symbol in candidates if self._is_idle(symbol, now_s, address)]
+        if idle:
+            return min(idle, key=self._requested_s.__getitem__)
+        if len(self._requested_s) < self.running_max:
+            detail = f"Your address has opened as many symbols as this server allows one address: {len(own)}."
+            raise self._refusal("address", address, detail, RETRY_AFTER_S)
+        detail = f"This server runs {self.running_max} symbols at once, and all of them are in use."
+        raise self._refusal("all", address, detail, RETRY_AFTER_S)
 
     def _is_idle(self, symbol: str, now_s: float, address: str | None) -> bool:
         """Return whether a symbol may be closed to make room; what an address has opened is not spared for itself."""

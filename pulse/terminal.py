@@ -53,6 +53,7 @@ from pulse.queues import (
     ConflatingQueue,
     Outbox,
     Received,
+    SilentStreams,
     SnapshotRequests,
     make_candle_queue,
     make_gap_queue,
@@ -152,6 +153,7 @@ class Terminal:
         self.outbox: Outbox = ConflatingQueue()
         self.candles = make_candle_queue()
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
+        self.silent_streams: SilentStreams = ConflatingQueue()
         self.gaps = make_gap_queue()
 
     async def build(self, resources: AsyncExitStack) -> Built:
@@ -289,8 +291,8 @@ class Terminal:
 
     def _make_engine(self) -> Engine:
         return Engine(
-            self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.gaps, self.clock,
-            self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
+            self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
+            self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:
@@ -317,7 +319,7 @@ class Terminal:
         retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
             lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
-            self.inbox, self.snapshot_requests, self.clock,
+            self.inbox, self.snapshot_requests, self.silent_streams, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
         poller = InstrumentPoller(

@@ -180,7 +180,8 @@ export function missesMinute(bars) {
 }
 
 /**
- * Return the union of two lists of trades by their ids, newest first, the newest `most`; the same list when nothing is new.
+ * Return the union of two lists of trades by their ids, newest first, the newest `most`; the same list when nothing is
+ * new.
  * @param {Trade[]} trades
  * @param {Trade[]} incoming
  */

@@ -1,6 +1,7 @@
 """Work in chunks, the shared retry gate, backoff delays, fair shares and rate limits."""
 
 import asyncio
+import contextlib
 import random
 from itertools import islice
 
@@ -8,6 +9,8 @@ import pytest
 
 from pulse.concurrency import (
     CHUNK_ITEMS,
+    PAUSE_MAX_S,
+    DutyCycle,
     FairShare,
     Limit,
     RateLimiter,
@@ -210,3 +213,52 @@ def test_rounding_does_not_shorten_a_burst(now_s: float) -> None:
 
     assert waits_s[:100] == [0.0] * 100
     assert waits_s[100] == pytest.approx(0.05)
+
+
+def test_work_that_was_done_counts_as_more_requests() -> None:
+    """It is never refused itself; the next request waits until it is paid for."""
+    limiter = RateLimiter(per_s=2, burst=4, keys_max=10)
+    limiter.acquire("a", 100.0)
+    limiter.charge("a", 5.0, 100.0)
+
+    assert limiter.acquire("a", 100.0) == pytest.approx(1.5)
+    assert limiter.acquire("a", 101.5) == 0.0
+    assert limiter.acquire("b", 100.0) == 0.0
+
+
+def test_work_in_turns_leaves_the_loop_to_others() -> None:
+    """One at a time, in order, and all together a quarter of the time; the last one rests too."""
+    ends_s: list[float] = []
+
+    async def scenario() -> None:
+        cycle = DutyCycle(0.25)
+
+        async def work() -> None:
+            async with cycle.turn():
+                await asyncio.sleep(0.1)
+                ends_s.append(now_s())
+
+        await asyncio.gather(*(work() for _ in range(3)))
+        ends_s.append(now_s())
+
+    run(scenario())
+    assert ends_s == pytest.approx([0.1, 0.5, 0.9, 1.2])
+
+
+def test_rest_of_work_in_turns_is_bounded() -> None:
+    """What took long has waited itself, and what failed does not rest at all."""
+    ends_s: list[float] = []
+
+    async def scenario() -> None:
+        cycle = DutyCycle(0.25)
+        with contextlib.suppress(ValueError):
+            async with cycle.turn():
+                await asyncio.sleep(1.0)
+                raise ValueError("failed")
+        ends_s.append(now_s())
+        async with cycle.turn():
+            await asyncio.sleep(5.0)
+        ends_s.append(now_s())
+
+    run(scenario())
+    assert ends_s == pytest.approx([1.0, 6.0 + PAUSE_MAX_S])

@@ -1,6 +1,7 @@
 """The engine on a real loop in virtual time: when a view is due, which events are urgent, and that it never waits."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -19,6 +20,7 @@ from pulse.queues import (
     Inbox,
     Outbox,
     Received,
+    SilentStreams,
     SnapshotRequests,
     make_gap_queue,
     make_inbox,
@@ -39,6 +41,7 @@ class EngineRun:
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(candles_max)
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
+        self.silent_streams: SilentStreams = ConflatingQueue()
         self.gaps = make_gap_queue()
         self.latency = Latency("9f3ac21b")
         self.views: list[tuple[float, View]] = []
@@ -46,8 +49,8 @@ class EngineRun:
         origin = Origin("9f3ac21b", "exchange", "us")
         self.engine = Engine(
             lambda symbol: Market(symbol, origin, levels_max=100, trades_kept=5, stale_after_ms=5000),
-            self.inbox, self.outbox, self.candles, self.snapshot_requests, self.gaps, ScenarioClock(), self.latency,
-            publish_interval_s=INTERVAL_S,
+            self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams, self.gaps,
+            ScenarioClock(), self.latency, publish_interval_s=INTERVAL_S,
         )  # fmt: skip
         for symbol in ("BTCUSDT", "ETHUSDT"):
             self.engine.open(symbol)
@@ -290,8 +293,8 @@ def test_states_of_every_symbol() -> None:
     run_engine(script, until_s=1.0)
     live_since_ms, offline_since_ms = (states[symbol].pop("since_ms") for symbol in ("BTCUSDT", "ETHUSDT"))
     assert (live_since_ms, offline_since_ms) == (MIDNIGHT_MS + 500, MIDNIGHT_MS)
-    assert states["BTCUSDT"] == {"state": "live", "reason": "", "data_age_ms": 250}
-    assert states["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": None}
+    assert states["BTCUSDT"] == {"state": "live", "reason": "", "data_age_ms": 250, "streams": []}
+    assert states["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": None, "streams": []}
 
 
 def test_certificates_of_every_symbol() -> None:
@@ -363,3 +366,42 @@ def test_market_metrics_are_read_on_request(name: str, expected: float) -> None:
 
     assert engine_run.last().state is State.LIVE
     assert REGISTRY.get_sample_value(name, {"symbol": "BTCUSDT"}) == expected
+
+
+def test_silent_stream_is_logged_once_and_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    """A stream that falls silent, and one that sends again, is one line each; the ingest is told what is silent."""
+    caplog.set_level(logging.INFO, "pulse.engine")
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(frozenset({"bookTicker"})), ANCHOR, ticker(10, (100.0, 5.0), (101.0, 2.0)))
+        await engine_run.put(1.0, diff(11, 11, [(100.0, 7.0)]))
+        await engine_run.put(8.0, diff(12, 12, [(100.0, 8.0)]))
+        await engine_run.put(9.0, diff(13, 13, [(100.0, 9.0)]))
+        await engine_run.put(16.0, ticker(14, (100.0, 9.0), (101.0, 2.0)))
+
+    engine_run = run_engine(script, until_s=18.0)
+    lines = [message for message in caplog.messages if message.startswith("stream ")]
+
+    reason = "the best bid and ask of the book have changed without it"
+    assert lines == [
+        f"stream silent symbol=BTCUSDT kind=bookTicker reason={reason}",
+        "stream no longer silent symbol=BTCUSDT kind=bookTicker",
+    ]
+    assert asyncio.run(engine_run.silent_streams.get()) == (("BTCUSDT", "bookTicker"), reason)
+    shown = {at_s: view.proof.silent_checks for at_s, view in engine_run.views if view.symbol == "BTCUSDT"}
+    assert (shown[8.0], shown[16.0]) == (["touch"], [])
+
+
+def test_closed_symbol_asks_for_no_stream() -> None:
+    """What it has asked for is dropped with it."""
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(frozenset({"bookTicker"})), ANCHOR, ticker(10, (100.0, 5.0), (101.0, 2.0)))
+        await engine_run.put(1.0, diff(11, 11, [(100.0, 7.0)]))
+        await at(6.0)
+        waiting.append(len(engine_run.silent_streams))
+        engine_run.engine.close("BTCUSDT")
+
+    waiting: list[int] = []
+    engine_run = run_engine(script, until_s=7.0)
+    assert (waiting, len(engine_run.silent_streams)) == ([1], 0)

@@ -236,7 +236,7 @@ def test_address_does_not_replace_what_another_has_just_requested() -> None:
     registry.acquire(COINS[0], 0.0, "a")
     registry.acquire(COINS[0], 1.0, "b")
 
-    assert refusal(registry, COINS[1], 2.0, "a")[0] == 429
+    assert refusal(registry, COINS[1], 2.0, "a")[0] == 503
     registry.acquire(COINS[1], 1.0 + SPARED_S, "a")
     assert not registry.symbols.is_running(COINS[0])
 
@@ -271,7 +271,7 @@ def test_refused_openings_are_counted_and_logged_once(caplog: pytest.LogCaptureF
     caplog.set_level(logging.WARNING)
     labels = {"share": "symbols", "limit": "address"}
     before = REGISTRY.get_sample_value("pulse_shares_refused_total", labels) or 0.0
-    registry = listing_many(running_max=3)
+    registry = listing_many(running_max=4)
     registry.acquire(COINS[0], 0.0, "a")
     registry.watched.add(COINS[0])
     for _ in range(50):

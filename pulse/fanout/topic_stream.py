@@ -23,7 +23,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "metrics": ("session_start_ms", "metrics"),
     "kline": ("candle", "closed_candle"),
     "proof": ("window", "proof"),
-    "status": ("state_reason", "source", "venue", "data_age_ms", "instrument"),
+    "status": ("state_reason", "source", "venue", "data_age_ms", "streams", "instrument"),
 }
 """The fields of a view that the messages of a kind carry besides."""
 CHANGE_FIELDS: Mapping[str, tuple[str, ...]] = {

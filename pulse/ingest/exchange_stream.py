@@ -33,15 +33,18 @@ from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import ROTATE_AFTER_S, Rotation, Successor
 from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.snapshots import SnapshotFetcher
+from pulse.ingest.stream_remedy import StreamRemedy
 from pulse.ingest.trade_repair import TradeRepair
 from pulse.market.staleness import SilenceAction, StreamWatchdog
+from pulse.market.stream_states import DEPTH, KLINE, PARTIAL, TICKER, TRADE
 from pulse.market.types import BookTicker, DepthDiff, FeedDown, FeedUp, PartialDepth, Trade
 from pulse.queues import Inbox
 
 log = logging.getLogger(__name__)
 
-STREAMS = ("depth@100ms", "bookTicker", "aggTrade", "kline_1m", "depth20")
-"""The last one only cross-checks the book. It comes once a second, so it costs a hundredth of the first."""
+STREAMS = {DEPTH: "depth@100ms", TICKER: "bookTicker", TRADE: "aggTrade", KLINE: "kline_1m", PARTIAL: "depth20"}
+"""The streams of a symbol by kind. The last one only cross-checks the book. It comes once a second, so it costs a
+hundredth of the first."""
 RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.5, 60.0
 RECONNECT_SPACING_S = 2.0
 """All symbols together try to reconnect about this often, half as often as the exchange allows; the first success wakes
@@ -81,6 +84,7 @@ class ExchangeStream:
         self._repair = TradeRepair(symbol, rest, self._sequencer, clock, rng)
         self._rotation = Rotation(self._sequencer, clock, rng, rotate_after_s)
         self._watchdog = StreamWatchdog(stale_after_ms)
+        self._remedy = StreamRemedy()
         self._is_trading = True
         self._current: Stream | None = None
         # All waiting frames of a successor must be delivered before any newer one is.
@@ -97,6 +101,10 @@ class ExchangeStream:
     def request_snapshot(self, reason: str) -> None:
         """Fetch a new snapshot beside the running book."""
         self._snapshots.request(reason)
+
+    def on_silent(self, kind: str) -> None:
+        """Take the report that one stream is silent while others flow."""
+        self._remedy.on_silent(kind, self._clock.now_ms())
 
     def set_trading(self, is_trading: bool) -> None:
         """Set whether the exchange lists the symbol as trading; while it does not, silence is normal."""
@@ -148,7 +156,7 @@ class ExchangeStream:
             self._sequencer.restart()
             self._watchdog.restart(self._clock.now_ms())
             self._snapshots.wake_if_needed()
-            await self._sequencer.put(FeedUp())
+            await self._sequencer.put(FeedUp(frozenset(STREAMS)))
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._start(self._read(stream), "reader")
@@ -177,7 +185,7 @@ class ExchangeStream:
         self._tasks.create_task(work, name=f"feed-{self.symbol}-{name}")
 
     async def _open(self) -> Stream:
-        names = "/".join(f"{self.symbol.lower()}@{name}" for name in STREAMS)
+        names = "/".join(f"{self.symbol.lower()}@{name}" for name in STREAMS.values())
         self._refusals.check(self.symbol, self._clock.now_ms() / 1000)
         try:
             stream = await self._transport.connect(f"{self._venue.stream_url}/stream?streams={names}")
@@ -250,8 +258,13 @@ class ExchangeStream:
     async def _deliver(self, frame: Frame) -> None:
         now_ms = self._clock.now_ms()
         self._watchdog.on_frame(now_ms)
+        if self._remedy.is_active:
+            self._remedy.on_frame(frame.kind)
         event = frame.event
         if not await self._sequencer.put_frame(frame):
+            if isinstance(event, DepthDiff):
+                self._watchdog.on_lost_diff(now_ms)
+            self._snapshots.wake_if_needed()
             return
         if isinstance(event, DepthDiff):
             self._watchdog.on_diff(event.final_update_id)
@@ -274,13 +287,27 @@ class ExchangeStream:
             action = self._watchdog.action(self._clock.now_ms())
             if action is SilenceAction.RECONNECT:
                 raise ConnectionEnded("the exchange has sent nothing for longer than is normal for this symbol")
-            if action is SilenceAction.RESUBSCRIBE and self._current is not None:
-                log.warning("depth stream silent, resubscribing symbol=%s", self.symbol)
-                for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
-                    await self._current.send(self._control_message(method))
+            kinds, replace_for = self._remedy.take()
+            await self._subscribe_again(kinds + [DEPTH] * (action is SilenceAction.RESUBSCRIBE))
+            if replace_for:
+                log.warning(
+                    "streams still silent, replacing the connection symbol=%s kinds=%s", self.symbol, replace_for
+                )
+                self._rotation.request(awaits_trades=TRADE not in replace_for)
 
-    def _control_message(self, method: str) -> str:
-        params = [f"{self.symbol.lower()}@depth@100ms"]
+    async def _subscribe_again(self, kinds: list[str]) -> None:
+        """Subscribe again to streams of the current connection, all with one message of each method.
+
+        The exchange allows five messages a second, pongs included.
+        """
+        if not kinds or self._current is None:
+            return
+        log.warning("streams silent, subscribing again symbol=%s kinds=%s", self.symbol, kinds)
+        for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
+            await self._current.send(self._control_message(method, kinds))
+
+    def _control_message(self, method: str, kinds: list[str]) -> str:
+        params = [f"{self.symbol.lower()}@{STREAMS[kind]}" for kind in kinds]
         return orjson.dumps({"method": method, "params": params, "id": next(self._message_ids)}).decode()
 
     # --- rotation

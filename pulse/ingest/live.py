@@ -12,7 +12,7 @@ from pulse.clock import Clock
 from pulse.ingest.exchange_stream import ExchangeStream
 from pulse.market.market import TRADING
 from pulse.market.types import Instrument
-from pulse.queues import Inbox, Received, SnapshotRequests
+from pulse.queues import Inbox, Received, SilentStreams, SnapshotRequests
 from pulse.symbols import SymbolRegistry
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,13 @@ class LiveIngest:
         make_stream: Callable[[str], ExchangeStream],
         inbox: Inbox,
         snapshot_requests: SnapshotRequests,
+        silent_streams: SilentStreams,
         clock: Clock,
     ) -> None:
         self._make_stream = make_stream
         self._inbox = inbox
         self._snapshot_requests = snapshot_requests
+        self._silent_streams = silent_streams
         self._clock = clock
         self._streams: dict[str, ExchangeStream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -55,14 +57,21 @@ class LiveIngest:
             task.cancel()
 
     async def run(self) -> None:
-        """Keep the streams running, and pass the engine's snapshot requests on to them, for ever."""
+        """Keep the streams running, and pass the engine's requests on to them, for ever."""
         async with asyncio.TaskGroup() as self._group:
+            self._group.create_task(self._pass_on_silence(), name="silent-streams")
             for symbol in self._streams:
                 self._start(symbol, self._group)
             while True:
                 symbol, reason = await self._snapshot_requests.get()
                 if symbol in self._streams:
                     self._streams[symbol].request_snapshot(reason)
+
+    async def _pass_on_silence(self) -> None:
+        while True:
+            (symbol, kind), _ = await self._silent_streams.get()
+            if symbol in self._streams:
+                self._streams[symbol].on_silent(kind)
 
     async def on_instrument(self, instrument: Instrument) -> None:
         """Take what the exchange says of a symbol: its stream and its market learn whether it trades."""

@@ -51,6 +51,7 @@ class Rotation:
         self._rotate_after_s = rotate_after_s
         self._due = asyncio.Event()
         self._last_trade_id = -1
+        self._awaits_trades = True
         self.successor: Successor | None = None
         self.completed = 0
 
@@ -59,8 +60,12 @@ class Rotation:
         """Whether the connection is to be replaced now."""
         return self._due.is_set()
 
-    def request(self) -> None:
-        """Make the rotation due now, whatever the connection's age."""
+    def request(self, *, awaits_trades: bool = True) -> None:
+        """Make the rotation due now, whatever the connection's age.
+
+        Without `awaits_trades` the connection is not expected to reach the successor's trades: it sends none.
+        """
+        self._awaits_trades = self._awaits_trades and awaits_trades
         self._due.set()
 
     async def wait_until_due(self) -> None:
@@ -74,6 +79,7 @@ class Rotation:
     def reset(self) -> None:
         """Forget the successor and any request: the connection and its successor are closed."""
         self.successor = None
+        self._awaits_trades = True
         self._due.clear()
 
     def note_trade(self, trade_id: int) -> None:
@@ -99,7 +105,7 @@ class Rotation:
         trade = next((frame.event for frame in frames if isinstance(frame.event, Trade)), None)
         if diff is None or not self._sequencer.is_contiguous(diff):
             return False
-        return trade is None or trade.trade_id <= self._last_trade_id + 1
+        return trade is None or not self._awaits_trades or trade.trade_id <= self._last_trade_id + 1
 
     def take_over(self, successor: Successor) -> list[Frame]:
         """End the rotation: the successor is the current connection now. Return its frames, which go on at once.

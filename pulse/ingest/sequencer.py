@@ -119,12 +119,15 @@ class Sequencer:
     async def put_frame(self, frame: Frame) -> bool:
         """Take the next frame of the stream and pass on what joins; return False where its values cannot be true.
 
-        Such a frame is quarantined: it is counted and reported to the engine, and changes nothing else.
+        Such a frame is quarantined: it is counted and reported to the engine. Of a diff the true one is missing: a new
+        snapshot is needed at once, where one can be fetched, and not only when the next diff shows it.
         """
         self._count(frame.kind)
         reason = self._plausibility.refusal(frame.event, self._clock.now_ms(), self._date_ms())
         if reason:
             await self._quarantine(frame.kind, reason)
+            if isinstance(frame.event, DepthDiff) and self._repairs_trades and self._depth.lose():
+                await self.put(BookLost("a depth update was quarantined; loading a new snapshot"))
             return False
         async with self._order:
             if isinstance(frame.event, DepthDiff):

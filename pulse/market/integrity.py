@@ -2,10 +2,12 @@
 
 A book is trusted from the moment it joins until there is evidence against it: a gap, crossed prices, a cross-check that
 differs. Then it is not trusted, at once; the reason and both versions are kept, and only a new snapshot, joined to the
-diffs, makes it trusted again.
+diffs, makes it trusted again. Where the new book differs from the tickers too, a partial depth at its id decides: two
+that agree show that the ticker is at fault, whose id may be false.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pulse.market.cross_checks import INCIDENTS_MAX, Incident, Mismatch, TopLevelsCheck, Touch, TouchCheck
@@ -60,10 +62,13 @@ class BookIntegrity:
         self.incident_count = 0
         self.touch = TouchCheck()
         self.top = TopLevelsCheck()
+        self._partial: PartialDepth | None = None  # the newest of this connection
+        self._doubted_id = -1  # of a new book that differs from a ticker, while it is the exchange's newest
         self.audit = _AuditCounts()
         self.since_id = 0
         self.since_ms = 0
         self.diffs_applied = 0
+        self.newest_touch: Touch | None = None  # the best levels after the newest diff or anchor
 
     def pop_resync_request(self) -> str:
         """Return and clear the reason of the pending request; empty if there is none."""
@@ -85,6 +90,7 @@ class BookIntegrity:
         self._distrust(reason)
         self.touch.restart()
         self.top.restart()
+        self._partial = None
 
     def gap(self, book: OrderBook | None, reason: str, time_ms: int) -> None:
         """End the trust because the stream cannot continue the book."""
@@ -112,7 +118,14 @@ class BookIntegrity:
         self.top.restart()
         self.is_trusted = True
         self._check_touch(second, time_ms)
+        if not self.is_trusted:
+            self._doubted_id = second.last_update_id
+            self._confirm(second)
         return second
+
+    def skipped(self) -> None:
+        """Note that a book that is not trusted has not applied a diff: it is not the exchange's newest any more."""
+        self._doubted_id = -1
 
     def applied(self, book: OrderBook, before_id: int, diff: DepthDiff, time_ms: int) -> None:
         """Check the book after it has applied a diff; `before_id` is its id before that."""
@@ -130,10 +143,27 @@ class BookIntegrity:
 
     def partial(self, book: OrderBook, partial: PartialDepth, time_ms: int) -> None:
         """Compare with the exchange's best levels."""
-        self._handle("top", self.top.on_partial(book, partial), time_ms)
+        self._partial = partial
+        if self.is_trusted:
+            self._handle("top", self.top.on_partial(book, partial), time_ms)
+        else:
+            self._confirm(book)
 
-    def view(self) -> ProofView:
-        """Return the counts as a view shows them."""
+    def _confirm(self, book: OrderBook) -> None:
+        """Trust a new book that differs from a ticker, if a partial depth at its id equals it."""
+        partial = self._partial
+        if partial is None or not partial.last_update_id == book.last_update_id == self._doubted_id:
+            return
+        is_equal = all(
+            levels.prices and side.best() == (levels.prices[0], levels.quantities[0])
+            for side, levels in ((book.bids, partial.bids), (book.asks, partial.asks))
+        )
+        if is_equal and self.top.on_partial(book, partial) is None:
+            self.touch.restart()
+            self.is_trusted = True
+
+    def view(self, silent_checks: Sequence[str] = ()) -> ProofView:
+        """Return the counts as a view shows them, with the checks that confirm nothing now."""
         return ProofView(
             contiguous_since_ms=self.since_ms if self.is_trusted else 0,
             touch_compared=self.touch.compared,
@@ -146,6 +176,7 @@ class BookIntegrity:
             levels_differing=self.audit.differing,
             resyncs=self.resyncs,
             incidents=self.incident_count,
+            silent_checks=list(silent_checks),
         )
 
     def _audit(self, current: OrderBook, second: OrderBook, time_ms: int) -> bool:
@@ -172,8 +203,10 @@ class BookIntegrity:
 
     def _check_touch(self, book: OrderBook, time_ms: int) -> None:
         bid, ask = book.bids.best(), book.asks.best()
+        self.newest_touch = None
         if bid is not None and ask is not None:
-            self._handle("touch", self.touch.on_touch(Touch(book.last_update_id, bid, ask)), time_ms)
+            self.newest_touch = touch = Touch(book.last_update_id, bid, ask)
+            self._handle("touch", self.touch.on_touch(touch), time_ms)
 
     def _handle(self, cause: str, mismatch: Mismatch | None, time_ms: int) -> None:
         """End the trust where a cross-check found a mismatch."""
@@ -190,6 +223,7 @@ class BookIntegrity:
         self.resyncs += self.is_trusted
         self.is_trusted = False
         self.reason = reason
+        self._doubted_id = -1
         self.touch.clear_pending()
 
     def _add_incident(self, cause: str, reason: str, time_ms: int, mismatch: Mismatch) -> None:

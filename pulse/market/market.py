@@ -18,6 +18,7 @@ from pulse.market.integrity import BookIntegrity
 from pulse.market.intervals import DAY_MS, iso_time
 from pulse.market.order_book import BookSide, OrderBook
 from pulse.market.staleness import DepthStaleness
+from pulse.market.stream_states import TICKER, TRADE, StreamStates
 from pulse.market.types import (
     BookLost,
     BookTicker,
@@ -42,6 +43,7 @@ from pulse.market.view import (
     Certificate,
     Metrics,
     QuarantineView,
+    StreamReport,
     TradeRepeatBuffer,
     TradesView,
     TradeView,
@@ -76,12 +78,14 @@ class Market:
         self.book: OrderBook | None = None
         self.candles = CandleBuilder(symbol)
         self.integrity = BookIntegrity()
+        self.streams = StreamStates()
         self._origin = origin
         self._levels_max = levels_max
         self._instrument: Instrument | None = None
         self._down_reason = "not connected yet"
         self._low_water = (0, 0)  # levels of bids and asks below which a snapshot is requested
         self._staleness = DepthStaleness(stale_after_ms)
+        self._silences: list[str] = []
         self._received_ms: float | None = None  # when the newest event with data arrived
         self._order_flow = OrderFlowImbalance()
         self._trade_flow = TradeFlow()
@@ -134,6 +138,28 @@ class Market:
         """Return how long ago the newest data was received; None before any was."""
         return None if self._received_ms is None else int(now_ms - self._received_ms)
 
+    def stream_reports(self, now_ms: float) -> list[StreamReport]:
+        """Return each stream's state, age and habit."""
+        is_stale = self._staleness.is_stale(now_ms)
+        return self.streams.reports(now_ms, is_up=not self._down_reason, depth_is_stale=is_stale)
+
+    def take_silences(self) -> list[str]:
+        """Return the kinds of streams that were found silent since the last call, again or for the first time."""
+        silences, self._silences = self._silences, []
+        return silences
+
+    def _judge_streams(self, state: State, now_ms: float) -> None:
+        """Find silent streams. Without a connection or without trading every silence is as it should be."""
+        if state in (State.OFFLINE, State.HALTED):
+            return
+        for kind in self.streams.judge(now_ms, has_book=state is State.LIVE):
+            self._silences.append(kind)
+            if kind == TICKER:
+                self.integrity.touch.restart()  # tickers are missing: those before and after are no evidence
+                self._order_flow.restart()
+            elif kind == TRADE:
+                self.candles.interrupt()
+
     def _touch_is_known(self, book: OrderBook) -> bool:
         """Return whether both sides have a known best level, or are known to have none."""
         bids, asks = book.bids, book.asks
@@ -141,9 +167,10 @@ class Market:
 
     # --- events
 
-    def _on_feed_up(self, _: FeedUp, now_ms: float) -> None:
+    def _on_feed_up(self, event: FeedUp, now_ms: float) -> None:
         self._down_reason = ""
         self._staleness.restart(now_ms)
+        self.streams.restart(now_ms, event.kinds)
         self.integrity.connected("joining the book: waiting for a snapshot")
 
     def _on_feed_down(self, event: FeedDown, now_ms: float) -> None:
@@ -183,12 +210,17 @@ class Market:
         self._note_data(now_ms, diff.event_time_ms)
         self._staleness.silence.on_data(now_ms)
         self._staleness.on_depth(diff.final_update_id)
+        self.streams.on_diff(now_ms)
         book = self.book
         if book is None or not self.integrity.is_trusted:
+            self.integrity.skipped()
             return
         before_id = book.last_update_id
         book.apply(diff)
         self.integrity.applied(book, before_id, diff, self._event_time_ms)
+        touch = self.integrity.newest_touch
+        if touch is not None and self.integrity.is_trusted:
+            self.streams.on_touch(touch, now_ms)
         low_bids, low_asks = self._low_water
         if _is_low(book.bids, low_bids) or _is_low(book.asks, low_asks):
             self.integrity.resync_request = "the price comes near the end of the known part of the book"
@@ -196,6 +228,7 @@ class Market:
 
     def _on_ticker(self, ticker: BookTicker, now_ms: float) -> None:
         self._note_data(now_ms, 0)
+        self.streams.on_ticker(ticker, now_ms)
         self._order_flow.add(ticker, now_ms)
         if self.book is not None:
             self._staleness.on_other_stream(ticker.update_id, self.book.last_update_id, now_ms)
@@ -203,16 +236,17 @@ class Market:
 
     def _on_partial(self, partial: PartialDepth, now_ms: float) -> None:
         self._note_data(now_ms, 0)
+        self.streams.on_partial(partial, now_ms)
         if self.book is not None:
             self._staleness.on_other_stream(partial.last_update_id, self.book.last_update_id, now_ms)
-        if self.book is not None and self.integrity.is_trusted:
             self.integrity.partial(self.book, partial, self._event_time_ms)
-            if partial.last_update_id == self.book.last_update_id:
+            if self.integrity.is_trusted and partial.last_update_id == self.book.last_update_id:
                 # The exchange shows that nothing has changed since: the market is quiet, the stream has not stalled.
                 self._staleness.silence.restart(now_ms)
 
     def _on_trade(self, trade: Trade, now_ms: float) -> None:
         self._note_data(now_ms, trade.event_time_ms)
+        self.streams.on_trade(trade, now_ms)
         newest = self._trades[0] if self._trades else None
         if (
             newest is not None
@@ -237,6 +271,7 @@ class Market:
             self._trade_flow.restart()
 
     def _on_trades_held(self, _: TradesHeld, now_ms: float) -> None:
+        self.streams.on_trades_held(now_ms)
         self.candles.interrupt()  # the next trade's id shows whether they were fetched
 
     def _on_trade_gap(self, _: TradeGap, now_ms: float) -> None:
@@ -246,6 +281,7 @@ class Market:
 
     def _on_trade_ids_restarted(self, _: TradeIdsRestarted, now_ms: float) -> None:
         self._trade_id_restarts += 1
+        self.streams.restart_trade_ids()
         self.candles.restart_ids()
         self._trades.clear()
         self._repeat_buffer = TradeRepeatBuffer()  # no message may hold ids of before and after
@@ -259,6 +295,7 @@ class Market:
         if event.kind == "bookTicker":
             self.integrity.touch.restart()  # the true one is missing: those around it are no evidence
         if event.kind == "trade":
+            self.streams.on_trades_dropped()
             self.candles.interrupt()  # a true trade may be missing: the next one's id shows it
 
     def _on_candle_mismatch(self, mismatch: CandleMismatch, now_ms: float) -> None:
@@ -266,6 +303,7 @@ class Market:
 
     def _on_exchange_candle(self, event: ExchangeCandle, now_ms: float) -> None:
         self._note_data(now_ms, event.event_time_ms)
+        self.streams.on_kline(event.candle, now_ms)
         self.candles.on_exchange_candle(event.candle)
 
     def _note_data(self, now_ms: float, event_time_ms: int) -> None:
@@ -282,6 +320,7 @@ class Market:
     def view(self, now_ms: float, wall_s: float) -> View:
         """Return the view as of now; `wall_s` is this process's clock, in s since the epoch."""
         state, reason = self.state(now_ms)
+        self._judge_streams(state, now_ms)
         book = self.book
         bids = book.bids.top(TOP_LEVELS) if book else []
         asks = book.asks.top(TOP_LEVELS) if book else []
@@ -303,11 +342,14 @@ class Market:
             candle=_candle_view(self.candles.live()),
             closed_candle=_candle_view(self.candles.newest_closed()),
             window=_window_view(book),
-            proof=self.integrity.view(),
+            proof=self.integrity.view(self.streams.silent_checks()),
             instrument=self._instrument,
             timestamp=wall_s,
             event_time_ms=self._event_time_ms,
             data_age_ms=self.data_age_ms(now_ms),
+            streams=self.streams.views(
+                now_ms, is_up=not self._down_reason, depth_is_stale=state is State.STALE
+            ),
         )  # fmt: skip
 
     def trades_view(self) -> TradesView | None:
@@ -326,13 +368,14 @@ class Market:
             contiguous_since_id=self.integrity.since_id,
             diffs_applied=self.integrity.diffs_applied,
             window=_window_view(self.book),
-            proof=self.integrity.view(),
+            proof=self.integrity.view(self.streams.silent_checks()),
             audit_levels_compared=self.integrity.audit.last_compared,
             audit_levels_differing=self.integrity.audit.last_differing,
             incidents=list(self.integrity.incidents),
             candle_mismatches=list(self.candles.mismatches),
             quarantined=list(self._quarantined.values()),
             trade_id_restarts=self._trade_id_restarts,
+            streams=self.stream_reports(now_ms),
         )
 
     def _metrics(self, bids: Pairs, asks: Pairs, state: State, now_ms: float) -> Metrics:

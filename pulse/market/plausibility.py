@@ -20,6 +20,7 @@ receiver's own where there are none.
 
 from collections.abc import Callable
 from math import inf
+from operator import eq
 from typing import Any
 
 from pulse.market.types import MINUTE_MS, BookTicker, Candle, DepthDiff, ExchangeCandle, PartialDepth, Price, Trade
@@ -143,12 +144,13 @@ class Plausibility:
         self._ask: Price = 0.0
         self._traded: Price = 0.0
         self._ask_min, self._bid_max = 0.0, inf  # the limits that follow from them
-        self._quantity = 0.0  # the largest near the best prices, of this connection
+        self._largest = [0.0] * CONFIRMED_BY  # quantities near the best prices, of this connection, descending
         self._quantities = 0
         self._trade_ids = _Run(_follows)
         self._lower_trade_ids = _Run(_follows)
         self._trade_lags = _Run(lambda last, lag_ms: abs(lag_ms - last) <= TRADE_LAG_MAX_MS)
-        self._flat_close: Price = 0.0  # of the newest candle without a trade, also of a refused one
+        self._candle_close: Price = 0.0  # of the newest candle
+        self._flat_closes = _Run(eq)
         self._update_ids = _Run(lambda last, update_id: last <= update_id <= last + LEAD_MIN)
         self._prices = _Run(_is_near)
         self._rules: dict[type, Callable[[Any, float, float], str]] = {
@@ -163,7 +165,7 @@ class Plausibility:
         """Begin with a new connection: what was missed before it is unknown."""
         self._time.restart()
         self._update_id = -1
-        self._quantity, self._quantities = 0.0, 0
+        self._largest, self._quantities = [0.0] * CONFIRMED_BY, 0
 
     def refusal(self, event: object, now_ms: float, date_ms: float) -> str:
         """Return why an event cannot be true, as a text for people; empty where it can be."""
@@ -229,12 +231,23 @@ class Plausibility:
     def _refuse_candle(self, event: ExchangeCandle, now_ms: float, date_ms: float) -> str:
         candle = event.candle
         reason = _refuse_shape(candle) or _refuse_candle_time(candle, event.event_time_ms)
-        # Without a trade it repeats an old price, which the book may have left far behind.
-        if candle.trade_count or candle.close != self._flat_close:
-            reason = reason or self._refuse_price(candle.close, candle.close)
-        if not candle.trade_count:
-            self._flat_close = candle.close
-        return reason or self._time.refusal(event.event_time_ms, now_ms, date_ms)
+        reason = reason or self._refuse_candle_price(candle)
+        reason = reason or self._time.refusal(event.event_time_ms, now_ms, date_ms)
+        if not reason:
+            self._candle_close = candle.close
+        return reason
+
+    def _refuse_candle_price(self, candle: Candle) -> str:
+        """Judge a candle's last price; without a trade it repeats an old one, which the book may have left behind."""
+        close = candle.close
+        if not candle.trade_count and close in (self._traded, self._candle_close):
+            return ""
+        reason = self._refuse_price(close, close)
+        if not reason:
+            self._flat_closes.count = 0
+        elif not candle.trade_count and self._flat_closes.add(close) >= CONFIRMED_BY:
+            return ""
+        return reason
 
     # --- one rule for each kind of value
 
@@ -317,14 +330,16 @@ class Plausibility:
     def _refuse_quantity(self, quantity: float) -> str:
         if quantity > QUANTITY_MAX:
             return f"a quantity above {QUANTITY_MAX:g}"
-        if self._quantities < QUANTITIES_MIN or quantity <= QUANTITY_FACTOR * self._quantity:
+        # The largest but two: of those that were accepted while nothing was known, two may be false.
+        usual = self._largest[-1]
+        if self._quantities < QUANTITIES_MIN or quantity <= QUANTITY_FACTOR * usual:
             return ""
-        return f"its quantity {quantity:g} is more than {QUANTITY_FACTOR:g} times the largest seen, {self._quantity:g}"
+        return f"its quantity {quantity:g} is more than {QUANTITY_FACTOR:g} times the largest seen, {usual:g}"
 
     def _note_quantity(self, quantity: float) -> None:
         self._quantities += 1
-        if quantity > self._quantity:
-            self._quantity = quantity
+        if quantity > self._largest[-1]:
+            self._largest = sorted([*self._largest, quantity], reverse=True)[:CONFIRMED_BY]
 
 
 def _follows(last: Trade, trade: Trade) -> bool:

@@ -119,6 +119,7 @@ class StreamWatchdog:
     def __init__(self, floor_ms: float) -> None:
         self._staleness = DepthStaleness(floor_ms)
         self._depth_id = 0
+        self._unknown_until_ms = 0.0  # until then the id that the depth stream has reached is not known
         self._is_resubscribed = False  # during this stall
 
     def restart(self, now_ms: float) -> None:
@@ -138,14 +139,22 @@ class StreamWatchdog:
         # A stream that flows has not stalled, even where this diff has not reached the other stream's id yet.
         self._staleness.end_lead()
 
+    def on_lost_diff(self, now_ms: float) -> None:
+        """Note that a diff has arrived that is not applied: the stream flows, and others show how far it has come."""
+        self.on_diff(self._depth_id)
+        self._unknown_until_ms = now_ms + LEAD_MAX_MS
+
     def on_ticker(self, update_id: int, now_ms: float) -> None:
         """Note that the bookTicker stream has reached this id."""
+        if now_ms < self._unknown_until_ms:
+            self._depth_id = max(self._depth_id, update_id)
         self._staleness.on_other_stream(update_id, self._depth_id, now_ms)
 
     def on_partial(self, update_id: int, now_ms: float) -> None:
         """Note that the partial depth stream has sent the book at this id; it also does when nothing has changed."""
-        if not self._depth_id:
-            self._depth_id = update_id  # a connection begins: what changes from here on must come as a diff
+        if not self._depth_id or now_ms < self._unknown_until_ms:
+            # A connection begins, or a diff was lost: what changes from here on must come as a diff.
+            self._depth_id = max(self._depth_id, update_id)
         self._staleness.on_other_stream(update_id, self._depth_id, now_ms)
 
     def action(self, now_ms: float) -> SilenceAction:

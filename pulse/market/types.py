@@ -47,6 +47,15 @@ class State(Enum):
     OFFLINE = "offline"  # no connection to the exchange
 
 
+class StreamState(Enum):
+    """What is known of one of a symbol's streams; the values are the wire's."""
+
+    LIVE = "live"  # it sends as often as is usual for it
+    QUIET = "quiet"  # longer than usual it has sent nothing, and nothing shows that anything is missing
+    SILENT = "silent"  # other streams show that frames of it are missing
+    OFFLINE = "offline"  # no connection to the exchange
+
+
 @dataclass(frozen=True, slots=True)
 class DepthSnapshot:
     """The levels of a book at one update id. `limit` is the number of levels a side in the request, 0 when unknown."""
@@ -208,7 +217,12 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class FeedUp:
-    """A connection to the exchange has begun; what was missed before it is unknown."""
+    """A connection to the exchange has begun; what was missed before it is unknown.
+
+    `kinds` are the kinds of streams that it must carry. A recording does not say which were recorded: it names none.
+    """
+
+    kinds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

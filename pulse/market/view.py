@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from pulse.market.cross_checks import Incident
-from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State
+from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState
 
 
 @dataclass
@@ -88,7 +88,10 @@ class WindowView:
 
 @dataclass
 class ProofView:
-    """Counts of the cross-checks since the start; times are the exchange's, in ms, 0 for never."""
+    """Counts of the cross-checks since the start; times are the exchange's, in ms, 0 for never.
+
+    `silent_checks` names those that confirm nothing now, because the stream that they compare with is silent.
+    """
 
     contiguous_since_ms: int
     touch_compared: int
@@ -101,6 +104,30 @@ class ProofView:
     levels_differing: int
     resyncs: int
     incidents: int
+    silent_checks: list[str]
+
+
+@dataclass
+class StreamView:
+    """One stream of a view. `age_ms` is how long ago its newest frame was received; None before any was."""
+
+    kind: str
+    state: StreamState
+    age_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """One stream with its habit: the usual time between two frames, None while it is not known.
+
+    `reason` is why it is silent, empty while it is not.
+    """
+
+    kind: str
+    state: StreamState
+    age_ms: int | None
+    usual_ms: int | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +161,7 @@ class Certificate:
     candle_mismatches: list[CandleMismatch]
     quarantined: list[QuarantineView]
     trade_id_restarts: int
+    streams: list[StreamReport]
 
 
 @dataclass
@@ -161,6 +189,7 @@ class View:
     timestamp: float
     event_time_ms: int
     data_age_ms: int | None
+    streams: list[StreamView]
 
 
 REPEATS = 10

@@ -26,8 +26,9 @@ twice that."""
 PING_BATCHES = 20
 """Connections are checked in so many batches, one after another. With a timer per connection the process would wake
 all the time, and every other timer would cost more in a heap of thousands."""
-IDLE_TIMEOUT_S = 3 * PING_INTERVAL_S
-"""A WebSocket with no input for so long, not even a pong, is aborted at its next check."""
+PONG_TIMEOUT_S = 8.0
+"""A WebSocket from which nothing has come for so long after its ping, not even a pong, is aborted: as long as a client
+that takes no data is waited for."""
 
 
 class LiveConnection(Protocol):
@@ -61,6 +62,7 @@ class ConnectionRegistry:
         self._reserved: dict[LiveConnection, str] = {}
         self._refusals = RepeatedTrouble(log, "connections refused limit=%s address=%s")
         self._batches: deque[set[LiveConnection]] = deque(set() for _ in range(PING_BATCHES))  # the next one first
+        self._pinged: dict[LiveConnection, float] = {}  # idle ones, and when each was pinged; the earliest first
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         stats.connections_open.set_function(lambda: len(self._live) + len(self._reserved))
@@ -104,6 +106,7 @@ class ConnectionRegistry:
             self._share.leave(key)
         for batch in self._batches:
             batch.discard(connection)
+        self._pinged.pop(connection, None)
         if not self._live and not self._reserved:
             self._is_empty.set()
 
@@ -116,13 +119,28 @@ class ConnectionRegistry:
         """Check one batch after another, each every PING_INTERVAL_S, until cancelled."""
         while True:
             await asyncio.sleep(PING_INTERVAL_S / PING_BATCHES)
-            self._check_next_batch(asyncio.get_running_loop().time())
+            now_s = asyncio.get_running_loop().time()
+            self._abort_unanswered(now_s)
+            self._check_next_batch(now_s)
+
+    # Not within the coroutine: its loop variables would keep the last connection alive until the next batch.
 
     def _check_next_batch(self, now_s: float) -> None:
-        # Not within the coroutine: its loop variable would keep the last connection alive until the next batch.
+        """Ping the connections of the next batch that are idle."""
         for connection in tuple(self._batches[0]):
-            _check(connection, now_s)
+            if now_s - connection.received_at_s >= PING_INTERVAL_S:
+                self._pinged.setdefault(connection, now_s)
+                connection.send_keepalive_ping()
         self._batches.rotate(-1)
+
+    def _abort_unanswered(self, now_s: float) -> None:
+        """Abort the connections from which nothing has come for PONG_TIMEOUT_S after their ping."""
+        for connection, pinged_s in tuple(self._pinged.items()):
+            if now_s - pinged_s < PONG_TIMEOUT_S:
+                return
+            del self._pinged[connection]
+            if connection.received_at_s <= pinged_s:
+                connection.abort()
 
     async def abort_after(self, grace_s: float) -> int:
         """Wait at most `grace_s` seconds for all connections to end, abort the others, and return their number."""
@@ -134,12 +152,3 @@ class ConnectionRegistry:
                 connection.abort()
             return len(remaining)
         return 0
-
-
-def _check(connection: LiveConnection, now_s: float) -> None:
-    """Ping a connection that is idle, and abort one that has not answered pings either."""
-    idle_s = now_s - connection.received_at_s
-    if idle_s > IDLE_TIMEOUT_S:
-        connection.abort()
-    elif idle_s >= PING_INTERVAL_S:
-        connection.send_keepalive_ping()

@@ -36,15 +36,24 @@ BODY_LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
 
 
 class _StrictConnection(h11.Connection):
-    """h11's side of a server, without what it tolerates: line ends without CR, and two lengths for one body."""
+    """h11's side of a server, without what it tolerates.
+
+    That is line ends without CR, two lengths for one body, and a head beyond the limit whose end has come already.
+    """
+
+    def __init__(self, head_bytes_max: int) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size=head_bytes_max)
+        self._head_bytes_max = head_bytes_max
 
     def next_event(self) -> Any:
-        """Return the next event. Raises RemoteProtocolError (400) for a head that could be read in two ways."""
+        """Return the next event. Raises RemoteProtocolError: 400 for a head that could be read in two ways, or 431."""
         head = b""  # complete in the call that returns its request
         if self.their_state is h11.IDLE:
             data, _ = self.trailing_data
             end = data.find(HEAD_END)
             head = data if end < 0 else data[:end]
+            if len(head) > self._head_bytes_max:
+                raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
             if head.count(b"\n") != head.count(b"\r\n"):
                 raise h11.RemoteProtocolError("a line of the head ends without CR", error_status_hint=400)
         event = super().next_event()
@@ -68,9 +77,7 @@ class StrictHttp1(H11Protocol):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.connection: h11.Connection | H11WSConnection = _StrictConnection(
-            h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
-        )
+        self.connection: h11.Connection | H11WSConnection = _StrictConnection(self.config.h11_max_incomplete_size)
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Send what a stream answers; where the app has not answered, Hypercorn does, without any of the headers.

@@ -85,6 +85,10 @@ class FrameFaults:
         for stream in streams or tuple(self._muted):
             self._muted.pop(stream, None)
 
+    def is_muted(self, stream: str) -> bool:
+        """Return whether this name or pattern is muted."""
+        return stream in self._muted
+
     def clear(self) -> None:
         """Remove every rule and every held frame."""
         for state in (self._rules, self._muted, self._swapped, self._held):

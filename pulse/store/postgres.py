@@ -236,7 +236,8 @@ class PostgresStore:
             await asyncio.wait({task}, timeout=timeout_s)
             if not task.done():
                 self._discard(pool)
-                self._outage = f"PostgreSQL did not answer within {timeout_s:g} s."
+                # One that refuses each connection has answered, though the pool still waits for another answer.
+                self._outage = self._connect_error or f"PostgreSQL did not answer within {timeout_s:g} s."
                 raise StoreUnavailable(self._outage)
             return task.result()
         finally:

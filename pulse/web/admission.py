@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pulse import stats
-from pulse.concurrency import RateLimiter
+from pulse.concurrency import DutyCycle, RateLimiter
 from pulse.errors import RequestError, try_later
 from pulse.server.addresses import UNKNOWN_ADDRESS, address_key
 from pulse.server.shares import AddressShare
@@ -72,11 +72,15 @@ ADDRESSES_MAX = 10_000
 """Addresses whose request rate is known; beyond it the least recently served are evicted."""
 
 
-READS_MAX, READS_PER_ADDRESS_MAX = 32, 8
+READS_MAX, READS_PER_ADDRESS_MAX = 32, 4
 """Requests for candles that read the store at the same time: as many as it lets wait, and those of one address."""
 EXPORTS_MAX, EXPORTS_PER_ADDRESS_MAX = 8, 2
 """CSV and NDJSON streams at the same time. Each has one read waiting at most, so they leave room for the pages."""
 READ_RETRY_AFTER_S, EXPORT_RETRY_AFTER_S = 1, 10
+EXPORTS_TIME_SHARE = 0.25
+"""The part of the time in which pages of exports are made: a year of minutes takes half a minute."""
+CANDLES_PER_REQUEST = 250
+"""So many candles in an answer count as one request more: a thousand take 10 ms, as long as many other answers."""
 TOPICS_PER_ADDRESS_MAX = 1000
 """Subscriptions of all clients of one address: twenty whole pages have less than two hundred."""
 TOPICS_MAX = 100_000
@@ -86,7 +90,7 @@ class Admission:
     """Admits clients, limits the rate of requests, and holds what else an address has a share of.
 
     `clock` returns monotonic seconds. `refused` counts clients that were not admitted. `reads`, `exports` and `topics`
-    are the shares.
+    are the shares; exports take `export_turns`.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
@@ -104,6 +108,7 @@ class Admission:
             "exports", "exports of candles under way",
             total=EXPORTS_MAX, per_address_max=EXPORTS_PER_ADDRESS_MAX, retry_after_s=EXPORT_RETRY_AFTER_S,
         )  # fmt: skip
+        self.export_turns = DutyCycle(EXPORTS_TIME_SHARE)
         self.topics = AddressShare(
             "topics", "topics subscribed to", total=TOPICS_MAX, per_address_max=TOPICS_PER_ADDRESS_MAX,
             retry_after_s=RETRY_AFTER_S, parameter="topics",
@@ -137,6 +142,11 @@ class Admission:
                 HTTPStatus.TOO_MANY_REQUESTS,
             )
         return address
+
+    def charge_candles(self, address: str, count: int) -> None:
+        """Count an answer of so many candles against the rate of an address, beside its request."""
+        if self._rate:
+            self._rate.charge(address, count / CANDLES_PER_REQUEST, self._clock())
 
     def enter(self, client: HTTPConnection[Any]) -> str:
         """Count a client that connects and return the address key for `leave`. Raises RequestError if refused."""

@@ -20,7 +20,7 @@ async def test_both_kinds_keep_the_contract() -> None:
     """Each can be opened, run and closed; which symbols a recording holds is fixed."""
     files = sorted(recording("btcusdt-2024-08-08").glob("*.gz"))
     replay = Replay(open_recording(files[:1]), make_inbox(), ReplayClock(), 1.0)
-    live = LiveIngest(no_stream, make_inbox(), ConflatingQueue(), SystemClock())  # type: ignore[arg-type]  # never made
+    live = LiveIngest(no_stream, make_inbox(), ConflatingQueue(), ConflatingQueue(), SystemClock())  # type: ignore[arg-type]  # never made
     sources: list[Ingest] = [replay, live]
     for source in sources:
         task = asyncio.create_task(source.run())

@@ -18,6 +18,7 @@ from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
 from pulse.errors import ConnectionEnded, ExchangeRefused, HandshakeRefused
+from pulse.ingest import stream_remedy
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import OVERLAP_S
@@ -220,6 +221,35 @@ async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> N
 
     down = next(event for event in setup.events if isinstance(event, FeedDown))
     assert "has sent nothing" in down.reason
+
+
+async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First on the same connection; where that does not help a second one takes over, and the book goes on.
+
+    The trades that were missed are fetched, though the first connection never reached them.
+    """
+    monkeypatch.setattr(stream_remedy, "HELPS_WITHIN_S", 0.0)
+    await setup.until(lambda s: s.count(Trade) >= 1)
+    setup.exchange.faults.frames.mute(TRADES)
+    newest = setup.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"]
+    connection = next(iter(setup.exchange.connections))
+    setup.stream.on_silent("trade")
+    await setup.until(lambda _: list(connection.subscriptions.streams)[-1] == TRADES)
+    assert setup.exchange.connections_opened == 1
+
+    await setup.until(lambda s: s.exchange.core.agg_trades(SYMBOL, limit=1)[0]["a"] > newest + 1)
+    setup.stream.on_silent("trade")
+    await setup.until(lambda s: s.exchange.connections_opened == 2)
+    setup.exchange.faults.frames.unmute(TRADES)
+    await setup.until(lambda s: s.stream.rotations == 1)
+    await setup.until(lambda s: any(isinstance(event, Trade) and event.is_repaired for event in s.events))
+    ids = [event.trade_id for event in setup.events if isinstance(event, Trade)]
+
+    assert ids == list(range(ids[0], ids[-1] + 1))
+    assert (setup.count(FeedUp), setup.count(BookLost), setup.count(BookAnchor)) == (1, 0, 1)
+    assert setup.wrong == []
 
 
 async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:

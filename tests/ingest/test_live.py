@@ -36,6 +36,7 @@ from pulse.queues import (
     CandleQueue,
     ConflatingQueue,
     Outbox,
+    SilentStreams,
     SnapshotRequests,
     make_candle_queue,
     make_gap_queue,
@@ -64,20 +65,21 @@ class Process:
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = make_candle_queue()
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
+        self.silent_streams: SilentStreams = ConflatingQueue()
         self.latency = Latency(INSTANCE)
         self.hub = Hub(INSTANCE, no_candles)
         self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock)
         self.bus = make_bus(self.relay.deliver)
         self.engine = Engine(
-            self.make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, make_gap_queue(),
-            self.clock, self.latency, publish_interval_s=0.08,
+            self.make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
+            make_gap_queue(), self.clock, self.latency, publish_interval_s=0.08,
         )  # fmt: skip
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.transport = AiohttpTransport(session)
         self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), lambda _: Priority.WATCHED_BOOK)
         self.retry_gate = RetryGate(RECONNECT_SPACING_S)
         self.refusals = Refusals(venue.title)
-        self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.clock)
+        self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.silent_streams, self.clock)
         self.parts = (SymbolMetrics(), self.latency, self.relay, self.hub, self.bus, self.engine, self.ingest)
         self.registry = SymbolRegistry(
             [PINNED], running_max=3, parts=self.parts, is_watched=self.hub.is_watched, clock=lambda: self.now_s
@@ -261,6 +263,16 @@ async def test_a_snapshot_request_of_the_engine_reaches_its_stream() -> None:
         audits = process.engine.certificates()[PINNED].proof.audits
         process.snapshot_requests.put(PINNED, "the price comes near the end of the known part of the book")
         await until(lambda: process.engine.certificates()[PINNED].proof.audits > audits)
+
+
+async def test_silent_stream_is_subscribed_to_again() -> None:
+    """The engine's report reaches the symbol's connection; one for a symbol that was closed meanwhile is ignored."""
+    async with running() as process:
+        trades = f"{PINNED.lower()}@aggTrade"
+        connection = next(iter(process.exchange.connections))
+        process.silent_streams.put(("NOSUCHUSDT", "trade"), "it is not open")
+        process.silent_streams.put((PINNED, "trade"), "the exchange's candle has trades that have not come")
+        await until(lambda: list(connection.subscriptions.streams)[-1] == trades)
 
 
 async def test_idle_symbols_are_closed_periodically(monkeypatch: pytest.MonkeyPatch) -> None:

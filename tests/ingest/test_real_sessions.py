@@ -356,3 +356,58 @@ def merged(minutes: tuple[Candle, ...]) -> Prices:
     volume = round(sum(candle.volume for candle in traded), 8)
     high, low = max(candle.high for candle in traded), min(candle.low for candle in traded)
     return traded[0].open, high, low, traded[-1].close, volume
+
+
+# --- silent streams
+
+
+async def _silences(session: Recording, muted: str, from_s: float) -> dict[str, list[tuple[float, str]]]:
+    """Play a session with one stream muted from a time on; return when which streams were found silent, in s."""
+    inbox, origin = make_inbox(), Origin("00000000", "replay", "com")
+    markets = {
+        symbol: Market(symbol, origin, levels_max=20_000, trades_kept=30, stale_after_ms=5000)
+        for symbol in session.instruments
+    }
+    replay = asyncio.create_task(Replay(session, inbox, ReplayClock(), inf).run())
+    found: dict[str, list[tuple[float, str]]] = {symbol: [] for symbol in markets}
+    began_ms, judged_ms, ended = 0.0, 0.0, 0
+    while ended < len(markets):
+        symbol, event, now_ms = await inbox.get()
+        began_ms = began_ms or now_ms
+        ended += isinstance(event, FeedDown)
+        if now_ms - judged_ms > 1_000:
+            judged_ms = now_ms
+            for each, market in markets.items():
+                market.view(now_ms, 0.0)
+                found[each] += [((now_ms - began_ms) / 1000, kind) for kind in market.take_silences()]
+        if type(event).__name__ != muted or now_ms - began_ms < from_s * 1000:
+            markets[symbol].apply(event, now_ms)
+    await replay
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "pattern"),
+    [
+        ("btcusdt-2024-08-08", "*.gz"),
+        ("btcusdt-2023-04-05-no-snapshot", "*"),
+        ("binance-us-2021-10-12", "*"),
+        ("binance-com-2021-10-12", "*"),
+    ],
+)
+def test_no_stream_of_a_real_session_is_called_silent(folder: str, pattern: str) -> None:
+    """Busy or quiet, every recorded stream is found as it should be."""
+    session = open_recording(sorted(recording(folder).glob(pattern)))
+    found = asyncio.run(_silences(session, "", inf))
+
+    assert {symbol: silences for symbol, silences in found.items() if silences} == {}
+
+
+@pytest.mark.parametrize(("muted", "kind", "within_s"), [("BookTicker", "bookTicker", 5.0), ("Trade", "trade", 75.0)])
+def test_muted_stream_of_a_real_session_is_found(muted: str, kind: str, within_s: float) -> None:
+    """BTCUSDT, muted after 60 s: bookTicker by the book's best levels; trades, without a candle stream, by habit."""
+    session = open_recording(sorted(recording("btcusdt-2024-08-08").glob("*0808.gz")))
+    silences = asyncio.run(_silences(session, muted, 60.0))["BTCUSDT"]
+
+    assert {found for _, found in silences} == {kind}
+    assert 60.0 < silences[0][0] < 60.0 + within_s

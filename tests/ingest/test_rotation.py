@@ -77,6 +77,23 @@ async def test_successor_takes_over_once_its_first_ids_overlap(events: list[Even
     assert [setup.rotation.hold(successor, frame(event)) for event in events][-1] is overlaps
 
 
+async def test_successor_does_not_wait_for_trades_of_a_connection_that_sends_none() -> None:
+    """Where the trades are silent the diffs alone decide; the missing trades are fetched by id."""
+    setup = Setup()
+    successor = await setup.begin()
+    setup.rotation.request(awaits_trades=False)
+    setup.clock.at_ms = OVERLAP_S * 1000
+    setup.rotation.hold(successor, frame(trade(90)))
+    assert setup.rotation.hold(successor, frame(diff(10, 11)))
+
+    setup.rotation.take_over(successor)
+    setup.rotation.request()
+    later = setup.rotation.begin(Connection())
+    setup.clock.at_ms += OVERLAP_S * 1000
+    setup.rotation.hold(later, frame(trade(90)))
+    assert not setup.rotation.hold(later, frame(diff(10, 11)))
+
+
 async def test_both_connections_run_side_by_side_for_a_while() -> None:
     """Before OVERLAP_S has passed the first may not have read what it was sent."""
     setup = Setup()

@@ -267,3 +267,20 @@ async def test_waiting_trade_of_fetched_fills_is_quarantined(sequencer: Sequence
     assert isinstance(fetched, Trade)
     assert (fetched.trade_id, fetched.is_repaired) == (8, True)
     assert quarantined == Quarantined("trade", "its fills are those of trades that the exchange has under other ids")
+
+
+@pytest.mark.parametrize(("repairs", "is_lost"), [(True, True), (False, False)])
+async def test_quarantined_diff_calls_for_a_snapshot_at_once(inbox: Inbox, repairs: bool, is_lost: bool) -> None:
+    """Where one can be fetched: the next diff, which would show the gap, may be long in coming. A replay goes on."""
+    sequencer = Sequencer("BTCUSDT", inbox, ManualClock(5.0), HeldBudget(), repairs_trades=repairs)
+    await join(sequencer)
+    delivered(inbox)
+    for _ in range(2):
+        await sequencer.put_frame(frame(diff(11, 11, time_ms=MIDNIGHT_MS + 10**9)))
+    events = [type(event) for event in delivered(inbox)]
+
+    assert events == ([Quarantined, BookLost, Quarantined] if is_lost else [Quarantined, Quarantined])
+    assert sequencer.needs_snapshot == is_lost
+    if is_lost:
+        assert await sequencer.put_snapshot(snapshot(11))
+        assert delivered(inbox) == [BookAnchor(snapshot(11), ())]

@@ -219,3 +219,64 @@ def test_a_crossed_snapshot_is_never_a_book() -> None:
 
     assert integrity.anchored(None, book_at(12, ((105.0, 1.0),)), 0, TIME_MS) is None
     assert not integrity.is_trusted
+
+
+def doubted(at: int = 13) -> tuple[BookIntegrity, OrderBook]:
+    """Return a new book at this id that differs from a ticker whose id is too high, and its integrity."""
+    integrity = BookIntegrity()
+    integrity.connected("joining")
+    integrity.ticker(BookTicker(12, 100.0, 4.0, 101.0, 2.0), TIME_MS)
+    integrity.ticker(BookTicker(5000, 100.0, 4.0, 101.0, 2.0), TIME_MS)
+    book = integrity.anchored(None, book_at(at), 0, TIME_MS)
+    assert book is not None
+    assert not integrity.is_trusted
+    return integrity, book
+
+
+def partial(at: int, bids: tuple[tuple[float, float], ...] = BIDS) -> PartialDepth:
+    """Return the exchange's partial depth at an id."""
+    return PartialDepth(at, levels(*bids), levels(*ASKS))
+
+
+def test_partial_depth_decides_between_a_new_book_and_a_ticker() -> None:
+    """At the new book's id it equals the book: the ticker's id was false, and no ticker of that time is evidence."""
+    integrity, book = doubted()
+    integrity.partial(book, partial(13), TIME_MS)
+    change = diff(14, 14, (99.0, 8.0))
+    book.apply(change)
+    integrity.applied(book, 13, change, TIME_MS)
+
+    assert integrity.is_trusted
+
+
+def test_partial_depth_before_the_new_book_decides_too() -> None:
+    """It may have come before the snapshot's answer."""
+    integrity, book = doubted()
+    integrity.partial(book, partial(14), TIME_MS)
+    assert not integrity.is_trusted
+
+    assert integrity.anchored(book, book_at(14), 0, TIME_MS) is not None
+    assert integrity.is_trusted
+
+
+def test_other_partial_depths_confirm_nothing() -> None:
+    """One that differs, of another id or without levels; nor any once a diff was skipped: the book is old then."""
+    deeper = ((100.0, 5.0), (99.0, 9.0), (98.0, 2.0))
+    for shown in (partial(13, BIDS[1:]), partial(13, deeper), partial(12), PartialDepth(13, levels(), levels(*ASKS))):
+        integrity, book = doubted()
+        integrity.partial(book, shown, TIME_MS)
+        assert not integrity.is_trusted
+
+    integrity, book = doubted()
+    integrity.skipped()
+    integrity.partial(book, partial(13), TIME_MS)
+    assert not integrity.is_trusted
+
+
+def test_partial_depth_confirms_no_book_of_another_fault() -> None:
+    """A gap is certain: no other stream shows what was missed."""
+    integrity, book = joined(13)
+    integrity.gap(book, "updates are missing", TIME_MS)
+    integrity.partial(book, partial(13), TIME_MS)
+
+    assert not integrity.is_trusted

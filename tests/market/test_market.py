@@ -2,10 +2,22 @@
 
 import pytest
 
+from pulse.market.flow_metrics import OFI_WINDOW_MS
 from pulse.market.market import Market
-from pulse.market.types import BookLost, CandleMismatch, FeedDown, FeedUp, Quarantined, State, TradeIdsRestarted
-from pulse.market.view import QuarantineView, WindowView
-from tests.support.makers import MIDNIGHT_MS, candle, diff, ticker, trade
+from pulse.market.stream_states import KINDS, TICKER_LATE_MS, TRADE_LATE_MS
+from pulse.market.types import (
+    BookLost,
+    CandleMismatch,
+    FeedDown,
+    FeedUp,
+    Quarantined,
+    State,
+    StreamState,
+    TradeIdsRestarted,
+    TradesHeld,
+)
+from pulse.market.view import QuarantineView, View, WindowView
+from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, diff, exchange_candle, ticker, trade
 from tests.support.market import ASKS, BIDS, anchor, instrument, live_market, market_after, partial, view_of
 
 LEFT = "the price left the part of the book that is known; a new snapshot is needed"
@@ -433,3 +445,89 @@ def test_trades_go_on_where_ids_begin_anew() -> None:
     assert [row.id for row in shown.trades] == [2, 1]
     assert (shown.metrics.trade_cvd, market.certificate(0.0).trade_id_restarts) == (2.0, 1)
     assert market.candles.take_closed() == []
+
+
+# --- streams that fall silent
+
+
+def market_with_streams(*events: object) -> Market:
+    """Return a live market on a connection that carries every stream."""
+    return market_after(FeedUp(frozenset(KINDS)), anchor(10), *events)
+
+
+def views_until(market: Market, now_ms: float) -> View:
+    """Make a view each second up to this time, and return the last."""
+    return [view_of(market, at_ms) for at_ms in (*range(0, int(now_ms), 1000), now_ms)][-1]
+
+
+def test_silent_ticker_confirms_no_book() -> None:
+    """The view and the certificate name the check; tickers after the silence are not compared with those before."""
+    market = market_with_streams(ticker(10), diff(11, 11, [(100.0, 7.0)]))
+    assert views_until(market, TICKER_LATE_MS).proof.silent_checks == []
+    view = view_of(market, TICKER_LATE_MS + 200)
+    shown = {stream.kind: stream.state for stream in view.streams}
+
+    assert view.proof.silent_checks == ["touch"]
+    assert (view.state, shown["bookTicker"]) == (State.LIVE, StreamState.SILENT)
+    assert market.take_silences() == ["bookTicker"]
+    assert market.take_silences() == []
+    certificate = market.certificate(TICKER_LATE_MS + 200)
+    assert certificate.proof.silent_checks == ["touch"]
+    assert next(stream.reason for stream in certificate.streams if stream.kind == "bookTicker")
+
+    market.apply(diff(12, 12, [(100.0, 8.0)]), 5_000.0)
+    market.apply(ticker(14, (100.0, 8.0)), 5_100.0)
+    market.apply(diff(13, 14), 5_200.0)
+    view = view_of(market, 5_200.0)
+    assert (view.state, view.proof.silent_checks, view.proof.touch_equal) == (State.LIVE, [], 2)
+
+
+def test_silent_ticker_ends_the_order_flow() -> None:
+    """The flow between the best levels before and after the silence is unknown."""
+    market = market_with_streams(ticker(9), ticker(10), diff(11, 11, [(100.0, 7.0)]))
+    view_of(market)
+    market.apply(ticker(11, (100.0, 7.0)), OFI_WINDOW_MS)
+    assert view_of(market, OFI_WINDOW_MS).metrics.ofi == 2.0
+    market.apply(diff(12, 12, [(100.0, 9.0)]), OFI_WINDOW_MS)
+    for second in range(6):
+        view = view_of(market, OFI_WINDOW_MS + 1000.0 * second)
+
+    assert view.metrics.ofi is None
+
+
+def test_silent_trades_leave_the_minute_to_the_exchange() -> None:
+    """Trades that the exchange's candle names have not come: our running minute is not whole, and none closes."""
+    first = exchange_candle(candle(volume=1.0, last_trade_id=1, is_closed=False), MIDNIGHT_MS + 50)
+    later = exchange_candle(candle(volume=2.0, last_trade_id=2, is_closed=False), MIDNIGHT_MS + 90)
+    market = market_with_streams(
+        diff(11, 11, time_ms=MIDNIGHT_MS - MINUTE_MS), trade(1, time_ms=MIDNIGHT_MS + 10), first, later
+    )
+    views_until(market, TRADE_LATE_MS + 200)
+    assert market.take_silences() == ["trade"]
+
+    market.candles.take_closed()
+    market.apply(diff(12, 12, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS), TRADE_LATE_MS + 201)
+    assert market.candles.take_closed() == []
+
+
+def test_silence_of_a_halted_or_offline_symbol_is_as_it_should_be() -> None:
+    """While nothing trades, or nothing is connected, no stream is judged."""
+    for event in (instrument("BREAK"), FeedDown("cut")):
+        market = market_with_streams(ticker(10), diff(11, 11, [(100.0, 7.0)]), event)
+        views_until(market, 60_000)
+        assert market.take_silences() == []
+
+
+def test_quarantined_and_held_trades_are_no_silence() -> None:
+    """Trades that are being fetched have not come yet; one that was false is not held any more."""
+    later = exchange_candle(candle(volume=2.0, last_trade_id=9, is_closed=False), MIDNIGHT_MS + 90)
+    market = market_with_streams(trade(1), later, TradesHeld(), later)
+    views_until(market, 20_000)
+    assert "trade" not in market.take_silences()
+
+    newer = exchange_candle(candle(volume=2.0, last_trade_id=12, is_closed=False), MIDNIGHT_MS + 95)
+    for event in (Quarantined("trade", "the exchange has no trade beyond id 1"), newer):
+        market.apply(event, 20_000.0)
+    for at_ms in range(20_000, 26_000, 1000):
+        view_of(market, float(at_ms))
+    assert "trade" in market.take_silences()

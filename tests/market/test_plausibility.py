@@ -205,18 +205,42 @@ def test_trades_that_the_exchange_sends_late_go_on() -> None:
     assert judge(known, traded(32, AT_MS + 500, event_time_ms=MIDNIGHT_MS + later_ms), later_ms) != ""
 
 
+def flat(close: float) -> object:
+    """Return the exchange's closed candle of a minute without a trade."""
+    return exchange_candle(candle(MIDNIGHT_MS, (close,) * 4, 0.0, is_closed=True), MIDNIGHT_MS + MINUTE_MS)
+
+
 def test_flat_candles_may_repeat_an_old_price() -> None:
-    """Without trades the book may be far from the last price, which every candle repeats."""
+    """Without trades the book may be far from the last price, which every candle repeats; two in a row may be false."""
     known = Plausibility()
-    old = replace(minute(), open=200.0, high=200.0, low=200.0, close=200.0, volume=0.0, quote_volume=0.0,
-                  taker_buy_volume=0.0, taker_buy_quote_volume=0.0, trade_count=0)  # fmt: skip
     assert judge(known, partial(1)) == ""
 
     answers = []
-    for number in range(2, 6):
-        answers.append(judge(known, exchange_candle(old, MIDNIGHT_MS + MINUTE_MS), MINUTE_MS) == "")
+    for number, close in enumerate([200.0, 200.0, 10.0, 200.0, 200.0, 200.0, 200.0, 10.0], 2):
+        answers.append(judge(known, flat(close), MINUTE_MS) == "")
         assert judge(known, partial(number)) == ""
-    assert answers == [False, True, True, True]
+    assert answers == [False, False, False, False, False, True, True, False]
+
+
+def test_flat_candle_may_repeat_the_last_trade() -> None:
+    """Its price is known, however far the book has gone since."""
+    known = Plausibility()
+    assert judge(known, traded(1, price=100.0)) == ""
+    for number in range(1, 8):
+        price = 100.0 * 1.3**number
+        assert judge(known, ticker(number, (price, 5.0), (price + 1, 5.0))) == ""
+
+    assert judge(known, flat(100.0), MINUTE_MS) == ""
+
+
+def test_two_false_quantities_do_not_make_others_possible() -> None:
+    """They were accepted while nothing was known: the largest two of a connection are no measure."""
+    known = Plausibility()
+    for number in range(1, QUANTITIES_MIN + 2):
+        assert judge(known, traded(number, quantity=1e9 if number in (3, 4) else 1.0)) == ""
+
+    assert judge(known, traded(QUANTITIES_MIN + 2, quantity=1e9)) != ""
+    assert judge(known, traded(QUANTITIES_MIN + 2, quantity=9e3)) == ""
 
 
 def test_trade_ids_that_begin_anew_are_followed() -> None:

@@ -242,3 +242,17 @@ def test_false_lead_ends_with_the_next_frame(later_id: int, depth_id: int, is_be
     staleness.on_depth(depth_id)
 
     assert staleness.is_behind(LEAD_MAX_MS + 2.0) == is_behind
+
+
+def test_lost_diff_is_no_stall(watchdog: StreamWatchdog) -> None:
+    """A diff that was quarantined shows that the stream flows; how far it came, the others show for some seconds."""
+    watchdog.on_diff(10)
+    watchdog.on_ticker(12, 1_000.0)
+    watchdog.on_lost_diff(1_010.0)
+    watchdog.on_ticker(12, 1_020.0)
+    watchdog.on_partial(12, 2_000.0)
+    assert watchdog.action(2_000.0 + LEAD_MAX_MS + 1) is SilenceAction.NONE
+
+    later_ms = 1_010.0 + LEAD_MAX_MS
+    watchdog.on_partial(13, later_ms)
+    assert watchdog.action(later_ms + LEAD_MAX_MS + 1) is SilenceAction.RESUBSCRIBE

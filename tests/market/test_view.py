@@ -27,11 +27,11 @@ def test_view_begins_with_sequence_instance_and_symbol() -> None:
 
 
 def test_view_is_complete() -> None:
-    """A view has state, book, metrics, trades, candles, window, proof, instrument and its times."""
+    """A view has state, book, metrics, trades, candles, window, proof, instrument, its times and its streams."""
     assert names(View)[3:] == [
         "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "session_start_ms",
         "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp", "event_time_ms",
-        "data_age_ms",
+        "data_age_ms", "streams",
     ]  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def test_fields_of_the_parts_of_a_view() -> None:
     assert names(WindowView) == ["bid_floor", "ask_ceiling", "bid_levels", "ask_levels"]
     assert names(ProofView) == [
         "contiguous_since_ms", "touch_compared", "touch_equal", "top_compared", "top_equal", "audits", "audited_ms",
-        "levels_compared", "levels_differing", "resyncs", "incidents",
+        "levels_compared", "levels_differing", "resyncs", "incidents", "silent_checks",
     ]  # fmt: skip
     assert names(Instrument)[-4:] == ["tick_size", "lot_size", "price_decimals", "quantity_decimals"]
 

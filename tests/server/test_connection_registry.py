@@ -1,17 +1,17 @@
 """The registry of connections: its batches, keep-alive pings, and idle connections."""
 
 import asyncio
-import socket
 import weakref
 
 import pytest
 
 from pulse import stats
 from pulse.server import connection_registry
-from pulse.server.connection import KEEPALIVE_PING, ClientConnection
+from pulse.server.connection import ClientConnection
 from pulse.server.connection_registry import (
-    IDLE_TIMEOUT_S,
+    PING_BATCHES,
     PING_INTERVAL_S,
+    PONG_TIMEOUT_S,
     RESERVED_CONNECTIONS,
     RESERVED_PER_ADDRESS,
     ConnectionRegistry,
@@ -37,30 +37,74 @@ async def test_an_idle_websocket_is_pinged_again_and_again(monkeypatch: pytest.M
     assert frames(received)[:2] == [(PING, b""), (PING, b"")]
 
 
+class Client:
+    """A connection as the registry sees it, and what was done with it."""
+
+    def __init__(self) -> None:
+        self.received_at_s = 0.0
+        self.done: list[str] = []
+
+    def abort(self) -> None:
+        """Note it."""
+        self.done.append("aborted")
+
+    def send_keepalive_ping(self) -> None:
+        """Note it."""
+        self.done.append("pinged")
+
+
+def checked(client: Client, *, idle_s: float, then_s: float, answers_after_s: float | None = None) -> list[str]:
+    """Return what is done with a WebSocket at a check after so long without input, and at another check after that."""
+    registry = ConnectionRegistry(1)
+    registry.admit(client)
+    registry.keep_alive(client)
+    for _ in range(PING_BATCHES):
+        registry._check_next_batch(idle_s)
+    if answers_after_s is not None:
+        client.received_at_s = idle_s + answers_after_s
+    registry._abort_unanswered(idle_s + then_s)
+    return client.done
+
+
 @pytest.mark.parametrize(
-    ("idle_s", "sent", "is_aborted"),
+    ("idle_s", "then_s", "answers_after_s", "expected"),
     [
-        (PING_INTERVAL_S - 1, b"", False),
-        (PING_INTERVAL_S, KEEPALIVE_PING, False),
-        (IDLE_TIMEOUT_S - 1, KEEPALIVE_PING, False),
-        (IDLE_TIMEOUT_S + 1, b"", True),
+        (PING_INTERVAL_S - 1, PONG_TIMEOUT_S, None, []),
+        (PING_INTERVAL_S, PONG_TIMEOUT_S - 1, None, ["pinged"]),
+        (PING_INTERVAL_S, PONG_TIMEOUT_S, None, ["pinged", "aborted"]),
+        (PING_INTERVAL_S, PONG_TIMEOUT_S, 0.1, ["pinged"]),
     ],
 )
-async def test_idle_connections_are_pinged_and_dead_ones_aborted(idle_s: float, sent: bytes, is_aborted: bool) -> None:
-    """Input of any kind, such as the pong to a flow-control ping, makes a keep-alive ping needless."""
-    loop = asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
-    inner = asyncio.Protocol()
-    transport, one = await loop.create_connection(lambda: ClientConnection(inner, ConnectionRegistry(1)), sock=ours)
-    one.start_websocket()
-    connection_registry._check(one, loop.time() + idle_s)
-    was_aborted = transport.is_closing()
-    transport.abort()
-    await asyncio.sleep(0)  # the loop closes it
-    with theirs:
-        received = theirs.recv(100)
+async def test_idle_connections_are_pinged_and_silent_ones_aborted(
+    idle_s: float, then_s: float, answers_after_s: float | None, expected: list[str]
+) -> None:
+    """Input of any kind, such as the pong to a flow-control ping, makes a ping needless, and answers one."""
+    assert checked(Client(), idle_s=idle_s, then_s=then_s, answers_after_s=answers_after_s) == expected
 
-    assert (received, was_aborted) == (sent, is_aborted)
+
+async def test_silent_websocket_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was opened and never says anything gives its place back."""
+    monkeypatch.setattr(connection_registry, "PING_INTERVAL_S", 0.0)
+    monkeypatch.setattr(connection_registry, "PONG_TIMEOUT_S", 0.05)
+    registry, client = ConnectionRegistry(1), Client()
+    client.received_at_s = asyncio.get_running_loop().time()
+    registry.admit(client)
+    registry.keep_alive(client)
+    pings = asyncio.create_task(registry.ping_idle())
+    await until(lambda: "aborted" in client.done)
+    pings.cancel()
+
+
+async def test_connection_that_ended_is_not_waited_for() -> None:
+    """Its place among the pinged ones is free."""
+    registry, client = ConnectionRegistry(1), Client()
+    registry.admit(client)
+    registry.keep_alive(client)
+    for _ in range(PING_BATCHES):
+        registry._check_next_batch(PING_INTERVAL_S)
+    registry.remove(client)
+
+    assert not registry._pinged
 
 
 async def test_batches_are_of_equal_size_and_hold_each_websocket_once() -> None:
@@ -92,7 +136,7 @@ async def test_a_connection_that_ended_before_its_session_began_is_not_kept() ->
 async def test_the_ping_task_keeps_no_connection_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that ended after its check is freed at once, not at the check of the next."""
     monkeypatch.setattr(connection_registry, "PING_INTERVAL_S", 0.0)
-    monkeypatch.setattr(connection_registry, "IDLE_TIMEOUT_S", float("inf"))
+    monkeypatch.setattr(connection_registry, "PONG_TIMEOUT_S", float("inf"))
     registry = ConnectionRegistry(1)
     checked: list[float] = []
 

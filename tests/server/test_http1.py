@@ -3,9 +3,12 @@
 import asyncio
 from typing import Any
 
+import h11
 import pytest
 
+from pulse.server import http1
 from pulse.server.http1 import SECURITY_HEADERS
+from pulse.server.listener import REQUEST_HEAD_BYTES_MAX
 from tests.support.asgi import answer_ok, running
 from tests.support.web import on_server_loop
 from tests.support.websockets import raw_socket, read_to_end
@@ -88,11 +91,26 @@ async def answer_nothing(_: Any, __: Any) -> None:
     """End without an answer: the server sends one of its own."""
 
 
+@pytest.mark.parametrize(("name_bytes", "is_refused"), [(100, False), (1000, True)])
+def test_head_beyond_the_limit_is_refused_though_its_end_has_come(name_bytes: int, is_refused: bool) -> None:
+    """h11 looks at the size of heads alone that are incomplete."""
+    connection = http1._StrictConnection(512)
+    connection.receive_data(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * name_bytes + b"\r\n\r\n")
+    try:
+        connection.next_event()
+        status = 0
+    except h11.RemoteProtocolError as fault:
+        status = fault.error_status_hint
+
+    assert status == (431 if is_refused else 0)
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40_000, 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * REQUEST_HEAD_BYTES_MAX + b"\r\n\r\n", 431),
         (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 500),
         (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 400),

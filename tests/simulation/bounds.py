@@ -38,9 +38,10 @@ BOUNDS: dict[str, Bound] = {
     "corrupt": Bound(30.0, RECOVER_S),
     "swap_sides": Bound(30.0, RECOVER_S),
     "false_id": Bound(30.0, RECOVER_S),  # the next diff begins inside it
-    "falsehood": Bound(30.0, RECOVER_S),  # quarantined; a missing diff is detected by the next one's ids
+    "falsehood": Bound(30.0, 0.0, 0.0),  # quarantined; a missing diff is detected by the next one's ids
     "stall_one": Bound(30.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),  # a new connection delivers frames
     "stall_all": Bound(30.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),
+    "mute": Bound(0.0, RECOVER_S),  # the book is not disturbed at all
     "hiccup": Bound(30.0, RECOVER_S),
     "half_open": Bound(1.0, RECOVER_S, SILENCE_S + 2 * RECOVER_S),
     "stale_snapshot": Bound(30.0, RECOVER_S),
@@ -63,6 +64,8 @@ FALSIFIED_KEPT_S = 5.0
 """How long a falsified diff or snapshot may still wait in a buffer after it was sent."""
 TICKERS_FAULTY_S = 30.0
 """How long after a fault of bookTicker the newest one received may not be the newest that was sent."""
+ALONE_AFTER_S = 60.0
+"""How long after its end a fault may still hide the evidence that a stream is silent."""
 AUDIT_TAKES_S = 30.0
 IMPOSSIBLE_KEPT = 50
 """Events of the newest frames with impossible values, each with its symbol; a minute has a few."""
@@ -84,6 +87,7 @@ class Bounds:
         self._recover_by_s = 0.0
         self._outage_s = 0.0  # the total time in which audits were impossible
         self._tickers_faulty_until_s = 0.0
+        self._others_until_s = 0.0
 
     def begin(self, kind: str, now_s: float) -> None:
         """Start a fault; until it ends a symbol may be down, without limit unless the fault has an `escape_s`."""
@@ -96,8 +100,16 @@ class Bounds:
         self._active[kind] -= 1
         self._active += Counter()  # drop the kinds that are over
         detect_s, recover_s, _ = BOUNDS[kind]
+        if kind != "mute":
+            self._others_until_s = max(self._others_until_s, now_s + ALONE_AFTER_S)
         self._may_fail_until_s = max(self._may_fail_until_s, now_s + detect_s)
         self._recover_by_s = max(self._recover_by_s, now_s + recover_s)
+
+    def is_alone(self, kind: str, now_s: float) -> bool:
+        """Return whether no fault of another kind is active, or was within ALONE_AFTER_S."""
+        if any(active != kind for active in self._active):
+            self._others_until_s = now_s + ALONE_AFTER_S
+        return now_s > self._others_until_s
 
     @property
     def may_fail_until_s(self) -> float:

@@ -14,6 +14,7 @@ import orjson
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market
+from pulse.market.stream_states import CHECKS, DEPTH
 from pulse.market.types import (
     MINUTE_MS,
     BookLost,
@@ -24,6 +25,7 @@ from pulse.market.types import (
     FeedUp,
     Quarantined,
     State,
+    StreamState,
     Trade,
     TradeGap,
 )
@@ -45,6 +47,8 @@ SETTLED_MS = 240_000
 """A minute is compared and rebuilt within this time: it may take 90 s to settle, and the check runs every 60 s."""
 NEIGHBOURS_MIN = 40
 """Trades and tickers after which the largest quantity is known."""
+DIFF_QUARANTINED = "a depth update was quarantined; loading a new snapshot"
+"""The reason of a lost book for which a snapshot is enough, however quiet the market is."""
 TRAVEL_S = 1.5
 """A diff, or a REST call and its answer, arrives within this time."""
 
@@ -74,6 +78,7 @@ class Tally:
     unrecoverable: int = 0  # candles of minutes for which neither trades nor the final candle arrived
     undetected: int = 0  # events at which injected wrong data was in a live book and not yet detected
     undetected_s: float = 0.0  # the longest time of that
+    silences: int = 0  # times that a stream was found silent
     reasons: Counter[str] = field(default_factory=Counter)
 
 
@@ -104,6 +109,7 @@ class Checker:
         self._levels_max = levels_max
         self._hash = hashlib.blake2b(digest_size=16)
         self._records: dict[str, _SymbolRecord] = {}
+        self.newest_views: dict[str, View] = {}  # by symbol
 
     @property
     def digest(self) -> str:
@@ -123,6 +129,12 @@ class Checker:
     def forget(self) -> None:
         """Drop all per-symbol state: a new process starts without any, and its book may be any."""
         self._records = {}
+        self.newest_views = {}
+
+    def up_since_s(self, symbol: str) -> float | None:
+        """Return since when the current connection of a symbol lasts, replacements without a gap included."""
+        record = self._records.get(symbol)
+        return None if record is None else record.up_since_s
 
     def has_frames(self, symbol: str) -> bool:
         """Return whether trades and tickers of this connection are known that others can be compared with."""
@@ -242,7 +254,8 @@ class Checker:
                 self.fail(f"{symbol} is {state.value} without a fault: {reason}")
         limit_s = max(since_s, self._rest_back_s()) + RECOVER_S
         limit_s = max(limit_s, self._bounds.live_by_s)
-        if now_s > limit_s and self._diff_was_available(symbol, record, limit_s):
+        needs_diff = reason != DIFF_QUARANTINED
+        if now_s > limit_s and not (needs_diff and not self._diff_was_available(symbol, record, limit_s)):
             self.fail(f"{symbol} is {state.value} since {since_s:.1f} s, expected live by {limit_s:.1f} s: {reason}")
 
     def _rest_back_s(self) -> float:
@@ -280,11 +293,31 @@ class Checker:
             self.fail(f"{view.symbol}: view {view.seq} after {record.view_seq}")
         record.view_seq = view.seq
         self._record_state(view.symbol, record, view.state, view.state_reason)
+        self._check_streams(view)
+        self.newest_views[view.symbol] = view
         if view.state is not State.LIVE:
             return
         self._check_age(view)
         if view.bids and view.asks and view.bids[0][0] >= view.asks[0][0]:
             self.fail(f"{view.symbol}: crossed in a live view")
+
+    def _check_streams(self, view: View) -> None:
+        """Check that no silent check confirms the book, and count the streams that fall silent."""
+        silent = _silent_kinds(view)
+        checks = {CHECKS[kind] for kind in silent if kind in CHECKS}
+        is_up = all(stream.state is not StreamState.OFFLINE for stream in view.streams)
+        if is_up and set(view.proof.silent_checks) != checks:
+            self.fail(f"{view.symbol}: {silent} are silent, and {view.proof.silent_checks} are said to confirm nothing")
+        before = self.newest_views.get(view.symbol)
+        if before is None:
+            return
+        for check, was, now in (
+            ("touch", before.proof.touch_compared, view.proof.touch_compared),
+            ("top", before.proof.top_compared, view.proof.top_compared),
+        ):
+            if check in before.proof.silent_checks and check in view.proof.silent_checks and now != was:
+                self.fail(f"{view.symbol}: the silent check {check} has compared {now - was} times")
+        self.tally.silences += len(silent - _silent_kinds(before))
 
     def check_candle(self, candle: Candle) -> None:
         """Check a closed candle that was produced."""
@@ -340,6 +373,11 @@ class CheckedMarket(Market):
         """Apply an event, then check the market."""
         super().apply(event, now_ms)
         self.checker.check_event(self, event, now_ms)
+
+
+def _silent_kinds(view: View) -> set[str]:
+    """Return the kinds of streams that a view calls silent, besides depth."""
+    return {s.kind for s in view.streams if s.state is StreamState.SILENT and s.kind != DEPTH}
 
 
 def _values(candle: Candle) -> tuple[float, ...]:

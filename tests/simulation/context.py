@@ -30,6 +30,7 @@ class FaultContext:
     rotations: int = 0
     kills: int = 0
     falsified_streams: set[str] = field(default_factory=set)
+    muted_streams: set[str] = field(default_factory=set)
 
     async def restart(self, after_s: float) -> None:
         """Kill the process, and start another one after this time."""

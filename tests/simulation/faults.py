@@ -19,6 +19,7 @@ from pulse.simulator.instruments import STATUS_BREAK, STATUS_TRADING
 from pulse.simulator.payloads import JsonObject
 from tests.simulation.context import POLL_S, FaultContext
 from tests.simulation.falsehoods import FALSEHOODS
+from tests.simulation.mutes import mute
 from tests.simulation.virtual_exchange import VirtualStream
 
 DEPTH_PATH = "/api/v3/depth"
@@ -392,6 +393,7 @@ FAULTS: dict[str, Fault] = {
     "falsehood": _falsehood,
     "stall_one": _stall_one,
     "stall_all": _stall_all,
+    "mute": mute,
     "hiccup": _hiccup,
     "half_open": _half_open,
     "stale_snapshot": _stale_snapshot,

@@ -26,7 +26,16 @@ from pulse.latency import Latency
 from pulse.market.market import Origin
 from pulse.market.types import MINUTE_MS, CandleMismatch
 from pulse.market.view import View
-from pulse.queues import CandleQueue, ConflatingQueue, Outbox, Received, SnapshotRequests, make_gap_queue, make_inbox
+from pulse.queues import (
+    CandleQueue,
+    ConflatingQueue,
+    Outbox,
+    Received,
+    SilentStreams,
+    SnapshotRequests,
+    make_gap_queue,
+    make_inbox,
+)
 from tests.simulation.checker import CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.store import InlineStore
@@ -71,6 +80,7 @@ class Process:
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
         snapshot_requests: SnapshotRequests = ConflatingQueue()
+        silent_streams: SilentStreams = ConflatingQueue()
         gaps = make_gap_queue()
         bans = BanFile(folder / "bans.json", clock.uptime)
 
@@ -98,10 +108,10 @@ class Process:
             self.streams[symbol] = stream
             return stream
 
-        self.ingest = LiveIngest(make_stream, self.inbox, snapshot_requests, clock)
+        self.ingest = LiveIngest(make_stream, self.inbox, snapshot_requests, silent_streams, clock)
         self.engine = Engine(
-            make_market, self.inbox, self.outbox, self.candles, snapshot_requests, gaps, clock, Latency("00"),
-            publish_interval_s=settings.publish_interval_s,
+            make_market, self.inbox, self.outbox, self.candles, snapshot_requests, silent_streams, gaps, clock,
+            Latency("00"), publish_interval_s=settings.publish_interval_s,
         )  # fmt: skip
         self._store = store
         self._writer = CandleWriter(self.candles, store)

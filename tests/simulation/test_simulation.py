@@ -24,6 +24,7 @@ ROTATIONS = Plan(1, hours=3.3, kinds=(), settings=replace(Settings(), rotate_aft
 KILLS = Plan(3, hours=18, kinds=("kill",), pause_s=150.0)
 HALTS = Plan(4, hours=3, kinds=("halt",), pause_s=600.0)
 FALSEHOODS = Plan(9, hours=3, kinds=("falsehood",), settings=LIVELIER, pause_s=40.0)
+MUTES = Plan(11, hours=6, kinds=("mute",), pause_s=200.0)
 THREE = Plan(7, hours=0.5, symbols=("LTCUSDT", "AVAXUSDT", "LINKUSDT"))
 
 REGRESSIONS = {
@@ -41,7 +42,7 @@ Results = dict[Plan, Outcome | Failure]
 @pytest.fixture(scope="module")
 def results() -> Results:
     """Run every long plan in PROCESSES processes, the longest first."""
-    plans = [CLEAN, KILLS, ROTATIONS, HALTS, FALSEHOODS, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
+    plans = [CLEAN, KILLS, ROTATIONS, HALTS, FALSEHOODS, MUTES, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
     return dict(zip(plans, run_all(plans, PROCESSES), strict=True))
 
 
@@ -74,7 +75,7 @@ def test_clean_hours_raise_no_alarm(results: Results) -> None:
     tally = outcome_of(results, CLEAN).tally
 
     assert (tally.outages, tally.losses, tally.downs, tally.trade_gaps, tally.undetected) == (0, 0, 0, 0, 0)
-    assert tally.quarantined == 0
+    assert (tally.quarantined, tally.silences) == (0, 0)
     assert tally.anchors > CLEAN_HOURS * 5
 
 
@@ -111,6 +112,19 @@ def test_impossible_values_are_never_applied(results: Results) -> None:
 
     assert tally.quarantined > 200
     assert tally.trade_gaps == 0
+
+
+def test_muted_streams_are_noticed_and_restored(results: Results) -> None:
+    """One stream at a time: called silent within its bound, live again within 5 s of its next frame.
+
+    The book goes on, and no trade is lost.
+    """
+    outcome = outcome_of(results, MUTES)
+    tally = outcome.tally
+
+    assert outcome.faults > 80
+    assert tally.silences > 60
+    assert (tally.losses, tally.trade_gaps) == (0, 0)
 
 
 def test_several_symbols_share_one_budget(results: Results) -> None:

@@ -78,11 +78,13 @@ class VirtualExchange:
             str, tuple[int, int]
         ] = {}  # stream -> (minute, number of trades) of the last candle update
         self.frames = 0
+        self.sent: dict[str, Any] = {}  # the newest frame of each stream, as it was sent
         self.connection_life_s = 24 * 3600.0
         # The current faults.
         self.rest_faults = RestFaults()
         self.depth_lag_ms = 0
         self.is_muted = False  # every stream with timestamps is muted, so that the silence is detectable
+        self.muted: dict[str, None] = {}  # streams that new connections do not get either
         self.has_ghost_levels = False  # levels beyond every snapshot's reach are never removed
         self.refuse: int | None = None  # an HTTP status; 0: no answer at all
         self.banned_until_s = 0.0  # end of a ban: no REST call is allowed before
@@ -90,7 +92,7 @@ class VirtualExchange:
         self.weight_short_until_s = 0.0  # until then the minute's weight is nearly used up
         self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
         self._on_violation = on_violation
-        self._wanted = {f"{s.lower()}@{name}" for s in symbols for name in STREAMS}
+        self._wanted = {f"{s.lower()}@{name}" for s in symbols for name in STREAMS.values()}
         self._connects: deque[float] = deque(maxlen=CONNECTIONS_PER_5_MIN)
         self.loop.call_later(TICK_S, self._tick)
 
@@ -166,6 +168,7 @@ class VirtualExchange:
         self.advance()
         names = parse_qs(urlsplit(url).query)["streams"][0].split("/")
         stream = VirtualStream(self, StreamSubscriptions(tuple(names), combined=True), self._on_violation)
+        stream.faults.mute(*self.muted)
         self.streams[stream] = None
         return stream
 
@@ -296,6 +299,8 @@ class VirtualStream:
         if len(frames) != len(subscribed) or any(f.data is not e.data for f, e in zip(frames, subscribed, strict=True)):
             self._exchange.record_lost(subscribed, frames)
         for frame in frames:
+            if isinstance(frame.data, dict):
+                self._exchange.sent[frame.stream] = frame.data
             self.push(frame)
 
     def push(self, frame: SentFrame) -> None:

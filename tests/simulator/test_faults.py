@@ -83,8 +83,10 @@ def test_muted_streams_are_silent_until_unmuted() -> None:
     faults = FrameFaults()
     faults.mute("*@depth*")
     silence = numbers_sent(faults, 1)
+    assert faults.is_muted("*@depth*")
     faults.unmute()
 
+    assert not faults.is_muted("*@depth*")
     assert silence == []
     assert numbers_sent(faults, 2) == [2]
 

@@ -235,6 +235,21 @@ async def test_a_dropped_schema_is_created_again(postgres: PostgresDatabases, po
     assert "does not exist" in error
 
 
+async def test_a_dropped_database_is_named(postgres: PostgresDatabases) -> None:
+    """A check gives the server's own reason, not that it does not answer, and passes once there is a database again."""
+    url = postgres.create_database()
+    async with store_at(url) as store:
+        await store.write_candles([minute_candle()])
+        postgres.drop_database(url)
+        error = await error_of(store.check())
+        with connection_to(postgres.url("postgres")) as own:
+            own.execute(f'CREATE DATABASE "{url.partition("?")[0].rpartition("/")[2]}"'.encode())
+        await store.check()
+    postgres.drop_database(url)
+
+    assert error.endswith("does not exist")
+
+
 async def test_a_role_that_may_not_change_the_schema(postgres_url: str) -> None:
     """If the schema is up to date, the right to read and write rows is enough."""
     async with store_at(postgres_url) as store:

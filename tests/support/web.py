@@ -119,8 +119,8 @@ def engine_of(*symbols: str) -> Engine:
         return market
 
     engine = Engine(
-        make_market, make_inbox(), ConflatingQueue(), make_candle_queue(), ConflatingQueue(), make_gap_queue(),
-        SystemClock(), Latency("00"), publish_interval_s=0.1,
+        make_market, make_inbox(), ConflatingQueue(), make_candle_queue(), ConflatingQueue(), ConflatingQueue(),
+        make_gap_queue(), SystemClock(), Latency("00"), publish_interval_s=0.1,
     )  # fmt: skip
     for symbol in symbols:
         engine.open(symbol)

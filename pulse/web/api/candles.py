@@ -103,11 +103,13 @@ async def _candles(context: WebContext, request: Request) -> Response:
     if asked.format != "json":
         with ExitStack() as undone:
             undone.enter_context(context.admission.exports.held(address))
-            return await _stream(reader, asked, STREAM_FORMATS[asked.format], undone)
+            return await _stream(context, asked, STREAM_FORMATS[asked.format], undone)
     with context.admission.reads.held(address):
         candles = await reader.read(asked.symbol, asked.interval, asked.start_ms, asked.end_ms, asked.limit)
+        rows = await _rows(reader, asked, candles)
+    context.admission.charge_candles(address, len(candles))
     headers = {"Link": _link(asked, candles)} if len(candles) == asked.limit else {}
-    return revalidated_response(request, orjson.dumps(await _rows(reader, asked, candles)), headers)
+    return revalidated_response(request, orjson.dumps(rows), headers)
 
 
 async def _rows(reader: CandleReader, asked: CandleQuery, candles: Sequence[AggregatedCandle]) -> list[Row]:
@@ -115,19 +117,31 @@ async def _rows(reader: CandleReader, asked: CandleQuery, candles: Sequence[Aggr
     return await map_in_chunks(lambda candle: candle_row(candle, asked.interval, running_ms), candles)
 
 
-async def _stream(reader: CandleReader, asked: CandleQuery, stream: _StreamFormat, held: ExitStack) -> Response:
-    """Return the response, which ends what is `held` when it ends. Raises StoreUnavailable."""
+async def _stream(context: WebContext, asked: CandleQuery, stream: _StreamFormat, held: ExitStack) -> Response:
+    """Return the response, which ends what is `held` when it ends. Its pages take turns with those of other exports.
+
+    Raises StoreUnavailable.
+    """
     headers = dict(NO_STORE)
     if asked.format == "csv":
         headers["Content-Disposition"] = _attachment(f"{asked.symbol}-{asked.interval.name}.csv")
-    pages = _pages(reader, asked)
+    pages, turns = _pages(context.candles, asked), context.admission.export_turns
+
+    async def next_chunk() -> bytes | None:
+        async with turns.turn():
+            rows = await anext(pages, None)
+            return None if rows is None else b"".join(await map_in_chunks(stream.encode, rows))
+
     # The first page is read before the response starts: an unavailable store gives 503; later it can only break off.
-    first: list[Row] = await anext(pages, [])
+    first = await next_chunk()
 
     async def chunks() -> AsyncIterator[bytes]:
-        yield stream.head + b"".join(await map_in_chunks(stream.encode, first))
-        async for rows in pages:
-            yield b"".join(await map_in_chunks(stream.encode, rows))
+        chunk = first
+        yield stream.head + (chunk or b"")
+        while chunk is not None:
+            chunk = await next_chunk()
+            if chunk:
+                yield chunk
 
     return _Export(chunks(), headers, stream.media_type, held.pop_all())
 

@@ -10,9 +10,10 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pulse.market.book_metrics import TOP_LEVELS
+from pulse.market.stream_states import CHECKS, KINDS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.market.types import Aggressor
-from pulse.market.view import CandleView, Metrics, TradeView, View
+from pulse.market.view import CandleView, Metrics, ProofView, StreamReport, StreamView, TradeView, View
 from pulse.web.params import TIME_PATTERN
 
 Json = dict[str, Any]
@@ -35,6 +36,15 @@ DETAILS: Mapping[tuple[type, str], Json] = {
     (Metrics, "trade_cvd"): {"description": "Null before the first trade of a session, as is vwap."},
     (View, "trades"): {"description": "Newest first."},
     (View, "timestamp"): {"description": "Seconds since the epoch by the server's clock."},
+    (ProofView, "silent_checks"): {
+        "items": {"enum": list(CHECKS.values())},
+        "description": "Checks that confirm nothing now: the stream that they compare with is silent.",
+    },
+    (StreamView, "kind"): {"enum": list(KINDS)},
+    (StreamView, "age_ms"): {"description": "Since its newest frame was received; null before any was."},
+    (StreamReport, "kind"): {"enum": list(KINDS)},
+    (StreamReport, "usual_ms"): {"description": "The usual time between two frames; null while not known."},
+    (StreamReport, "reason"): {"description": "Why it is silent; empty while it is not."},
     (TradeView, "aggressor"): {"enum": [side.value for side in Aggressor]},
     (TradeView, "id"): {"description": "The exchange's aggregate id, which it has used twice."},
     (TradeView, "first_trade_id"): {

@@ -25,6 +25,7 @@ from pulse.engine import GOOD_STATES, Engine
 from pulse.fanout.hub import Hub
 from pulse.latency import MEASURED_HOPS, Latency
 from pulse.market.types import State
+from pulse.market.view import StreamReport
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
@@ -41,7 +42,8 @@ class ReadinessReport:
     """The object of /readyz: the pinned symbols' books, the bus and the store decide.
 
     Other symbols are only listed, and so are instruments that are not known, and a wrong clock: books and candles go by
-    the exchange's time. `instruments` returns why they are not known, empty where they are.
+    the exchange's time. `instruments` returns why they are not known, empty where they are. A silent stream beside the
+    book's own makes the process degraded, not unready: what is shown is true and says what is missing.
     """
 
     registry: SymbolRegistry
@@ -59,6 +61,12 @@ class ReadinessReport:
         are_books_ready = all(State(feeds[symbol]["state"]) in GOOD_STATES for symbol in self.registry.pinned)
         return {
             "ready": are_books_ready and bus.ok and not trouble,
+            "degraded": [
+                f"the {stream.kind} stream of {symbol} is silent: {stream.reason}"
+                for symbol in self.registry.pinned
+                for stream in feeds[symbol]["streams"]
+                if stream.reason
+            ],
             "feeds": feeds,
             "bus": {"kind": bus.kind, "ok": bus.ok, "detail": bus.detail},
             "store": {
@@ -138,14 +146,18 @@ async def _metrics(_: Request) -> Response:
 
 def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     """Return this group's part of the OpenAPI document."""
-    state = object_of({"state": STRING, "since_ms": INTEGER, "reason": STRING, "data_age_ms": or_null(NUMBER)})
+    state = object_of({
+        "state": STRING, "since_ms": INTEGER, "reason": STRING, "data_age_ms": or_null(NUMBER),
+        "streams": array(schemas.of(StreamReport)),
+    })  # fmt: skip
     bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
     store = schemas.named("Store", object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
     feeds = {"type": "object", "additionalProperties": state}
     clock = object_of({"ok": BOOLEAN, "since_ms": or_null(INTEGER), "detail": STRING})
     instruments = object_of({"ok": BOOLEAN, "detail": STRING})
     readiness = schemas.named("Readiness", object_of({
-        "ready": BOOLEAN, "feeds": feeds, "bus": bus, "store": store, "clock": clock, "instruments": instruments,
+        "ready": BOOLEAN, "degraded": array(STRING), "feeds": feeds, "bus": bus, "store": store, "clock": clock,
+        "instruments": instruments,
     }))  # fmt: skip
     hop = schemas.named("Hop", object_of({
         "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),

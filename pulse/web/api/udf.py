@@ -123,8 +123,10 @@ async def _history(context: WebContext, request: Request) -> Response:
     end_ms = _seconds("to", single(parameters, "to")) * 1000 - 1
     countback = single(parameters, "countback")
     count = whole_number("countback", countback, BARS_MAX, BARS_MAX)
-    with context.admission.reads.held(context.admission.address_of(request)):
+    address = context.admission.address_of(request)
+    with context.admission.reads.held(address):
         bars = await context.candles.read(symbol, interval, None, end_ms, count)
+    context.admission.charge_candles(address, len(bars))
     if countback is not None:
         return _json(_table(bars) if bars else {"s": "no_data"})
     start = single(parameters, "from")

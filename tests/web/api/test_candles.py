@@ -3,7 +3,8 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,20 @@ import pytest
 
 from pulse.market.intervals import INTERVALS, AggregatedCandle, Interval, Newest
 from pulse.market.types import MINUTE_MS
+from pulse.settings import Settings
 from pulse.store.sqlite import SqliteStore
-from pulse.web.admission import EXPORTS_MAX, EXPORTS_PER_ADDRESS_MAX, READS_PER_ADDRESS_MAX
+from pulse.web.admission import (
+    BURST_S,
+    CANDLES_PER_REQUEST,
+    EXPORTS_MAX,
+    EXPORTS_PER_ADDRESS_MAX,
+    READS_PER_ADDRESS_MAX,
+)
 from pulse.web.api import candles
 from pulse.web.api.candles import PAGE_CANDLES
 from pulse.wire import CANDLE_FIELDS
 from tests.support.candles import BEGIN_MS, SQL_DIR, minute_candle, minutes, running
+from tests.support.makers import ManualClock
 from tests.support.stores import MemoryStore
 from tests.support.waiting import until
 from tests.support.web import ALL_CLOSED, SETTINGS, Web, ask, on_server_loop, serving
@@ -28,12 +37,15 @@ from tests.support.websockets import raw_socket, read_to_end
 
 
 @asynccontextmanager
-async def serving_minutes(folder: Path, count: int, newest: Newest = ALL_CLOSED) -> AsyncIterator[Web]:
+async def serving_minutes(
+    folder: Path, count: int, newest: Newest = ALL_CLOSED, settings: Settings = SETTINGS,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Web]:  # fmt: skip
     """Serve the app with a store that has `count` minutes of BTCUSDT from 23:55 on."""
     store = SqliteStore(folder / "candles.sqlite3", "us", SQL_DIR)
     await store.open()
     await store.write_candles(minutes(count))
-    async with serving(store=store, newest=newest) as web:
+    async with serving(settings, store=store, newest=newest, clock=clock) as web:
         yield web
     await store.aclose()
 
@@ -362,3 +374,16 @@ async def test_export_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch, t
 
     assert received.startswith(b"HTTP/1.1 200")
     assert received.count(b"\r\n") < 20_000
+
+
+@on_server_loop
+async def test_many_candles_count_as_many_requests(tmp_path: Path) -> None:
+    """An address that asks for a thousand candles again and again is refused sooner than one that asks for few."""
+    settings, clock = replace(SETTINGS, requests_per_address_s=1), ManualClock()
+    async with serving_minutes(tmp_path, 1000, settings=settings, clock=lambda: clock.now_ms() / 1000) as web:
+        statuses = [(await ask(web, "/api/ohlcv?limit=1000"))[0] for _ in range(2)]
+        clock.at_ms += 60_000.0
+        statuses += [(await ask(web, "/api/ohlcv?limit=1"))[0] for _ in range(4)]
+
+    assert BURST_S < 1 + 1000 / CANDLES_PER_REQUEST + 1
+    assert statuses == [200, 429, 200, 200, 200, 200]

@@ -168,7 +168,8 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
     """If a part is unavailable, the answer is the described error."""
     trouble = {
         "ready": False,
-        "feeds": {"BTCUSDT": {"state": "offline", "since_ms": 0, "reason": "", "data_age_ms": None}},
+        "degraded": [],
+        "feeds": {"BTCUSDT": {"state": "offline", "since_ms": 0, "reason": "", "data_age_ms": None, "streams": []}},
         "bus": {"kind": "memory", "ok": True, "detail": ""},
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3},
         "clock": {"ok": True, "since_ms": None, "detail": ""},

@@ -13,9 +13,12 @@ from pulse.bus.memory import MemoryBus
 from pulse.candle_history.writer import CandleWriter
 from pulse.clock import ClockOffset
 from pulse.latency import MEASURED_HOPS, Latency
+from pulse.market.stream_states import KLINE_LATE_MS
+from pulse.market.types import FeedUp
 from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.status import ReadinessReport, register_gauges
+from tests.support.makers import trade
 from tests.support.stores import MemoryStore
 from tests.support.web import INSTANCE, ask, engine_of, make_context, on_server_loop, serving
 
@@ -76,6 +79,22 @@ def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
     assert answer["ready"]
     assert (answer["clock"]["ok"], answer["clock"]["since_ms"]) == (False, 0)
     assert "60.0 s ahead of the exchange's" in answer["clock"]["detail"]
+
+
+def test_silent_stream_degrades_and_does_not_decide() -> None:
+    """What is served is true and says what is missing; a restart, or another server, would see no more."""
+    report = readiness("BTCUSDT ETHUSDT", pinned=["BTCUSDT"])
+    assert report()["degraded"] == []
+    for slot in report.engine._slots.values():
+        slot.market.apply(FeedUp(frozenset({"kline"})), 0.0)
+        slot.market.apply(trade(1), 0.0)
+        for at_ms in range(0, int(KLINE_LATE_MS) + 2000, 1000):
+            slot.market.streams.judge(float(at_ms), has_book=False)
+    answer = report()
+
+    assert answer["ready"]
+    assert answer["degraded"] == ["the kline stream of BTCUSDT is silent: trades have come without it"]
+    assert {stream.kind: stream.reason for stream in answer["feeds"]["ETHUSDT"]["streams"]}["kline"]
 
 
 def test_unknown_instruments_are_reported_and_do_not_decide() -> None:

@@ -1,0 +1,118 @@
+"""Healthy viewers: WebSockets that read whole views, and a health check, as a program that reports what they got.
+
+    python -m tests.floods.viewers PORT SYMBOL COUNT
+
+A line on stdin names the spell that begins; an empty one begins a pause, which is not counted. At the end of stdin it
+prints one JSON object: for each spell the ages of views when they were read and the times of health checks, and how
+often a viewer was disconnected.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import sys
+import time
+from collections import defaultdict
+from typing import Any
+
+import aiohttp
+
+STAMP = re.compile(rb'"timestamp":([0-9.]+)')
+HEALTH_EVERY_S = 0.2
+ANSWER_MAX_S = 10.0
+"""A health check that takes longer has failed."""
+
+
+class Viewers:
+    """What the viewers of one server have seen, by spell."""
+
+    def __init__(self, url: str, symbol: str) -> None:
+        self._url = url
+        self._symbol = symbol
+        self._spell = ""
+        self._ages_s: dict[str, list[float]] = defaultdict(list)
+        self._health_s: dict[str, list[float]] = defaultdict(list)
+        self._disconnected = 0
+        self._health_failed = 0
+
+    async def run(self, count: int) -> None:
+        """View until stdin ends."""
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
+            tasks = [asyncio.create_task(self._view(session)) for _ in range(count)]
+            tasks.append(asyncio.create_task(self._check_health(session)))
+            await self._read_spells()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _read_spells(self) -> None:
+        lines = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+        write("ready")
+        while line := await lines.readline():
+            self._spell = line.decode().strip()
+
+    async def _view(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            try:
+                async with session.ws_connect(f"{self._url}/ws/orderbook/{self._symbol}") as feed:
+                    async for message in feed:
+                        self._note(message.data.encode())
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)
+            self._disconnected += 1
+
+    def _note(self, view: bytes) -> None:
+        stamp = STAMP.search(view)
+        if stamp is not None and self._spell:
+            self._ages_s[self._spell].append(time.time() - float(stamp[1]))
+
+    async def _check_health(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            began_s = time.monotonic()
+            try:
+                async with asyncio.timeout(ANSWER_MAX_S), session.get(f"{self._url}/healthz") as answer:
+                    self._health_failed += answer.status != 200
+            except (aiohttp.ClientError, TimeoutError):
+                self._health_failed += 1
+            if self._spell:
+                self._health_s[self._spell].append(time.monotonic() - began_s)
+            await asyncio.sleep(HEALTH_EVERY_S)
+
+    def report(self) -> dict[str, Any]:
+        """Return what was seen; times in seconds."""
+        return {
+            "ages": {spell: quantiles(ages_s) for spell, ages_s in self._ages_s.items()},
+            "health": {spell: quantiles(times_s) for spell, times_s in self._health_s.items()},
+            "disconnected": self._disconnected,
+            "health_failed": self._health_failed,
+        }
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """Return how many values there are, their median, 99th percentile and largest one."""
+    ordered = sorted(values)
+    return {
+        "count": len(ordered), "p50": ordered[len(ordered) // 2], "p99": ordered[len(ordered) * 99 // 100],
+        "worst": ordered[-1],
+    }  # fmt: skip
+
+
+def write(line: str) -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Run with the command line's arguments."""
+    port, symbol, count = sys.argv[1:]
+    viewers = Viewers(f"http://127.0.0.1:{port}", symbol)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(viewers.run(int(count)))
+    write(json.dumps(viewers.report()))
+
+
+if __name__ == "__main__":
+    main()
