@@ -87,7 +87,8 @@ def python_licence(name: str) -> str:
             f"{name} is not installed here: pip install --require-hashes -r requirements-test.lock."
         ) from None
     classifiers = [entry.rpartition(" :: ")[2] for entry in found.get_all("Classifier", []) if "License" in entry]
-    for text in (*found.get_all("License-Expression", []), *classifiers, *found.get_all("License", [])):
+    texts: list[str] = [*found.get_all("License-Expression", []), *classifiers, *found.get_all("License", [])]
+    for text in texts:
         if text and len(text) <= NAME_LENGTH_MAX and text != "OSI Approved":
             return SPDX.get(text, text)
     raise LookupError(f"The metadata of {name} has no licence: look it up, and add it to ELSEWHERE.")
