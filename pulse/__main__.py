@@ -1,7 +1,7 @@
 """The command line: reads arguments and settings, runs the terminal, returns an exit code.
 
 0: asked to stop. 1: an unforeseen error. 2: an argument or a setting must be changed; one sentence a line on stderr
-says which.
+says which. `check`, which looks at what the program needs, ends with 0 or 1.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import NoReturn
 
-from pulse import __version__, logs
+from pulse import __version__, check, logs
 from pulse.errors import SettingsError
 from pulse.ingest.recording import open_recording
 from pulse.settings import Settings
@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the terminal until it is asked to stop and return the exit code."""
     try:
         options = _parser().parse_args(arguments)
+        if options.command == "check":
+            _plan(options, Settings())  # refuses arguments that belong to other commands
+            return check.run(os.environ, sys.stdout)
         settings = Settings.from_environment(os.environ)
         logs.set_up(settings.log_level, settings.log_format)
         start(settings, _plan(options, settings))
@@ -54,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pulse {__version__}")
+    parser.add_argument("command", nargs="?", choices=["check"], help="check what the program needs, and end")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--demo", action="store_true", help="run against a built-in exchange simulator, with no network")
     mode.add_argument("--replay", nargs="+", metavar="FILE", type=Path, help="play recordings of raw frames")
@@ -65,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plan(options: argparse.Namespace, settings: Settings) -> Plan:
+    if options.command and (options.demo or options.replay):
+        raise SettingsError("check looks at the real exchange; --demo and --replay need none.")
     if options.seed is not None and not options.demo:
         raise SettingsError("--seed belongs to --demo.")
     if options.speed is not None and options.replay is None:

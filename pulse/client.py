@@ -35,7 +35,7 @@ TOO_LARGE = f"the server sent a message of more than {MESSAGE_BYTES_MAX} bytes"
 
 
 class RequestRefused(Exception):
-    """The server rejected the request, and would again; the text is the server's."""
+    """The request was rejected, and would be again; the text says why, if possible in the server's words."""
 
 
 class ConnectionLost(Exception):
@@ -49,7 +49,9 @@ class WebSocketConnection:
     ConnectionLost.
     """
 
-    def __init__(self, url: str, timeout_s: float = SILENCE_MAX_S) -> None:
+    def __init__(self, url: str, timeout_s: float = SILENCE_MAX_S, *, token: str = "") -> None:
+        if not (token.isascii() and token.isprintable()):
+            raise RequestRefused("a token must consist of printable ASCII characters")
         self._buffer = b""
         self._has_deflate = False
         self._is_pinged = True  # during the handshake no ping can be sent
@@ -64,7 +66,7 @@ class WebSocketConnection:
             raise ConnectionLost(f"cannot connect to {host}:{port}: {fault}") from fault
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            self._upgrade(parts.netloc.rpartition("@")[2], path)
+            self._upgrade(parts.netloc.rpartition("@")[2], path, token)
             self._socket.settimeout(timeout_s / 2)
         except BaseException:
             self._socket.close()
@@ -100,11 +102,12 @@ class WebSocketConnection:
             self._send_frame(CLOSE, struct.pack("!H", 1000))
         self._socket.close()
 
-    def _upgrade(self, host: str, path: str) -> None:
+    def _upgrade(self, host: str, path: str, token: str) -> None:
         key = base64.b64encode(os.urandom(16))
+        authorization = f"Authorization: Bearer {token}\r\n" if token else ""
         self._send_bytes(
             f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n{authorization}"
             "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\r\n".encode()
         )
         while b"\r\n\r\n" not in self._buffer:
@@ -121,6 +124,8 @@ class WebSocketConnection:
         code = status.split(" ")[1] if status.count(" ") else ""
         if code in ("429", "500", "502", "503", "504"):
             raise ConnectionLost(f"the server answered {status}")
+        if code == "401":
+            raise RequestRefused("the server needs a token, or the one given is wrong (HTTP 401)")
         if code != "101" or headers.get("sec-websocket-accept") != accept.decode():
             raise RequestRefused(f"the server does not accept a WebSocket here, it answered: {status}")
         self._has_deflate = headers.get("sec-websocket-extensions", "").startswith("permessage-deflate")
@@ -194,18 +199,20 @@ def messages(
     *,
     rate: str = "full",
     depth: int = 20,
+    token: str = "",
     on_trouble: Callable[[str], None] = lambda _: None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[dict[str, Any]]:
     """Yield the messages of these topics for ever; reconnect when needed. Raises RequestRefused for a wrong request.
 
-    `on_trouble` is called with the reason whenever a connection is lost, `wait` with the seconds before the next one.
+    `token` is what a server with PULSE_TOKEN needs; send it to another machine over wss:// alone. `on_trouble` is
+    called with the reason whenever a connection is lost, `wait` with the seconds before the next one.
     """
     places: dict[str, dict[str, int]] = {}
     attempt = 0
     while True:
         try:
-            connection = WebSocketConnection(url)
+            connection = WebSocketConnection(url, token=token)
             try:
                 for message in _subscribed(connection, topics, {"rate": rate, "depth": depth}, places):
                     attempt = 0
@@ -249,6 +256,17 @@ def _subscribed(
             raise RequestRefused(str(message.get("detail")))
 
 
+def _token_in(path: str | None) -> str:
+    """Return the token in a file: as an argument every user of the machine could see it."""
+    if path is None:
+        return ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise RequestRefused(f"the token cannot be read: {fault}") from fault
+
+
 def _print_error(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
@@ -261,13 +279,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kinds", default="book,trades", help="book, trades, metrics, kline, proof, status")
     parser.add_argument("--rate", default="full", help="full, 4hz or 1hz")
     parser.add_argument("--depth", type=int, default=20, help="1, 5, 10 or 20")
+    parser.add_argument("--token-file", metavar="FILE", help="a file that holds the server's token")
     options = parser.parse_args(arguments)
     symbol = options.symbol.upper()
     topics = [f"{kind}.{symbol}" + (".1m" if kind == "kline" else "") for kind in options.kinds.split(",")]
     try:
         for message in messages(
             options.url, topics, rate=options.rate, depth=options.depth,
-            on_trouble=_print_error,
+            token=_token_in(options.token_file), on_trouble=_print_error,
         ):  # fmt: skip
             sys.stdout.write(json.dumps(message) + "\n")
             sys.stdout.flush()

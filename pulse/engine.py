@@ -6,7 +6,7 @@ requests for a snapshot and trade gaps leave on queues that never make it wait.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import nan
 from typing import Any
@@ -16,13 +16,14 @@ from prometheus_client import Counter
 from pulse import stats
 from pulse.clock import Clock
 from pulse.latency import Latency
+from pulse.market.coverage import ProofRecord
 from pulse.market.cross_checks import INCIDENT_CAUSES
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
 from pulse.market.stream_states import KINDS
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
-from pulse.market.view import Certificate
+from pulse.market.view import Certificate, StreamView
 from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SilentStreams, SnapshotRequests
 from pulse.stats import CounterOf
 from pulse.wire import book_channel, trades_channel
@@ -71,23 +72,36 @@ class _Slot:
         "mismatches_logged",
         "published",
         "published_s",
+        "record",
         "silent",
         "since_s",
         "state",
+        "streams",
     )
 
     def __init__(self, market: Market, now_s: float) -> None:
         self.market = market
+        self.record = ProofRecord(market.symbol)
         self.since_s = now_s  # since the epoch: when the newest view's state began
         self.published_s = 0.0  # when the newest view was made
         self.due_s = 0.0  # when the next one is due
         self.state: State | None = None  # of the newest view
         self.age_ms: int | None = None  # of the data of the newest view
+        self.streams: Sequence[StreamView] = ()  # of the newest view
         self.silent: Mapping[str, str] = {}  # its silent streams, and why
         self.incidents_logged = 0
         self.mismatches_logged = 0
         # Looked up once: finding a label costs more than counting.
         self.published: Counter = stats.views_published.labels(market.symbol)
+
+    def stream_age_s(self, kind: str) -> float:
+        """Return the age of a stream's newest frame at the newest view; "not a number" before the first."""
+        age_ms = next((stream.age_ms for stream in self.streams if stream.kind == kind), None)
+        return nan if age_ms is None else age_ms / 1000
+
+    def is_silent(self, kind: str) -> bool:
+        """Return whether a stream is silent for longer than is usual for it."""
+        return kind in self.silent
 
 
 class Engine:
@@ -121,6 +135,9 @@ class Engine:
             stats.book_incidents.labels(symbol, cause)  # begins at 0
         stats.book_is_live.labels(symbol).set_function(lambda: slot.state is State.LIVE)
         stats.book_is_good.labels(symbol).set_function(lambda: slot.state in GOOD_STATES)
+        for kind in KINDS:
+            stats.stream_age.labels(symbol, kind).set_function(partial(slot.stream_age_s, kind))
+            stats.stream_is_silent.labels(symbol, kind).set_function(partial(slot.is_silent, kind))
         stats.book_data_age.labels(symbol).set_function(lambda: nan if slot.age_ms is None else slot.age_ms / 1000)
 
     def close(self, symbol: str) -> None:
@@ -170,6 +187,10 @@ class Engine:
         """Return the proof of each symbol's book."""
         now_ms = self._clock.now_ms()
         return {symbol: slot.market.certificate(now_ms) for symbol, slot in self._slots.items()}
+
+    def proof_records(self) -> dict[str, ProofRecord]:
+        """Return the record of when each symbol's book was proven."""
+        return {symbol: slot.record for symbol, slot in self._slots.items()}
 
     def newest(self, symbol: str) -> Newest:
         """Return a symbol's newest closed minute and its running one, as far as they are known."""
@@ -250,7 +271,9 @@ class Engine:
         if trades is not None:
             self._outbox.put(trades_channel(market.symbol), trades)
         slot.published.inc()
-        slot.age_ms = view.data_age_ms
+        slot.age_ms, slot.streams = view.data_age_ms, view.streams
+        cause = "" if view.state is State.LIVE else view.state.value
+        slot.record.note(cause, view.state_reason, int(view.timestamp * 1000))
         if slot.state is not view.state:
             slot.state, slot.since_s = view.state, self._clock.wall_s()
             log.info("book symbol=%s state=%s reason=%s", market.symbol, view.state.value, view.state_reason)

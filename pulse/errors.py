@@ -10,6 +10,7 @@ PulseError
         ConnectionEnded     a stream is over
         HandshakeRefused    it refused to open a stream
     StoreUnavailable        the database: away, mute or full
+    CheckFailed             what `python -m pulse check` found: the text says what to do
     RequestError            a client: its request is wrong, or cannot be granted now
     UnknownListing          a client: it asked for a symbol that the exchange does not list
     ListingPending          the exchange: it has not answered yet which symbols it lists
@@ -81,6 +82,10 @@ class HandshakeRefused(ExchangeError):
 
 class StoreUnavailable(PulseError):
     """The candle store did not take or give rows; they may be tried again unchanged."""
+
+
+class CheckFailed(PulseError):
+    """Something that this process needs is not as it must be; the text says what was found and what to do."""
 
 
 class RequestError(PulseError):

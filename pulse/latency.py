@@ -6,7 +6,7 @@ by their number, and checked: it shows what they claim, not what was measured he
 """
 
 from bisect import bisect_left
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -166,7 +166,8 @@ class Latency:
         self._is_real_time = is_real_time
         self._hops = {hop.name: Histogram() for hop in MEASURED_HOPS}
         self._echoes = Echoes()
-        self._made_s: dict[str, deque[float]] = {}  # per symbol, the timestamps of the newest views
+        # Per symbol, the timestamps of the newest views.
+        self._made_s: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=ECHOED_VIEWS_MAX))
         self._applied_ms: dict[str, float] = {}  # per symbol, when the oldest change that is in no view yet was applied
         self._published: dict[str, tuple[int, float]] = {}  # per symbol, the newest view's number, and when it was made
 
@@ -197,7 +198,7 @@ class Latency:
         if applied_ms is not None:
             self._hops[PUBLISHED].observe(now_ms - applied_ms, now_ms)
         self._published[symbol] = seq, now_ms
-        self._made_s.setdefault(symbol, deque(maxlen=ECHOED_VIEWS_MAX)).append(timestamp_s)
+        self._made_s[symbol].append(timestamp_s)
 
     def arrived(self, symbol: str, seq: int, now_ms: float) -> None:
         """Note that the bus has delivered view number `seq` of this process."""

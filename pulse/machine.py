@@ -7,8 +7,11 @@ import platform
 import shutil
 import sqlite3
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 
 from pulse import __version__
 
@@ -22,7 +25,8 @@ UNLIMITED_BYTES = 1 << 60
 """A control group of the first version states a number above this where there is no limit."""
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Return the versions of the program, Python, SQLite and the libraries; one that is not installed is left out."""
     found = {"version": __version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     for name in LIBRARIES:
@@ -30,7 +34,7 @@ def versions() -> dict[str, str]:
             found[name.replace("-", "_")] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return MappingProxyType(found)
 
 
 def memory_limit_bytes(root: Path = Path("/")) -> int | None:

@@ -23,6 +23,8 @@ PLATFORM_NAMES = {
 }
 HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.ASCII)
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+PORT_MAX = 65_535
+TOKEN_CHARS_MIN, TOKEN_CHARS_MAX = 16, 256
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Settings:
     port: int = 8000  # the port to listen on; 0 takes a free one
     hosts: tuple[str, ...] = ()  # names under which it may be addressed, besides addresses and localhost; * for any
     platform_host: str = ""  # the name that Render gives the service, accepted like those of `hosts`
+    token: str = field(default="", repr=False)  # what readers must send; empty: everyone reads
+    operator_token: str = field(default="", repr=False)  # what the operator must send
+    operator_bind: tuple[str, int] | None = None  # a listener for the operator alone, which needs no token
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use the API and WebSockets; * for any
     clients_max: int = 1000  # open WebSockets and event streams at once; more are refused with 503
     clients_per_address_max: int = 50  # the same from one address; more are refused with 429
@@ -87,6 +92,8 @@ class Settings:
                 values[spec.name] = _READERS[spec.name](environment[name])
             except ValueError as error:
                 errors.append(f"{name} must be {error}, not {_shown(spec.name, environment[name])}.")
+        if "token" in values and values["token"] == values.get("operator_token"):
+            errors.append("PULSE_OPERATOR_TOKEN must differ from PULSE_TOKEN: every reader would be the operator.")
         if errors:
             raise SettingsError("\n".join(errors))
         return cls(**values)
@@ -99,6 +106,8 @@ def environment_name(setting: str) -> str:
 
 def _shown(setting: str, text: str) -> str:
     """Return a wrong value as an error text may show it: an address may hold a password, and text may be long."""
+    if setting in ("token", "operator_token"):
+        return f"the given value of {len(text)} characters (not shown)"
     if setting in ("redis_url", "database_url"):
         return "the given value (not shown: it may hold a password)"
     return repr(text if len(text) <= 80 else text[:77] + "...")
@@ -211,6 +220,22 @@ def _hosts(text: str) -> tuple[str, ...]:
         ) from None
 
 
+def _token(text: str) -> str:
+    if not re.fullmatch(rf"[!-~]{{{TOKEN_CHARS_MIN},{TOKEN_CHARS_MAX}}}", text, re.ASCII):
+        raise ValueError(
+            f"{TOKEN_CHARS_MIN} to {TOKEN_CHARS_MAX} printable ASCII characters without spaces, for example what "
+            '`python -c "import secrets; print(secrets.token_urlsafe())"` prints'
+        )
+    return text
+
+
+def _bind(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):)?([0-9]{1,5})", text, re.ASCII)
+    if match is None or int(match[2]) > PORT_MAX:
+        raise ValueError("a port of 127.0.0.1 such as 9000, or an address with a port such as 10.0.0.5:9000")
+    return (match[1] or "127.0.0.1").strip("[]"), int(match[2])
+
+
 def _namespace(text: str) -> str:
     if not NAMESPACE.fullmatch(text):
         raise ValueError("1 to 32 of a-z, 0-9, - and _, beginning with a letter or digit")
@@ -223,7 +248,10 @@ def _text(text: str) -> str:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "host": _text,
-    "port": _whole(0, 65535),
+    "port": _whole(0, PORT_MAX),
+    "token": _token,
+    "operator_token": _token,
+    "operator_bind": _bind,
     "hosts": _hosts,
     "platform_host": _host_name,
     "allowed_origins": _origins,

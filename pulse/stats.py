@@ -102,6 +102,13 @@ book_is_good = Gauge(
     "pulse_book_is_good", "1 while the newest view's state is live, or halted by the exchange.", ["symbol"]
 )
 book_data_age = Gauge("pulse_book_data_age_seconds", "Age of the data of the newest view.", ["symbol"])
+coverage_book = Gauge(
+    "pulse_coverage_book_ratio", "Share of the last 24 hours in which the book was proven.", ["symbol"]
+)
+stream_age = Gauge("pulse_stream_age_seconds", "Age of the newest frame of a stream.", ["symbol", "stream"])
+stream_is_silent = Gauge(
+    "pulse_stream_is_silent", "1 while a stream is silent for longer than is usual for it.", ["symbol", "stream"]
+)
 book_resyncs = CounterOf("pulse_book_resyncs", "Times a live book was lost since the start.", ["symbol"])
 book_incidents = Counter(
     "pulse_book_incidents", "Gaps, crossed prices and checks that differed, by cause.", ["symbol", "cause"]
@@ -129,6 +136,14 @@ candles_pending = Gauge("pulse_candles_pending", "Closed candles that wait for t
 candles_differing = CounterOf(
     "pulse_candles_differing", "Minutes in which our candle differed from the exchange's.", ["symbol"]
 )
+candles_missing = Gauge(
+    "pulse_candles_missing",
+    "Closed minutes of the last 24 hours, from the first that is stored, that are not.",
+    ["symbol"],
+)
+coverage_candles = Gauge(
+    "pulse_coverage_candles_ratio", "Share of the minutes of the last 24 hours that are stored.", ["symbol"]
+)
 store_is_up = Gauge("pulse_store_is_up", "1 while closed candles can be written to the store.")
 
 # --- views and clients
@@ -152,6 +167,7 @@ client_messages_replaced = CounterOf(
     "pulse_client_messages_replaced", "Messages replaced by a newer one before their client took them."
 )
 requests_refused = Counter("pulse_requests_refused", "Requests refused by the rate limit of their address.")
+tokens_refused = Counter("pulse_tokens_refused", "Wrong tokens and cookies that clients sent.")
 latency = HistogramOf("pulse_latency_seconds", "Delay of one hop from the exchange to the client.", "hop")
 latency_budget = Gauge("pulse_latency_budget_seconds", "What 99 % of a hop's delays may last.", ["hop"])
 
@@ -169,7 +185,8 @@ COUNTERS_BY_SYMBOL = (
 BY_SYMBOL: Sequence[Counter | Gauge | CounterOf] = (
     *COUNTERS_BY_SYMBOL, frames_received, frames_quarantined, book_resyncs, touch_compared, touch_differing,
     top_compared, top_differing, book_audits, levels_compared, levels_differing, book_incidents, book_is_live,
-    book_is_good, book_data_age, candles_differing,
+    book_is_good, book_data_age, candles_differing, candles_missing, coverage_book, coverage_candles,
+    stream_age, stream_is_silent,
 )  # fmt: skip
 """The metrics that are labelled with a symbol."""
 

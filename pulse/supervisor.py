@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 
 from pulse.binance.venues import VENUES, Venue, venue_of
 from pulse.errors import ExchangeRefused, SettingsError
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LAST_RESORT_S = 4.5
 """A process that was told to stop is gone after this long, whatever hangs."""
+OPERATOR_CLIENTS_MAX = 0
+"""WebSockets of the operator's listener, which serves none; its requests have room beside them."""
 
 
 def start(settings: Settings, plan: Plan) -> None:
@@ -46,9 +48,10 @@ def _run_on(venue: Venue, settings: Settings, plan: Plan, *, may_fall_back: bool
     try:
         with (
             open_listener(settings.host, settings.port) as listener,
+            _open_operator_listener(settings) as operator_listener,
             asyncio.Runner(loop_factory=loop_factory) as runner,
         ):
-            runner.run(_run(terminal, listener, last_resort))
+            runner.run(_run(terminal, listener, operator_listener, last_resort))
     except* (SettingsError, ExchangeRefused) as group:
         expected = _first(group)
     else:
@@ -58,13 +61,21 @@ def _run_on(venue: Venue, settings: Settings, plan: Plan, *, may_fall_back: bool
     raise expected
 
 
+def _open_operator_listener(settings: Settings) -> AbstractContextManager[socket.socket | None]:
+    if settings.operator_bind is None:
+        return nullcontext()
+    return open_listener(*settings.operator_bind, "PULSE_OPERATOR_BIND", "PULSE_OPERATOR_BIND")
+
+
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:
     """Return the first exception of a group, or of the groups within it."""
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def _run(terminal: Terminal, listener: socket.socket, last_resort: "_LastResort") -> None:
+async def _run(
+    terminal: Terminal, listener: socket.socket, operator_listener: socket.socket | None, last_resort: "_LastResort"
+) -> None:
     """Open the resources, build the parts, start the tasks, wait for the end, stop in order.
 
     Nothing outside this machine is waited for before the server answers.
@@ -76,7 +87,7 @@ async def _run(terminal: Terminal, listener: socket.socket, last_resort: "_LastR
         built = await terminal.build(resources)
         resources.enter_context(gc_tuning.frozen_gc())
         _print_address(listener)
-        server = asyncio.create_task(_serve(built, terminal.settings, listener, stop), name="web")
+        server = asyncio.create_task(_serve(built, terminal.settings, listener, operator_listener, stop), name="web")
         try:
             await _run_until_stopped(built.work, server, stop)
         finally:
@@ -86,9 +97,18 @@ async def _run(terminal: Terminal, listener: socket.socket, last_resort: "_LastR
             await server
 
 
-async def _serve(built: Built, settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _serve(
+    built: Built, settings: Settings, listener: socket.socket, operator_listener: socket.socket | None,
+    stop: asyncio.Event,
+) -> None:  # fmt: skip
+    """Serve everyone, and the operator where a listener is set for that, until `stop`."""
     per_address_max = None if settings.trusted_hops else settings.clients_per_address_max
-    await serve(built.app, listener, stop, built.hub.shut_down, settings.clients_max, per_address_max)
+    async with asyncio.TaskGroup() as servers:
+        servers.create_task(
+            serve(built.app, listener, stop, built.hub.shut_down, settings.clients_max, per_address_max)
+        )
+        if operator_listener is not None:
+            servers.create_task(serve(built.operator_app, operator_listener, stop, lambda: None, OPERATOR_CLIENTS_MAX))
 
 
 def _print_address(listener: socket.socket) -> None:

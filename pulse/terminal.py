@@ -24,6 +24,7 @@ from pulse.binance.venues import VENUES, Venue
 from pulse.bus.contract import Bus, Deliver
 from pulse.bus.memory import MemoryBus
 from pulse.bus.relay import Relay
+from pulse.candle_history.coverage_meter import CoverageMeter
 from pulse.candle_history.gap_writer import GapWriter
 from pulse.candle_history.reader import CandleReader, RunningCandles
 from pulse.candle_history.reconciler import CandleReconciler
@@ -69,10 +70,11 @@ from pulse.stats import SymbolMetrics
 from pulse.store.contract import Store
 from pulse.store.sqlite import SqliteStore
 from pulse.symbols import SymbolLifecycle, SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.api.status import ReadinessReport, register_gauges
 from pulse.web.api.symbols import SymbolsReport
-from pulse.web.app import build_app
+from pulse.web.app import build_app, build_operator_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
@@ -100,7 +102,7 @@ class _Source:
     """Where market events come from, and what comes with it.
 
     `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, `trouble` why
-    instruments are not known.
+    instruments are not known, and `state_file` why bans cannot be kept.
     """
 
     parts: Sequence[SymbolLifecycle]
@@ -108,6 +110,7 @@ class _Source:
     instruments: Mapping[str, Instrument]
     history: Callable[[], Mapping[str, Mapping[str, int]]]
     trouble: Callable[[], str]
+    state_file: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +127,15 @@ class _Parts:
     writer: CandleWriter
     reader: CandleReader
     running_candles: RunningCandles
+    coverage: CoverageMeter
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What is run: the web app, the tasks, and what has to be told of the end, the clients' hub first."""
+    """What is run: the web apps, the tasks, and what has to be told of the end, the clients' hub first."""
 
     app: App
+    operator_app: App
     work: Work
     hub: Hub
     writer: CandleWriter
@@ -160,7 +165,9 @@ class Terminal:
         """Open the resources and build everything. Raises SettingsError."""
         parts = await self._open_parts(resources)
         scheduler = FlushScheduler(self._on_flushed)
-        return Built(self._make_app(parts, scheduler), self._work(parts, scheduler), parts.hub, parts.writer)
+        context = self._make_web_context(parts, scheduler)
+        apps = build_app(context), build_operator_app(context)
+        return Built(*apps, self._work(parts, scheduler), parts.hub, parts.writer)
 
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
         """Build everything up to the web app."""
@@ -173,17 +180,18 @@ class Terminal:
         relay = Relay(self.outbox, hub.publish, self.latency, self.clock)
         bus = self._make_bus(relay.deliver)
         resources.push_async_callback(bus.aclose)
+        coverage = CoverageMeter(store, reader, engine.proof_records)
         source = await self._open_source(hub, store, lambda names: registry.set_listed(names), resources)
         registry = SymbolRegistry(
             self.plan.symbols,
             running_max=0 if self.plan.recording else self.settings.symbols_max,
-            parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, *source.parts),
+            parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, coverage, *source.parts),
             is_watched=hub.is_watched,
             clock=time.monotonic,
         )
-        return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles)
+        return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles, coverage)
 
-    def _make_app(self, parts: _Parts, scheduler: FlushScheduler) -> App:
+    def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
         admission = Admission(self.settings, time.monotonic)
         groups = BroadcastGroups(parts.hub, scheduler)
         sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
@@ -195,26 +203,27 @@ class Terminal:
             parts.writer,
             self.latency.offset,
             parts.source.trouble,
+            parts.source.state_file,
         )
         register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
-        return build_app(
-            WebContext(
-                settings=self.settings,
-                admission=admission,
-                registry=parts.registry,
-                hub=parts.hub,
-                candles=parts.reader,
-                websockets=sessions,
-                sse=SseEndpoint(sessions),
-                symbols=SymbolsReport(
-                    self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
-                ),
-                readiness=readiness,
-                latency=self.latency.report,
-                certificates=parts.engine.certificates,
-                static_dir=_assets("static"),
-            )
+        return WebContext(
+            settings=self.settings,
+            access=Access(self.settings),
+            admission=admission,
+            registry=parts.registry,
+            hub=parts.hub,
+            candles=parts.reader,
+            websockets=sessions,
+            sse=SseEndpoint(sessions),
+            symbols=SymbolsReport(
+                self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
+            ),
+            readiness=readiness,
+            coverage=parts.coverage.report,
+            latency=self.latency.report,
+            certificates=parts.engine.certificates,
+            static_dir=assets("static"),
         )
 
     def _work(self, parts: _Parts, scheduler: FlushScheduler) -> Work:
@@ -224,6 +233,7 @@ class Terminal:
             "bus": parts.bus.run,
             "candle-writer": parts.writer.run,
             "running-candles": parts.running_candles.run,
+            "coverage": parts.coverage.run,
             "flush-watch": scheduler.watch,
             "idle-symbols": partial(close_idle_symbols, parts.registry),
             "full-gc": gc_tuning.collect_full_periodically,
@@ -265,9 +275,9 @@ class Terminal:
             from pulse.store.postgres import PostgresStore
 
             venue = self.venue.name if self.plan.source == "exchange" else self.session_venue
-            store = PostgresStore(self.settings.database_url, venue, _assets("sql"))
+            store = PostgresStore(self.settings.database_url, venue, assets("sql"))
         else:
-            store = SqliteStore(self._file(resources, self.settings.sqlite_path), self.venue.name, _assets("sql"))
+            store = SqliteStore(self._file(resources, self.settings.sqlite_path), self.venue.name, assets("sql"))
         try:
             await store.open()
         except StoreUnavailable as fault:
@@ -309,12 +319,13 @@ class Terminal:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
-            return _Source((replay,), work, self.plan.recording.instruments, dict, str)
+            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str)
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
+        bans.check()
         rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
         retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
@@ -339,7 +350,9 @@ class Terminal:
             "candle-reconciler": reconciler.run,
         }
         parts = (ingest, poller, reconciler)
-        return _Source(parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble)
+        return _Source(
+            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble
+        )
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
@@ -398,7 +411,7 @@ async def _has_candles(store: Store, symbol: str) -> bool:
         return True
 
 
-def _assets(name: str) -> Path:
+def assets(name: str) -> Path:
     """Return a folder that is installed with the package, or stands beside it in a checkout."""
     here = Path(__file__).parent
     return here / name if (here / name).is_dir() else here.parent / name

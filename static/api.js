@@ -9,8 +9,17 @@ export const REQUEST_MS_MAX = 10_000;
 
 /** @typedef {(url: string, init?: RequestInit) => Promise<Response>} Fetch */
 
-/** A request that failed; the message is a sentence for the user. */
-export class ApiError extends Error {}
+/** A request that failed; the message is a sentence for the user, `status` the server's, 0 where it did not answer. */
+export class ApiError extends Error {
+  /**
+   * @param {string} message
+   * @param {number} status
+   */
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
 
 /**
  * Return the server's addresses: `http(path, parameters)` and `feed()`, as URL texts. Empty bases mean the place that
@@ -54,13 +63,14 @@ function query(parameters) {
 /**
  * Fetch the JSON at `url`. Throws ApiError with a sentence; an abort through `signal` passes unchanged.
  * @param {string} url
- * @param {{signal?: AbortSignal, fetch?: Fetch}} options
+ * @param {Omit<RequestInit, "headers"> & {headers?: Record<string, string>, fetch?: Fetch}} options
  * @returns {Promise<unknown>}
  */
-export async function getJson(url, { signal, fetch = globalThis.fetch.bind(globalThis) } = {}) {
-  const response = await reached(fetch(url, { signal, headers: { accept: "application/json" } }));
+export async function getJson(url, { headers = {}, fetch = globalThis.fetch.bind(globalThis), ...init } = {}) {
+  const response = await reached(fetch(url, { ...init, headers: { accept: "application/json", ...headers } }));
   const body = await decoded(response);
-  if (!response.ok) throw new ApiError(problemText(body) || `The server answered with status ${response.status}`);
+  const { ok, status } = response;
+  if (!ok) throw new ApiError(problemText(body) || `The server answered with status ${status}`, status);
   if (body === null) throw new ApiError("The server's answer is not JSON");
   return body;
 }

@@ -20,6 +20,7 @@ import {
 import { createCandles } from "./panels/candles.js";
 import { createLadder } from "./panels/ladder.js";
 import { createLatency } from "./panels/latency.js";
+import { createSession } from "./panels/login.js";
 import { createMetrics } from "./panels/metrics.js";
 import { createProof } from "./panels/proof.js";
 import { createStatus } from "./panels/status.js";
@@ -28,7 +29,7 @@ import { createSymbols } from "./panels/symbols.js";
 import { createTrades } from "./panels/trades.js";
 import { loadPref, savePref } from "./prefs.js";
 import { createSchedule } from "./schedule.js";
-import { applyHistory, applyView, emptyBook, missesMinute, startsOver } from "./state.js";
+import { applyHistory, applyView, emptyBook, lacksNewest, startsOver } from "./state.js";
 import { firstSymbol, symbolOfHash } from "./symbol_names.js";
 
 /** @import {Config} from "./api.js" */
@@ -40,6 +41,7 @@ const CHARTS = "./vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.
 const TICK_MS = 250; // how often ages, countdowns and the chart's running bar are repainted
 const HISTORY_LIMIT = 500;
 const EMPTY_HISTORY_MS = 5_000; // how soon an empty history is requested again
+const NEW_MS = 20_000; // after the connection opened: how long one that lacks its newest minutes is
 const NEWEST_BARS = 3; // the running bar of a longer interval is requested with those before it, every CHART_MS
 const CHART_MS = 2_000;
 const PROGRESS_MS = 5_000; // how often the progress of the history is requested while it is being loaded
@@ -58,17 +60,19 @@ let proofTimer;
 
 const schedule = createSchedule(paint);
 const markTime = () => schedule.mark("time");
-const feed = new Feed({ onView: viewArrived, onChange: connectionChanged, onRefused: refused });
+const session = createSession(root, find(document, "dialog.login"), server, retry);
+const { platform } = session;
+const feed = new Feed({ onView: viewArrived, onChange: connectionChanged, onRefused: refused, platform });
 /** @type {Fetcher<Candle[], {symbol: string, interval: Interval}>} */
-const history = new Fetcher({ onData: historyArrived, onChange: markTime });
+const history = new Fetcher({ onData: historyArrived, onChange: markTime, platform });
 /** @type {Fetcher<SymbolList>} */
-const symbols = new Fetcher({ onData: symbolsArrived, onChange: markTime });
+const symbols = new Fetcher({ onData: symbolsArrived, onChange: markTime, platform });
 /** @type {Fetcher<StoreReport>} */
-const store = new Fetcher({ onData: storeArrived, onChange: () => {} });
+const store = new Fetcher({ onData: storeArrived, onChange: () => {}, platform });
 /** @type {Fetcher<LatencyReport>} */
-const latency = new Fetcher({ onData: latencyArrived, onChange: () => {} });
+const latency = new Fetcher({ onData: latencyArrived, onChange: () => {}, platform });
 /** @type {Fetcher<ProofReport, string>} */
-const proof = new Fetcher({ onData: proofArrived, onChange: () => schedule.mark("proof") });
+const proof = new Fetcher({ onData: proofArrived, onChange: () => schedule.mark("proof"), platform });
 
 /** The panels by name. To add one: its entry here, and in PAINTED below. */
 const panels = {
@@ -124,6 +128,7 @@ function start() {
   setInterval(requestStore, STORE_MS);
   setInterval(requestLatency, LATENCY_MS);
   requestSymbols();
+  session.check();
   loadCharts();
 }
 
@@ -169,7 +174,7 @@ function viewArrived(view) {
   page.shown = view.symbol;
   page.refusal = "";
   if (known.view === null && followed(page, view.symbol) === undefined) requestSymbols(); // it has just been started
-  const hasGap = book.bars !== known.bars && missesMinute(book.bars);
+  const hasGap = (book.bars !== known.bars || (!known.live && book.live)) && lacksNewest(book);
   if (hasGap || startsOver(known.view, view)) loadHistory();
   schedule.mark("time", "book", "trades"); // the chart, far more expensive to draw, follows with the next tick
 }
@@ -199,12 +204,13 @@ function requestRunningBar() {
  * @param {{symbol: string, interval: Interval}} subject
  */
 function historyArrived(candles, { symbol, interval }) {
-  const book = page.books.get(symbol) ?? emptyBook(symbol);
-  if (interval === MINUTE) page.books.set(symbol, applyHistory(book, candles));
+  const book = applyHistory(page.books.get(symbol) ?? emptyBook(symbol), interval === MINUTE ? candles : []);
+  if (interval === MINUTE) page.books.set(symbol, book);
   else page.charts.set(chartKey(symbol, interval), applyCandles(chartOf(page, symbol, interval), candles));
   schedule.mark("candles");
-  // A server that has just started is still loading the history.
-  if (candles.length === 0) setTimeout(() => reloadHistory(symbol), EMPTY_HISTORY_MS);
+  // A server that has just started is still loading the history, its newest minutes too.
+  const isNew = Date.now() - page.openedAtMs < NEW_MS;
+  if (candles.length === 0 || (isNew && lacksNewest(book))) setTimeout(() => reloadHistory(symbol), EMPTY_HISTORY_MS);
   if (page.refusal !== "" && symbol === page.selected) retry(); // there is room for it now
 }
 
@@ -380,8 +386,7 @@ function paintRoot({ status, paused, source, selected }) {
 }
 
 /**
- * Paint the price and the ids of the view. They change in one frame with the rows they describe: a reader of both
- * reads one view.
+ * Paint the price and the ids of the view, in one frame with the rows they describe: a reader of both reads one view.
  * @param {PanelModel} model
  */
 function paintBook(model) {

@@ -2,10 +2,11 @@
 // incidents. Pure functions of what the server sent; they know no page and no clock.
 
 import { counted, fixed, utcSecond } from "./format.js";
+import { silentText, streamList } from "./streams.js";
 
 /** @import {BookStatus} from "./state.js" */
 /** @import {CandleMismatch, Incident, KnownRange, Level} from "./types.js" */
-/** @import {Minute, ProofCounts, ProofReport, SymbolInfo} from "./types.js" */
+/** @import {Minute, ProofCounts, ProofReport, StreamReport, SymbolInfo} from "./types.js" */
 
 /** @type {Record<string, string>} */
 const CAUSES = {
@@ -75,11 +76,11 @@ function counts({ touch_compared: touch, touch_equal: touchEqual, top_compared: 
 
 /**
  * Return the shield. It is full ("Verified") only when the newest view is live, the display is not paused, and the
- * exchange's own best bid and ask were compared since the book was joined, and nothing differed.
+ * exchange's own best bid and ask were compared since the book was joined, nothing differed, and no check is silent.
  * @param {object} model
  * @param {Pick<BookStatus, "trusted" | "text">} model.status
  * @param {{atMs: number} | null} model.paused
- * @param {{proof: Comparisons} | null} model.view
+ * @param {{proof: Comparisons & Pick<ProofCounts, "silent_checks">} | null} model.view
  * @param {Baseline | null} model.joined
  */
 export function shield({ status, paused, view, joined }) {
@@ -89,14 +90,18 @@ export function shield({ status, paused, view, joined }) {
   const { compared, differing } = counts(view.proof);
   if (differing > joined.differing) return hollow("differs from the exchange's own quotes");
   if (compared <= joined.compared) return hollow("not compared with the exchange's quotes yet");
+  const silent = silentText(view.proof.silent_checks);
+  if (silent !== "") return hollow(silent);
   return { isVerified: true, text: "Verified", reason: "" };
 }
 
 /**
  * Return the first sentence of the proof.
- * @param {Pick<ProofReport, "state" | "state_reason">} report
+ * @param {Pick<ProofReport, "state" | "state_reason"> & {proof: Pick<ProofCounts, "silent_checks">}} report
  */
-export function leadText({ state, state_reason: reason }) {
+export function leadText({ state, state_reason: reason, proof }) {
+  const silent = silentText(proof.silent_checks);
+  if (state === "live" && silent !== "") return sentence(`This book is live, but not confirmed now: ${silent}`);
   if (state === "live")
     return "This book is live: no update is missing, the data is fresh, and every comparison agrees.";
   return sentence(`This book is not live: ${state}${reason ? `, ${reason}` : ""}`);
@@ -137,12 +142,37 @@ export function facts(report, instrument) {
   const { proof } = report;
   return [
     { name: "contiguous", term: "Depth updates", ...contiguous(report) },
-    { name: "touch", term: "Best bid and ask", ...compared(proof.touch_compared, proof.touch_equal, "bookTicker") },
-    { name: "top", term: "Best 20 levels", ...compared(proof.top_compared, proof.top_equal, "partial depth") },
+    { name: "touch", term: "Best bid and ask", ...touch(proof) },
+    { name: "top", term: "Best 20 levels", ...top(proof) },
     { name: "whole", term: "Whole book", ...audited(report) },
     { name: "window", term: "Known range", ...knownRange(report.window, report.last_update_id, instrument) },
     { name: "resyncs", term: "Resyncs", ...resynced(proof.resyncs) },
+    { name: "streams", term: "Streams", ...streams(report.streams) },
   ];
+}
+
+/**
+ * @param {ProofCounts} proof
+ * @returns {FactBody}
+ */
+function touch(proof) {
+  return compared(proof.touch_compared, proof.touch_equal, "bookTicker", proof.silent_checks.includes("touch"));
+}
+
+/**
+ * @param {ProofCounts} proof
+ * @returns {FactBody}
+ */
+function top(proof) {
+  return compared(proof.top_compared, proof.top_equal, "partial depth", proof.silent_checks.includes("top"));
+}
+
+/**
+ * @param {StreamReport[]} reports
+ * @returns {FactBody}
+ */
+function streams(reports) {
+  return { text: streamList(reports), holds: reports.every(({ state }) => state !== "silent") };
 }
 
 /**
@@ -167,11 +197,13 @@ function contiguous({ state, last_update_id: now, contiguous_since_id: since, di
  * @param {number} total
  * @param {number} equal
  * @param {string} stream the exchange's stream that was compared with
+ * @param {boolean} isSilent
  * @returns {FactBody}
  */
-function compared(total, equal, stream) {
+function compared(total, equal, stream, isSilent) {
   if (total === 0) return { text: "not compared yet", holds: null };
   const made = `${counted(total, "comparison", "comparisons")} with the exchange's ${stream} at the same update id`;
+  if (equal === total && isSilent) return { text: `${made}: all equal, but it is silent now`, holds: null };
   if (equal === total) return { text: `${made}: all equal`, holds: true };
   return { text: `${made}: ${fixed(equal, 0)} equal, ${fixed(total - equal, 0)} different`, holds: false };
 }

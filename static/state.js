@@ -3,6 +3,7 @@
 
 import { waitText } from "./format.js";
 import { baseline } from "./proof_text.js";
+import { streamAge } from "./streams.js";
 
 /** @import {ConnectionStatus} from "./connection.js" */
 /** @import {Baseline} from "./proof_text.js" */
@@ -180,6 +181,14 @@ export function missesMinute(bars) {
 }
 
 /**
+ * Whether a minute is missing among the newest closed ones, or between them and the running one.
+ * @param {Pick<Book, "bars" | "live">} book
+ */
+export function lacksNewest({ bars, live }) {
+  return missesMinute(live === null ? bars : [...bars, live]);
+}
+
+/**
  * Return the union of two lists of trades by their ids, newest first, the newest `most`; the same list when nothing is
  * new.
  * @param {Trade[]} trades
@@ -296,7 +305,7 @@ function sampled(samples, view, nowMs) {
 /** @typedef {State | "connecting" | "disconnected" | "refused" | "fault"} StatusKind */
 
 /** Whether the data on the screen may be trusted: `kind` for programs, `text` for the user. `ageMs` is the time since
- * the server last received data of this symbol, null for never; `hasAge` is true when the text contains it already.
+ * the server last received an update of this symbol's book, null for never; `hasAge` is true when the text contains it already.
  * @typedef {{kind: StatusKind, text: string, hasAge: boolean, ageMs: number | null, trusted: boolean}} BookStatus
  */
 
@@ -313,8 +322,8 @@ function sampled(samples, view, nowMs) {
 export function bookStatus({ connection, book, nowMs, refusal = "", fault = "" }) {
   const view = book?.view ?? null;
   const receivedAtMs = book?.receivedAtMs ?? 0;
-  const serverAgeMs = view?.data_age_ms ?? null;
-  const ageMs = serverAgeMs === null ? null : Math.max(0, nowMs - receivedAtMs) + serverAgeMs;
+  // The age of the book's own stream: others may go on while it stands still.
+  const ageMs = streamAge({ view, receivedAtMs }, "depth", nowMs);
   /** @type {(kind: StatusKind, text: string, hasAge?: boolean) => BookStatus} */
   const status = (kind, text, hasAge = false) => ({ kind, text, hasAge, ageMs, trusted: kind === "live" });
   if (fault !== "") return status("fault", `Page error: ${fault}. Reload the page.`);

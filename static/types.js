@@ -40,6 +40,10 @@
  * @property {number} [missing_minutes]
  */
 
+/** Who the page is for the server; `session` says that a cookie made it so.
+ * @typedef {{role: "anonymous" | "reader" | "operator", token_needed: boolean, session: boolean}} SessionReport
+ */
+
 /** @typedef {object} Metrics
  * @property {number | null} mid_price
  * @property {number | null} spread_abs
@@ -83,6 +87,21 @@
  * @property {number} levels_differing
  * @property {number} resyncs
  * @property {number} incidents
+ * @property {Check[]} silent_checks those that confirm nothing now, because the exchange's stream behind them is silent
+ */
+
+/** @typedef {"touch" | "top" | "candle"} Check */
+/** @typedef {"depth" | "bookTicker" | "partial" | "trade" | "kline"} StreamKind */
+
+/** One stream of the exchange; `age_ms` is null before its first frame.
+ * @typedef {object} Stream
+ * @property {StreamKind} kind
+ * @property {"live" | "quiet" | "silent" | "offline"} state
+ * @property {number | null} age_ms
+ */
+
+/** A stream with its habit, and why it is silent.
+ * @typedef {Stream & {usual_ms: number | null, reason: string}} StreamReport
  */
 
 /** @typedef {object} Instrument
@@ -137,6 +156,7 @@
  * @property {Source} source
  * @property {string} venue
  * @property {number | null} data_age_ms
+ * @property {Stream[]} streams
  * @property {Instrument | null} instrument
  */
 
@@ -293,6 +313,7 @@
  * @property {number} audit_levels_differing
  * @property {Incident[]} incidents
  * @property {CandleMismatch[]} candle_mismatches
+ * @property {StreamReport[]} streams
  */
 
 export {};

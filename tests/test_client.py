@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pulse.symbols import SymbolRegistry
 from tests.fanout.test_subscriptions import trade
 from tests.support.services import free_port
 from tests.support.waiting import WAIT_S, until
-from tests.support.web import Web, on_server_loop, serving
+from tests.support.web import SETTINGS, Web, on_server_loop, serving
 
 Messages = Iterator[dict[str, Any]]
 
@@ -209,6 +210,51 @@ def test_waits_grow_while_the_server_cannot_be_reached() -> None:
     assert max(waits[:2]) <= 2 * client.RETRY_FIRST_S
     assert max(waits) <= client.RETRY_MAX_S
     assert max(waits[6:]) > max(waits[:2])
+
+
+TOKEN = "a-reader's-token!"
+
+
+@on_server_loop
+async def test_a_token_opens_a_server_that_needs_one() -> None:
+    """Without it, and with a wrong one, the reason is said; a retry would not help."""
+    async with serving(replace(SETTINGS, token=TOKEN)) as web:
+        feed = messages(url_of(web), ["book.BTCUSDT"], token=TOKEN)
+        web.publish(1)
+        message = await next_of(feed)
+        await asyncio.to_thread(feed.close)  # type: ignore[attr-defined]
+        for wrong in ("", "wrong"):
+            with pytest.raises(RequestRefused, match="needs a token, or the one given is wrong"):
+                await next_of(messages(url_of(web), ["book.BTCUSDT"], token=wrong))
+
+    assert message["seq"] == 1
+
+
+@pytest.mark.parametrize("token", ["a\r\nX: y", "t\xf6ken", "\x00"])
+def test_a_token_that_no_header_can_hold_is_refused(token: str) -> None:
+    """Before anything is sent: a line end would add headers."""
+    with pytest.raises(RequestRefused, match="printable ASCII"):
+        next(messages("ws://127.0.0.1:1/ws", ["book.BTCUSDT"], token=token))
+
+
+@on_server_loop
+async def test_the_command_line_reads_the_token_from_a_file(tmp_path: Path) -> None:
+    """Its arguments are seen by every user of the machine."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    async with serving(replace(SETTINGS, token=TOKEN)) as web:
+        web.publish(1)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "pulse.client", "btcusdt", "--url", url_of(web), "--token-file",
+            str(tmp_path / "token"), stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), WAIT_S)
+        process.kill()
+        await process.wait()
+    code = await asyncio.to_thread(client.main, ["BTCUSDT", "--token-file", str(tmp_path / "none")])
+
+    assert json.loads(line)["seq"] == 1
+    assert code == 2
 
 
 @on_server_loop

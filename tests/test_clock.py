@@ -117,6 +117,7 @@ def test_exchange_time_is_known_by_round_trips_alone() -> None:
     assert offset.exchange_ms(2_000.0) == 7_000
 
 
+@pytest.mark.proves("clock-differs")
 @pytest.mark.parametrize(
     ("ahead_ms", "duration_ms", "text"),
     [

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine", "ingest", "candle_history", "bus", "fanout"),
     ("web",),
     ("terminal",),
-    ("supervisor",),
+    ("supervisor", "check"),
     ("__main__",),
 )
 """A package or module may import only from lower floors, or from its own package."""
@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 HOMES = {
     "aiohttp": {"pulse/binance/transport.py", "pulse/simulator"},
     "redis": {"pulse/bus/redis.py"},
-    "psycopg": {"pulse/store/postgres.py", "pulse/store/postgres_address.py"},
+    "psycopg": {"pulse/store/postgres.py", "pulse/store/postgres_address.py", "pulse/store/postgres_probe.py"},
     "psycopg_pool": {"pulse/store/postgres.py"},
     "starlette": {"pulse/web"},
     "hypercorn": {"pulse/server/listener.py", "pulse/server/hypercorn_patches.py", "pulse/server/http1.py"},

@@ -136,6 +136,7 @@ def test_an_echo_counts_if_it_answers_a_view_of_the_client(
     assert latency.report()["hops"][-1]["count"] == is_counted
 
 
+@pytest.mark.proves("false-echo")
 def test_a_lying_client_decides_no_figure() -> None:
     """However often it reports the oldest view that counts: its address has one voice among those of the others."""
     latency = latency_with_views(70.0, 80.0, 90.0, 9_900.0)
@@ -149,6 +150,7 @@ def test_a_lying_client_decides_no_figure() -> None:
     assert latency.report()["over_budget"] == []
 
 
+@pytest.mark.proves("false-echo")
 def test_reports_of_few_addresses_are_not_shown() -> None:
     """One client alone, or a pair, could choose the figure; a client on this machine is its owner's."""
     latency = latency_with_views(80.0, 9_900.0)

@@ -55,6 +55,7 @@ def test_libraries_log_warnings_and_above_only(level: str, shown: int) -> None:
     assert {logging.getLogger(name).level for name in LIBRARIES} == {shown}
 
 
+@pytest.mark.proves("secrets")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -80,6 +81,7 @@ def test_a_password_is_redacted(text: str, shown: str, capsys: pytest.CaptureFix
     assert (json.loads(as_json)["reason"], json.loads(as_json)["other"]) == (shown, "a@b")
 
 
+@pytest.mark.proves("secrets")
 def test_a_password_in_a_traceback_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
     """An exception's text is part of the traceback, and redacted with it."""
     logs.set_up("INFO")
@@ -94,6 +96,7 @@ def test_a_password_in_a_traceback_is_redacted(capsys: pytest.CaptureFixture[str
     assert "CRITICAL" in err
 
 
+@pytest.mark.proves("log-forgery")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -202,6 +205,7 @@ def test_no_pair_has_the_name_of_another_member() -> None:
     assert not re.search(r'"[^"\n]* (time|level|logger|message|request|traceback)=%', sources)
 
 
+@pytest.mark.proves("log-forgery")
 def test_a_traceback_cannot_forge_a_record(capsys: pytest.CaptureFixture[str]) -> None:
     """Every line but the record's first is indented."""
     logs.set_up("INFO")
@@ -231,6 +235,7 @@ def test_a_url_without_a_password_is_unchanged(text: str, capsys: pytest.Capture
     assert capsys.readouterr().err.endswith(f'connect url="{text}"\n')
 
 
+@pytest.mark.proves("log-flood")
 def test_repeated_trouble_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """The first at once, then one with the count since the last line."""
     now_s = [0.0]
@@ -247,6 +252,7 @@ def test_repeated_trouble_is_one_line_a_minute(caplog: pytest.LogCaptureFixture)
     ]
 
 
+@pytest.mark.proves("log-flood")
 def test_a_line_that_repeats_without_end_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever logs it, in a million times; lines of other kinds are written, and how many were left out is said."""
     now_s = [0.0]
@@ -275,3 +281,21 @@ def test_the_kinds_of_lines_are_bounded() -> None:
         handler.emit(logging.LogRecord("x", logging.INFO, "", 0, f"{number} lines", (), None))
 
     assert len(handler._kinds) == logs.KINDS_MAX
+
+
+def test_trouble_of_one_thing_is_logged_once_per_change(caplog: pytest.LogCaptureFixture) -> None:
+    """As a warning when it begins, when its reason changes, and when it begins again; at debug level while it lasts."""
+    trouble = logs.StateOfTrouble(logging.getLogger("pulse"), "down reason=%s")
+    with caplog.at_level(logging.DEBUG, "pulse"):
+        seen = [trouble.over()]
+        for reason in ("a", "a", "b", "", "b"):
+            if reason:
+                trouble.warn(reason, reason)
+            else:
+                seen.append(trouble.over())
+
+    assert seen == [False, True]
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("WARNING", "down reason=a"), ("DEBUG", "down reason=a"),
+        ("WARNING", "down reason=b"), ("WARNING", "down reason=b"),
+    ]  # fmt: skip

@@ -18,7 +18,7 @@ from pulse.simulator.server import SimulatedExchange
 from tests.conftest import start
 from tests.support.monitoring import DASHBOARD, RULE_TESTS, RULES, PrometheusServer, shortened
 from tests.support.process import Pulse
-from tests.support.programs import NoServer, prometheus_programs
+from tests.support.programs import NoServer, free_port, prometheus_programs
 from tests.support.services import PostgresServer, ValkeyServer
 from tests.support.waiting import WAIT_S, until
 
@@ -27,6 +27,7 @@ ALERTS = set(re.findall(r"- alert: (\w+)", RULES.read_text()))
 FIRE_WAIT_S = 4 * WAIT_S
 CLIENTS_MAX = 10
 DEPTH, TRADES = "btcusdt@depth@100ms", "btcusdt@aggTrade"
+KLINES = "/api/v3/klines"
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,7 @@ class Faults:
     def __init__(self, exchange: SimulatedExchange, folder: Path) -> None:
         self.exchange = exchange
         self.postgres, self.valkey = PostgresServer(), ValkeyServer()
+        operator = f"127.0.0.1:{free_port()}"
         for server in (self.postgres, self.valkey):
             start(server)
         self.pulse = Pulse(
@@ -109,10 +111,11 @@ class Faults:
             PULSE_DEPTH_LIMIT="1000",
             PULSE_BACKFILL_DAYS="0",
             PULSE_CLIENTS_MAX=str(CLIENTS_MAX),
+            PULSE_OPERATOR_BIND=operator,
             DATABASE_URL=self.postgres.url("postgres"),
             REDIS_URL=self.valkey.url,
         )
-        self.prometheus = PrometheusServer(f"127.0.0.1:{self.pulse.port}")
+        self.prometheus = PrometheusServer(operator)
         self.seen: set[str] = set()
 
     async def firing(self, *alerts: str) -> None:
@@ -137,6 +140,7 @@ class Faults:
 async def monitored(folder: Path) -> AsyncIterator[Faults]:
     """Run a terminal on a simulated exchange, a PostgreSQL and a Valkey, with a Prometheus that watches it."""
     async with SimulatedExchange(SYMBOLS.split(","), seed=5) as exchange:
+        exchange.faults.rest.answer(KLINES, 500)
         exchange.faults.rest.edit("/api/v3/time", lambda body: {"serverTime": body["serverTime"] + 60_000})
         faults = Faults(exchange, folder)
         try:
@@ -169,13 +173,14 @@ async def spend_the_weight(faults: Faults) -> None:
 
 
 async def test_every_alert_fires_for_its_fault_and_every_panel_has_data(programs: Path, tmp_path: Path) -> None:
-    """Each part is broken in turn; before that nothing fires but the one alert whose fault is there from the start."""
+    """Each part is broken in turn; of two that are broken from the start, the alert of the shorter time comes first."""
     async with monitored(tmp_path) as faults, AsyncExitStack() as clients:
         frames, rest, pulse = faults.exchange.faults.frames, faults.exchange.faults.rest, faults.pulse
         await pulse.until(lambda: pulse.get("/readyz"), lambda report: report["ready"])
         await faults.firing("PulseClockWrong")
         assert faults.seen == {"PulseClockWrong"}
         rest.clear()
+        rest.answer(KLINES, 500)
 
         # values, trades, delays, clients, memory, descriptors
         frames.corrupt(DEPTH)
@@ -184,6 +189,7 @@ async def test_every_alert_fires_for_its_fault_and_every_panel_has_data(programs
         frames.drop(TRADES, 5)
         await fill_the_server(faults, clients)
         await faults.firing("PulseBookDiffers", "PulseFramesRefused", "PulseTradesMissing", "PulseRefuses")
+        await faults.firing("PulseCandlesMissing")
         frames.delay("linkusdt@depth@100ms", 1000, 10**6)
         with lowered_limits(pulse.pid) as lower:
             lowering = asyncio.create_task(lower())
@@ -198,7 +204,7 @@ async def test_every_alert_fires_for_its_fault_and_every_panel_has_data(programs
         frames.mute("*@bookTicker", "*@depth20*")
         faults.postgres.kill()
         faults.valkey.kill()
-        await faults.firing("PulseStoreAway", "PulseBusAway", "PulseNotReady", "PulseBookUnproven")
+        await faults.firing("PulseStoreAway", "PulseBusAway", "PulseNotReady", "PulseBookUnproven", "PulseStreamSilent")
         frames.clear()
         start(faults.postgres)
         start(faults.valkey)

@@ -54,6 +54,7 @@ def unmet(requirements: list[str], lock: Path) -> list[str]:
     ]
 
 
+@pytest.mark.proves("supply")
 @pytest.mark.parametrize("lock", LOCKS, ids=name_of)
 def test_a_lock_has_hashes_and_no_address(lock: Path) -> None:
     """Every package has one version and the hashes of its files; any index or mirror can serve them."""
@@ -65,6 +66,7 @@ def test_a_lock_has_hashes_and_no_address(lock: Path) -> None:
     assert "@" not in lock.read_text()
 
 
+@pytest.mark.proves("supply")
 def test_the_lock_satisfies_the_dependencies() -> None:
     """requirements.lock has a version of each runtime dependency within its bounds."""
     assert unmet(project()["dependencies"], RUN_LOCK) == []

@@ -43,6 +43,11 @@ def test_variables_of_other_programs_are_ignored() -> None:
         ("PULSE_HOST", "0.0.0.0", "host", "0.0.0.0"),
         ("PULSE_HOSTS", "A.example., *.b.example,a.example", "hosts", ("a.example", "*.b.example")),
         ("PULSE_HOSTS", "*", "hosts", ("*",)),
+        ("PULSE_TOKEN", "0123456789abcde!", "token", "0123456789abcde!"),
+        ("PULSE_OPERATOR_TOKEN", "~" * 256, "operator_token", "~" * 256),
+        ("PULSE_OPERATOR_BIND", "9000", "operator_bind", ("127.0.0.1", 9000)),
+        ("PULSE_OPERATOR_BIND", "10.0.0.5:0", "operator_bind", ("10.0.0.5", 0)),
+        ("PULSE_OPERATOR_BIND", "[::1]:9000", "operator_bind", ("::1", 9000)),
         ("RENDER_EXTERNAL_HOSTNAME", "pulse.onrender.com", "platform_host", "pulse.onrender.com"),
         ("PULSE_ALLOWED_ORIGINS", "https://a.example, http://b:8000/,https://a.example", "allowed_origins",
          ("https://a.example", "http://b:8000")),
@@ -101,6 +106,8 @@ def test_each_setting_is_read(name: str, text: str, field: str, value: object) -
          "an address that starts with http:// or https://"),
         ("PULSE_REST_URL", ["http://[::1", "http://x:port"], "an address with a valid host and port"),
         ("PULSE_STREAM_URL", ["https://x"], "an address that starts with ws:// or wss://"),
+        ("PULSE_OPERATOR_BIND", ["x", ":9000", "65536", "127.0.0.1", "::1:9000", "http://a:80"],
+         "a port of 127.0.0.1 such as 9000, or an address with a port such as 10.0.0.5:9000"),
         ("PULSE_HOSTS", ["https://a.example", "a.example:80", "a.*.example", "a b", "-a.example"],
          "* or a list of host names without scheme and port, such as terminal.example.com,*.example.org"),
         ("PULSE_ALLOWED_ORIGINS", ["a.example", "https://a/path", "ftp://a", "https://"],
@@ -113,6 +120,30 @@ def test_wrong_value_gets_a_sentence(name: str, texts: list[str], expected: str)
         shown = repr(text) if len(text) <= 80 else repr(text[:77] + "...")
 
         assert errors(**{name: text}) == [f"{name} must be {expected}, not {shown}."]
+
+
+@pytest.mark.parametrize("name", ["PULSE_TOKEN", "PULSE_OPERATOR_TOKEN"])
+@pytest.mark.parametrize(
+    "text", ["0123456789abcde", "x" * 257, "a token with spaces", "t\xf6ken-0123456789", "0" * 16 + "\n"]
+)
+def test_a_wrong_token_is_not_shown(name: str, text: str) -> None:
+    """The sentence says how long it must be and how to make one; it repeats nothing of it."""
+    (sentence,) = errors(**{name: text})
+
+    assert sentence.startswith(f"{name} must be 16 to 256 printable ASCII characters without spaces")
+    assert sentence.endswith(f"not the given value of {len(text)} characters (not shown).")
+    assert text not in sentence
+
+
+def test_the_tokens_must_differ() -> None:
+    """Else every reader would be the operator; neither is in the settings' own text."""
+    token = "0123456789abcdef"
+
+    assert errors(PULSE_TOKEN=token, PULSE_OPERATOR_TOKEN=token) == [
+        "PULSE_OPERATOR_TOKEN must differ from PULSE_TOKEN: every reader would be the operator."
+    ]
+    assert token not in repr(read(PULSE_TOKEN=token, PULSE_OPERATOR_TOKEN=token[::-1]))
+    assert token[::-1] not in repr(read(PULSE_OPERATOR_TOKEN=token[::-1]))
 
 
 def test_all_errors_are_reported_together() -> None:
@@ -179,6 +210,7 @@ def test_address_of_a_wrong_host_or_port(text: str) -> None:
     assert errors(DATABASE_URL=text) == [f"DATABASE_URL must be an address with a valid host and port, not {shown}."]
 
 
+@pytest.mark.proves("database-address")
 @pytest.mark.parametrize(
     "text",
     [
@@ -194,6 +226,7 @@ def test_addresses_of_a_cluster_or_of_sentinels_are_refused(text: str) -> None:
     ]
 
 
+@pytest.mark.proves("secrets")
 def test_password_is_not_in_the_repr() -> None:
     """The settings can be logged: addresses that may hold a password are left out."""
     text = repr(read(REDIS_URL="redis://:s3cret@cache", DATABASE_URL="postgres://u:s3cret@db"))

@@ -76,6 +76,7 @@ async def is_subscribed(pulse: Pulse, symbol: str) -> bool:
     return bool(reply["op"] == "subscribed")
 
 
+@pytest.mark.proves("slow-start")
 async def test_everything_is_served_while_a_mute_exchange_is_asked(tmp_path: Path) -> None:
     """Health, page, state and feed answer before the first request to the exchange has ended in any way."""
     async with (
@@ -105,6 +106,7 @@ async def test_everything_is_served_while_a_mute_exchange_is_asked(tmp_path: Pat
     assert (other["op"], other["detail"], other["retry_after_s"]) == ("error", problem["detail"], 2)
 
 
+@pytest.mark.proves("slow-start")
 async def test_a_refused_port_is_used_once_it_accepts(tmp_path: Path) -> None:
     """The reason is shown, and pinned and requested symbols run without a restart when the exchange is there."""
     port = free_port()
@@ -161,6 +163,7 @@ def test_a_stop_takes_less_than_5_s() -> None:
     assert listener.STOP_GRACE_S + listener.STOP_TASKS_S < LAST_RESORT_S < 5
 
 
+@pytest.mark.proves("slow-start")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_stop_before_the_exchange_has_answered(tmp_path: Path, number: int) -> None:
     """A signal ends a process that is still waiting for the first answer; it does not wait for it any longer."""

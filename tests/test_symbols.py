@@ -147,6 +147,7 @@ def test_a_watched_symbol_goes_on() -> None:
     assert registry.record[-1] == "part closes DOGEUSDT"
 
 
+@pytest.mark.proves("all-symbols")
 def test_a_pinned_symbol_is_never_closed() -> None:
     """It runs for as long as the process."""
     registry = Registry()
@@ -196,6 +197,7 @@ def refusal(registry: Registry, symbol: str, at_s: float, address: str) -> tuple
     return caught.value.status, str(caught.value), caught.value.retry_after_s
 
 
+@pytest.mark.proves("all-symbols")
 def test_one_address_cannot_take_all_symbols() -> None:
     """It has three quarters of those beyond the pinned ones; another address opens one at once."""
     registry = listing_many(running_max=6)
@@ -241,6 +243,7 @@ def test_address_does_not_replace_what_another_has_just_requested() -> None:
     assert not registry.symbols.is_running(COINS[0])
 
 
+@pytest.mark.proves("all-symbols")
 def test_one_address_opens_symbols_at_a_bounded_rate() -> None:
     """Each costs requests to the exchange: OPENINGS_AT_ONCE, then one every OPENING_EVERY_S; a running one is free."""
     registry = listing_many(running_max=30)

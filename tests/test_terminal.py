@@ -5,11 +5,13 @@ import csv
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,11 +21,12 @@ import pytest
 import redis
 
 from pulse.fanout.hub import OWN_SILENCE_MAX_S
+from pulse.latency import ECHOES_PER_ADDRESS
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
 from tests.support.process import ROOT, SYMBOLS, Pulse, run_pulse, stalled_reader, terminal_on
 from tests.support.recordings import recording
-from tests.support.services import PostgresServer, ValkeyServer
+from tests.support.services import PostgresServer, ValkeyServer, free_port
 from tests.support.waiting import WAIT_S
 
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -107,6 +110,26 @@ async def test_history_is_backfilled_at_the_start(exchange: SimulatedExchange, t
     assert stored.items() <= {iso(open_ms): values for open_ms, values in truth.items()}.items()
 
 
+@pytest.mark.proves("newest-minutes")
+async def test_the_newest_minutes_are_there_after_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Every minute that has ended is the exchange's own at once, also those that may still change."""
+
+    def newest(rows: Any) -> list[str]:
+        return [row["timestamp"] for row in closed(rows if isinstance(rows, list) else [])][-5:]
+
+    def is_complete(rows: Any) -> bool:
+        running_ms = int(time.time()) // 60 * 60_000
+        return newest(rows) == [iso(running_ms - minutes * 60_000) for minutes in (5, 4, 3, 2, 1)]
+
+    async with terminal_on(exchange, tmp_path) as pulse:
+        for symbol in SYMBOLS.split(","):
+            rows = await pulse.until(partial(pulse.get, "/api/ohlcv", symbol=symbol, limit="6"), is_complete)
+            sources = {row["source"] for row in closed(rows)}
+
+    assert "exchange" in sources
+
+
+@pytest.mark.proves("delisted")
 async def test_a_delisted_symbol_does_not_keep_the_others_from_running(
     exchange: SimulatedExchange, tmp_path: Path
 ) -> None:
@@ -134,6 +157,7 @@ def iso(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
+@pytest.mark.proves("cut")
 async def test_a_lost_exchange_is_shown(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """The view is offline with a reason, keeps the last book, and becomes live again by itself."""
     async with terminal_on(exchange, tmp_path) as pulse:
@@ -149,6 +173,7 @@ async def test_a_lost_exchange_is_shown(exchange: SimulatedExchange, tmp_path: P
     assert len(view["bids"]) == 20
 
 
+@pytest.mark.proves("halt")
 async def test_a_halted_symbol_is_halted_from_the_start(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """A symbol that does not trade is not shown as live."""
     exchange.core.set_status("LINKUSDT", "HALT")
@@ -169,6 +194,121 @@ async def test_readiness_names_what_is_not_ready(exchange: SimulatedExchange, tm
 
     assert report["feeds"]["BTCUSDT"]["state"] == "offline"
     assert health == {"status": "ok"}
+
+
+# --- who may read
+
+
+READER, OPERATOR = "a-reader's-token!", "an-operator's-token!"
+
+
+async def status_of(url: str, **headers: str) -> int:
+    """Return the status of one request."""
+    async with aiohttp.ClientSession() as client, client.get(url, headers=headers) as answer:
+        return answer.status
+
+
+@pytest.mark.proves("session")
+async def test_tokens_and_sessions_outlive_a_restart(tmp_path: Path) -> None:
+    """A session begun with the reader's token goes on in the next process, and ends when the token is changed."""
+    pulse = Pulse(tmp_path, "--demo", PULSE_TOKEN=READER, PULSE_OPERATOR_TOKEN=OPERATOR)
+    async with pulse, aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        anonymous = await status_of(f"{pulse.url}/orderbook")
+        metrics = await status_of(f"{pulse.url}/metrics", Authorization=f"Bearer {OPERATOR}")
+        async with browser.post(f"{pulse.url}/api/session", json={"token": READER}) as answer:
+            assert answer.status == 200
+        statuses = []
+        for token in (READER, READER, "another-reader's-token"):
+            async with browser.get(f"{pulse.url}/api/symbols") as answer:
+                statuses.append(answer.status)
+            assert await pulse.stop() == 0
+            pulse._environment["PULSE_TOKEN"] = token
+            await pulse.start()
+        async with browser.get(f"{pulse.url}/api/symbols") as answer:
+            statuses.append(answer.status)
+
+    assert (anonymous, metrics) == (401, 200)
+    assert statuses == [200, 200, 200, 401]
+    log = pulse.log.read_text()
+    assert READER not in log
+    assert OPERATOR not in log
+
+
+async def test_the_operators_listener_needs_no_token(tmp_path: Path) -> None:
+    """It has the state of the process and nothing else, names of hosts are checked there too, and it stops as well."""
+    own = free_port()
+    async with Pulse(tmp_path, "--demo", PULSE_OPERATOR_BIND=str(own)) as pulse:
+        url = f"http://127.0.0.1:{own}"
+        found = {path: await status_of(url + path) for path in ("/healthz", "/metrics", "/", "/orderbook", "/ws")}
+        ready = await pulse.until(lambda: status_of(f"{url}/readyz"), lambda status: status == 200)
+        rebound = await status_of(f"{url}/metrics", Host="rebound.example")
+        public = await status_of(f"{pulse.url}/metrics")
+        data = await status_of(f"{pulse.url}/api/symbols")
+        code = await pulse.stop()
+
+    assert found == {"/healthz": 200, "/metrics": 200, "/": 404, "/orderbook": 404, "/ws": 404}
+    assert (ready, rebound, public, data, code) == (200, 421, 403, 200, 0)
+
+
+async def test_the_operators_listener_in_use_is_one_sentence(tmp_path: Path) -> None:
+    """It names its own setting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, stderr = await run_pulse(tmp_path, "--demo", PULSE_OPERATOR_BIND=str(port))
+
+    assert code == 2
+    assert stderr == (
+        f"pulse: Port {port} on 127.0.0.1 is in use by another program: stop it, or set PULSE_OPERATOR_BIND to another "
+        "port.\n"
+    )
+
+
+async def echo_row(pulse: Pulse) -> dict[str, Any]:
+    """Return the echo hop of /api/latency."""
+    report = await pulse.get("/api/latency")
+    row: dict[str, Any] = report["hops"][-1]
+    return row
+
+
+async def report_shown(pulse: Pulse, address: str, *, older_s: Sequence[float] = (0.0,), wait_s: float = 0.0) -> float:
+    """As a client at this address, report the newest view, or times before it, to have been shown after a wait.
+
+    Return the greatest delay that the process can have seen, in ms, as far as the view was made.
+    """
+    async with (
+        aiohttp.ClientSession(headers={"X-Forwarded-For": address}) as client,
+        client.ws_connect(f"{pulse.url}/ws") as feed,
+    ):
+        await feed.send_json({"op": "subscribe", "topics": ["book.BTCUSDT"]})
+        await feed.receive_json(timeout=WAIT_S)
+        view = await feed.receive_json(timeout=WAIT_S)
+        await asyncio.sleep(wait_s)
+        for age_s in older_s:
+            echo = {"op": "echo", "instance": view["instance"], "timestamp": view["timestamp"] - age_s}
+            await feed.send_json(echo)
+        await feed.send_json({"op": "ping"})
+        while (await feed.receive_json(timeout=WAIT_S)).get("op") != "pong":
+            pass
+        delay_ms: float = (time.time() - view["timestamp"]) * 1000
+        return delay_ms
+
+
+@pytest.mark.proves("false-echo")
+async def test_a_lying_client_does_not_move_the_latency(tmp_path: Path) -> None:
+    """Behind a proxy that names the clients: true reports of three stand against many false ones of a fourth."""
+    async with Pulse(tmp_path, "--demo", PULSE_TRUSTED_HOPS="1") as pulse:
+        await pulse.until_live()
+        await report_shown(pulse, "198.51.100.1", older_s=[61.9, 30.0, 5.0, -1.0e9, 1.0e9])
+        never_made = await echo_row(pulse)
+        await report_shown(pulse, "198.51.100.1", older_s=[0.0] * 20, wait_s=2.0)
+        alone = await echo_row(pulse)
+        most_ms = max([await report_shown(pulse, f"203.0.113.{number}") for number in range(3)])
+        shown = await echo_row(pulse)
+
+    assert never_made["count"] == 0
+    assert (alone["count"], alone["p50_ms"], alone["p99_ms"]) == (ECHOES_PER_ADDRESS, None, None)
+    assert shown["count"] == ECHOES_PER_ADDRESS + 3
+    assert 0 < shown["p99_ms"] <= most_ms
 
 
 # --- symbols that clients request
@@ -226,11 +366,11 @@ async def test_a_requested_symbol_is_opened(tmp_path: Path) -> None:
     assert is_true(exchange, books[-1])
     assert trades == list(range(trades[0], trades[0] + len(trades)))
     assert no_room["op"] == "error"
-    assert "as many symbols as this server allows one address: 1" in no_room["detail"]
+    assert "runs 3 symbols" in no_room["detail"]
     assert [row["symbol"] for row in followed["symbols"]] == ["BTCUSDT", "LINKUSDT", "LTCUSDT"]
     assert followed["symbols"][-1]["tick_size"] == 0.01
     assert len(rows) == 5
-    assert (status, retry_after) == (429, "60")
+    assert (status, retry_after) == (503, "60")
     assert refused["detail"] == no_room["detail"]
 
 
@@ -248,6 +388,7 @@ async def chinese_exchange() -> AsyncIterator[SimulatedExchange]:
         yield running
 
 
+@pytest.mark.proves("names")
 async def test_a_name_that_is_not_ascii_works_on_every_route(
     chinese_exchange: SimulatedExchange, tmp_path: Path
 ) -> None:
@@ -291,6 +432,7 @@ async def test_a_name_that_is_not_ascii_works_on_every_route(
     assert f'pulse_book_is_live{{symbol="{CHINESE}"}} 1.0' in metrics
 
 
+@pytest.mark.proves("names")
 async def test_trades_of_a_name_that_is_not_ascii_resume(chinese_exchange: SimulatedExchange, tmp_path: Path) -> None:
     """An event stream that reconnects goes on with the trade after the last one."""
     topic = f"trades.{CHINESE}"
@@ -323,6 +465,7 @@ async def next_event(session: aiohttp.ClientSession, topic: str, headers: dict[s
 # --- the end
 
 
+@pytest.mark.proves("stop")
 async def test_sigterm_with_clients_one_of_them_stalled_exits_0(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """Readers get 1001; a client that does not read cannot keep the process from ending."""
     async with terminal_on(exchange, tmp_path) as pulse:
@@ -352,6 +495,7 @@ async def test_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     assert stderr.startswith(f"pulse: Port {port} on 127.0.0.1 is in use")
 
 
+@pytest.mark.proves("settings")
 async def test_every_wrong_setting_is_a_sentence(tmp_path: Path) -> None:
     """All faults are reported at once."""
     code, stderr = await run_pulse(tmp_path, PORT="seventy", PULSE_VENUE="mars", PULSE_SYMBOL="X")
@@ -399,6 +543,7 @@ async def test_wrong_arguments_are_one_sentence(tmp_path: Path, arguments: tuple
     assert words in stderr
 
 
+@pytest.mark.proves("settings")
 @pytest.mark.parametrize(
     ("name", "address", "sentence"),
     [
@@ -460,6 +605,7 @@ async def test_recording_without_a_snapshot_is_never_live(tmp_path: Path) -> Non
 # --- Redis and PostgreSQL
 
 
+@pytest.mark.proves("redis-killed")
 async def test_redis_may_be_killed_and_restarted(
     exchange: SimulatedExchange, own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
@@ -480,6 +626,7 @@ async def test_redis_may_be_killed_and_restarted(
     assert [p["seq"] for p in after] == sorted({p["seq"] for p in after})
 
 
+@pytest.mark.proves("two-sources")
 async def test_sources_that_share_a_server_do_not_mix(
     exchange: SimulatedExchange, own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
@@ -519,6 +666,7 @@ async def test_sources_that_share_a_server_do_not_mix(
     assert len(set(names)) == 3
 
 
+@pytest.mark.proves("postgres-killed")
 async def test_postgres_may_be_killed_and_restarted(
     exchange: SimulatedExchange, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
@@ -540,6 +688,7 @@ async def test_postgres_may_be_killed_and_restarted(
     assert live["state"] == "live"
 
 
+@pytest.mark.proves("next-replay")
 async def test_nothing_of_a_replay_reaches_the_next_one(postgres_url: str, tmp_path: Path) -> None:
     """On a server that both use, the second has neither candles nor gaps of the first."""
     trade = (
@@ -610,6 +759,7 @@ async def until_on_fallback(pulse: Pulse) -> None:
     await pulse.until(pulse.view, lambda answer: answer.get("state") == "live")
 
 
+@pytest.mark.proves("region")
 async def test_venue_that_refuses_only_the_handshake_is_left(
     exchange: SimulatedExchange, second: SimulatedExchange, tmp_path: Path
 ) -> None:
@@ -623,6 +773,7 @@ async def test_venue_that_refuses_only_the_handshake_is_left(
     assert pulse.log.read_text().count("venue refused, falling back") == 1
 
 
+@pytest.mark.proves("region")
 async def test_venue_that_refuses_after_the_start_is_left(
     exchange: SimulatedExchange, second: SimulatedExchange, tmp_path: Path
 ) -> None:
@@ -638,6 +789,7 @@ async def test_venue_that_refuses_after_the_start_is_left(
     assert (code, pulse.pid) == (0, pid)
 
 
+@pytest.mark.proves("forbidden")
 async def test_one_403_does_not_leave_the_venue(
     exchange: SimulatedExchange, second: SimulatedExchange, tmp_path: Path
 ) -> None:
@@ -656,6 +808,7 @@ def states(report: Mapping[str, Any] | None) -> list[str]:
     return [feed["state"] for feed in (report or {"feeds": {}})["feeds"].values()]
 
 
+@pytest.mark.proves("region")
 async def test_refused_region_without_a_fallback_is_shown_and_not_retried_at_once(
     exchange: SimulatedExchange, tmp_path: Path
 ) -> None:
@@ -670,3 +823,27 @@ async def test_refused_region_without_a_fallback_is_shown_and_not_retried_at_onc
 
     assert view["state"] == "offline"
     assert len(asked) == len(set(asked))
+
+
+# --- coverage
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_coverage_goes_on_over_a_restart(
+    exchange: SimulatedExchange, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """The time between the end of one process and the first live book of the next is in holes with their causes."""
+    database = {"DATABASE_URL": request.getfixturevalue("postgres_url")} if kind == "postgres" else {}
+    async with terminal_on(exchange, tmp_path, **database) as pulse:
+        await pulse.until_live()
+        await views(pulse, 5)
+        await pulse.stop()
+        await pulse.start()
+        await pulse.until_live()
+        await views(pulse, 5)
+        days = (await pulse.get("/api/coverage", symbol="BTCUSDT", days="2"))["days"]
+
+    causes = [hole["cause"] for day in reversed(days) for hole in day["book"]["holes"]]
+    parts = [key for key, _ in groupby("starting" if cause in ("offline", "syncing") else cause for cause in causes)]
+    assert parts == ["not running", "starting", "not running", "starting"]
+    assert 0 < days[0]["book"]["share"] < 1

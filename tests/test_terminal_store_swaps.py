@@ -65,6 +65,7 @@ def replace(path: Path) -> None:
     other.replace(path)
 
 
+@pytest.mark.proves("sqlite-swapped")
 @pytest.mark.parametrize("swap", [delete, empty, replace])
 async def test_a_file_that_is_swapped(
     exchange: SimulatedExchange, tmp_path: Path, swap: Callable[[Path], None]
@@ -92,6 +93,7 @@ async def test_a_file_that_is_swapped(
     assert ("notes" in names) == (swap is replace)
 
 
+@pytest.mark.proves("sqlite-overwritten")
 async def test_a_file_that_is_overwritten_with_something_else(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """It is not touched, and /readyz says why nothing can be written, until it is taken away."""
     path, text = tmp_path / FILE, b"the minutes of the last meeting " * 1000
@@ -111,6 +113,7 @@ async def test_a_file_that_is_overwritten_with_something_else(exchange: Simulate
     assert "Traceback" not in pulse.log.read_text()
 
 
+@pytest.mark.proves("postgres-read-only")
 async def test_a_database_that_becomes_read_only(
     exchange: SimulatedExchange, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
@@ -132,6 +135,7 @@ async def test_a_database_that_becomes_read_only(
     assert "Traceback" not in pulse.log.read_text()
 
 
+@pytest.mark.proves("postgres-anew")
 async def test_a_database_that_is_made_anew(
     exchange: SimulatedExchange, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ def check_log(pulse: Pulse) -> None:
     assert len(re.findall(" (?:WARNING|ERROR) ", text)) < LINES_MAX, text
 
 
+@pytest.mark.proves("venue-stages")
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_venue_that_refuses_for_a_while(exchange: SimulatedExchange, tmp_path: Path, stage: str) -> None:
     """From the start, and again while live: the reason is shown, and it is live when the refusal has ended."""
@@ -166,6 +167,7 @@ async def test_a_venue_that_refuses_for_a_while(exchange: SimulatedExchange, tmp
     assert code == 0
 
 
+@pytest.mark.proves("region")
 @pytest.mark.parametrize(
     ("status", "reason"),
     [(403, "refuses this request for now (HTTP 403)"), (451, "does not serve this address or region (HTTP 451)")],
@@ -197,6 +199,7 @@ socket.getaddrinfo = getaddrinfo
 """
 
 
+@pytest.mark.proves("venue-stages")
 async def test_a_venue_whose_name_is_unknown(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """DNS fails from the start: it serves, and is live once the name is known."""
     host, flag = "pulse-test.binance.us", tmp_path / "known"
@@ -215,6 +218,7 @@ async def test_a_venue_whose_name_is_unknown(exchange: SimulatedExchange, tmp_pa
     assert code == 0
 
 
+@pytest.mark.proves("venue-stages")
 async def test_a_venue_that_accepts_and_says_nothing(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """TCP connects and nothing follows, from the start: it serves, and is live once the answers come."""
     async with Proxy(exchange.port) as proxy:
@@ -232,6 +236,7 @@ async def test_a_venue_that_accepts_and_says_nothing(exchange: SimulatedExchange
     assert code == 0
 
 
+@pytest.mark.proves("venue-stages")
 @pytest.mark.parametrize("kind", ["unknown-certificate", "no-tls"])
 async def test_a_venue_whose_tls_fails(exchange: SimulatedExchange, tmp_path: Path, kind: str) -> None:
     """A certificate of no known authority, and a port without TLS: nothing is taken from there."""

@@ -5,6 +5,8 @@ failure becomes an ExchangeError.
 """
 
 import asyncio
+import logging
+import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ import aiohttp
 
 from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 from pulse.logs import printable
+
+log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 12.0
 """The exchange itself gives up after 10 s."""
@@ -29,6 +33,13 @@ BODY_BYTES_MAX = 16 * 2**20
 FRAME_BYTES_MAX = 2 * 2**20
 REASON_CHARS_MAX = 300
 """How much of a library's error text an error of ours repeats."""
+REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
+    (aiohttp.ClientConnectorCertificateError, "its certificate cannot be verified"),
+    (aiohttp.ClientConnectorSSLError, "TLS failed"),
+    (TimeoutError, "time-out"),
+)
+"""What stands in place of a library's text that would name an address, by the class of the error."""
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -175,7 +186,19 @@ async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _reason(fault: BaseException | None) -> str:
-    """Return the text of a library's error, cut and escaped: it may quote what the other side sent."""
+    """Return why a call failed, cut and escaped, without the addresses that the library's own text names.
+
+    It is shown to everyone as the reason of a book's state. A text may quote what the other side sent.
+    """
     if fault is None:
         return "no reason given"
-    return printable(str(fault)[:REASON_CHARS_MAX]) or type(fault).__name__
+    log.debug("call failed reason=%s", fault)
+    for kind, sentence in REASONS:
+        if isinstance(fault, kind):
+            return sentence
+    if isinstance(fault, OSError) and fault.errno:
+        return os.strerror(fault.errno)
+    if isinstance(fault, aiohttp.ClientConnectorError):
+        return "no connection could be opened"
+    text = fault.message if isinstance(fault, aiohttp.ClientResponseError) else str(fault)
+    return printable(text[:REASON_CHARS_MAX]) or type(fault).__name__

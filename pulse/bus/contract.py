@@ -14,11 +14,15 @@ Deliver = Callable[[str, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class BusHealth:
-    """How a bus is: `kind` is "memory" or "redis"; `detail` says in words why it is not `ok`, else it is empty."""
+    """How a bus is: `kind` is "memory" or "redis"; `detail` says in words why it is not `ok`, else it is empty.
+
+    `since_s` is when it ceased to be `ok`, in seconds since 1970; None while it is.
+    """
 
     kind: str
     ok: bool
     detail: str
+    since_s: float | None = None
 
 
 class Bus(Protocol):

@@ -10,6 +10,7 @@ import logging
 import random
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from pulse.bus.contract import BusHealth, Deliver
 from pulse.concurrency import backoff_delays
-from pulse.errors import SettingsError
+from pulse.errors import CheckFailed, SettingsError
 from pulse.queues import ConflatingQueue
 from pulse.wire import channels_of
 
@@ -88,6 +89,7 @@ class RedisBus:
         self._regained_at_s = -STEADY_S  # loop times
         self._held_off_s = self._may_regain_at_s = 0.0
         self._is_connected = False
+        self._lost_s = time.time()  # since when it is not connected
         self._trouble = ""
         self._send_waits = self._receive_waits = _waits()
         # Apart, because a connection that subscribes can do nothing else, and so that one can fail without the other.
@@ -131,7 +133,9 @@ class RedisBus:
 
     def health(self) -> BusHealth:
         """Return whether our own heartbeat comes back through the server."""
-        return BusHealth("redis", self._is_connected, "" if self._is_connected else self._trouble or "connecting")
+        if self._is_connected:
+            return BusHealth("redis", ok=True, detail="")
+        return BusHealth("redis", ok=False, detail=self._trouble or "connecting", since_s=self._lost_s)
 
     async def aclose(self) -> None:
         """Close both connections within a second. Closing twice does no harm."""
@@ -158,6 +162,7 @@ class RedisBus:
         self._round += 1  # heartbeats sent before this moment prove nothing
         if self._is_connected:
             self._is_connected = False
+            self._lost_s = time.time()
             now_s = asyncio.get_running_loop().time()
             is_steady = now_s - self._regained_at_s >= STEADY_S
             self._held_off_s = 0.0 if is_steady else min(max(HOLD_OFF_FIRST_S, 2 * self._held_off_s), HOLD_OFF_MAX_S)
@@ -300,6 +305,29 @@ class RedisBus:
         else:
             self._returned_round = int(payload)
             self._regain_server_if_proved()
+
+
+async def probe(url: str, prefix: str) -> str:
+    """Store, read and publish once, as the bus does; return the server's name and version.
+
+    Raises SettingsError for an address that cannot be read, and CheckFailed.
+    """
+    client = _connect_to(url, CONNECT_TIMEOUT_S)
+    key = f"{prefix}check:{secrets.token_hex(4)}"
+    try:
+        about = await client.info("server")
+        await client.set(key, b"1", ex=LATEST_LIFE_S)
+        stored = await client.get(key)
+        await client.publish(key, b"1")
+    except ServerTrouble as fault:
+        hint = "Check REDIS_URL, and that the server runs and may be reached."
+        raise CheckFailed(f"{_sentence(fault)} {hint}") from fault
+    finally:
+        await client.aclose()
+    if stored != b"1":
+        raise CheckFailed("Redis did not return what was just stored; REDIS_URL must name a single server.")
+    valkey = about.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {about.get('redis_version', 'of an unknown version')}"
 
 
 def _waits() -> Iterator[float]:

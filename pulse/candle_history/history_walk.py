@@ -55,4 +55,4 @@ class HistoryWalk:
     async def _has_older(self, before_ms: int) -> bool:
         """Return whether the exchange has any candle of the walk that opens before this time."""
         oldest_ms = self._newest_ms - (self.total - 1) * MINUTE_MS
-        return bool(await self._comparison.fetch(self._symbol, oldest_ms, before_ms - 1))
+        return before_ms > oldest_ms and bool(await self._comparison.fetch(self._symbol, oldest_ms, before_ms - 1))

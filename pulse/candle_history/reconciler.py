@@ -1,8 +1,9 @@
 """The task that reconciles stored minutes with the exchange's own candles: when each symbol is checked, and retried.
 
 It compares what is stored, not what this process has seen, so it finds every hole, whatever caused it, even while
-nothing ran. The recent minutes are checked every minute, the older history once after each start. Each symbol has its
-own schedule and its own delays after a failure, so that one whose history is refused or unreadable holds up no other.
+nothing ran. The recent minutes are checked at once and then whenever a minute has ended, the older history once after
+each start. Each symbol has its own schedule and its own delays after a failure, so that one whose history is refused or
+unreadable holds up no other. The checks of all symbols go before what else is due: they fill the newest minutes.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from pulse.binance.rest import KLINES_MAX, BinanceRest
 from pulse.candle_history.exchange_comparison import ExchangeComparison, ReportMismatch
@@ -18,14 +20,17 @@ from pulse.candle_history.history_walk import HistoryWalk
 from pulse.candle_history.trade_backfill import TradeBackfill
 from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeError, StoreUnavailable
-from pulse.market.types import MINUTE_MS, TradeGap
+from pulse.market.types import MINUTE_MS, Candle, TradeGap
 from pulse.queues import TRADE_GAPS_MAX, CandleQueue, GapQueue
 from pulse.store.contract import Store
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY_S = 60.0
-RETRY_FIRST_S = 1.0
+RETRY_FIRST_S, RETRY_MAX_S = 1.0, 60.0
+IDLE_S = 60.0
+"""The longest sleep while no symbol is open."""
+GAP_TRIES_MAX = 12
+"""A gap that cannot be checked so often, over some minutes, is stored as lost: others wait behind it."""
 EARLY_S = 0.001
 """Work this close to its time is due: what rounding leaves of a wait may be too short for a clock to pass it."""
 RECENT_MINUTES = KLINES_MAX
@@ -45,12 +50,19 @@ class _OpenSymbol:
     absent: set[int] = field(default_factory=set)  # recent minutes of which the exchange has no candle
     unprovable: set[int] = field(default_factory=set)  # recent minutes whose trades do not add up to their candle
     gaps: deque[TradeGap] = field(default_factory=lambda: deque(maxlen=TRADE_GAPS_MAX))  # not checked yet
+    gap_tries: int = 0  # of the first of them
+    rebuildable: dict[int, Candle] = field(default_factory=dict)  # the settled minutes of the last check, until rebuilt
     walk: HistoryWalk | None = None  # begins after the first check
     was_stored: bool = False  # the last check found minutes in the store
     check_due_s: float = 0.0  # when the recent minutes are checked again, by the loop's clock
-    next_s: float = 0.0  # when there is anything to do
+    rest_due_s: float = 0.0  # and when what a check leaves to do
     retry_delays: Iterator[float] | None = None  # while the last step failed
     last_error: str = ""  # logged at INFO once, however long it lasts
+
+    @property
+    def next_s(self) -> float:
+        """When there is anything to do."""
+        return min(self.check_due_s, self.rest_due_s)
 
 
 class CandleReconciler:
@@ -91,14 +103,14 @@ class CandleReconciler:
         }
 
     async def run(self) -> None:
-        """Check the recent minutes every CHECK_EVERY_S, and walk through the history in between; never return."""
+        """Check the recent minutes at the end of each, and walk through the history in between; never return."""
         loop = asyncio.get_running_loop()
         while True:
             self._has_opened.clear()
             for symbol in tuple(self._symbols.values()):
                 if symbol.next_s - loop.time() <= EARLY_S:
                     await self._step(symbol, loop)
-            due_s = min((symbol.next_s for symbol in self._symbols.values()), default=loop.time() + CHECK_EVERY_S)
+            due_s = min((symbol.next_s for symbol in self._symbols.values()), default=loop.time() + IDLE_S)
             if due_s > loop.time():
                 await self._sleep(due_s - loop.time())
 
@@ -111,27 +123,36 @@ class CandleReconciler:
             pass
 
     async def _step(self, symbol: _OpenSymbol, loop: asyncio.AbstractEventLoop) -> None:
-        """Do what is due for a symbol, and decide when it is due next; after a failure the delay grows."""
+        """Do one thing that is due for a symbol, and decide when it is due next; after a failure the delay grows."""
+        is_check = symbol.check_due_s - loop.time() <= EARLY_S
+        newest, is_done = 0, False
         try:
-            if symbol.check_due_s - loop.time() <= EARLY_S:
-                await self._check_recent(symbol)
-                symbol.check_due_s = loop.time() + CHECK_EVERY_S
-            walk = await self._walk(symbol)
+            if is_check:
+                newest = await self._check_recent(symbol)
+            else:
+                is_done = await self._catch_up(symbol)
         except (ExchangeError, StoreUnavailable) as fault:
             level = logging.DEBUG if str(fault) == symbol.last_error else logging.INFO
             symbol.last_error = str(fault)
             log.log(level, "reconciling postponed symbol=%s reason=%s", symbol.name, fault)
             if symbol.retry_delays is None:
-                symbol.retry_delays = backoff_delays(RETRY_FIRST_S, CHECK_EVERY_S, self._rng)
-            symbol.next_s = loop.time() + next(symbol.retry_delays)
+                symbol.retry_delays = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
+            symbol.rest_due_s = loop.time() + next(symbol.retry_delays)
+            if is_check:
+                symbol.check_due_s = symbol.rest_due_s
+            return
+        if is_check:
+            symbol.check_due_s = loop.time() + self._comparison.until_ended_s(newest + MINUTE_MS)
+            if symbol.retry_delays is None:
+                symbol.rest_due_s = loop.time()
         else:
             symbol.retry_delays, symbol.last_error = None, ""
-            symbol.next_s = symbol.check_due_s if walk.is_done else loop.time()
+            symbol.rest_due_s = inf if is_done else loop.time()
 
-    async def _check_recent(self, symbol: _OpenSymbol) -> None:
-        """Compare the recent minutes, rebuild those without trade ids, and check the gaps."""
+    async def _check_recent(self, symbol: _OpenSymbol) -> int:
+        """Compare the recent minutes that have settled, and fill those that ended since; return the newest of these."""
         self._drain_gap_queue()
-        newest = self._comparison.newest_minute_ms()
+        newest, settled = self._comparison.ended_minute_ms(), self._comparison.settled_minute_ms()
         oldest = newest - (RECENT_MINUTES - 1) * MINUTE_MS
         rows = await self._store.read_candles(symbol.name, oldest, newest, RECENT_MINUTES)
         if symbol.was_stored and not rows:
@@ -139,18 +160,47 @@ class CandleReconciler:
         symbol.was_stored = bool(rows)
         stored = {row.open_time_ms: row for row in rows}
         due = {minute for minute in range(oldest, newest + 1, MINUTE_MS) if minute not in symbol.absent}
-        settled_ms = newest - COMPARED_AGAIN_MINUTES * MINUTE_MS
-        due -= {minute for minute, row in stored.items() if row.reconciled and minute <= settled_ms}
+        final = settled - COMPARED_AGAIN_MINUTES * MINUTE_MS
+        due -= {minute for minute, row in stored.items() if minute > settled or (row.reconciled and minute <= final)}
         if due:
             theirs = await self._comparison.compare(symbol.name, stored, due)
             stored |= {minute: theirs[minute] for minute in due & theirs.keys()}
-            symbol.absent |= {minute for minute in due if minute < newest - LATE_MS} - theirs.keys()
+            symbol.absent |= {minute for minute in due if minute < settled - LATE_MS} - theirs.keys()
         for known in (symbol.absent, symbol.unprovable):
             known -= {minute for minute in known if minute < oldest}
-        await self._backfill.rebuild(symbol.name, stored, symbol.unprovable)
+        symbol.rebuildable = {minute: row for minute, row in stored.items() if minute <= settled}
+        return newest
+
+    async def _catch_up(self, symbol: _OpenSymbol) -> bool:
+        """Rebuild minutes without trade ids, check the gaps, walk on; return whether nothing is left until a check.
+
+        Each has its turn even if the exchange fails one before it; the first failure is raised at the end.
+        """
+        faults: list[ExchangeError] = []
+        for work in (self._rebuild, self._check_gaps, self._walk):
+            try:
+                await work(symbol)
+            except ExchangeError as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+        return symbol.walk is not None and symbol.walk.is_done
+
+    async def _rebuild(self, symbol: _OpenSymbol) -> None:
+        await self._backfill.rebuild(symbol.name, symbol.rebuildable, symbol.unprovable)
+        symbol.rebuildable = {}
+
+    async def _check_gaps(self, symbol: _OpenSymbol) -> None:
         while symbol.gaps:
-            await self._backfill.check_gap(symbol.gaps[0])
+            try:
+                await self._backfill.check_gap(symbol.gaps[0])
+            except ExchangeError as fault:
+                symbol.gap_tries += 1
+                if symbol.gap_tries < GAP_TRIES_MAX:
+                    raise
+                await self._backfill.give_up(symbol.gaps[0], str(fault))
             symbol.gaps.popleft()
+            symbol.gap_tries = 0
 
     def _drain_gap_queue(self) -> None:
         """Move the queued gaps to their symbols, at most TRADE_GAPS_MAX each: beyond it the oldest is dropped."""
@@ -159,10 +209,9 @@ class CandleReconciler:
             if gap.symbol in self._symbols:
                 self._symbols[gap.symbol].gaps.append(gap)
 
-    async def _walk(self, symbol: _OpenSymbol) -> HistoryWalk:
-        """Go one page further through a symbol's history, or begin with it; return the walk."""
+    async def _walk(self, symbol: _OpenSymbol) -> None:
+        """Go one page further through a symbol's history, or begin with it."""
         if symbol.walk is None:
-            newest_ms = self._comparison.newest_minute_ms() - RECENT_MINUTES * MINUTE_MS
+            newest_ms = self._comparison.ended_minute_ms() - RECENT_MINUTES * MINUTE_MS
             symbol.walk = HistoryWalk(symbol.name, newest_ms, self._walk_minutes, self._store, self._comparison)
         await symbol.walk.step()
-        return symbol.walk

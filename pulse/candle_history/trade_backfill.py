@@ -66,6 +66,15 @@ class TradeBackfill:
             stats.trades_lost.labels(gap.symbol).inc(part.last_trade_id - part.first_trade_id + 1)
             log.warning("trades lost symbol=%s ids=%s-%s", gap.symbol, part.first_trade_id, part.last_trade_id)
 
+    async def give_up(self, gap: TradeGap, reason: str) -> None:
+        """Store a gap whose trades cannot be requested as lost. Raise StoreUnavailable."""
+        await self._store.write_gaps([gap])
+        stats.trades_lost.labels(gap.symbol).inc(gap.last_trade_id - gap.first_trade_id + 1)
+        log.warning(
+            "trade gap not checkable, stored as lost symbol=%s ids=%s-%s reason=%s",
+            gap.symbol, gap.first_trade_id, gap.last_trade_id, reason,
+        )  # fmt: skip
+
     async def _fetch_minute(self, symbol: str, open_time_ms: int) -> list[Trade]:
         """Return all trades of a minute, in order; none where there are more than MINUTE_TRADES_MAX."""
         end_ms = open_time_ms + MINUTE_MS - 1

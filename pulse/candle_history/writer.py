@@ -8,6 +8,7 @@ restart; where the disk is full, in memory only.
 import asyncio
 import logging
 import random
+import time
 
 from pulse import stats
 from pulse.candle_history.spool import Spool
@@ -43,6 +44,7 @@ class CandleWriter:
         self._pending: dict[tuple[str, int], Candle] = {}
         self._unspooled: dict[tuple[str, int], Candle] = {}  # the pending candles that are not in the spool
         self._store_trouble = self._spool_trouble = ""
+        self._trouble_since_s = 0.0
 
     @property
     def pending(self) -> int:
@@ -55,6 +57,16 @@ class CandleWriter:
         if not self._store_trouble or not self._spool_trouble:
             return self._store_trouble
         return f"{self._store_trouble} Closed candles are kept in memory only: {self._spool_trouble}."
+
+    @property
+    def spool_trouble(self) -> str:
+        """Why closed candles cannot wait on disk now; empty while they can."""
+        return self._spool_trouble
+
+    @property
+    def trouble_since_s(self) -> float | None:
+        """Since when closed candles cannot be written, in seconds since 1970; None while they can."""
+        return self._trouble_since_s if self._store_trouble else None
 
     async def run(self) -> None:
         """Write what an earlier process left in the spool, then every batch of the queue; never return."""
@@ -149,6 +161,7 @@ class CandleWriter:
     def _set_store_trouble(self, trouble: str) -> None:
         """Note why the store is unavailable, or with an empty text that it is not; log each change between the two."""
         if trouble and not self._store_trouble:
+            self._trouble_since_s = time.time()
             log.warning("store unavailable, candles pending reason=%s", trouble)
         elif self._store_trouble and not trouble:
             log.info("store available again, candles written")
@@ -166,6 +179,7 @@ class CandleWriter:
             self._set_spool_trouble(fault)
             return
         self._is_spool_open = True
+        self._spool_trouble = ""
         for candle in found:
             self._add_pending(candle)
         spooled = {(candle.symbol, candle.open_time_ms): candle for candle in found}
@@ -201,5 +215,5 @@ class CandleWriter:
     def _set_spool_trouble(self, fault: OSError) -> None:
         trouble = fault.strerror or str(fault)
         if trouble != self._spool_trouble:
-            log.warning("spool unavailable reason=%s", trouble)
+            log.warning("spool unavailable, candles wait in memory alone reason=%s", fault)
         self._spool_trouble = trouble

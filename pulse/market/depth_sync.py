@@ -62,7 +62,7 @@ class DepthSync:
         self._last_time_ms = 0  # of the diff applied last
         self._late_old = 0  # diffs in a row that are old by their ids and later by their times
         self._holds_diffs = True  # also while the book continues, for a second snapshot
-        self._reached_id: int | None = None  # by the diffs of this connection, where a book was lost and none is held
+        self._has_begun = False  # diffs have arrived on this connection, though none is held: its book was lost
         self.is_joined = False
 
     def restart(self) -> None:
@@ -70,7 +70,7 @@ class DepthSync:
         self._release(len(self._held))
         self._snapshot = None
         self._holds_diffs = True
-        self._reached_id = None
+        self._has_begun = False
         self.is_joined = False
 
     def lose(self) -> bool:
@@ -78,7 +78,7 @@ class DepthSync:
         if not self.is_joined:
             return False
         self.restart()
-        self._reached_id = self._last_update_id
+        self._has_begun = True
         return True
 
     def expect_snapshot(self) -> None:
@@ -111,7 +111,7 @@ class DepthSync:
 
         True means that `take_anchor` returns the book, at once or when the stream has reached the snapshot's id.
         """
-        if not self._held and not self.is_joined and self._reached_id is None:
+        if not self._held and not self.is_joined and not self._has_begun:
             # No diff has arrived yet, so whether the stream reaches back to the snapshot is not known: the first
             # diff will show.
             self._snapshot = snapshot
@@ -149,7 +149,7 @@ class DepthSync:
             # With no diff after it the snapshot's own id is the bound: diffs up to it are old, wherever they begin.
             self._last_first_id = diffs[-1].first_update_id if diffs else snapshot.last_update_id
             self._last_time_ms, self._late_old = diffs[-1].event_time_ms if diffs else NEVER_MS, 0
-            self._reached_id = None
+            self._has_begun = False
             self.is_joined = True
         return BookAnchor(snapshot, diffs)
 
@@ -167,7 +167,7 @@ class DepthSync:
         if self.is_joined:
             # A second book is compared with the first, so both must be at the same id.
             return self._last_update_id >= snapshot.last_update_id
-        return bool(self._held) or self._reached_id is not None
+        return bool(self._held) or self._has_begun
 
     def _lose_book(self, diff: DepthDiff) -> None:
         """Stop continuing the book; hold this diff and the later ones for the next snapshot."""

@@ -149,10 +149,9 @@ class Market:
         return silences
 
     def _judge_streams(self, state: State, now_ms: float) -> None:
-        """Find silent streams. Without a connection or without trading every silence is as it should be."""
-        if state in (State.OFFLINE, State.HALTED):
-            return
-        for kind in self.streams.judge(now_ms, has_book=state is State.LIVE):
+        """Find silent streams, and end what their missing frames would make wrong."""
+        is_trading = state not in (State.OFFLINE, State.HALTED)
+        for kind in self.streams.judge(now_ms, has_book=state is State.LIVE, is_trading=is_trading):
             self._silences.append(kind)
             if kind == TICKER:
                 self.integrity.touch.restart()  # tickers are missing: those before and after are no evidence

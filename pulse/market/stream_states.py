@@ -244,10 +244,11 @@ class StreamStates:
 
     # --- the judgement
 
-    def judge(self, now_ms: float, *, has_book: bool) -> list[str]:
+    def judge(self, now_ms: float, *, has_book: bool, is_trading: bool = True) -> list[str]:
         """Return the kinds that are found silent now, again or for the first time.
 
-        `has_book`: the book is trusted up to its best levels, which may be compared.
+        `has_book`: the book is trusted up to its best levels, which may be compared. Without `is_trading`, and without
+        a connection, any silence is as it should be.
         """
         updates, last_ms = self.depth.frames, self._judged_ms
         if now_ms - last_ms < JUDGED_AGAIN_MS and not self.silent:
@@ -264,6 +265,9 @@ class StreamStates:
             stream.count(updates)
             if stream.since_ms is not None and now_ms - last_ms > JUDGED_EVERY_MS:
                 stream.since_ms = now_ms
+            if not is_trading:
+                stream.since_ms = None
+                stream.updates = updates
             accusation = stream.accusation(now_ms, updates)
             if accusation:
                 found.append(stream.kind)

@@ -32,3 +32,11 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
         return ip_address(text)
     except ValueError:
         return None
+
+
+def is_loopback(text: str) -> bool:
+    """Return whether an address is one of this machine itself."""
+    address = _parse(text)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address is not None and address.is_loopback

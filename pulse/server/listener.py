@@ -55,15 +55,16 @@ STOP_TASKS_S = STOP_GRACE_S + 0.2
 App = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application
 
 
-def open_listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on a TCP port; 0 takes a free one. Raises SettingsError, which says what to change.
+def open_listener(host: str, port: int, host_setting: str = "PULSE_HOST", port_setting: str = "PORT") -> socket.socket:
+    """Return a socket that listens on a TCP port; 0 takes a free one.
 
+    Raises SettingsError, which names the setting to change, of those that the host and the port come from.
     Every accepted connection inherits the options set here.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError):
-        raise SettingsError(f"PULSE_HOST must be an address of this machine, not {host!r}.") from None
+        raise SettingsError(f"{host_setting} must be an address of this machine, not {host!r}.") from None
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,18 +76,19 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as fault:
         listener.close()
-        raise SettingsError(_listen_error_text(host, port, fault)) from None
+        raise SettingsError(_listen_error_text(host, port, fault, host_setting, port_setting)) from None
     return listener
 
 
-def _listen_error_text(host: str, port: int, fault: OSError) -> str:
+def _listen_error_text(host: str, port: int, fault: OSError, host_setting: str, port_setting: str) -> str:
     if fault.errno == errno.EADDRINUSE:
-        return f"Port {port} on {host} is in use by another program: stop it, or set PORT to another port."
+        return f"Port {port} on {host} is in use by another program: stop it, or set {port_setting} to another port."
     if fault.errno == errno.EADDRNOTAVAIL:
-        return f"PULSE_HOST must be an address of this machine, not {host!r}."
+        return f"{host_setting} must be an address of this machine, not {host!r}."
     if fault.errno in (errno.EACCES, errno.EPERM):
-        return f"Port {port} may not be opened by this user: set PORT to 1024 or above."
-    return f"Port {port} on {host} cannot be opened ({fault.strerror}): set PULSE_HOST or PORT."
+        return f"Port {port} may not be opened by this user: set {port_setting} to 1024 or above."
+    settings = host_setting if host_setting == port_setting else f"{host_setting} or {port_setting}"
+    return f"Port {port} on {host} cannot be opened ({fault.strerror}): set {settings}."
 
 
 async def serve(

@@ -22,8 +22,9 @@ READERS: tuple[Any, ...] = (selector_events._SelectorTransport, sslproto.SSLProt
 
 ACCEPT_TROUBLE = "socket.accept() out of system resource"
 """asyncio's message when no connection can be accepted for want of descriptors or memory; it tries again after 1 s."""
-ACCEPTED_AT_ONCE = 1
-"""asyncio accepts a whole backlog in one go, and without descriptors it fails, logs and sets a timer as many times."""
+ACCEPTED_AT_ONCE = 16
+"""Connections accepted between two turns of the loop. With one alone, a client that opens more than the loop has turns
+keeps the backlog full, and others, health checks too, wait for seconds; asyncio's own bound is the backlog."""
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +47,23 @@ class ServerLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._accept_trouble = RepeatedTrouble(log, "connections cannot be accepted reason=%s")
+        self._cannot_accept = False
 
     def _accept_connection(
         self, protocol_factory: Any, sock: Any, sslcontext: Any = None, server: Any = None, _: int = 0, *rest: Any
     ) -> None:
+        # One by one: without descriptors asyncio goes on to the end of its backlog, with a line and a timer for each.
         accept = super()._accept_connection  # type: ignore[misc]  # asyncio's private method; its stub has none
-        accept(protocol_factory, sock, sslcontext, server, ACCEPTED_AT_ONCE, *rest)
+        self._cannot_accept = False
+        for _ in range(ACCEPTED_AT_ONCE):
+            accept(protocol_factory, sock, sslcontext, server, 1, *rest)
+            if self._cannot_accept:
+                return
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Handle an error as asyncio does, but for the one that repeats for as long as descriptors are exhausted."""
         if context.get("message") == ACCEPT_TROUBLE:
+            self._cannot_accept = True
             self._accept_trouble.warn(context["exception"].strerror)
         else:
             super().call_exception_handler(context)

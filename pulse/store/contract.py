@@ -7,6 +7,7 @@ from, and neither has state per symbol.
 from collections.abc import Sequence
 from typing import Protocol
 
+from pulse.market.coverage import DayCoverage
 from pulse.market.intervals import AggregatedCandle, Interval
 from pulse.market.types import Candle, TradeGap
 
@@ -49,11 +50,17 @@ class Store(Protocol):
     async def read_gaps(self, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[TradeGap]:
         """Return the first `limit` gaps that touch [start_ms, end_ms], in the order of their ids."""
 
+    async def write_coverage(self, days: Sequence[DayCoverage]) -> None:
+        """Upsert all days or none, and delete those beyond the newest COVERAGE_DAYS of a symbol."""
+
+    async def read_coverage(self, symbol: str, from_ms: int, to_ms: int) -> list[DayCoverage]:
+        """Return the days that begin in [from_ms, to_ms], oldest first."""
+
     async def stored_hours(self) -> tuple[int, int] | None:
         """Return when the oldest and the newest stored hour of any symbol open; None while there is none."""
 
     async def delete_before(self, time_ms: int, hours_max: int) -> int:
-        """Delete the oldest hours that end by this time, with their minutes, and the gaps that end before it.
+        """Delete the oldest hours that end by this time, with their minutes, and the gaps and days before it.
 
         At most `hours_max` hours of a symbol; returns how many were deleted.
         """

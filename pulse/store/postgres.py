@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from pulse.concurrency import map_in_chunks
 from pulse.errors import StoreUnavailable
+from pulse.market.coverage import DayCoverage, day_of
 from pulse.market.intervals import (
     HOUR,
     MINUTE,
@@ -32,12 +33,15 @@ from pulse.store.aggregation import read_page, touched_hours
 from pulse.store.postgres_address import conninfo_of
 from pulse.store.postgres_statements import (
     CREATE_SCHEMA_VERSION,
+    DELETE_COVERAGE,
     DELETE_GAPS,
     DELETE_HOURS,
+    DELETE_SURPLUS_COVERAGE,
     FIND_FIRST,
     FIND_LAST,
     IS_READ_ONLY,
     NEWEST_OF_VENUES,
+    READ_COVERAGE,
     READ_FIRST,
     READ_GAPS,
     READ_INTERVALS,
@@ -46,9 +50,18 @@ from pulse.store.postgres_statements import (
     STORED_HOURS,
     TAKE_WRITE_LOCK,
     UPSERT,
+    WRITE_COVERAGE,
     WRITE_GAPS,
 )
-from pulse.store.schema import Migration, candle_from_row, gap_rows, read_migrations, rows_to_write
+from pulse.store.schema import (
+    Migration,
+    candle_from_row,
+    coverage_from_row,
+    coverage_rows,
+    gap_rows,
+    read_migrations,
+    rows_to_write,
+)
 
 T = TypeVar("T")
 Connection = AsyncConnection[TupleRow]
@@ -167,6 +180,25 @@ class PostgresStore:
         values = (self._venue, symbol, _timestamp(start_ms), _timestamp(end_ms), limit)
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, values)]
 
+    async def write_coverage(self, days: Sequence[DayCoverage]) -> None:
+        """Upsert all days or none, and delete those beyond the newest COVERAGE_DAYS. Raise StoreUnavailable."""
+        columns = _columns(coverage_rows(self._venue, days), times=(2, 3, 4))
+        symbols = self._venue, sorted({day.symbol for day in days})
+
+        async def write(connection: Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
+                await connection.execute(WRITE_COVERAGE, columns)
+                await connection.execute(DELETE_SURPLUS_COVERAGE.encode(), symbols)
+
+        if columns:
+            await self._call(write)
+
+    async def read_coverage(self, symbol: str, from_ms: int, to_ms: int) -> list[DayCoverage]:
+        """Return the days that begin in [from_ms, to_ms], oldest first. Raise StoreUnavailable."""
+        values = (self._venue, symbol, _timestamp(from_ms), _timestamp(to_ms))
+        return [coverage_from_row(symbol, row) for row in await self._fetch(READ_COVERAGE, values)]
+
     async def stored_hours(self) -> tuple[int, int] | None:
         """Return when the oldest and the newest stored hour open; None while there is none. Raise StoreUnavailable."""
         oldest, newest = (await self._fetch(STORED_HOURS, (self._venue,)))[0]
@@ -191,12 +223,13 @@ class PostgresStore:
         return await self._delete(venue, TIME_MAX_MS, hours_max)
 
     async def _delete(self, venue: str, time_ms: int, hours_max: int) -> int:
-        before, hour = _timestamp(time_ms), _timestamp(HOUR.floor(time_ms))
+        before, hour, day = _timestamp(time_ms), _timestamp(HOUR.floor(time_ms)), _timestamp(day_of(time_ms))
 
         async def delete(connection: Connection) -> int:
             async with connection.transaction():
                 await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
                 await connection.execute(DELETE_GAPS, (venue, before))
+                await connection.execute(DELETE_COVERAGE, (venue, day))
                 cursor = await connection.execute(DELETE_HOURS.encode(), (venue, hour, hours_max))
                 deleted: int = (await cursor.fetchall())[0][0]
                 return deleted

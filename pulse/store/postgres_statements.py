@@ -2,7 +2,7 @@
 
 from pulse.market.intervals import INTERVALS, Interval
 from pulse.store.aggregation import aggregate_statement, reads_hours, roll_up_statement
-from pulse.store.schema import ON_CONFLICT
+from pulse.store.schema import COVERAGE_DAYS, ON_CONFLICT
 
 UPSERT = f"""
 INSERT INTO pulse.candles AS kept (
@@ -53,6 +53,24 @@ SELECT symbol, first_trade_id, last_trade_id, (extract(epoch FROM from_time) * 1
 FROM pulse.trade_gaps WHERE venue = %s AND symbol = %s AND to_time >= %s AND from_time <= %s
 ORDER BY first_trade_id, last_trade_id LIMIT %s
 """
+WRITE_COVERAGE = """
+INSERT INTO pulse.coverage (venue, symbol, day, since, until, holes)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+ON CONFLICT (venue, symbol, day) DO UPDATE
+SET since = excluded.since, until = excluded.until, holes = excluded.holes
+"""
+READ_COVERAGE = """
+SELECT (extract(epoch FROM day) * 1000)::bigint, (extract(epoch FROM since) * 1000)::bigint,
+    (extract(epoch FROM until) * 1000)::bigint, holes
+FROM pulse.coverage WHERE venue = %s AND symbol = %s AND day BETWEEN %s AND %s ORDER BY day
+"""
+DELETE_COVERAGE = "DELETE FROM pulse.coverage WHERE venue = %s AND day < %s"
+DELETE_SURPLUS_COVERAGE = f"""
+DELETE FROM pulse.coverage AS old WHERE venue = %s AND symbol = ANY(%s) AND day <= (
+    SELECT day FROM pulse.coverage AS kept WHERE kept.venue = old.venue AND kept.symbol = old.symbol
+    ORDER BY day DESC LIMIT 1 OFFSET {COVERAGE_DAYS}
+)
+"""
 STORED_HOURS = """
 SELECT (extract(epoch FROM min(open_time)) * 1000)::bigint, (extract(epoch FROM max(open_time)) * 1000)::bigint
 FROM pulse.candles_1h WHERE venue = %s
@@ -71,6 +89,7 @@ SELECT count(*) FROM hours
 NEWEST_OF_VENUES = """
 SELECT venue, (extract(epoch FROM max(newest)) * 1000)::bigint FROM (
     SELECT venue, open_time AS newest FROM pulse.candles_1h UNION ALL SELECT venue, to_time FROM pulse.trade_gaps
+    UNION ALL SELECT venue, until FROM pulse.coverage
 ) AS times GROUP BY venue
 """
 """Of minutes no venue is missing: each is rolled up into its hour as it is written."""

@@ -8,9 +8,11 @@ replaces the stored one, except that
 1. one that is not reconciled does not replace one that is: so the exchange's own candle is replaced only by one built
    here that equals it, and then the row has trade ids as well;
 2. the exchange's own candle replaces a reconciled one only if it differs, or if it has the trade ids that the stored
-   one lacks: the candles of the exchange's REST have none.
+   one lacks: the candles of the exchange's REST have none;
+3. one of the exchange that is not reconciled, because it may still change, replaces only another one of the exchange.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pulse.errors import StoreUnavailable
+from pulse.market.coverage import DayCoverage, Hole
 from pulse.market.types import Candle, TradeGap
 
 FILE_NAME = re.compile(r"(?P<version>[0-9]{3})_(?P<name>[a-z0-9_]+)(\.(?P<kind>[a-z]+))?\.sql")
@@ -41,7 +44,8 @@ def _columns_of(row: str) -> str:
 
 ON_CONFLICT = f"""
 ON CONFLICT (venue, symbol, open_time) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in FIELDS[1:])}
-WHERE (excluded.reconciled OR NOT kept.reconciled) AND NOT (
+WHERE (excluded.reconciled OR NOT kept.reconciled)
+AND (excluded.reconciled OR excluded.source <> 'exchange' OR kept.source = 'exchange') AND NOT (
     excluded.source = 'exchange' AND kept.reconciled
     AND NOT (excluded.first_trade_id >= 0 AND kept.first_trade_id < 0)
     AND ({_columns_of("excluded")}) = ({_columns_of("kept")})
@@ -96,7 +100,7 @@ def rows_to_write(venue: str, candles: Iterable[Candle]) -> list[tuple[Any, ...]
 def takes_precedence(later: Candle, kept: Candle) -> bool:
     """Return whether the later candle of a minute replaces the one that is kept."""
     if not later.reconciled:
-        return not kept.reconciled
+        return not kept.reconciled and (later.source != "exchange" or kept.source == "exchange")
     brings_ids = later.first_trade_id >= 0 and kept.first_trade_id < 0
     adds_nothing = later.source == "exchange" and kept.reconciled and not brings_ids
     return not (adds_nothing and _compared_values(later) == _compared_values(kept))
@@ -106,6 +110,26 @@ def gap_rows(venue: str, gaps: Iterable[TradeGap]) -> list[tuple[Any, ...]]:
     """Return the rows of gaps, each once, in the order of the primary key."""
     kept = {(gap.symbol, gap.first_trade_id, gap.last_trade_id): gap for gap in gaps}
     return [(venue, *key, kept[key].from_ms, kept[key].to_ms, kept[key].noted_ms) for key in sorted(kept)]
+
+
+COVERAGE_DAYS = 400
+"""How many days of coverage are kept of a symbol: the newest. Counted, because a day far ahead, of a clock that was set
+wrong, must not make the others old."""
+
+
+def coverage_rows(venue: str, days: Iterable[DayCoverage]) -> list[tuple[Any, ...]]:
+    """Return the rows of days, each once, in the order of the primary key."""
+    kept = {(day.symbol, day.day_ms): day for day in days}
+    return [
+        (venue, *key, kept[key].since_ms, kept[key].until_ms, json.dumps(kept[key].holes, separators=(",", ":")))
+        for key in sorted(kept)
+    ]
+
+
+def coverage_from_row(symbol: str, row: Sequence[Any]) -> DayCoverage:
+    """Return the day of a row."""
+    day_ms, since_ms, until_ms, holes = row
+    return DayCoverage(symbol, day_ms, since_ms, until_ms, tuple(Hole(*hole) for hole in json.loads(holes)))
 
 
 def candle_from_row(symbol: str, row: Sequence[Any]) -> Candle:

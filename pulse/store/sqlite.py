@@ -21,10 +21,21 @@ from typing import Any, TypeVar
 
 from pulse.concurrency import map_in_chunks
 from pulse.errors import StoreUnavailable
+from pulse.market.coverage import DayCoverage, day_of
 from pulse.market.intervals import HOUR, INTERVALS, MINUTE, AggregatedCandle, Interval, one_minute_aggregate
 from pulse.market.types import Candle, TradeGap
 from pulse.store.aggregation import aggregate_statement, read_page, reads_hours, roll_up_statement, touched_hours
-from pulse.store.schema import ON_CONFLICT, Migration, candle_from_row, gap_rows, read_migrations, rows_to_write
+from pulse.store.schema import (
+    COVERAGE_DAYS,
+    ON_CONFLICT,
+    Migration,
+    candle_from_row,
+    coverage_from_row,
+    coverage_rows,
+    gap_rows,
+    read_migrations,
+    rows_to_write,
+)
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +101,19 @@ WRITE_GAPS = "INSERT INTO trade_gaps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO
 READ_GAPS = """
 SELECT symbol, first_trade_id, last_trade_id, from_time, to_time, noted_at FROM trade_gaps
 WHERE venue = ? AND symbol = ? AND to_time >= ? AND from_time <= ? ORDER BY first_trade_id, last_trade_id LIMIT ?
+"""
+WRITE_COVERAGE = """
+INSERT INTO coverage VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET since = excluded.since, until = excluded.until, holes = excluded.holes
+"""
+READ_COVERAGE = """
+SELECT day, since, until, holes FROM coverage WHERE venue = ? AND symbol = ? AND day BETWEEN ? AND ? ORDER BY day
+"""
+DELETE_COVERAGE = "DELETE FROM coverage WHERE venue = ? AND day < ?"
+DELETE_SURPLUS_COVERAGE = f"""
+DELETE FROM coverage WHERE venue = ?1 AND symbol = ?2 AND day <= (
+    SELECT day FROM coverage WHERE venue = ?1 AND symbol = ?2 ORDER BY day DESC LIMIT 1 OFFSET {COVERAGE_DAYS}
+)
 """
 STORED_HOURS = "SELECT min(open_time), max(open_time) FROM candles_1h WHERE venue = ?"
 READ_OLD_HOURS = """
@@ -183,6 +207,15 @@ class SqliteStore:
         """Return the first `limit` gaps that touch [start_ms, end_ms], by their ids. Raise StoreUnavailable."""
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, symbol, start_ms, end_ms, limit)]
 
+    async def write_coverage(self, days: Sequence[DayCoverage]) -> None:
+        """Upsert all days or none, and delete those beyond the newest COVERAGE_DAYS. Raise StoreUnavailable."""
+        symbols = [(self._venue, symbol) for symbol in sorted({day.symbol for day in days})]
+        await self._write((WRITE_COVERAGE, coverage_rows(self._venue, days)), (DELETE_SURPLUS_COVERAGE, symbols))
+
+    async def read_coverage(self, symbol: str, from_ms: int, to_ms: int) -> list[DayCoverage]:
+        """Return the days that begin in [from_ms, to_ms], oldest first. Raise StoreUnavailable."""
+        return [coverage_from_row(symbol, row) for row in await self._fetch(READ_COVERAGE, symbol, from_ms, to_ms)]
+
     async def stored_hours(self) -> tuple[int, int] | None:
         """Return when the oldest and the newest stored hour open; None while there is none. Raise StoreUnavailable."""
         values = (self._venue,)
@@ -205,6 +238,7 @@ class SqliteStore:
                 connection.executemany(DELETE_MINUTES, [(*key, key[-1]) for key in hours])
                 connection.executemany(DELETE_HOUR, hours)
                 connection.execute(DELETE_GAPS, (self._venue, before))
+                connection.execute(DELETE_COVERAGE, (self._venue, _clamp(day_of(time_ms))))
             return len(hours)
 
         return await self._in_thread(delete)

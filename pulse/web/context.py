@@ -3,7 +3,7 @@
 It holds no state and no behaviour of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pulse.fanout.hub import Hub
 from pulse.market.view import Certificate
 from pulse.settings import Settings
 from pulse.symbols import SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
@@ -26,6 +27,7 @@ class WebContext:
     """The parts that the app's routes use; each report returns the JSON object of its route."""
 
     settings: Settings
+    access: Access
     admission: Admission
     registry: SymbolRegistry
     hub: Hub
@@ -34,6 +36,7 @@ class WebContext:
     sse: SseEndpoint
     symbols: Report  # /api/symbols
     readiness: Report  # /readyz; its key `ready` decides the status, its key `store` is the object of /api/store
+    coverage: Callable[[str, int], Awaitable[Mapping[str, Any]]]  # /api/coverage, of a symbol and the newest days
     latency: Report  # /api/latency
     certificates: Callable[[], Mapping[str, Certificate]]  # /api/proof, by symbol
     static_dir: Path  # the page's files

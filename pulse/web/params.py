@@ -111,6 +111,15 @@ def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegi
     )
 
 
+def read_coverage_query(
+    parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry, address: str, days_max: int
+) -> tuple[str, int]:
+    """Read the parameters of GET /api/coverage: a symbol, and the number of days."""
+    given = {name: single(parameters, name) for name in ("symbol", "days")}
+    days = whole_number("days", given["days"], 1, days_max)
+    return known_symbol(given["symbol"], registry, address, HTTPStatus.BAD_REQUEST), days
+
+
 def parameters_of(request: Request) -> dict[str, list[str]]:
     """Return the query parameters of a request, each with all its values."""
     return {name: request.query_params.getlist(name) for name in request.query_params}

@@ -18,6 +18,8 @@ from pulse.errors import RequestError, try_later
 
 MEDIA_TYPE = "application/problem+json"
 STORE_RETRY_AFTER_S = 5
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Pulse Terminal"'}
+"""Every 401 must have one (RFC 9110, 15.5.2). Browsers ask their user for none of this scheme."""
 
 
 async def on_request_error(_: HTTPConnection[Any], error: Exception) -> Response:
@@ -27,7 +29,8 @@ async def on_request_error(_: HTTPConnection[Any], error: Exception) -> Response
     if error.retry_after_s is not None:
         return _problem(error.status, error.detail, headers={"Retry-After": str(error.retry_after_s)})
     if error.parameter is None:
-        return _problem(error.status, error.detail)
+        headers = CHALLENGE if error.status is HTTPStatus.UNAUTHORIZED else {}
+        return _problem(error.status, error.detail, headers=headers)
     allowed = error.allowed if isinstance(error.allowed, str) else [str(one) for one in error.allowed or ()]
     return _problem(error.status, error.detail, {"parameter": error.parameter, "allowed": allowed})
 

@@ -23,6 +23,7 @@ from pulse.fanout.subscriptions import Echo, Subscriptions
 from pulse.server.connection import ClientConnection
 from pulse.server.loop import current_connection
 from pulse.symbols import SymbolRegistry
+from pulse.web.access import SUBPROTOCOL
 from pulse.web.admission import Admission
 from pulse.web.params import known_symbol
 
@@ -191,7 +192,9 @@ class WebSocketSessions:
             self.leave(address, session.queue)
 
     async def _accept(self, websocket: WebSocket, session: WebSocketSession) -> None:
-        await websocket.accept()
+        # A browser that offers subprotocols takes the connection only if the server chooses one of them.
+        offered = websocket.scope["subprotocols"]
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         self.hub.add_client(session.queue)
 
     def leave(self, address: str, queue: ClientQueue) -> None:

@@ -125,6 +125,7 @@ def test_ids_out_of_order_are_refused() -> None:
             parse(changed(raw, path, 2**62))
 
 
+@pytest.mark.proves("upstream-size")
 def test_too_many_levels_are_refused() -> None:
     """A message holds at most LEVELS_MAX levels a side."""
     rows = [["1.0", "1.0"]] * messages.LEVELS_MAX
@@ -134,6 +135,7 @@ def test_too_many_levels_are_refused() -> None:
         parse(changed(DEPTH, "b", [*rows, ["1.0", "1.0"]]))
 
 
+@pytest.mark.proves("nested")
 @pytest.mark.parametrize("path", ["s", "U", "E", "b"])
 def test_deeply_nested_value_is_refused_like_any_other(path: str) -> None:
     """The error text does not contain a value whose repr() would exhaust the stack."""
@@ -162,6 +164,7 @@ def test_frame_with_any_value_anywhere_is_parsed_or_refused(raw: bytes, data: st
     assert is_parsed_or_refused(json.dumps(body).encode())
 
 
+@pytest.mark.proves("mutated-frame")
 @unhurried
 @given(st.sampled_from(REAL_FRAMES), st.integers(0, 400), st.integers(0, 9), st.binary(max_size=9))
 def test_frame_with_any_bytes_changed_is_parsed_or_refused(raw: bytes, at: int, cut: int, put: bytes) -> None:

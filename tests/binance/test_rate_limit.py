@@ -59,6 +59,7 @@ def test_exchanges_own_count_decides(budget: WeightBudget) -> None:
     assert budget.wait_s(10, 602.0) == 0.0
 
 
+@pytest.mark.proves("rest-budget")
 def test_pinned_snapshot_goes_through_whatever_the_exchange_has_counted(budget: WeightBudget) -> None:
     """What others spent just before our minute began counts for the exchange; up to nine tenths of its limit it may."""
     budget.spend(100, 600.0)
@@ -141,6 +142,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path / "state.json")
 
 
+@pytest.mark.proves("ban")
 def test_ban_outlives_the_process(machine: Machine) -> None:
     """The next run knows for how long it goes on, until it is over; other hosts are not banned."""
     machine.save(100.0)
@@ -151,6 +153,7 @@ def test_ban_outlives_the_process(machine: Machine) -> None:
     assert machine.remaining_s() == 0.0
 
 
+@pytest.mark.proves("ban")
 @pytest.mark.parametrize("jump_s", [1400.0, -7200.0, 3e9])
 def test_ban_outlives_a_jump_of_the_date(machine: Machine, jump_s: float) -> None:
     """While the machine is not started again its uptime counts, which cannot be set."""
@@ -215,10 +218,27 @@ def test_saved_ban_is_limited_to_the_longest_documented_one(machine: Machine) ->
 
 
 def test_ban_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A full or read-only disk does not stop the process."""
-    Machine(tmp_path / "absent" / "state.json").save(1000.0)
+    """A full or read-only disk does not stop the process; it is found out at the start, and logged once."""
+    folder = tmp_path / "absent"
+    bans = Machine(folder / "state.json").bans()
+    bans.check()
+    bans.save("api.binance.us", 1000.0, 0.0)
+    assert caplog.text.count("state file cannot be written, bans end with the process") == 1
+    assert bans.trouble == "No such file or directory"
 
-    assert "ban cannot be saved" in caplog.text
+    folder.mkdir()
+    bans.save("api.binance.us", 1000.0, 0.0)
+    assert bans.trouble == ""
+
+
+def test_check_leaves_nothing_behind(machine: Machine, tmp_path: Path) -> None:
+    """Neither a file nor trouble where it can be written."""
+    bans = machine.bans()
+    bans.check()
+    BanFile(None).check()
+
+    assert list(tmp_path.iterdir()) == []
+    assert bans.trouble == ""
 
 
 def test_without_a_path_nothing_is_saved() -> None:

@@ -59,6 +59,7 @@ def test_any_other_answer_ends_the_refusal(status: int) -> None:
     assert error_of(refusals, DEPTH, REFUSED_WAIT_S) is error_of(refusals, KLINES, REFUSED_WAIT_S) is None
 
 
+@pytest.mark.proves("forbidden")
 def test_first_403_holds_back_its_own_request_alone() -> None:
     """It is no refusal of the address: another path, or another symbol, is asked as before."""
     refusals = Refusals("Binance.US")
@@ -85,6 +86,7 @@ def test_403_of_one_request_waits_longer_each_time_and_stays_its_own() -> None:
     assert waits == [60.0, 120.0, 240.0, FORBIDDEN_MAX_S, FORBIDDEN_MAX_S]
 
 
+@pytest.mark.proves("forbidden")
 def test_second_403_without_another_answer_holds_back_all_requests() -> None:
     """As a 429 does: the exchange's firewall has had too many."""
     refusals = Refusals("Binance.US")
@@ -97,6 +99,7 @@ def test_second_403_without_another_answer_holds_back_all_requests() -> None:
     assert str(error) == str(other) == "Binance.US refuses all requests for now (HTTP 403)"
 
 
+@pytest.mark.proves("forbidden")
 def test_403_that_goes_on_is_a_refusal_of_the_address() -> None:
     """After FORBIDDEN_LASTS_S of nothing else, not before."""
     refusals = Refusals("Binance.US")

@@ -242,6 +242,7 @@ async def test_the_search_shows_any_listed_symbol(tmp_path: Path) -> None:
     assert errors == []
 
 
+@pytest.mark.proves("page-lost")
 async def test_without_the_exchange_the_page_invents_nothing(tmp_path: Path) -> None:
     """Symbols have their names, none is called halted, and data that never arrived has no age."""
     closed = free_port()
@@ -283,6 +284,7 @@ async def test_a_refused_symbol_has_the_server_s_reason(tmp_path: Path) -> None:
     assert text == "DOGEUSDT not available: This server runs 3 symbols at once, and all of them are in use."
 
 
+@pytest.mark.proves("page-lost")
 async def test_a_lost_exchange_is_shown(exchange: SimulatedExchange, tmp_path: Path) -> None:
     """When the exchange is lost the page says so, keeps the last book, and recovers by itself."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, _):
@@ -299,6 +301,7 @@ async def test_a_lost_exchange_is_shown(exchange: SimulatedExchange, tmp_path: P
     assert "offline" in text.lower()
 
 
+@pytest.mark.proves("page-lost")
 async def test_a_lost_server_is_named_and_reconnected(tmp_path: Path) -> None:
     """The page says that it is disconnected, and is live again after a restart without a reload."""
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, opened(pulse) as (page, _):
@@ -335,33 +338,117 @@ async def test_a_phone_needs_no_horizontal_scroll(tmp_path: Path) -> None:
     assert errors == []
 
 
+@asynccontextmanager
+async def static_host(port: int, server_url: str) -> AsyncIterator[None]:
+    """Serve `static/` on another origin, with the server's address in config.js."""
+    static = Path(__file__).parents[2] / "static"
+    config = f'window.PULSE = {{ apiBase: "{server_url}", wsBase: "{server_url.replace("http", "ws")}" }};\n'
+
+    async def configured(_: web.Request) -> web.Response:
+        return web.Response(text=config, content_type="text/javascript")
+
+    async def index(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(static / "index.html")
+
+    host = web.Application()
+    host.add_routes([web.get("/", index), web.get("/config.js", configured), web.static("/", static)])
+    runner = web.AppRunner(host)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
 async def test_the_page_works_from_another_static_host(tmp_path: Path) -> None:
     """`static/` on another origin, with config.js replaced and that origin allowed, is the whole page."""
-    static = Path(__file__).parents[2] / "static"
     page_port = free_port()
     origin = f"http://127.0.0.1:{page_port}"
-    async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT", PULSE_ALLOWED_ORIGINS=origin) as pulse:
-        config = f'window.PULSE = {{ apiBase: "{pulse.url}", wsBase: "{pulse.url.replace("http", "ws")}" }};\n'
-
-        async def configured(_: web.Request) -> web.Response:
-            return web.Response(text=config, content_type="text/javascript")
-
-        async def index(_: web.Request) -> web.FileResponse:
-            return web.FileResponse(static / "index.html")
-
-        host = web.Application()
-        host.add_routes([web.get("/", index), web.get("/config.js", configured), web.static("/", static)])
-        runner = web.AppRunner(host)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", page_port).start()
-            async with opened(pulse, origin=origin) as (page, errors):
-                await until_live(page)
-                await page.wait_for_selector("[data-testid=candles] canvas", timeout=WAIT_MS)
-        finally:
-            await runner.cleanup()
+    async with (
+        Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT", PULSE_ALLOWED_ORIGINS=origin) as pulse,
+        static_host(page_port, pulse.url),
+        opened(pulse, origin=origin) as (page, errors),
+    ):
+        await until_live(page)
+        await page.wait_for_selector("[data-testid=candles] canvas", timeout=WAIT_MS)
 
     assert errors == []
+
+
+TOKEN = "a-reader's-token!"
+
+
+def other_than_401(errors: list[str]) -> list[str]:
+    """Return the errors of the console but for the browser's own notes of refused requests."""
+    return [error for error in errors if "401" not in error and "HTTP Authentication failed" not in error]
+
+
+async def enter(page: Page, token: str) -> None:
+    """Enter a token in the form, as soon as it is shown."""
+    await page.get_by_test_id("login").wait_for(timeout=WAIT_MS)
+    await page.get_by_test_id("login-token").fill(token)
+    await page.get_by_test_id("login-submit").click()
+
+
+async def test_the_page_asks_for_the_token_once(tmp_path: Path) -> None:
+    """A wrong one is said; the right one is enough for reloads too, until it is changed or the user logs out."""
+    async with (
+        Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT", PULSE_TOKEN=TOKEN) as pulse,
+        opened(pulse) as (page, errors),
+    ):
+        form, log_out = page.get_by_test_id("login"), page.get_by_test_id("log-out")
+        await enter(page, "wrong")
+        await expect(page.get_by_test_id("login-error")).to_contain_text("does not accept this token", timeout=WAIT_MS)
+        for _ in range(3):
+            await page.keyboard.press("Escape")
+        await expect(form).to_be_visible()
+        await enter(page, TOKEN)
+        await until_live(page)
+        await expect(form).to_be_hidden()
+        await page.wait_for_selector("[data-testid=candles] canvas", timeout=WAIT_MS)
+        shown_to_scripts = await page.evaluate("() => document.cookie + JSON.stringify({...sessionStorage})")
+        await page.reload()
+        await until_live(page)
+        await expect(form).to_be_hidden()
+        assert await pulse.stop() == 0
+        pulse._environment["PULSE_TOKEN"] = "another-reader's-token"
+        await pulse.start()
+        await enter(page, "another-reader's-token")
+        await expect(form).to_be_hidden(timeout=WAIT_MS)
+        await until_live(page)
+        await log_out.click()
+        await expect(form).to_be_visible(timeout=WAIT_MS)
+        await expect(log_out).to_be_hidden()
+
+    assert shown_to_scripts == "{}"
+    assert [error for error in other_than_401(errors) if "ERR_CONNECTION_REFUSED" not in error] == []
+
+
+async def test_a_page_of_another_origin_sends_the_token_itself(tmp_path: Path) -> None:
+    """By headers and a subprotocol; its tab remembers it."""
+    page_port = free_port()
+    origin = f"http://127.0.0.1:{page_port}"
+    own = {"PULSE_SYMBOLS": "LINKUSDT", "PULSE_TOKEN": TOKEN, "PULSE_ALLOWED_ORIGINS": origin}
+    async with (
+        Pulse(tmp_path, "--demo", **own) as pulse,
+        static_host(page_port, pulse.url),
+        opened(pulse, origin=origin) as (page, errors),
+    ):
+        form = page.get_by_test_id("login")
+        await enter(page, "wrong")
+        await expect(page.get_by_test_id("login-error")).to_contain_text("does not accept this token", timeout=WAIT_MS)
+        await enter(page, TOKEN)
+        await until_live(page)
+        cookies = await page.context.cookies()
+        await page.reload()
+        await until_live(page)
+        await expect(form).to_be_hidden()
+        await page.get_by_test_id("log-out").click()
+        await expect(form).to_be_visible(timeout=WAIT_MS)
+
+    assert cookies == []
+    assert other_than_401(errors) == []
 
 
 async def test_the_chart_shows_the_chosen_interval(exchange: SimulatedExchange, tmp_path: Path) -> None:
@@ -411,3 +498,30 @@ async def test_periodic_requests_work(exchange: SimulatedExchange, tmp_path: Pat
         state = await page.get_attribute("[data-testid=terminal]", "data-state")
 
     assert (state, errors) == ("live", [])
+
+
+async def test_muted_streams_are_named_and_dim_their_own_panel(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """The book goes on: it stays live and bright. The shield empties and names the silent check; trades dim alone."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        root, shield = page.get_by_test_id("terminal"), page.get_by_test_id("shield")
+        await until_live(page)
+        await expect(shield).to_have_attribute("data-verified", "yes", timeout=WAIT_MS)
+        await expect(page.get_by_test_id("trades-age")).to_have_text("<1 s ago", timeout=WAIT_MS)
+        exchange.faults.frames.mute("btcusdt@aggTrade", "btcusdt@bookTicker")
+        await page.wait_for_selector('[data-testid=terminal][data-silent~="trade"]', timeout=WAIT_MS)
+        await page.wait_for_selector('[data-testid=terminal][data-silent~="bookTicker"]', timeout=WAIT_MS)
+
+        await expect(shield).to_have_attribute("data-verified", "no", timeout=WAIT_MS)
+        await expect(shield).to_contain_text("the exchange's bookTicker is silent")
+        await expect(page.get_by_test_id("trades-age")).to_contain_text("silent for")
+        await expect(root).to_have_attribute("data-state", "live")
+        await expect(page.get_by_test_id("trades")).to_have_css("opacity", "0.5")
+        await expect(page.get_by_test_id("ladder")).to_have_css("opacity", "1")
+        await expect(page.locator("[data-metric=trade_rate]")).to_have_css("opacity", "0.5")
+        await expect(page.locator("[data-metric=imbalance]")).to_have_css("opacity", "1")
+
+        exchange.faults.frames.unmute()
+        await page.wait_for_selector("[data-testid=terminal]:not([data-silent])", timeout=WAIT_MS)
+        await expect(shield).to_have_attribute("data-verified", "yes", timeout=WAIT_MS)
+        await expect(page.get_by_test_id("trades")).to_have_css("opacity", "1")
+        assert errors == []

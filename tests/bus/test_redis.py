@@ -5,6 +5,8 @@ Each test that kills or pauses a server has one of its own. How long a failure m
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,8 +14,8 @@ import pytest
 import redis
 
 from pulse.bus import redis as module
-from pulse.bus.redis import LATEST_LIFE_S, RedisBus
-from pulse.errors import SettingsError
+from pulse.bus.redis import LATEST_LIFE_S, RedisBus, probe
+from pulse.errors import CheckFailed, SettingsError
 from tests.support.bus import BTC, ETH, PREFIX, AnyBus, Delivered, running
 from tests.support.programs import free_port
 from tests.support.proxy import CERTIFICATE, Proxy, tls_context
@@ -81,6 +83,7 @@ async def test_names_on_the_server(redis_url: str) -> None:
         assert 0 < client.ttl(f"{PREFIX}latest:{BTC}") <= LATEST_LIFE_S
 
 
+@pytest.mark.proves("two-sources")
 @pytest.mark.parametrize(
     "prefix",
     ["staging:us:exchange:", "pulse:com:exchange:", "pulse:us:simulation:"],
@@ -123,6 +126,7 @@ async def test_a_server_away_at_the_start(own_valkey: ValkeyServer) -> None:
         await until(lambda: bus.health().ok)
 
 
+@pytest.mark.proves("redis-killed")
 async def test_browsers_go_on_while_the_server_is_dead(own_valkey: ValkeyServer) -> None:
     """After the server is killed, each view is still delivered within its own process."""
     async with process(own_valkey.url) as (bus, delivered):
@@ -142,6 +146,7 @@ async def test_a_view_on_its_way_to_a_dying_server_is_not_lost(own_valkey: Valke
         await delivered.until(BTC, b"last one")
 
 
+@pytest.mark.proves("redis-killed")
 async def test_a_server_that_comes_back_empty_is_filled(own_valkey: ValkeyServer) -> None:
     """After a restart the newest views are stored and published again, though no new one was made."""
     async with process(own_valkey.url) as (ours, delivered):
@@ -168,6 +173,7 @@ async def test_the_way_between_processes_comes_back(own_valkey: ValkeyServer) ->
 # --- a server that hangs
 
 
+@pytest.mark.proves("redis-hangs")
 async def test_a_hung_server_delays_one_view(own_valkey: ValkeyServer) -> None:
     """The view on its way to a stopped server is given up and delivered directly; the next one without any wait."""
     async with process(own_valkey.url) as (bus, delivered):
@@ -188,13 +194,20 @@ def test_the_times_of_an_outage_follow_from_the_bounds() -> None:
     assert 2 * module.CLOSE_TIMEOUT_S < 1.0
 
 
+@pytest.mark.proves("redis-hangs")
 async def test_a_hung_server_is_noticed_without_views(own_valkey: ValkeyServer) -> None:
     """Even when nothing is published, a stopped server is noticed, by our own heartbeat that stays away."""
     async with process(own_valkey.url) as (bus, _):
+        assert bus.health().since_s is None
+        paused_s = time.time()
         own_valkey.pause()
         await until(lambda: not bus.health().ok)
+        first = bus.health()
+        await until(lambda: bus.health().detail == "Redis does not answer.")
 
-        assert bus.health().detail == "Redis does not answer."
+        assert first.since_s is not None
+        assert first.since_s >= paused_s
+        assert bus.health().since_s == first.since_s
 
 
 async def test_a_silent_subscription_is_noticed(own_valkey: ValkeyServer) -> None:
@@ -243,6 +256,7 @@ async def test_a_full_server_is_gone_round(own_valkey: ValkeyServer) -> None:
         assert bus.health().detail == "Redis: command not allowed when used memory > 'maxmemory'."
 
 
+@pytest.mark.proves("redis-refuses")
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 async def test_a_server_that_stores_nothing_is_lost_once(
     own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, kind: str
@@ -272,6 +286,7 @@ async def test_a_server_that_stores_nothing_is_lost_once(
     assert [record.getMessage().split(",")[0] for record in caplog.records] == ["bus lost", "bus back"]
 
 
+@pytest.mark.proves("redis-refuses")
 async def test_a_server_that_comes_and_goes_is_held_off(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -292,6 +307,7 @@ async def test_a_server_that_comes_and_goes_is_held_off(
     assert len(caplog.records) == 8
 
 
+@pytest.mark.proves("redis-refuses")
 async def test_only_the_change_is_logged(own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture) -> None:
     """An outage with many failed attempts is one line when it begins and one when it ends."""
     caplog.set_level(logging.DEBUG)
@@ -358,6 +374,7 @@ async def test_an_unknown_option_is_named() -> None:
     )
 
 
+@pytest.mark.proves("redis-tls")
 @pytest.mark.parametrize("options", [f"ssl_ca_certs={CERTIFICATE}", "ssl_cert_reqs=none"])
 async def test_an_address_of_tls(own_valkey: ValkeyServer, options: str) -> None:
     """Views travel through a server that speaks TLS, its certificate verified unless the address turns that off."""
@@ -368,6 +385,7 @@ async def test_an_address_of_tls(own_valkey: ValkeyServer, options: str) -> None
             await theirs_delivered.until(BTC, b"view")
 
 
+@pytest.mark.proves("redis-tls")
 async def test_a_certificate_that_cannot_be_verified(own_valkey: ValkeyServer) -> None:
     """The reason states what to add to the address, and views stay in the process."""
     async with (
@@ -421,3 +439,32 @@ async def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None
         await until(lambda: bus.health().detail.startswith("Redis: "))
 
     assert "canary" not in caplog.text + bus.health().detail
+
+
+# --- what `python -m pulse check` finds
+
+
+async def test_a_probe_stores_reads_and_publishes(redis_url: str) -> None:
+    """It names the server, and what it stored is gone by itself."""
+    found = await probe(redis_url, "pulse:test:check:")
+    with redis.Redis.from_url(redis_url) as client:
+        lives_s = [client.ttl(key) for key in client.scan_iter("pulse:test:check:*")]
+
+    assert re.fullmatch(r"(Valkey|Redis) [0-9.]+", found)
+    assert len(lives_s) == 1
+    assert all(0 < each <= 10 for each in lives_s)
+
+
+async def test_a_probe_of_a_server_that_is_away(own_valkey: ValkeyServer) -> None:
+    """In words, and with what to do."""
+    own_valkey.kill()
+    with pytest.raises(CheckFailed, match="Check REDIS_URL, and that the server runs"):
+        await probe(own_valkey.url, "pulse:")
+
+
+async def test_a_probe_of_a_server_that_is_full(own_valkey: ValkeyServer) -> None:
+    """It answers, and stores nothing."""
+    with redis.Redis.from_url(own_valkey.url) as client:
+        client.config_set("maxmemory", "1")
+    with pytest.raises(CheckFailed, match=r"OOM|maxmemory"):
+        await probe(own_valkey.url, "pulse:")

@@ -97,6 +97,15 @@ async def test_the_walk_ends_before_the_listing() -> None:
     assert len(walked.rest.kline_requests) == 3  # two pages, and whether there is anything older
 
 
+async def test_an_empty_last_page_is_not_looked_behind() -> None:
+    """There is nothing older to be found in the walk, and the exchange refuses a range that ends before it begins."""
+    walked = Walked(FakeRest(MINUTES[320:]), stored([]))
+    await walked.to_the_end()
+
+    assert all(start <= end for _, start, end in walked.rest.kline_requests)
+    assert (walked.walk.done, walked.walk.total) == (COUNT - 320, COUNT - 320)
+
+
 async def test_an_empty_page_within_the_history_is_passed() -> None:
     """An exchange that was down for longer than a page has older candles all the same."""
     there = [*MINUTES[:320], *MINUTES[-KLINES_MAX:]]

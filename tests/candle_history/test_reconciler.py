@@ -8,16 +8,16 @@ from typing import Any, cast
 import pytest
 
 from pulse.binance.rest import BinanceRest
-from pulse.candle_history.exchange_comparison import SETTLE_MS
+from pulse.candle_history.exchange_comparison import ENDED_MS, MARGIN_S
 from pulse.candle_history.reconciler import (
-    CHECK_EVERY_S,
     COMPARED_AGAIN_MINUTES,
+    GAP_TRIES_MAX,
     LATE_MS,
     RECENT_MINUTES,
     CandleReconciler,
 )
 from pulse.errors import ExchangeError, MalformedFrame
-from pulse.market.types import Candle, CandleMismatch, TradeGap
+from pulse.market.types import Candle, CandleMismatch, Trade, TradeGap
 from pulse.queues import TRADE_GAPS_MAX, GapQueue, make_gap_queue
 from tests.support.candles import live_candle
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, trade
@@ -25,10 +25,12 @@ from tests.support.rest import FakeRest
 from tests.support.stores import UNAVAILABLE, MemoryStore
 from tests.support.virtual_time import run
 
-NEWEST = MIDNIGHT_MS
-NOW_MS = NEWEST + MINUTE_MS + SETTLE_MS
-OLDEST = NEWEST - (RECENT_MINUTES - 1) * MINUTE_MS
-ALL = range(OLDEST, NEWEST + 1, MINUTE_MS)
+CHECK_EVERY_S = 60.0 + MARGIN_S
+NEWEST, ENDED, LAST = range(MIDNIGHT_MS, MIDNIGHT_MS + 3 * MINUTE_MS, MINUTE_MS)
+"""The newest minute that has settled, and two that have ended since, the last of them just long enough ago."""
+NOW_MS = LAST + MINUTE_MS + ENDED_MS
+OLDEST = LAST - (RECENT_MINUTES - 1) * MINUTE_MS
+ALL = range(OLDEST, LAST + 1, MINUTE_MS)
 COMPARED = NEWEST - (COMPARED_AGAIN_MINUTES - 1) * MINUTE_MS
 """The first of the minutes that every check compares."""
 BOTH = ("BTCUSDT", "ETHUSDT")
@@ -43,7 +45,7 @@ def stored(rows: Iterable[int | Candle], *symbols: str) -> MemoryStore:
 
 
 def exchange(minutes: Iterable[int], **fields: Any) -> FakeRest:
-    """Return an exchange with these minutes at the time when NEWEST has just settled."""
+    """Return an exchange with these minutes at the time when LAST has just ended."""
     return FakeRest(minutes, **({"now_ms": NOW_MS} | fields))
 
 
@@ -109,11 +111,52 @@ def without(*minutes: int) -> list[int]:
 
 
 def test_an_empty_store_is_filled() -> None:
-    """The recent minutes are requested and queued, oldest first."""
+    """The recent minutes are requested at once and queued, oldest first; those that have not settled may change."""
     rest = exchange(ALL)
+    found = reconciled(rest, stored([]))
 
-    assert reconciled(rest, stored([])).minutes == list(ALL)
-    assert rest.kline_requests == [("BTCUSDT", OLDEST, NEWEST)]
+    assert found.minutes == list(ALL)
+    assert [row.open_time_ms for row in found.queued if not row.reconciled] == [ENDED, LAST]
+    assert rest.kline_requests == [("BTCUSDT", OLDEST, LAST)]
+
+
+def test_a_minute_that_ended_while_nothing_ran_is_filled_at_once() -> None:
+    """It is compared once it has settled, and what the exchange has corrected by then is no mismatch of ours."""
+
+    async def scenario(running: Running) -> None:
+        await running.checks(1)
+        running.rest.now_ms += 3 * MINUTE_MS
+        running.rest.candles[LAST] = candle(LAST, volume=3.0)
+        await running.checks(2)
+
+    found = reconciled(exchange(ALL), stored(ALL[:-2]), scenario=scenario)
+    rows = {row.open_time_ms: row for row in found.store.candles.values()}
+
+    assert [(row.open_time_ms, row.volume, row.reconciled) for row in found.queued] == [
+        (ENDED, 1.0, False), (LAST, 1.0, False), (ENDED, 1.0, True), (LAST, 3.0, True),
+    ]  # fmt: skip
+    assert rows[LAST].volume == 3.0
+    assert found.mismatches == []
+
+
+def test_a_minute_that_was_built_here_is_not_requested_before_it_has_settled() -> None:
+    """The exchange's candle would replace it, and may still change."""
+    rest = exchange(ALL)
+    found = reconciled(rest, stored([*ALL[:-2], live_candle(ENDED), live_candle(LAST)]))
+
+    assert found.queued == []
+    assert rest.kline_requests == [("BTCUSDT", COMPARED, NEWEST)]
+
+
+def test_the_newest_minutes_of_all_symbols_are_filled_before_anything_else() -> None:
+    """Minutes to rebuild and histories to walk through, of one symbol, make no other's wait."""
+    rest = exchange(HISTORY, trades=[trade(6, time_ms=ALL[21] + 5)])
+    store = stored([*without(ALL[20], LAST), live_candle(ALL[20], reconciled=True)], *BOTH)
+    reconciled(rest, store, BOTH, days=DAYS)
+
+    assert [end for _, _, end in rest.kline_requests[:2]] == [LAST, LAST]
+    assert len(rest.kline_requests) > 2
+    assert rest.trade_requests
 
 
 def test_a_complete_store_is_only_compared() -> None:
@@ -133,12 +176,19 @@ def test_only_the_missing_minutes_are_queued() -> None:
     assert rest.kline_requests == [("BTCUSDT", ALL[10], NEWEST)]
 
 
-def test_a_minute_has_time_to_settle() -> None:
-    """A minute is requested only ninety seconds after its end, by the exchange's clock."""
-    rest = exchange(ALL, now_ms=NOW_MS - 1)
-    reconciled(rest, stored([]))
+def test_a_minute_is_requested_once_it_has_ended() -> None:
+    """Some seconds after its end, by the exchange's clock; the check after that comes when it has."""
+    rest = exchange(ALL, now_ms=NOW_MS - 2000)
 
-    assert rest.kline_requests == [("BTCUSDT", OLDEST - MINUTE_MS, NEWEST - MINUTE_MS)]
+    async def scenario(running: Running) -> None:
+        await asyncio.sleep(1.9 + MARGIN_S)
+        assert running.rest.kline_requests == [("BTCUSDT", OLDEST - MINUTE_MS, LAST - MINUTE_MS)]
+        running.rest.now_ms += 2000
+        await asyncio.sleep(0.2)
+
+    reconciled(rest, stored([]), scenario=scenario)
+
+    assert rest.kline_requests[1:] == [("BTCUSDT", OLDEST, LAST)]
 
 
 def test_a_minute_that_the_exchange_lacks_is_requested_once() -> None:
@@ -160,7 +210,7 @@ def test_a_late_minute_is_requested_again() -> None:
 
 def test_a_running_candle_is_not_queued() -> None:
     """Only candles that the exchange has closed are queued."""
-    assert reconciled(exchange(ALL, running=NEWEST), stored(ALL[:-2])).minutes == [ALL[-2]]
+    assert reconciled(exchange(ALL, running=LAST), stored(ALL[:-2])).minutes == [ENDED]
 
 
 # --- comparing
@@ -175,6 +225,7 @@ def test_an_equal_minute_is_reconciled() -> None:
     assert rest.kline_requests == [("BTCUSDT", ALL[20], NEWEST), ("BTCUSDT", COMPARED, NEWEST)]
 
 
+@pytest.mark.proves("wrong-minute")
 def test_a_minute_that_differs_is_replaced_and_reported() -> None:
     """The exchange's candle is queued, and both are reported."""
     found = reconciled(exchange(ALL), stored([*without(ALL[20]), live_candle(ALL[20], volume=2.0)]))
@@ -207,7 +258,8 @@ def test_a_minute_after_the_first_with_ids_is_rebuilt_from_its_trades() -> None:
 def test_trades_that_do_not_add_up_are_requested_once() -> None:
     """The exchange's candle stays, without ids, and later checks leave the minute out."""
     rest = exchange(ALL, trades=[trade(6, 101.0, time_ms=NEWEST + 5)])
-    store = stored([*ALL[:-2], live_candle(ALL[-2], reconciled=True), NEWEST])
+    before = NEWEST - MINUTE_MS
+    store = stored([*without(before), live_candle(before, reconciled=True)])
 
     assert reconciled(rest, store, checks=3).queued == []
     assert rest.trade_requests == [NEWEST]
@@ -248,6 +300,50 @@ def test_a_gap_that_remains_is_stored_once() -> None:
     assert lost(reconciled(rest, stored(ALL), scenario=with_gaps(gap(5, 9), checks=2))) == [(6, 7), (9, 9)]
 
 
+def test_a_gap_that_cannot_be_checked_is_stored_as_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a bounded number of tries; meanwhile the history is walked, and the gaps behind it are checked then."""
+    rest = exchange(HISTORY, trades=[trade(i) for i in range(20, 30)])
+    agg_trades, tries = rest.agg_trades, []
+
+    async def refuse_one(symbol: str, from_id: int, rank: int) -> list[Trade]:
+        if from_id == 5:
+            tries.append(from_id)
+            raise MalformedFrame("expected a trade to be an object")
+        return await agg_trades(symbol, from_id, rank)
+
+    monkeypatch.setattr(rest, "agg_trades", refuse_one)
+    checks = with_gaps(gap(5, 9), gap(20, 22), checks=2)
+
+    async def scenario(running: Running) -> None:
+        await checks(running)
+        assert lost(running) == []
+        await running.checks(12)
+
+    found = reconciled(rest, stored(ALL), days=DAYS, scenario=scenario)
+
+    assert lost(found) == [(5, 9)]
+    assert len(tries) == GAP_TRIES_MAX
+    assert rest.trade_requests == [20]
+    assert found.reconciler.progress() == {"BTCUSDT": {"minutes": 3320, "of": 3320}}
+    assert caplog.text.count("trade gap not checkable, stored as lost symbol=BTCUSDT ids=5-9") == 1
+
+
+def test_trades_that_cannot_be_requested_do_not_keep_the_history_from_being_walked() -> None:
+    """A minute that is due to be rebuilt is tried again, and each time the walk goes on."""
+    rest = exchange(HISTORY)
+
+    async def refuse(symbol: str, start_ms: int, end_ms: int) -> list[Trade]:
+        raise MalformedFrame("expected a list of aggregate trades")
+
+    rest.agg_trades_between = refuse  # type: ignore[method-assign]
+    store = stored([*without(ALL[20]), live_candle(ALL[20], reconciled=True)])
+    found = reconciled(rest, store, days=DAYS, checks=3)
+
+    assert found.reconciler.progress() == {"BTCUSDT": {"minutes": 3320, "of": 3320}}
+
+
 def test_a_gap_waits_while_the_store_is_unavailable() -> None:
     """It is stored with the first check that succeeds."""
 
@@ -285,7 +381,7 @@ def test_the_gaps_that_wait_are_bounded() -> None:
 # --- the history
 
 DAYS = 3
-HISTORY = range(OLDEST - (DAYS * 1440 - RECENT_MINUTES) * MINUTE_MS, NEWEST + 1, MINUTE_MS)
+HISTORY = range(OLDEST - (DAYS * 1440 - RECENT_MINUTES) * MINUTE_MS, LAST + 1, MINUTE_MS)
 
 
 def test_the_history_is_walked_once_after_the_start() -> None:
@@ -418,6 +514,7 @@ def test_a_failure_postpones_the_check(is_store: bool, caplog: pytest.LogCapture
     assert [record.getMessage() for record in caplog.records if record.levelname == "INFO"] == both
 
 
+@pytest.mark.proves("one-bad-symbol")
 @pytest.mark.parametrize("symbols", [BOTH, BOTH[::-1]])
 def test_a_symbol_that_fails_holds_up_no_other(symbols: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are checked every minute and their history is walked, as if it were not there."""
@@ -455,7 +552,7 @@ def test_a_postponed_check_is_made_up_for() -> None:
     """The first one in which both sides answer fills the missing minutes."""
     rest = exchange(ALL, fault=ExchangeError("no answer"), recovers_after=3)
 
-    assert reconciled(rest, stored(ALL[:-1])).minutes == [NEWEST]
+    assert reconciled(rest, stored(ALL[:-1])).minutes == [LAST]
     assert len(rest.kline_requests) == 4
 
 

@@ -65,6 +65,7 @@ async def test_candles_older_than_the_period_are_deleted(store: SqliteStore, mon
     assert await left_after(store, 2, lambda: now_ms, monkeypatch) == kept + newest
 
 
+@pytest.mark.proves("clock-ahead")
 async def test_a_clock_that_is_years_ahead_deletes_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest stored minute says what time it was, whatever a clock says."""
     await store.write_candles(hourly(range(78)))
@@ -82,6 +83,7 @@ async def test_a_minute_that_is_years_ahead_deletes_nothing(
     assert await left_after(store, 4, lambda: FIRST_HOUR_MS + 78 * HOUR_MS, monkeypatch) == [*hourly(range(78)), false]
 
 
+@pytest.mark.proves("clock-ahead")
 async def test_nothing_is_deleted_before_the_exchanges_time_is_known(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +93,7 @@ async def test_nothing_is_deleted_before_the_exchanges_time_is_known(
     assert await left_after(store, 1, lambda: None, monkeypatch, sweeps=3) == hourly(range(78))
 
 
+@pytest.mark.proves("clock-ahead")
 async def test_one_sweep_deletes_a_day_at_most(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

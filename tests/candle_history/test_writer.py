@@ -74,19 +74,23 @@ def test_an_unavailable_store_is_noticed_at_the_start() -> None:
 
 
 def test_trouble_is_noticed_and_is_over_while_no_candle_comes() -> None:
-    """The store is checked every few seconds."""
+    """The store is checked every few seconds, and the trouble has the time of its beginning for as long as it lasts."""
     store = MemoryStore(clock=now_s)
     seen: list[str] = []
+    since_s: list[float | None] = []
 
     async def scenario(_: CandleQueue, writer: CandleWriter) -> None:
-        for is_unavailable in (False, True, False):
+        for is_unavailable in (False, True, True, False):
             store.is_unavailable = is_unavailable
             await asyncio.sleep(CHECK_EVERY_S + 0.1)
             seen.append(writer.trouble)
+            since_s.append(writer.trouble_since_s)
 
     written(store, scenario)
 
-    assert seen == ["", UNAVAILABLE, ""]
+    assert seen == ["", UNAVAILABLE, UNAVAILABLE, ""]
+    assert since_s[1] is not None
+    assert since_s == [None, since_s[1], since_s[1], None]
 
 
 def test_candles_are_kept_while_the_store_is_unavailable(caplog: pytest.LogCaptureFixture) -> None:

@@ -68,6 +68,7 @@ async def all_rows(store: AnyStore) -> list[Candle]:
     return await store.read_candles("BTCUSDT", None, None, 10_000)
 
 
+@pytest.mark.proves("spool")
 async def test_candles_stay_in_the_spool_over_restarts(own_postgres: PostgresServer, tmp_path: Path) -> None:
     """While the server is unavailable two processes are killed; the third finds their candles and writes them."""
     url = own_postgres.url("postgres")
@@ -119,6 +120,7 @@ async def test_closing_spools_what_could_not_be_written(own_postgres: PostgresSe
     left.close()
 
 
+@pytest.mark.proves("disk-full")
 async def test_a_full_disk_under_sqlite(tmp_path: Path) -> None:
     """Candles are kept in memory, the trouble says so, and all are written when there is room again."""
     store = await open_sqlite(tmp_path)
@@ -137,6 +139,7 @@ async def test_a_full_disk_under_sqlite(tmp_path: Path) -> None:
     assert rows == minutes(500)
 
 
+@pytest.mark.proves("disk-full")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process's files")
 async def test_postgres_out_of_disk(own_postgres: PostgresServer, tmp_path: Path) -> None:
     """What it cannot store stays in the spool, the trouble says so, and all is written when there is room again."""

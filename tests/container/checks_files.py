@@ -64,6 +64,9 @@ def test_composes_settings_are_settings(services: dict[str, Any]) -> None:
     assert settings.redis_url
     assert settings.database_url
     assert settings.hosts == ("pulse",)
+    scraped = read_yaml((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    assert settings.operator_bind is not None
+    assert scraped[0]["static_configs"] == [{"targets": [f"pulse:{settings.operator_bind[1]}"]}]
 
 
 def test_what_compose_mounts_of_this_repository_exists(services: dict[str, Any]) -> None:
@@ -92,6 +95,7 @@ def test_the_blueprint_has_renders_fields_and_our_settings() -> None:
     assert web["region"] in REGIONS
     assert web["healthCheckPath"] == "/healthz"
     assert variables.pop("DATABASE_URL") == {"sync": False}
+    assert variables.pop("PULSE_OPERATOR_TOKEN") == {"generateValue": True}
     assert variables.pop("REDIS_URL") == {
         "fromService": {"type": "keyvalue", "name": key_value["name"], "property": "connectionString"}
     }

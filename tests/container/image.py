@@ -22,8 +22,8 @@ RELEASE = "bookworm"
 BASE, IMAGE = "localhost/pulse-base", "localhost/pulse-terminal"
 STEP_TIMEOUT_S = 900.0
 
-# What Debian's slim images leave out, now and of packages that are installed later.
-LEFT_OUT = ("doc", "groff", "info", "lintian", "linda", "locale", "man")
+# What Debian's slim images leave out, as documents but for licences, now and of packages that are installed later.
+LEFT_OUT = ("groff", "info", "lintian", "linda", "locale", "man")
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries")
 """Settings of this machine's pip that reach its registry from the build, too; folders of this machine do not."""
@@ -73,8 +73,11 @@ class Builder:
         """Make the base image."""
         root = self._folder / "base"
         run("debootstrap", "--variant=minbase", RELEASE, root, *_mirror())
-        rules = "".join(f"path-exclude /usr/share/{name}/*\n" for name in LEFT_OUT)
-        (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(rules)
+        rules = [f"path-exclude /usr/share/{name}/*\n" for name in ("doc", *LEFT_OUT)]
+        (root / "etc/dpkg/dpkg.cfg.d/slim").write_text("".join(rules) + "path-include /usr/share/doc/*/copyright\n")
+        for file in (root / "usr/share/doc").rglob("*"):
+            if file.name != "copyright" and not file.is_dir():
+                file.unlink()
         for emptied in (*(f"usr/share/{name}" for name in LEFT_OUT), "var/cache/apt", "var/lib/apt/lists", "var/log"):
             shutil.rmtree(root / emptied, ignore_errors=True)
             (root / emptied).mkdir(parents=True)

@@ -144,6 +144,7 @@ def test_wrong_parameter_is_named(message: dict[str, object], parameter: str, al
     assert len(caught.value.detail) < 300
 
 
+@pytest.mark.proves("nested")
 def test_deeply_nested_value_is_refused() -> None:
     """The parser takes deeper nesting than a JSON writer does, and the error text repeats the value."""
     with pytest.raises(RequestError) as caught:

@@ -262,6 +262,7 @@ async def test_a_client_that_has_left_leaves_no_topic_stream() -> None:
     assert not web.hub.is_watched("ETHUSDT")
 
 
+@pytest.mark.proves("address-topics")
 @on_server_loop
 async def test_one_address_has_a_share_of_the_topics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of all its clients count together, until they are unsubscribed or the client has left."""
@@ -301,8 +302,8 @@ async def test_one_address_opens_a_share_of_the_symbols() -> None:
         async with connected(web, "192.0.2.1") as one, connected(web, "192.0.2.2") as two:
             await subscribe(one, *(f"status.{name}" for name in names[:3]))
             refused = await subscribe(one, f"status.{names[3]}")
+            status, _, headers = await http(web, f"/orderbook?symbol={names[4]}", **{"X-Forwarded-For": "192.0.2.1"})
             accepted = await subscribe(two, f"status.{names[3]}")
-        status, _, headers = await http(web, f"/orderbook?symbol={names[4]}", **{"X-Forwarded-For": "192.0.2.1"})
         full, _, _ = await http(web, f"/orderbook?symbol={names[4]}", **{"X-Forwarded-For": "192.0.2.3"})
 
     assert refused["detail"] == "Your address has opened as many symbols as this server allows one address: 3."

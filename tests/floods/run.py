@@ -11,6 +11,7 @@ import random
 import resource
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -119,14 +120,15 @@ async def floods(
     report = Report()
     async with terminal(folder) as pulse, viewing(pulse, viewers) as healthy:
         await asyncio.sleep(PAUSE_S)
+        cpu_s = {"quiet": 0.0, "flood": 0.0}
         for _ in range(spells):
             await healthy.begin("quiet")
-            await asyncio.sleep(spell_s)
+            cpu_s["quiet"] += await _cpu_of(pulse, spell_s)
             await healthy.begin("")
             async with Program("tests.floods.flooder", pulse.port, FLOODER_ADDRESS, rate, ",".join(kinds)):
                 await asyncio.sleep(PAUSE_S)
                 await healthy.begin("flood")
-                await asyncio.sleep(spell_s)
+                cpu_s["flood"] += await _cpu_of(pulse, spell_s)
                 await healthy.begin("")
             await asyncio.sleep(PAUSE_S)
         seen = await healthy.finish()
@@ -134,7 +136,8 @@ async def floods(
         view = await pulse.view(SYMBOL)
     _judge_log(report, pulse, (2 * spell_s + 2 * PAUSE_S) * spells)
     quiet, flood = seen["ages"].get("quiet"), seen["ages"].get("flood")
-    report.figures |= {**seen, "metrics": metrics}
+    shares = {spell: used_s / (spells * spell_s) for spell, used_s in cpu_s.items()}
+    report.figures |= {**seen, "metrics": metrics, "processor": shares}
     report.expect(quiet is not None and flood is not None, "the viewers got no views in a spell")
     report.expect(seen["disconnected"] == 0, f"viewers were disconnected {seen['disconnected']} times")
     report.expect(seen["health_failed"] == 0, f"{seen['health_failed']} health checks failed")
@@ -250,6 +253,14 @@ def _judge_log(report: Report, pulse: Pulse, seconds: float) -> None:
     report.figures["log_lines"] = len(lines)
     report.expect(not any("Traceback" in line for line in lines), "the log has a traceback")
     report.expect(len(lines) < 200 + 20 * seconds / MINUTE_S * len(KNOWN_SYMBOLS), f"the log has {len(lines)} lines")
+
+
+async def _cpu_of(pulse: Pulse, seconds: float) -> float:
+    """Return the CPU time of the terminal in the next seconds; the clock's id is as in clock_getcpuclockid(3)."""
+    clock = ~pulse.pid << 3 | 2
+    before_s = time.clock_gettime(clock)
+    await asyncio.sleep(seconds)
+    return time.clock_gettime(clock) - before_s
 
 
 def _descriptors(pulse: Pulse) -> int:

@@ -1,8 +1,9 @@
 """One symbol's stream from a simulated exchange on loopback: it joins, recovers, and delivers the exchange's book."""
 
 import asyncio
+import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from pulse.binance.transport import AiohttpTransport, Stream, Transport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
-from pulse.errors import ConnectionEnded, ExchangeRefused, HandshakeRefused
+from pulse.errors import ConnectionEnded, ExchangeBusy, ExchangeError, ExchangeRefused, HandshakeRefused
 from pulse.ingest import stream_remedy
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
@@ -128,6 +129,7 @@ async def test_book_equals_the_exchange_at_every_diff(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-diff")
 async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> None:
     """At a gap the book is not live until a new snapshot joins, without a new connection."""
     setup.exchange.faults.frames.drop(DEPTH)
@@ -141,6 +143,7 @@ async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> Non
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-diff")
 async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     """A frame that is not JSON costs one resync and nothing else."""
     setup.exchange.faults.frames.edit(DEPTH, lambda _: "{broken")
@@ -150,6 +153,7 @@ async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("false-level")
 async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> None:
     """A best level that differs from the exchange's is found, by whichever check comes first, and a resync follows."""
 
@@ -167,6 +171,7 @@ async def test_corrupted_quantity_is_found_by_a_cross_check(setup: Setup) -> Non
     assert 12345.0 in (quantity for _, quantity in incident.ours)
 
 
+@pytest.mark.proves("false-id")
 async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -> None:
     """A diff whose final id is too high costs one resync, and later diffs are not taken for old ones."""
     setup.exchange.faults.frames.edit(DEPTH, lambda diff: {**diff, "u": diff["u"] + 10**6})
@@ -177,6 +182,7 @@ async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -
     assert setup.wrong == []
 
 
+@pytest.mark.proves("lost-trades")
 async def test_lost_trades_are_fetched_by_id_and_delivered_in_order(setup: Setup) -> None:
     """Missing ids are fetched over REST before a later trade is delivered."""
     await setup.until(lambda s: s.count(Trade) >= 1)
@@ -188,6 +194,7 @@ async def test_lost_trades_are_fetched_by_id_and_delivered_in_order(setup: Setup
     assert setup.count(TradesHeld) == 1
 
 
+@pytest.mark.proves("lost-trades")
 async def test_trades_of_an_outage_are_fetched_after_it(setup: Setup) -> None:
     """Trades between two connections are missing like any others."""
     await setup.until(lambda s: s.count(Trade) >= 1)
@@ -202,6 +209,7 @@ async def test_trades_of_an_outage_are_fetched_after_it(setup: Setup) -> None:
     assert ids == list(range(ids[0], ids[-1] + 1))
 
 
+@pytest.mark.proves("cut")
 async def test_cut_connection_is_reported_at_once_and_reopened(setup: Setup) -> None:
     """A reset is a FeedDown event; a new connection joins again."""
     setup.exchange.cut()
@@ -211,6 +219,7 @@ async def test_cut_connection_is_reported_at_once_and_reopened(setup: Setup) -> 
     assert setup.wrong == []
 
 
+@pytest.mark.proves("silent")
 async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> None:
     """Where all streams are mute while the connection lives, it is replaced."""
     await setup.until(lambda s: s.count(DepthDiff) >= 10)
@@ -223,6 +232,7 @@ async def test_silence_with_pongs_is_found_by_the_age_of_data(setup: Setup) -> N
     assert "has sent nothing" in down.reason
 
 
+@pytest.mark.proves("stream-silent")
 async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +262,7 @@ async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced
     assert setup.wrong == []
 
 
+@pytest.mark.proves("stale-snapshot")
 async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:
     """A snapshot that lags is not joined; the diffs are kept until one joins."""
 
@@ -276,6 +287,7 @@ async def test_requested_snapshot_is_compared_with_the_running_book(setup: Setup
     assert setup.market.integrity.audit.differing == 0
 
 
+@pytest.mark.proves("shutdown")
 async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     """At `serverShutdown` a second connection takes over; the book is neither lost nor joined again."""
     setup.exchange.announce_shutdown()
@@ -288,6 +300,7 @@ async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     assert setup.wrong == []
 
 
+@pytest.mark.proves("shutdown")
 async def test_shutdown_announced_to_the_successor_causes_no_gap(setup: Setup) -> None:
     """A third connection takes over; the end of the first two is not noticed."""
     setup.exchange.announce_shutdown()
@@ -318,6 +331,7 @@ async def test_refusal_is_reported_and_not_retried_soon() -> None:
         assert setup.exchange.connections_opened == 0
 
 
+@pytest.mark.proves("region")
 def test_refused_stream_is_retried_after_minutes() -> None:
     """An exchange that refuses the region is asked once per REFUSED_WAIT_S, by all symbols together."""
 
@@ -374,6 +388,7 @@ async def test_one_403_of_a_handshake_is_not_a_refusal_of_the_region() -> None:
         assert setup.events[-1] == FeedDown("Binance.US refuses this request for now (HTTP 403)")
 
 
+@pytest.mark.proves("ban")
 async def test_no_call_is_made_before_retry_after() -> None:
     """After a 429 the next snapshot is fetched when Retry-After has passed."""
 
@@ -457,3 +472,72 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         return stream.rotations, [type(event) for event in events]
 
     assert run(scenario()) == (1, [FeedUp, BookTicker, BookTicker])
+
+
+class FlakyExchange(ScriptedExchange):
+    """One whose connections are refused where the script has an error in place of a stream."""
+
+    def __init__(self, *script: ScriptedStream | ExchangeError) -> None:
+        super().__init__()
+        self._script = list(script)
+        self.connects_s: list[float] = []
+
+    async def connect(self, url: str) -> ScriptedStream:
+        """Open the next stream or raise the next error; wait for ever at the end of the script."""
+        self.connects_s.append(now_s())
+        if not self._script:
+            await asyncio.Event().wait()
+        step = self._script.pop(0)
+        if isinstance(step, ExchangeError):
+            raise step
+        return step
+
+
+def play_script(exchange: FlakyExchange, acts: Sequence[tuple[float, Callable[[], None]]]) -> None:
+    """Run a stream of a symbol that does not trade, whose silence is no fault, and act at these times."""
+
+    async def scenario() -> None:
+        flaky = cast(Any, exchange)
+        stream = ExchangeStream(
+            SYMBOL, flaky, flaky, make_inbox(), ScenarioClock(FRAMES_MS), random.Random(1),
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
+            may_fall_back=False, audit_every_s=600.0,
+        )  # fmt: skip
+        stream.set_trading(False)
+        task = asyncio.create_task(stream.run())
+        for time_s, act in acts:
+            await at(time_s)
+            act()
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(scenario())
+
+
+def test_rotation_waits_as_long_as_the_exchange_says(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once while the reason is the same, and the old connection goes on meanwhile."""
+    first = ScriptedStream()
+    busy = [ExchangeBusy("busy", 40.0), ExchangeBusy("busy", 60.0)]
+    exchange = FlakyExchange(first, *busy)
+    shutdown = b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}'
+    with caplog.at_level(logging.DEBUG):
+        play_script(exchange, [(1.0, lambda: first.messages.put_nowait(shutdown)), (150.0, lambda: None)])
+
+    assert exchange.connects_s == [0.0, 1.0, 41.0, 101.0]
+    levels = [record.levelname for record in caplog.records if "rotation failed" in record.getMessage()]
+    assert levels == ["WARNING", "DEBUG"]
+
+
+def test_feed_down_is_a_warning_again_after_a_connection_that_lasted(caplog: pytest.LogCaptureFixture) -> None:
+    """While connections end at once, for the same reason, only the first is."""
+    streams = [ScriptedStream() for _ in range(4)]
+    ends_s = (1.0, 10.0, 60.0, 70.0)
+    acts = [
+        (at_s, lambda stream=stream: stream.messages.put_nowait(None))
+        for at_s, stream in zip(ends_s, streams, strict=True)
+    ]
+    with caplog.at_level(logging.DEBUG):
+        play_script(FlakyExchange(*streams), [*acts, (75.0, lambda: None)])
+
+    levels = [record.levelname for record in caplog.records if "feed down" in record.getMessage()]
+    assert levels == ["WARNING", "DEBUG", "WARNING", "DEBUG"]

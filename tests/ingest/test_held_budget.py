@@ -57,6 +57,7 @@ async def test_symbol_that_holds_most_releases_its_older_half() -> None:
     assert two.held.held_bytes == 0
 
 
+@pytest.mark.proves("no-snapshot")
 async def test_bound_holds_however_long_no_snapshot_comes() -> None:
     """Ten thousand diffs of two symbols never take more than the bound."""
     two = Two()
@@ -91,6 +92,7 @@ async def test_symbol_that_was_closed_no_longer_counts() -> None:
     assert two.held.held_bytes == 8 * DIFF_BYTES
 
 
+@pytest.mark.proves("no-snapshot")
 async def test_release_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """One line for as long as it goes on; /metrics has each time, and what is held now."""
     caplog.set_level(logging.WARNING)

@@ -170,6 +170,7 @@ def test_every_live_book_of_the_2024_session_is_correct(btcusdt: Played) -> None
     assert btcusdt.compare([claim for claim in live if claim.is_top_20_exact]) == Counter({True: 5_276})
 
 
+@pytest.mark.proves("out-of-range")
 def test_book_beyond_the_2024_snapshot_is_not_live(btcusdt: Played) -> None:
     """Where the price has left the snapshot's levels the book is syncing, instead of live and wrong."""
     not_live = [claim for claim in btcusdt.claims if claim.state is not State.LIVE]
@@ -255,6 +256,7 @@ def test_every_diff_of_the_2021_sessions_is_correct(
 # --- no true frame is taken for a false one
 
 
+@pytest.mark.proves("true-extremes")
 @pytest.mark.parametrize(
     ("folder", "pattern"),
     [
@@ -282,6 +284,7 @@ def test_no_trade_of_a_real_day_is_refused() -> None:
     assert set(refused) == {""}
 
 
+@pytest.mark.proves("trade-ids-anew")
 def test_trades_go_on_where_recorded_ids_begin_anew() -> None:
     """After a reconnect ids begin at small numbers: every trade is delivered, and no minute lacks trades."""
     session = asyncio.run(_play(open_recording([case("trade_ids_restart.rec")])))["BTCUSDT"]
@@ -298,6 +301,7 @@ def test_trades_go_on_where_recorded_ids_begin_anew() -> None:
     assert all(candle.trade_count == by_minute[candle.open_time_ms // MINUTE_MS] for candle in live)
 
 
+@pytest.mark.proves("same-id")
 def test_both_trades_of_one_recorded_id_count() -> None:
     """Two trades share an aggregate id: both are in the tape, CVD, VWAP and the minute."""
     session = asyncio.run(_play(open_recording([case("same_aggregate_id_twice.rec")])))["BTCUSDT"]
@@ -386,6 +390,7 @@ async def _silences(session: Recording, muted: str, from_s: float) -> dict[str, 
     return found
 
 
+@pytest.mark.proves("true-quiet")
 @pytest.mark.parametrize(
     ("folder", "pattern"),
     [
@@ -403,6 +408,7 @@ def test_no_stream_of_a_real_session_is_called_silent(folder: str, pattern: str)
     assert {symbol: silences for symbol, silences in found.items() if silences} == {}
 
 
+@pytest.mark.proves("stream-silent")
 @pytest.mark.parametrize(("muted", "kind", "within_s"), [("BookTicker", "bookTicker", 5.0), ("Trade", "trade", 75.0)])
 def test_muted_stream_of_a_real_session_is_found(muted: str, kind: str, within_s: float) -> None:
     """BTCUSDT, muted after 60 s: bookTicker by the book's best levels; trades, without a candle stream, by habit."""

@@ -31,6 +31,7 @@ def error_of(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.proves("forms")
 @pytest.mark.parametrize(
     "stamp",
     [
@@ -93,6 +94,7 @@ def test_compressed_files_are_read(tmp_path: Path, pack: Callable[[bytes], bytes
     assert read(path) == (list(range(400)), [])
 
 
+@pytest.mark.proves("forms")
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 def test_byte_order_mark_and_line_ends_of_windows(tmp_path: Path, line_end: bytes) -> None:
     """Both are left out."""
@@ -103,6 +105,7 @@ def test_byte_order_mark_and_line_ends_of_windows(tmp_path: Path, line_end: byte
     assert next(iter(read_lines(path))).body == FRAME
 
 
+@pytest.mark.proves("forms")
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [

@@ -96,6 +96,7 @@ def test_malformed_frame_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFix
     ]
 
 
+@pytest.mark.proves("torn")
 def test_torn_recording_states_so_at_its_end(tmp_path: Path) -> None:
     """The reason of the last state says that the end of the recording is missing."""
     path = tmp_path / "recording"

@@ -102,6 +102,7 @@ def test_trades_that_the_exchange_lacks_are_skipped_at_once() -> None:
     assert len(exchange.calls) == 1
 
 
+@pytest.mark.proves("lost-trades")
 @pytest.mark.parametrize("exchange", [Exchange([]), Exchange([], ExchangeError("no answer"))], ids=["empty", "error"])
 def test_missing_trades_are_skipped_after_the_timeout(exchange: Exchange) -> None:
     """Where none arrives the fetch is retried, less and less often, until later trades have waited long enough."""
@@ -113,6 +114,7 @@ def test_missing_trades_are_skipped_after_the_timeout(exchange: Exchange) -> Non
     assert exchange.calls[-1][0] < trade_repair.REORDER_S + REPAIR_TIMEOUT_S
 
 
+@pytest.mark.proves("false-trade-id")
 @pytest.mark.parametrize("last_ids", [(4,), (4, 2)], ids=["alone", "the stream goes on below it"])
 def test_trade_that_the_exchange_lacks_is_dropped(last_ids: tuple[int, ...]) -> None:
     """A trade whose id jumps, that nothing follows on, and that the exchange's history does not have is false."""

@@ -205,6 +205,7 @@ def test_volumes_have_the_exchanges_digits() -> None:
     assert (first.volume, first.quote_volume) == (300.0, 21.0)
 
 
+@pytest.mark.proves("exact-sums")
 @unhurried
 @given(st.lists(st.tuples(st.integers(1, 10**11), st.integers(1, 10**11), st.booleans()), min_size=1, max_size=20))
 def test_every_sum_is_the_decimal_sum(rows: list[tuple[int, int, bool]]) -> None:
@@ -322,6 +323,7 @@ def test_a_printed_decimal_in_units(text: str, units: int) -> None:
     assert exact_units(float(text)) == units
 
 
+@pytest.mark.proves("exact-sums")
 def test_large_quantities_add_up_exactly() -> None:
     """A cheap coin's minute, of more than 2**53 units, equals the exchange's in every digit: no false mismatch."""
     builder = builder_since()

@@ -323,6 +323,7 @@ def test_true_partials_never_mismatch(
     assert check.compared == check.equal
 
 
+@pytest.mark.proves("false-level")
 @unhurried
 @given(changes, changes, cuts, st.integers(0, 4))
 def test_wrong_book_is_found_by_the_next_partial(

@@ -332,6 +332,41 @@ def test_new_ids_join_a_new_snapshot() -> None:
     assert sync.on_diff(diff(4, 4)) is DiffOutcome.DELIVER
 
 
+def test_book_lost_by_a_known_hole_joins_without_another_diff() -> None:
+    """The stream has reached the last diff applied: a snapshot from there on is a book at once, an older one is not."""
+    sync = joined_at(10)
+    assert sync.lose()
+    assert (sync.wants_snapshot, sync.lose()) == (True, False)
+
+    assert not sync.on_snapshot(snapshot(9))
+    assert sync.on_snapshot(snapshot(13))
+    assert sync.take_anchor() == BookAnchor(snapshot(13), ())
+    assert [sync.on_diff(part) for part in (diff(11, 13), diff(14, 14))] == [DiffOutcome.OLD, DiffOutcome.DELIVER]
+
+
+def test_snapshot_that_does_not_reach_over_a_known_hole_shows_it() -> None:
+    """It lags behind the missing diff: the next one shows the gap, and is held."""
+    sync = joined_at(10)
+    sync.lose()
+    sync.on_snapshot(snapshot(11))
+    assert sync.take_anchor() == BookAnchor(snapshot(11), ())
+
+    assert sync.on_diff(diff(14, 14)) is DiffOutcome.GAP
+    assert sync.on_snapshot(snapshot(14))
+    assert sync.take_anchor() == BookAnchor(snapshot(14), ())
+
+
+def test_diff_after_a_known_hole_waits_for_the_snapshot() -> None:
+    """It came before the snapshot did, and follows it."""
+    sync = joined_at(10)
+    sync.lose()
+
+    assert sync.on_diff(diff(14, 14)) is DiffOutcome.HOLD
+    assert not sync.on_snapshot(snapshot(11))
+    assert sync.on_snapshot(snapshot(13))
+    assert sync.take_anchor() == BookAnchor(snapshot(13), (diff(14, 14),))
+
+
 def test_memory_of_the_held_diffs_is_counted() -> None:
     """Each level counts; what is dropped, joined or replaced at the bound by count no longer does."""
     level = [(100.0, 1.0)]
@@ -370,38 +405,3 @@ def test_release_after_the_snapshot_asks_for_another() -> None:
     assert (sync.take_anchor(), sync.is_joined, sync.wants_snapshot) == (None, False, True)
     assert sync.on_snapshot(snapshot(10))
     assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(11, 11),))
-
-
-def test_book_lost_by_a_known_hole_joins_without_another_diff() -> None:
-    """The stream has reached the last diff applied: a snapshot from there on is a book at once, an older one is not."""
-    sync = joined_at(10)
-    assert sync.lose()
-    assert (sync.wants_snapshot, sync.lose()) == (True, False)
-
-    assert not sync.on_snapshot(snapshot(9))
-    assert sync.on_snapshot(snapshot(13))
-    assert sync.take_anchor() == BookAnchor(snapshot(13), ())
-    assert [sync.on_diff(part) for part in (diff(11, 13), diff(14, 14))] == [DiffOutcome.OLD, DiffOutcome.DELIVER]
-
-
-def test_snapshot_that_does_not_reach_over_a_known_hole_shows_it() -> None:
-    """It lags behind the missing diff: the next one shows the gap, and is held."""
-    sync = joined_at(10)
-    sync.lose()
-    sync.on_snapshot(snapshot(11))
-    assert sync.take_anchor() == BookAnchor(snapshot(11), ())
-
-    assert sync.on_diff(diff(14, 14)) is DiffOutcome.GAP
-    assert sync.on_snapshot(snapshot(14))
-    assert sync.take_anchor() == BookAnchor(snapshot(14), ())
-
-
-def test_diff_after_a_known_hole_waits_for_the_snapshot() -> None:
-    """It came before the snapshot did, and follows it."""
-    sync = joined_at(10)
-    sync.lose()
-
-    assert sync.on_diff(diff(14, 14)) is DiffOutcome.HOLD
-    assert not sync.on_snapshot(snapshot(11))
-    assert sync.on_snapshot(snapshot(13))
-    assert sync.take_anchor() == BookAnchor(snapshot(13), (diff(14, 14),))

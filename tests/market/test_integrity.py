@@ -1,5 +1,7 @@
 """What makes a book trusted, what ends that at once, and what is kept of it."""
 
+import pytest
+
 from pulse.market.integrity import BookIntegrity
 from pulse.market.order_book import OrderBook
 from pulse.market.types import BookTicker, DepthDiff, DepthSnapshot, Levels, PartialDepth
@@ -102,6 +104,7 @@ def test_crossed_prices_end_the_trust_and_request_a_snapshot() -> None:
     assert integrity.incidents[0].cause == "crossed"
 
 
+@pytest.mark.proves("false-level")
 def test_a_differing_touch_keeps_both_versions() -> None:
     """The incident has the book's best levels and the exchange's own."""
     integrity, book = joined()
@@ -203,6 +206,7 @@ def test_different_second_book_replaces_the_first() -> None:
     assert (integrity.incidents[0].ours, integrity.incidents[0].theirs) == ([[99.0, 3.0]], [[99.0, 4.0]])
 
 
+@pytest.mark.proves("crossed-snapshot")
 def test_a_crossed_snapshot_does_not_disturb_a_running_book() -> None:
     """The snapshot is at fault: another one is requested."""
     integrity, book = joined()
@@ -213,6 +217,7 @@ def test_a_crossed_snapshot_does_not_disturb_a_running_book() -> None:
     assert "crossed" in integrity.pop_resync_request()
 
 
+@pytest.mark.proves("crossed-snapshot")
 def test_a_crossed_snapshot_is_never_a_book() -> None:
     """Without a running book there is none."""
     integrity = BookIntegrity()

@@ -460,6 +460,7 @@ def views_until(market: Market, now_ms: float) -> View:
     return [view_of(market, at_ms) for at_ms in (*range(0, int(now_ms), 1000), now_ms)][-1]
 
 
+@pytest.mark.proves("stream-silent")
 def test_silent_ticker_confirms_no_book() -> None:
     """The view and the certificate name the check; tickers after the silence are not compared with those before."""
     market = market_with_streams(ticker(10), diff(11, 11, [(100.0, 7.0)]))
@@ -495,6 +496,7 @@ def test_silent_ticker_ends_the_order_flow() -> None:
     assert view.metrics.ofi is None
 
 
+@pytest.mark.proves("silent-trades")
 def test_silent_trades_leave_the_minute_to_the_exchange() -> None:
     """Trades that the exchange's candle names have not come: our running minute is not whole, and none closes."""
     first = exchange_candle(candle(volume=1.0, last_trade_id=1, is_closed=False), MIDNIGHT_MS + 50)

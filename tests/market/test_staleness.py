@@ -95,6 +95,7 @@ def test_silence_can_be_counted_anew(staleness: DepthStaleness) -> None:
     assert staleness.is_behind(20_000.0 + UNKNOWN_MS)
 
 
+@pytest.mark.proves("depth-stalls")
 def test_stream_that_stays_behind_another_is_stale(staleness: DepthStaleness) -> None:
     """Another stream may be ahead for LEAD_MAX_MS, counted from the first id that is."""
     staleness.on_other_stream(101, 100, 10.0)
@@ -141,6 +142,7 @@ def test_silence_within_the_limit_needs_no_action(watchdog: StreamWatchdog) -> N
     assert watchdog.action(UNKNOWN_MS) is SilenceAction.NONE
 
 
+@pytest.mark.proves("silent")
 def test_silence_beyond_the_limit_reconnects(watchdog: StreamWatchdog) -> None:
     """A connection without any data is given up."""
     assert watchdog.action(UNKNOWN_MS + 1.0) is SilenceAction.RECONNECT
@@ -178,6 +180,7 @@ def test_ticker_at_the_depth_streams_id_shows_no_stall(watchdog: StreamWatchdog)
     assert watchdog.action(10.0 + LEAD_MAX_MS + 1) is SilenceAction.NONE
 
 
+@pytest.mark.proves("depth-stalls")
 def test_stalled_depth_stream_is_resubscribed_once_then_reconnected(watchdog: StreamWatchdog) -> None:
     """While tickers run ahead the depth stream is subscribed once more; where that does not help, reconnect."""
     watchdog.on_ticker(101, 10.0)

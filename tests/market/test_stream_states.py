@@ -390,6 +390,22 @@ def test_stream_that_a_recording_lacks_is_neither_judged_nor_shown() -> None:
     assert [view.kind for view in shown] == ["depth", "trade"]
 
 
+def test_stream_that_sends_while_nothing_trades_is_not_silent_any_more() -> None:
+    """Without trading nobody is accused, however long; what is sent all the same counts."""
+    run = Run("bookTicker")
+    run.ticker(10)
+    run.touch(11, 7.0)
+    run.wait(TICKER_LATE_MS + STEP_MS)
+    run.ticker(12, 8.0)
+    run.streams.judge(run.now_ms, has_book=False, is_trading=False)
+    assert run.streams.silent == {}
+
+    run.touch(13, 9.0)
+    for _ in range(100):
+        run.now_ms += STEP_MS
+        assert run.streams.judge(run.now_ms, has_book=True, is_trading=False) == []
+
+
 # --- by habit alone
 
 
@@ -496,6 +512,7 @@ def test_pause_of_the_process_is_no_habit() -> None:
     assert {report.kind: report.usual_ms for report in reports}["trade"] == pytest.approx(500, abs=20)
 
 
+@pytest.mark.proves("stream-silent")
 def test_views_have_every_stream_with_its_age() -> None:
     """The ages are of each stream by itself; null before its first frame."""
     run = Run()

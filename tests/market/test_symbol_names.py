@@ -29,6 +29,7 @@ def test_letters_and_digits_of_any_script_are_a_name(text: str, name: str) -> No
     assert symbol_name(name.lower()) == name
 
 
+@pytest.mark.proves("injection")
 @pytest.mark.parametrize(
     "text",
     [

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,7 @@ def test_reordered_trade_fills_the_gap_by_itself() -> None:
 def test_fetched_trades_fill_the_gap() -> None:
     """They are delivered in order, marked, with those that were held; ids beyond the missing ones are ignored."""
     sync = sync_after(7, 10)
+    assert sync.missing_times == (MIDNIGHT_MS + 7, MIDNIGHT_MS + 10)
     found = sync.fill([at(8), at(9), at(10), at(11)])
 
     assert [(row.trade_id, row.is_repaired) for row in found] == [(8, True), (9, True), (10, False)]
@@ -151,6 +153,7 @@ def test_every_trade_is_delivered_once_or_in_a_gap(steps: list[tuple[str, int]])
     ]
 
 
+@pytest.mark.proves("trade-ids-anew")
 def test_ids_that_begin_anew_are_followed() -> None:
     """Rule 4: ids that follow on each other, of trades later than the last one, are delivered from the third on."""
     sync = sync_after(1000, 1001, 1005)
@@ -211,6 +214,7 @@ def keys(trades: list[Trade]) -> list[tuple[int, int]]:
     return [(row.trade_id, row.first_trade_id) for row in trades]
 
 
+@pytest.mark.proves("same-id")
 def test_second_trade_of_one_id_is_delivered() -> None:
     """Rule 6: its fills tell it from a repetition, which is dropped."""
     sync = sync_after()

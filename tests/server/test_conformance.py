@@ -535,6 +535,7 @@ def flow_control_pings(sent: Frames) -> list[int]:
     return [PING] if sum(sizes) >= ACK_INTERVAL_MIN_BYTES else []
 
 
+@pytest.mark.proves("oversize")
 @on_server_loop
 async def test_a_compression_bomb_is_inflated_up_to_the_message_limit_only() -> None:
     """6 KB that would inflate to 6 MB use 4 KB, and close the connection with code 1009."""

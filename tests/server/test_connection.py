@@ -71,6 +71,7 @@ def is_empty(client: socket.socket) -> bool:
 # --- input
 
 
+@pytest.mark.proves("ping-flood")
 @on_server_loop
 async def test_a_flood_of_pings_is_cut() -> None:
     """Each costs an answer: the input limit keeps the event loop free."""
@@ -180,6 +181,7 @@ async def test_a_keepalive_ping_waits_for_no_other_data() -> None:
 # --- frames that are not finished
 
 
+@pytest.mark.proves("half-frame")
 @on_server_loop
 async def test_half_a_frame_does_not_hold_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever part of a frame was sent, the connection is aborted when the rest does not come."""

@@ -82,6 +82,7 @@ async def test_idle_connections_are_pinged_and_silent_ones_aborted(
     assert checked(Client(), idle_s=idle_s, then_s=then_s, answers_after_s=answers_after_s) == expected
 
 
+@pytest.mark.proves("silent-websocket")
 async def test_silent_websocket_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was opened and never says anything gives its place back."""
     monkeypatch.setattr(connection_registry, "PING_INTERVAL_S", 0.0)
@@ -219,6 +220,7 @@ async def test_a_connection_that_ended_gives_its_place_back() -> None:
     assert admitted(registry, "192.0.2.1") == [Place.ANY]
 
 
+@pytest.mark.proves("many-connections")
 async def test_refused_connections_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A flood is one line, however long it is; the metric counts each."""
     before = stats.connections_refused.labels("address")._value.get()

@@ -143,6 +143,7 @@ async def test_a_client_that_sends_on_after_too_large_a_message_is_cut(monkeypat
     assert peak < 4 * MIB
 
 
+@pytest.mark.proves("oversize")
 @on_server_loop
 async def test_the_fragments_of_a_message_count_together() -> None:
     """A message in many small frames has the same limit as one in a single frame."""
@@ -169,6 +170,7 @@ async def test_a_ping_is_answered() -> None:
     assert frames(received) == [(PONG, b"hello")]
 
 
+@pytest.mark.proves("http2")
 @pytest.mark.parametrize(
     "opening",
     [

@@ -60,6 +60,7 @@ async def test_accepted_connections_inherit_the_socket_options_of_the_listener()
     assert options["transport"] == 0
 
 
+@pytest.mark.proves("details")
 @on_server_loop
 async def test_there_is_no_server_header() -> None:
     """The product behind the port is not disclosed."""
@@ -113,6 +114,7 @@ async def test_sessions_are_closed_once_before_any_connection_is_aborted() -> No
     assert end == b""
 
 
+@pytest.mark.proves("stop")
 @on_server_loop
 @pytest.mark.usefixtures("_short_stop")
 async def test_connections_that_do_not_end_are_aborted_at_the_stop(caplog: pytest.LogCaptureFixture) -> None:
@@ -227,6 +229,7 @@ async def health(port: int, source: str, request: bytes = b"GET /healthz HTTP/1.
         return await read_to_end(client)
 
 
+@pytest.mark.proves("many-connections")
 @on_server_loop
 async def test_health_is_answered_while_silent_connections_take_every_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """A health check gets through, of the same address too; anything else beyond the limit does not."""
@@ -242,6 +245,7 @@ async def test_health_is_answered_while_silent_connections_take_every_place(monk
     assert other == b""
 
 
+@pytest.mark.proves("many-connections")
 @on_server_loop
 async def test_one_address_does_not_take_the_places_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silent connections of one address are refused beyond its own limit; everybody else is served as before."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pulse.server.connection import ClientConnection
-from pulse.server.loop import READ_BYTES, ServerLoop, current_connection
+from pulse.server.loop import ACCEPTED_AT_ONCE, READ_BYTES, ServerLoop, current_connection
 from tests.support.asgi import answer_ok, get, running
 from tests.support.waiting import until
 from tests.support.web import on_server_loop
@@ -124,3 +124,30 @@ async def test_other_errors_of_the_loop_are_logged_as_before(caplog: pytest.LogC
     asyncio.get_running_loop().call_exception_handler({"message": "a defect", "exception": ValueError("x")})
 
     assert [(record.name, record.exc_info is not None) for record in caplog.records] == [("asyncio", True)]
+
+
+@pytest.mark.proves("open-flood")
+@on_server_loop
+async def test_a_backlog_is_accepted_in_few_turns_of_the_loop() -> None:
+    """A client that opens many connections does not make those of others wait for as many turns."""
+    accepted: list[asyncio.BaseTransport] = []
+
+    class Noting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.append(transport)
+
+    server = await asyncio.get_running_loop().create_server(Noting, "127.0.0.1", 0)
+    port, count = server.sockets[0].getsockname()[1], 3 * ACCEPTED_AT_ONCE
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    turns = 0
+    while len(accepted) < count and turns < count:
+        await asyncio.sleep(0)
+        turns += 1
+    for transport in accepted:
+        transport.close()
+    for client in clients:
+        client.close()
+    server.close()
+
+    assert len(accepted) == count
+    assert turns < count / 2

@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 import orjson
 
+from pulse.binance.transport import REQUEST_TIMEOUT_S
+from pulse.candle_history.reconciler import RETRY_MAX_S
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market
@@ -45,6 +47,12 @@ FRESH_S, FRESH_IN_TROUBLE_S = 3.0, SILENCE_S + RECOVER_S
 fault, when only the stream's silence limit can detect it."""
 SETTLED_MS = 240_000
 """A minute is compared and rebuilt within this time: it may take 90 s to settle, and the check runs every 60 s."""
+HOLE_S = 12.0
+"""A minute is stored within this time of its end, and within it after a start of the process, while REST answers."""
+HOLE_AFTER_TROUBLE_S = RETRY_MAX_S + REQUEST_TIMEOUT_S
+"""How much later, after REST has failed: the next try may come this late."""
+HOLES_MS = 10 * MINUTE_MS
+"""The minutes that are looked at."""
 NEIGHBOURS_MIN = 40
 """Trades and tickers after which the largest quantity is known."""
 DIFF_QUARANTINED = "a depth update was quarantined; loading a new snapshot"
@@ -334,6 +342,20 @@ class Checker:
         row = next(iter(self.exchange.core.klines(candle.symbol, candle.open_time_ms, candle.open_time_ms)), None)
         if row is None or _values(candle) != _exchange_values(row):
             self.fail(f"candle from trades differs: ours {candle}, the exchange's {row}")
+
+    def check_holes(self, symbol: str, stored: set[int], started_s: float) -> None:
+        """Check that the newest minutes are stored, by a process that was started at this time."""
+        exchange, now_s = self.exchange, self.exchange.loop.time()
+        rest_back_s = max(exchange.klines_failed_s, self._rest_back_s() + BEGIN_S)
+        if now_s < max(started_s, rest_back_s + HOLE_AFTER_TROUBLE_S) + HOLE_S:
+            return
+        now_ms = exchange.now_ms()
+        rows = exchange.core.klines(symbol, now_ms - HOLES_MS, now_ms - MINUTE_MS - int(HOLE_S * 1000))
+        holes = [row[0] for row in rows if row[0] not in stored]
+        if holes:
+            self.fail(
+                f"{symbol}: minutes {holes} are not stored at {now_ms}, {now_s - started_s:.1f} s after the start"
+            )
 
     def check_table(self, symbol: str, rows: list[Candle], gaps: list[TradeGap]) -> None:
         """Check the stored rows at the end: each equals the exchange's, and their trade ids have no gap."""

@@ -36,13 +36,14 @@ from pulse.queues import (
     make_gap_queue,
     make_inbox,
 )
-from tests.simulation.checker import CheckedMarket, Checker
+from tests.simulation.checker import HOLES_MS, CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.store import InlineStore
 from tests.simulation.virtual_exchange import VirtualExchange
 
 CANDLES_MAX = 1000
 ROWS_MAX = 100_000
+HOLES_EVERY_S = 5.0
 HISTORY_EVERY_S = 45.0
 """The interval of other REST requests of the process, which share the weight budget."""
 
@@ -123,6 +124,7 @@ class Process:
                 part.open(symbol)
         self._exchange = exchange
         self._tasks: list[asyncio.Task[None]] = []
+        self._started_s = 0.0
         self.is_stopped = False
 
     @property
@@ -133,8 +135,10 @@ class Process:
     def start(self) -> None:
         """Start every task."""
         self.checker.forget()
+        self._started_s = asyncio.get_running_loop().time()
         works: list[Coroutine[Any, Any, None]] = [
             self.ingest.run(), self.engine.run(), self._check_views(), self._keep_candles(), self._request_history(),
+            self._check_holes(),
         ]  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in works]
 
@@ -170,6 +174,13 @@ class Process:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._writer.run())
             tasks.create_task(self._reconciler.run())
+
+    async def _check_holes(self) -> None:
+        while True:
+            await asyncio.sleep(HOLES_EVERY_S)
+            for symbol in self._exchange.symbols:
+                rows = await self._store.read_candles(symbol, self._exchange.now_ms() - HOLES_MS, None, ROWS_MAX)
+                self.checker.check_holes(symbol, {row.open_time_ms for row in rows}, self._started_s)
 
     async def _put_mismatch(self, symbol: str, mismatch: CandleMismatch) -> None:
         await self.inbox.put(Received(symbol, mismatch, self._exchange.clock.now_ms()))

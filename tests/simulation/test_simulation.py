@@ -25,6 +25,9 @@ KILLS = Plan(3, hours=18, kinds=("kill",), pause_s=150.0)
 HALTS = Plan(4, hours=3, kinds=("halt",), pause_s=600.0)
 FALSEHOODS = Plan(9, hours=3, kinds=("falsehood",), settings=LIVELIER, pause_s=40.0)
 MUTES = Plan(11, hours=6, kinds=("mute",), pause_s=200.0)
+NAMED = ("drop", "cut", "mute", "falsehood", "rest_down", "halt", "restart", "shutdown")
+NAMES = Plan(12, 1.0, NAMED, symbols=("\u5e01\u5b89\u4eba\u751fUSDT",), settings=LIVELIER, pause_s=90.0)
+"""A symbol whose name is not ASCII, as the exchange lists some."""
 THREE = Plan(7, hours=0.5, symbols=("LTCUSDT", "AVAXUSDT", "LINKUSDT"))
 
 REGRESSIONS = {
@@ -42,7 +45,18 @@ Results = dict[Plan, Outcome | Failure]
 @pytest.fixture(scope="module")
 def results() -> Results:
     """Run every long plan in PROCESSES processes, the longest first."""
-    plans = [CLEAN, KILLS, ROTATIONS, HALTS, FALSEHOODS, MUTES, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
+    plans = [
+        CLEAN,
+        KILLS,
+        ROTATIONS,
+        HALTS,
+        FALSEHOODS,
+        MUTES,
+        NAMES,
+        THREE,
+        *(Plan(seed) for seed in SEEDS),
+        *REGRESSIONS,
+    ]
     return dict(zip(plans, run_all(plans, PROCESSES), strict=True))
 
 
@@ -54,6 +68,7 @@ def outcome_of(results: Results, plan: Plan) -> Outcome:
     return result
 
 
+@pytest.mark.proves("any-fault")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_live_book_is_exact_under_any_fault(seed: int, results: Results) -> None:
     """An hour with a subset of faults: a live book is exact, REST calls keep the limits, symbols recover in time."""
@@ -79,6 +94,7 @@ def test_clean_hours_raise_no_alarm(results: Results) -> None:
     assert tally.anchors > CLEAN_HOURS * 5
 
 
+@pytest.mark.proves("daily-cut")
 def test_thousand_rotations_lose_nothing(results: Results) -> None:
     """Connection follows connection, and every diff and every trade is there once, in order, without a gap."""
     outcome = outcome_of(results, ROTATIONS)
@@ -88,6 +104,7 @@ def test_thousand_rotations_lose_nothing(results: Results) -> None:
     assert (tally.outages, tally.losses, tally.downs, tally.trade_gaps) == (0, 0, 0, 0)
 
 
+@pytest.mark.proves("killed")
 def test_two_hundred_kills_leave_every_candle_and_trade(results: Results) -> None:
     """Killed at any moment, away for 3 to 300 s: in the end every stored row and trade id is the exchange's."""
     outcome = outcome_of(results, KILLS)
@@ -96,6 +113,7 @@ def test_two_hundred_kills_leave_every_candle_and_trade(results: Results) -> Non
     assert outcome.tally.rows > 18 * 60
 
 
+@pytest.mark.proves("halt")
 def test_halts_create_no_candles(results: Results) -> None:
     """While the exchange suspends trading it has no candles, and neither do we, however late its status arrives."""
     outcome = outcome_of(results, HALTS)
@@ -105,6 +123,7 @@ def test_halts_create_no_candles(results: Results) -> None:
     assert outcome.tally.trade_gaps == 0
 
 
+@pytest.mark.proves("impossible")
 def test_impossible_values_are_never_applied(results: Results) -> None:
     """Each value of each frame falsified, hundreds of times: quarantined, nothing stored is wrong, no trade is lost."""
     outcome = outcome_of(results, FALSEHOODS)
@@ -114,6 +133,7 @@ def test_impossible_values_are_never_applied(results: Results) -> None:
     assert tally.trade_gaps == 0
 
 
+@pytest.mark.proves("stream-silent")
 def test_muted_streams_are_noticed_and_restored(results: Results) -> None:
     """One stream at a time: called silent within its bound, live again within 5 s of its next frame.
 
@@ -130,6 +150,16 @@ def test_muted_streams_are_noticed_and_restored(results: Results) -> None:
 def test_several_symbols_share_one_budget(results: Results) -> None:
     """Three symbols with faults stay within the limits of one address."""
     assert outcome_of(results, THREE).tally.compared > 1000
+
+
+@pytest.mark.proves("names")
+def test_a_name_that_is_not_ascii_survives_faults(results: Results) -> None:
+    """A minute between two faults of several kinds: the same promises as for any other symbol."""
+    outcome = outcome_of(results, NAMES)
+
+    assert outcome.faults > 10
+    assert outcome.tally.compared > 100
+    assert outcome.tally.candles > 10
 
 
 @pytest.mark.parametrize("plan", REGRESSIONS, ids=lambda plan: f"seed-{plan.seed}-{'-'.join(plan.kinds) or 'clean'}")

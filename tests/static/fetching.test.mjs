@@ -38,11 +38,11 @@ test("other bases point to another server, and an empty WebSocket base follows t
 });
 
 test("a problem document becomes an error with its detail", async () => {
-  await assert.rejects(getJson("x", { fetch: answer(PROBLEM, 400) }), new ApiError(PROBLEM.detail));
+  await assert.rejects(getJson("x", { fetch: answer(PROBLEM, 400) }), new ApiError(PROBLEM.detail, 400));
 });
 
 test("an answer that is not JSON is an error, with the status where that says more", async () => {
-  const status = new ApiError("The server answered with status 502");
+  const status = new ApiError("The server answered with status 502", 502);
   await assert.rejects(getJson("x", { fetch: answer("<html>", 502) }), status);
   await assert.rejects(getJson("x", { fetch: answer("<html>") }), new ApiError("The server's answer is not JSON"));
 });

@@ -52,6 +52,7 @@ function report(change = {}, proof = {}) {
     audit_levels_differing: 0,
     incidents: [],
     candle_mismatches: [],
+    streams: [],
     ...change,
   };
 }
@@ -115,6 +116,40 @@ test("comparisons of one book do not count for the next one", () => {
 
   assert.equal(judged(rebuilt).reason, "not compared with the exchange's quotes yet");
   assert.equal(judged(compared).isVerified, true);
+});
+
+test("a check whose stream is silent empties the shield and is named", () => {
+  const joined = baseline(null, null, proven());
+  /** @type {import("../../static/types.js").Check[]} */
+  const silent = ["touch", "top"];
+  const view = proven({ touch_compared: 5580, touch_equal: 5580, silent_checks: silent });
+  const { isVerified, reason } = shield({ status: LIVE, paused: null, view, joined });
+
+  assert.equal(isVerified, false);
+  assert.equal(reason, "the exchange's bookTicker and partial depth are silent");
+  assert.equal(
+    leadText(report({}, { silent_checks: ["touch"] })),
+    "This book is live, but not confirmed now: the exchange's bookTicker is silent.",
+  );
+});
+
+test("the facts say which comparison confirms nothing now, and list the streams", () => {
+  /** @type {import("../../static/types.js").StreamReport[]} */
+  const streams = [
+    { kind: "depth", state: "live", age_ms: 40, usual_ms: 100, reason: "" },
+    { kind: "bookTicker", state: "silent", age_ms: 7_000, usual_ms: 20, reason: "the best bid and ask have changed" },
+  ];
+  const found = facts(report({ streams }, { silent_checks: ["touch"] }), undefined);
+  const byName = new Map(found.map((fact) => [fact.name, fact]));
+
+  assert.equal(byName.get("touch")?.holds, null);
+  assert.match(byName.get("touch")?.text ?? "", /all equal, but it is silent now$/);
+  assert.equal(byName.get("top")?.holds, true);
+  assert.equal(byName.get("streams")?.holds, false);
+  assert.equal(
+    byName.get("streams")?.text,
+    "depth <1 s ago, usually every 100 ms; bookTicker 7 s ago, usually every 20 ms, silent: the best bid and ask have changed",
+  );
 });
 
 test("a difference since the book was joined empties the shield", () => {

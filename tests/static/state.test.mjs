@@ -10,6 +10,7 @@ import {
   bookStatus,
   continues,
   emptyBook,
+  lacksNewest,
   lastTrade,
   levelChanges,
   mergeBars,
@@ -271,6 +272,13 @@ test("a chart may append when only the end changed, and must start over when the
   assert.ok(!continues([], painted));
 });
 
+test("a minute missing before the running one is noticed too", () => {
+  assert.ok(lacksNewest({ bars: [bar(60)], live: bar(180) }));
+  assert.ok(!lacksNewest({ bars: [bar(60)], live: bar(120) }));
+  assert.ok(lacksNewest({ bars: [bar(60), bar(180)], live: null }));
+  assert.ok(!lacksNewest({ bars: [], live: bar(120) }));
+});
+
 test("a minute missing among the newest ones is noticed, an older gap is not", () => {
   const after = (/** @type {number} */ from, /** @type {number} */ length) =>
     Array.from({ length }, (_, at) => ({ time: from + at * 60 }));
@@ -321,12 +329,26 @@ test("a book whose decimals are not known yet is neither live nor painted", () =
   assert.equal(paintable(emptyBook("BTCUSDT")).view, null);
 });
 
+/**
+ * @param {Partial<import("../../static/types.js").Stream>} change
+ * @returns {import("../../static/types.js").Stream}
+ */
+function depthOf(change) {
+  return { kind: "depth", state: "live", age_ms: 40, ...change };
+}
+
 test("data that never arrived has no age", () => {
-  assert.equal(statusOf({ state: "offline", data_age_ms: null }).ageMs, null);
+  const streams = [depthOf({ age_ms: null })];
+  assert.equal(statusOf({ state: "offline", data_age_ms: null, streams }).ageMs, null);
+});
+
+test("the age of a book is that of its own stream, whatever others send", () => {
+  const streams = [depthOf({ age_ms: 7_000 }), depthOf({ kind: "trade", age_ms: 5 })];
+  assert.equal(statusOf({ state: "offline", data_age_ms: 5, streams }).ageMs, 7_100);
 });
 
 test("a stale book has the seconds since the exchange's last update", () => {
-  assert.equal(statusOf({ state: "stale", data_age_ms: 7_000 }).text, "Stale: no update for 7 s");
+  assert.equal(statusOf({ state: "stale", streams: [depthOf({ age_ms: 7_000 })] }).text, "Stale: no update for 7 s");
 });
 
 test("a server that is silent for more than three seconds makes a live view stale", () => {

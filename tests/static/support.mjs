@@ -15,6 +15,7 @@ export const PROOF = {
   levels_differing: 0,
   resyncs: 0,
   incidents: 0,
+  silent_checks: [],
 };
 
 /** @type {Metrics} */
@@ -69,6 +70,7 @@ export function view(change = {}) {
     event_time_ms: 0,
     timestamp: 0,
     data_age_ms: 40,
+    streams: [{ kind: "depth", state: "live", age_ms: 40 }],
     bids: [[99.99, 1]],
     asks: [[100, 1]],
     session_start_ms: 0,

@@ -11,17 +11,23 @@ import psycopg
 import pytest
 
 from pulse.errors import StoreUnavailable
+from pulse.market.coverage import DAY_MS, DayCoverage, Hole
 from pulse.market.intervals import INTERVALS
 from pulse.market.types import MINUTE_MS, Candle
+from pulse.store.schema import COVERAGE_DAYS, read_migrations
 from tests.support.candles import BEGIN_MS, SQL_DIR, gap, minute_candle, minutes, running
 from tests.support.stores import AnyStore, make_store
 
+NEXT_VERSION = len(read_migrations(SQL_DIR, "sqlite")) + 1
+DAY = BEGIN_MS - BEGIN_MS % DAY_MS
 LIVE = minute_candle(close=1.0)
 LIVE_LATER = minute_candle(close=2.0)
 LIVE_RECONCILED = minute_candle(close=2.0, reconciled=True)
 REPAIRED = minute_candle(close=2.0, source="repaired")
 EXCHANGE = replace(minute_candle(close=2.0, source="exchange"), first_trade_id=-1)
 EXCHANGE_CORRECTED = replace(EXCHANGE, volume=7.0)
+EXCHANGE_EARLY = replace(EXCHANGE, reconciled=False)
+EXCHANGE_EARLY_CORRECTED = replace(EXCHANGE_EARLY, volume=7.0)
 EXCHANGE_WITH_IDS = minute_candle(close=2.0, source="exchange")
 
 
@@ -76,6 +82,11 @@ async def test_the_later_candle_of_a_minute_is_kept(store: AnyStore) -> None:
         (EXCHANGE, EXCHANGE_WITH_IDS, True),
         (EXCHANGE_WITH_IDS, EXCHANGE, False),
         (EXCHANGE_WITH_IDS, EXCHANGE_CORRECTED, True),
+        (LIVE, EXCHANGE_EARLY, False),
+        (EXCHANGE, EXCHANGE_EARLY, False),
+        (EXCHANGE_EARLY, EXCHANGE_EARLY_CORRECTED, True),
+        (EXCHANGE_EARLY, LIVE, True),
+        (EXCHANGE_EARLY, EXCHANGE, True),
     ],
 )
 @pytest.mark.parametrize("at_once", [False, True])
@@ -206,7 +217,7 @@ def sql_with_migration(tmp_path: Path, kind: str, statement: str) -> Path:
     later = tmp_path / "later"
     shutil.copytree(SQL_DIR, later)
     table = "candles" if kind == "sqlite" else "pulse.candles"
-    (later / f"005_later.{kind}.sql").write_text(statement.format(table=table))
+    (later / f"{NEXT_VERSION:03}_later.{kind}.sql").write_text(statement.format(table=table))
     return later
 
 
@@ -319,16 +330,47 @@ async def test_old_gaps_are_deleted(store: AnyStore) -> None:
     assert await store.read_gaps("BTCUSDT", 0, 2 * BEGIN_MS, 10) == [gap(20, 1)]
 
 
+def covered(day: int, symbol: str = "BTCUSDT", *holes: Hole) -> DayCoverage:
+    """Return a day, counted from that of BEGIN_MS, that was watched for an hour."""
+    return DayCoverage(symbol, DAY + day * DAY_MS, DAY + day * DAY_MS, DAY + day * DAY_MS + 3_600_000, holes)
+
+
+async def test_days_of_coverage_come_back_exactly(store: AnyStore) -> None:
+    """The newest version of each, in their order, of one symbol; words of any kind in the reason of a hole."""
+    hole = Hole(DAY + 1, DAY + 2, "offline", 'cut: "\u5e01" \n')
+    await store.write_coverage([])
+    await store.write_coverage([covered(1), covered(0), covered(0, "ETHUSDT")])
+    await store.write_coverage([covered(0, "BTCUSDT", hole)])
+
+    assert await store.read_coverage("BTCUSDT", DAY, DAY + DAY_MS) == [covered(0, "BTCUSDT", hole), covered(1)]
+    assert await store.read_coverage("BTCUSDT", DAY + 1, DAY + DAY_MS) == [covered(1)]
+
+
+async def test_days_of_coverage_are_bounded(store: AnyStore) -> None:
+    """The oldest of too many are deleted, and with the candles of their time; one far ahead makes no other old."""
+    await store.write_coverage([covered(day) for day in range(COVERAGE_DAYS)] + [covered(0, "ETHUSDT")])
+    await store.write_coverage([covered(9_999), covered(9_999, "ETHUSDT")])
+    kept = await store.read_coverage("BTCUSDT", 0, 2 * BEGIN_MS)
+    other = await store.read_coverage("ETHUSDT", 0, 2 * BEGIN_MS)
+    await store.delete_before(DAY + COVERAGE_DAYS * DAY_MS - 5, 10)
+
+    assert kept == [covered(day) for day in (*range(1, COVERAGE_DAYS), 9_999)]
+    assert other == [covered(0, "ETHUSDT"), covered(9_999, "ETHUSDT")]
+    assert await store.read_coverage("BTCUSDT", 0, 2 * BEGIN_MS) == [covered(COVERAGE_DAYS - 1), covered(9_999)]
+
+
 async def test_deletion_is_per_venue(store: AnyStore, place: str | Path) -> None:
     """The candles of another venue stay."""
     other = make_store(place, venue="com")
     await other.open()
     await other.write_candles(minutes(5))
+    await other.write_coverage([covered(0)])
     deleted = await store.delete_before(2 * BEGIN_MS, 10)
     rows = await other.read_candles("BTCUSDT", None, None, 10)
+    days = await other.read_coverage("BTCUSDT", 0, 2 * BEGIN_MS)
     await other.aclose()
 
-    assert (deleted, rows) == (0, minutes(5))
+    assert (deleted, rows, days) == (0, minutes(5), [covered(0)])
 
 
 async def test_a_closed_store(store: AnyStore) -> None:

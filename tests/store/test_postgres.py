@@ -82,6 +82,7 @@ async def test_a_restart_between_two_calls(own_postgres: PostgresServer) -> None
         assert await store.read_candles("BTCUSDT", None, None, 1000) == minutes(100)
 
 
+@pytest.mark.proves("postgres-killed")
 async def test_a_long_outage(own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the outage is known calls fail without reaching their deadlines, and the first one after it succeeds."""
     async with store_at(own_postgres.url("postgres")) as store:
@@ -125,6 +126,7 @@ async def until_a_lock_is_awaited(own: psycopg.Connection) -> None:
 # --- a server that does not respond
 
 
+@pytest.mark.proves("postgres-hangs")
 async def test_a_call_to_an_unresponsive_server_meets_its_deadline(
     own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +184,7 @@ async def test_a_read_only_database(postgres_url: str) -> None:
     assert rows == [minute_candle()]
 
 
+@pytest.mark.proves("postgres-read-only")
 @pytest.mark.parametrize("notices", ["check", "write_candles"])
 async def test_sessions_that_became_read_only_are_replaced(postgres_url: str, notices: str) -> None:
     """The call that finds it fails, and the next one has a new session, which may write."""
@@ -203,6 +206,7 @@ async def test_sessions_that_became_read_only_are_replaced(postgres_url: str, no
     assert rows == [minute_candle(0), minute_candle(2)]
 
 
+@pytest.mark.proves("postgres-hangs")
 async def test_reads_of_a_dead_server_fail_at_once(own_postgres: PostgresServer) -> None:
     """Once a call has found that it does not answer, until a check or a write finds that it does."""
     async with Proxy(own_postgres.port) as proxy, store_at(f"postgresql://postgres@127.0.0.1:{proxy.port}/") as store:
@@ -235,6 +239,7 @@ async def test_a_dropped_schema_is_created_again(postgres: PostgresDatabases, po
     assert "does not exist" in error
 
 
+@pytest.mark.proves("postgres-anew")
 async def test_a_dropped_database_is_named(postgres: PostgresDatabases) -> None:
     """A check gives the server's own reason, not that it does not answer, and passes once there is a database again."""
     url = postgres.create_database()
@@ -294,6 +299,7 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
         assert tables.fetchall() == [
             ("pulse", "candles"),
             ("pulse", "candles_1h"),
+            ("pulse", "coverage"),
             ("pulse", "schema_version"),
             ("pulse", "trade_gaps"),
         ]
@@ -302,6 +308,7 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
             (2, "receipts"),
             (3, "hours"),
             (4, "exact_sums"),
+            (5, "coverage"),
         ]
 
 
@@ -362,6 +369,7 @@ async def test_an_invalid_address(end: str) -> None:
     )
 
 
+@pytest.mark.proves("database-address")
 async def test_an_unknown_parameter_is_named() -> None:
     """Its name is in the error, its value is not."""
     error = await error_of(
@@ -374,6 +382,7 @@ async def test_an_unknown_parameter_is_named() -> None:
     )
 
 
+@pytest.mark.proves("database-address")
 async def test_a_server_with_parameters_of_other_clients(postgres_url: str) -> None:
     """An address as a managed host prints it is used unchanged."""
     async with store_at(

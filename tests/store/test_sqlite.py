@@ -167,6 +167,7 @@ async def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Pa
     assert rows[:50] == [minute_candle(minute) for minute in confirmed]
 
 
+@pytest.mark.proves("read-flood")
 async def test_a_flood_of_reads_is_rejected_and_delays_no_write(tmp_path: Path) -> None:
     """Reads beyond the bound of the queue raise; those in it, and a write among them, are done."""
     store = store_at(tmp_path / "candles.sqlite3")
@@ -221,6 +222,7 @@ async def test_a_deleted_file_is_made_again(tmp_path: Path, has_log: bool, caplo
     ]
 
 
+@pytest.mark.proves("sqlite-swapped")
 async def test_a_replaced_file_is_used_from_then_on(tmp_path: Path) -> None:
     """It is another database of ours: its minutes are read, and what was written to the lost one is not mixed in."""
     path, other = tmp_path / "candles.sqlite3", tmp_path / "other.sqlite3"
@@ -240,6 +242,7 @@ async def test_a_replaced_file_is_used_from_then_on(tmp_path: Path) -> None:
     assert len(stored_in(path)) == 4
 
 
+@pytest.mark.proves("sqlite-overwritten")
 @pytest.mark.parametrize("content", [b"", b"the minutes of the last meeting " * 1000])
 async def test_an_overwritten_file_is_noticed(tmp_path: Path, content: bytes) -> None:
     """An empty file becomes a database again; any other is refused and left as it is, until it is taken away."""
@@ -260,6 +263,7 @@ async def test_an_overwritten_file_is_noticed(tmp_path: Path, content: bytes) ->
     assert stored_in(path) == [(minute_candle().open_time_ms,)]
 
 
+@pytest.mark.proves("sqlite-swapped")
 async def test_a_database_copied_over_the_file_stays_whole(tmp_path: Path) -> None:
     """Nothing of ours that SQLite still has is written into it; our tables are added to it as to any at the start."""
     path = tmp_path / "candles.sqlite3"

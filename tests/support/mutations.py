@@ -125,8 +125,13 @@ def _nudge(rng: random.Random, body: Body) -> None:
         body[key] = max(0, body[key] + rng.choice((-1, 1)) * rng.choice((1, 2, 10, 1000, 10**6, 10**9, 10**15)))
     elif decimals:
         key = rng.choice(decimals)
-        at = rng.randrange(len(body[key]))
-        body[key] = body[key][:at] + rng.choice(string.digits) + body[key][at + rng.choice((0, 1)) :]
+        body[key] = _changed_digit(rng, body[key])
+
+
+def _changed_digit(rng: random.Random, text: str) -> str:
+    """Replace or insert a digit."""
+    at = rng.randrange(len(text) or 1)
+    return text[:at] + rng.choice(string.digits) + text[at + rng.choice((0, 1)) :]
 
 
 def _change_levels(rng: random.Random, body: Body) -> None:
@@ -135,8 +140,8 @@ def _change_levels(rng: random.Random, body: Body) -> None:
         return
     key = rng.choice(keys)
     levels = [list(level) if isinstance(level, list) else level for level in body[key]]
-    at = rng.randrange(len(levels))
-    match rng.randrange(7):
+    at = rng.choice((0, rng.randrange(len(levels))))  # the best levels are what most of the checks see
+    match rng.randrange(9):
         case 0:
             del levels[at]
         case 1:
@@ -149,11 +154,13 @@ def _change_levels(rng: random.Random, body: Body) -> None:
             levels[at][rng.randrange(len(levels[at]))] = rng.choice(WRONG[: -len(NUMBERS)])
         case 5 if isinstance(levels[at], list):
             levels[at] = levels[at][::-1]
+        case 6 | 7 if isinstance(levels[at], list) and len(levels[at]) == 2:
+            levels[at] = [_changed_digit(rng, value) if isinstance(value, str) else value for value in levels[at]]
         case _ if isinstance(levels[at], list) and len(levels[at]) == 2:
             levels[at] = [levels[at][0], str(rng.choice((0, 1, "0.00000001", "123.45", "99999999999")))]
     body[key] = levels
 
 
 CHANGES: tuple[Callable[[random.Random, Body], None], ...] = (
-    _drop, _swap, _rename, _replace, _replace, _nudge, _nudge, _change_levels, _change_levels,
+    _drop, _swap, _rename, _replace, _replace, _nudge, _nudge, *[_change_levels] * 5,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pulse.errors import StoreUnavailable
+from pulse.market.coverage import DayCoverage
 from pulse.market.intervals import HOUR, AggregatedCandle, Interval
 from pulse.market.types import Candle, TradeGap
 from pulse.store.postgres import PostgresStore
@@ -42,6 +43,7 @@ class MemoryStore:
     ) -> None:  # fmt: skip
         self.candles = {(row.symbol, row.open_time_ms): row for row in candles}
         self.gaps: list[TradeGap] = []
+        self.coverage: dict[tuple[str, int], DayCoverage] = {}
         self.is_unavailable = False
         self.failing_writes = failing_writes
         self.reads: list[tuple[str, int | None, int | None, int]] = []
@@ -92,6 +94,17 @@ class MemoryStore:
         return [
             gap for gap in self.gaps if gap.symbol == symbol and gap.to_ms >= start_ms and gap.from_ms <= end_ms
         ][:limit]  # fmt: skip
+
+    async def write_coverage(self, days: Sequence[DayCoverage]) -> None:
+        """Keep the days."""
+        self._require_available()
+        self.coverage |= {(day.symbol, day.day_ms): day for day in days}
+
+    async def read_coverage(self, symbol: str, from_ms: int, to_ms: int) -> list[DayCoverage]:
+        """Return the symbol's days of the range."""
+        self._require_available()
+        keys = sorted(key for key in self.coverage if key[0] == symbol and from_ms <= key[1] <= to_ms)
+        return [self.coverage[key] for key in keys]
 
     async def stored_hours(self) -> tuple[int, int] | None:
         """Return when the hours of the oldest and the newest minute open."""

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from pulse.candle_history.coverage_meter import CoverageMeter
 from pulse.candle_history.reader import CandleReader
 from pulse.clock import SystemClock
 from pulse.engine import Engine
@@ -33,6 +34,7 @@ from pulse.server.loop import loop_factory
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
+from pulse.web.access import Access
 from pulse.web.admission import Admission
 from pulse.web.app import build_app
 from pulse.web.context import WebContext
@@ -158,6 +160,7 @@ async def serving(
     hub: Hub | None = None,
     on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
+    access: Access | None = None,
 ) -> AsyncIterator[Web]:
     """Serve the real app with the real server on a free port of loopback. `clock` is that of its `Admission`.
 
@@ -176,6 +179,7 @@ async def serving(
         hub=hub,
         on_echo=on_echo,
         clock=clock,
+        access=access,
     )
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
@@ -200,6 +204,7 @@ def make_context(
     hub: Hub | None = None,
     on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
+    access: Access | None = None,
 ) -> WebContext:
     """Return the context of an app whose books are offline and whose reports are the given ones."""
     hub = make_hub(settings.symbols) if hub is None else hub
@@ -218,16 +223,20 @@ def make_context(
         for symbol in settings.symbols
     ]
     certificates = {market.symbol: market.certificate(0.0) for market in markets}
+    kept = MemoryStore() if store is None else store
+    reader = CandleReader(kept, lambda _: newest, ManualClock())
     return WebContext(
         settings=settings,
+        access=Access(settings, clock) if access is None else access,
         admission=admission,
         registry=registry,
         hub=hub,
-        candles=CandleReader(MemoryStore() if store is None else store, lambda _: newest, ManualClock()),
+        candles=reader,
         websockets=sessions,
         sse=SseEndpoint(sessions),
         symbols=lambda: symbols,
         readiness=lambda: readiness,
+        coverage=CoverageMeter(kept, reader, dict).report,
         latency=Latency(INSTANCE).report,
         certificates=lambda: certificates,
         static_dir=static_dir,

@@ -55,6 +55,7 @@ def test_star_allows_every_origin() -> None:
     assert origin_is_allowed("null", "pulse.example", ["*"])
 
 
+@pytest.mark.proves("forged-address")
 @pytest.mark.parametrize(
     ("peer", "forwarded_for", "hops", "expected"),
     [
@@ -94,6 +95,7 @@ async def use_up(web: Web, **headers: str) -> None:
         assert status == 200
 
 
+@pytest.mark.proves("many-requests")
 @pytest.mark.parametrize("path", LIMITED_PATHS)
 @on_server_loop
 async def test_request_beyond_the_rate_gets_retry_after(path: str) -> None:

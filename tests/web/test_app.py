@@ -9,6 +9,7 @@ from tests.support.makers import MINUTE_MS, candle
 from tests.support.web import SETTINGS, ask, on_server_loop, serving
 
 
+@pytest.mark.proves("details")
 @pytest.mark.parametrize("path", ["/api/ohlcv", "/api/gaps"])
 @on_server_loop
 async def test_unavailable_store_hides_its_reason(path: str) -> None:
@@ -50,6 +51,7 @@ async def test_unknown_path_and_wrong_method_are_problems(method: str, path: str
     assert headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.proves("details")
 @on_server_loop
 async def test_unforeseen_exception_is_logged_and_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     """The client gets a 500 without details; the exception is in the log."""
@@ -62,6 +64,7 @@ async def test_unforeseen_exception_is_logged_and_not_sent(caplog: pytest.LogCap
     assert any(record.exc_info and record.exc_info[0] is KeyError for record in caplog.records)
 
 
+@pytest.mark.proves("cors")
 @on_server_loop
 async def test_allowed_origin_may_read_answers() -> None:
     """CORS names the requesting origin, for answers and errors alike; other origins get no such header."""
@@ -75,6 +78,7 @@ async def test_allowed_origin_may_read_answers() -> None:
     assert "Access-Control-Allow-Origin" not in other
 
 
+@pytest.mark.proves("cors")
 @pytest.mark.parametrize("path", ["/metrics", "/readyz", "/healthz", "/"])
 @on_server_loop
 async def test_only_the_api_is_shared_with_other_sites(path: str) -> None:
@@ -85,6 +89,7 @@ async def test_only_the_api_is_shared_with_other_sites(path: str) -> None:
     assert "Access-Control-Allow-Origin" not in headers
 
 
+@pytest.mark.proves("cors")
 @on_server_loop
 async def test_without_allowed_origins_there_is_no_cors() -> None:
     """No other site is allowed by default."""

@@ -68,6 +68,7 @@ def test_a_star_accepts_any_name() -> None:
     assert not accepts(names, "user@host")
 
 
+@pytest.mark.proves("rebinding")
 @on_server_loop
 async def test_a_strange_host_is_refused_before_every_handler(caplog: pytest.LogCaptureFixture) -> None:
     """421 on each path, with the setting's name in the text; one log line for all of them."""
@@ -84,6 +85,7 @@ async def test_a_strange_host_is_refused_before_every_handler(caplog: pytest.Log
     ]
 
 
+@pytest.mark.proves("rebinding")
 @pytest.mark.parametrize("path", ["/ws", "/ws/orderbook", "/ws/nothing"])
 @on_server_loop
 async def test_a_websocket_of_a_rebound_page_is_refused(path: str) -> None:
@@ -96,6 +98,7 @@ async def test_a_websocket_of_a_rebound_page_is_refused(path: str) -> None:
     assert head.startswith("HTTP/1.1 421")
 
 
+@pytest.mark.proves("rebinding")
 @on_server_loop
 async def test_a_health_check_may_have_any_host() -> None:
     """Load balancers address an instance by names of their own."""

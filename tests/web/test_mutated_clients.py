@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from pulse.fanout.subscriptions import Echo
 from pulse.latency import Latency
 from pulse.settings import Settings
@@ -53,6 +55,7 @@ PATHS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("/api/proof/BTCUSDT", ()),
     ("/api/latency", ()),
     ("/api/store", ()),
+    ("/api/coverage", (("symbol", "BTCUSDT"), ("days", "2"))),
     ("/api/gaps", (("symbol", "BTCUSDT"), ("limit", "5"), ("start", "2024-08-08"), ("end", "1723075200"))),
     ("/api/ohlcv", (("symbol", "BTCUSDT"), ("interval", "5m"), ("limit", "5"), ("start", "2024-08-08T00:00:00Z"),
                     ("end", "1723075200000"), ("format", "csv"))),
@@ -232,6 +235,7 @@ async def send_messages(web: Web, rng: random.Random) -> int:
     return max(sent, 1)
 
 
+@pytest.mark.proves("client-input")
 @on_server_loop
 async def test_no_input_reaches_a_traceback() -> None:
     """COUNT requests and messages, the same in each run: nothing is logged as an error and nothing answers 500."""

@@ -96,6 +96,7 @@ def test_pattern_of_a_time_is_exact() -> None:
     assert all(read(f"start={quote(text)}").start_ms is not None for text in accepted)
 
 
+@pytest.mark.proves("injection")
 @pytest.mark.parametrize(
     ("text", "parameter"),
     [

@@ -175,6 +175,7 @@ async def test_a_symbol_without_room_may_be_requested_again() -> None:
     assert "3 symbols at once" in problem["detail"]
 
 
+@pytest.mark.proves("many-clients")
 @on_server_loop
 async def test_event_streams_are_counted_as_clients() -> None:
     """The same limit and the same refusal; when a client leaves, another is admitted."""
@@ -226,6 +227,7 @@ def publish_book(web: Web, seq: int) -> None:
     web.hub.publish("book:BTCUSDT", orjson.dumps(body))
 
 
+@pytest.mark.proves("stuck-reader")
 @on_server_loop
 async def test_a_client_that_reads_nothing_is_disconnected() -> None:
     """At the same deadline as a WebSocket client."""

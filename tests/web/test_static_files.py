@@ -56,6 +56,7 @@ async def test_unchanged_file_is_not_sent_again(static_dir: Path) -> None:
     assert kept == "no-cache"
 
 
+@pytest.mark.proves("files")
 @pytest.mark.parametrize(
     "path",
     ["/nothing.js", "/vendor", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "//etc/passwd", "/a%00b"],
@@ -88,6 +89,7 @@ async def test_page_is_read_only(static_dir: Path) -> None:
         assert (post.status, post.headers["Allow"]) == (405, "GET, HEAD")
 
 
+@pytest.mark.proves("headers")
 @pytest.mark.parametrize(
     "path",
     ["/", "/app.js", "/nothing", "/orderbook", "/orderbook?symbol=x", "/api/ohlcv", "/api/ohlcv?limit=x",

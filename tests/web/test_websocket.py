@@ -113,6 +113,7 @@ async def test_each_view_is_sent_as_text() -> None:
     assert [message["seq"] for message in got] == [1, 2, 3]
 
 
+@pytest.mark.proves("stuck-reader")
 @on_server_loop
 async def test_a_slow_reader_gets_the_newest_view() -> None:
     """Views that it could not take in time are replaced, not queued."""
@@ -127,6 +128,7 @@ async def test_a_slow_reader_gets_the_newest_view() -> None:
     assert web.sessions.replaced > 25
 
 
+@pytest.mark.proves("stuck-reader")
 @on_server_loop
 async def test_a_client_that_reads_nothing_is_disconnected() -> None:
     """It is aborted at its deadline: a close frame would wait for it as well. Others notice nothing."""
@@ -161,6 +163,7 @@ async def test_a_client_that_answers_no_ping_is_disconnected() -> None:
     assert web.sessions.timed_out == 1
 
 
+@pytest.mark.proves("stuck-reader")
 @on_server_loop
 async def test_unread_data_is_bounded_by_the_send_window() -> None:
     """With the default buffers of the system: pongs show how far a client has read, which the kernel cannot.
@@ -248,6 +251,7 @@ async def test_messages_to_the_view_endpoint_are_ignored() -> None:
     assert got["seq"] == 1
 
 
+@pytest.mark.proves("many-requests")
 @on_server_loop
 async def test_too_many_messages_are_answered_with_1008() -> None:
     """The rate limit of messages closes the connection."""
@@ -259,6 +263,7 @@ async def test_too_many_messages_are_answered_with_1008() -> None:
     assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1008)
 
 
+@pytest.mark.proves("many-requests")
 @on_server_loop
 async def test_a_client_that_ignores_1008_is_disconnected() -> None:
     """One that goes on sending leaves nothing behind."""
@@ -272,6 +277,7 @@ async def test_a_client_that_ignores_1008_is_disconnected() -> None:
     assert close_code(received) == 1008
 
 
+@pytest.mark.proves("oversize")
 @on_server_loop
 async def test_an_oversize_message_is_answered_with_1009() -> None:
     """The limit is 4 KiB."""
@@ -282,6 +288,7 @@ async def test_an_oversize_message_is_answered_with_1009() -> None:
     assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1009)
 
 
+@pytest.mark.proves("cswsh")
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 @on_server_loop
 async def test_a_page_of_another_site_is_refused(origin: str) -> None:
@@ -326,6 +333,7 @@ async def test_an_unknown_path_is_refused() -> None:
     assert "Content-Security-Policy" in headers
 
 
+@pytest.mark.proves("many-clients")
 @on_server_loop
 async def test_clients_beyond_the_limit_are_refused() -> None:
     """503 with Retry-After; when a client leaves, another is admitted."""
@@ -339,6 +347,7 @@ async def test_clients_beyond_the_limit_are_refused() -> None:
     assert (status, headers["Retry-After"]) == (503, "30")
 
 
+@pytest.mark.proves("many-clients")
 @on_server_loop
 async def test_clients_of_one_address_beyond_its_limit_are_refused() -> None:
     """429 with Retry-After; a forged X-Forwarded-For does not help."""
@@ -352,6 +361,7 @@ async def test_clients_of_one_address_beyond_its_limit_are_refused() -> None:
     assert (status, headers["Retry-After"]) == (429, "30")
 
 
+@pytest.mark.proves("cswsh")
 @on_server_loop
 async def test_a_refused_client_opens_no_symbol() -> None:
     """Another site's page cannot open symbols, and a wrong name frees its place in the count."""

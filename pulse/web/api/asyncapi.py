@@ -17,6 +17,7 @@ from pulse.fanout.trade_log import PER_MESSAGE_MAX
 from pulse.market.intervals import INTERVALS
 from pulse.market.view import CandleView, TradeView, View
 from pulse.server.hypercorn_patches import MESSAGE_BYTES_MAX
+from pulse.web.access import COOKIE, SESSION_PATH, SUBPROTOCOL, TOKEN_SUBPROTOCOL
 from pulse.web.api.operations import answer, get
 from pulse.web.api.schemas import INTEGER, NUMBER, STRING, Json, Schemas, array, object_of, or_null
 from pulse.web.context import WebContext
@@ -73,7 +74,7 @@ def document() -> Json:
         "defaultContentType": "application/json",
         "channels": _channels(),
         "operations": _operations(),
-        "components": {"messages": messages, "schemas": schemas.found},
+        "components": {"messages": messages, "schemas": schemas.found, "securitySchemes": _security_schemes()},
     }
 
 
@@ -109,6 +110,22 @@ def _channels() -> Json:
     }
 
 
+def _security_schemes() -> Json:
+    """Return how a client says who it is: one of these, where the server has a token for readers."""
+    return {
+        "token": {"type": "http", "scheme": "bearer", "description": "PULSE_TOKEN or PULSE_OPERATOR_TOKEN."},
+        "session": {
+            "type": "httpApiKey", "in": "cookie", "name": COOKIE,
+            "description": f"The cookie that POST {SESSION_PATH} sets.",
+        },
+        "subprotocol": {
+            "type": "httpApiKey", "in": "header", "name": "Sec-WebSocket-Protocol",
+            "description": f"For pages of other origins: `{SUBPROTOCOL}, {TOKEN_SUBPROTOCOL}...`, with the token in "
+            f"base64url without padding; the server chooses {SUBPROTOCOL}.",
+        },
+    }  # fmt: skip
+
+
 def _operations() -> Json:
     heartbeat = f"Messages of the topics asked for; a comment after {HEARTBEAT_S:g} s of silence."
     limits = f"at most {MESSAGES_MAX} messages in {MESSAGES_WINDOW_S:g} s, of at most {MESSAGE_BYTES_MAX} bytes each"
@@ -129,6 +146,7 @@ def _operation(action: str, channel: str, summary: str, names: Iterable[str]) ->
         "action": action,
         "channel": {"$ref": f"#/channels/{channel}"},
         "summary": summary,
+        "security": [{"$ref": f"#/components/securitySchemes/{name}"} for name in _security_schemes()],
         "messages": _messages_of(channel, names),
     }
 

@@ -16,7 +16,8 @@ from pulse import __version__
 from pulse.fanout.requests import DEPTHS, KINDS, RATES_S, TOPICS_MAX, TRADE_ID_MAX
 from pulse.market.intervals import INTERVALS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
-from pulse.web.api import asyncapi, book, candles, gaps, status, symbols, udf
+from pulse.web.access import COOKIE, SESSION_PATH
+from pulse.web.api import asyncapi, book, candles, coverage, gaps, session, status, symbols, udf
 from pulse.web.api.operations import WRONG_PARAMETER, answer, get, problems, query
 from pulse.web.api.schemas import SYMBOL_CHARACTER, Json, Schemas
 from pulse.web.context import WebContext
@@ -24,7 +25,7 @@ from pulse.web.routing import json_response, limited
 
 EVENT_STREAM = "text/event-stream"
 UNLIMITED_PATH = "/healthz"
-"""The only path of the API without a rate limit."""
+"""The only path of the API without a rate limit, and for any client."""
 
 
 class RouteGroup(Protocol):
@@ -37,7 +38,7 @@ class RouteGroup(Protocol):
         """Return the group's part of the OpenAPI document."""
 
 
-GROUPS: tuple[RouteGroup, ...] = (book, symbols, candles, gaps, udf, status, asyncapi)
+GROUPS: tuple[RouteGroup, ...] = (book, symbols, candles, gaps, coverage, udf, status, session, asyncapi)
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -57,9 +58,8 @@ def document(symbols: Sequence[str]) -> Json:
     for group in GROUPS:
         paths |= group.paths(schemas, symbols)
     for path, operations in paths.items():
-        if path != UNLIMITED_PATH:
-            too_many = "Your address sends too many requests, or has too many connections open."
-            operations["get"]["responses"] |= problems(schemas, {429: too_many})
+        for operation in operations.values():
+            _add_what_any_path_has(schemas, path, operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -70,8 +70,31 @@ def document(symbols: Sequence[str]) -> Json:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas.found},
-    }
+        "security": [{}, {"token": []}, {"session": []}],
+        "components": {
+            "schemas": schemas.found,
+            "securitySchemes": {
+                "token": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "PULSE_TOKEN or PULSE_OPERATOR_TOKEN. Without PULSE_TOKEN data needs none.",
+                },
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": COOKIE,
+                    "description": f"The cookie that POST {SESSION_PATH} sets.",
+                },
+            },
+        },
+    }  # fmt: skip
+
+
+def _add_what_any_path_has(schemas: Schemas, path: str, operation: Json) -> None:
+    """Add the answers and needs that do not depend on what a path serves."""
+    if path == UNLIMITED_PATH:
+        operation["security"] = []
+        return
+    too_many = "Your address sends too many requests or wrong tokens, or has too many connections open."
+    common = {401: "A token is needed, or the one sent is wrong.", 421: "The Host is no name of this server."}
+    operation["responses"] = problems(schemas, common | {429: too_many}) | operation["responses"]
 
 
 def _sse_path(schemas: Schemas) -> Json:

@@ -4,7 +4,7 @@ It joins what other parts report and computes nothing else.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -24,17 +24,23 @@ from pulse.clock import ClockOffset
 from pulse.engine import GOOD_STATES, Engine
 from pulse.fanout.hub import Hub
 from pulse.latency import MEASURED_HOPS, Latency
+from pulse.market.intervals import iso_time
 from pulse.market.types import State
 from pulse.market.view import StreamReport
 from pulse.settings import Settings
 from pulse.store.contract import Store
 from pulse.symbols import SymbolRegistry
+from pulse.web.access import METRICS_PATH, Role, role_of
 from pulse.web.admission import Admission
-from pulse.web.api.operations import answer, get
+from pulse.web.api.operations import answer, get, problems
 from pulse.web.api.schemas import BOOLEAN, INTEGER, NUMBER, STRING, Json, Schemas, array, object_of, or_null
 from pulse.web.context import WebContext
+from pulse.web.hosts import HEALTH_PATH
 from pulse.web.routing import NO_STORE, json_response, limited
 from pulse.web.websocket import WebSocketSessions
+
+SPOOL_TROUBLE = "the spool file cannot be used: closed candles that wait for the store do not outlive the process"
+STATE_FILE_TROUBLE = "the state file cannot be written: bans by the exchange would be forgotten at a restart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ class ReadinessReport:
 
     Other symbols are only listed, and so are instruments that are not known, and a wrong clock: books and candles go by
     the exchange's time. `instruments` returns why they are not known, empty where they are. A silent stream beside the
-    book's own makes the process degraded, not unready: what is shown is true and says what is missing.
+    book's own makes the process degraded, not unready: what is shown is true and says what is missing. So does a file
+    that cannot be written; `state_file` returns why that of bans cannot, empty where it can.
     """
 
     registry: SymbolRegistry
@@ -53,6 +60,7 @@ class ReadinessReport:
     writer: CandleWriter
     offset: ClockOffset
     instruments: Callable[[], str]
+    state_file: Callable[[], str]
 
     def __call__(self) -> dict[str, Any]:
         """Return the current state."""
@@ -66,19 +74,54 @@ class ReadinessReport:
                 for symbol in self.registry.pinned
                 for stream in feeds[symbol]["streams"]
                 if stream.reason
-            ],
+            ] + self._file_troubles(),
             "feeds": feeds,
-            "bus": {"kind": bus.kind, "ok": bus.ok, "detail": bus.detail},
+            "bus": {"kind": bus.kind, "ok": bus.ok, "detail": bus.detail, "since_ms": _ms(bus.since_s)},
             "store": {
-                "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.writer.pending
+                "kind": self.store.kind, "ok": not trouble, "detail": trouble, "pending": self.writer.pending,
+                "since_ms": _ms(self.writer.trouble_since_s),
             },
             "clock": {"ok": not clock, "since_ms": _whole(self.offset.wrong_since_ms), "detail": clock},
             "instruments": {"ok": not instruments, "detail": instruments},
+            "versions": dict(machine.versions()),
         }  # fmt: skip
+
+    def _file_troubles(self) -> list[str]:
+        """Return a text for each file that cannot be written, without its path, which is in the log."""
+        troubles = {SPOOL_TROUBLE: self.writer.spool_trouble, STATE_FILE_TROUBLE: self.state_file()}
+        return [text for text, trouble in troubles.items() if trouble]
+
+
+def _ms(time_s: float | None) -> int | None:
+    return None if time_s is None else int(time_s * 1000)
 
 
 def _whole(time_ms: float | None) -> int | None:
     return None if time_ms is None else int(time_ms)
+
+
+PUBLIC_DETAILS = {
+    "bus": "Views do not travel through the bus server since {since}; they stay within this process.",
+    "store": "Closed candles cannot be written since {since}; they wait until they can be.",
+}
+"""What others than the operator are told: the true texts name hosts, paths, roles and databases."""
+
+
+def public_part(name: str, part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of the bus or the store without what is for the operator alone."""
+    if part["ok"]:
+        return part
+    since_ms = part["since_ms"]
+    since = "the start" if since_ms is None else iso_time(since_ms // 1000 * 1000)
+    return {**part, "detail": PUBLIC_DETAILS[name].format(since=since)}
+
+
+def _readiness_for(context: WebContext, request: Request) -> Mapping[str, Any]:
+    report = context.readiness()
+    if role_of(request) is Role.OPERATOR:
+        return report
+    public = {name: public_part(name, report[name]) for name in PUBLIC_DETAILS if name in report}
+    return {**report, **public, "versions": {}}
 
 
 def register_gauges(
@@ -105,18 +148,27 @@ def register_gauges(
     stats.store_is_up.set_function(lambda: not readiness.writer.trouble)
     stats.is_ready.set_function(lambda: readiness()["ready"])
     stats.memory_limit.set_function(lambda: machine.memory_limit_bytes() or nan)
-    stats.build.info(machine.versions())
+    stats.build.info(dict(machine.versions()))
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
     """Return this group's routes. /healthz has no rate limit: platforms ask it every second."""
     middleware = limited(context.admission)
     return [
-        Route("/healthz", _healthz),
+        Route(HEALTH_PATH, _healthz),
         Route("/readyz", partial(_readyz, context), middleware=middleware),
         Route("/api/store", partial(_store, context), middleware=middleware),
         Route("/api/latency", partial(_latency, context), middleware=middleware),
-        Route("/metrics", _metrics, middleware=middleware),
+        Route(METRICS_PATH, _metrics, middleware=middleware),
+    ]
+
+
+def process_routes(context: WebContext) -> list[BaseRoute]:
+    """Return the routes of the operator's own listener, which nobody else reaches: without a rate limit."""
+    return [
+        Route(HEALTH_PATH, _healthz),
+        Route("/readyz", partial(_readyz, context)),
+        Route(METRICS_PATH, _metrics),
     ]
 
 
@@ -125,15 +177,15 @@ async def _healthz(_: Request) -> Response:
     return json_response(b'{"status":"ok"}')
 
 
-async def _readyz(context: WebContext, _: Request) -> Response:
+async def _readyz(context: WebContext, request: Request) -> Response:
     """Return whether what is served can be trusted, under a status that a load balancer understands."""
-    report = context.readiness()
+    report = _readiness_for(context, request)
     return json_response(orjson.dumps(report), HTTPStatus.OK if report["ready"] else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-async def _store(context: WebContext, _: Request) -> Response:
+async def _store(context: WebContext, request: Request) -> Response:
     """Return whether closed candles reach the store, with a status that a browser does not log as an error."""
-    return json_response(orjson.dumps(context.readiness()["store"]))
+    return json_response(orjson.dumps(_readiness_for(context, request)["store"]))
 
 
 async def _latency(context: WebContext, _: Request) -> Response:
@@ -150,14 +202,18 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
         "state": STRING, "since_ms": INTEGER, "reason": STRING, "data_age_ms": or_null(NUMBER),
         "streams": array(schemas.of(StreamReport)),
     })  # fmt: skip
-    bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING})
-    store = schemas.named("Store", object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER}))
+    since = or_null(INTEGER)
+    bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "since_ms": since})
+    store = schemas.named(
+        "Store",
+        object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "pending": INTEGER, "since_ms": since}),
+    )
     feeds = {"type": "object", "additionalProperties": state}
-    clock = object_of({"ok": BOOLEAN, "since_ms": or_null(INTEGER), "detail": STRING})
+    clock = object_of({"ok": BOOLEAN, "since_ms": since, "detail": STRING})
     instruments = object_of({"ok": BOOLEAN, "detail": STRING})
     readiness = schemas.named("Readiness", object_of({
         "ready": BOOLEAN, "degraded": array(STRING), "feeds": feeds, "bus": bus, "store": store, "clock": clock,
-        "instruments": instruments,
+        "instruments": instruments, "versions": {"type": "object", "additionalProperties": STRING},
     }))  # fmt: skip
     hop = schemas.named("Hop", object_of({
         "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),
@@ -177,5 +233,9 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
         ),
         "/api/store": get("Whether closed candles reach the store.", {"200": answer("The store's state.", store)}),
         "/api/latency": get("How long each hop takes.", {"200": answer("The latency report.", latency)}),
-        "/metrics": get("Counters and gauges.", {"200": answer("For Prometheus.", STRING, "text/plain")}),
+        METRICS_PATH: get(
+            "Counters and gauges, for the operator.",
+            {"200": answer("For Prometheus.", STRING, "text/plain")}
+            | problems(schemas, {403: "The client is not the operator."}),
+        ),
     }
