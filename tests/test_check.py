@@ -246,6 +246,9 @@ async def test_a_port_of_another_program_and_of_a_running_pulse(exchange: Simula
         assert f"Port {port} on 127.0.0.1 is in use by another program" in await fault(
             given | {"PORT": str(port)}, "port"
         )
+        found = await fault(given | {"PULSE_OPERATOR_BIND": str(port), "PORT": "0"}, "port")
+        assert f"Port {port} on 127.0.0.1 is in use by another program" in found
+        assert "PULSE_OPERATOR_BIND" in found
 
 
 @pytest.mark.parametrize("is_ok", [True, False])
