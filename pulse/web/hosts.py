@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pulse.errors import RequestError, quoted
 from pulse.logs import RepeatedTrouble
+from pulse.server.addresses import is_loopback
 from pulse.settings import Settings
 from pulse.web.problems import refuse
 
@@ -34,6 +35,12 @@ def host_of(authority: str) -> str | None:
     if match is None:
         return None
     return (match[1] or match[2]).lower().removesuffix(".")
+
+
+def is_local(authority: str) -> bool:
+    """Return whether a Host header names the machine itself, as one of its own programs does."""
+    host = host_of(authority) or ""
+    return host == LOCAL_NAME or host.endswith(LOCAL_SUFFIX) or is_loopback(host)
 
 
 def is_address(host: str) -> bool:
