@@ -93,8 +93,18 @@ class HostCheck:
             await self._app(scope, receive, send)
             return
         self._refusals.warn(host[:LOGGED_CHARS])
-        detail = (
-            f"This server is not called {quoted(host)}. If it should be, add that name to PULSE_HOSTS on the server, "
-            "or address it by its IP address."
+        await refuse(RequestError(HTTPStatus.MISDIRECTED_REQUEST, _refusal(host)), scope, receive, send)
+
+
+def _refusal(authority: str) -> str:
+    """Return what to do about a Host header that does not name this server."""
+    host = host_of(authority)
+    if host is None:
+        return (
+            f"The request must name the server in its Host header, as in `Host: terminal.example.com`, "
+            f"not {quoted(authority)}; PULSE_HOSTS on the server lists the names."
         )
-        await refuse(RequestError(HTTPStatus.MISDIRECTED_REQUEST, detail), scope, receive, send)
+    return (
+        f"This server does not know itself as {quoted(host)}. If that is its name, set PULSE_HOSTS={host} where it "
+        "runs (several names are separated by commas) and restart it. Its IP address needs no setting."
+    )
