@@ -305,7 +305,8 @@ function sampled(samples, view, nowMs) {
 /** @typedef {State | "connecting" | "disconnected" | "refused" | "fault"} StatusKind */
 
 /** Whether the data on the screen may be trusted: `kind` for programs, `text` for the user. `ageMs` is the time since
- * the server last received an update of this symbol's book, null for never; `hasAge` is true when the text contains it already.
+ * the server last received an update of this symbol's book, null for never; `hasAge` is true when the text contains it
+ * already.
  * @typedef {{kind: StatusKind, text: string, hasAge: boolean, ageMs: number | null, trusted: boolean}} BookStatus
  */
 

@@ -4,7 +4,6 @@
 import { find, setAttr, setFill, setText, setVisible } from "../dom.js";
 import { age, bps, counted, fixed, isKnown, UNKNOWN, utcTime } from "../format.js";
 import { lastTrade, sourceText, storeText } from "../state.js";
-import { createStreamAges } from "./stream_ages.js";
 
 /** @import {ConnectionStatus} from "../connection.js" */
 /** @import {PanelModel} from "../page_model.js" */
@@ -26,7 +25,6 @@ const DIRECTIONS = { 1: "up", "-1": "down", 0: "" };
  */
 export function createStatus(root, { onRetry }) {
   const nodes = findNodes(root);
-  const ages = createStreamAges(root);
   nodes.retry.addEventListener("click", onRetry);
   let spokenAtMs = 0;
 
@@ -45,7 +43,6 @@ export function createStatus(root, { onRetry }) {
     paintState(model) {
       paintBookState(nodes, model);
       paintServer(nodes, model);
-      ages.paint(model);
       paintPause(nodes, model);
       paintSource(nodes.source, model.source);
       paintInstance(nodes.instance, model);
