@@ -12,6 +12,7 @@ import { createLadder } from "./panels/ladder.js";
 import { createLatency } from "./panels/latency.js";
 import { createSession } from "./panels/login.js";
 import { createMetrics } from "./panels/metrics.js";
+import { createNotice } from "./panels/notice.js";
 import { createProof } from "./panels/proof.js";
 import { createStatus } from "./panels/status.js";
 import { createStreamAges } from "./panels/stream_ages.js";
@@ -20,7 +21,6 @@ import { createSymbols } from "./panels/symbols.js";
 import { createTrades } from "./panels/trades.js";
 import { loadPref } from "./prefs.js";
 import { createSchedule } from "./schedule.js";
-import { symbolOfHash } from "./symbol_names.js";
 
 /** @import {Config} from "./api.js" */
 /** @import {PanelModel} from "./page_model.js" */
@@ -33,7 +33,7 @@ const root = find(document, "#terminal");
 const config = /** @type {Window & {PULSE?: Config}} */ (window).PULSE;
 const server = addresses(config, document.baseURI);
 const page = emptyPage(intervalOf(loadPref("interval")));
-const schedule = createSchedule(paint);
+const schedule = createSchedule(paint, paintTitle);
 const session = createSession(root, find(document, "dialog.login"), server, () => data.retry());
 const commands = createCommands(page, {
   data: () => data,
@@ -49,7 +49,7 @@ const panels = {
   search: createSymbolSearch(find(root, ".symbol-search"), { onSelect: commands.select }),
   ladder: createLadder(find(root, ".panel.ladder"), { onResize: () => schedule.mark("book") }),
   metrics: createMetrics(find(root, ".panel.metrics")),
-  trades: createTrades(find(root, ".panel.trades")),
+  trades: createTrades(find(root, ".panel.trades"), { onScroll: () => schedule.mark("trades") }),
   proof: createProof(root, find(document, "dialog.proof"), {
     everyMs: PROOF_MS,
     onOpen: () => data.startProof(),
@@ -57,6 +57,7 @@ const panels = {
   }),
   latency: createLatency(find(root, ".latency")),
   ages: createStreamAges(root),
+  notice: createNotice(find(root, ".notice"), { onClose: commands.closeNotice }),
   /** Created when its library has arrived, which is the largest file: the book does not wait for it.
    * @type {ReturnType<typeof createCandles> | null}
    */
@@ -80,10 +81,11 @@ start();
 function start() {
   window.addEventListener("error", ({ error }) => failed(error));
   window.addEventListener("unhandledrejection", ({ reason }) => failed(reason));
-  window.addEventListener("hashchange", () => commands.select(symbolOfHash(window.location.hash)));
+  window.addEventListener("hashchange", commands.addressChanged);
   window.addEventListener("online", () => data.retry());
   window.addEventListener("keydown", commands.keyPressed);
   document.addEventListener("visibilitychange", () => data.check());
+  find(document, ".skip").addEventListener("click", skipToBook);
   find(root, ".pause").addEventListener("click", commands.togglePause);
   find(root, ".help-open").addEventListener("click", openHelp);
   find(root, ".chart-retry").addEventListener("click", () => data.retryHistory());
@@ -110,6 +112,15 @@ function openHelp() {
   if (!dialog.open) dialog.showModal();
 }
 
+/**
+ * Focus the order book. The address names the symbol, so that following the link must not change it.
+ * @param {Event} event
+ */
+function skipToBook(event) {
+  event.preventDefault();
+  find(root, ".ladder-table").focus();
+}
+
 /** @param {unknown} error */
 function failed(error) {
   if (!(error instanceof Error)) return; // for example the browser's own note that a resize came late
@@ -127,22 +138,33 @@ function paint(marked) {
   // First, so that an error further down cannot leave "Live" over a half-painted book.
   panels.status.paintState(model);
   panels.ages.paint(model);
+  panels.notice.paint(model);
   panels.proof.paintShield(model);
   panels.ladder.paintOverlay(model);
   panels.candles?.paintNotice(model);
   paintRoot(model);
-  if (marked.has("book")) paintBook(model);
+  if (marked.has("book")) {
+    paintBook(model);
+    if (panels.candles?.isOutrun(model)) marked.add("candles");
+  }
   for (const [name, painted] of Object.entries(PAINTED)) {
     if (marked.has(name)) for (const panel of painted) panel.paint(model);
   }
 }
 
+/** Of a hidden tab the title alone is seen. */
+function paintTitle() {
+  panels.status.paintTitle(panelModel(page, data.statuses, Date.now()));
+}
+
 /**
- * Drop the old symbol's dimmed book, which bridges the switch, after KEEP_OLD_MS. Return whether it was dropped.
+ * Drop the old symbol's dimmed book, which bridges the switch, after KEEP_OLD_MS, or at once where there is no new one.
+ * Return whether it was dropped.
  * @param {number} nowMs
  */
 function dropOldBook(nowMs) {
-  if (page.shown === page.selected || nowMs - page.selectedAtMs < KEEP_OLD_MS) return false;
+  if (page.shown === page.selected) return false;
+  if (page.refusal === "" && nowMs - page.selectedAtMs < KEEP_OLD_MS) return false;
   page.shown = page.selected;
   return true;
 }

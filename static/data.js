@@ -210,8 +210,7 @@ export class ServerData {
 
   /** A minute's running candle is in each view; that of a longer interval is requested. */
   #requestRunningBar() {
-    const { interval, paused } = this.#page;
-    if (interval === MINUTE || paused !== null || this.#history.status.phase !== "ready") return;
+    if (this.#page.interval === MINUTE || this.#history.status.phase !== "ready") return;
     this.loadHistory(NEWEST_BARS);
   }
 
