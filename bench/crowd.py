@@ -1,9 +1,9 @@
-"""The soak: 3,000 clients for minutes, some of them slow, some stalled, some joining and leaving.
+"""The crowd: 3,000 clients for minutes, some of them slow, some stalled, some joining and leaving.
 
 2,550 are healthy, 300 slow (10 KB/s, half of what is sent or less), 150 stalled (they read nothing for 20 s, then
 reconnect), and five a second join and leave. Before that, the same number of clients, all healthy and staying, is
 measured for a fifth of the time: that is the baseline of the healthy clients' p99. Memory is compared between the
-second and the last quarter of the soak, tasks and descriptors before the first client came and after all have left.
+second and the last quarter, tasks and descriptors before the first client came and after all have left.
 
 It runs twice: with the paced exchange and three symbols, and with the busy one, five symbols, and a real browser that
 stays from before the first client until after the last.
@@ -22,7 +22,7 @@ from bench.load import PUBLISHED, Window, load
 from bench.machine import cores
 from bench.processes import BenchError, Program, python
 from bench.rows import PULSE, Against, Budget, Reading, Row
-from bench.terminal import BOOK_PATH, Terminal, busy_terminal, get, terminal
+from bench.terminal import BOOK_PATH, Terminal, busy_terminal, counted, get, terminal
 
 HEALTHY, SLOW, STALLED = 2550, 300, 150
 SLOW_BYTES_S = 10_000
@@ -38,7 +38,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
 @dataclass(frozen=True, slots=True)
-class SoakResult:
+class CrowdResult:
     """The results: resident memory in MB at the end of each window, the windows, and what was left over."""
 
     alone: list[Window]
@@ -64,13 +64,13 @@ class PageDelay:
     heap_mb: float
 
 
-def soak(context: Context) -> SoakResult:
+def crowd(context: Context) -> CrowdResult:
     """Run 3,000 clients, 10 % slow, 5 % stalled, five joins and leaves a second."""
     with terminal(context.folder, SYMBOLS) as ours:
-        return _soak(context, ours, BOOK_PATH.format(symbol=SYMBOLS[0]))
+        return _crowd(context, ours, BOOK_PATH.format(symbol=SYMBOLS[0]))
 
 
-def busy_soak(context: Context) -> tuple[SoakResult, PageDelay]:
+def busy_crowd(context: Context) -> tuple[CrowdResult, PageDelay]:
     """Run the same on five symbols three times as busy as the recorded BTCUSDT, with Chromium's page as a client."""
     _, driving = cores()
     with (
@@ -80,25 +80,26 @@ def busy_soak(context: Context) -> tuple[SoakResult, PageDelay]:
         ) as page,
     ):
         page.read_object(PAGE_TIMEOUT_S)
-        soaked = _soak(context, ours, ",".join(BOOK_PATH.format(symbol=symbol) for symbol in BUSY_SYMBOLS))
-        return soaked, _page_delay(ours, page)
+        found = _crowd(context, ours, ",".join(BOOK_PATH.format(symbol=symbol) for symbol in BUSY_SYMBOLS))
+        return found, _page_delay(ours, page)
 
 
-def _soak(context: Context, ours: Terminal, paths: str) -> SoakResult:
-    window_s = max(1.0, context.soak_minutes * 60 / WINDOWS)
+def _crowd(context: Context, ours: Terminal, paths: str) -> CrowdResult:
+    window_s = max(1.0, context.crowd_minutes * 60 / WINDOWS)
     time.sleep(LEAVE_S)  # the connections of the start-up requests are closed by then
-    files_before, tasks_before = ours.program.open_files(), _counted(ours, "pulse_tasks")
+    files_before, tasks_before = ours.program.open_files(), counted(ours.port, "pulse_tasks")
     alone, _ = _phase(context, ours, paths, WINDOWS // 5, window_s, clients=HEALTHY + SLOW + STALLED)
-    frames_before, began_s = _counted(ours, "pulse_frames_received_total"), time.monotonic()
+    frames_before, began_s = counted(ours.port, "pulse_frames_received_total"), time.monotonic()
     windows, resident_mb = _phase(
         context, ours, paths, WINDOWS, window_s, clients=HEALTHY, slow=SLOW, stalled=STALLED,
         slow_bytes_s=SLOW_BYTES_S, join_every_ms=JOIN_EVERY_MS,
     )  # fmt: skip
-    frames_s = (_counted(ours, "pulse_frames_received_total") - frames_before) / (time.monotonic() - began_s)
+    frames_s = (counted(ours.port, "pulse_frames_received_total") - frames_before) / (time.monotonic() - began_s)
     time.sleep(LEAVE_S)
-    return SoakResult(
+    return CrowdResult(
         alone, windows, resident_mb, ours.program.open_files() - files_before,
-        int(_counted(ours, "pulse_tasks") - tasks_before), int(_counted(ours, "pulse_clients_cut_total")), frames_s,
+        int(counted(ours.port, "pulse_tasks") - tasks_before),
+        int(counted(ours.port, "pulse_clients_cut_total")), frames_s,
     )  # fmt: skip
 
 
@@ -131,12 +132,6 @@ def _phase(
     return seen, resident_mb
 
 
-def _counted(ours: Terminal, name: str) -> float:
-    """Return one of the terminal's own metrics, summed over all symbols."""
-    lines = get(ours.port, "/metrics").decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
-
-
 def _p99_ms(windows: list[Window]) -> float:
     """Return the median of the windows' p99."""
     found = [window.healthy.p99_s * 1000 for window in windows if window.healthy]
@@ -145,36 +140,36 @@ def _p99_ms(windows: list[Window]) -> float:
     return median(found)
 
 
-def _p99(found: SoakResult) -> Reading:
+def _p99(found: CrowdResult) -> Reading:
     notes = [_note(found)]
     if any(window.is_saturated for window in found.windows):
         notes.append("The load generator was saturated.")
     return Reading({PULSE: _p99_ms(found.windows), ALONE: _p99_ms(found.alone)}, tuple(notes))
 
 
-def _note(found: SoakResult) -> str:
+def _note(found: CrowdResult) -> str:
     healthy = sum(window.cut_healthy for window in found.windows)
     minutes = sum(window.seconds for window in found.windows) / 60
     short = ", too short to show that memory stays flat" if minutes < MINUTES_MIN else ""
     return (
-        f"A soak of {minutes:.1f} minutes{short}, {found.frames_s:,.0f} frames a second from the exchange; "
+        f"A crowd for {minutes:.1f} minutes{short}, {found.frames_s:,.0f} frames a second from the exchange; "
         f"{found.cut:,} clients were cut, {healthy:,} of them healthy."
     )
 
 
-def _slow_age(found: SoakResult) -> Reading:
+def _slow_age(found: CrowdResult) -> Reading:
     ages = [window.slow.p99_s for window in found.windows if window.slow]
     if not ages:
         raise BenchError("the slow clients got nothing")
     return Reading({PULSE: median(ages)}, (_note(found),))
 
 
-def _figure(value: float, found: SoakResult) -> Reading:
+def _figure(value: float, found: CrowdResult) -> Reading:
     return Reading({PULSE: value}, (_note(found),))
 
 
 def _page(context: Context) -> Reading:
-    _, page = context.once(busy_soak)
+    _, page = context.once(busy_crowd)
     note = (
         f"Over the last two minutes, including the clients' leaving; p50 {page.p50_ms:.0f} ms. "
         f"The page's scripts then held {page.heap_mb:.0f} MB."
@@ -182,8 +177,8 @@ def _page(context: Context) -> Reading:
     return Reading({PULSE: page.p99_ms}, (note,))
 
 
-def _rows(name: str, what: str, found: Callable[[Context], SoakResult]) -> tuple[Row, ...]:
-    def row(part: str, text: str, unit: str, read: Callable[[SoakResult], Reading], **bound: Any) -> Row:
+def _rows(name: str, what: str, found: Callable[[Context], CrowdResult]) -> tuple[Row, ...]:
+    def row(part: str, text: str, unit: str, read: Callable[[CrowdResult], Reading], **bound: Any) -> Row:
         return Row(
             f"{name}-{part}", f"{what}: {text}", unit, lambda context: read(found(context)), is_long=True, **bound
         )
@@ -211,10 +206,10 @@ def _rows(name: str, what: str, found: Callable[[Context], SoakResult]) -> tuple
 
 
 ROWS = (
-    *_rows("soak", "soak", lambda context: context.once(soak)),
-    *_rows("busy-soak", "busy soak with a browser", lambda context: context.once(busy_soak)[0]),
+    *_rows("crowd", "crowd", lambda context: context.once(crowd)),
+    *_rows("busy-crowd", "busy crowd with a browser", lambda context: context.once(busy_crowd)[0]),
     Row(
-        "busy-soak-page", "busy soak, browser: p99 from making a view to its confirmed display on the page", "ms",
+        "busy-crowd-page", "busy crowd, browser: p99 from making a view to its confirmed display on the page", "ms",
         _page, Budget(1000), is_long=True,
     ),
 )  # fmt: skip
