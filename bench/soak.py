@@ -97,6 +97,7 @@ class Soak:
     def _tick(self, window: Window, now_s: float) -> None:
         found = self.found
         found.samples.append((now_s, self._ours.program.resident_mb()))
+        found.late_s = max(found.late_s, self._truth.late_s())
         found.messages += window.messages
         found.cut_healthy += window.cut_healthy
         found.cut_sick += window.cut_slow + window.cut_stalled
@@ -104,7 +105,6 @@ class Soak:
             self._switch(*self._due.pop(0)[1:])
 
     def _compare(self, symbol: str) -> None:
-        self.found.late_s = max(self.found.late_s, self._truth.late_s())
         self._truth.compare_book(symbol)
         self._truth.compare_candles(symbol)
 
@@ -140,7 +140,9 @@ class Soak:
             time.sleep(POLL_S)
 
     def _wrong(self, until_ms: int) -> Iterator[str]:
-        """Yield which books and which of the run's minutes are not there, or cannot be compared."""
+        """Yield what is in trouble, and which books and which of the run's minutes are not there."""
+        if not self._truth.is_ready():
+            yield "/readyz"
         for symbol in SYMBOLS:
             if not self._truth.compare_book(symbol):
                 yield f"the book of {symbol}"

@@ -184,10 +184,9 @@ class Findings:
     def _of_process(self) -> list[str]:
         causes = {part for part, count in self.faults.items() if count}
         is_late = self.late_s > LATE_MAX_S
-        reasons = [
-            f"unexpected log line: {line}"
-            for line in unexpected_lines(self.log, causes | ({LATE} if is_late else set()))
-        ]
+        if is_late or not self.is_judged():
+            causes.add(LATE)
+        reasons = [f"unexpected log line: {line}" for line in unexpected_lines(self.log, causes)]
         if is_late and self.is_judged():
             reasons.append(f"the exchange was {self.late_s:.1f} s behind: the machine is too slow for this load")
         if self.exit_code != 0:

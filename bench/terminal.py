@@ -83,14 +83,14 @@ def running(
     """
     measured, _ = cores()
     environment = {**environment_of(folder, symbols, exchange_port), **settings}
-    with Program(_joining(group, python("pulse")), measured, folder / "pulse.log", environment) as program:
+    with Program(joining(group, python("pulse")), measured, folder / "pulse.log", environment) as program:
         port = int(environment["PORT"])
         program.wait_for_port(port)
         _wait_until_ready(port)
         yield Terminal(program, port, exchange_port, len(get(port, f"/orderbook?symbol={symbols[0]}")))
 
 
-def _joining(group: Path | None, command: list[str]) -> list[str]:
+def joining(group: Path | None, command: list[str]) -> list[str]:
     """Return a command that puts itself into the control group first."""
     return command if group is None else ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group), *command]
 

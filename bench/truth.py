@@ -80,6 +80,10 @@ class Truth:
             or {open_ms for open_ms in closed if since_ms <= open_ms <= until_ms - MINUTE_MS} <= ours.keys()
         )
 
+    def is_ready(self) -> bool:
+        """Return whether the terminal says that books, bus and store are in order."""
+        return self._ask(self._terminal_port, "/readyz") is not None
+
     def late_s(self) -> float:
         """Return how far the exchange's market is behind this machine's clock; 0 where it does not answer."""
         sent_s, answer = time.time(), self._ask(self._exchange_port, "/simulator/time")

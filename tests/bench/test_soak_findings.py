@@ -100,6 +100,15 @@ def test_each_failure_has_its_reason(fields: dict[str, object], reason: str) -> 
     assert reason in found
 
 
+def test_late_exchange_explains_what_a_slow_machine_makes() -> None:
+    """In a long run it is a reason of its own; in a short one it may also have gone unseen."""
+    log = [line("machine clock is wrong")]
+
+    assert len(findings(log=log).reasons()) == 1
+    assert findings(log=log, late_s=1.1).reasons() == findings(late_s=1.1).reasons()
+    assert findings(log=log, minutes=2.0, samples=samples(2, 0.0)).reasons() == []
+
+
 @pytest.mark.parametrize("fields", [{"samples": samples(2, 60.0)}, {"late_s": 9.0}])
 def test_short_run_judges_neither_memory_nor_speed(fields: dict[str, object]) -> None:
     """It is for a machine that has other work."""
