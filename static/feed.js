@@ -2,7 +2,7 @@
 // views from their messages. It needs no page: a bot under Node may use it as it is.
 
 import { browserPlatform, Connection } from "./connection.js";
-import { newestFirst } from "./state.js";
+import { newestFirst } from "./trade_list.js";
 
 /** @import {Platform} from "./connection.js" */
 /** @import {ErrorMessage, FeedMessage, TopicKind, TopicMessage} from "./types.js" */

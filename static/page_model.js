@@ -2,8 +2,8 @@
 // It knows no document and makes no request.
 
 import { waitText } from "./format.js";
-import { EMPTY_CHART, MINUTE } from "./intervals.js";
-import { bookStatus, emptyBook, newestFirst, paintable } from "./state.js";
+import { EMPTY_CHART, heldChart, MINUTE, runningChart } from "./intervals.js";
+import { bookStatus, emptyBook, paintable } from "./state.js";
 
 /** @import {ConnectionStatus} from "./connection.js" */
 /** @import {FetchStatus} from "./fetcher.js" */
@@ -16,6 +16,10 @@ import { bookStatus, emptyBook, newestFirst, paintable } from "./state.js";
  * @typedef {{body: ProofReport, readAtMs: number, url: string, instrument: SymbolInfo | undefined}} ShownProof
  */
 
+/** What the user holds on the screen: everything as it was at `atMs`. All of it is immutable, so keeping it is enough.
+ * @typedef {{atMs: number, wasTrusted: boolean, book: Book, charts: Map<string, Chart>}} Paused
+ */
+
 /** Everything the page remembers.
  * @typedef {object} Page
  * @property {Map<string, Book>} books by symbol
@@ -25,11 +29,12 @@ import { bookStatus, emptyBook, newestFirst, paintable } from "./state.js";
  * @property {Source | ""} source
  * @property {string} fault an error in the page's own code
  * @property {string} refusal why the server does not send the selected symbol
+ * @property {string} notice what the user asked for and cannot have
  * @property {Interval} interval
  * @property {string} selected the symbol that the user selected
  * @property {number} selectedAtMs
  * @property {string} shown the symbol whose book is on the screen: for a moment still the one before
- * @property {{atMs: number, book: Book} | null} paused while the user holds the display
+ * @property {Paused | null} paused while the user holds the display
  * @property {number} openedAtMs when the connection last opened
  * @property {StoreReport | null} store
  * @property {ShownProof | null} proof while its dialog is open
@@ -55,7 +60,8 @@ import { bookStatus, emptyBook, newestFirst, paintable } from "./state.js";
  * @property {SymbolInfo[]} symbols
  * @property {string[]} listed
  * @property {string} selected
- * @property {{atMs: number} | null} paused
+ * @property {string} notice
+ * @property {{atMs: number, wasTrusted: boolean} | null} paused
  * @property {ShownProof | null} proof
  * @property {string} proofError
  * @property {LatencyReport | null} latency
@@ -78,6 +84,7 @@ export function emptyPage(interval) {
     source: "",
     fault: "",
     refusal: "",
+    notice: "",
     interval,
     selected: "",
     selectedAtMs: 0,
@@ -146,6 +153,37 @@ export function shownBook(page) {
 }
 
 /**
+ * Return the display as it is now, to be held; null while there is nothing to hold.
+ * @param {Page} page
+ * @param {Statuses} statuses
+ * @param {number} nowMs
+ * @returns {Paused | null}
+ */
+export function heldDisplay(page, statuses, nowMs) {
+  const book = shownBook(page);
+  const { trusted: wasTrusted } = statusOf(page, statuses, book, nowMs);
+  return book.view === null ? null : { atMs: nowMs, wasTrusted, book, charts: new Map(page.charts) };
+}
+
+/**
+ * Return the bars on the screen. What a paused display lacks, because the user looks further back or at another
+ * interval, is completed by what had closed when it was paused.
+ * @param {Page} page
+ * @param {Book} book
+ * @returns {Chart}
+ */
+function shownChart({ interval, charts, books, paused }, book) {
+  const key = chartKey(book.symbol, interval);
+  const newest = interval === MINUTE ? books.get(book.symbol) : charts.get(key);
+  const held = interval === MINUTE ? paused?.book : paused?.charts.get(key);
+  const chart =
+    paused === null
+      ? (newest ?? EMPTY_CHART)
+      : heldChart(held ?? EMPTY_CHART, newest ?? EMPTY_CHART, interval, paused.atMs);
+  return runningChart(chart, interval, book);
+}
+
+/**
  * Return what panels paint at `nowMs`.
  * @param {Page} page
  * @param {Statuses} statuses
@@ -155,9 +193,11 @@ export function shownBook(page) {
 export function panelModel(page, statuses, nowMs) {
   const book = paintable(shownBook(page));
   const newest = page.books.get(page.selected) ?? emptyBook("");
+  const { bars, live } = shownChart(page, book);
   return {
     ...book,
-    ...(page.interval === MINUTE ? {} : chartOf(page, book.symbol, page.interval)),
+    bars,
+    live,
     interval: page.interval,
     progress: progressOf(page, page.selected),
     nowMs,
@@ -171,11 +211,12 @@ export function panelModel(page, statuses, nowMs) {
     symbols: page.symbols,
     listed: page.listed,
     selected: page.selected,
+    notice: page.notice,
     paused: page.paused,
     proof: page.proof,
     proofError: statuses.proof.reason,
     latency: page.latency,
-    newTrades: page.paused === null ? 0 : tradesSince(newest, book),
+    newTrades: page.paused === null ? 0 : newest.received - page.paused.book.received,
   };
 }
 
@@ -185,15 +226,6 @@ export function panelModel(page, statuses, nowMs) {
  */
 function isRetryable(page, { connection, symbols }) {
   return page.refusal !== "" || connection.phase === "waiting" || symbols.phase === "waiting";
-}
-
-/**
- * @param {Book} newest
- * @param {Book} book
- */
-function tradesSince(newest, book) {
-  const last = book.trades[0];
-  return last ? newest.trades.filter((trade) => newestFirst(trade, last) < 0).length : newest.trades.length;
 }
 
 /**

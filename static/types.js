@@ -64,6 +64,7 @@
  * @property {number} trade_rate
  * @property {number | null} realised_volatility
  * @property {number | null} realised_volatility_bps
+ * @property {number | null} realised_volatility_s
  */
 
 /** The prices between which the book is exact; null where the whole side is known. On the wire it is `window`.

@@ -90,8 +90,7 @@ const CARDS = [
     label: "VWAP, session",
     unit: quote,
     text: priceText,
-    extra: ({ metrics: { mid_price: mid, vwap } }) =>
-      mid === null ? "" : `mid ${bpsBetween(mid, vwap)} bps from VWAP`,
+    extra: ({ metrics: { mid_price: mid, vwap } }) => (mid === null ? "" : `mid ${bpsBetween(mid, vwap)} bps off`),
     formula: "sum of price x quantity / sum of quantity, over the trades since the session began",
   },
   {
@@ -100,7 +99,7 @@ const CARDS = [
     unit: () => "",
     text: (value) => signed(value, 2),
     signs: 2,
-    extra: () => "\u22121 asks only, +1 bids only",
+    extra: () => "\u22121 asks, +1 bids",
     formula: "(bid quantity - ask quantity) / (bid quantity + ask quantity), over the best 20 levels of each side",
     missing: topMissing,
   },
@@ -167,8 +166,10 @@ const CARDS = [
     label: "Realised volatility",
     unit: () => "% p.a.",
     text: (value) => fixed(value, 1),
-    extra: ({ metrics }) => `${bps(metrics.realised_volatility_bps)} bps over 5 min`,
-    formula: "square root of the sum of squared 1 s log returns of the mid over 300 s, scaled to a year",
+    extra: ({ metrics }) =>
+      `${bps(metrics.realised_volatility_bps)} bps over ${spanText(metrics.realised_volatility_s ?? 0)}`,
+    missing: () => "available after 30 s",
+    formula: "square root of the sum of squared 1 s log returns of the mid, over up to 300 s, scaled to a year",
   },
 ];
 
@@ -204,7 +205,7 @@ function cardNodes(spec) {
   const value = element("span", { class: "card-value" });
   const unit = element("span", { class: "card-unit" });
   const boundNote = element("span", { class: "unseen" });
-  const figures = element("span", { class: "card-figure" }, value, " ", unit, boundNote);
+  const figures = element("span", { class: "card-figure" }, value, boundNote);
   const second = element("span", { class: "card-extra" });
   const path = svgElement("path");
   const box = `0 0 ${LINE_WIDTH} ${LINE_HEIGHT}`;
@@ -212,7 +213,7 @@ function cardNodes(spec) {
   const node = element(
     "div",
     { class: "card", "data-metric": spec.name, title: titleOf(spec, "") },
-    element("dt", {}, spec.label),
+    element("dt", {}, element("span", { class: "card-name" }, spec.label), " ", unit),
     element("dd", { class: "figure" }, figures, second, svgElement("svg", frame, path)),
   );
   return { node, valueNode: value, unitNode: unit, boundNode: boundNote, extraNode: second, path };
@@ -319,6 +320,17 @@ function depth({ depth_10bps_bid: bid, depth_10bps_ask: ask }) {
 function depthText(view, side, instrument) {
   const mark = lowerBoundSides(view).includes(side) ? AT_LEAST : "";
   return `${side} ${mark}${quantity(view.metrics[`depth_10bps_${side}`], instrument)}`;
+}
+
+/**
+ * Return a length of time: "45 s", "5 min", "3 min 20 s".
+ * @param {number} seconds
+ */
+function spanText(seconds) {
+  const rest = seconds % 60;
+  return [seconds >= 60 ? `${Math.floor(seconds / 60)} min` : "", rest > 0 ? `${rest} s` : ""]
+    .filter(Boolean)
+    .join(" ");
 }
 
 /** @param {number | null} percent */
