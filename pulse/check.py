@@ -40,7 +40,9 @@ DISK_MIN_BYTES = 256 * 2**20
 """A day of twenty symbols' candles takes a few MB; the write-ahead log and the spool need room as well."""
 MEMORY_MIN_BYTES = 256 * 2**20
 """A demo with three symbols uses 90 MB; 512 MB are enough for the default settings (docs/benchmarks.md)."""
+HEALTH_S = 2.0
 ANSWER_BYTES_MAX = 4096
+"""How long, and how large, the answer of a Pulse that may run already may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ async def _line(name: str, check: Callable[[], Awaitable[str]]) -> Line:
         return Line(False, name, f"No answer within {LINE_S:g} s. Check the address, the network and the server.")
     except (CheckFailed, SettingsError) as fault:
         return Line(False, name, str(fault))
+    except OSError as fault:  # a folder that this user may not look into, or a name that is too long
+        return Line(False, name, f"{fault.filename or 'It'} cannot be looked at: {fault.strerror or fault}.")
 
 
 class _Exchange:
@@ -153,9 +157,12 @@ class _Exchange:
         if not self._answers:
             raise CheckFailed("Not asked for, because of the line above.")
         try:
-            found = await self._rest.instruments(self._settings.symbols)
+            found, malformed = await self._rest.instruments(self._settings.symbols)
         except ExchangeError as fault:
             raise CheckFailed(self._sentence(fault)) from fault
+        if malformed:
+            faults = "; ".join(f"{symbol}: {fault}" for symbol, fault in malformed.items())
+            raise CheckFailed(f"{self._venue.title} lists what cannot be read, {faults}; a newer version may read it.")
         unknown = [symbol for symbol in self._settings.symbols if symbol not in found]
         if unknown:
             raise CheckFailed(f"{self._venue.title} does not list {', '.join(unknown)}; change PULSE_SYMBOLS.")
@@ -192,29 +199,38 @@ class _Exchange:
 
 
 async def _port(settings: Settings) -> str:
-    """Open the port as the server does; one that is in use by a running Pulse is as it should be."""
+    """Open the ports as the server does; one that is in use by a running Pulse is as it should be."""
+    found = [await _listener(settings.host, settings.port)]
+    if settings.operator_bind is not None:
+        found.append(await _listener(*settings.operator_bind, "PULSE_OPERATOR_BIND", "PULSE_OPERATOR_BIND"))
+    return ", ".join(found)
+
+
+async def _listener(host: str, port: int, *names: str) -> str:
     try:
-        open_listener(settings.host, settings.port).close()
+        open_listener(host, port, *names).close()
     except SettingsError:
-        if await _is_pulse(settings):
-            return f"a Pulse answers on port {settings.port}"
+        if await _is_pulse(host, port):
+            return f"a Pulse answers on port {port}"
         raise
-    return f"{settings.host} port {settings.port} is free"
+    return f"{host} port {port} is free"
 
 
-async def _is_pulse(settings: Settings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared, not bound
+async def _is_pulse(host: str, port: int) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
     try:
-        reader, writer = await asyncio.open_connection(host, settings.port)
-    except OSError:
+        async with asyncio.timeout(HEALTH_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                found = b""
+                while len(found) < ANSWER_BYTES_MAX and (part := await reader.read(ANSWER_BYTES_MAX)):
+                    found += part
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
         return False
-    try:
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        return b'{"status":"ok"}' in await reader.read(ANSWER_BYTES_MAX)
-    except OSError:
-        return False
-    finally:
-        writer.close()
+    return b'{"status":"ok"}' in found
 
 
 async def _bus(settings: Settings, venue: Venue) -> str:

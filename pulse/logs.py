@@ -67,6 +67,29 @@ class RepeatedTrouble:
             self._times, self._logged_s = 0, now_s
 
 
+class StateOfTrouble:
+    """Logs the trouble of one thing once per change: when it begins, when its reason changes, when it begins again.
+
+    While one reason lasts its lines are at debug level. `message` is a constant text with its `key=%s` pairs.
+    """
+
+    def __init__(self, logger: logging.Logger, message: str) -> None:
+        self._logger = logger
+        self._message = message
+        self.reason = ""  # of the present trouble
+
+    def warn(self, reason: str, *values: object) -> None:
+        """Log trouble of this reason, with the values of the pairs."""
+        level = logging.DEBUG if reason == self.reason else logging.WARNING
+        self.reason = reason
+        self._logger.log(level, self._message, *values)
+
+    def over(self) -> bool:
+        """Note that there is no trouble; return whether there was any."""
+        was_there, self.reason = self.reason != "", ""
+        return was_there
+
+
 LINES_AT_ONCE, LINES_PER_S = 1000, 10
 """How many lines of one kind are written at once, and in the long run: 200 symbols may change their state together."""
 KINDS_MAX = 256

@@ -102,7 +102,7 @@ class _Source:
     """Where market events come from, and what comes with it.
 
     `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, `trouble` why
-    instruments are not known.
+    instruments are not known, and `state_file` why bans cannot be kept.
     """
 
     parts: Sequence[SymbolLifecycle]
@@ -110,6 +110,7 @@ class _Source:
     instruments: Mapping[str, Instrument]
     history: Callable[[], Mapping[str, Mapping[str, int]]]
     trouble: Callable[[], str]
+    state_file: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,7 @@ class Terminal:
             parts.writer,
             self.latency.offset,
             parts.source.trouble,
+            parts.source.state_file,
         )
         register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
@@ -317,12 +319,13 @@ class Terminal:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
-            return _Source((replay,), work, self.plan.recording.instruments, dict, str)
+            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str)
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
+        bans.check()
         rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
         retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
@@ -347,7 +350,9 @@ class Terminal:
             "candle-reconciler": reconciler.run,
         }
         parts = (ingest, poller, reconciler)
-        return _Source(parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble)
+        return _Source(
+            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble
+        )
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:

@@ -408,10 +408,36 @@ THREATS = Table(
                 "Those beyond the bound are refused; no write is delayed.",
             ),
             Row(
-                "dear-requests",
-                "One address asks for many candles again and again.",
-                "They count as many requests.",
+                "address-reads",
+                "One address reads candles without end: pages, exports, or exports that it does not read.",
+                "A share of what runs at once; candles count as requests; exports take turns, a quarter of the time.",
             ),
+            Row(
+                "address-topics",
+                "One address subscribes to everything in all its clients.",
+                "Their topics count together.",
+            ),
+            Row(
+                "all-floods",
+                "Every kind of flood at once, from one address.",
+                "Viewers and health checks are served, no traceback, few log lines.",
+            ),
+            Row(
+                "many-sockets",
+                "Thousands of sockets from a few addresses.",
+                "Viewers and health checks are served; afterwards every descriptor is free.",
+            ),
+            Row(
+                "open-flood",
+                "A client opens connections faster than the loop turns.",
+                "Several are accepted in a turn, so others do not wait behind them.",
+            ),
+            Row(
+                "silent-websocket",
+                "A WebSocket is opened and says nothing.",
+                "It is pinged, and cut where nothing comes.",
+            ),
+            Row("long-head", "A request's head is too long.", "431, however it arrives."),
             Row(
                 "stuck-reader",
                 "A client reads nothing, slowly, or answers no ping.",
@@ -423,16 +449,6 @@ THREATS = Table(
                 "1009, or an end; it is inflated up to the limit only.",
             ),
             Row("ping-flood", "A flood of pings.", "The connection is cut."),
-            Row(
-                "floods",
-                "Floods of every kind by one client, and more sockets than are let from a few addresses.",
-                "Views go on, no viewer is cut, health checks are answered, and all descriptors are free afterwards.",
-            ),
-            Row(
-                "silent-websocket",
-                "A WebSocket is opened and never says anything.",
-                "It is cut.",
-            ),
             Row(
                 "log-flood",
                 "Any trouble is repeated without end.",

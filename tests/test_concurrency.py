@@ -226,6 +226,7 @@ def test_work_that_was_done_counts_as_more_requests() -> None:
     assert limiter.acquire("b", 100.0) == 0.0
 
 
+@pytest.mark.proves("address-reads")
 def test_work_in_turns_leaves_the_loop_to_others() -> None:
     """One at a time, in order, and all together a quarter of the time; the last one rests too."""
     ends_s: list[float] = []

@@ -13,7 +13,7 @@ SOURCE = "\n".join(path.read_text() for path in sorted((ROOT / "pulse").rglob("*
 OPERATE = ROOT / "docs" / "operate.md"
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"`((?:pulse|tests|static|bench|docs|sql|\.ci)/[\w./-]*)`")
+PATH = re.compile(r"`((?:pulse|tests|static|bench|deploy|docs|sql|\.ci)/[\w./-]*)`")
 NAME_IN_FILE = re.compile(r"`(\w+)`(?: \([^)]*\))? in `((?:pulse|tests)/[\w./-]+\.py)`")
 FLOOR = re.compile(r"^\| \d \| ([^|]*) \|", re.MULTILINE)
 METRIC = re.compile(r"`(pulse_[a-z_]+)`")

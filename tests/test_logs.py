@@ -281,3 +281,21 @@ def test_the_kinds_of_lines_are_bounded() -> None:
         handler.emit(logging.LogRecord("x", logging.INFO, "", 0, f"{number} lines", (), None))
 
     assert len(handler._kinds) == logs.KINDS_MAX
+
+
+def test_trouble_of_one_thing_is_logged_once_per_change(caplog: pytest.LogCaptureFixture) -> None:
+    """As a warning when it begins, when its reason changes, and when it begins again; at debug level while it lasts."""
+    trouble = logs.StateOfTrouble(logging.getLogger("pulse"), "down reason=%s")
+    with caplog.at_level(logging.DEBUG, "pulse"):
+        seen = [trouble.over()]
+        for reason in ("a", "a", "b", "", "b"):
+            if reason:
+                trouble.warn(reason, reason)
+            else:
+                seen.append(trouble.over())
+
+    assert seen == [False, True]
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("WARNING", "down reason=a"), ("DEBUG", "down reason=a"),
+        ("WARNING", "down reason=b"), ("WARNING", "down reason=b"),
+    ]  # fmt: skip

@@ -18,7 +18,7 @@ from pulse.simulator.server import SimulatedExchange
 from tests.conftest import start
 from tests.support.monitoring import DASHBOARD, RULE_TESTS, RULES, PrometheusServer, shortened
 from tests.support.process import Pulse
-from tests.support.programs import NoServer, prometheus_programs
+from tests.support.programs import NoServer, free_port, prometheus_programs
 from tests.support.services import PostgresServer, ValkeyServer
 from tests.support.waiting import WAIT_S, until
 
@@ -100,6 +100,7 @@ class Faults:
     def __init__(self, exchange: SimulatedExchange, folder: Path) -> None:
         self.exchange = exchange
         self.postgres, self.valkey = PostgresServer(), ValkeyServer()
+        operator = f"127.0.0.1:{free_port()}"
         for server in (self.postgres, self.valkey):
             start(server)
         self.pulse = Pulse(
@@ -110,10 +111,11 @@ class Faults:
             PULSE_DEPTH_LIMIT="1000",
             PULSE_BACKFILL_DAYS="0",
             PULSE_CLIENTS_MAX=str(CLIENTS_MAX),
+            PULSE_OPERATOR_BIND=operator,
             DATABASE_URL=self.postgres.url("postgres"),
             REDIS_URL=self.valkey.url,
         )
-        self.prometheus = PrometheusServer(f"127.0.0.1:{self.pulse.port}")
+        self.prometheus = PrometheusServer(operator)
         self.seen: set[str] = set()
 
     async def firing(self, *alerts: str) -> None:

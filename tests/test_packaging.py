@@ -19,7 +19,7 @@ LOCKS = (RUN_LOCK, TEST_LOCK)
 BUILD_TIMEOUT_S = 120
 PINNED = re.compile(r"^([\w.-]+)==([\w.]+)", re.MULTILINE)
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
-FOLDERS = ("bench", "docs", "pulse", "sql", "static", "tests")
+FOLDERS = ("bench", "deploy", "docs", "pulse", "sql", "static", "tests")
 
 
 def name_of(path: Path) -> str:
@@ -114,6 +114,9 @@ def test_the_sdist_has_all_that_the_tests_read(built: Path) -> None:
         *ROOT.glob("*.md"),
         *ROOT.glob("*.lock"),
         *ROOT.glob("*.json*"),
+        *ROOT.glob("*.yaml"),
+        ROOT / "Dockerfile",
+        ROOT / ".dockerignore",
         ROOT / ".ci" / "run",
         ROOT / ".editorconfig",
     ]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -365,11 +366,11 @@ async def test_a_requested_symbol_is_opened(tmp_path: Path) -> None:
     assert is_true(exchange, books[-1])
     assert trades == list(range(trades[0], trades[0] + len(trades)))
     assert no_room["op"] == "error"
-    assert "as many symbols as this server allows one address: 1" in no_room["detail"]
+    assert "runs 3 symbols" in no_room["detail"]
     assert [row["symbol"] for row in followed["symbols"]] == ["BTCUSDT", "LINKUSDT", "LTCUSDT"]
     assert followed["symbols"][-1]["tick_size"] == 0.01
     assert len(rows) == 5
-    assert (status, retry_after) == (429, "60")
+    assert (status, retry_after) == (503, "60")
     assert refused["detail"] == no_room["detail"]
 
 
@@ -822,3 +823,27 @@ async def test_refused_region_without_a_fallback_is_shown_and_not_retried_at_onc
 
     assert view["state"] == "offline"
     assert len(asked) == len(set(asked))
+
+
+# --- coverage
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_coverage_goes_on_over_a_restart(
+    exchange: SimulatedExchange, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """The time between the end of one process and the first live book of the next is in holes with their causes."""
+    database = {"DATABASE_URL": request.getfixturevalue("postgres_url")} if kind == "postgres" else {}
+    async with terminal_on(exchange, tmp_path, **database) as pulse:
+        await pulse.until_live()
+        await views(pulse, 5)
+        await pulse.stop()
+        await pulse.start()
+        await pulse.until_live()
+        await views(pulse, 5)
+        days = (await pulse.get("/api/coverage", symbol="BTCUSDT", days="2"))["days"]
+
+    causes = [hole["cause"] for day in reversed(days) for hole in day["book"]["holes"]]
+    parts = [key for key, _ in groupby("starting" if cause in ("offline", "syncing") else cause for cause in causes)]
+    assert parts == ["not running", "starting", "not running", "starting"]
+    assert 0 < days[0]["book"]["share"] < 1

@@ -12,6 +12,7 @@ import pytest
 from pulse.candle_history.spool import Spool
 from pulse.simulator.server import SimulatedExchange
 from pulse.store.sqlite import SqliteStore
+from pulse.web.api.status import SPOOL_TROUBLE, STATE_FILE_TROUBLE
 from tests.support.candles import SQL_DIR, minutes
 from tests.support.disk import file_size_limit
 from tests.support.process import SYMBOLS, Pulse, terminal_on
@@ -191,3 +192,25 @@ async def test_candles_that_wait_in_the_spool_are_stored_once_the_store_can_be_u
     await store.aclose()
 
     assert stored == left
+
+
+async def test_files_that_cannot_be_written_are_named_at_the_start(tmp_path: Path) -> None:
+    """The spool and the state file, each once in the log with its path and in /readyz without; books are live."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    fault = ReadOnly(folder / "pulse.sqlite3")
+    async with SimulatedExchange(SYMBOLS.split(","), seed=5) as exchange:
+        files = {"PULSE_SPOOL_PATH": str(folder / "spool.ndjson"), "PULSE_STATE_PATH": str(folder / "state.json")}
+        pulse = terminal_on(exchange, tmp_path, **files)
+        try:
+            await fault.begin(pulse)
+            report = await pulse.until(lambda: pulse.get("/readyz"), lambda answer: answer["ready"])
+        finally:
+            await fault.mend(pulse)
+            await pulse.__aexit__(None, None, None)
+
+    logged = pulse.log.read_text()
+    assert report["degraded"] == [SPOOL_TROUBLE, STATE_FILE_TROUBLE]
+    assert logged.count("spool unavailable, candles wait in memory alone") == 1
+    assert logged.count("state file cannot be written, bans end with the process") == 1
+    assert logged.count(str(folder)) == 2

@@ -184,13 +184,31 @@ def parse_agg_trade_row(row: Any) -> Trade:
     return _agg_trade(row | {"E": row.get("T")})
 
 
-def parse_instruments(body: dict[str, Any]) -> dict[str, Instrument]:
-    """Parse GET /api/v3/exchangeInfo into instruments by symbol. Raises MalformedFrame."""
+class InstrumentRows(NamedTuple):
+    """The instruments of an answer by symbol, and the symbols whose rows are malformed, each with its fault."""
+
+    found: dict[str, Instrument]
+    malformed: dict[str, str]
+
+
+def parse_instruments(body: dict[str, Any]) -> InstrumentRows:
+    """Parse GET /api/v3/exchangeInfo. A malformed row is its own symbol's matter. Raises MalformedFrame without a list.
+
+    Rows that name no symbol are ignored.
+    """
     rows = body.get("symbols")
     if not isinstance(rows, list):
         raise MalformedFrame("expected a list under `symbols`")
-    instruments = [_instrument(row) for row in rows if isinstance(row, dict) and "symbol" in row]
-    return {instrument.symbol: instrument for instrument in instruments}
+    found, malformed = {}, {}
+    for row in rows:
+        symbol = row.get("symbol") if isinstance(row, dict) else None
+        if not isinstance(symbol, str):
+            continue
+        try:
+            found[symbol] = _instrument(row)
+        except MalformedFrame as fault:
+            malformed[symbol] = str(fault)
+    return InstrumentRows(found, malformed)
 
 
 def parse_weight_limit(body: dict[str, Any]) -> int | None:
@@ -208,7 +226,7 @@ def _instrument(row: dict[str, Any]) -> Instrument:
     tick = _filter(row, "PRICE_FILTER").get("tickSize", "0")
     lot = _filter(row, "LOT_SIZE").get("stepSize", "0")
     return Instrument(
-        symbol=_text(row["symbol"]),
+        symbol=row["symbol"],
         base_asset=_text(row.get("baseAsset", "")),
         quote_asset=_text(row.get("quoteAsset", "")),
         status=_text(row.get("status", "")),

@@ -133,12 +133,25 @@ class BanFile:
 
     Each end is written twice: by the machine's uptime, which counts where the machine has not been started again since,
     because its date may have been set meanwhile; and as a date, which is all there is after another start, right or
-    wrong. Without a path nothing is kept. A file that cannot be read or written is never an error.
+    wrong. Without a path nothing is kept. A file that cannot be read or written is never an error; `trouble` is why it
+    cannot be written, empty while it can.
     """
 
     def __init__(self, path: Path | None, uptime: Callable[[], Uptime] = system_uptime) -> None:
         self._path = path
         self._uptime = uptime
+        self.trouble = ""
+
+    def check(self) -> None:
+        """Find out whether the file can be written, before there is a ban to be kept."""
+        if self._path is None:
+            return
+        temporary = self._path.with_name(self._path.name + ".new")
+        try:
+            temporary.write_bytes(b"{}")
+            temporary.unlink()
+        except OSError as fault:
+            self._set_trouble(fault)
 
     def remaining_s(self, host: str, wall_s: float) -> float:
         """Return for how many seconds this host's ban goes on, at most BAN_MAX_S; `wall_s` is the machine's date."""
@@ -160,7 +173,17 @@ class BanFile:
             temporary.write_bytes(orjson.dumps({name: ban._asdict() for name, ban in bans.items()}))
             temporary.replace(self._path)
         except OSError as fault:
-            log.warning("ban cannot be saved path=%s reason=%s", self._path, fault.strerror)
+            self._set_trouble(fault)
+        else:
+            self.trouble = ""
+
+    def _set_trouble(self, fault: OSError) -> None:
+        trouble = fault.strerror or str(fault)
+        if trouble != self.trouble:
+            log.warning(
+                "state file cannot be written, bans end with the process path=%s reason=%s", self._path, trouble
+            )
+        self.trouble = trouble
 
     def _read(self) -> dict[str, "_Ban"]:
         if self._path is None:
@@ -182,6 +205,8 @@ class _Ban(NamedTuple):
 
 
 def _read_ban(fields: Any) -> _Ban | None:
+    if isinstance(fields, int | float):
+        return _Ban(float(fields), "", 0.0)  # as files of earlier versions have it: the date alone
     if not isinstance(fields, dict):
         return None
     until_s, boot_id, until_uptime_s = (fields.get(name) for name in _Ban._fields)

@@ -5,6 +5,7 @@ anything in them is used.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import orjson
 
 from pulse import stats
 from pulse.binance import messages
+from pulse.binance.messages import InstrumentRows
 from pulse.binance.rate_limit import BAN_MAX_S, BanFile, Priority, PriorityLock, WeightBudget
 from pulse.binance.refusals import Refusals
 from pulse.binance.transport import Answer, Transport
@@ -21,8 +23,11 @@ from pulse.binance.venues import Venue
 from pulse.clock import Clock
 from pulse.concurrency import RetryGate
 from pulse.errors import ExchangeBusy, ExchangeError, MalformedFrame, UnknownSymbol
-from pulse.logs import printable
-from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
+from pulse.logs import RepeatedTrouble, printable
+from pulse.market.answer_plausibility import DATE_ERROR_MS, possible_candles, refuse_trades
+from pulse.market.types import Candle, DepthSnapshot, Trade
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_DEFAULT_S = 60.0
 """For a 429 or 418 that names no time."""
@@ -70,6 +75,7 @@ class BinanceRest:
         stats.rest_blocked.set_function(lambda: self._budget.blocked_for_s(self._now_s()))
         self._unlisted: dict[str, float] = {}  # symbols, and until when they are left out
         self._refusals = Refusals(venue.title)
+        self._false_rows = RepeatedTrouble(log, "rows of an answer quarantined rows=%s symbol=%s reason=%s")
         self._retry_gate = RetryGate(PROBE_EVERY_S)
         self._answered_ms = 0  # the exchange's own date of the newest answer
         self._answered_at_ms = 0.0  # and our clock's reading then
@@ -115,15 +121,31 @@ class BinanceRest:
         rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, Priority.HISTORY)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
-        return [messages.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
+        parsed = [messages.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
+        candles, fault = possible_candles(parsed, start_ms, end_ms, self._answered_ms)
+        if fault:
+            stats.frames_quarantined.labels(symbol, "klines").inc()
+            self._false_rows.warn("kline rows", symbol, fault)
+        return candles
 
     async def agg_trades(self, symbol: str, from_id: int, priority: Priority = Priority.TRADES) -> list[Trade]:
         """Fetch aggregate trades from this id on, oldest first, at most AGG_TRADES_MAX."""
-        return await self._agg_trades(symbol, {"fromId": str(from_id)}, priority)
+        trades = await self._agg_trades(symbol, {"fromId": str(from_id)}, priority)
+        return self._possible(symbol, trades, from_id, 0, self._answered_ms)
 
     async def agg_trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[Trade]:
         """Fetch the first aggregate trades of [start, end] by trade time, oldest first, at most AGG_TRADES_MAX."""
-        return await self._agg_trades(symbol, {"startTime": str(start_ms), "endTime": str(end_ms)}, Priority.HISTORY)
+        selection = {"startTime": str(start_ms), "endTime": str(end_ms)}
+        trades = await self._agg_trades(symbol, selection, Priority.HISTORY)
+        return self._possible(symbol, trades, 0, start_ms, end_ms)
+
+    def _possible(self, symbol: str, trades: list[Trade], from_id: int, start_ms: int, end_ms: int) -> list[Trade]:
+        """Return trades that were asked for in this range. Raises MalformedFrame where they cannot be true."""
+        fault = refuse_trades(trades, from_id, start_ms, min(end_ms, self._answered_ms) + DATE_ERROR_MS)
+        if fault:
+            stats.frames_quarantined.labels(symbol, "trades").inc()
+            raise MalformedFrame(f"expected the trades that were asked for, got others: {fault}")
+        return trades
 
     async def _agg_trades(self, symbol: str, selection: dict[str, str], priority: Priority) -> list[Trade]:
         params = {"symbol": symbol, "limit": str(AGG_TRADES_MAX), **selection}
@@ -143,7 +165,7 @@ class BinanceRest:
             raise MalformedFrame("expected serverTime to be a whole number")
         return RoundTrip(sent_ms, exchange_ms, received_ms)
 
-    async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
+    async def instruments(self, symbols: Sequence[str]) -> InstrumentRows:
         """Fetch the instruments of these symbols; one that the exchange does not list is absent from the result.
 
         Such a one is not requested again for UNLISTED_S.
@@ -152,19 +174,22 @@ class BinanceRest:
         self._unlisted = {symbol: until_s for symbol, until_s in self._unlisted.items() if now_s < until_s}
         wanted = [symbol for symbol in symbols if symbol not in self._unlisted]
         if not wanted:
-            return {}
+            return InstrumentRows({}, {})
         try:
             return await self._exchange_info({"symbols": orjson.dumps(wanted).decode()})
         except UnknownSymbol:
             pass
         # One unknown name fails the whole request, so each is requested alone to find it.
-        found: dict[str, Instrument] = {}
+        rows = InstrumentRows({}, {})
         for symbol in wanted:
             try:
-                found |= await self._exchange_info({"symbol": symbol})
+                found, malformed = await self._exchange_info({"symbol": symbol})
             except UnknownSymbol:
                 self._unlisted[symbol] = now_s + UNLISTED_S
-        return found
+                continue
+            rows.found.update(found)
+            rows.malformed.update(malformed)
+        return rows
 
     async def listed_symbols(self) -> list[str]:
         """Fetch the names of all listed symbols, from the list of prices, which is the exchange's shortest answer."""
@@ -173,7 +198,7 @@ class BinanceRest:
             raise MalformedFrame("expected a list of prices")
         return messages.parse_names(rows)
 
-    async def _exchange_info(self, params: dict[str, str]) -> dict[str, Instrument]:
+    async def _exchange_info(self, params: dict[str, str]) -> InstrumentRows:
         weight = self.venue.weights.exchange_info
         body = _object(await self._get("/api/v3/exchangeInfo", params, weight, Priority.DEFAULT))
         limit = messages.parse_weight_limit(body)

@@ -130,7 +130,8 @@ class CoverageMeter:
 
     async def _write(self, record: ProofRecord) -> None:
         until_ms = record.until_ms
-        days = record.days(self._written_ms.get(record, 0))
+        written_ms = self._written_ms.get(record, 0)
+        days = record.days(written_ms if written_ms <= until_ms else 0)  # else the clock was set back
         if days:
             stored = await self._store.read_coverage(record.symbol, days[0].day_ms, days[-1].day_ms)
             await self._store.write_coverage([day for day in _merged(stored, days) if day.day_ms >= days[0].day_ms])

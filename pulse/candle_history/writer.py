@@ -59,6 +59,11 @@ class CandleWriter:
         return f"{self._store_trouble} Closed candles are kept in memory only: {self._spool_trouble}."
 
     @property
+    def spool_trouble(self) -> str:
+        """Why closed candles cannot wait on disk now; empty while they can."""
+        return self._spool_trouble
+
+    @property
     def trouble_since_s(self) -> float | None:
         """Since when closed candles cannot be written, in seconds since 1970; None while they can."""
         return self._trouble_since_s if self._store_trouble else None
@@ -174,6 +179,7 @@ class CandleWriter:
             self._set_spool_trouble(fault)
             return
         self._is_spool_open = True
+        self._spool_trouble = ""
         for candle in found:
             self._add_pending(candle)
         spooled = {(candle.symbol, candle.open_time_ms): candle for candle in found}
@@ -209,5 +215,5 @@ class CandleWriter:
     def _set_spool_trouble(self, fault: OSError) -> None:
         trouble = fault.strerror or str(fault)
         if trouble != self._spool_trouble:
-            log.warning("spool unavailable reason=%s", trouble)
+            log.warning("spool unavailable, candles wait in memory alone reason=%s", fault)
         self._spool_trouble = trouble

@@ -35,6 +35,7 @@ from pulse.ingest.sequencer import Sequencer
 from pulse.ingest.snapshots import SnapshotFetcher
 from pulse.ingest.stream_remedy import StreamRemedy
 from pulse.ingest.trade_repair import TradeRepair
+from pulse.logs import StateOfTrouble
 from pulse.market.staleness import SilenceAction, StreamWatchdog
 from pulse.market.stream_states import DEPTH, KLINE, PARTIAL, TICKER, TRADE
 from pulse.market.types import BookTicker, DepthDiff, FeedDown, FeedUp, PartialDepth, Trade
@@ -91,7 +92,10 @@ class ExchangeStream:
         self._delivery_lock = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
         self._message_ids = itertools.count(1)
-        self._logged_reason = ""
+        self._down = StateOfTrouble(log, "feed down symbol=%s reason=%s next_try_s=%.1f")
+        self._not_rotated = StateOfTrouble(
+            log, "rotation failed to open a connection symbol=%s reason=%s next_try_s=%.1f"
+        )
 
     @property
     def rotations(self) -> int:
@@ -122,7 +126,7 @@ class ExchangeStream:
     async def _connect_for_ever(self) -> None:
         delays = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
         while True:
-            started_ms = self._clock.now_ms()
+            self._connected_ms: float | None = None
             is_told_to_wait = False
             try:
                 # In a task of its own: early 3.11 leaves the task of a task group that failed marked as cancelled, and
@@ -134,22 +138,24 @@ class ExchangeStream:
                 reason, wait_s, is_told_to_wait = str(fault), fault.retry_after_s, True
             except ExchangeError as fault:
                 reason = str(fault)
-                if self._clock.now_ms() - started_ms > SETTLED_AFTER_S * 1000:
+                if self._has_settled():
                     delays = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
                 wait_s = next(delays)
-            self._log_down(reason, wait_s)
+            if self._has_settled():
+                self._down.over()
+            self._down.warn(reason, self.symbol, reason, wait_s)
             await self._sequencer.put(FeedDown(reason))
             await self._retry_gate.wait(wait_s, is_capped=not is_told_to_wait)
 
-    def _log_down(self, reason: str, wait_s: float) -> None:
-        """Log the end of a connection: as a warning once per reason, at debug level while the same reason lasts."""
-        level = logging.DEBUG if reason == self._logged_reason else logging.WARNING
-        self._logged_reason = reason
-        log.log(level, "feed down symbol=%s reason=%s next_try_s=%.1f", self.symbol, reason, wait_s)
+    def _has_settled(self) -> bool:
+        """Return whether the connection that has ended lasted: what comes after it is no trouble that goes on."""
+        started_ms = self._connected_ms
+        return started_ms is not None and self._clock.now_ms() - started_ms > SETTLED_AFTER_S * 1000
 
     async def _run_connection(self) -> None:
         """Run one connection and its successors until one ends that has none. Always raises ExchangeError."""
         self._current = stream = await self._open()
+        self._connected_ms = self._clock.now_ms()
         self._retry_gate.succeeded()
         ended: BaseException = ConnectionEnded("the connection ended")
         try:
@@ -321,9 +327,12 @@ class ExchangeStream:
                 try:
                     stream = await self._open()
                 except ExchangeError as fault:
-                    log.warning("rotation failed to open a connection symbol=%s reason=%s", self.symbol, fault)
-                    await asyncio.sleep(next(delays))
+                    told_s = fault.retry_after_s if isinstance(fault, ExchangeBusy | ExchangeRefused) else 0.0
+                    wait_s = max(told_s, next(delays))
+                    self._not_rotated.warn(str(fault), self.symbol, fault, wait_s)
+                    await asyncio.sleep(wait_s)
                     continue
+                self._not_rotated.over()
                 successor = self._rotation.begin(stream)
                 self._start(self._read(stream), "reader")
                 await successor.settled.wait()

@@ -8,13 +8,15 @@ candles show, it is an error of the settings, found with the exchange's first an
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
+from pulse import stats
 from pulse.binance.rest import BinanceRest
 from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeError, ExchangeRefused, SettingsError
+from pulse.logs import StateOfTrouble
 from pulse.market.types import Instrument
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,8 @@ class InstrumentPoller:
         self._wake = asyncio.Event()
         self._is_complete = False  # the last poll succeeded
         self._listing_due_s = -inf  # of the loop's clock
-        self._logged_reason = ""
+        self._not_loaded = StateOfTrouble(log, "instruments not loaded reason=%s")
+        self._malformed: dict[str, str] = {}  # symbols, and what is wrong with their rows
         self.trouble = PENDING
         self.instruments: dict[str, Instrument] = {}
 
@@ -78,11 +81,11 @@ class InstrumentPoller:
         except ExchangeError as fault:
             if isinstance(fault, ExchangeRefused) and self._may_fall_back:
                 raise
-            level = logging.DEBUG if str(fault) == self._logged_reason else logging.WARNING
-            self._logged_reason = self.trouble = str(fault)
-            log.log(level, "instruments not loaded reason=%s", fault)
+            self.trouble = str(fault)
+            self._not_loaded.warn(self.trouble, fault)
         else:
             self.trouble = ""
+            self._not_loaded.over()
 
     async def run(self) -> None:
         """Poll for ever, at once and then periodically. Raises what `load` raises."""
@@ -101,13 +104,16 @@ class InstrumentPoller:
         self._is_complete = False
         self._wake.clear()
         symbols = tuple(self._symbols)
-        found = await self._rest.instruments(symbols)
-        unknown = [symbol for symbol in self._pinned if symbol not in found]
+        found, malformed = await self._rest.instruments(symbols)
+        self._note_malformed(malformed)
+        unknown = [symbol for symbol in self._pinned if symbol not in found and symbol not in malformed]
         if len(unknown) == len(self._pinned) and not self.instruments and not await self._were_listed(unknown):
             raise SettingsError(
                 f"PULSE_SYMBOLS names {', '.join(unknown)}, which {self._rest.venue.title} does not list."
             )
         for symbol in symbols:
+            if symbol in malformed:
+                continue  # what was known of it remains
             known = self.instruments.get(symbol)
             instrument = found.get(symbol) or _delisted(symbol, known)
             # A symbol may have been closed while the exchange was answering.
@@ -121,6 +127,16 @@ class InstrumentPoller:
             self._on_listing(await self._rest.listed_symbols())
             self._listing_due_s = now_s + LISTING_EVERY_S
         self._is_complete = True
+
+    def _note_malformed(self, malformed: Mapping[str, str]) -> None:
+        """Log each symbol whose row has become malformed, or malformed in another way, or is right again."""
+        for symbol, fault in malformed.items():
+            if self._malformed.get(symbol) != fault:
+                stats.frames_quarantined.labels(symbol, "exchangeInfo").inc()
+                log.warning("instrument quarantined symbol=%s reason=%s", symbol, fault)
+        for symbol in self._malformed.keys() - malformed.keys():
+            log.info("instrument is right again symbol=%s", symbol)
+        self._malformed = dict(malformed)
 
     async def _were_listed(self, symbols: Sequence[str]) -> bool:
         return any([await self._was_listed(symbol) for symbol in symbols])

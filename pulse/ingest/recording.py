@@ -226,7 +226,7 @@ def _instruments(line: Line) -> dict[str, Instrument]:
     try:
         if not _address(line)[0].endswith("/exchangeInfo"):
             return {}
-        return parse_instruments(load_object(line.body))
+        return parse_instruments(load_object(line.body)).found
     except MalformedFrame as fault:
         raise _unusable(line, fault) from fault
 

@@ -155,6 +155,13 @@ class Sequencer:
             stats.frames_quarantined.labels(self.symbol, kind)  # begins at 0
         self._counters[kind].inc()
 
+    async def judge_snapshot(self, snapshot: DepthSnapshot) -> str:
+        """Return why a fetched snapshot cannot be true, empty where it can; then it is for `put_snapshot`."""
+        reason = self._plausibility.refuse_snapshot(snapshot, self._clock.now_ms())
+        if reason:
+            await self._quarantine("snapshot", reason)
+        return reason
+
     async def put_snapshot(self, snapshot: DepthSnapshot) -> bool:
         """Take a snapshot; return False where it is too old for the diffs that were kept."""
         async with self._order:
@@ -163,7 +170,14 @@ class Sequencer:
         return is_usable
 
     async def add_fetched_trades(self, fetched: list[Trade]) -> int:
-        """Take trades that were fetched by id; return how many were passed on, including those that waited."""
+        """Take trades that were fetched by id; return how many were passed on, including those that waited.
+
+        Where one of them cannot be true, none is taken.
+        """
+        reason = self._refuse_fetched(fetched)
+        if reason:
+            await self._quarantine("trade", reason)
+            return 0
         async with self._order:
             false_ids = self._trades.false_ids
             ready = self._trades.fill(fetched)
@@ -172,6 +186,13 @@ class Sequencer:
         if self._trades.false_ids > false_ids:
             await self._quarantine("trade", "its fills are those of trades that the exchange has under other ids")
         return len(ready)
+
+    def _refuse_fetched(self, fetched: list[Trade]) -> str:
+        if not self._trades.is_waiting:
+            return ""  # they came by the stream meanwhile
+        from_ms, to_ms = self._trades.missing_times
+        reasons = (self._plausibility.refuse_fetched(trade, from_ms, to_ms) for trade in fetched)
+        return next(filter(None, reasons), "")
 
     async def skip_missing_trades(self) -> None:
         """Go on without the missing trades; a TradeGap event names them."""

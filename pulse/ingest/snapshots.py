@@ -11,6 +11,7 @@ from pulse.binance.rest import BinanceRest
 from pulse.concurrency import backoff_delays
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, UnknownSymbol
 from pulse.ingest.sequencer import Sequencer
+from pulse.logs import StateOfTrouble
 from pulse.market.types import BookLost
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class SnapshotFetcher:
         self._is_trading = True
         self._has_resumed = asyncio.Event()
         self._is_requested = False
-        self._logged_reason = ""
+        self._trouble = StateOfTrouble(log, "no snapshot symbol=%s reason=%s next_try_s=%.1f")
 
     def request(self, reason: str) -> None:
         """Fetch a snapshot soon, also while the book is being continued."""
@@ -105,9 +106,12 @@ class SnapshotFetcher:
         self._sequencer.expect_snapshot()
         for delay_s in backoff_delays(SNAPSHOT_FIRST_S, SNAPSHOT_MAX_S, self._rng):
             try:
-                if await self._sequencer.put_snapshot(await self._rest.depth(self._symbol, limit)):
+                snapshot = await self._rest.depth(self._symbol, limit)
+                reason = await self._sequencer.judge_snapshot(snapshot)
+                if not reason and await self._sequencer.put_snapshot(snapshot):
+                    self._trouble.over()
                     return
-                reason = "the exchange's snapshot is older than its stream of updates"
+                reason = reason or "the exchange's snapshot is older than its stream of updates"
                 wait_s = min(delay_s, STALE_SNAPSHOT_MAX_S)
             except (ExchangeBusy, ExchangeRefused) as fault:
                 reason, wait_s = str(fault), fault.retry_after_s + delay_s
@@ -123,9 +127,7 @@ class SnapshotFetcher:
             await asyncio.sleep(wait_s)
 
     async def _report(self, reason: str, wait_s: float) -> None:
-        """Log why there is no snapshot, as a warning once per reason, and show it where the book waits for one."""
-        level = logging.DEBUG if reason == self._logged_reason else logging.WARNING
-        self._logged_reason = reason
-        log.log(level, "no snapshot symbol=%s reason=%s next_try_s=%.1f", self._symbol, reason, wait_s)
+        """Log why there is no snapshot, and show it where the book waits for one."""
+        self._trouble.warn(reason, self._symbol, reason, wait_s)
         if self._sequencer.needs_snapshot:
             await self._sequencer.put(BookLost(f"waiting for a usable snapshot: {reason}"))

@@ -20,6 +20,8 @@ HOLES_MAX = 200
 a book that was more often lost is not shown as better than it was."""
 STALLED_MS = 5_000
 """A running book is noted at least every second; a longer pause means that the process stood still."""
+RUNNING_DAYS_MAX = 7
+"""Days that a record is read for at most: a clock that is set years ahead makes no row for each day in between."""
 REASON_CHARS_MAX = 120
 NOT_RUNNING, TRADES_LOST, NOT_FETCHED = "not running", "trades lost", "not fetched"
 """Causes of a hole beside the states of a book."""
@@ -57,6 +59,9 @@ class ProofRecord:
 
     def note(self, cause: str, reason: str, now_ms: int) -> None:
         """Note the book's state now: no cause means that it is proven. To be called at least once a second."""
+        if now_ms < self.until_ms - STALLED_MS:
+            self._holes.clear()  # the clock was set back: what was noted by the old one has no place in the day
+            self.until_ms = 0
         if not self.until_ms:
             self.since_ms = self.until_ms = self._cause_since_ms = now_ms
             self._cause, self._reason = cause, reason
@@ -64,7 +69,7 @@ class ProofRecord:
             self._end_hole(self.until_ms)
             self._holes.append(Hole(self.until_ms, now_ms, NOT_RUNNING))
             self._cause_since_ms = now_ms
-        self.until_ms = max(self.until_ms, now_ms)  # a clock that is turned back takes nothing away
+        self.until_ms = max(self.until_ms, now_ms)  # a clock that goes back a little takes nothing away
         if cause != self._cause:
             self._end_hole(self.until_ms)
             self._cause, self._reason, self._cause_since_ms = cause, reason, self.until_ms
@@ -81,7 +86,7 @@ class ProofRecord:
             return []
         running = [Hole(self._cause_since_ms, self.until_ms, self._cause, self._reason[:REASON_CHARS_MAX])]
         holes = [*self._holes, *(running if self._cause else ())]
-        first_ms = day_of(max(from_ms, self.since_ms))
+        first_ms = max(day_of(max(from_ms, self.since_ms)), day_of(self.until_ms) - (RUNNING_DAYS_MAX - 1) * DAY_MS)
         return [
             DayCoverage(
                 self.symbol, day_ms, max(self.since_ms, day_ms), min(self.until_ms, day_ms + DAY_MS),

@@ -23,7 +23,17 @@ from math import inf
 from operator import eq
 from typing import Any
 
-from pulse.market.types import MINUTE_MS, BookTicker, Candle, DepthDiff, ExchangeCandle, PartialDepth, Price, Trade
+from pulse.market.types import (
+    MINUTE_MS,
+    BookTicker,
+    Candle,
+    DepthDiff,
+    DepthSnapshot,
+    ExchangeCandle,
+    PartialDepth,
+    Price,
+    Trade,
+)
 
 AHEAD_MAX_MS = 1_500.0
 """How far a time may be ahead of the estimate, less than `candles.CLOSE_GRACE_MS`. In recordings it is 5 ms."""
@@ -171,6 +181,26 @@ class Plausibility:
         """Return why an event cannot be true, as a text for people; empty where it can be."""
         return self._rules[type(event)](event, now_ms, date_ms)
 
+    def refuse_snapshot(self, snapshot: DepthSnapshot, now_ms: float) -> str:
+        """Return why a fetched snapshot cannot be true; crossed prices are left to the book's checks."""
+        bids, asks = snapshot.bids, snapshot.asks
+        if max(bids.quantities, default=0.0) > QUANTITY_MAX or max(asks.quantities, default=0.0) > QUANTITY_MAX:
+            return f"a quantity above {QUANTITY_MAX:g}"
+        has_both = bool(bids.prices and asks.prices)
+        reason = self._refuse_price(bids.prices[0], asks.prices[0]) if has_both else ""
+        if not reason and self._is_id_ahead(snapshot.last_update_id, now_ms):
+            # However often it is repeated: ids that have truly jumped come by the stream too.
+            return f"its update id {snapshot.last_update_id} cannot follow on {self._update_id}"
+        return reason
+
+    def refuse_fetched(self, trade: Trade, from_ms: int, to_ms: int) -> str:
+        """Return why a fetched trade cannot be true that was made between trades of these times."""
+        if not from_ms - TRADE_BACK_MAX_MS <= trade.time_ms <= to_ms + TRADE_BACK_MAX_MS:
+            return f"it was traded at {trade.time_ms}, not between {from_ms} and {to_ms}"
+        if not self._ask_min <= trade.price <= self._bid_max:
+            return f"its price {trade.price:g} is far from {self._bid:g} and {self._ask:g}"
+        return self._refuse_quantity(trade.quantity)
+
     # --- one rule for each kind of frame
 
     def _refuse_trade(self, trade: Trade, now_ms: float, date_ms: float) -> str:
@@ -230,7 +260,7 @@ class Plausibility:
 
     def _refuse_candle(self, event: ExchangeCandle, now_ms: float, date_ms: float) -> str:
         candle = event.candle
-        reason = _refuse_shape(candle) or _refuse_candle_time(candle, event.event_time_ms)
+        reason = refuse_candle_shape(candle) or _refuse_candle_time(candle, event.event_time_ms)
         reason = reason or self._refuse_candle_price(candle)
         reason = reason or self._time.refusal(event.event_time_ms, now_ms, date_ms)
         if not reason:
@@ -292,13 +322,15 @@ class Plausibility:
             self._trade = trade
 
     def _refuse_update_id(self, update_id: int, now_ms: float) -> str:
+        if self._is_id_ahead(update_id, now_ms) and self._update_ids.add(update_id) < CONFIRMED_BY:
+            return f"its update id {update_id} cannot follow on {self._update_id}"
+        return ""
+
+    def _is_id_ahead(self, update_id: int, now_ms: float) -> bool:
         known = self._update_id
         if update_id <= known + LEAD_MIN or known < 0:
-            return ""
-        limit = known + LEAD_MIN + UPDATES_PER_S_MAX * (now_ms - self._update_ms) / 1000
-        if update_id > limit and self._update_ids.add(update_id) < CONFIRMED_BY:
-            return f"its update id {update_id} cannot follow on {known}"
-        return ""
+            return False
+        return update_id > known + LEAD_MIN + UPDATES_PER_S_MAX * (now_ms - self._update_ms) / 1000
 
     def _note_update_id(self, stream: type, update_id: int, now_ms: float) -> None:
         # An id that is false, but within the limit, lasts until its stream's next frame.
@@ -350,7 +382,7 @@ def _is_near(last: Price, price: Price) -> bool:
     return last <= price * PRICE_FACTOR and price <= last * PRICE_FACTOR
 
 
-def _refuse_shape(candle: Candle) -> str:
+def refuse_candle_shape(candle: Candle) -> str:
     """Judge the prices and sums of a candle by each other."""
     if candle.open_time_ms % MINUTE_MS:
         return f"it opens at {candle.open_time_ms}, which is not the start of a minute"

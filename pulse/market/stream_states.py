@@ -146,9 +146,11 @@ class StreamStates:
         self._rolled_ms = 0.0
         # Ids of single trades.
         self._traded_to = -1  # the last that has arrived
+        self._candle_due_to = -1  # the last that has arrived and that the exchange counts in its candles
         self._shown_to = -1  # the last that the exchange's newest candle with trades names
         self._excused_to: int | None = None  # up to here it is no evidence; None before the connection's first candle
         self._holds_trades = False
+        self._touch: Touch | None = None  # the book's best levels after the newest diff of this connection
 
     def restart(self, now_ms: float, kinds: frozenset[str]) -> None:
         """Begin with a new connection, on which streams of these kinds are expected."""
@@ -161,10 +163,11 @@ class StreamStates:
         self._rolled_ms = now_ms
         self._excused_to = None
         self._holds_trades = False
+        self._touch = None
 
     def restart_trade_ids(self) -> None:
         """Forget the ids of trades: they began anew."""
-        self._traded_to = self._shown_to = -1
+        self._traded_to = self._candle_due_to = self._shown_to = -1
         self._excused_to = None
         self.trade.since_ms = self.kline.since_ms = None
 
@@ -176,7 +179,12 @@ class StreamStates:
         self.depth.frames += 1
 
     def on_touch(self, touch: Touch, now_ms: float) -> None:
-        """Compare the book's best levels after a diff with those that other streams have shown."""
+        """Take the book's best levels after a diff."""
+        self._touch = touch
+        self._compare(touch, now_ms)
+
+    def _compare(self, touch: Touch, now_ms: float) -> None:
+        """Compare the book's best levels with those that other streams have shown."""
         best = (*touch.bid, *touch.ask)
         for stream in (self.ticker, self.partial):
             shown = stream.shown
@@ -214,8 +222,10 @@ class StreamStates:
         self._holds_trades = False
         if trade.last_trade_id > self._traded_to:
             self._traded_to = trade.last_trade_id
-        if trade.last_trade_id > self._shown_to and trade.is_market:
-            self.kline.suspect(now_ms, "trades have come without it")
+        if trade.is_market:
+            self._candle_due_to = trade.last_trade_id
+            if trade.last_trade_id > self._shown_to:
+                self.kline.suspect(now_ms, "trades have come without it")
 
     def on_trades_held(self, now_ms: float) -> None:
         """Note that trades have come, but are held until those before them are fetched."""
@@ -237,6 +247,8 @@ class StreamStates:
         if last_id < 0:
             return  # a minute without a trade: those that later ones name came after it
         self._shown_to = last_id
+        if last_id < self._candle_due_to:
+            stream.suspect(now_ms, "trades have come without it")  # it was sent before them
         if self._holds_trades or last_id <= self._traded_to or last_id <= self._excused_to:
             self.trade.since_ms = None
         else:
@@ -254,15 +266,15 @@ class StreamStates:
         if now_ms - last_ms < JUDGED_AGAIN_MS and not self.silent:
             return []
         self._judged_ms = now_ms
-        if now_ms - self._rolled_ms >= ROLLED_EVERY_MS:
-            for stream in self._streams:
-                stream.roll(now_ms - self._rolled_ms)
-            self._rolled_ms = now_ms
-        if not has_book:
-            self.ticker.since_ms = self.partial.since_ms = None
-        found: list[str] = []
+        self._roll(now_ms)
         for stream in self._judged:
             stream.count(updates)
+        if not has_book:
+            self.ticker.since_ms = self.partial.since_ms = None
+        elif self._touch is not None:
+            self._compare(self._touch, now_ms)  # a frame that was on its way when the book changed refutes nothing
+        found: list[str] = []
+        for stream in self._judged:
             if stream.since_ms is not None and now_ms - last_ms > JUDGED_EVERY_MS:
                 stream.since_ms = now_ms
             if not is_trading:
@@ -276,6 +288,13 @@ class StreamStates:
         self.depth.set_state(now_ms)
         self.silent = {stream.kind: stream.silent for stream in self._judged if stream.silent}
         return found
+
+    def _roll(self, now_ms: float) -> None:
+        """Bring the usual intervals up to date."""
+        if now_ms - self._rolled_ms >= ROLLED_EVERY_MS:
+            for stream in self._streams:
+                stream.roll(now_ms - self._rolled_ms)
+            self._rolled_ms = now_ms
 
     def _accept(self, stream: _Stream, accusation: str) -> None:
         """Call a stream silent; what it was accused of is no evidence a second time."""

@@ -63,6 +63,12 @@ class TradeSync:
         return MissingTrades(self._last.trade_id + 1, min(self._held) - 1)
 
     @property
+    def missing_times(self) -> tuple[int, int]:
+        """The times of the trades around the missing ones, of which there must be some."""
+        assert self._last is not None  # noqa: S101  # nothing is held before the first trade
+        return self._last.time_ms, self._held[min(self._held)][0].time_ms
+
+    @property
     def held_bytes(self) -> int:
         """About the memory of the held trades."""
         return self._held_count * TRADE_BYTES

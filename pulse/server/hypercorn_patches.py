@@ -138,8 +138,11 @@ class _ObservedWebSocket(WsprotoConnection):
         self._client.expect_rest(is_within_frame and self.state is ConnectionState.OPEN, has_finished_one)
 
     def __del__(self) -> None:
-        """Close the parser's generator: it and the parser form a reference cycle."""
-        self._proto._parse_more.close()
+        """Drop the parser's generator: it and the parser form a reference cycle.
+
+        Closing it is not enough: since Python 3.13 a generator that never ran keeps its frame when it is closed.
+        """
+        del self._proto._parse_more
 
 
 class _BoundedMessageBuffer(ws_stream.WebsocketBuffer):

@@ -51,7 +51,7 @@ class Store(Protocol):
         """Return the first `limit` gaps that touch [start_ms, end_ms], in the order of their ids."""
 
     async def write_coverage(self, days: Sequence[DayCoverage]) -> None:
-        """Upsert all days or none, and delete those that are older than the newest by more than COVERAGE_DAYS."""
+        """Upsert all days or none, and delete those beyond the newest COVERAGE_DAYS of a symbol."""
 
     async def read_coverage(self, symbol: str, from_ms: int, to_ms: int) -> list[DayCoverage]:
         """Return the days that begin in [from_ms, to_ms], oldest first."""

@@ -36,6 +36,7 @@ from pulse.store.postgres_statements import (
     DELETE_COVERAGE,
     DELETE_GAPS,
     DELETE_HOURS,
+    DELETE_SURPLUS_COVERAGE,
     FIND_FIRST,
     FIND_LAST,
     IS_READ_ONLY,
@@ -58,7 +59,6 @@ from pulse.store.schema import (
     coverage_from_row,
     coverage_rows,
     gap_rows,
-    oldest_day_kept_ms,
     read_migrations,
     rows_to_write,
 )
@@ -181,15 +181,15 @@ class PostgresStore:
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, values)]
 
     async def write_coverage(self, days: Sequence[DayCoverage]) -> None:
-        """Upsert all days or none, and delete days that are too old. Raise StoreUnavailable."""
+        """Upsert all days or none, and delete those beyond the newest COVERAGE_DAYS. Raise StoreUnavailable."""
         columns = _columns(coverage_rows(self._venue, days), times=(2, 3, 4))
-        too_old = self._venue, _timestamp(oldest_day_kept_ms(days))
+        symbols = self._venue, sorted({day.symbol for day in days})
 
         async def write(connection: Connection) -> None:
             async with connection.transaction():
                 await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
                 await connection.execute(WRITE_COVERAGE, columns)
-                await connection.execute(DELETE_COVERAGE, too_old)
+                await connection.execute(DELETE_SURPLUS_COVERAGE.encode(), symbols)
 
         if columns:
             await self._call(write)

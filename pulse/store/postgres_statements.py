@@ -2,7 +2,7 @@
 
 from pulse.market.intervals import INTERVALS, Interval
 from pulse.store.aggregation import aggregate_statement, reads_hours, roll_up_statement
-from pulse.store.schema import ON_CONFLICT
+from pulse.store.schema import COVERAGE_DAYS, ON_CONFLICT
 
 UPSERT = f"""
 INSERT INTO pulse.candles AS kept (
@@ -65,6 +65,12 @@ SELECT (extract(epoch FROM day) * 1000)::bigint, (extract(epoch FROM since) * 10
 FROM pulse.coverage WHERE venue = %s AND symbol = %s AND day BETWEEN %s AND %s ORDER BY day
 """
 DELETE_COVERAGE = "DELETE FROM pulse.coverage WHERE venue = %s AND day < %s"
+DELETE_SURPLUS_COVERAGE = f"""
+DELETE FROM pulse.coverage AS old WHERE venue = %s AND symbol = ANY(%s) AND day <= (
+    SELECT day FROM pulse.coverage AS kept WHERE kept.venue = old.venue AND kept.symbol = old.symbol
+    ORDER BY day DESC LIMIT 1 OFFSET {COVERAGE_DAYS}
+)
+"""
 STORED_HOURS = """
 SELECT (extract(epoch FROM min(open_time)) * 1000)::bigint, (extract(epoch FROM max(open_time)) * 1000)::bigint
 FROM pulse.candles_1h WHERE venue = %s

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pulse.errors import StoreUnavailable
-from pulse.market.coverage import DAY_MS, DayCoverage, Hole
+from pulse.market.coverage import DayCoverage, Hole
 from pulse.market.types import Candle, TradeGap
 
 FILE_NAME = re.compile(r"(?P<version>[0-9]{3})_(?P<name>[a-z0-9_]+)(\.(?P<kind>[a-z]+))?\.sql")
@@ -113,7 +113,8 @@ def gap_rows(venue: str, gaps: Iterable[TradeGap]) -> list[tuple[Any, ...]]:
 
 
 COVERAGE_DAYS = 400
-"""How many days of coverage are kept of a symbol."""
+"""How many days of coverage are kept of a symbol: the newest. Counted, because a day far ahead, of a clock that was set
+wrong, must not make the others old."""
 
 
 def coverage_rows(venue: str, days: Iterable[DayCoverage]) -> list[tuple[Any, ...]]:
@@ -129,11 +130,6 @@ def coverage_from_row(symbol: str, row: Sequence[Any]) -> DayCoverage:
     """Return the day of a row."""
     day_ms, since_ms, until_ms, holes = row
     return DayCoverage(symbol, day_ms, since_ms, until_ms, tuple(Hole(*hole) for hole in json.loads(holes)))
-
-
-def oldest_day_kept_ms(days: Iterable[DayCoverage]) -> int:
-    """Return which days are deleted with these written: those before it."""
-    return max((day.day_ms for day in days), default=0) - COVERAGE_DAYS * DAY_MS
 
 
 def candle_from_row(symbol: str, row: Sequence[Any]) -> Candle:

@@ -26,13 +26,13 @@ from pulse.market.intervals import HOUR, INTERVALS, MINUTE, AggregatedCandle, In
 from pulse.market.types import Candle, TradeGap
 from pulse.store.aggregation import aggregate_statement, read_page, reads_hours, roll_up_statement, touched_hours
 from pulse.store.schema import (
+    COVERAGE_DAYS,
     ON_CONFLICT,
     Migration,
     candle_from_row,
     coverage_from_row,
     coverage_rows,
     gap_rows,
-    oldest_day_kept_ms,
     read_migrations,
     rows_to_write,
 )
@@ -110,6 +110,11 @@ READ_COVERAGE = """
 SELECT day, since, until, holes FROM coverage WHERE venue = ? AND symbol = ? AND day BETWEEN ? AND ? ORDER BY day
 """
 DELETE_COVERAGE = "DELETE FROM coverage WHERE venue = ? AND day < ?"
+DELETE_SURPLUS_COVERAGE = f"""
+DELETE FROM coverage WHERE venue = ?1 AND symbol = ?2 AND day <= (
+    SELECT day FROM coverage WHERE venue = ?1 AND symbol = ?2 ORDER BY day DESC LIMIT 1 OFFSET {COVERAGE_DAYS}
+)
+"""
 STORED_HOURS = "SELECT min(open_time), max(open_time) FROM candles_1h WHERE venue = ?"
 READ_OLD_HOURS = """
 SELECT venue, symbol, open_time FROM candles_1h WHERE venue = ? AND open_time < ? ORDER BY open_time LIMIT ?
@@ -145,12 +150,16 @@ class SqliteStore:
     async def open(self) -> None:
         """Have the first call open the file, created if needed, and migrate its schema.
 
-        Raises StoreUnavailable for what no waiting mends: a missing folder, a folder in the file's place, invalid
-        migrations.
+        Raises StoreUnavailable for what no waiting mends: a folder that is missing or may not be looked into, a folder
+        in the file's place, invalid migrations.
         """
-        if not self._path.absolute().parent.is_dir():
+        try:
+            has_folder, is_folder = self._path.absolute().parent.is_dir(), self._path.is_dir()
+        except OSError as fault:  # a folder above it that this user may not look into, or a name that is too long
+            raise StoreUnavailable(f"The SQLite file {self._path} cannot be looked for: {fault.strerror}.") from fault
+        if not has_folder:
             raise StoreUnavailable(f"The SQLite file {self._path} cannot be made: its folder does not exist.")
-        if self._path.is_dir():
+        if is_folder:
             raise StoreUnavailable(f"The SQLite file {self._path} cannot be made: a folder has this name.")
         self._migrations = read_migrations(self._sql_dir, self.kind)
 
@@ -203,9 +212,9 @@ class SqliteStore:
         return [TradeGap(*row) for row in await self._fetch(READ_GAPS, symbol, start_ms, end_ms, limit)]
 
     async def write_coverage(self, days: Sequence[DayCoverage]) -> None:
-        """Upsert all days or none, and delete days that are too old. Raise StoreUnavailable."""
-        too_old = [(self._venue, oldest_day_kept_ms(days))] if days else []
-        await self._write((WRITE_COVERAGE, coverage_rows(self._venue, days)), (DELETE_COVERAGE, too_old))
+        """Upsert all days or none, and delete those beyond the newest COVERAGE_DAYS. Raise StoreUnavailable."""
+        symbols = [(self._venue, symbol) for symbol in sorted({day.symbol for day in days})]
+        await self._write((WRITE_COVERAGE, coverage_rows(self._venue, days)), (DELETE_SURPLUS_COVERAGE, symbols))
 
     async def read_coverage(self, symbol: str, from_ms: int, to_ms: int) -> list[DayCoverage]:
         """Return the days that begin in [from_ms, to_ms], oldest first. Raise StoreUnavailable."""

@@ -28,7 +28,7 @@ from pulse.logs import RepeatedTrouble
 from pulse.server.addresses import is_loopback
 from pulse.settings import Settings
 from pulse.web.admission import client_address
-from pulse.web.hosts import HEALTH_PATH
+from pulse.web.hosts import HEALTH_PATH, is_local
 from pulse.web.problems import refuse
 
 log = logging.getLogger(__name__)
@@ -229,8 +229,13 @@ def _mac(key: bytes, text: str) -> bytes:
 
 
 def _is_of_this_machine(connection: HTTPConnection[Any]) -> bool:
-    """Return whether a program on this machine made the request for itself, not a proxy on it for others."""
+    """Return whether a program on this machine made the request for itself, not a proxy on it for others.
+
+    A proxy or a tunnel that adds none of the headers still passes on the name that its visitor asked for.
+    """
     if connection.client is None or not is_loopback(connection.client.host):
+        return False
+    if not is_local(connection.headers.get("host", "")):
         return False
     return not any(name in connection.headers for name in FORWARDING_HEADERS)
 

@@ -78,11 +78,11 @@ EXPORTS_MAX, EXPORTS_PER_ADDRESS_MAX = 8, 2
 """CSV and NDJSON streams at the same time. Each has one read waiting at most, so they leave room for the pages."""
 READ_RETRY_AFTER_S, EXPORT_RETRY_AFTER_S = 1, 10
 EXPORTS_TIME_SHARE = 0.25
-"""The part of the time in which pages of exports are made: a year of minutes takes half a minute."""
+"""The part of the time in which pages of exports are made, all together; the rest is for views and short answers."""
 CANDLES_PER_REQUEST = 250
-"""So many candles in an answer count as one request more: a thousand take 10 ms, as long as many other answers."""
+"""So many candles in an answer count as one request more: a thousand take 8 ms of processor time."""
 TOPICS_PER_ADDRESS_MAX = 1000
-"""Subscriptions of all clients of one address: twenty whole pages have less than two hundred."""
+"""Subscriptions of all clients of one address: ten clients with as many as one may have."""
 TOPICS_MAX = 100_000
 
 

@@ -72,6 +72,7 @@ export function createProof(root, dialog, { everyMs, onOpen, onClose }) {
       setAttr(dialog, "data-state", proof?.body.state);
       if (proof === null) return setText(nodes.lead, "Loading the proof.");
       const { body, url, instrument } = proof;
+      setAttr(dialog, "data-unconfirmed", body.proof.silent_checks.length > 0);
       setText(nodes.lead, leadText(body));
       for (const fact of facts(body, instrument)) paintFact(fact);
       setText(nodes.count, incidentCountText(body));

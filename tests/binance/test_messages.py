@@ -264,7 +264,7 @@ def test_wrong_kline_row_is_refused(column: int) -> None:
 
 def test_instruments_are_parsed() -> None:
     """An instrument has assets, status and steps, and the decimals that the steps need."""
-    assert messages.parse_instruments(EXCHANGE_INFO) == {
+    assert messages.parse_instruments(EXCHANGE_INFO).found == {
         "BTCUSDT": Instrument("BTCUSDT", "BTC", "USDT", "TRADING", 0.01, 0.00001, 2, 5)
     }
 
@@ -277,34 +277,37 @@ def test_decimals_follow_the_step(step: str, decimals: int) -> None:
     body = copy.deepcopy(EXCHANGE_INFO)
     body["symbols"][0]["filters"][1]["tickSize"] = step
 
-    assert messages.parse_instruments(body)["BTCUSDT"].price_decimals == decimals
+    assert messages.parse_instruments(body).found["BTCUSDT"].price_decimals == decimals
 
 
 @pytest.mark.parametrize("filters", [None, [], {}, [None], [{"filterType": []}], [{"filterType": "ICEBERG_PARTS"}]])
 def test_every_filter_is_optional(filters: object) -> None:
     """Without a filter no step is set."""
     row: dict[str, Any] = EXCHANGE_INFO["symbols"][0] | {"filters": filters}
-    found = messages.parse_instruments({"symbols": [row]})["BTCUSDT"]
+    found = messages.parse_instruments({"symbols": [row]}).found["BTCUSDT"]
 
     assert (found.tick_size, found.lot_size, found.price_decimals, found.quantity_decimals) == (0.0, 0.0, 8, 8)
 
 
 @pytest.mark.parametrize(
     "row",
-    [{"symbol": None}, {"symbol": ["A"]}, {"symbol": "A", "status": 1}, {"symbol": "A", "baseAsset": {}},
+    [{"symbol": "A", "status": 1}, {"symbol": "A", "baseAsset": {}},
      {"symbol": "A", "filters": [{"filterType": "PRICE_FILTER", "tickSize": 0.01}]}],
 )  # fmt: skip
-def test_wrong_instrument_is_refused(row: object) -> None:
-    """A name, a status or a step of a wrong type raises MalformedFrame."""
-    with pytest.raises(MalformedFrame):
-        messages.parse_instruments({"symbols": [row]})
+def test_wrong_instrument_is_its_own_symbols_matter(row: object) -> None:
+    """A status or a step of a wrong type is the fault of that symbol; the others are parsed."""
+    found, malformed = messages.parse_instruments({"symbols": [row, EXCHANGE_INFO["symbols"][0]]})
+
+    assert (list(found), list(malformed)) == (["BTCUSDT"], ["A"])
+    assert malformed["A"].startswith("expected a")
 
 
 def test_instruments_must_be_a_list() -> None:
     """An answer without its list is refused; rows that are no symbol are ignored."""
     with pytest.raises(MalformedFrame):
         messages.parse_instruments({"symbols": {}})
-    assert messages.parse_instruments({"symbols": [None, 1, {}]}) == {}
+    no_symbols = [None, 1, {}, {"symbol": None}, {"symbol": ["A"]}]
+    assert messages.parse_instruments({"symbols": no_symbols}) == ({}, {})
 
 
 def test_weight_limit_is_parsed() -> None:

@@ -200,7 +200,6 @@ def test_system_without_an_uptime_names_no_start(monkeypatch: pytest.MonkeyPatch
         "{broken",
         '{"api.binance.us": "soon"}',
         '{"api.binance.us": {"until_s": "x"}}',
-        '{"api.binance.us": 9e9}',
     ],
 )
 def test_unreadable_file_is_no_ban(machine: Machine, tmp_path: Path, content: str) -> None:
@@ -208,6 +207,15 @@ def test_unreadable_file_is_no_ban(machine: Machine, tmp_path: Path, content: st
     (tmp_path / "state.json").write_text(content)
 
     assert machine.remaining_s() == 0.0
+
+
+def test_ban_outlives_an_upgrade(machine: Machine, tmp_path: Path) -> None:
+    """Files of earlier versions have its end as a date alone; the next save keeps it."""
+    (tmp_path / "state.json").write_text(f'{{"{HOST}": {machine.wall_s + 60.5}}}')
+    assert machine.remaining_s() == 60.5
+
+    machine.bans().save("other", 10.0, machine.wall_s)
+    assert machine.remaining_s() == 60.5
 
 
 def test_saved_ban_is_limited_to_the_longest_documented_one(machine: Machine) -> None:
@@ -218,10 +226,27 @@ def test_saved_ban_is_limited_to_the_longest_documented_one(machine: Machine) ->
 
 
 def test_ban_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A full or read-only disk does not stop the process."""
-    Machine(tmp_path / "absent" / "state.json").save(1000.0)
+    """A full or read-only disk does not stop the process; it is found out at the start, and logged once."""
+    folder = tmp_path / "absent"
+    bans = Machine(folder / "state.json").bans()
+    bans.check()
+    bans.save("api.binance.us", 1000.0, 0.0)
+    assert caplog.text.count("state file cannot be written, bans end with the process") == 1
+    assert bans.trouble == "No such file or directory"
 
-    assert "ban cannot be saved" in caplog.text
+    folder.mkdir()
+    bans.save("api.binance.us", 1000.0, 0.0)
+    assert bans.trouble == ""
+
+
+def test_check_leaves_nothing_behind(machine: Machine, tmp_path: Path) -> None:
+    """Neither a file nor trouble where it can be written."""
+    bans = machine.bans()
+    bans.check()
+    BanFile(None).check()
+
+    assert list(tmp_path.iterdir()) == []
+    assert bans.trouble == ""
 
 
 def test_without_a_path_nothing_is_saved() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import aiohttp
 import pytest
@@ -96,7 +96,7 @@ async def test_exchanges_date_is_taken_from_its_answers(setup: Setup) -> None:
 
 async def test_unlisted_symbol_has_no_instrument(setup: Setup) -> None:
     """One unknown name does not fail the others."""
-    found = await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])
+    found = (await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])).found
 
     assert list(found) == ["BTCUSDT"]
     assert found["BTCUSDT"].base_asset == "BTC"
@@ -110,7 +110,7 @@ async def test_unlisted_symbol_does_not_cost_a_request_of_each_other_one_for_lon
     monkeypatch.setattr(module, "UNLISTED_S", unlisted_s)
     await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])
     before = len(setup.exchange.rest.requests)
-    found = await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])
+    found = (await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])).found
 
     assert list(found) == ["BTCUSDT"]
     assert len(setup.exchange.rest.requests) - before == requests
@@ -121,7 +121,7 @@ async def test_no_request_is_made_where_no_symbol_is_listed(setup: Setup) -> Non
     await setup.rest.instruments(["NOSUCHCOIN"])
     before = len(setup.exchange.rest.requests)
 
-    assert await setup.rest.instruments(["NOSUCHCOIN"]) == {}
+    assert await setup.rest.instruments(["NOSUCHCOIN"]) == ({}, {})
     assert len(setup.exchange.rest.requests) == before
 
 
@@ -367,3 +367,37 @@ def test_a_name_that_is_not_ascii_is_requested_as_it_is() -> None:
         return network.params
 
     assert run(scenario()) == [{"symbols": '["\u5e01\u5b89USDT","BTCUSDT"]'}]
+
+
+async def test_false_candles_of_an_answer_are_left_out(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    """A candle that does not open on its minute is no candle; the others are."""
+    setup.exchange.faults.rest.edit("/api/v3/klines", lambda rows: [[rows[0][0] + 1, *rows[0][1:]], *rows[1:]], count=1)
+    now_ms = setup.exchange.core.now_ms
+    candles = await setup.rest.klines("BTCUSDT", now_ms - 5 * MINUTE_MS, now_ms)
+
+    assert len(candles) == 4
+    assert caplog.text.count("rows of an answer quarantined rows=kline rows symbol=BTCUSDT") == 1
+
+
+async def test_false_trades_of_an_answer_are_refused(setup: Setup) -> None:
+    """The answer is asked for again by whoever needs it."""
+    newest = setup.exchange.core.agg_trades("BTCUSDT", limit=1)[0]["a"]
+    setup.exchange.faults.rest.edit(
+        "/api/v3/aggTrades", lambda rows: [rows[0] | {"T": rows[0]["T"] + 10**8}, *rows[1:]], count=1
+    )
+    with pytest.raises(MalformedFrame, match="outside of what was asked for"):
+        await setup.rest.agg_trades("BTCUSDT", newest - 5)
+
+    assert len(await setup.rest.agg_trades("BTCUSDT", newest - 5)) >= 6
+
+
+async def test_malformed_instrument_of_one_unlisted_request_is_named(setup: Setup) -> None:
+    """Also where each symbol is requested alone."""
+    setup.exchange.faults.rest.edit("/api/v3/exchangeInfo", _without_status)
+    rows = await setup.rest.instruments(["BTCUSDT", "NOSUCHCOIN"])
+
+    assert (rows.found, list(rows.malformed)) == ({}, ["BTCUSDT"])
+
+
+def _without_status(body: dict[str, Any]) -> dict[str, Any]:
+    return body | {"symbols": [row | {"status": 1} for row in body["symbols"]]}

@@ -178,6 +178,29 @@ def test_a_closed_symbol_is_written_once_more() -> None:
     assert holes(day["book"])[0][0] == "00:00:09"
 
 
+def test_a_clock_that_was_set_wrong_for_a_while_hides_no_day() -> None:
+    """After it is right again the day goes on; what was noted meanwhile is not of it."""
+    store = MemoryStore()
+
+    async def set_wrong() -> Setup:
+        setup = Setup(store)
+        tasks = [asyncio.create_task(setup.note()), asyncio.create_task(setup.meter.run())]
+        await asyncio.sleep(2.5 * WRITE_EVERY_S)
+        setup.clock = ScenarioClock(MIDNIGHT_MS + 10_000 * DAY_MS)
+        await asyncio.sleep(2 * WRITE_EVERY_S)
+        setup.clock = ScenarioClock()
+        await asyncio.sleep(2 * WRITE_EVERY_S + 0.5)
+        for task in tasks:
+            task.cancel()
+        return setup
+
+    (day,) = reported(set_wrong())
+    ((start, end, cause),) = holes(day["book"])
+
+    assert (end, cause) == ("00:01:30", NOT_RUNNING)
+    assert "00:00:39" <= start <= "00:00:50"
+
+
 def test_gauges_show_the_last_24_hours(monkeypatch: Any) -> None:
     """Minutes count from the first stored one: a symbol may have been listed since."""
     store = MemoryStore([minute(number) for number in range(9) if number != 5])

@@ -262,6 +262,7 @@ async def test_a_client_that_has_left_leaves_no_topic_stream() -> None:
     assert not web.hub.is_watched("ETHUSDT")
 
 
+@pytest.mark.proves("address-topics")
 @on_server_loop
 async def test_one_address_has_a_share_of_the_topics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of all its clients count together, until they are unsubscribed or the client has left."""

@@ -1,8 +1,9 @@
 """One symbol's stream from a simulated exchange on loopback: it joins, recovers, and delivers the exchange's book."""
 
 import asyncio
+import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from pulse.binance.transport import AiohttpTransport, Stream, Transport
 from pulse.binance.venues import venue_of
 from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
-from pulse.errors import ConnectionEnded, ExchangeRefused, HandshakeRefused
+from pulse.errors import ConnectionEnded, ExchangeBusy, ExchangeError, ExchangeRefused, HandshakeRefused
 from pulse.ingest import stream_remedy
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
@@ -471,3 +472,72 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         return stream.rotations, [type(event) for event in events]
 
     assert run(scenario()) == (1, [FeedUp, BookTicker, BookTicker])
+
+
+class FlakyExchange(ScriptedExchange):
+    """One whose connections are refused where the script has an error in place of a stream."""
+
+    def __init__(self, *script: ScriptedStream | ExchangeError) -> None:
+        super().__init__()
+        self._script = list(script)
+        self.connects_s: list[float] = []
+
+    async def connect(self, url: str) -> ScriptedStream:
+        """Open the next stream or raise the next error; wait for ever at the end of the script."""
+        self.connects_s.append(now_s())
+        if not self._script:
+            await asyncio.Event().wait()
+        step = self._script.pop(0)
+        if isinstance(step, ExchangeError):
+            raise step
+        return step
+
+
+def play_script(exchange: FlakyExchange, acts: Sequence[tuple[float, Callable[[], None]]]) -> None:
+    """Run a stream of a symbol that does not trade, whose silence is no fault, and act at these times."""
+
+    async def scenario() -> None:
+        flaky = cast(Any, exchange)
+        stream = ExchangeStream(
+            SYMBOL, flaky, flaky, make_inbox(), ScenarioClock(FRAMES_MS), random.Random(1),
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
+            may_fall_back=False, audit_every_s=600.0,
+        )  # fmt: skip
+        stream.set_trading(False)
+        task = asyncio.create_task(stream.run())
+        for time_s, act in acts:
+            await at(time_s)
+            act()
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(scenario())
+
+
+def test_rotation_waits_as_long_as_the_exchange_says(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once while the reason is the same, and the old connection goes on meanwhile."""
+    first = ScriptedStream()
+    busy = [ExchangeBusy("busy", 40.0), ExchangeBusy("busy", 60.0)]
+    exchange = FlakyExchange(first, *busy)
+    shutdown = b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}'
+    with caplog.at_level(logging.DEBUG):
+        play_script(exchange, [(1.0, lambda: first.messages.put_nowait(shutdown)), (150.0, lambda: None)])
+
+    assert exchange.connects_s == [0.0, 1.0, 41.0, 101.0]
+    levels = [record.levelname for record in caplog.records if "rotation failed" in record.getMessage()]
+    assert levels == ["WARNING", "DEBUG"]
+
+
+def test_feed_down_is_a_warning_again_after_a_connection_that_lasted(caplog: pytest.LogCaptureFixture) -> None:
+    """While connections end at once, for the same reason, only the first is."""
+    streams = [ScriptedStream() for _ in range(4)]
+    ends_s = (1.0, 10.0, 60.0, 70.0)
+    acts = [
+        (at_s, lambda stream=stream: stream.messages.put_nowait(None))
+        for at_s, stream in zip(ends_s, streams, strict=True)
+    ]
+    with caplog.at_level(logging.DEBUG):
+        play_script(FlakyExchange(*streams), [*acts, (75.0, lambda: None)])
+
+    levels = [record.levelname for record in caplog.records if "feed down" in record.getMessage()]
+    assert levels == ["WARNING", "DEBUG", "WARNING", "DEBUG"]

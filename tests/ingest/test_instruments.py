@@ -1,6 +1,7 @@
 """Polling the instruments of a simulated exchange on loopback."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
@@ -8,6 +9,7 @@ from typing import Any, ClassVar, cast
 import aiohttp
 import pytest
 
+from pulse.binance.messages import InstrumentRows
 from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport
@@ -178,11 +180,11 @@ def test_changed_status_is_noticed_within_a_minute() -> None:
         def __init__(self, halted_s: float) -> None:
             self.halted_s = halted_s
 
-        async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
+        async def instruments(self, symbols: Sequence[str]) -> InstrumentRows:
             """Answer late, as an exchange under load does."""
             status = "HALT" if now_s() >= self.halted_s else "TRADING"
             await asyncio.sleep(5.0)
-            return {symbol: replace(instrument(status), symbol=symbol) for symbol in symbols}
+            return InstrumentRows({symbol: replace(instrument(status), symbol=symbol) for symbol in symbols}, {})
 
         async def listed_symbols(self) -> list[str]:
             """Answer at once."""
@@ -246,3 +248,47 @@ async def test_closed_symbol_is_forgotten(setup: Setup) -> None:
 
     assert [instrument.symbol for instrument in setup.changes] == ["LINKUSDT"]
     assert list(poller.instruments) == ["LINKUSDT"]
+
+
+def test_malformed_instrument_is_its_own_symbols_matter(caplog: pytest.LogCaptureFixture) -> None:
+    """What was known of it remains, it is not taken for delisted, and each change is logged once."""
+    fault = ("expected a string, got 1", "expected a string, got 1", "expected a string, got 2", "")
+
+    class Rest:
+        """Answers with one good row and one that is malformed in turn."""
+
+        venue = venue_of("us")
+
+        def __init__(self) -> None:
+            self.faults = ["", *fault]
+
+        async def instruments(self, symbols: Sequence[str]) -> InstrumentRows:
+            """Return both rows."""
+            now = self.faults.pop(0)
+            found = {symbol: replace(instrument("TRADING"), symbol=symbol) for symbol in symbols}
+            if now:
+                del found["ETHUSDT"]
+            return InstrumentRows(found, {"ETHUSDT": now} if now else {})
+
+    changes: list[Instrument] = []
+
+    async def on_change(changed: Instrument) -> None:
+        changes.append(changed)
+
+    async def scenario() -> InstrumentPoller:
+        poller = InstrumentPoller(
+            ["LINKUSDT", "ETHUSDT"], cast(BinanceRest, Rest()), on_change=on_change, was_listed=never_listed
+        )
+        for _ in range(5):
+            await poller.load()
+        return poller
+
+    with caplog.at_level(logging.INFO):
+        poller = run(scenario())
+
+    assert (poller.trouble, [change.symbol for change in changes]) == ("", ["LINKUSDT", "ETHUSDT"])
+    assert [record.getMessage() for record in caplog.records if "instrument symbol" not in record.getMessage()] == [
+        f"instrument quarantined symbol=ETHUSDT reason={fault[0]}",
+        f"instrument quarantined symbol=ETHUSDT reason={fault[2]}",
+        "instrument is right again symbol=ETHUSDT",
+    ]

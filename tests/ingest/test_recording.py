@@ -349,7 +349,7 @@ def test_snapshot_of_a_wrong_limit_is_an_error(tmp_path: Path, limit: str) -> No
     assert error_of(path).startswith(f"Line 2 of {path} cannot be used: ")
 
 
-@pytest.mark.parametrize("body", ["{", '{"symbols":null}', '{"symbols":[{"symbol":1}]}'])
+@pytest.mark.parametrize("body", ["{", '{"symbols":null}'])
 def test_malformed_exchange_info_is_an_error(tmp_path: Path, body: str) -> None:
     """The text names file and line."""
     path = write(tmp_path / "a", f"https://api.binance.us/api/v3/exchangeInfo -> 1633998275: {body}")

@@ -284,3 +284,17 @@ async def test_quarantined_diff_calls_for_a_snapshot_at_once(inbox: Inbox, repai
     if is_lost:
         assert await sequencer.put_snapshot(snapshot(11))
         assert delivered(inbox) == [BookAnchor(snapshot(11), ())]
+
+
+async def test_false_fetched_trades_are_not_taken(sequencer: Sequencer, inbox: Inbox) -> None:
+    """None of the answer is: it is fetched again. Trades that nothing waits for are ignored."""
+    for trade_id in (7, 9):
+        await sequencer.put_frame(frame(trade(trade_id), "trade"))
+    delivered(inbox)
+    assert await sequencer.add_fetched_trades([trade(8, price=1000.0)]) == 0
+    (quarantined,) = delivered(inbox)
+    assert isinstance(quarantined, Quarantined)
+
+    assert await sequencer.add_fetched_trades([trade(8)]) == 2
+    assert await sequencer.add_fetched_trades([trade(8, price=1000.0)]) == 0
+    assert [event.trade_id for event in delivered(inbox) if isinstance(event, Trade)] == [8, 9]

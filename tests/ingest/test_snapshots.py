@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import random
 from collections.abc import Callable
 from typing import cast
@@ -24,7 +25,7 @@ from pulse.ingest.snapshots import (
     SnapshotFetcher,
 )
 from pulse.market.depth_sync import BookAnchor
-from pulse.market.types import BookLost, DepthSnapshot
+from pulse.market.types import BookLost, DepthSnapshot, Quarantined
 from pulse.queues import Inbox, make_inbox
 from tests.support.makers import diff, snapshot
 from tests.support.virtual_time import ScenarioClock, at, now_s, run
@@ -256,3 +257,33 @@ def test_unlisted_symbol_is_asked_for_rarely() -> None:
     assert exchange.waits_s == []
     assert exchange.calls_s[:3] == pytest.approx([0.0, UNKNOWN_SYMBOL_WAIT_S, UNKNOWN_SYMBOL_WAIT_S + 15.0])
     assert [type(event) for event in events[:3]] == [BookLost, BookLost, BookAnchor]
+
+
+def test_false_snapshot_is_quarantined_and_fetched_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Its id is far ahead of the stream's: it would never be reached, however often it is repeated."""
+    exchange = Exchange(last_update_id=10**12)
+
+    def correct(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        exchange.last_update_id = UPDATE_ID
+
+    events = fetch(exchange, 10.0, correct)
+    count = len(exchange.calls_s) - 1
+
+    assert count >= 3
+    assert exchange.calls_s[-1] - 5.0 <= STALE_SNAPSHOT_MAX_S
+    assert [type(event) for event in events if not isinstance(event, BookLost)] == [Quarantined] * count + [BookAnchor]
+    assert "kind=snapshot reason=its update id 1000000000000 cannot follow on 10" in caplog.text
+
+
+def test_outage_of_the_same_reason_is_a_warning_again(caplog: pytest.LogCaptureFixture) -> None:
+    """A snapshot that joined has ended the one before."""
+    exchange = Exchange(ExchangeError("busy"), None, ExchangeError("busy"), ExchangeError("busy"))
+
+    def request(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        asyncio.get_running_loop().call_later(10.0, fetcher.request, "an audit")
+
+    with caplog.at_level(logging.DEBUG):
+        fetch(exchange, 20.0, request)
+
+    levels = [record.levelname for record in caplog.records if "no snapshot" in record.getMessage()]
+    assert levels == ["WARNING", "WARNING", "DEBUG"]

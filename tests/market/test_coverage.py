@@ -9,6 +9,7 @@ from pulse.market.coverage import (
     HOLES_MAX,
     NOT_FETCHED,
     NOT_RUNNING,
+    RUNNING_DAYS_MAX,
     STALLED_MS,
     TRADES_LOST,
     DayCoverage,
@@ -90,15 +91,30 @@ def test_a_process_that_stood_still_did_not_watch() -> None:
     ]  # fmt: skip
 
 
-def test_a_clock_that_is_turned_back_takes_nothing_away() -> None:
+def test_a_clock_that_goes_back_a_little_takes_nothing_away() -> None:
     """The time that was noted stays; a change of state counts from there."""
     record = ProofRecord("BTCUSDT")
-    for at_s, cause in [(100, ""), (101, ""), (50, "offline"), (51, "offline"), (102, "")]:
+    for at_s, cause in [(100, ""), (101, ""), (97, "offline"), (98, "offline"), (102, "")]:
         record.note(cause, "", DAY + at_s * 1000)
     (found,) = record.days(DAY)
 
     assert (found.since_ms, found.until_ms) == (DAY + 100_000, DAY + 102_000)
     assert seconds(found.holes) == [(101, 102, "offline")]
+
+
+def test_a_clock_that_is_set_back_begins_the_record_anew() -> None:
+    """By years: what the wrong clock noted is not of these days, nor is there a row for each day in between."""
+    record = ProofRecord("BTCUSDT")
+    for at_s in (0, 1, 10**9, 10**9 + 1):
+        record.note("stale" if at_s == 1 else "", "", DAY + at_s * 1000)
+    ahead = record.days(0)
+    for at_s, cause in [(10, ""), (11, "offline"), (13, ""), (14, "")]:
+        record.note(cause, "", DAY + at_s * 1000)
+    (found,) = record.days(0)
+
+    assert len(ahead) == RUNNING_DAYS_MAX
+    assert (found.since_ms, found.until_ms) == (DAY + 10_000, DAY + 14_000)
+    assert seconds(found.holes) == [(11, 13, "offline")]
 
 
 def test_days_are_cut_at_midnight() -> None:

@@ -16,7 +16,7 @@ from pulse.market.plausibility import (
     ExchangeTime,
     Plausibility,
 )
-from pulse.market.types import Candle, DepthDiff, Trade
+from pulse.market.types import Candle, DepthDiff, DepthSnapshot, Levels, Trade
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, diff, exchange_candle, ticker, trade
 from tests.support.market import partial
 
@@ -350,3 +350,52 @@ def test_estimate_falls_slowly_and_rises_in_steps() -> None:
 
     assert clock.refusal(MIDNIGHT_MS + drifted_ms + 1_800, later_ms, MIDNIGHT_MS) != ""
     assert clock.refusal(MIDNIGHT_MS + drifted_ms + 1_700, later_ms, MIDNIGHT_MS) == ""
+
+
+# --- REST answers
+
+
+def book_of(update_id: int = 31, bid: float = 100.0, ask: float = 100.02, quantity: float = 5.0) -> DepthSnapshot:
+    """Return a snapshot of one level a side."""
+    return DepthSnapshot(update_id, Levels([bid], [quantity]), Levels([ask], [quantity]), 100)
+
+
+@pytest.mark.parametrize(
+    "false",
+    [
+        book_of(31 + FAR), book_of(bid=1000.0, ask=1000.02), book_of(ask=10.0), book_of(quantity=HUGE),
+        replace(book_of(), asks=Levels([100.02], [HUGE])),
+    ],
+    ids=["id far ahead", "prices with a digit too many", "ask with a digit missing", "bid quantity", "ask quantity"],
+)  # fmt: skip
+def test_false_snapshot_is_refused(false: DepthSnapshot) -> None:
+    """By the proven book's prices and ids; the true one after it is not."""
+    known = known_market()
+
+    assert known.refuse_snapshot(false, AT_MS) != ""
+    assert known.refuse_snapshot(book_of(), AT_MS) == ""
+
+
+def test_true_snapshots_pass() -> None:
+    """Before anything is known, an older one, one without a side, and one after a true change of price."""
+    assert Plausibility().refuse_snapshot(book_of(10**9), 0.0) == ""
+    known = known_market()
+    assert known.refuse_snapshot(book_of(7), AT_MS) == ""
+    assert known.refuse_snapshot(replace(book_of(), bids=Levels([], [])), AT_MS) == ""
+    changed_price = [known.refuse_snapshot(book_of(bid=1000.0, ask=1001.0), AT_MS) == "" for _ in range(4)]
+    assert changed_price == [False] * (CONFIRMED_BY - 1) + [True] * (5 - CONFIRMED_BY)
+
+
+@pytest.mark.parametrize(
+    ("false", "is_possible"),
+    [
+        (traded(29, 20_500), True), (traded(29, 20_500, price=70.0), True), (traded(29, 20_500, price=1000.0), False),
+        (traded(29, 20_500, price=10.0), False), (traded(29, 20_500, quantity=HUGE), False),
+        (traded(29, 20_500 + DAY_MS), False), (traded(29, 20_500 - DAY_MS), False),
+    ],
+)  # fmt: skip
+def test_fetched_trades_are_judged_by_those_around_them(false: Trade, is_possible: bool) -> None:
+    """By time, price and quantity."""
+    reason = known_market().refuse_fetched(false, MIDNIGHT_MS + 20_000, MIDNIGHT_MS + 21_000)
+
+    assert (reason == "") == is_possible

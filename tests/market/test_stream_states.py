@@ -161,6 +161,24 @@ def test_evidence_right_after_a_frame_counts() -> None:
     assert run.kinds_found() == ["kline"]
 
 
+@pytest.mark.parametrize("kind", ["bookTicker", "partial", "kline"])
+def test_frame_that_was_on_its_way_refutes_nothing(kind: str) -> None:
+    """One that was sent before the change, and comes after it: the evidence counts from then on."""
+    run = Run(kind)
+    if kind == "kline":
+        run.kline(1)
+        run.trade(2)
+        run.kline(1)
+    else:
+        send = run.ticker if kind == "bookTicker" else run.partial
+        send(9, 4.0)
+        run.touch(11, 7.0)
+        send(10)
+    run.wait(KLINE_LATE_MS + STEP_MS)
+
+    assert run.kinds_found() == [kind]
+
+
 def test_levels_of_a_book_that_is_not_trusted_are_no_evidence() -> None:
     """Without a trusted book nothing can be compared; from then on the evidence counts anew."""
     run = Run("bookTicker")

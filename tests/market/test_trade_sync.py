@@ -81,6 +81,7 @@ def test_reordered_trade_fills_the_gap_by_itself() -> None:
 def test_fetched_trades_fill_the_gap() -> None:
     """They are delivered in order, marked, with those that were held; ids beyond the missing ones are ignored."""
     sync = sync_after(7, 10)
+    assert sync.missing_times == (MIDNIGHT_MS + 7, MIDNIGHT_MS + 10)
     found = sync.fill([at(8), at(9), at(10), at(11)])
 
     assert [(row.trade_id, row.is_repaired) for row in found] == [(8, True), (9, True), (10, False)]

@@ -92,6 +92,7 @@ async def answer_nothing(_: Any, __: Any) -> None:
     """End without an answer: the server sends one of its own."""
 
 
+@pytest.mark.proves("long-head")
 @pytest.mark.parametrize(("name_bytes", "is_refused"), [(100, False), (1000, True)])
 def test_head_beyond_the_limit_is_refused_though_its_end_has_come(name_bytes: int, is_refused: bool) -> None:
     """h11 looks at the size of heads alone that are incomplete."""

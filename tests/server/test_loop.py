@@ -126,6 +126,7 @@ async def test_other_errors_of_the_loop_are_logged_as_before(caplog: pytest.LogC
     assert [(record.name, record.exc_info is not None) for record in caplog.records] == [("asyncio", True)]
 
 
+@pytest.mark.proves("open-flood")
 @on_server_loop
 async def test_a_backlog_is_accepted_in_few_turns_of_the_loop() -> None:
     """A client that opens many connections does not make those of others wait for as many turns."""

@@ -47,6 +47,8 @@ BOUNDS: dict[str, Bound] = {
     "stale_snapshot": Bound(30.0, RECOVER_S),
     "crossed_snapshot": Bound(30.0, RECOVER_S),
     "false_snapshot": Bound(30.0, RECOVER_S),
+    "false_answer": Bound(30.0, RECOVER_S),
+    "same_id": Bound(0.0, RECOVER_S),
     "ghosts": Bound(0.0, RECOVER_S),
     "cut": Bound(1.0, RECOVER_S),
     "refuse": Bound(1.0, RECOVER_S),

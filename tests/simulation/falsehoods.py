@@ -1,16 +1,19 @@
-"""Falsehoods: frames in the exchange's form whose values cannot be true, for each value of each kind of frame.
+"""Falsehoods: frames and answers in the exchange's form whose values cannot be true, for each value of each kind.
 
-`FALSEHOODS` has them by stream; the fault of the same name draws one. Those marked possible are consistent with
-everything that one frame can be compared with: they may be applied, but their effect must end. Those marked as needing
-a neighbour are consistent where no frame of the stream came before; single ones are consistent after another of them.
+`FALSEHOODS` has them by stream, `FALSE_ANSWERS` by path of a REST call; the fault of the same name draws one. Those
+marked possible are consistent with everything that one frame can be compared with: they may be applied, but their
+effect must end. Those marked as needing a neighbour are consistent where no frame of the stream came before.
 """
 
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pulse.market.types import MINUTE_MS
 from pulse.simulator.payloads import JsonObject
+
+Answer = Any
+FalsifyAnswer = Callable[[Answer, random.Random], Answer]
 
 HOUR_MS, DAY_MS, CENTURY_MS = 3_600_000, 86_400_000, 3_155_760_000_000
 FAR = 10**9
@@ -25,7 +28,6 @@ class Falsehood(NamedTuple):
     falsify: Falsify
     is_possible: bool = False
     needs_neighbour: bool = False
-    is_single: bool = False
 
 
 def _shift(*keys: str, by: tuple[int, ...]) -> Falsehood:
@@ -100,7 +102,7 @@ FALSEHOODS: dict[str, tuple[Falsehood, ...]] = {
         _shift("T", by=(-30_000, 3_000)),
         _shift("E", "T", by=AHEAD),
         _shift("a", by=(FAR,)),
-        _shift("a", by=(1, 50))._replace(is_single=True),  # after a lost one a jump of ids is to be expected
+        _shift("a", by=(1, 50)),
         _shift("a", "f", "l", by=(FAR, FAR**2 // 10)),
         _shift("l", by=(FAR,)),
         _shift("f", "l", by=(FAR,)),
@@ -123,3 +125,62 @@ FALSEHOODS: dict[str, tuple[Falsehood, ...]] = {
     ),
 }
 """What may be false, by the end of the stream's name."""
+
+
+def _in_row(change: Callable[[Any, random.Random], Any]) -> FalsifyAnswer:
+    """Falsify one row of an answer that is a list, if it has any."""
+
+    def falsify(rows: Answer, rng: random.Random) -> Answer:
+        if not rows:
+            return rows
+        at = rng.randrange(len(rows))
+        return [*rows[:at], change(rows[at], rng), *rows[at + 1 :]]
+
+    return falsify
+
+
+def _in_side(column: int, make: Callable[[str], str]) -> FalsifyAnswer:
+    """Falsify the best bid of a snapshot."""
+
+    def falsify(body: Answer, _: random.Random) -> Answer:
+        (*level,), *rest = body["bids"]
+        level[column] = make(level[column])
+        return body | {"bids": [level, *rest]}
+
+    return falsify
+
+
+def _set_column(column: int, make: Callable[[Any], Any]) -> FalsifyAnswer:
+    return _in_row(lambda row, _: [*row[:column], make(row[column]), *row[column + 1 :]])
+
+
+def _set_key(key: str, make: Callable[[Any], Any]) -> FalsifyAnswer:
+    return _in_row(lambda row, _: row | {key: make(row[key])})
+
+
+FALSE_ANSWERS: dict[str, tuple[FalsifyAnswer, ...]] = {
+    "/api/v3/depth": (
+        lambda body, _: body | {"lastUpdateId": body["lastUpdateId"] + FAR},
+        lambda body, _: body | {"lastUpdateId": 0},
+        _in_side(0, lambda price: f"{float(price) * 10:.8f}"),
+        _in_side(1, lambda _: HUGE),
+    ),
+    "/api/v3/aggTrades": (
+        _set_key("a", lambda trade_id: trade_id - FAR),
+        _set_key("T", lambda time_ms: time_ms + DAY_MS),
+        _set_key("T", lambda time_ms: time_ms - DAY_MS),
+        _set_key("q", lambda _: HUGE),
+        _set_key("f", lambda trade_id: trade_id - FAR),
+    ),
+    "/api/v3/klines": (
+        _set_column(0, lambda time_ms: time_ms + 1),
+        _set_column(0, lambda time_ms: time_ms + DAY_MS),
+        _set_column(4, lambda price: f"{float(price) * 10:.8f}"),
+        _set_column(5, lambda _: HUGE),
+        _set_column(8, lambda count: 0 if count else FAR),
+    ),
+    "/api/v3/exchangeInfo": (
+        lambda body, _: body | {"symbols": [row | {"status": 1} for row in body["symbols"][:1]] + body["symbols"][1:]},
+    ),
+}
+"""What may be false in an answer, by path."""

@@ -18,7 +18,7 @@ from pulse.simulator.faults import SentFrame, cross_depth
 from pulse.simulator.instruments import STATUS_BREAK, STATUS_TRADING
 from pulse.simulator.payloads import JsonObject
 from tests.simulation.context import POLL_S, FaultContext
-from tests.simulation.falsehoods import FALSEHOODS
+from tests.simulation.falsehoods import FALSE_ANSWERS, FALSEHOODS
 from tests.simulation.mutes import mute
 from tests.simulation.virtual_exchange import VirtualStream
 
@@ -127,7 +127,7 @@ async def _falsehood(context: FaultContext) -> None:
     while name in context.falsified_streams:
         await asyncio.sleep(POLL_S)  # together two would confirm each other
     context.falsified_streams.add(name)
-    count = 1 if falsehood.is_single else context.rng.randint(1, CONFIRMED_BY - 1)
+    count = context.rng.randint(1, CONFIRMED_BY - 1)
 
     def change(data: JsonObject) -> JsonObject:
         changed = falsehood.falsify(data, context.rng)
@@ -286,6 +286,30 @@ async def _false_snapshot(context: FaultContext) -> None:
     context.exchange.rest_faults.clear()
 
 
+async def _false_answer(context: FaultContext) -> None:
+    """Answer calls of one path with what cannot be true, fewer in a row than confirm a change."""
+    path = context.rng.choice(tuple(FALSE_ANSWERS))
+    falsify = context.rng.choice(FALSE_ANSWERS[path])
+    count = context.rng.randint(1, CONFIRMED_BY - 1)
+    context.exchange.rest_faults.edit(path, lambda body: falsify(body, context.rng), count=count)
+    symbol = context.symbol()
+    if path == "/api/v3/aggTrades":
+        for stream in tuple(context.exchange.streams):
+            stream.faults.drop(symbol.lower() + "@aggTrade")
+    elif context.rng.random() < 0.5:
+        await context.drop_diff(symbol)
+    await asyncio.sleep(60)  # until some request was made
+    context.exchange.rest_faults.clear()
+
+
+async def _same_id(context: FaultContext) -> None:
+    """Give two trades one aggregate id, as the exchange has done."""
+    context.bounds.end("same_id", context.checker.now_s)  # it must pass unnoticed, so nothing is excused
+    context.exchange.same_ids += context.rng.choice([1, 5])
+    await asyncio.sleep(60)
+    context.bounds.begin("same_id", context.checker.now_s)
+
+
 async def _ban(context: FaultContext) -> None:
     retry_after_s = context.rng.choice([1, 5, 30, 120, 300])
     context.exchange.rest_faults.answer("/api/*", context.rng.choice([429, 418]), retry_after_s=retry_after_s, count=1)
@@ -403,6 +427,8 @@ FAULTS: dict[str, Fault] = {
     "cut": _cut,
     "refuse": _refuse,
     "rest_down": _rest_down,
+    "false_answer": _false_answer,
+    "same_id": _same_id,
     "ban": _ban,
     "forbid": _forbid,
     "clock_jump": _clock_jump,

@@ -25,6 +25,9 @@ KILLS = Plan(3, hours=18, kinds=("kill",), pause_s=150.0)
 HALTS = Plan(4, hours=3, kinds=("halt",), pause_s=600.0)
 FALSEHOODS = Plan(9, hours=3, kinds=("falsehood",), settings=LIVELIER, pause_s=40.0)
 MUTES = Plan(11, hours=6, kinds=("mute",), pause_s=200.0)
+NAMED = ("drop", "cut", "mute", "falsehood", "rest_down", "halt", "restart", "shutdown")
+NAMES = Plan(12, 1.0, NAMED, symbols=("\u5e01\u5b89\u4eba\u751fUSDT",), settings=LIVELIER, pause_s=90.0)
+"""A symbol whose name is not ASCII, as the exchange lists some."""
 THREE = Plan(7, hours=0.5, symbols=("LTCUSDT", "AVAXUSDT", "LINKUSDT"))
 
 REGRESSIONS = {
@@ -42,7 +45,18 @@ Results = dict[Plan, Outcome | Failure]
 @pytest.fixture(scope="module")
 def results() -> Results:
     """Run every long plan in PROCESSES processes, the longest first."""
-    plans = [CLEAN, KILLS, ROTATIONS, HALTS, FALSEHOODS, MUTES, THREE, *(Plan(seed) for seed in SEEDS), *REGRESSIONS]
+    plans = [
+        CLEAN,
+        KILLS,
+        ROTATIONS,
+        HALTS,
+        FALSEHOODS,
+        MUTES,
+        NAMES,
+        THREE,
+        *(Plan(seed) for seed in SEEDS),
+        *REGRESSIONS,
+    ]
     return dict(zip(plans, run_all(plans, PROCESSES), strict=True))
 
 
@@ -136,6 +150,16 @@ def test_muted_streams_are_noticed_and_restored(results: Results) -> None:
 def test_several_symbols_share_one_budget(results: Results) -> None:
     """Three symbols with faults stay within the limits of one address."""
     assert outcome_of(results, THREE).tally.compared > 1000
+
+
+@pytest.mark.proves("names")
+def test_a_name_that_is_not_ascii_survives_faults(results: Results) -> None:
+    """A minute between two faults of several kinds: the same promises as for any other symbol."""
+    outcome = outcome_of(results, NAMES)
+
+    assert outcome.faults > 10
+    assert outcome.tally.compared > 100
+    assert outcome.tally.candles > 10
 
 
 @pytest.mark.parametrize("plan", REGRESSIONS, ids=lambda plan: f"seed-{plan.seed}-{'-'.join(plan.kinds) or 'clean'}")

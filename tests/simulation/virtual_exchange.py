@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from email.utils import format_datetime
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
@@ -45,8 +46,15 @@ ViolationHandler = Callable[[str], NoReturn]
 
 
 def quiet_instruments(symbols: tuple[str, ...], changes_per_s: float) -> dict[str, SimulatedInstrument]:
-    """Return the simulator's instruments, made quiet and shallow, so that an hour costs seconds."""
-    return {symbol: replace(INSTRUMENTS[symbol], changes_per_s=changes_per_s, levels=LEVELS) for symbol in symbols}
+    """Return the simulator's instruments, made quiet and shallow, so that an hour costs seconds.
+
+    A name that the simulator does not know, such as one that is not ASCII, is of an instrument like LTCUSDT.
+    """
+    known = {symbol: INSTRUMENTS.get(symbol, INSTRUMENTS["LTCUSDT"]) for symbol in symbols}
+    return {
+        symbol: replace(instrument, symbol=symbol, base_asset=symbol[:-4], changes_per_s=changes_per_s, levels=LEVELS)
+        for symbol, instrument in known.items()
+    }
 
 
 class VirtualExchange:
@@ -85,6 +93,7 @@ class VirtualExchange:
         self.depth_lag_ms = 0
         self.is_muted = False  # every stream with timestamps is muted, so that the silence is detectable
         self.muted: dict[str, None] = {}  # streams that new connections do not get either
+        self.same_ids = 0  # aggregate trades that are still to be sent as two with one id
         self.has_ghost_levels = False  # levels beyond every snapshot's reach are never removed
         self.refuse: int | None = None  # an HTTP status; 0: no answer at all
         self.banned_until_s = 0.0  # end of a ban: no REST call is allowed before
@@ -110,7 +119,8 @@ class VirtualExchange:
     def advance(self) -> None:
         """Advance the market to now, and send the events."""
         now_ms = self.now_ms()
-        events = [event for event in self.core.advance(now_ms, self._wanted) if self._is_changed(event)]
+        made = (event for event in self.core.advance(now_ms, self._wanted) if self._is_changed(event))
+        events = [event for one in made for event in self._with_same_id(one)]
         for event in events:
             self.event_counts[event.stream] = self.event_counts.get(event.stream, 0) + 1
             if event.stream.endswith("@depth@100ms"):
@@ -120,6 +130,17 @@ class VirtualExchange:
             stream.send_events(events, now_ms)
             if self.loop.time() - stream.opened_s > self.connection_life_s:
                 stream.end("the exchange closed the connection")
+
+    def _with_same_id(self, event: StreamEvent) -> list[StreamEvent]:
+        """Split an aggregate of several trades into two that share its id, while there are such to be sent."""
+        data = event.data
+        if not self.same_ids or not event.stream.endswith("@aggTrade") or data["f"] == data["l"]:
+            return [event]
+        self.same_ids -= 1
+        whole = Decimal(data["q"])
+        first = (whole / 2).quantize(Decimal("0.001"))
+        parts = ({"q": f"{first:.8f}", "l": data["f"]}, {"q": f"{whole - first:.8f}", "f": data["f"] + 1})
+        return [event._replace(data=data | part) for part in parts]
 
     def _is_changed(self, event: StreamEvent) -> bool:
         """Return whether a live candle has changed: without trades the exchange sends no update."""

@@ -347,14 +347,16 @@ async def test_days_of_coverage_come_back_exactly(store: AnyStore) -> None:
 
 
 async def test_days_of_coverage_are_bounded(store: AnyStore) -> None:
-    """Those long before the newest are deleted, and with the candles of their time."""
-    await store.write_coverage([covered(0), covered(1), covered(10)])
-    await store.write_coverage([covered(1 + COVERAGE_DAYS)])
+    """The oldest of too many are deleted, and with the candles of their time; one far ahead makes no other old."""
+    await store.write_coverage([covered(day) for day in range(COVERAGE_DAYS)] + [covered(0, "ETHUSDT")])
+    await store.write_coverage([covered(9_999), covered(9_999, "ETHUSDT")])
     kept = await store.read_coverage("BTCUSDT", 0, 2 * BEGIN_MS)
-    await store.delete_before(DAY + 11 * DAY_MS + 5, 10)
+    other = await store.read_coverage("ETHUSDT", 0, 2 * BEGIN_MS)
+    await store.delete_before(DAY + COVERAGE_DAYS * DAY_MS - 5, 10)
 
-    assert kept == [covered(1), covered(10), covered(1 + COVERAGE_DAYS)]
-    assert await store.read_coverage("BTCUSDT", 0, 2 * BEGIN_MS) == [covered(1 + COVERAGE_DAYS)]
+    assert kept == [covered(day) for day in (*range(1, COVERAGE_DAYS), 9_999)]
+    assert other == [covered(0, "ETHUSDT"), covered(9_999, "ETHUSDT")]
+    assert await store.read_coverage("BTCUSDT", 0, 2 * BEGIN_MS) == [covered(COVERAGE_DAYS - 1), covered(9_999)]
 
 
 async def test_deletion_is_per_venue(store: AnyStore, place: str | Path) -> None:

@@ -72,9 +72,13 @@ class Pulse:
         assert self._process is not None
         return self._process.pid
 
+    def command(self) -> list[str]:
+        """Return the command line."""
+        return [sys.executable, "-m", "pulse", *self._arguments]
+
     async def start(self) -> None:
         """Start the process and wait until it has printed its address and answers."""
-        command = [sys.executable, "-m", "pulse", *self._arguments]
+        command = self.command()
         if self.is_bound:
             command = launched(command, "bound")
         with self.log.open("ab") as log:
@@ -101,6 +105,12 @@ class Pulse:
                 return json.loads(await response.read())
         except aiohttp.ClientError:
             return None
+
+    async def text(self, path: str) -> str:
+        """Return the text of a path that is found."""
+        async with self._session.get(self.url + path) as response:
+            assert response.status == 200
+            return await response.text()
 
     async def view(self, symbol: str = "BTCUSDT") -> Mapping[str, Any]:
         """Return the latest view of a symbol."""
@@ -150,7 +160,7 @@ async def run_pulse(folder: Path, *arguments: str | Path, **environment: str) ->
     pulse = Pulse(folder, *arguments, **environment)
     await pulse._session.close()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pulse", *pulse._arguments,
+        *pulse.command(),
         cwd=folder, env=pulse._environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

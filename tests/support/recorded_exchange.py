@@ -1,8 +1,9 @@
 """A recorded session as an exchange in virtual time: its frames at their times, REST answers from the true book.
 
 The recording has depth diffs, bookTicker and trades. Trades are sent as aggregate trades of one; partial depth and
-candles, which a live stream has too, are made from the true book and the true trades. A stream passes each frame
-through `send`, which may change it; what the exchange itself knows stays true.
+candles, which a live stream has too, are made from the true book and the true trades; the first candle begins with the
+first recorded trade. A stream passes each frame through `send`, which may change it; what the exchange itself knows
+stays true.
 """
 
 import asyncio
@@ -90,7 +91,6 @@ class _Maker:
         self._tops: list[Top] = []
         self._partial_ms = self._candle_ms = 0.0
         self._minute: list[dict[str, Any]] = []  # trades of the current one
-        self._is_whole = False  # the current minute was seen from its beginning
 
     def add(self, received_ms: float, body: dict[str, Any]) -> None:
         """Take the next line."""
@@ -149,7 +149,7 @@ class _Maker:
         minute = trade["T"] // MINUTE_MS
         if self._minute and self._minute[0]["T"] // MINUTE_MS < minute:
             self._send_candle(at_ms, trade["E"], is_closed=True)
-            self._minute, self._is_whole = [], True
+            self._minute = []
         self._trades.append((at_ms, trade))
         self._minute.append(trade)
         self._send(at_ms, f"{NAME}@aggTrade", trade)
@@ -158,8 +158,6 @@ class _Maker:
             self._send_candle(at_ms, trade["E"], is_closed=False)
 
     def _send_candle(self, at_ms: float, event_ms: int, *, is_closed: bool) -> None:
-        if not self._is_whole:
-            return
         trades, open_ms = self._minute, self._minute[0]["T"] // MINUTE_MS * MINUTE_MS
         prices = [float(trade["p"]) for trade in trades]
         bought = [trade for trade in trades if not trade["m"]]

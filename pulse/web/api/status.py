@@ -39,6 +39,9 @@ from pulse.web.hosts import HEALTH_PATH
 from pulse.web.routing import NO_STORE, json_response, limited
 from pulse.web.websocket import WebSocketSessions
 
+SPOOL_TROUBLE = "the spool file cannot be used: closed candles that wait for the store do not outlive the process"
+STATE_FILE_TROUBLE = "the state file cannot be written: bans by the exchange would be forgotten at a restart"
+
 
 @dataclass(frozen=True, slots=True)
 class ReadinessReport:
@@ -46,7 +49,8 @@ class ReadinessReport:
 
     Other symbols are only listed, and so are instruments that are not known, and a wrong clock: books and candles go by
     the exchange's time. `instruments` returns why they are not known, empty where they are. A silent stream beside the
-    book's own makes the process degraded, not unready: what is shown is true and says what is missing.
+    book's own makes the process degraded, not unready: what is shown is true and says what is missing. So does a file
+    that cannot be written; `state_file` returns why that of bans cannot, empty where it can.
     """
 
     registry: SymbolRegistry
@@ -56,6 +60,7 @@ class ReadinessReport:
     writer: CandleWriter
     offset: ClockOffset
     instruments: Callable[[], str]
+    state_file: Callable[[], str]
 
     def __call__(self) -> dict[str, Any]:
         """Return the current state."""
@@ -69,7 +74,7 @@ class ReadinessReport:
                 for symbol in self.registry.pinned
                 for stream in feeds[symbol]["streams"]
                 if stream.reason
-            ],
+            ] + self._file_troubles(),
             "feeds": feeds,
             "bus": {"kind": bus.kind, "ok": bus.ok, "detail": bus.detail, "since_ms": _ms(bus.since_s)},
             "store": {
@@ -80,6 +85,11 @@ class ReadinessReport:
             "instruments": {"ok": not instruments, "detail": instruments},
             "versions": dict(machine.versions()),
         }  # fmt: skip
+
+    def _file_troubles(self) -> list[str]:
+        """Return a text for each file that cannot be written, without its path, which is in the log."""
+        troubles = {SPOOL_TROUBLE: self.writer.spool_trouble, STATE_FILE_TROUBLE: self.state_file()}
+        return [text for text, trouble in troubles.items() if trouble]
 
 
 def _ms(time_s: float | None) -> int | None:

@@ -282,6 +282,7 @@ BEHIND_PROXY = replace(SETTINGS, trusted_hops=1)
 EXPORT = "/api/ohlcv?format=csv&start=0&limit=1440"
 
 
+@pytest.mark.proves("address-reads")
 @pytest.mark.parametrize("path", ["/api/ohlcv?limit=1", "/udf/history?symbol=BTCUSDT&resolution=1&from=0&to=9"])
 @on_server_loop
 async def test_reads_of_one_address_do_not_keep_others_from_reading(path: str) -> None:
@@ -302,6 +303,7 @@ async def test_reads_of_one_address_do_not_keep_others_from_reading(path: str) -
     assert "as many requests for candles under way" in problem.get("detail", problem.get("errmsg"))
 
 
+@pytest.mark.proves("address-reads")
 @on_server_loop
 async def test_exports_of_one_address_do_not_keep_others_from_theirs() -> None:
     """Nor do they use its share of short reads."""
@@ -324,6 +326,7 @@ async def test_exports_of_one_address_do_not_keep_others_from_theirs() -> None:
     assert len(answers[0][1].splitlines()) == 1441
 
 
+@pytest.mark.proves("address-reads")
 @on_server_loop
 async def test_exports_in_all_leave_room_for_the_pages() -> None:
     """Many addresses with an export each are refused beyond a bound with 503; a short read is served."""
@@ -359,6 +362,7 @@ async def test_export_ends_with_its_client() -> None:
     assert (status, unavailable) == (200, 503)
 
 
+@pytest.mark.proves("address-reads")
 @on_server_loop
 async def test_export_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It would hold its share for ever."""
@@ -376,7 +380,7 @@ async def test_export_that_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch, t
     assert received.count(b"\r\n") < 20_000
 
 
-@pytest.mark.proves("dear-requests")
+@pytest.mark.proves("address-reads")
 @on_server_loop
 async def test_many_candles_count_as_many_requests(tmp_path: Path) -> None:
     """An address that asks for a thousand candles again and again is refused sooner than one that asks for few."""

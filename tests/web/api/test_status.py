@@ -17,7 +17,7 @@ from pulse.market.stream_states import KLINE_LATE_MS
 from pulse.market.types import FeedUp
 from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
-from pulse.web.api.status import ReadinessReport, register_gauges
+from pulse.web.api.status import SPOOL_TROUBLE, STATE_FILE_TROUBLE, ReadinessReport, register_gauges
 from tests.support.makers import trade
 from tests.support.stores import MemoryStore
 from tests.support.web import INSTANCE, ask, engine_of, make_context, on_server_loop, serving
@@ -36,17 +36,24 @@ class FakeBus(MemoryBus):
 
 def readiness(
     symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0,
-    instruments: str = "",
+    instruments: str = "", spool: str = "", state_file: str = "",
 ) -> ReadinessReport:  # fmt: skip
     """Return the report of a process with these symbols, the first of them halted, the others offline."""
     store = MemoryStore()
     writer = CandleWriter(make_candle_queue(), store)
-    writer._store_trouble = trouble
+    writer._store_trouble, writer._spool_trouble = trouble, spool
     offset = ClockOffset()
     offset.add_round_trip(0.0, -clock_ahead_ms, 0.0)
     engine = engine_of(*symbols.split())
     return ReadinessReport(
-        SymbolRegistry(pinned), engine, FakeBus(ok=bus_ok), store, writer, offset, lambda: instruments
+        SymbolRegistry(pinned),
+        engine,
+        FakeBus(ok=bus_ok),
+        store,
+        writer,
+        offset,
+        lambda: instruments,
+        lambda: state_file,
     )
 
 
@@ -96,6 +103,15 @@ def test_silent_stream_degrades_and_does_not_decide() -> None:
     assert answer["ready"]
     assert answer["degraded"] == ["the kline stream of BTCUSDT is silent: trades have come without it"]
     assert {stream.kind: stream.reason for stream in answer["feeds"]["ETHUSDT"]["streams"]}["kline"]
+
+
+def test_a_file_that_cannot_be_written_is_reported_and_does_not_decide() -> None:
+    """Each in a text of its own, without the path: anyone may read it."""
+    answer = readiness("BTCUSDT", pinned=["BTCUSDT"], spool="No space: /secret", state_file="Permission denied")()
+
+    assert answer["ready"]
+    assert answer["degraded"] == [SPOOL_TROUBLE, STATE_FILE_TROUBLE]
+    assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["degraded"] == []
 
 
 def test_unknown_instruments_are_reported_and_do_not_decide() -> None:

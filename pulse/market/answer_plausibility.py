@@ -1,0 +1,44 @@
+"""Whether the rows of a REST answer can be true: in the range that was asked for, in order, each of a possible shape.
+
+A row of candles stands by itself, so one that fails is left out; trades are asked for by id or time and belong
+together, so one that fails makes the answer worthless. Values against the market as it is are `plausibility`'s.
+Pure: times are exchange times, in ms since the epoch.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from pulse.market.plausibility import AHEAD_MAX_MS, refuse_candle_shape
+from pulse.market.types import Candle, Trade
+
+DATE_ERROR_MS = 1_000 + AHEAD_MAX_MS
+"""How much later a row may be than the date of its answer, which is in whole seconds."""
+
+
+def possible_candles(rows: Iterable[Candle], start_ms: int, end_ms: int, date_ms: int) -> tuple[list[Candle], str]:
+    """Return the candles that can be true, in order, and why the first other one cannot, empty if there is none."""
+    found: list[Candle] = []
+    reason = ""
+    for row in rows:
+        fault = refuse_candle_shape(row)
+        if not start_ms <= row.open_time_ms <= min(end_ms, date_ms + DATE_ERROR_MS):
+            fault = fault or f"it opens at {row.open_time_ms}, outside of what was asked for"
+        elif found and row.open_time_ms <= found[-1].open_time_ms:
+            fault = fault or f"it opens at {row.open_time_ms}, not after the one before"
+        reason = reason or fault
+        if not fault:
+            found.append(row)
+    return found, reason
+
+
+def refuse_trades(trades: Sequence[Trade], from_id: int, start_ms: int, end_ms: float) -> str:
+    """Return why fetched trades cannot be true, empty where they can: ids from `from_id` on, times in [start, end]."""
+    last: Trade | None = None
+    for trade in trades:
+        if trade.trade_id < from_id or (last is not None and not trade.is_after(last)):
+            return f"id {trade.trade_id} is not in the order that was asked for"
+        if last is not None and trade.first_trade_id <= last.last_trade_id:
+            return f"trade {trade.trade_id} has ids inside that are of the one before"
+        if not start_ms <= trade.time_ms <= end_ms:
+            return f"trade {trade.trade_id} was traded at {trade.time_ms}, outside of what was asked for"
+        last = trade
+    return ""

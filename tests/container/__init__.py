@@ -1,0 +1,1 @@
+"""The container image and the deployment files, built and run for real without a Docker daemon."""
