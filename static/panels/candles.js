@@ -14,14 +14,15 @@ import { lastTrade } from "../trade_list.js";
 /** @import {PanelModel} from "../page_model.js" */
 /** @import {Bar} from "../state.js" */
 /** @import {Direction} from "../trade_list.js" */
-/** @import {Instrument} from "../types.js" */
+/** @import {Instrument, Trade} from "../types.js" */
 
 /** @typedef {ReturnType<typeof palette>} Palette */
 /** A bar, or the place of a missing one.
  * @typedef {Bar | {time: number}} Slot
  */
 
-const SLOTS_MAX = 2_000; // drawn bars, gaps included
+const SLOTS_MAX = 60_000; // drawn bars, gaps included
+const NEAR_START_BARS = 60; // so close to the first bar in sight, further ones are requested
 const BARS_SHOWN_MAX = 150;
 const BARS_SHOWN_MIN = 30;
 const RIGHT_BARS = 3; // empty room to the right of the running bar
@@ -32,12 +33,15 @@ const NOTHING = Object.freeze({ key: "", bars: [], last: null });
 
 /**
  * Paint into `section` with `charts`, the chart library's module; `onHover()` requests a paint of the legend,
- * `onInterval(name)` is the user's choice.
+ * `onInterval(name)` is the user's choice, `onNearStart()` asks for older bars.
  * @param {HTMLElement} section
  * @param {typeof Charts} charts
- * @param {{onHover: () => void, onInterval: (name: string | undefined) => void}} options
+ * @param {object} options
+ * @param {() => void} options.onHover
+ * @param {(name: string | undefined) => void} options.onInterval
+ * @param {() => void} options.onNearStart
  */
-export function createCandles(section, charts, { onHover, onInterval }) {
+export function createCandles(section, charts, { onHover, onInterval, onNearStart }) {
   const box = find(section, ".chart-canvas");
   const drawing = createDrawing(charts, box);
   const nodes = {
@@ -73,6 +77,20 @@ export function createCandles(section, charts, { onHover, onInterval }) {
     setText(nodes.legend, "");
   }
 
+  /**
+   * @param {Trade[]} trades
+   * @param {Bar[]} bars
+   * @param {Bar | null} live
+   */
+  function paintNewest(trades, bars, live) {
+    // Not the last bar's close: a server that has just started has no running bar yet.
+    const last = lastTrade(trades);
+    drawing.markLast(last);
+    setAttr(section, "data-last", last?.price);
+    setAttr(section, "data-first", bars[0]?.time);
+    setAttr(nodes.legend, "data-running", live !== null && barAt(hovered, bars, live) === live);
+  }
+
   return {
     /** @param {PanelModel} model */
     paint({ bars, live, trades, instrument, view, interval }) {
@@ -88,11 +106,8 @@ export function createCandles(section, charts, { onHover, onInterval }) {
       }
       painted.last = drawing.append(newerBars(painted.last, bars, live), painted.last);
       painted.bars = bars;
-      // Not the last bar's close: a server that has just started has no running bar yet.
-      const last = lastTrade(trades);
-      drawing.markLast(last);
-      setAttr(section, "data-last", last?.price);
-      setAttr(nodes.legend, "data-running", live !== null && barAt(hovered, bars, live) === live);
+      if (drawing.isNearStart()) onNearStart();
+      paintNewest(trades, bars, live);
       paintLegend(nodes.legend, barAt(hovered, bars, live), instrument, interval);
     },
     /**
@@ -267,6 +282,11 @@ function createDrawing(charts, box) {
       if (known.price === price && known.color === color && known.lineVisible === isVisible) return; // it would redraw
       lastLine.applyOptions({ price, color, lineVisible: isVisible, axisLabelVisible: isVisible });
     },
+    /** Whether the first bar is in sight, or nearly. */
+    isNearStart() {
+      const range = chart.timeScale().getVisibleLogicalRange();
+      return range !== null && range.from < NEAR_START_BARS;
+    },
     /** Whether the newest bar is out of sight because the user has scrolled back. */
     isBehind() {
       return chart.timeScale().scrollPosition() < -1;
@@ -359,6 +379,7 @@ function chartOptions(charts, colour) {
       vertLine: { color: colour.cursor, labelBackgroundColor: colour.line },
       horzLine: { color: colour.cursor, labelBackgroundColor: colour.line },
     },
+    handleScroll: { vertTouchDrag: false }, // a finger that moves up or down scrolls the page
     rightPriceScale: { borderColor: colour.line, minimumWidth: 74, entireTextOnly: true },
     timeScale: {
       borderColor: colour.line,
