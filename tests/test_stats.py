@@ -45,7 +45,7 @@ def counter() -> Iterator[CounterOf]:
     REGISTRY.unregister(made)
 
 
-def test_a_counter_of_another_part_is_read_on_request(counter: CounterOf) -> None:
+async def test_a_counter_of_another_part_is_read_on_request(counter: CounterOf) -> None:
     """Each time anew, by its labels; what was removed is gone."""
     counts = iter((1, 2, 3))
     counter.read(lambda: next(counts), "BTCUSDT", "depth")
@@ -74,7 +74,7 @@ def test_a_histogram_of_another_part_is_read_on_request() -> None:
     ]  # fmt: skip
 
 
-def test_a_closed_symbol_leaves_no_label() -> None:
+async def test_a_closed_symbol_leaves_no_label() -> None:
     """Each metric that is labelled with a symbol forgets it."""
     stats.views_published.labels("GONEUSDT").inc()
     stats.book_resyncs.read(lambda: 1.0, "GONEUSDT")
