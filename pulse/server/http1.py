@@ -4,16 +4,17 @@ A request that a proxy in front could read differently is refused (request smugg
 route and nothing of what is served.
 """
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 import h11
-from hypercorn.events import Closed
+from hypercorn.events import Closed, RawData
 from hypercorn.protocol.events import EndBody, Response
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 
-from pulse.logs import new_request_id, request_id
+from pulse.logs import RepeatedTrouble, new_request_id, request_id
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -68,6 +69,9 @@ class _StrictConnection(h11.Connection):
         return event
 
 
+_UNSENT = RepeatedTrouble(logging.getLogger(__name__), "answer not sent, connection closed reason=%s")
+
+
 def _has_two_lengths(request: h11.Request) -> bool:
     return {name for name, _ in request.headers} >= BODY_LENGTH_HEADERS
 
@@ -98,6 +102,20 @@ class StrictHttp1(H11Protocol):
         await super().stream_send(event)
         if isinstance(event, EndBody) and isinstance(self.connection, H11WSConnection):
             await self.send(Closed())
+
+    async def _send_h11_event(self, event: Any) -> None:
+        """Send a part of an answer, or end the connection where h11 has no place for it.
+
+        A client that goes on before its upgrade is answered gets Hypercorn's 400, and the app's answer comes second.
+        """
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError as fault:
+            if self.connection.their_state is not h11.ERROR:
+                _UNSENT.warn(fault)
+            await self.send(Closed())
+        else:
+            await self.send(RawData(data=data))
 
     async def _send_error_response(self, status_code: int) -> None:
         """Answer a request that could not be read."""
