@@ -104,6 +104,8 @@ async def _line(name: str, check: Callable[[], Awaitable[str]]) -> Line:
         return Line(False, name, f"No answer within {LINE_S:g} s. Check the address, the network and the server.")
     except (CheckFailed, SettingsError) as fault:
         return Line(False, name, str(fault))
+    except OSError as fault:  # a folder that this user may not look into, or a name that is too long
+        return Line(False, name, f"{fault.filename or 'It'} cannot be looked at: {fault.strerror or fault}.")
 
 
 class _Exchange:

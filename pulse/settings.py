@@ -83,7 +83,7 @@ class Settings:
         known = {environment_name(f.name) for f in fields(cls)}
         for name in environment:
             if name.startswith("PULSE_") and name not in known and not name.startswith("PULSE_TEST_"):
-                errors.append(f"{name} is not a setting of Pulse; docs/configuration.md lists all of them.")
+                errors.append(_unknown(name))
         for spec in fields(cls):
             name = environment_name(spec.name)
             if environment.get(name, "") == "":
@@ -102,6 +102,14 @@ class Settings:
 def environment_name(setting: str) -> str:
     """Return the environment variable that a setting is read from."""
     return PLATFORM_NAMES.get(setting, "PULSE_" + setting.upper())
+
+
+def _unknown(name: str) -> str:
+    """Return what to do about a variable with our prefix that is no setting."""
+    platform_name = PLATFORM_NAMES.get(name.removeprefix("PULSE_").lower())
+    if platform_name is not None:
+        return f"{name} is not a setting of Pulse: its name is {platform_name}, as platforms have it."
+    return f"{name} is not a setting of Pulse; docs/configuration.md lists all of them."
 
 
 def _shown(setting: str, text: str) -> str:

@@ -7,7 +7,7 @@
 const FILL_ALPHA = 0.13; // of an ordinary level; the solid edge carries the bar where this is too faint
 const WALL_ALPHA = 0.17; // on top, for a level as large as the largest ones
 const EDGE_ALPHA = 0.9;
-const EDGE_PX = 2;
+const EDGE_PX = 1; // along the foot of the row: an upright edge would run through digits
 const FLASH_ALPHA = { bright: 0.45, fading: 0.2 };
 
 /** @typedef {{change: Change, phase: keyof typeof FLASH_ALPHA}} Flash */
@@ -17,8 +17,8 @@ const FLASH_ALPHA = { bright: 0.45, fading: 0.2 };
  */
 
 /**
- * Draw on `canvas` in the style sheet's `--bid` and `--ask`. `flashSpan` is where a flash goes, as two parts (0 to 1)
- * of the width.
+ * Draw on `canvas` in the style sheet's `--bid` and `--ask`; a level that shrank flashes grey. `flashSpan` is where a
+ * flash goes, as two parts (0 to 1) of the width.
  * @param {HTMLCanvasElement} canvas
  * @param {[number, number]} flashSpan
  */
@@ -26,7 +26,7 @@ export function createDepthBars(canvas, flashSpan) {
   const context = contextOf(canvas);
   const style = getComputedStyle(canvas);
   const colours = { bid: style.getPropertyValue("--bid").trim(), ask: style.getPropertyValue("--ask").trim() };
-  const changes = { up: colours.bid, down: colours.ask };
+  const shrunk = style.getPropertyValue("--cursor").trim();
   let size = { width: 0, height: 0 };
 
   /** @param {BarRow} row */
@@ -36,16 +36,16 @@ export function createDepthBars(canvas, flashSpan) {
     context.globalAlpha = FILL_ALPHA + WALL_ALPHA * strength;
     context.fillRect(left, top, size.width - left, height);
     context.globalAlpha = EDGE_ALPHA;
-    context.fillRect(Math.min(left, size.width - EDGE_PX), top, EDGE_PX, height);
+    context.fillRect(left, top + height - EDGE_PX, size.width - left, EDGE_PX);
   }
 
   /**
    * @param {BarRow} row
    * @param {Flash} flash
    */
-  function drawFlash({ top, height }, { change, phase }) {
+  function drawFlash({ side, top, height }, { change, phase }) {
     const [from, to] = flashSpan.map((part) => Math.round(part * size.width));
-    context.fillStyle = changes[change];
+    context.fillStyle = change === "up" ? colours[side] : shrunk; // green is a bid, whatever has happened to it
     context.globalAlpha = FLASH_ALPHA[phase];
     context.fillRect(from, top, to - from, height);
   }

@@ -8,9 +8,9 @@ export const UNKNOWN = "\u2013"; // not known, which is not the same as zero
 const MINUS = "\u2212"; // as wide as a plus sign, so that signed columns stay aligned
 /** @type {Unit[]} */
 const UNITS = [
-  { from: 1e12, divisor: 1e9, suffix: "B" },
-  { from: 1e9, divisor: 1e6, suffix: "M" },
-  { from: 1e7, divisor: 1e3, suffix: "K" },
+  { from: 1e10, divisor: 1e9, suffix: "B" },
+  { from: 1e7, divisor: 1e6, suffix: "M" },
+  { from: 1e6, divisor: 1e3, suffix: "K" },
 ];
 
 /**
@@ -106,14 +106,15 @@ export function bpsBetween(value, reference) {
 
 /**
  * Return the formatter of one column of quantities, so that no column mixes precisions: all `decimals` of the lot size
- * while the column's largest value is below ten million, thousands, millions or billions above.
+ * while the column's largest value is below a million, above it thousands, millions or billions with three decimals, so
+ * that a small value beside a large one does not read zero.
  * @param {number} largest
  * @param {number} decimals
  * @returns {(value: Value) => string}
  */
 export function quantityColumn(largest, decimals) {
   const unit = unitOf(largest);
-  return unit === undefined ? (value) => fixed(value, decimals) : (value) => scaled(value, unit);
+  return unit === undefined ? (value) => fixed(value, decimals) : (value) => scaled(value, unit, 3);
 }
 
 /**
@@ -124,7 +125,7 @@ export function quantityColumn(largest, decimals) {
 export function figure(value, decimals) {
   if (!isKnown(value)) return UNKNOWN;
   const unit = unitOf(value);
-  return unit === undefined ? fixed(value, figureDecimals(value, decimals)) : scaled(value, unit);
+  return unit === undefined ? fixed(value, figureDecimals(value, decimals)) : scaled(value, unit, 2);
 }
 
 /**
@@ -144,9 +145,10 @@ function unitOf(value) {
 /**
  * @param {Value} value
  * @param {Unit} unit
+ * @param {number} decimals
  */
-function scaled(value, { divisor, suffix }) {
-  return isKnown(value) ? fixed(value / divisor, 2) + suffix : UNKNOWN;
+function scaled(value, { divisor, suffix }, decimals) {
+  return isKnown(value) ? fixed(value / divisor, decimals) + suffix : UNKNOWN;
 }
 
 /**

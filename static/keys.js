@@ -1,6 +1,8 @@
 // Keyboard shortcuts: a pure function from a key press to a command. It executes nothing and knows no panel.
 
 const TYPED_INTO = "input, select, textarea, [contenteditable]";
+// What a focused control does with a key itself, while the user works with the keyboard. A control that was clicked
+// keeps the focus too, but whoever presses the space bar then means the page.
 const OWN_KEYS = "a, button, input, select, textarea, summary, dialog, [contenteditable]";
 
 /**
@@ -11,10 +13,11 @@ const OWN_KEYS = "a, button, input, select, textarea, summary, dialog, [contente
 
 /**
  * Return the command of a `keydown` event; null when the key belongs to the browser or to the focused control.
+ * `isByPointer` says that the focus came by a click or a tap.
  * @param {{key: string, ctrlKey?: boolean, metaKey?: boolean, altKey?: boolean, target?: EventTarget | null}} event
  * @returns {Command | null}
  */
-export function command({ key, ctrlKey, metaKey, altKey, target }) {
+export function command({ key, ctrlKey, metaKey, altKey, target }, isByPointer = false) {
   if (ctrlKey || metaKey || altKey || isWithin(target, TYPED_INTO)) return null;
   if (/^[1-9]$/.test(key)) return { name: "symbol", at: Number(key) - 1 };
   if (key === "[") return { name: "step", by: -1 };
@@ -22,8 +25,7 @@ export function command({ key, ctrlKey, metaKey, altKey, target }) {
   if (key === "/") return { name: "find" };
   if (key === "p") return { name: "proof" };
   if (key === "?") return { name: "help" };
-  // A focused control uses the space bar itself.
-  return key === " " && !isWithin(target, OWN_KEYS) ? { name: "pause" } : null;
+  return key === " " && (isByPointer || !isWithin(target, OWN_KEYS)) ? { name: "pause" } : null;
 }
 
 /**

@@ -18,6 +18,7 @@ import { sweep } from "./scale.js";
 export function createCursor(table, onMove) {
   /** @type {Position | null} */
   let position = null;
+  let isKeyMove = false;
 
   /** @param {Position | null} next */
   function move(next) {
@@ -33,14 +34,24 @@ export function createCursor(table, onMove) {
     if (event.pointerType === "mouse") move(null);
   });
   table.addEventListener("blur", () => move(null));
+  document.addEventListener("pointerdown", ({ target }) => {
+    if (position !== null && target instanceof Node && !table.contains(target)) move(null);
+  });
   table.addEventListener("keydown", (event) => {
     if (event.key === "Escape") move(null);
     if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
     event.preventDefault();
+    isKeyMove = true;
     move(stepped(position, event.key === "ArrowUp" ? 1 : -1));
   });
 
   return {
+    /** Return whether a key has moved the cursor since this was last asked. */
+    takeKeyMove() {
+      const wasMoved = isKeyMove;
+      isKeyMove = false;
+      return wasMoved;
+    },
     /**
      * Return the cursor's place in the displayed book; null where it points at nothing.
      * @param {{bids: Level[], asks: Level[]}} book

@@ -2,12 +2,14 @@
 // It knows no document and makes no request.
 
 import { waitText } from "./format.js";
-import { EMPTY_CHART, MINUTE } from "./intervals.js";
-import { bookStatus, emptyBook, newestFirst, paintable } from "./state.js";
+import { EMPTY_CHART, heldChart, MINUTE, runningChart } from "./intervals.js";
+import { NO_PACE } from "./replay_clock.js";
+import { bookStatus, emptyBook, paintable } from "./state.js";
 
 /** @import {ConnectionStatus} from "./connection.js" */
 /** @import {FetchStatus} from "./fetcher.js" */
 /** @import {Chart, Interval} from "./intervals.js" */
+/** @import {Pace} from "./replay_clock.js" */
 /** @import {Book, BookStatus} from "./state.js" */
 /** @import {HistoryProgress, Instrument, LatencyReport, ProofReport} from "./types.js" */
 /** @import {Source, StoreReport, SymbolInfo} from "./types.js" */
@@ -16,20 +18,27 @@ import { bookStatus, emptyBook, newestFirst, paintable } from "./state.js";
  * @typedef {{body: ProofReport, readAtMs: number, url: string, instrument: SymbolInfo | undefined}} ShownProof
  */
 
+/** What the user holds on the screen: everything as it was at `atMs`. All of it is immutable, so keeping it is enough.
+ * @typedef {{atMs: number, wasTrusted: boolean, book: Book, charts: Map<string, Chart>}} Paused
+ */
+
 /** Everything the page remembers.
  * @typedef {object} Page
  * @property {Map<string, Book>} books by symbol
  * @property {Map<string, Chart>} charts by `chartKey`, of intervals longer than a minute
+ * @property {Map<string, number>} firsts by `chartKey`, the open of the first bar that the server has, where known
  * @property {SymbolInfo[]} symbols those the server follows
  * @property {string[]} listed the names of all that the exchange lists
  * @property {Source | ""} source
+ * @property {Pace} pace of a replay
  * @property {string} fault an error in the page's own code
  * @property {string} refusal why the server does not send the selected symbol
+ * @property {string} notice what the user asked for and cannot have
  * @property {Interval} interval
  * @property {string} selected the symbol that the user selected
  * @property {number} selectedAtMs
  * @property {string} shown the symbol whose book is on the screen: for a moment still the one before
- * @property {{atMs: number, book: Book} | null} paused while the user holds the display
+ * @property {Paused | null} paused while the user holds the display
  * @property {number} openedAtMs when the connection last opened
  * @property {StoreReport | null} store
  * @property {ShownProof | null} proof while its dialog is open
@@ -52,10 +61,12 @@ import { bookStatus, emptyBook, newestFirst, paintable } from "./state.js";
  * @property {boolean} isRetryable
  * @property {FetchStatus} history
  * @property {Source | ""} source
+ * @property {Pace} pace
  * @property {SymbolInfo[]} symbols
  * @property {string[]} listed
  * @property {string} selected
- * @property {{atMs: number} | null} paused
+ * @property {string} notice
+ * @property {{atMs: number, wasTrusted: boolean} | null} paused
  * @property {ShownProof | null} proof
  * @property {string} proofError
  * @property {LatencyReport | null} latency
@@ -73,11 +84,14 @@ export function emptyPage(interval) {
   return {
     books: new Map(),
     charts: new Map(),
+    firsts: new Map(),
     symbols: [],
     listed: [],
     source: "",
+    pace: NO_PACE,
     fault: "",
     refusal: "",
+    notice: "",
     interval,
     selected: "",
     selectedAtMs: 0,
@@ -133,7 +147,8 @@ export function forgetOthers(page) {
   /** @param {string} symbol */
   const isKept = (symbol) => followed(page, symbol) !== undefined || symbol === page.selected || symbol === page.shown;
   for (const symbol of page.books.keys()) if (!isKept(symbol)) page.books.delete(symbol);
-  for (const key of page.charts.keys()) if (!isKept(key.split(" ", 1)[0])) page.charts.delete(key);
+  for (const kept of [page.charts, page.firsts])
+    for (const key of kept.keys()) if (!isKept(key.split(" ", 1)[0])) kept.delete(key);
 }
 
 /**
@@ -146,6 +161,37 @@ export function shownBook(page) {
 }
 
 /**
+ * Return the display as it is now, to be held; null while there is nothing to hold.
+ * @param {Page} page
+ * @param {Statuses} statuses
+ * @param {number} nowMs
+ * @returns {Paused | null}
+ */
+export function heldDisplay(page, statuses, nowMs) {
+  const book = shownBook(page);
+  const { trusted: wasTrusted } = statusOf(page, statuses, book, nowMs);
+  return book.view === null ? null : { atMs: nowMs, wasTrusted, book, charts: new Map(page.charts) };
+}
+
+/**
+ * Return the bars on the screen. What a paused display lacks, because the user looks further back or at another
+ * interval, is completed by what had closed when it was paused.
+ * @param {Page} page
+ * @param {Book} book
+ * @returns {Chart}
+ */
+function shownChart({ interval, charts, books, paused }, book) {
+  const key = chartKey(book.symbol, interval);
+  const newest = interval === MINUTE ? books.get(book.symbol) : charts.get(key);
+  const held = interval === MINUTE ? paused?.book : paused?.charts.get(key);
+  const chart =
+    paused === null
+      ? (newest ?? EMPTY_CHART)
+      : heldChart(held ?? EMPTY_CHART, newest ?? EMPTY_CHART, interval, paused.atMs);
+  return runningChart(chart, interval, book);
+}
+
+/**
  * Return what panels paint at `nowMs`.
  * @param {Page} page
  * @param {Statuses} statuses
@@ -155,9 +201,11 @@ export function shownBook(page) {
 export function panelModel(page, statuses, nowMs) {
   const book = paintable(shownBook(page));
   const newest = page.books.get(page.selected) ?? emptyBook("");
+  const { bars, live } = shownChart(page, book);
   return {
     ...book,
-    ...(page.interval === MINUTE ? {} : chartOf(page, book.symbol, page.interval)),
+    bars,
+    live,
     interval: page.interval,
     progress: progressOf(page, page.selected),
     nowMs,
@@ -168,14 +216,16 @@ export function panelModel(page, statuses, nowMs) {
     isRetryable: isRetryable(page, statuses),
     history: statuses.history,
     source: page.source,
+    pace: page.pace,
     symbols: page.symbols,
     listed: page.listed,
     selected: page.selected,
+    notice: page.notice,
     paused: page.paused,
     proof: page.proof,
     proofError: statuses.proof.reason,
     latency: page.latency,
-    newTrades: page.paused === null ? 0 : tradesSince(newest, book),
+    newTrades: page.paused === null ? 0 : newest.received - page.paused.book.received,
   };
 }
 
@@ -185,15 +235,6 @@ export function panelModel(page, statuses, nowMs) {
  */
 function isRetryable(page, { connection, symbols }) {
   return page.refusal !== "" || connection.phase === "waiting" || symbols.phase === "waiting";
-}
-
-/**
- * @param {Book} newest
- * @param {Book} book
- */
-function tradesSince(newest, book) {
-  const last = book.trades[0];
-  return last ? newest.trades.filter((trade) => newestFirst(trade, last) < 0).length : newest.trades.length;
 }
 
 /**

@@ -77,15 +77,23 @@ function counts({ touch_compared: touch, touch_equal: touchEqual, top_compared: 
 /**
  * Return the shield. It is full ("Verified") only when the newest view is live, the display is not paused, and the
  * exchange's own best bid and ask were compared since the book was joined, nothing differed, and no check is silent.
+ * A paused display is never called verified now: it says what it was.
  * @param {object} model
  * @param {Pick<BookStatus, "trusted" | "text">} model.status
- * @param {{atMs: number} | null} model.paused
+ * @param {{wasTrusted: boolean} | null} model.paused
  * @param {{proof: Comparisons & Pick<ProofCounts, "silent_checks">} | null} model.view
  * @param {Baseline | null} model.joined
+ * @returns {{isVerified: boolean, text: string, reason: string}}
  */
 export function shield({ status, paused, view, joined }) {
   const hollow = (/** @type {string} */ reason) => ({ isVerified: false, text: "Not verified", reason });
-  if (paused !== null) return hollow("the display is paused");
+  if (paused !== null) {
+    const then = shield({ status: { trusted: paused.wasTrusted, text: "not live" }, paused: null, view, joined });
+    const when = "when the display was paused";
+    return then.isVerified
+      ? { isVerified: false, text: "Was verified", reason: when }
+      : hollow(`${then.reason}, ${when}`);
+  }
   if (!status.trusted || view === null || joined === null) return hollow(status.text);
   const { compared, differing } = counts(view.proof);
   if (differing > joined.differing) return hollow("differs from the exchange's own quotes");

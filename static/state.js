@@ -4,13 +4,13 @@
 import { waitText } from "./format.js";
 import { baseline } from "./proof_text.js";
 import { streamAge } from "./streams.js";
+import { addTrades } from "./trade_list.js";
 
 /** @import {ConnectionStatus} from "./connection.js" */
 /** @import {Baseline} from "./proof_text.js" */
 /** @import {Candle, Level, Metrics, Source, State, StoreReport, Trade, View} from "./types.js" */
 
-export const TRADES_MAX = 200; // kept trades: what the tape can show
-export const BARS_MAX = 1_500; // kept minutes: a day and an hour
+export const BARS_MAX = 50_000; // kept bars of one interval: 30 days of minutes are 43,200
 export const SAMPLES_MAX = 300; // kept seconds of metrics: five minutes of sparklines
 export const MINUTE_S = 60;
 const RECENT_BARS = 10; // how far back a gap is still requested again, once a minute
@@ -38,6 +38,7 @@ export const SILENCE_STALE_MS = 3_000; // the server sends at least once a secon
  * @property {View | null} view
  * @property {number} receivedAtMs
  * @property {Trade[]} trades
+ * @property {number} received how many trades have arrived, the ones no longer kept included
  * @property {Bar[]} bars
  * @property {Bar | null} live
  * @property {Sample[]} samples
@@ -50,7 +51,17 @@ export const SILENCE_STALE_MS = 3_000; // the server sends at least once a secon
  * @returns {Book}
  */
 export function emptyBook(symbol) {
-  return { symbol, view: null, receivedAtMs: 0, trades: [], bars: [], live: null, samples: [], joined: null };
+  return {
+    symbol,
+    view: null,
+    receivedAtMs: 0,
+    trades: [],
+    received: 0,
+    bars: [],
+    live: null,
+    samples: [],
+    joined: null,
+  };
 }
 
 /**
@@ -63,11 +74,13 @@ export function emptyBook(symbol) {
 export function applyView(book, view, nowMs) {
   if (view.symbol !== book.symbol || isOlder(book.view, view)) return book;
   const kept = startsOver(book.view, view) ? emptyBook(book.symbol) : book;
+  const { trades, added } = addTrades(kept.trades, view.trades);
   return {
     symbol: book.symbol,
     view,
     receivedAtMs: nowMs,
-    trades: mergeTrades(kept.trades, view.trades),
+    trades,
+    received: book.received + added,
     bars: view.closed_candle ? mergeBars(kept.bars, [barOf(view.closed_candle)]) : kept.bars,
     live: view.candle ? barOf(view.candle) : null,
     samples: sampled(kept.samples, view, nowMs),
@@ -139,11 +152,14 @@ function barOf(candle) {
  * @param {Bar[]} incoming
  */
 export function mergeBars(bars, incoming, most = BARS_MAX) {
-  const byTime = new Map(bars.map((bar) => [bar.time, bar]));
+  const first = incoming.reduce((least, { time }) => Math.min(least, time), Infinity);
+  const at = bars.findLastIndex(({ time }) => time < first) + 1; // what is older stays as it is
+  const byTime = new Map(bars.slice(at).map((bar) => [bar.time, bar]));
   const fresh = incoming.filter((bar) => !sameBar(byTime.get(bar.time), bar));
   if (fresh.length === 0) return bars;
   for (const bar of fresh) byTime.set(bar.time, bar);
-  return [...byTime.values()].sort((left, right) => left.time - right.time).slice(-most);
+  const newer = [...byTime.values()].sort((left, right) => left.time - right.time);
+  return [...bars.slice(0, at), ...newer].slice(-most);
 }
 
 /** @type {(keyof Bar)[]} */
@@ -188,83 +204,6 @@ export function lacksNewest({ bars, live }) {
   return missesMinute(live === null ? bars : [...bars, live]);
 }
 
-/**
- * Return the union of two lists of trades by their ids, newest first, the newest `most`; the same list when nothing is
- * new.
- * @param {Trade[]} trades
- * @param {Trade[]} incoming
- */
-export function mergeTrades(trades, incoming, most = TRADES_MAX) {
-  const known = new Set(trades.map(tradeKey));
-  const oldest = trades.length >= most ? trades[trades.length - 1].id : -Infinity;
-  const fresh = incoming.filter((trade) => trade.id > oldest && !known.has(tradeKey(trade)));
-  if (fresh.length === 0) return trades;
-  return [...fresh, ...trades].sort(newestFirst).slice(0, most);
-}
-
-/**
- * Order trades newest first. The exchange has used one id twice: the ids of what is in them tell such two apart.
- * @param {Trade} left
- * @param {Trade} right
- */
-export const newestFirst = (left, right) => right.id - left.id || right.first_trade_id - left.first_trade_id;
-
-/** @param {Trade} trade */
-const tradeKey = ({ id, first_trade_id: firstTradeId }) => `${id}/${firstTradeId}`;
-
-/** A row of the tape: a trade, or the number of trades that are missing there.
- * @typedef {{key: string, trade: Trade} | {key: string, missing: number}} TapeRow
- */
-
-/**
- * Return the tape's rows, newest first, at most `most`. Ids on the exchange are contiguous, so a jump of ids is trades
- * that this page never received.
- * @param {Trade[]} trades
- */
-export function tapeRows(trades, most = TRADES_MAX) {
-  /** @type {TapeRow[]} */
-  const rows = [];
-  for (let at = 0; at < trades.length && rows.length < most; at += 1) {
-    const trade = trades[at];
-    const missing = at === 0 ? 0 : trades[at - 1].id - trade.id - 1;
-    if (missing > 0) rows.push({ key: `${trades[at - 1].id}-${missing}`, missing });
-    if (rows.length < most) rows.push({ key: tradeKey(trade), trade });
-  }
-  return rows;
-}
-
-/** 1 up, -1 down, 0 unknown.
- * @typedef {1 | -1 | 0} Direction
- */
-
-/**
- * Return the last traded price and its direction against the last different price; null before the first trade.
- * @param {Pick<Trade, "price">[]} trades
- */
-export function lastTrade(trades) {
-  if (trades.length === 0) return null;
-  const { price } = trades[0];
-  const before = trades.find((trade) => trade.price !== price);
-  /** @type {Direction} */
-  let direction = 0;
-  if (before !== undefined) direction = price > before.price ? 1 : -1;
-  return { price, direction };
-}
-
-/**
- * Return the bought and the sold quantity of `trades`, and the part that was bought (null without trades).
- * @param {Pick<Trade, "aggressor" | "quantity">[]} trades
- */
-export function tradeBalance(trades) {
-  let bought = 0;
-  let sold = 0;
-  for (const { aggressor, quantity } of trades) {
-    if (aggressor === "buyer") bought += quantity;
-    else sold += quantity;
-  }
-  return { bought, sold, part: bought + sold > 0 ? bought / (bought + sold) : null };
-}
-
 /** @typedef {"up" | "down"} Change */
 
 /**
@@ -305,7 +244,8 @@ function sampled(samples, view, nowMs) {
 /** @typedef {State | "connecting" | "disconnected" | "refused" | "fault"} StatusKind */
 
 /** Whether the data on the screen may be trusted: `kind` for programs, `text` for the user. `ageMs` is the time since
- * the server last received an update of this symbol's book, null for never; `hasAge` is true when the text contains it already.
+ * the server last received an update of this symbol's book, null for never; `hasAge` is true when the text contains it
+ * already.
  * @typedef {{kind: StatusKind, text: string, hasAge: boolean, ageMs: number | null, trusted: boolean}} BookStatus
  */
 

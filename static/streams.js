@@ -1,5 +1,5 @@
-// The streams of a symbol as the page shows them: each one's age, whether it is silent, and which checks confirm nothing
-// because of it. Pure functions of what the server sent; they know no page.
+// The streams of a symbol as the page shows them: each one's age, whether it is silent, and which checks confirm
+// nothing because of it. Pure functions of what the server sent; they know no page.
 
 import { age } from "./format.js";
 

@@ -64,6 +64,7 @@
  * @property {number} trade_rate
  * @property {number | null} realised_volatility
  * @property {number | null} realised_volatility_bps
+ * @property {number | null} realised_volatility_s
  */
 
 /** The prices between which the book is exact; null where the whole side is known. On the wire it is `window`.
@@ -208,7 +209,11 @@
  * @typedef {{from_id: number, from_first_trade_id: number}} TradePlace
  */
 
-/** @typedef {{op: "subscribe", topics: string[]} & Partial<TradePlace>} SubscribeRequest */
+/** The most messages of a topic: one for each view, four a second, one a second.
+ * @typedef {"full" | "4hz" | "1hz"} Rate
+ */
+
+/** @typedef {{op: "subscribe", topics: string[], rate?: Rate} & Partial<TradePlace>} SubscribeRequest */
 
 /** A view was shown; the server measures its age and does not answer.
  * @typedef {{op: "echo", instance: string, timestamp: number}} EchoRequest

@@ -201,6 +201,17 @@ async def test_a_folder_that_is_missing_or_full(
     assert full.startswith("Only 10 MiB are free in ")
 
 
+@pytest.mark.parametrize("setting", ["PULSE_SQLITE_PATH", "PULSE_SPOOL_PATH", "PULSE_STATE_PATH"])
+async def test_a_path_that_cannot_be_looked_at(exchange: SimulatedExchange, tmp_path: Path, setting: str) -> None:
+    """The system's own words; the other lines are printed too."""
+    path = tmp_path / ("a" * 300) / "file"
+    code, lines = await lines_of(environment(exchange, tmp_path, **{setting: str(path)}))
+
+    assert code == 1
+    assert "cannot be looked at: File name too long." in lines["disk"]
+    assert lines[REST].startswith("ok ")
+
+
 async def test_a_folder_that_may_not_be_written(
     exchange: SimulatedExchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,7 @@ def test_all_errors_are_reported_together() -> None:
 
     assert [sentence.split(" ")[0] for sentence in sentences] == ["PULSE_SYMBOL", "PULSE_PORT", "PORT", "PULSE_VENUE"]
     assert sentences[0] == "PULSE_SYMBOL is not a setting of Pulse; docs/configuration.md lists all of them."
+    assert sentences[1] == "PULSE_PORT is not a setting of Pulse: its name is PORT, as platforms have it."
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,8 @@ class _Ban(NamedTuple):
 
 
 def _read_ban(fields: Any) -> _Ban | None:
+    if isinstance(fields, int | float):
+        return _Ban(float(fields), "", 0.0)  # as files of earlier versions have it: the date alone
     if not isinstance(fields, dict):
         return None
     until_s, boot_id, until_uptime_s = (fields.get(name) for name in _Ban._fields)

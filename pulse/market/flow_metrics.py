@@ -140,6 +140,11 @@ class Volatility:
         self._variance = sum(self._squares)
         self._mid, self._second = mid, second
 
+    def measured_s(self) -> int | None:
+        """Return over how many seconds the estimates are: fewer than the window soon after a start; None before any."""
+        samples = len(self._squares)
+        return None if samples < VOLATILITY_SAMPLES_MIN else samples * VOLATILITY_SAMPLE_MS // 1000
+
     def bps(self) -> float | None:
         """Return the root of summed squared returns over the window, in basis points; None while samples are few."""
         if len(self._squares) < VOLATILITY_SAMPLES_MIN:

@@ -389,6 +389,7 @@ class Market:
         metrics.trade_rate = self._trade_flow.rate(now_ms)
         metrics.realised_volatility = self._volatility.percent_per_year()
         metrics.realised_volatility_bps = self._volatility.bps()
+        metrics.realised_volatility_s = self._volatility.measured_s()
         return metrics
 
 

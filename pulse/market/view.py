@@ -38,6 +38,7 @@ class Metrics:
     trade_rate: float = 0.0
     realised_volatility: float | None = None
     realised_volatility_bps: float | None = None
+    realised_volatility_s: int | None = None
 
 
 @dataclass

@@ -68,6 +68,7 @@ class ConnectionRegistry:
         self, limit: int, per_address_max: int | None = None, per_address_s: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
+        self._limit = limit
         self._live: dict[LiveConnection, str] = {}  # with their address keys
         self._share = FairShare(limit, limit if per_address_max is None else per_address_max)
         burst = per_address_s * CONNECTIONS_BURST_S
@@ -79,10 +80,13 @@ class ConnectionRegistry:
         self._pinged: dict[LiveConnection, float] = {}  # idle ones, and when each was pinged; the earliest first
         self._is_empty = asyncio.Event()
         self._is_empty.set()
-        stats.connections_open.set_function(lambda: len(self._live) + len(self._reserved))
-        stats.connections_limit.set(limit)
         for reached in ("all", "address", "rate"):
             stats.connections_refused.labels(reached)  # begins at 0
+
+    def publish(self) -> None:
+        """Have /metrics show this registry: where there are several, that of the listener for everyone."""
+        stats.connections_open.set_function(lambda: len(self._live) + len(self._reserved))
+        stats.connections_limit.set(self._limit)
 
     def admit(self, connection: LiveConnection, peer: str = "") -> Place:
         """Add a connection from the address `peer` and return its place. Beyond a limit it is one for health checks."""

@@ -33,12 +33,15 @@ RAW_SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value 
 
 HEAD_END = b"\r\n\r\n"
 BODY_LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
+UPGRADE_HEADERS = {b"connection", b"sec-websocket-extensions", b"sec-websocket-protocol"}
+"""Headers that Hypercorn reads as ASCII, and raises where they are not."""
 
 
 class _StrictConnection(h11.Connection):
     """h11's side of a server, without what it tolerates.
 
-    That is line ends without CR, two lengths for one body, and a head beyond the limit whose end has come already.
+    That is line ends without CR, two lengths for one body, headers of an upgrade that are not ASCII, and a head beyond
+    the limit whose end has come already.
     """
 
     def __init__(self, head_bytes_max: int) -> None:
@@ -60,11 +63,17 @@ class _StrictConnection(h11.Connection):
         # The search comes first because few heads have this name, and reading h11's headers takes longer.
         if b"transfer-encoding" in head.lower() and isinstance(event, h11.Request) and _has_two_lengths(event):
             raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding", error_status_hint=400)
+        if not head.isascii() and isinstance(event, h11.Request) and not _has_plain_upgrade(event):
+            raise h11.RemoteProtocolError("a header of the upgrade is not ASCII", error_status_hint=400)
         return event
 
 
 def _has_two_lengths(request: h11.Request) -> bool:
     return {name for name, _ in request.headers} >= BODY_LENGTH_HEADERS
+
+
+def _has_plain_upgrade(event: h11.Request) -> bool:
+    return all(value.isascii() for name, value in event.headers if name in UPGRADE_HEADERS)
 
 
 def _raw_request_id() -> tuple[bytes, bytes]:

@@ -150,12 +150,16 @@ class SqliteStore:
     async def open(self) -> None:
         """Have the first call open the file, created if needed, and migrate its schema.
 
-        Raises StoreUnavailable for what no waiting mends: a missing folder, a folder in the file's place, invalid
-        migrations.
+        Raises StoreUnavailable for what no waiting mends: a folder that is missing or may not be looked into, a folder
+        in the file's place, invalid migrations.
         """
-        if not self._path.absolute().parent.is_dir():
+        try:
+            has_folder, is_folder = self._path.absolute().parent.is_dir(), self._path.is_dir()
+        except OSError as fault:  # a folder above it that this user may not look into, or a name that is too long
+            raise StoreUnavailable(f"The SQLite file {self._path} cannot be looked for: {fault.strerror}.") from fault
+        if not has_folder:
             raise StoreUnavailable(f"The SQLite file {self._path} cannot be made: its folder does not exist.")
-        if self._path.is_dir():
+        if is_folder:
             raise StoreUnavailable(f"The SQLite file {self._path} cannot be made: a folder has this name.")
         self._migrations = read_migrations(self._sql_dir, self.kind)
 

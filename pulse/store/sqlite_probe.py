@@ -7,6 +7,7 @@ from pathlib import Path
 from pulse.errors import CheckFailed
 
 BUSY_TIMEOUT_S = 2.0
+VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 
 
 def probe(path: Path, migrations: int) -> str:
@@ -20,7 +21,7 @@ def probe(path: Path, migrations: int) -> str:
             tables = {row[0] for row in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if tables and "schema_version" not in tables:
                 raise CheckFailed(f"{path} is a SQLite file of another program; set PULSE_SQLITE_PATH to another file.")
-            version = file.execute("SELECT max(version) FROM schema_version").fetchone()[0] if tables else 0
+            version = file.execute(VERSION).fetchone()[0] if tables else 0
             file.execute("ROLLBACK")
     except sqlite3.Error as fault:
         raise CheckFailed(

@@ -28,7 +28,7 @@ from pulse.logs import RepeatedTrouble
 from pulse.server.addresses import is_loopback
 from pulse.settings import Settings
 from pulse.web.admission import client_address
-from pulse.web.hosts import HEALTH_PATH
+from pulse.web.hosts import HEALTH_PATH, is_local
 from pulse.web.problems import refuse
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 TRIES_AT_ONCE, SECONDS_PER_TRY = 20, 15.0
 """How many different wrong tokens one address may send at once, and in the long run."""
-TRIED_ADDRESSES_MAX, WRONG_KEPT = 10_000, 4
+TRIED_ADDRESSES_MAX, WRONG_KEPT = 10_000, 16
 """Addresses whose tries are remembered, and wrong tokens of each: old ones that are sent again are no guesses."""
 ROLE = "pulse_role"
 """The key of a client's role in the scope of its request."""
@@ -176,6 +176,11 @@ class Access:
         text = f"{role.name.lower()}.{int(self._wall()) + SESSION_S}.{secrets.token_hex(16)}"
         return f"{text}.{_mac(self._keys[role], text).hex()}"
 
+    def is_session(self, connection: HTTPConnection[Any]) -> bool:
+        """Return whether a client whose role was found has more than everyone, by its cookie."""
+        has_cookie = bool(self._tokens) and COOKIE in connection.cookies
+        return has_cookie and role_of(connection) > self._anonymous_role(connection)
+
     def _anonymous_role(self, connection: HTTPConnection[Any]) -> Role:
         if self._is_owner_local and _is_of_this_machine(connection):
             return Role.OPERATOR
@@ -229,8 +234,13 @@ def _mac(key: bytes, text: str) -> bytes:
 
 
 def _is_of_this_machine(connection: HTTPConnection[Any]) -> bool:
-    """Return whether a program on this machine made the request for itself, not a proxy on it for others."""
+    """Return whether a program on this machine made the request for itself, not a proxy on it for others.
+
+    A proxy or a tunnel that adds none of the headers still passes on the name that its visitor asked for.
+    """
     if connection.client is None or not is_loopback(connection.client.host):
+        return False
+    if not is_local(connection.headers.get("host", "")):
         return False
     return not any(name in connection.headers for name in FORWARDING_HEADERS)
 

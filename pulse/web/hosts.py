@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pulse.errors import RequestError, quoted
 from pulse.logs import RepeatedTrouble
+from pulse.server.addresses import is_loopback
 from pulse.settings import Settings
 from pulse.web.problems import refuse
 
@@ -34,6 +35,12 @@ def host_of(authority: str) -> str | None:
     if match is None:
         return None
     return (match[1] or match[2]).lower().removesuffix(".")
+
+
+def is_local(authority: str) -> bool:
+    """Return whether a Host header names the machine itself, as one of its own programs does."""
+    host = host_of(authority) or ""
+    return host == LOCAL_NAME or host.endswith(LOCAL_SUFFIX) or is_loopback(host)
 
 
 def is_address(host: str) -> bool:
@@ -86,8 +93,18 @@ class HostCheck:
             await self._app(scope, receive, send)
             return
         self._refusals.warn(host[:LOGGED_CHARS])
-        detail = (
-            f"This server is not called {quoted(host)}. If it should be, add that name to PULSE_HOSTS on the server, "
-            "or address it by its IP address."
+        await refuse(RequestError(HTTPStatus.MISDIRECTED_REQUEST, _refusal(host)), scope, receive, send)
+
+
+def _refusal(authority: str) -> str:
+    """Return what to do about a Host header that does not name this server."""
+    host = host_of(authority)
+    if host is None:
+        return (
+            f"The request must name the server in its Host header, as in `Host: terminal.example.com`, "
+            f"not {quoted(authority)}; PULSE_HOSTS on the server lists the names."
         )
-        await refuse(RequestError(HTTPStatus.MISDIRECTED_REQUEST, detail), scope, receive, send)
+    return (
+        f"This server does not know itself as {quoted(host)}. If that is its name, set PULSE_HOSTS={host} where it "
+        "runs (several names are separated by commas) and restart it. Its IP address needs no setting."
+    )

@@ -6,20 +6,23 @@ import { fixed, quantityColumn, utcMinute, waitText } from "../format.js";
 import { INTERVALS, progressText, progressTitle } from "../intervals.js";
 import { withGaps } from "../scale.js";
 import { continues, sameBar } from "../state.js";
+import { lastTrade } from "../trade_list.js";
 
 /** @import * as Charts from "lightweight-charts" */
 /** @import {FetchStatus} from "../fetcher.js" */
 /** @import {Interval} from "../intervals.js" */
 /** @import {PanelModel} from "../page_model.js" */
 /** @import {Bar} from "../state.js" */
-/** @import {Instrument} from "../types.js" */
+/** @import {Direction} from "../trade_list.js" */
+/** @import {Instrument, Trade} from "../types.js" */
 
 /** @typedef {ReturnType<typeof palette>} Palette */
 /** A bar, or the place of a missing one.
  * @typedef {Bar | {time: number}} Slot
  */
 
-const SLOTS_MAX = 2_000; // drawn bars, gaps included
+const SLOTS_MAX = 60_000; // drawn bars, gaps included
+const NEAR_START_BARS = 60; // so close to the first bar in sight, further ones are requested
 const BARS_SHOWN_MAX = 150;
 const BARS_SHOWN_MIN = 30;
 const RIGHT_BARS = 3; // empty room to the right of the running bar
@@ -30,12 +33,15 @@ const NOTHING = Object.freeze({ key: "", bars: [], last: null });
 
 /**
  * Paint into `section` with `charts`, the chart library's module; `onHover()` requests a paint of the legend,
- * `onInterval(name)` is the user's choice.
+ * `onInterval(name)` is the user's choice, `onNearStart()` asks for older bars.
  * @param {HTMLElement} section
  * @param {typeof Charts} charts
- * @param {{onHover: () => void, onInterval: (name: string | undefined) => void}} options
+ * @param {object} options
+ * @param {() => void} options.onHover
+ * @param {(name: string | undefined) => void} options.onInterval
+ * @param {() => void} options.onNearStart
  */
-export function createCandles(section, charts, { onHover, onInterval }) {
+export function createCandles(section, charts, { onHover, onInterval, onNearStart }) {
   const box = find(section, ".chart-canvas");
   const drawing = createDrawing(charts, box);
   const nodes = {
@@ -45,6 +51,7 @@ export function createCandles(section, charts, { onHover, onInterval }) {
     retry: find(section, ".chart-retry"),
     intervals: find(section, ".intervals"),
     progress: find(section, ".chart-progress"),
+    toNow: find(section, ".to-now"),
   };
   const buttons = INTERVALS.map(intervalButton);
   nodes.intervals.append(...buttons);
@@ -52,6 +59,8 @@ export function createCandles(section, charts, { onHover, onInterval }) {
     const button = closest(event, "[data-interval]");
     if (button !== null) onInterval(button.dataset.interval);
   });
+  nodes.toNow.addEventListener("click", () => drawing.toNow());
+  drawing.chart.timeScale().subscribeVisibleLogicalRangeChange(() => setVisible(nodes.toNow, drawing.isBehind()));
   let painted = NOTHING;
   /** @type {number | null} */
   let hovered = null;
@@ -64,15 +73,28 @@ export function createCandles(section, charts, { onHover, onInterval }) {
   function clear() {
     if (painted !== NOTHING) drawing.start([]);
     painted = NOTHING;
+    drawing.markLast(null);
     setText(nodes.legend, "");
+  }
+
+  /**
+   * @param {Trade[]} trades
+   * @param {Bar[]} bars
+   * @param {Bar | null} live
+   */
+  function paintNewest(trades, bars, live) {
+    // Not the last bar's close: a server that has just started has no running bar yet.
+    const last = lastTrade(trades);
+    drawing.markLast(last);
+    setAttr(section, "data-last", last?.price);
+    setAttr(section, "data-first", bars[0]?.time);
+    setAttr(nodes.legend, "data-running", live !== null && barAt(hovered, bars, live) === live);
   }
 
   return {
     /** @param {PanelModel} model */
-    paint({ bars, live, instrument, view, interval }) {
-      for (const button of buttons) {
-        setAttr(button, "aria-pressed", String(button.dataset.interval === interval.name));
-      }
+    paint({ bars, live, trades, instrument, view, interval }) {
+      paintButtons(buttons, interval);
       if (instrument === null || view === null) return clear();
       const key = `${view.symbol} ${interval.name}`;
       const isOther = painted.key !== key;
@@ -84,7 +106,19 @@ export function createCandles(section, charts, { onHover, onInterval }) {
       }
       painted.last = drawing.append(newerBars(painted.last, bars, live), painted.last);
       painted.bars = bars;
+      if (drawing.isNearStart()) onNearStart();
+      paintNewest(trades, bars, live);
       paintLegend(nodes.legend, barAt(hovered, bars, live), instrument, interval);
+    },
+    /**
+     * Whether the newest bar as it is drawn does not contain the last price, which is painted more often.
+     * @param {PanelModel} model
+     */
+    isOutrun({ trades, view, live }) {
+      const price = lastTrade(trades)?.price;
+      const { key, last } = painted;
+      if (price === undefined || last === null || live === null || !key.startsWith(`${view?.symbol} `)) return false;
+      return price > last.high || price < last.low;
     },
     /**
      * Paint the part that also changes with time: why there is no history, and when the next attempt is.
@@ -160,12 +194,25 @@ function paintLegend(node, bar, { price_decimals, quantity_decimals, base_asset 
   /** @param {number} value */
   const price = (value) => fixed(value, price_decimals);
   const volume = quantityColumn(bar.volume, Math.min(3, quantity_decimals))(bar.volume);
-  const prices = `O ${price(bar.open)}  H ${price(bar.high)}  L ${price(bar.low)}  C ${price(bar.close)}`;
+  // No break within a pair: on two lines each letter stays with its number.
+  const pair = (/** @type {string} */ name, /** @type {string} */ text) => `${name}\u00a0${text}`;
+  const figures = [pair("O", price(bar.open)), pair("H", price(bar.high)), pair("L", price(bar.low))];
+  figures.push(pair("C", price(bar.close)), pair("V", `${volume}\u00a0${base_asset}`));
   const time = utcMinute(bar.time * 1000);
   const shortTime = stepSeconds > 0 && stepSeconds < DAY_S ? time.slice(11) : time.slice(0, 10);
   const missing = bar.missing > 0 ? `  ${bar.missing} min missing` : "";
   setAttr(node, "data-side", bar.close >= bar.open ? "bid" : "ask");
-  setText(node, `${shortTime}  ${prices}  V ${volume} ${base_asset}${missing}`);
+  setAttr(node, "data-low", bar.low);
+  setAttr(node, "data-high", bar.high);
+  setText(node, `${shortTime}  ${figures.join("  ")}${missing}`);
+}
+
+/**
+ * @param {HTMLElement[]} buttons
+ * @param {Interval} interval
+ */
+function paintButtons(buttons, { name }) {
+  for (const button of buttons) setAttr(button, "aria-pressed", String(button.dataset.interval === name));
 }
 
 /** @param {Interval} interval */
@@ -186,8 +233,11 @@ function createDrawing(charts, box) {
     wickUpColor: colour.bid,
     wickDownColor: colour.ask,
     borderVisible: false,
-    priceLineStyle: charts.LineStyle.Dotted,
+    // Its own label and line are those of the last bar that is visible, which is an old one when scrolled back.
+    lastValueVisible: false,
+    priceLineVisible: false,
   });
+  const lastLine = candles.createPriceLine({ price: 0, lineWidth: 1, lineStyle: charts.LineStyle.Dotted });
   const volume = chart.addSeries(charts.HistogramSeries, {
     priceScaleId: "volume",
     priceFormat: { type: "volume" },
@@ -219,6 +269,30 @@ function createDrawing(charts, box) {
       candles.setData(slots.map(candleOf));
       volume.setData(slots.map((slot) => volumeOf(slot, colour)));
       return slots.length;
+    },
+    /**
+     * Mark the current price, wherever the chart is scrolled to.
+     * @param {{price: number, direction: Direction} | null} last
+     */
+    markLast(last) {
+      const isVisible = last !== null;
+      const price = last?.price ?? 0;
+      const color = last?.direction === -1 ? colour.ask : colour.bid;
+      const known = lastLine.options();
+      if (known.price === price && known.color === color && known.lineVisible === isVisible) return; // it would redraw
+      lastLine.applyOptions({ price, color, lineVisible: isVisible, axisLabelVisible: isVisible });
+    },
+    /** Whether the first bar is in sight, or nearly. */
+    isNearStart() {
+      const range = chart.timeScale().getVisibleLogicalRange();
+      return range !== null && range.from < NEAR_START_BARS;
+    },
+    /** Whether the newest bar is out of sight because the user has scrolled back. */
+    isBehind() {
+      return chart.timeScale().scrollPosition() < -1;
+    },
+    toNow() {
+      chart.timeScale().scrollToPosition(RIGHT_BARS, false);
     },
     /**
      * @param {number} slots
@@ -305,6 +379,7 @@ function chartOptions(charts, colour) {
       vertLine: { color: colour.cursor, labelBackgroundColor: colour.line },
       horzLine: { color: colour.cursor, labelBackgroundColor: colour.line },
     },
+    handleScroll: { vertTouchDrag: false }, // a finger that moves up or down scrolls the page
     rightPriceScale: { borderColor: colour.line, minimumWidth: 74, entireTextOnly: true },
     timeScale: {
       borderColor: colour.line,

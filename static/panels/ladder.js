@@ -7,7 +7,8 @@ import { age, bps, commonLead, figure, fixed, isKnown, quantityColumn, UNKNOWN }
 import { firstUnknown, rangeEndText, shortBook, TOP_LEVELS } from "../known_range.js";
 import { createCursor, sweepOf } from "../ladder_cursor.js";
 import { cumulative, fitRows, percentile, share } from "../scale.js";
-import { lastTrade, levelChanges } from "../state.js";
+import { levelChanges } from "../state.js";
+import { lastTrade } from "../trade_list.js";
 
 /** @import {BarRow, Flash} from "../depth_bars.js" */
 /** @import {Place} from "../ladder_cursor.js" */
@@ -80,6 +81,8 @@ export function createLadder(section, { onResize }) {
       paintSpread(spread, model);
       paintHead(nodes, model);
       paintCursor(nodes, cursor.place(book), model);
+      // Said once for each key, not with each view.
+      if (cursor.takeKeyMove()) setText(nodes.spoken, nodes.sweep.textContent ?? "");
     },
     /**
      * Paint the part that also changes with time: the overlay on a book that may not be trusted.
@@ -103,6 +106,7 @@ function findNodes(section) {
     sides: { ask: createSide("ask"), bid: createSide("bid") },
     note: find(section, ".ladder-note"),
     sweep: find(section, ".sweep"),
+    spoken: find(section, ".cursor-spoken"),
     body: find(section, ".ladder-body"),
     overlay: find(section, ".overlay"),
     overlayText: find(section, ".overlay-text"),
@@ -130,7 +134,8 @@ function createSide(side) {
 function createRow(side, level) {
   const lead = element("span", { class: "lead" });
   const rest = element("span", { class: "rest" });
-  const price = element("th", { role: "rowheader", scope: "row", class: "price" }, lead, rest);
+  const name = element("span", { class: "unseen" }, side === "ask" ? "Ask " : "Bid ");
+  const price = element("th", { role: "rowheader", scope: "row", class: "price" }, name, lead, rest);
   const size = element("td", { role: "cell", class: "size" });
   const total = element("td", { role: "cell", class: "total" });
   const attributes = { role: "row", class: "level", "data-side": side, "data-level": level };

@@ -1,6 +1,6 @@
 // The footer's latency line: the delay of each step from the exchange to the screen, and which is above its limit.
 
-import { setAttr, setText, setVisible } from "../dom.js";
+import { setAttr, setText } from "../dom.js";
 import { fixed } from "../format.js";
 
 /** @import {PanelModel} from "../page_model.js" */
@@ -10,26 +10,32 @@ import { fixed } from "../format.js";
  * @type {Record<string, string>}
  */
 const LABELS = {
-  exchange: "exchange",
-  applied: "book",
-  published: "publish",
-  bus: "bus",
-  socket: "send",
-  echo: "screen",
+  exchange: "from the exchange",
+  applied: "into the book",
+  published: "to the next view",
+  bus: "through the bus",
+  socket: "to the network",
+  echo: "to the screen",
 };
+/** The steps that follow each other from the exchange to the screen; the others are parts of the last one. */
+const CHAIN = ["exchange", "applied", "published", "echo"];
 
 /**
- * Return the report of /api/latency as one line, median and 99th percentile in ms; "" before anything was measured.
+ * Return the report of /api/latency as one line: how old what is on the screen usually is, or what the server sends
+ * while no screen has reported yet, and which steps are slower than their limit; "" before anything was measured.
  * @param {Pick<LatencyReport, "hops" | "over_budget">} report
  */
 export function latencyText({ hops, over_budget: over }) {
-  const steps = hops.flatMap(({ hop, p50_ms: median, p99_ms: p99, budget_ms: budget }) => {
-    if (median === null || p99 === null) return [];
-    // With a decimal, so that 10.4 does not read "10 (limit 10)".
-    const most = over.includes(hop) ? `${fixed(p99, 1)} (limit ${budget})` : short(p99);
-    return [`${label(hop)} ${short(median)}/${most}`];
-  });
-  return steps.length === 0 ? "" : `Latency p50/p99, ms: ${steps.join(" \u00b7 ")}`;
+  const steps = hops.flatMap(({ hop, p50_ms: median, p99_ms: p99, budget_ms: budget }) =>
+    median === null || p99 === null ? [] : [{ hop, median, p99, budget }],
+  );
+  if (steps.length === 0) return "";
+  const usual = steps.filter(({ hop }) => CHAIN.includes(hop)).reduce((sum, { median }) => sum + median, 0);
+  const goal = steps.some(({ hop }) => hop === "echo") ? "the screen" : "the server";
+  const slow = steps
+    .filter(({ hop }) => over.includes(hop))
+    .map(({ hop, p99, budget }) => `${label(hop)} ${fixed(p99, 1)} ms, limit ${budget} ms`);
+  return [`Exchange to ${goal}: about ${short(usual)} ms`, ...slow.map((text) => `slow: ${text}`)].join(" \u00b7 ");
 }
 
 /**
@@ -38,15 +44,24 @@ export function latencyText({ hops, over_budget: over }) {
  */
 export function latencyTitle({ hops, clock_offset_ms: offset, clock_error_ms: error }) {
   const meanings = hops.map(
-    ({ hop, meaning, budget_ms: budget }) => `${label(hop)}: ${meaning}; p99 limit ${budget} ms`,
+    ({ hop, meaning, p50_ms: median, p99_ms: p99, budget_ms: budget }) =>
+      `${label(hop)}: ${meaning}; usually ${delay(median)}, 99 of 100 within ${delay(p99)}; limit ${budget} ms`,
   );
   const accuracy = error === null ? "estimated from event times" : `measured to ${short(error)} ms`;
-  return [...meanings, `The exchange's clock is ${short(offset)} ms ahead of the server's, ${accuracy}.`].join("\n");
+  const sum = "The time on the line is the sum of the usual ones of the steps that follow each other.";
+  return [sum, ...meanings, `The exchange's clock is ${short(offset)} ms ahead of the server's, ${accuracy}.`].join(
+    "\n",
+  );
 }
 
 /** @param {string} hop */
 function label(hop) {
   return LABELS[hop] ?? hop;
+}
+
+/** @param {number | null} milliseconds */
+function delay(milliseconds) {
+  return milliseconds === null ? "not measured" : `${short(milliseconds)} ms`;
 }
 
 /** @param {number} milliseconds */
@@ -64,7 +79,6 @@ export function createLatency(node) {
     paint({ latency }) {
       if (latency === null) return;
       const text = latencyText(latency);
-      setVisible(node, text !== "");
       setText(node, text);
       setAttr(node, "title", latencyTitle(latency));
       setAttr(node, "data-over", latency.over_budget.join(" ") || null);

@@ -23,10 +23,7 @@ export function createProof(root, dialog, { everyMs, onOpen, onClose }) {
   let paintedIncidents = ""; // as JSON: the list is rebuilt only when it differs
 
   nodes.shield.addEventListener("click", open);
-  dialog.addEventListener("close", () => {
-    onClose();
-    nodes.shield.focus();
-  });
+  dialog.addEventListener("close", onClose); // the browser gives the focus back to what had it
 
   function open() {
     if (dialog.open) return;

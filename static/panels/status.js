@@ -3,13 +3,15 @@
 
 import { find, setAttr, setFill, setText, setVisible } from "../dom.js";
 import { age, bps, counted, fixed, isKnown, UNKNOWN, utcTime } from "../format.js";
-import { lastTrade, sourceText, storeText } from "../state.js";
-import { createStreamAges } from "./stream_ages.js";
+import { replayText } from "../replay_clock.js";
+import { SILENCE_STALE_MS, sourceText, storeText } from "../state.js";
+import { lastTrade } from "../trade_list.js";
 
 /** @import {ConnectionStatus} from "../connection.js" */
 /** @import {PanelModel} from "../page_model.js" */
-/** @import {BookStatus, Direction} from "../state.js" */
-/** @import {Source, View} from "../types.js" */
+/** @import {BookStatus} from "../state.js" */
+/** @import {Direction} from "../trade_list.js" */
+/** @import {View} from "../types.js" */
 
 const ANNOUNCE_MS_MIN = 5_000;
 /** @type {Record<Direction, string>} */
@@ -26,7 +28,6 @@ const DIRECTIONS = { 1: "up", "-1": "down", 0: "" };
  */
 export function createStatus(root, { onRetry }) {
   const nodes = findNodes(root);
-  const ages = createStreamAges(root);
   nodes.retry.addEventListener("click", onRetry);
   let spokenAtMs = 0;
 
@@ -45,18 +46,19 @@ export function createStatus(root, { onRetry }) {
     paintState(model) {
       paintBookState(nodes, model);
       paintServer(nodes, model);
-      ages.paint(model);
       paintPause(nodes, model);
-      paintSource(nodes.source, model.source);
+      paintSource(nodes.source, model);
       paintInstance(nodes.instance, model);
       paintTitle(model);
       speak(model);
     },
+    paintTitle,
     /**
      * Paint the part that changes with the view.
      * @param {PanelModel} model
      */
     paintPrice(model) {
+      paintMarket(nodes, model);
       paintLast(nodes, model);
       paintQuotes(nodes, model);
       paintPressure(nodes, model.view?.metrics.imbalance ?? null);
@@ -68,6 +70,8 @@ export function createStatus(root, { onRetry }) {
 function findNodes(root) {
   return {
     source: find(root, ".source"),
+    market: find(root, ".market-symbol"),
+    venue: find(root, ".market-venue"),
     last: find(root, ".last"),
     lastPrice: find(root, ".last-price"),
     lastArrow: find(root, ".last-arrow"),
@@ -108,9 +112,9 @@ function paintBookState(nodes, { status, connection, isRetryable, paused, newTra
  * @param {Nodes} nodes
  * @param {PanelModel} model
  */
-function paintServer(nodes, { connection, store }) {
+function paintServer(nodes, { connection, store, nowMs }) {
   const stored = storeText(store);
-  setText(nodes.server, [serverText(connection), stored].filter(Boolean).join(" \u00b7 "));
+  setText(nodes.server, [serverText(connection, nowMs), stored].filter(Boolean).join(" \u00b7 "));
   setAttr(nodes.server, "title", stored === "" ? null : store?.detail);
   setAttr(nodes.server, "data-stores", stored === "" ? null : "no");
   setAttr(nodes.server, "data-phase", connection.phase);
@@ -131,8 +135,14 @@ function ageText({ kind, ageMs, hasAge }) {
   return kind === "live" ? age(ageMs) : `last data ${age(ageMs)} ago`;
 }
 
-/** @param {ConnectionStatus} connection */
-function serverText({ phase, attempt, reason }) {
+/**
+ * Return the status of the connection; one that is open and silent is not called connected.
+ * @param {ConnectionStatus} connection
+ * @param {number} nowMs
+ */
+export function serverText({ phase, attempt, reason, lastMessageAtMs }, nowMs) {
+  const silenceMs = nowMs - lastMessageAtMs;
+  if (phase === "open" && silenceMs > SILENCE_STALE_MS) return `Server: silent for ${age(silenceMs)}`;
   if (phase === "open") return "Server: connected";
   if (phase === "waiting") return `Server: ${reason || "disconnected"}`;
   return attempt > 0 ? "Server: reconnecting" : "Server: connecting";
@@ -151,13 +161,25 @@ function pausedText(atMs, newTrades, { trusted, text }) {
 
 /**
  * @param {HTMLElement} node
- * @param {Source | ""} source
+ * @param {PanelModel} model
  */
-function paintSource(node, source) {
-  const text = sourceText(source);
+function paintSource(node, { source, view, pace }) {
+  const clock = source === "replay" ? replayText(view, pace) : "";
+  const text = [sourceText(source), clock].filter(Boolean).join(" \u00b7 ");
   setVisible(node, text !== "");
   setAttr(node, "data-source", source || null);
   if (text !== "") setText(node, text);
+}
+
+/** @type {Record<string, string>} */
+const VENUES = { us: "Binance.US", com: "Binance.com", vision: "Binance.com data" };
+
+/**
+ * Return a venue's name as its users know it.
+ * @param {string} venue
+ */
+export function venueText(venue) {
+  return VENUES[venue] ?? venue;
 }
 
 /**
@@ -174,18 +196,37 @@ export function instanceText(view) {
  */
 function paintInstance(node, { view }) {
   const text = instanceText(view);
-  setVisible(node, text !== "");
-  if (text !== "") setText(node, text);
+  setText(node, text);
+  setAttr(node, "title", text || null);
+}
+
+/**
+ * Return the page's title: a price that is not live never appears without a mark, nor another symbol's.
+ * @param {Pick<PanelModel, "view" | "instrument" | "trades" | "status" | "paused" | "selected">} model
+ */
+export function titleText({ view, instrument, trades, status, paused, selected }) {
+  const last = view?.symbol === selected ? lastTrade(trades) : null;
+  const price = last === null || instrument === null ? "" : `${fixed(last.price, instrument.price_decimals)} `;
+  const kind = paused === null ? status.kind : "paused";
+  const mark = kind === "live" ? "" : `(${kind}) `;
+  return [`${mark}${price}${selected}`.trim(), "Pulse Terminal"].filter(Boolean).join(" \u00b7 ");
 }
 
 /** @param {PanelModel} model */
-function paintTitle({ view, instrument, trades, status, paused }) {
-  const last = lastTrade(trades);
-  if (view === null || instrument === null || last === null) return;
-  const price = `${fixed(last.price, instrument.price_decimals)} ${view.symbol}`;
-  const mark = paused === null ? status.kind : "paused";
-  const title = `${mark === "live" ? "" : `(${mark}) `}${price} \u00b7 Pulse Terminal`;
+function paintTitle(model) {
+  const title = titleText(model);
   if (document.title !== title) document.title = title;
+}
+
+/**
+ * Paint whose numbers these are: for a moment after a switch still those of the symbol before.
+ * @param {Nodes} nodes
+ * @param {PanelModel} model
+ */
+function paintMarket(nodes, { view, instrument, selected }) {
+  const assets = instrument === null ? null : `${instrument.base_asset}/${instrument.quote_asset}`;
+  setText(nodes.market, assets ?? view?.symbol ?? selected);
+  setText(nodes.venue, view === null ? "" : venueText(view.venue));
 }
 
 /**

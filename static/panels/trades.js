@@ -4,10 +4,10 @@
 import { element, find, setAttr, setFill, setText } from "../dom.js";
 import { counted, fixed, quantityColumn, utcTime } from "../format.js";
 import { percentile } from "../scale.js";
-import { TRADES_MAX, tapeRows, tradeBalance } from "../state.js";
+import { TRADES_KEPT, TRADES_RECENT, tapeRows, tradeBalance } from "../trade_list.js";
 
 /** @import {PanelModel} from "../page_model.js" */
-/** @import {TapeRow} from "../state.js" */
+/** @import {TapeRow} from "../trade_list.js" */
 /** @import {Instrument, Trade} from "../types.js" */
 
 const LARGE_PART = 0.95; // trades above this percentile of the kept ones stand out
@@ -15,6 +15,8 @@ const LARGE_MIN = 20; // trades that are needed for that percentile
 const TAKERS = { buyer: "Buy", seller: "Sell" };
 const ARROWS = { buyer: "\u25b2", seller: "\u25bc" };
 const SIDES = { buyer: "bid", seller: "ask" };
+const ROWS_MORE = 200; // rows at first, and how many are added when the user has scrolled close to their end
+const NEAR_END_PX = 400;
 const TRADE_ATTRIBUTES = ["data-trade-id", "data-price", "data-quantity", "data-side", "data-large", "title"];
 
 /** How rows are written.
@@ -24,31 +26,63 @@ const TRADE_ATTRIBUTES = ["data-trade-id", "data-price", "data-quantity", "data-
 /** @typedef {ReturnType<typeof balanceNodes>} BalanceNodes */
 
 /**
- * Paint into `section`.
+ * Paint into `section`; `onScroll()` requests a paint because more rows are wanted, or fewer.
  * @param {HTMLElement} section
+ * @param {{onScroll: () => void}} options
  */
-export function createTrades(section) {
+export function createTrades(section, { onScroll }) {
+  const frame = find(section, ".trades-body");
   /** @type {HTMLTableSectionElement} */
   const body = find(section, ".trades-table tbody");
+  const end = find(section, ".trades-end");
   const balance = balanceNodes(section);
-  /** @type {{trades: Trade[] | null, keys: string[], context: string, sizeText: Style["sizeText"]}} */
-  let painted = { trades: null, keys: [], context: "", sizeText: String };
+  let wanted = ROWS_MORE;
+  /** @type {{trades: Trade[] | null, keys: string[], context: string, sizeText: Style["sizeText"], wanted: number}} */
+  let painted = { trades: null, keys: [], context: "", sizeText: String, wanted };
+
+  frame.addEventListener(
+    "scroll",
+    () => {
+      const { scrollTop, scrollHeight, clientHeight } = frame;
+      const isNearEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+      if (scrollTop === 0) wanted = ROWS_MORE;
+      else if (isNearEnd && body.childElementCount >= wanted && wanted < TRADES_KEPT) wanted += ROWS_MORE;
+      if (wanted !== painted.wanted) onScroll();
+    },
+    { passive: true },
+  );
 
   return {
     /** @param {PanelModel} model */
     paint({ view, trades, instrument }) {
       const context = view === null ? "" : `${view.symbol} ${view.instance}`;
-      if (painted.trades === trades && painted.context === context) return;
-      const rows = tapeRows(trades);
+      if (painted.trades === trades && painted.context === context && painted.wanted === wanted) return;
+      const recent = trades.slice(0, TRADES_RECENT);
+      const rows = tapeRows(trades, wanted);
       const fresh = context === painted.context ? added(painted.keys, rows) : rows.length;
       // One unit for the whole column, kept until every row is rewritten.
       const sizeText = fresh < rows.length ? painted.sizeText : columnOf(trades, instrument);
-      prependRows(body, rows.slice(0, fresh), { instrument, sizeText, large: largeFrom(trades) });
+      const style = { instrument, sizeText, large: largeFrom(recent) };
+      prependRows(body, rows.slice(0, fresh), wanted, style);
+      appendRows(body, rows.slice(body.childElementCount), style);
       while (body.childElementCount > rows.length) body.lastElementChild?.remove();
-      paintBalance(balance, trades, instrument);
-      painted = { trades, keys: rows.map(({ key }) => key), context, sizeText };
+      setText(end, endText(trades.length, rows));
+      paintBalance(balance, recent, instrument);
+      painted = { trades, keys: rows.map(({ key }) => key), context, sizeText, wanted };
     },
   };
+}
+
+/**
+ * Return what follows the last row; "" where further trades follow as soon as the user scrolls there.
+ * @param {number} kept
+ * @param {TapeRow[]} rows
+ */
+function endText(kept, rows) {
+  const isAll = rows.filter((row) => "trade" in row).length === kept;
+  return kept < TRADES_KEPT || !isAll
+    ? ""
+    : `The newest ${fixed(TRADES_KEPT, 0)} trades are kept; earlier ones are not`;
 }
 
 /** @param {HTMLElement} section */
@@ -69,7 +103,7 @@ function balanceNodes(section) {
 function added(keys, rows) {
   const at = keys.length === 0 ? -1 : rows.findIndex(({ key }) => key === keys[0]);
   if (at < 0) return rows.length;
-  const isSame = rows.slice(at).every(({ key }, below) => key === keys[below]);
+  const isSame = rows.slice(at, at + keys.length).every(({ key }, below) => key === keys[below]);
   return isSame ? at : rows.length;
 }
 
@@ -90,15 +124,34 @@ function largeFrom(trades) {
 /**
  * @param {HTMLTableSectionElement} body
  * @param {TapeRow[]} rows
+ * @param {number} most
  * @param {Style} style
  */
-function prependRows(body, rows, style) {
+function prependRows(body, rows, most, style) {
   for (const row of [...rows].reverse()) {
-    const node = body.rows.length < TRADES_MAX ? createRow() : body.rows[body.rows.length - 1];
-    if ("trade" in row) fillTrade(node, row.trade, style);
-    else fillGap(node, row.missing);
-    body.prepend(node);
+    const node = body.rows.length < most ? createRow() : body.rows[body.rows.length - 1];
+    body.prepend(filled(node, row, style));
   }
+}
+
+/**
+ * @param {HTMLTableSectionElement} body
+ * @param {TapeRow[]} rows
+ * @param {Style} style
+ */
+function appendRows(body, rows, style) {
+  body.append(...rows.map((row) => filled(createRow(), row, style)));
+}
+
+/**
+ * @param {HTMLTableRowElement} node
+ * @param {TapeRow} row
+ * @param {Style} style
+ */
+function filled(node, row, style) {
+  if ("trade" in row) fillTrade(node, row.trade, style);
+  else fillGap(node, row.missing);
+  return node;
 }
 
 function createRow() {

@@ -200,7 +200,6 @@ def test_system_without_an_uptime_names_no_start(monkeypatch: pytest.MonkeyPatch
         "{broken",
         '{"api.binance.us": "soon"}',
         '{"api.binance.us": {"until_s": "x"}}',
-        '{"api.binance.us": 9e9}',
     ],
 )
 def test_unreadable_file_is_no_ban(machine: Machine, tmp_path: Path, content: str) -> None:
@@ -208,6 +207,15 @@ def test_unreadable_file_is_no_ban(machine: Machine, tmp_path: Path, content: st
     (tmp_path / "state.json").write_text(content)
 
     assert machine.remaining_s() == 0.0
+
+
+def test_ban_outlives_an_upgrade(machine: Machine, tmp_path: Path) -> None:
+    """Files of earlier versions have its end as a date alone; the next save keeps it."""
+    (tmp_path / "state.json").write_text(f'{{"{HOST}": {machine.wall_s + 60.5}}}')
+    assert machine.remaining_s() == 60.5
+
+    machine.bans().save("other", 10.0, machine.wall_s)
+    assert machine.remaining_s() == 60.5
 
 
 def test_saved_ban_is_limited_to_the_longest_documented_one(machine: Machine) -> None:

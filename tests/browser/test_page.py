@@ -37,7 +37,7 @@ UNKNOWN_ROWS = """() => {
   if (root.dataset.state !== 'live' || unknown.length < 3) return false;
   const style = (selector) => getComputedStyle(root.querySelector(selector));
   return {
-    known: rows.length - unknown.length, texts: unknown.map((row) => row.innerText.trim()),
+    known: rows.length - unknown.length, texts: unknown.map((row) => row.querySelector('.rest').innerText.trim()),
     titles: unknown.map((row) => row.title), images: unknown.map((row) => getComputedStyle(row).backgroundImage),
     note: root.querySelector('[data-testid=ladder-note]').innerText,
     cards: ['cvd', 'imbalance'].map((name) => root.querySelector(`[data-metric=${name}]`).innerText),
@@ -50,9 +50,12 @@ WAIT_MS = 1000 * WAIT_S
 
 @asynccontextmanager
 async def opened(
-    pulse: Pulse, origin: str = "", script: str = "", **viewport: int
+    pulse: Pulse, origin: str = "", script: str = "", path: str = "/", *, is_phone: bool = False, **viewport: int
 ) -> AsyncIterator[tuple[Page, list[str]]]:
-    """Open the page in a browser; yield it and the errors of its console. `script` runs before the page's own."""
+    """Open the page in a browser; yield it and the errors of its console.
+
+    `script` runs before the page's own. A phone has a touch screen.
+    """
     if CHROMIUM is None:
         pytest.fail("Chromium is missing: apt-get install -y chromium", pytrace=False)
     if sys.platform == "linux":
@@ -69,11 +72,11 @@ async def opened(
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM)
-        page = await browser.new_page(viewport=size)
+        page = await browser.new_page(viewport=size, has_touch=is_phone, is_mobile=is_phone)
         page.on("console", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
         await page.add_init_script(script)
-        await page.goto((origin or pulse.url) + "/")
+        await page.goto((origin or pulse.url) + path)
         yield page, errors
         await browser.close()
 
@@ -515,7 +518,7 @@ async def test_muted_streams_are_named_and_dim_their_own_panel(exchange: Simulat
         await expect(shield).to_contain_text("the exchange's bookTicker is silent")
         await expect(page.get_by_test_id("trades-age")).to_contain_text("silent for")
         await expect(root).to_have_attribute("data-state", "live")
-        await expect(page.get_by_test_id("trades")).to_have_css("opacity", "0.5")
+        await expect(page.get_by_test_id("trades")).to_have_css("opacity", "0.8")
         await expect(page.get_by_test_id("ladder")).to_have_css("opacity", "1")
         await expect(page.locator("[data-metric=trade_rate]")).to_have_css("opacity", "0.5")
         await expect(page.locator("[data-metric=imbalance]")).to_have_css("opacity", "1")

@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pulse.settings import Settings
+from pulse.settings import Settings, environment_name
 from tests.container.image import ROOT, run
 from tests.support.process import Pulse
 
@@ -61,6 +62,10 @@ def test_composes_settings_are_settings(services: dict[str, Any]) -> None:
     environment = services["pulse"]["environment"]
     settings = Settings.from_environment({name: value or "" for name, value in environment.items()})
 
+    names = {environment_name(spec.name) for spec in fields(Settings)}
+    assert names - environment.keys() == {"PULSE_HOST", "PORT", "RENDER_EXTERNAL_HOSTNAME"} | {
+        f"PULSE_{name}_PATH" for name in ("SQLITE", "SPOOL", "STATE")
+    }, "a setting that compose.yaml does not pass on is ignored without a word"
     assert settings.redis_url
     assert settings.database_url
     assert settings.hosts == ("pulse",)

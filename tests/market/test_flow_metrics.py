@@ -170,6 +170,15 @@ def test_realised_volatility_of_a_year() -> None:
     assert volatility.percent_per_year() == pytest.approx(100 * (0.000590162 * 31_536_000 / 33) ** 0.5, rel=1e-5)
 
 
+def test_volatility_reports_over_how_long_it_is_measured() -> None:
+    """Soon after the start that is less than the window, which it never exceeds."""
+    volatility = volatility_of([100.0, 101.0, 100.0, 102.0])
+    assert volatility.measured_s() == 33
+    volatility.sample(102.0, 1e6)
+    assert volatility.measured_s() == VOLATILITY_SAMPLES
+    assert volatility_of([100.0], quiet_s=5).measured_s() is None
+
+
 def test_volatility_needs_thirty_samples() -> None:
     """With fewer than thirty returns it is None."""
     volatility = volatility_of([100.0, 101.0], quiet_s=28)

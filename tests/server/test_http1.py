@@ -59,6 +59,28 @@ async def test_a_head_that_can_be_read_in_two_ways_is_refused(request_bytes: byt
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        b"Connection: \xe9, Upgrade",
+        b"Connection: Upgrade\r\nSec-WebSocket-Protocol: pulse.v1, \xe9",
+        b"Connection: Upgrade\r\nSec-WebSocket-Extensions: \xff",
+    ],
+)
+@on_server_loop
+async def test_an_upgrade_with_headers_that_are_not_ascii_is_refused(
+    header: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No input of a client reaches a traceback; other headers may have any bytes, as cookies of other programs do."""
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"
+    received = await answer_to(head + header + b"\r\n\r\n")
+    cookie = await answer_to(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: a=\xe9\r\nConnection: close\r\n\r\n")
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert cookie.startswith(OK)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
     "request_bytes",
     [
         b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\n\na\n\n",

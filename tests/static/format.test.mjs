@@ -67,14 +67,21 @@ test("a column of quantities has one precision and one unit", () => {
   const large = quantityColumn(2_173_172_020, 0);
 
   assert.deepEqual([small(7.77391), small(0.5)], ["7.77391", "0.50000"]);
-  assert.deepEqual([large(2_173_172_020), large(12_000)], ["2,173.17M", "0.01M"]);
+  assert.deepEqual([large(2_173_172_020), large(12_000)], ["2,173.172M", "0.012M"]);
+});
+
+test("a unit is taken before a column is too wide to read", () => {
+  assert.equal(quantityColumn(999_999, 0)(999_999), "999,999");
+  assert.equal(quantityColumn(1_234_567, 0)(1_234_567), "1,234.567K");
+  assert.equal(quantityColumn(979_156_030, 0)(979_156_030), "979.156M");
+  assert.equal(quantityColumn(12_345_678_901, 0)(12_345_678_901), "12.346B");
 });
 
 test("a computed quantity has no more decimals than the lot size", () => {
   assert.equal(figure(12.34567, 5), "12.346");
   assert.equal(figure(12.34567, 1), "12.3");
   assert.equal(figure(4394.72, 4), "4,394.7");
-  assert.equal(signedFigure(25_390_493, 0), "+25,390.49K");
+  assert.equal(signedFigure(25_390_493, 0), "+25.39M");
 });
 
 test("the dimmed lead is what all prices share, without their last two characters", () => {

@@ -11,9 +11,11 @@ import {
   MINUTE,
   progressText,
   progressTitle,
+  runningChart,
 } from "../../static/intervals.js";
-import { candle } from "./support.mjs";
+import { candle, trades } from "./support.mjs";
 
+/** @import {Bar} from "../../static/state.js" */
 /** @import {Candle} from "../../static/types.js" */
 
 /**
@@ -41,6 +43,67 @@ test("closed candles become bars and the running one is live", () => {
     [2],
   );
   assert.equal(chart.live?.close, 3);
+});
+
+test("the running minute extends the running bar of a longer interval, and begins the next one", () => {
+  const hour = intervalOf("1h");
+  const open = Date.parse("2024-08-08T12:00Z") / 1000;
+  const bar = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, missing: 0 };
+  const minute = { ...bar, open: 5, high: 8, low: 5, close: 7, volume: 1 };
+  const chart = { bars: [{ ...bar, time: open - 3_600 }], live: bar };
+  const running = (/** @type {Bar} */ live) => runningChart(chart, hour, { live, trades: [] });
+
+  assert.deepEqual(running({ ...minute, time: open + 60 }).live, { ...bar, high: 8, close: 7 });
+  const next = running({ ...minute, time: open + 3_600 });
+  assert.deepEqual([next.bars.at(-1), next.live?.time, next.live?.low], [bar, open + 3_600, 5]);
+  assert.equal(running({ ...minute, time: open - 60 }), chart);
+  assert.equal(runningChart(EMPTY_CHART, hour, { live: minute, trades: [] }), EMPTY_CHART);
+});
+
+test("while no minute runs yet the kept trades extend the running bar", () => {
+  const hour = intervalOf("1h");
+  const open = Date.parse("2024-08-08T12:00Z") / 1000;
+  const live = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, missing: 0 };
+  const [newest, older] = trades(9, 2);
+  const seen = [
+    { ...newest, time_ms: (open + 5) * 1000 },
+    { ...older, price: 70, time_ms: (open - 5) * 1000 },
+  ];
+
+  assert.deepEqual(runningChart({ bars: [], live }, hour, { live: null, trades: seen }).live, {
+    ...live,
+    high: 9,
+    close: 9,
+  });
+});
+
+test("a trade after the running minute begins the next one", () => {
+  const open = Date.parse("2024-08-08T12:00Z") / 1000;
+  const live = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, missing: 0 };
+  const [newest, older] = trades(9, 3);
+  const seen = [
+    { ...newest, time_ms: (open + 61) * 1000 },
+    { ...older, time_ms: (open + 59) * 1000 },
+  ];
+  const chart = runningChart({ bars: [], live }, MINUTE, { live, trades: seen });
+
+  assert.deepEqual(chart.bars, [{ ...live, low: 3, close: 3 }]);
+  assert.deepEqual(chart.live, { time: open + 60, open: 9, high: 9, low: 9, close: 9, volume: 1, missing: 0 });
+});
+
+test("weeks open on Mondays, months on the first", () => {
+  const bar = { open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
+  const at = (/** @type {string} */ text) => Date.parse(text) / 1000;
+  const running = (/** @type {string} */ name, /** @type {string} */ live, /** @type {string} */ minute) =>
+    runningChart({ bars: [], live: { ...bar, time: at(live) } }, intervalOf(name), {
+      live: { ...bar, time: at(minute) },
+      trades: [],
+    }).live?.time;
+
+  assert.equal(running("1w", "2024-08-05", "2024-08-11T23:59Z"), at("2024-08-05"));
+  assert.equal(running("1w", "2024-08-05", "2024-08-12T00:00Z"), at("2024-08-12"));
+  assert.equal(running("1M", "2024-02-01", "2024-02-29T23:59Z"), at("2024-02-01"));
+  assert.equal(running("1M", "2024-02-01", "2024-03-01T00:00Z"), at("2024-03-01"));
 });
 
 test("a newer answer adds bars and replaces corrected ones", () => {

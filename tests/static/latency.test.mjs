@@ -16,8 +16,23 @@ const REPORT = {
   clock_error_ms: 4.5,
 };
 
-test("each measured step has its delays, and one above its limit names the limit", () => {
-  assert.equal(latencyText(REPORT), "Latency p50/p99, ms: exchange 12/46 \u00b7 bus 0.0/12.5 (limit 10)");
+test("the line has the usual age of what the server sends, and names a step above its limit", () => {
+  assert.equal(
+    latencyText(REPORT),
+    "Exchange to the server: about 12 ms \u00b7 slow: through the bus 12.5 ms, limit 10 ms",
+  );
+});
+
+test("once a screen has reported, its delay counts too, and not twice", () => {
+  const hops = ["exchange", "applied", "published", "bus", "socket", "echo"].map((hop) => ({
+    hop,
+    meaning: "",
+    p50_ms: 20,
+    p99_ms: 50,
+    budget_ms: 500,
+  }));
+
+  assert.equal(latencyText({ hops, over_budget: [] }), "Exchange to the screen: about 80 ms");
 });
 
 test("there is no line before anything was measured", () => {
@@ -25,8 +40,13 @@ test("there is no line before anything was measured", () => {
 });
 
 test("the title explains the steps, an unknown one by the server's name", () => {
-  assert.match(latencyTitle(REPORT), /^exchange: event time to received; p99 limit 500 ms\n/);
-  assert.match(latencyTitle(REPORT), /\nnew: a step this page does not know; /);
+  const title = latencyTitle(REPORT);
+
+  assert.match(
+    title,
+    /\nfrom the exchange: event time to received; usually 12 ms, 99 of 100 within 46 ms; limit 500 ms\n/,
+  );
+  assert.match(title, /\nnew: a step this page does not know; usually not measured, /);
 });
 
 test("the title says how exactly the exchange's clock is known", () => {

@@ -6,6 +6,8 @@ import { test } from "node:test";
 import { command, neighbour } from "../../static/keys.js";
 import { createSchedule } from "../../static/schedule.js";
 
+const PLATFORM = { isHidden: () => false, now: () => 0 };
+
 function scheduled() {
   /** @type {(() => void)[]} */
   const frames = [];
@@ -13,7 +15,8 @@ function scheduled() {
   const painted = [];
   const schedule = createSchedule(
     (names) => painted.push([...names].sort()),
-    (frame) => frames.push(frame),
+    () => {},
+    { ...PLATFORM, requestFrame: (frame) => void frames.push(frame) },
   );
   return { frames, painted, schedule };
 }
@@ -35,6 +38,25 @@ test("marks do not accumulate while no frame comes", () => {
   assert.equal(frames.length, 1);
 });
 
+test("a hidden tab has what is seen of it painted once a second, without a frame", () => {
+  const clock = { nowMs: 0, isHidden: true };
+  let painted = 0;
+  const schedule = createSchedule(
+    () => {},
+    () => {
+      painted += 1;
+    },
+    { requestFrame: () => {}, isHidden: () => clock.isHidden, now: () => clock.nowMs },
+  );
+  for (clock.nowMs = 0; clock.nowMs < 3_000; clock.nowMs += 100) schedule.mark("book");
+  assert.equal(painted, 3);
+  clock.isHidden = false;
+  clock.nowMs = 9_000;
+  schedule.mark("book");
+
+  assert.equal(painted, 3);
+});
+
 test("a mark made while painting gets the next frame", () => {
   /** @type {(() => void)[]} */
   const frames = [];
@@ -42,7 +64,8 @@ test("a mark made while painting gets the next frame", () => {
     () => {
       if (frames.length < 2) schedule.mark("again");
     },
-    (frame) => frames.push(frame),
+    () => {},
+    { ...PLATFORM, requestFrame: (frame) => void frames.push(frame) },
   );
   schedule.mark("book");
   frames[0]();
@@ -57,7 +80,8 @@ test("a paint that throws does not prevent the next one", () => {
     () => {
       throw new RangeError("broken");
     },
-    (frame) => frames.push(frame),
+    () => {},
+    { ...PLATFORM, requestFrame: (frame) => void frames.push(frame) },
   );
   schedule.mark("book");
   assert.throws(() => frames[0](), RangeError);
@@ -100,6 +124,11 @@ test("a focused control keeps the space bar, and the browser keeps its shortcuts
   assert.equal(command({ key: " ", target: BUTTON }), null);
   assert.equal(command({ key: "1", ctrlKey: true, target: BODY }), null);
   assert.equal(command({ key: "x", target: BODY }), null);
+});
+
+test("a control that was clicked does not take the space bar from the page", () => {
+  assert.deepEqual(command({ key: " ", target: BUTTON }, true), { name: "pause" });
+  assert.equal(command({ key: " ", target: FIELD }, true), null);
 });
 
 test("a key typed into a field is not a command", () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { intervalOf, MINUTE } from "../../static/intervals.js";
-import { chartKey, emptyPage, forgetOthers, panelModel } from "../../static/page_model.js";
+import { chartKey, emptyPage, forgetOthers, heldDisplay, panelModel } from "../../static/page_model.js";
 import { applyView, emptyBook } from "../../static/state.js";
 import { trades, view } from "./support.mjs";
 
@@ -65,7 +65,7 @@ test("the model has the displayed book, its instrument and its status", () => {
 test("a paused display keeps its book and counts the trades that arrive meanwhile", () => {
   const page = showing({ trades: trades(2, 1) });
   const book = page.books.get("BTCUSDT") ?? emptyBook("");
-  page.paused = { atMs: 1_000, book };
+  page.paused = heldDisplay(page, STATUSES, 1_000);
   page.books.set("BTCUSDT", applyView(book, view({ seq: 2, trades: trades(4, 3) }), 1_050));
   const model = panelModel(page, STATUSES, 1_100);
 
@@ -81,6 +81,35 @@ test("an interval longer than a minute has bars of its own", () => {
 
   assert.deepEqual(panelModel(page, STATUSES, 1_100).bars, [bar]);
   assert.deepEqual(panelModel({ ...page, interval: MINUTE }, STATUSES, 1_100).bars, []);
+});
+
+test("a paused display keeps its bars on every interval", () => {
+  const hour = intervalOf("1h");
+  const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
+  const [before, after] = [
+    { bars: [bar], live: { ...bar, time: 3_600 } },
+    { bars: [bar, { ...bar, time: 3_600 }], live: { ...bar, time: 7_200 } },
+  ];
+  const page = { ...showing(), interval: hour };
+  page.charts.set(chartKey("BTCUSDT", hour), before);
+  page.paused = heldDisplay(page, STATUSES, 5_000_000);
+  page.charts.set(chartKey("BTCUSDT", hour), after);
+  const model = panelModel(page, STATUSES, 8_000_000);
+
+  assert.deepEqual({ bars: model.bars, live: model.live }, before);
+});
+
+test("an interval chosen while paused has the bars that had closed by then", () => {
+  const hour = intervalOf("1h");
+  const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
+  const page = showing();
+  page.paused = heldDisplay(page, STATUSES, 5_000_000); // at 1 h 23 min
+  page.interval = hour;
+  const bars = [bar, { ...bar, time: 3_600 }];
+  page.charts.set(chartKey("BTCUSDT", hour), { bars, live: { ...bar, time: 7_200 } });
+  const model = panelModel(page, STATUSES, 8_000_000);
+
+  assert.deepEqual([model.bars, model.live], [[bar], null]);
 });
 
 test("before the symbols are known the status says what is loading, or why it is not", () => {

@@ -95,7 +95,13 @@ test("a book that is not live is not verified, with the status as its reason", (
 test("a paused display is not verified", () => {
   const joined = baseline(null, null, proven());
 
-  assert.equal(shield({ status: LIVE, paused: { atMs: 1 }, view: proven(), joined }).reason, "the display is paused");
+  assert.deepEqual(shield({ status: LIVE, paused: { wasTrusted: true }, view: proven(), joined }), {
+    isVerified: false,
+    text: "Was verified",
+    reason: "when the display was paused",
+  });
+  const before = shield({ status: LIVE, paused: { wasTrusted: false }, view: proven(), joined });
+  assert.deepEqual([before.text, before.reason], ["Not verified", "not live, when the display was paused"]);
 });
 
 test("a live book that was not compared yet is not verified", () => {

@@ -11,24 +11,19 @@ import {
   continues,
   emptyBook,
   lacksNewest,
-  lastTrade,
   levelChanges,
   mergeBars,
-  mergeTrades,
   missesMinute,
   paintable,
   SAMPLES_MAX,
   sourceText,
   storeText,
-  TRADES_MAX,
-  tapeRows,
-  tradeBalance,
 } from "../../static/state.js";
 import { candle, METRICS, PROOF, trades, view } from "./support.mjs";
 
 /** @import {ConnectionStatus} from "../../static/connection.js" */
 /** @import {Bar} from "../../static/state.js" */
-/** @import {Candle, Level, Trade, View} from "../../static/types.js" */
+/** @import {Candle, Level, View} from "../../static/types.js" */
 
 /** @type {ConnectionStatus} */
 const OPEN = { phase: "open", attempt: 0, retryAtMs: 0, openedAtMs: 1_000, lastMessageAtMs: 10_000, reason: "" };
@@ -127,79 +122,6 @@ test("a book keeps the proof's counters from when it was joined", () => {
 
   assert.equal(first.joined?.compared, 0);
   assert.equal(next.joined, first.joined);
-});
-
-// ---- trades
-
-test("trades of overlapping views merge by id, newest first, without duplicates", () => {
-  assert.deepEqual(ids(mergeTrades(trades(5, 4, 3), trades(7, 6, 5, 4))), [7, 6, 5, 4, 3]);
-});
-
-test("missing trades that arrive late are put in their place", () => {
-  assert.deepEqual(ids(mergeTrades(trades(5, 2), trades(4, 3))), [5, 4, 3, 2]);
-});
-
-test("a merge with nothing new returns the same list", () => {
-  const known = trades(5, 4);
-
-  assert.equal(mergeTrades(known, trades(5, 4)), known);
-});
-
-test("the list of trades is bounded and drops the oldest", () => {
-  const many = mergeTrades([], trades(...Array.from({ length: TRADES_MAX + 50 }, (_, at) => at)));
-
-  assert.equal(many.length, TRADES_MAX);
-  assert.equal(many[0].id, TRADES_MAX + 49);
-  assert.equal(mergeTrades(many, trades(3)), many);
-});
-
-test("two trades to which the exchange gave one id are both kept, each once", () => {
-  const [first] = trades(5);
-  const second = { ...first, first_trade_id: first.first_trade_id + 3 };
-  const merged = mergeTrades([first], [second, first, ...trades(6)]);
-  const rows = tapeRows(merged);
-
-  assert.deepEqual(
-    merged.map(({ id, first_trade_id: begin }) => [id, begin]),
-    [
-      [6, 60],
-      [5, 53],
-      [5, 50],
-    ],
-  );
-  assert.equal(new Set(rows.map(({ key }) => key)).size, 3);
-});
-
-test("the tape has a row with the number of missing trades exactly where they are missing", () => {
-  const rows = tapeRows(trades(10, 9, 5));
-
-  assert.deepEqual(
-    rows.map((row) => ("trade" in row ? row.trade.id : `${row.missing} missing`)),
-    [10, 9, "3 missing", 5],
-  );
-});
-
-test("the tape's rows are bounded, gaps included", () => {
-  const sparse = trades(...Array.from({ length: 50 }, (_, at) => 1000 - at * 2));
-
-  assert.equal(tapeRows(sparse, 20).length, 20);
-});
-
-test("the last price has the direction from the last different price", () => {
-  const at = (/** @type {number[]} */ ...prices) => prices.map((price) => ({ price }));
-
-  assert.deepEqual(lastTrade(at(5, 5, 4)), { price: 5, direction: 1 });
-  assert.deepEqual(lastTrade(at(3, 4)), { price: 3, direction: -1 });
-  assert.deepEqual(lastTrade(at(3)), { price: 3, direction: 0 });
-  assert.equal(lastTrade([]), null);
-});
-
-test("the balance compares what takers bought with what they sold", () => {
-  /** @type {Pick<Trade, "aggressor" | "quantity">} */
-  const sold = { quantity: 3, aggressor: "seller" };
-
-  assert.deepEqual(tradeBalance([...trades(2), sold]), { bought: 1, sold: 3, part: 0.25 });
-  assert.equal(tradeBalance([]).part, null);
 });
 
 // ---- levels

@@ -39,6 +39,7 @@ export const METRICS = {
   trade_rate: 1,
   realised_volatility: 10,
   realised_volatility_bps: 1,
+  realised_volatility_s: 300,
 };
 
 /** @type {Instrument} */

@@ -44,6 +44,12 @@ async def test_a_missing_folder(tmp_path: Path) -> None:
         await store_at(tmp_path / "nowhere" / "candles.sqlite3").open()
 
 
+async def test_a_path_that_cannot_be_looked_for(tmp_path: Path) -> None:
+    """The system refuses even to say whether it exists: a name that is too long, or a folder that is closed to us."""
+    with pytest.raises(StoreUnavailable, match="cannot be looked for: File name too long"):
+        await store_at(tmp_path / ("a" * 300) / "candles.sqlite3").open()
+
+
 async def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     """A path that is a folder is rejected by open()."""
     with pytest.raises(StoreUnavailable, match="a folder has this name"):

@@ -18,6 +18,7 @@ async def test_a_file_of_ours_is_named_with_its_version(tmp_path: Path) -> None:
     assert not path.exists()
     store = make_store(path)
     await store.open()
+    await store.check()  # makes the file
     await store.aclose()
 
     assert before == "no file yet, it will be made"
@@ -34,6 +35,9 @@ def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
         file.execute("CREATE TABLE notes (text)")
     with pytest.raises(CheckFailed, match="another program; set PULSE_SQLITE_PATH"):
         probe(path, 5)
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE schema_version (version)")
+    assert probe(path, 5) == "SQLite file of version 0, to be raised to 5"
     path.write_bytes(b"no database" * 100)
     with pytest.raises(CheckFailed, match=r"file is not a database\. Let this user write"):
         probe(path, 5)
@@ -45,6 +49,7 @@ async def test_a_file_that_another_process_holds_is_reported(tmp_path: Path, mon
     path = tmp_path / "candles.sqlite3"
     store = make_store(path)
     await store.open()
+    await store.check()  # makes the file
     await store.aclose()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -160,7 +160,21 @@ async def test_without_tokens_this_machine_is_the_operator() -> None:
 )
 def test_who_is_what_without_a_credential(settings: Settings, client: str, role: Role) -> None:
     """Any token, and a listener of the operator's own, ends the trust in this machine."""
-    assert Access(settings).authenticate(connection(client)) is role
+    assert Access(settings).authenticate(connection(client, host="localhost:8000")) is role
+
+
+@pytest.mark.proves("troubles")
+@pytest.mark.parametrize(
+    ("host", "role"),
+    [
+        ("localhost", Role.OPERATOR), ("pulse.localhost:8000", Role.OPERATOR), ("127.0.0.1:8000", Role.OPERATOR),
+        ("[::1]:8000", Role.OPERATOR), ("terminal.example.com", Role.READER), ("203.0.113.5:8000", Role.READER),
+        ("localhost.example.com", Role.READER), ("", Role.READER),
+    ],
+)  # fmt: skip
+def test_what_a_tunnel_brings_is_not_of_this_machine(host: str, role: Role) -> None:
+    """It comes from this machine without any header of a proxy, and its visitor has asked for another name."""
+    assert Access(Settings()).authenticate(connection("127.0.0.1", host=host)) is role
 
 
 @on_server_loop
@@ -221,7 +235,7 @@ def test_addresses_are_bounded() -> None:
     assert len(tries._tried) == TRIED_ADDRESSES_MAX
     assert not tries.is_known_wrong("4", b"wrong")
     assert tries.is_known_wrong("6", b"wrong")
-    assert [tries.is_known_wrong("5", wrong) for wrong in (b"wrong", b"0", b"3")] == [False, True, True]
+    assert [tries.is_known_wrong("5", wrong) for wrong in (b"wrong", b"0", b"15")] == [False, True, True]
 
 
 class Session:

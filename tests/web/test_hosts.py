@@ -85,6 +85,17 @@ async def test_a_strange_host_is_refused_before_every_handler(caplog: pytest.Log
     ]
 
 
+@on_server_loop
+async def test_the_refusal_says_what_to_set() -> None:
+    """The name as the setting takes it, without the port; a header that holds no name is told apart."""
+    async with serving() as web:
+        _, named, _ = await ask(web, "/", Host="Nas.lan:8000")
+        _, malformed, _ = await ask(web, "/", Host="user@localhost")
+
+    assert "set PULSE_HOSTS=nas.lan where it runs" in named["detail"]
+    assert 'as in `Host: terminal.example.com`, not "user@localhost"' in malformed["detail"]
+
+
 @pytest.mark.proves("rebinding")
 @pytest.mark.parametrize("path", ["/ws", "/ws/orderbook", "/ws/nothing"])
 @on_server_loop
