@@ -108,7 +108,12 @@ async def _serve(
             serve(built.app, listener, stop, built.hub.shut_down, settings.clients_max, per_address_max)
         )
         if operator_listener is not None:
-            servers.create_task(serve(built.operator_app, operator_listener, stop, lambda: None, OPERATOR_CLIENTS_MAX))
+            servers.create_task(
+                serve(
+                    built.operator_app, operator_listener, stop, lambda: None, OPERATOR_CLIENTS_MAX,
+                    is_for_operator=True,
+                )
+            )  # fmt: skip
 
 
 def _print_address(listener: socket.socket) -> None:

@@ -101,6 +101,7 @@ async function loadCharts() {
   panels.candles = createCandles(find(root, ".panel.chart"), library, {
     onHover: () => schedule.mark("candles"),
     onInterval: commands.selectInterval,
+    onNearStart: () => data.loadOlder(),
   });
   PAINTED.candles.push(panels.candles);
   schedule.mark("candles");

@@ -3,9 +3,10 @@
 
 import { Feed } from "./feed.js";
 import { Fetcher } from "./fetcher.js";
-import { applyCandles, MINUTE } from "./intervals.js";
+import { applyCandles, applyOlder, MINUTE } from "./intervals.js";
 import { chartKey, chartOf, followed, forgetOthers, progressOf } from "./page_model.js";
-import { applyHistory, applyView, emptyBook, lacksNewest, startsOver } from "./state.js";
+import { paceAfter } from "./replay_clock.js";
+import { applyHistory, applyView, BARS_MAX, emptyBook, lacksNewest, startsOver } from "./state.js";
 
 /** @import {Interval} from "./intervals.js" */
 /** @import {Page, Statuses} from "./page_model.js" */
@@ -14,6 +15,7 @@ import { applyHistory, applyView, emptyBook, lacksNewest, startsOver } from "./s
 
 export const PROOF_MS = 2_000; // how often the proof is requested while its dialog is open
 const HISTORY_LIMIT = 500;
+const OLDER_LIMIT = 1_000; // bars a request further back; the most that the API gives
 const EMPTY_HISTORY_MS = 5_000; // how soon an empty history is requested again
 const NEW_MS = 20_000; // after the connection opened: how long one that lacks its newest minutes is
 const NEWEST_BARS = 3; // the running bar of a longer interval is requested with those before it, every CHART_MS
@@ -22,6 +24,8 @@ const PROGRESS_MS = 5_000; // how often the progress of the history is requested
 const LISTING_MS = 1_000; // how often the symbols are requested while the server does not know all of them
 const STORE_MS = 10_000;
 const LATENCY_MS = 10_000;
+
+const PHONE = window.matchMedia("(max-width: 760px)");
 
 /** @typedef {ReturnType<typeof import("./api.js").addresses>} Server */
 
@@ -34,6 +38,8 @@ export class ServerData {
   #feed;
   /** @type {Fetcher<Candle[], {symbol: string, interval: Interval}>} */
   #history;
+  /** @type {Fetcher<Candle[], {symbol: string, interval: Interval, before: number}>} */
+  #older;
   /** @type {Fetcher<SymbolList>} */
   #symbols;
   /** @type {Fetcher<StoreReport>} */
@@ -63,11 +69,17 @@ export class ServerData {
       onView: (view) => this.#viewArrived(view),
       onChange: () => this.#connectionChanged(),
       onRefused: (detail) => this.#refused(detail),
+      rate: () => (PHONE.matches ? "4hz" : "full"), // on a phone, data and battery count
       platform,
     });
     this.#history = new Fetcher({
       onData: (candles, subject) => this.#historyArrived(candles, subject),
       onChange: markTime,
+      platform,
+    });
+    this.#older = new Fetcher({
+      onData: (candles, subject) => this.#olderArrived(candles, subject),
+      onChange: () => {},
       platform,
     });
     this.#symbols = new Fetcher({ onData: (list) => this.#symbolsArrived(list), onChange: markTime, platform });
@@ -102,6 +114,7 @@ export class ServerData {
 
   /** Subscribe to the selected symbol, in place of any other. */
   openFeed() {
+    this.#older.stop();
     this.#feed.open(this.#server.feed(), this.#page.selected);
   }
 
@@ -139,6 +152,42 @@ export class ServerData {
     this.#history.load(url, { symbol, interval });
   }
 
+  /** Request the candles before the oldest one that is known, unless there are none, or no more can be kept. */
+  loadOlder() {
+    const { selected: symbol, interval, firsts } = this.#page;
+    const { bars } = this.#chart(symbol, interval);
+    const before = bars[0]?.time;
+    const isDone = before === undefined || bars.length >= BARS_MAX || firsts.get(chartKey(symbol, interval)) === before;
+    const { phase } = this.#older.status;
+    if (isDone || phase === "loading" || phase === "waiting") return;
+    const range = { symbol, interval: interval.name, end: before - 1, limit: OLDER_LIMIT };
+    this.#older.load(this.#server.http("api/ohlcv", range), { symbol, interval, before });
+  }
+
+  /**
+   * @param {string} symbol
+   * @param {Interval} interval
+   */
+  #chart(symbol, interval) {
+    const { books } = this.#page;
+    return interval === MINUTE ? (books.get(symbol) ?? emptyBook(symbol)) : chartOf(this.#page, symbol, interval);
+  }
+
+  /**
+   * @param {Candle[]} candles
+   * @param {{symbol: string, interval: Interval, before: number}} subject
+   */
+  #olderArrived(candles, { symbol, interval, before }) {
+    const { books, charts, firsts } = this.#page;
+    const key = chartKey(symbol, interval);
+    if (candles.length === 0) firsts.set(key, before);
+    const book = books.get(symbol);
+    if (book === undefined) return; // it is no longer kept
+    if (interval === MINUTE) books.set(symbol, applyHistory(book, candles));
+    else charts.set(key, applyOlder(chartOf(this.#page, symbol, interval), candles));
+    this.#mark("candles");
+  }
+
   /** Request the symbols. */
   requestSymbols() {
     this.#symbols.load(this.#server.http("api/symbols"));
@@ -168,7 +217,10 @@ export class ServerData {
     this.#mark("symbols");
     this.#onSymbols(list);
     // More of its past has arrived.
-    if (page.selected === selected && progressOf(page, selected)?.minutes !== before?.minutes) this.loadHistory();
+    if (page.selected === selected && progressOf(page, selected)?.minutes !== before?.minutes) {
+      page.firsts.clear();
+      this.loadHistory();
+    }
     if (!list.is_listing_known) setTimeout(() => this.requestSymbols(), LISTING_MS);
     else if (list.symbols.some((one) => one.history && one.history.minutes < one.history.of))
       setTimeout(() => this.requestSymbols(), PROGRESS_MS);
@@ -182,6 +234,7 @@ export class ServerData {
     const book = applyView(known, view, Date.now());
     page.books.set(view.symbol, book);
     page.source = view.source;
+    page.pace = paceAfter(page.pace, view, book.receivedAtMs);
     if (view.symbol !== page.selected) return;
     page.shown = view.symbol;
     page.refusal = "";

@@ -6,7 +6,7 @@ import { newestFirst } from "./trade_list.js";
 
 /** @import {Platform} from "./connection.js" */
 /** @import {ErrorMessage, FeedMessage, TopicKind, TopicMessage} from "./types.js" */
-/** @import {TradePlace, Topics, Trade, TradesMessage, View} from "./types.js" */
+/** @import {Rate, TradePlace, Topics, Trade, TradesMessage, View} from "./types.js" */
 
 export const ECHO_MS = 20_000; // how often a painted view is reported, so that the server can measure its age
 
@@ -28,6 +28,7 @@ export class Feed {
   #connection;
   #onView;
   #onRefused;
+  #rate;
   #symbol = "";
   /** The newest message of each kind.
    * @type {Partial<Omit<Topics, "trades">>}
@@ -53,11 +54,13 @@ export class Feed {
    * @param {(view: View) => void} options.onView for each view, with the trades since the one before it
    * @param {() => void} options.onChange after each change of `status`
    * @param {(detail: string) => void} [options.onRefused] when the server refuses a subscription
+   * @param {() => Rate} [options.rate] how often views come, asked at each subscription; no trade is left out
    * @param {Partial<Platform>} [options.platform]
    */
-  constructor({ onView, onChange, onRefused = () => {}, platform }) {
+  constructor({ onView, onChange, onRefused = () => {}, rate = () => "full", platform }) {
     this.#onView = onView;
     this.#onRefused = onRefused;
+    this.#rate = rate;
     this.#platform = { ...browserPlatform(), ...platform };
     this.#connection = new Connection({
       onMessage: (message) => this.#received(message),
@@ -123,7 +126,8 @@ export class Feed {
   #request(place) {
     this.#platform.clearTimeout(this.#retryTimer);
     const topics = topicsOf(this.#symbol);
-    this.#connection.send({ op: "subscribe", topics, ...place });
+    const rate = this.#rate();
+    this.#connection.send({ op: "subscribe", topics, ...(rate === "full" ? {} : { rate }), ...place });
   }
 
   /** @param {FeedMessage} message */

@@ -14,15 +14,21 @@ import { barsOf, mergeBars } from "./state.js";
  * @typedef {{bars: Bar[], live: Bar | null}} Chart
  */
 
-/** By rising length.
+/** All that the server has, by rising length.
  * @type {Interval[]}
  */
 export const INTERVALS = [
   { name: "1m", title: "1 minute", stepSeconds: 60 },
+  { name: "3m", title: "3 minutes", stepSeconds: 180 },
   { name: "5m", title: "5 minutes", stepSeconds: 300 },
   { name: "15m", title: "15 minutes", stepSeconds: 900 },
+  { name: "30m", title: "30 minutes", stepSeconds: 1_800 },
   { name: "1h", title: "1 hour", stepSeconds: 3_600 },
+  { name: "2h", title: "2 hours", stepSeconds: 7_200 },
   { name: "4h", title: "4 hours", stepSeconds: 14_400 },
+  { name: "6h", title: "6 hours", stepSeconds: 21_600 },
+  { name: "8h", title: "8 hours", stepSeconds: 28_800 },
+  { name: "12h", title: "12 hours", stepSeconds: 43_200 },
   { name: "1d", title: "1 day", stepSeconds: 86_400 },
   { name: "1w", title: "1 week", stepSeconds: 604_800 },
   { name: "1M", title: "1 month", stepSeconds: 0 },
@@ -49,6 +55,16 @@ export function intervalOf(name) {
 export function applyCandles(chart, candles) {
   const live = candles.at(-1)?.is_closed === false ? barsOf(candles.slice(-1))[0] : null;
   return { bars: mergeBars(chart.bars, barsOf(candles.filter((candle) => candle.is_closed))), live };
+}
+
+/**
+ * Return the chart with closed candles from further back, oldest first.
+ * @param {Chart} chart
+ * @param {Candle[]} candles
+ * @returns {Chart}
+ */
+export function applyOlder({ bars, live }, candles) {
+  return { bars: mergeBars(bars, barsOf(candles)), live };
 }
 
 /**

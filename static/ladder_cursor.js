@@ -34,6 +34,9 @@ export function createCursor(table, onMove) {
     if (event.pointerType === "mouse") move(null);
   });
   table.addEventListener("blur", () => move(null));
+  document.addEventListener("pointerdown", ({ target }) => {
+    if (position !== null && target instanceof Node && !table.contains(target)) move(null);
+  });
   table.addEventListener("keydown", (event) => {
     if (event.key === "Escape") move(null);
     if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;

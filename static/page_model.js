@@ -3,11 +3,13 @@
 
 import { waitText } from "./format.js";
 import { EMPTY_CHART, heldChart, MINUTE, runningChart } from "./intervals.js";
+import { NO_PACE } from "./replay_clock.js";
 import { bookStatus, emptyBook, paintable } from "./state.js";
 
 /** @import {ConnectionStatus} from "./connection.js" */
 /** @import {FetchStatus} from "./fetcher.js" */
 /** @import {Chart, Interval} from "./intervals.js" */
+/** @import {Pace} from "./replay_clock.js" */
 /** @import {Book, BookStatus} from "./state.js" */
 /** @import {HistoryProgress, Instrument, LatencyReport, ProofReport} from "./types.js" */
 /** @import {Source, StoreReport, SymbolInfo} from "./types.js" */
@@ -24,9 +26,11 @@ import { bookStatus, emptyBook, paintable } from "./state.js";
  * @typedef {object} Page
  * @property {Map<string, Book>} books by symbol
  * @property {Map<string, Chart>} charts by `chartKey`, of intervals longer than a minute
+ * @property {Map<string, number>} firsts by `chartKey`, the open of the first bar that the server has, where known
  * @property {SymbolInfo[]} symbols those the server follows
  * @property {string[]} listed the names of all that the exchange lists
  * @property {Source | ""} source
+ * @property {Pace} pace of a replay
  * @property {string} fault an error in the page's own code
  * @property {string} refusal why the server does not send the selected symbol
  * @property {string} notice what the user asked for and cannot have
@@ -57,6 +61,7 @@ import { bookStatus, emptyBook, paintable } from "./state.js";
  * @property {boolean} isRetryable
  * @property {FetchStatus} history
  * @property {Source | ""} source
+ * @property {Pace} pace
  * @property {SymbolInfo[]} symbols
  * @property {string[]} listed
  * @property {string} selected
@@ -79,9 +84,11 @@ export function emptyPage(interval) {
   return {
     books: new Map(),
     charts: new Map(),
+    firsts: new Map(),
     symbols: [],
     listed: [],
     source: "",
+    pace: NO_PACE,
     fault: "",
     refusal: "",
     notice: "",
@@ -140,7 +147,8 @@ export function forgetOthers(page) {
   /** @param {string} symbol */
   const isKept = (symbol) => followed(page, symbol) !== undefined || symbol === page.selected || symbol === page.shown;
   for (const symbol of page.books.keys()) if (!isKept(symbol)) page.books.delete(symbol);
-  for (const key of page.charts.keys()) if (!isKept(key.split(" ", 1)[0])) page.charts.delete(key);
+  for (const kept of [page.charts, page.firsts])
+    for (const key of kept.keys()) if (!isKept(key.split(" ", 1)[0])) kept.delete(key);
 }
 
 /**
@@ -208,6 +216,7 @@ export function panelModel(page, statuses, nowMs) {
     isRetryable: isRetryable(page, statuses),
     history: statuses.history,
     source: page.source,
+    pace: page.pace,
     symbols: page.symbols,
     listed: page.listed,
     selected: page.selected,

@@ -10,7 +10,7 @@ import { addTrades } from "./trade_list.js";
 /** @import {Baseline} from "./proof_text.js" */
 /** @import {Candle, Level, Metrics, Source, State, StoreReport, Trade, View} from "./types.js" */
 
-export const BARS_MAX = 1_500; // kept minutes: a day and an hour
+export const BARS_MAX = 50_000; // kept bars of one interval: 30 days of minutes are 43,200
 export const SAMPLES_MAX = 300; // kept seconds of metrics: five minutes of sparklines
 export const MINUTE_S = 60;
 const RECENT_BARS = 10; // how far back a gap is still requested again, once a minute
@@ -152,11 +152,14 @@ function barOf(candle) {
  * @param {Bar[]} incoming
  */
 export function mergeBars(bars, incoming, most = BARS_MAX) {
-  const byTime = new Map(bars.map((bar) => [bar.time, bar]));
+  const first = incoming.reduce((least, { time }) => Math.min(least, time), Infinity);
+  const at = bars.findLastIndex(({ time }) => time < first) + 1; // what is older stays as it is
+  const byTime = new Map(bars.slice(at).map((bar) => [bar.time, bar]));
   const fresh = incoming.filter((bar) => !sameBar(byTime.get(bar.time), bar));
   if (fresh.length === 0) return bars;
   for (const bar of fresh) byTime.set(bar.time, bar);
-  return [...byTime.values()].sort((left, right) => left.time - right.time).slice(-most);
+  const newer = [...byTime.values()].sort((left, right) => left.time - right.time);
+  return [...bars.slice(0, at), ...newer].slice(-most);
 }
 
 /** @type {(keyof Bar)[]} */

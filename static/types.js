@@ -209,7 +209,11 @@
  * @typedef {{from_id: number, from_first_trade_id: number}} TradePlace
  */
 
-/** @typedef {{op: "subscribe", topics: string[]} & Partial<TradePlace>} SubscribeRequest */
+/** The most messages of a topic: one for each view, four a second, one a second.
+ * @typedef {"full" | "4hz" | "1hz"} Rate
+ */
+
+/** @typedef {{op: "subscribe", topics: string[], rate?: Rate} & Partial<TradePlace>} SubscribeRequest */
 
 /** A view was shown; the server measures its age and does not answer.
  * @typedef {{op: "echo", instance: string, timestamp: number}} EchoRequest

@@ -57,6 +57,7 @@ class ConnectionRegistry:
     """
 
     def __init__(self, limit: int, per_address_max: int | None = None) -> None:
+        self._limit = limit
         self._live: dict[LiveConnection, str] = {}  # with their address keys
         self._share = FairShare(limit, limit if per_address_max is None else per_address_max)
         self._reserved: dict[LiveConnection, str] = {}
@@ -65,10 +66,13 @@ class ConnectionRegistry:
         self._pinged: dict[LiveConnection, float] = {}  # idle ones, and when each was pinged; the earliest first
         self._is_empty = asyncio.Event()
         self._is_empty.set()
-        stats.connections_open.set_function(lambda: len(self._live) + len(self._reserved))
-        stats.connections_limit.set(limit)
         for reached in ("all", "address"):
             stats.connections_refused.labels(reached)  # begins at 0
+
+    def publish(self) -> None:
+        """Have /metrics show this registry: where there are several, that of the listener for everyone."""
+        stats.connections_open.set_function(lambda: len(self._live) + len(self._reserved))
+        stats.connections_limit.set(self._limit)
 
     def admit(self, connection: LiveConnection, peer: str = "") -> Place:
         """Add a connection from the address `peer` and return its place. Beyond a limit it is one for health checks."""

@@ -36,6 +36,7 @@ const AT_LEAST = "\u2265";
  * @property {(instrument: Instrument) => string} unit
  * @property {(value: number, instrument: Instrument) => string} text
  * @property {(view: View, instrument: Instrument) => string} extra the second line
+ * @property {string} meaning what it says to a trader
  * @property {string} formula
  * @property {number} [signs] decimals by which its sign colours it
  * @property {(metrics: Metrics) => number | null} [value]
@@ -67,6 +68,7 @@ const CARDS = [
     unit: () => "bps",
     text: bps,
     extra: ({ metrics }, i) => `${priceText(metrics.spread_abs, i)}, ${percentText(metrics.spread_pct)}`,
+    meaning: "What a round trip at the best prices costs, in hundredths of a percent.",
     formula: "10,000 x (best ask - best bid) / mid",
   },
   {
@@ -75,6 +77,7 @@ const CARDS = [
     unit: quote,
     text: (value, i) => priceText(value, i, 1),
     extra: ({ metrics }, i) => `${priceText(metrics.best_bid, i)} / ${priceText(metrics.best_ask, i)}`,
+    meaning: "The middle between the best bid and the best ask.",
     formula: "(best bid + best ask) / 2",
   },
   {
@@ -83,6 +86,7 @@ const CARDS = [
     unit: quote,
     text: (value, i) => priceText(value, i, 1),
     extra: ({ metrics }) => `${bpsBetween(metrics.microprice, metrics.mid_price)} bps from mid`,
+    meaning: "The mid, drawn towards the side with less quantity: where the next trade is likelier.",
     formula: "(best bid x ask quantity + best ask x bid quantity) / (bid quantity + ask quantity), at the best prices",
   },
   {
@@ -91,6 +95,7 @@ const CARDS = [
     unit: quote,
     text: priceText,
     extra: ({ metrics: { mid_price: mid, vwap } }) => (mid === null ? "" : `mid ${bpsBetween(mid, vwap)} bps off`),
+    meaning: "The average price that was paid, each trade by its size.",
     formula: "sum of price x quantity / sum of quantity, over the trades since the session began",
   },
   {
@@ -100,6 +105,7 @@ const CARDS = [
     text: (value) => signed(value, 2),
     signs: 2,
     extra: () => "\u22121 asks, +1 bids",
+    meaning: "Which side of the book is heavier.",
     formula: "(bid quantity - ask quantity) / (bid quantity + ask quantity), over the best 20 levels of each side",
     missing: topMissing,
   },
@@ -110,6 +116,7 @@ const CARDS = [
     text: (value) => signed(value, 2),
     signs: 2,
     extra: () => "best bid against best ask",
+    meaning: "Which of the two best prices has more quantity behind it.",
     formula: "(bid quantity - ask quantity) / (bid quantity + ask quantity), at the best prices alone",
   },
   {
@@ -119,6 +126,7 @@ const CARDS = [
     text: signedQuantity,
     signs: 3,
     extra: () => "resting bids minus asks",
+    meaning: "How much more rests on the bid side than on the ask side.",
     formula: "bid quantity - ask quantity, over the best 20 levels of each side (not a sum over trades)",
     missing: topMissing,
   },
@@ -131,6 +139,7 @@ const CARDS = [
     text: quantity,
     bound: lowerBoundText,
     extra: (view, i) => `${depthText(view, "bid", i)}, ${depthText(view, "ask", i)}`,
+    meaning: "What can be traded before the price moves by 0.1 %.",
     formula: "quantity resting within 0.1 % of the mid, both sides; \u2265: the known book ends inside that band",
   },
   {
@@ -141,6 +150,7 @@ const CARDS = [
     signs: 3,
     extra: () => "flow into bids minus asks",
     missing: () => "available after 10 s",
+    meaning: "Whether buying or selling interest at the best prices has grown in the last 10 s.",
     formula: "order-flow imbalance: signed changes of quantity at the best bid and ask, summed over the last 10 s",
   },
   {
@@ -151,6 +161,7 @@ const CARDS = [
     signs: 3,
     extra: (view) => `since ${utcMinute(view.session_start_ms).slice(11)} UTC`,
     missing: () => "no trade yet",
+    meaning: "How much more was bought than sold by those who took the price offered.",
     formula: "bought - sold by takers since the session began: at the server's start, 00:00 UTC, or after lost trades",
   },
   {
@@ -159,6 +170,7 @@ const CARDS = [
     unit: () => "per s",
     text: (value) => fixed(value, value < 10 ? 2 : 1),
     extra: () => "decayed over 10 s",
+    meaning: "How busy the market is.",
     formula: "trades per second, with an exponential decay over 10 s",
   },
   {
@@ -169,6 +181,7 @@ const CARDS = [
     extra: ({ metrics }) =>
       `${bps(metrics.realised_volatility_bps)} bps over ${spanText(metrics.realised_volatility_s ?? 0)}`,
     missing: () => "available after 30 s",
+    meaning: "How much the price has moved from second to second.",
     formula: "square root of the sum of squared 1 s log returns of the mid, over up to 300 s, scaled to a year",
   },
 ];
@@ -179,6 +192,9 @@ const CARDS = [
  */
 export function createMetrics(section) {
   const cards = CARDS.map((spec) => ({ ...spec, ...cardNodes(spec) }));
+  const explain = createExplanation(find(document, "dialog.explain"));
+  for (const { node, nameNode, ...spec } of cards)
+    nameNode.addEventListener("click", () => explain(spec, node.getAttribute("data-bound") === null ? "" : node.title));
   find(section, ".cards").append(...cards.map(({ node }) => node));
   const note = find(section, ".metrics-note");
   /** @type {number | null} */
@@ -200,6 +216,24 @@ export function createMetrics(section) {
   };
 }
 
+/**
+ * Return what opens the explanation of a metric, for those who have no mouse to point with.
+ * @param {HTMLDialogElement} dialog
+ */
+function createExplanation(dialog) {
+  /**
+   * @param {Pick<CardSpec, "label" | "formula" | "meaning">} spec
+   * @param {string} bound why the value is only a lower bound; "" where it is exact
+   */
+  return ({ label, formula, meaning }, bound) => {
+    setText(find(dialog, "h2"), label);
+    setText(find(dialog, ".explain-meaning"), meaning);
+    setText(find(dialog, ".explain-formula"), formula);
+    setText(find(dialog, ".explain-bound"), bound);
+    dialog.showModal();
+  };
+}
+
 /** @param {CardSpec} spec */
 function cardNodes(spec) {
   const value = element("span", { class: "card-value" });
@@ -210,21 +244,22 @@ function cardNodes(spec) {
   const path = svgElement("path");
   const box = `0 0 ${LINE_WIDTH} ${LINE_HEIGHT}`;
   const frame = { class: "card-line", viewBox: box, preserveAspectRatio: "none", "aria-hidden": "true" };
+  const name = element("button", { type: "button", class: "card-name", "aria-haspopup": "dialog" }, spec.label);
   const node = element(
     "div",
     { class: "card", "data-metric": spec.name, title: titleOf(spec, "") },
-    element("dt", {}, element("span", { class: "card-name" }, spec.label), " ", unit),
+    element("dt", {}, name, " ", unit),
     element("dd", { class: "figure" }, figures, second, svgElement("svg", frame, path)),
   );
-  return { node, valueNode: value, unitNode: unit, boundNode: boundNote, extraNode: second, path };
+  return { node, nameNode: name, valueNode: value, unitNode: unit, boundNode: boundNote, extraNode: second, path };
 }
 
 /**
  * @param {CardSpec} spec
  * @param {string} bound
  */
-function titleOf({ formula }, bound) {
-  return `${bound === "" ? "" : `${bound}. `}${formula}. Line: the last 5 minutes.`;
+function titleOf({ meaning, formula }, bound) {
+  return `${bound === "" ? "" : `${bound}. `}${meaning} ${formula}. Line: the last 5 minutes.`;
 }
 
 /**

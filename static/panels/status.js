@@ -3,6 +3,7 @@
 
 import { find, setAttr, setFill, setText, setVisible } from "../dom.js";
 import { age, bps, counted, fixed, isKnown, UNKNOWN, utcTime } from "../format.js";
+import { replayText } from "../replay_clock.js";
 import { SILENCE_STALE_MS, sourceText, storeText } from "../state.js";
 import { lastTrade } from "../trade_list.js";
 
@@ -10,7 +11,7 @@ import { lastTrade } from "../trade_list.js";
 /** @import {PanelModel} from "../page_model.js" */
 /** @import {BookStatus} from "../state.js" */
 /** @import {Direction} from "../trade_list.js" */
-/** @import {Source, View} from "../types.js" */
+/** @import {View} from "../types.js" */
 
 const ANNOUNCE_MS_MIN = 5_000;
 /** @type {Record<Direction, string>} */
@@ -46,7 +47,7 @@ export function createStatus(root, { onRetry }) {
       paintBookState(nodes, model);
       paintServer(nodes, model);
       paintPause(nodes, model);
-      paintSource(nodes.source, model.source);
+      paintSource(nodes.source, model);
       paintInstance(nodes.instance, model);
       paintTitle(model);
       speak(model);
@@ -160,10 +161,11 @@ function pausedText(atMs, newTrades, { trusted, text }) {
 
 /**
  * @param {HTMLElement} node
- * @param {Source | ""} source
+ * @param {PanelModel} model
  */
-function paintSource(node, source) {
-  const text = sourceText(source);
+function paintSource(node, { source, view, pace }) {
+  const clock = source === "replay" ? replayText(view, pace) : "";
+  const text = [sourceText(source), clock].filter(Boolean).join(" \u00b7 ");
   setVisible(node, text !== "");
   setAttr(node, "data-source", source || null);
   if (text !== "") setText(node, text);

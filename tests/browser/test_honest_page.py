@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from playwright.async_api import Page, expect
 
 from pulse.simulator.server import SimulatedExchange
 from tests.browser.test_page import WAIT_MS, live, opened, until_live
+from tests.support.process import Pulse
+from tests.support.recordings import recording
 
 HIDEABLE = """
 window.isHidden = false;
@@ -219,4 +223,69 @@ async def test_an_unknown_symbol_in_the_address_is_named(exchange: SimulatedExch
         await expect(notice).to_be_hidden()
 
         assert page.url.endswith("#LINKUSDT")
+    assert errors == []
+
+
+async def test_scrolling_back_reaches_the_first_stored_candle(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Older candles are requested as the user gets near them, without a hole; at the first one no more are."""
+    asked: list[str] = []
+    async with live(exchange, tmp_path, PULSE_BACKFILL_DAYS="2") as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        await expect(page.get_by_test_id("chart-progress")).to_have_text("", timeout=WAIT_MS)
+        stored = await pulse.get("/api/ohlcv?start=2020-01-01&limit=1")
+        first = int(datetime.fromisoformat(stored[0]["timestamp"]).timestamp())
+        await page.reload()
+        await page.wait_for_selector("[data-testid=candles][data-first] canvas", timeout=WAIT_MS)
+        page.on("request", lambda request: asked.append(request.url))
+        box = await page.locator(".chart-canvas").bounding_box()
+        assert box is not None
+        for _ in range(60):
+            if await page.get_attribute("[data-testid=candles]", "data-first") == str(first):
+                break
+            await page.mouse.move(box["x"] + 20, box["y"] + 80)
+            await page.mouse.down()
+            await page.mouse.move(box["x"] + box["width"] - 100, box["y"] + 80, steps=3)
+            await page.mouse.up()
+            await page.wait_for_timeout(100)
+        reached = await page.get_attribute("[data-testid=candles]", "data-first")
+        await page.wait_for_timeout(1500)
+        older = [url for url in asked if "end=" in url]
+        await page.wait_for_timeout(1000)
+        await expect(page.get_by_test_id("to-now")).to_be_visible()
+
+    assert reached == str(first)
+    assert 1 <= len(older) <= 4
+    assert errors == []
+
+
+async def test_a_replay_has_its_own_clock(tmp_path: Path) -> None:
+    """Its date, time and speed are in the banner: nobody takes the footer's clock for that of the data."""
+    folder = recording("btcusdt-2024-08-08")
+    async with (
+        Pulse(tmp_path, "--replay", *sorted(folder.glob("*.gz")), "--speed", "5") as pulse,
+        opened(pulse) as (page, errors),
+    ):
+        banner = page.get_by_test_id("source-banner")
+        await expect(banner).to_contain_text("Replay of a recording", timeout=WAIT_MS)
+        await expect(banner).to_contain_text("2024-08-08 23:5", timeout=WAIT_MS)
+        await expect(banner).to_contain_text("times as fast", timeout=WAIT_MS)
+        text = await banner.inner_text()
+
+    speed = float(text.partition(" times as fast")[0].rpartition(" ")[2])
+    assert 3 < speed < 8
+    assert errors == []
+
+
+async def test_a_dead_book_has_its_own_age(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """While best prices, trades and candles go on, the age of the book counts up, and the book is not called live."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        exchange.faults.frames.mute("btcusdt@depth@100ms")
+        await page.wait_for_selector("[data-testid=terminal]:not([data-state=live])", timeout=WAIT_MS)
+        await expect(page.get_by_test_id("book-age")).to_have_text(re.compile("[5-9] s|1[0-9] s"), timeout=WAIT_MS)
+        await expect(page.get_by_test_id("trades-age")).to_have_text(re.compile("<1 s ago|[12] s ago"))
+        exchange.faults.frames.unmute()
+        await until_live(page)
+        await expect(page.get_by_test_id("book-age")).to_have_text("<1 s ago", timeout=WAIT_MS)
+
     assert errors == []

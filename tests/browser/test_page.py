@@ -50,9 +50,12 @@ WAIT_MS = 1000 * WAIT_S
 
 @asynccontextmanager
 async def opened(
-    pulse: Pulse, origin: str = "", script: str = "", path: str = "/", **viewport: int
+    pulse: Pulse, origin: str = "", script: str = "", path: str = "/", *, is_phone: bool = False, **viewport: int
 ) -> AsyncIterator[tuple[Page, list[str]]]:
-    """Open the page in a browser; yield it and the errors of its console. `script` runs before the page's own."""
+    """Open the page in a browser; yield it and the errors of its console.
+
+    `script` runs before the page's own. A phone has a touch screen.
+    """
     if CHROMIUM is None:
         pytest.fail("Chromium is missing: apt-get install -y chromium", pytrace=False)
     if sys.platform == "linux":
@@ -69,7 +72,7 @@ async def opened(
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM)
-        page = await browser.new_page(viewport=size)
+        page = await browser.new_page(viewport=size, has_touch=is_phone, is_mobile=is_phone)
         page.on("console", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
         await page.add_init_script(script)
@@ -517,7 +520,7 @@ async def test_muted_streams_are_named_and_dim_their_own_panel(exchange: Simulat
         await expect(root).to_have_attribute("data-state", "live")
         await expect(page.get_by_test_id("trades")).to_have_css("opacity", "0.8")
         await expect(page.get_by_test_id("ladder")).to_have_css("opacity", "1")
-        await expect(page.locator("[data-metric=trade_rate]")).to_have_css("opacity", "0.5")
+        await expect(page.locator("[data-metric=trade_rate]")).to_have_css("opacity", "0.8")
         await expect(page.locator("[data-metric=imbalance]")).to_have_css("opacity", "1")
 
         exchange.faults.frames.unmute()

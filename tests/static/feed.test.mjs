@@ -43,6 +43,15 @@ test("the feed subscribes to what a page shows, the book last", () => {
   assert.equal(topicsOf("BTCUSDT").at(-1), "book.BTCUSDT");
 });
 
+test("a slower rate is part of the subscription", () => {
+  const fake = fakePlatform(0);
+  const feed = new Feed({ onView: () => {}, onChange: () => {}, rate: () => "4hz", platform: fake.platform });
+  feed.open("ws://server/ws", "BTCUSDT");
+  fake.last().open();
+
+  assert.deepEqual(fake.last().sent, [{ op: "subscribe", topics: topicsOf("BTCUSDT"), rate: "4hz" }]);
+});
+
 test("a view is delivered only when all of its parts have arrived", () => {
   const { views, receiveTopic, receiveAll } = subscribed();
   receiveTopic("book", { seq: 1 });
