@@ -205,7 +205,7 @@ def test_modules_begin_with_a_description_and_stay_small(path: Path) -> None:
     assert max(map(len, lines)) <= 120
 
 
-@pytest.mark.parametrize("name", ["text", "muted", "bid", "ask", "amber", "blue-text"])
+@pytest.mark.parametrize("name", ["text", "muted", "bid", "ask", "bid-text", "ask-text", "amber", "blue-text"])
 def test_text_colours_have_enough_contrast(name: str) -> None:
     """Every text colour has a contrast of at least 4.5:1 on the panel (WCAG AA)."""
     text = (STATIC / "styles" / "variables.css").read_text(encoding="utf-8")
@@ -213,6 +213,52 @@ def test_text_colours_have_enough_contrast(name: str) -> None:
     light, dark = luminance(colours[name]), luminance(colours["panel"])
 
     assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize("side", ["bid", "ask"])
+def test_digits_on_a_bar_have_enough_contrast(side: str) -> None:
+    """On the densest depth bar, whose fill is in depth_bars.js, each text of the order book has 4.5:1."""
+    text = (STATIC / "styles" / "variables.css").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", text))
+    bars = (STATIC / "depth_bars.js").read_text(encoding="utf-8")
+    alpha = sum(float(part) for part in re.findall(r"const (?:FILL|WALL)_ALPHA = ([\d.]+)", bars))
+    bar = mixed(colours[side], colours["panel"], alpha)
+
+    assert alpha == pytest.approx(0.3)
+    for name in ("text", "muted", f"{side}-text"):
+        assert contrast(colours[name], bar) >= 4.5, name
+
+
+def test_dimmed_data_stays_readable() -> None:
+    """What may not be trusted is grey and less bright, and still has 4.5:1."""
+    text = (STATIC / "styles" / "variables.css").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", text))
+    panels = (STATIC / "styles" / "panels.css").read_text(encoding="utf-8")
+    rules = re.findall(r"opacity: ([\d.]+);\n  filter: grayscale\(1\);", panels)
+
+    assert rules
+    for opacity in rules:
+        for name in ("text", "muted", "bid-text", "ask-text"):
+            grey = f"#{round(255 * weighted(colours[name])):02x}" + f"{round(255 * weighted(colours[name])):02x}" * 2
+            assert contrast(mixed(grey, colours["panel"], float(opacity)), colours["panel"]) >= 4.5, name
+
+
+def mixed(over: str, under: str, alpha: float) -> str:
+    """Return a colour of this opacity over another one."""
+    pairs = [(int(over[at : at + 2], 16), int(under[at : at + 2], 16)) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(alpha * top + (1 - alpha) * bottom):02x}" for top, bottom in pairs)
+
+
+def weighted(colour: str) -> float:
+    """Return the grey that CSS's grayscale filter makes of `#rrggbb`, 0 to 1: it weighs the encoded values."""
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(first: str, second: str) -> float:
+    """Return the contrast of two colours as WCAG defines it."""
+    dark, light = sorted((luminance(first), luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def luminance(colour: str) -> float:

@@ -1,10 +1,10 @@
 // The candle chart: closed bars from the store and the running one, volume below, gaps left open. It draws the bars it
 // is given and says why there are none; requesting them is the caller's business.
 
+import { createDrawing } from "../chart_drawing.js";
 import { closest, element, find, setAttr, setText, setVisible } from "../dom.js";
 import { fixed, quantityColumn, utcMinute, waitText } from "../format.js";
 import { INTERVALS, progressText, progressTitle } from "../intervals.js";
-import { withGaps } from "../scale.js";
 import { continues, sameBar } from "../state.js";
 import { lastTrade } from "../trade_list.js";
 
@@ -13,21 +13,10 @@ import { lastTrade } from "../trade_list.js";
 /** @import {Interval} from "../intervals.js" */
 /** @import {PanelModel} from "../page_model.js" */
 /** @import {Bar} from "../state.js" */
-/** @import {Direction} from "../trade_list.js" */
 /** @import {Instrument, Trade} from "../types.js" */
 
-/** @typedef {ReturnType<typeof palette>} Palette */
-/** A bar, or the place of a missing one.
- * @typedef {Bar | {time: number}} Slot
- */
-
-const SLOTS_MAX = 60_000; // drawn bars, gaps included
-const NEAR_START_BARS = 60; // so close to the first bar in sight, further ones are requested
-const BARS_SHOWN_MAX = 150;
-const BARS_SHOWN_MIN = 30;
-const RIGHT_BARS = 3; // empty room to the right of the running bar
 const DAY_S = 86_400;
-const BAR_PX = 7; // width of a bar, to choose how many to show at first
+const FAR_STEP = 10; // bars a step of an arrow key with Shift
 /** @type {{key: string, bars: Bar[], last: Bar | null}} */
 const NOTHING = Object.freeze({ key: "", bars: [], last: null });
 
@@ -52,6 +41,8 @@ export function createCandles(section, charts, { onHover, onInterval, onNearStar
     intervals: find(section, ".intervals"),
     progress: find(section, ".chart-progress"),
     toNow: find(section, ".to-now"),
+    body: find(section, ".chart-body"),
+    spoken: find(section, ".chart-spoken"),
   };
   const buttons = INTERVALS.map(intervalButton);
   nodes.intervals.append(...buttons);
@@ -69,12 +60,42 @@ export function createCandles(section, charts, { onHover, onInterval, onNearStar
     onHover();
   });
 
+  let isKeyMove = false;
+  nodes.body.addEventListener("blur", () => drawing.point(null));
+  nodes.body.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key] ?? 0;
+    if (event.key === "Escape") drawing.point(null);
+    if (step === 0) return;
+    event.preventDefault();
+    const bar = stepped(painted.bars, painted.last, hovered, step * (event.shiftKey ? FAR_STEP : 1));
+    isKeyMove = bar !== null;
+    hovered = bar?.time ?? null;
+    drawing.point(bar);
+    onHover();
+  });
+
   /** Remove another symbol's bars, which must not appear under the name of a symbol without any. */
   function clear() {
     if (painted !== NOTHING) drawing.start([]);
     painted = NOTHING;
     drawing.markLast(null);
     setText(nodes.legend, "");
+  }
+
+  /**
+   * @param {string} key
+   * @param {Bar[]} bars
+   * @param {Bar | null} live
+   */
+  function draw(key, bars, live) {
+    const isOther = painted.key !== key;
+    if (isOther || !continues(painted.bars, bars)) {
+      const slots = drawing.start(bars);
+      if (isOther || painted.bars.length === 0) drawing.show(slots, box.clientWidth);
+      painted = { key, bars, last: bars.at(-1) ?? null };
+    }
+    painted.last = drawing.append(newerBars(painted.last, bars, live), painted.last);
+    painted.bars = bars;
   }
 
   /**
@@ -97,18 +118,13 @@ export function createCandles(section, charts, { onHover, onInterval, onNearStar
       paintButtons(buttons, interval);
       if (instrument === null || view === null) return clear();
       const key = `${view.symbol} ${interval.name}`;
-      const isOther = painted.key !== key;
-      if (isOther) drawing.adopt(instrument, interval);
-      if (isOther || !continues(painted.bars, bars)) {
-        const slots = drawing.start(bars);
-        if (isOther || painted.bars.length === 0) drawing.show(slots, box.clientWidth);
-        painted = { key, bars, last: bars.at(-1) ?? null };
-      }
-      painted.last = drawing.append(newerBars(painted.last, bars, live), painted.last);
-      painted.bars = bars;
+      if (painted.key !== key) drawing.adopt(instrument, interval);
+      draw(key, bars, live);
       if (drawing.isNearStart()) onNearStart();
       paintNewest(trades, bars, live);
       paintLegend(nodes.legend, barAt(hovered, bars, live), instrument, interval);
+      if (isKeyMove) setText(nodes.spoken, nodes.legend.textContent ?? "");
+      isKeyMove = false;
     },
     /**
      * Whether the newest bar as it is drawn does not contain the last price, which is painted more often.
@@ -184,6 +200,20 @@ function barAt(time, bars, live) {
 }
 
 /**
+ * Return the bar so many steps from the one at `time`, from the newest one where none is pointed at.
+ * @param {Bar[]} bars
+ * @param {Bar | null} last the newest one that is drawn, which may be the running one
+ * @param {number | null} time
+ * @param {number} steps
+ */
+function stepped(bars, last, time, steps) {
+  const all = last !== null && last.time > (bars.at(-1)?.time ?? -Infinity) ? [...bars, last] : bars;
+  const at = time === null ? all.length - 1 : all.findLastIndex((bar) => bar.time <= time);
+  const from = time === null && steps < 0 ? all.length : at; // the first key points at the newest one
+  return all[Math.min(all.length - 1, Math.max(0, from + steps))] ?? null;
+}
+
+/**
  * @param {HTMLElement} node
  * @param {Bar | null} bar
  * @param {Instrument} instrument
@@ -218,181 +248,4 @@ function paintButtons(buttons, { name }) {
 /** @param {Interval} interval */
 function intervalButton({ name, title }) {
   return element("button", { type: "button", class: "interval", "data-interval": name, title }, name);
-}
-
-/**
- * @param {typeof Charts} charts
- * @param {HTMLElement} box
- */
-function createDrawing(charts, box) {
-  const colour = palette(box);
-  const chart = charts.createChart(box, chartOptions(charts, colour));
-  const candles = chart.addSeries(charts.CandlestickSeries, {
-    upColor: colour.bid,
-    downColor: colour.ask,
-    wickUpColor: colour.bid,
-    wickDownColor: colour.ask,
-    borderVisible: false,
-    // Its own label and line are those of the last bar that is visible, which is an old one when scrolled back.
-    lastValueVisible: false,
-    priceLineVisible: false,
-  });
-  const lastLine = candles.createPriceLine({ price: 0, lineWidth: 1, lineStyle: charts.LineStyle.Dotted });
-  const volume = chart.addSeries(charts.HistogramSeries, {
-    priceScaleId: "volume",
-    priceFormat: { type: "volume" },
-    lastValueVisible: false,
-    priceLineVisible: false,
-  });
-  candles.priceScale().applyOptions({ scaleMargins: { top: 0.06, bottom: 0.24 } });
-  volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-  let stepSeconds = 0;
-  /** @param {Bar[]} bars */
-  const slotsOf = (bars) => (stepSeconds > 0 ? withGaps(bars, stepSeconds, SLOTS_MAX) : bars.slice(-SLOTS_MAX));
-
-  return {
-    chart,
-    /**
-     * @param {Instrument} instrument
-     * @param {Interval} interval
-     */
-    adopt({ price_decimals, tick_size }, interval) {
-      stepSeconds = interval.stepSeconds;
-      /** @param {number} price */
-      const formatter = (price) => fixed(price, price_decimals);
-      const minMove = tick_size > 0 ? tick_size : 10 ** -price_decimals;
-      candles.applyOptions({ priceFormat: { type: "custom", formatter, minMove } });
-    },
-    /** @param {Bar[]} bars */
-    start(bars) {
-      const slots = slotsOf(bars);
-      candles.setData(slots.map(candleOf));
-      volume.setData(slots.map((slot) => volumeOf(slot, colour)));
-      return slots.length;
-    },
-    /**
-     * Mark the current price, wherever the chart is scrolled to.
-     * @param {{price: number, direction: Direction} | null} last
-     */
-    markLast(last) {
-      const isVisible = last !== null;
-      const price = last?.price ?? 0;
-      const color = last?.direction === -1 ? colour.ask : colour.bid;
-      const known = lastLine.options();
-      if (known.price === price && known.color === color && known.lineVisible === isVisible) return; // it would redraw
-      lastLine.applyOptions({ price, color, lineVisible: isVisible, axisLabelVisible: isVisible });
-    },
-    /** Whether the first bar is in sight, or nearly. */
-    isNearStart() {
-      const range = chart.timeScale().getVisibleLogicalRange();
-      return range !== null && range.from < NEAR_START_BARS;
-    },
-    /** Whether the newest bar is out of sight because the user has scrolled back. */
-    isBehind() {
-      return chart.timeScale().scrollPosition() < -1;
-    },
-    toNow() {
-      chart.timeScale().scrollToPosition(RIGHT_BARS, false);
-    },
-    /**
-     * @param {number} slots
-     * @param {number} width
-     */
-    show(slots, width) {
-      const shown = Math.min(BARS_SHOWN_MAX, Math.max(BARS_SHOWN_MIN, Math.floor(width / BAR_PX)));
-      chart.timeScale().setVisibleLogicalRange({ from: slots - shown, to: slots + RIGHT_BARS });
-    },
-    /**
-     * @param {Bar[]} bars
-     * @param {Bar | null} last
-     */
-    append(bars, last) {
-      const gap = last !== null && bars.length > 0 ? slotsOf([last, bars[0]]).slice(1, -1) : [];
-      for (const slot of [...gap, ...bars]) {
-        candles.update(candleOf(slot));
-        volume.update(volumeOf(slot, colour));
-      }
-      return bars.at(-1) ?? last;
-    },
-  };
-}
-
-/**
- * Return a slot as the library's; its times are seconds since the epoch, which it brands as a type of their own.
- * @param {Slot} slot
- * @returns {Charts.CandlestickData | Charts.WhitespaceData}
- */
-function candleOf(slot) {
-  return /** @type {(Bar | {time: number}) & {time: Charts.UTCTimestamp}} */ (slot);
-}
-
-/**
- * @param {Slot} slot
- * @param {Palette} colour
- * @returns {Charts.HistogramData | Charts.WhitespaceData}
- */
-function volumeOf(slot, colour) {
-  const time = /** @type {Charts.UTCTimestamp} */ (slot.time);
-  if (!("open" in slot)) return { time };
-  return { time, value: slot.volume, color: slot.close >= slot.open ? colour.bidVolume : colour.askVolume };
-}
-
-/**
- * Read the style sheet's colours: the chart draws on a canvas and does not inherit them.
- * @param {HTMLElement} box
- */
-function palette(box) {
-  const style = getComputedStyle(box);
-  /** @param {string} name */
-  const read = (name) => style.getPropertyValue(name).trim();
-  return {
-    text: read("--muted"),
-    line: read("--line"),
-    faint: read("--grid"),
-    cursor: read("--cursor"),
-    bid: read("--bid"),
-    ask: read("--ask"),
-    bidVolume: read("--bid-volume"),
-    askVolume: read("--ask-volume"),
-    font: style.fontFamily,
-  };
-}
-
-/**
- * @param {typeof Charts} charts
- * @param {Palette} colour
- * @returns {Charts.DeepPartial<Charts.TimeChartOptions>}
- */
-function chartOptions(charts, colour) {
-  return {
-    autoSize: true,
-    layout: {
-      background: { type: charts.ColorType.Solid, color: "transparent" },
-      textColor: colour.text,
-      fontSize: 11,
-      fontFamily: colour.font,
-      attributionLogo: false, // its inline style would violate the page's content policy
-    },
-    grid: { vertLines: { color: colour.faint }, horzLines: { color: colour.faint } },
-    crosshair: {
-      mode: charts.CrosshairMode.Normal,
-      vertLine: { color: colour.cursor, labelBackgroundColor: colour.line },
-      horzLine: { color: colour.cursor, labelBackgroundColor: colour.line },
-    },
-    handleScroll: { vertTouchDrag: false }, // a finger that moves up or down scrolls the page
-    rightPriceScale: { borderColor: colour.line, minimumWidth: 74, entireTextOnly: true },
-    timeScale: {
-      borderColor: colour.line,
-      timeVisible: true,
-      secondsVisible: false,
-      rightOffset: RIGHT_BARS,
-      minBarSpacing: 1,
-    },
-    localization: { timeFormatter: timeText, dateFormat: "yyyy-MM-dd" },
-  };
-}
-
-/** @param {Charts.Time} time */
-function timeText(time) {
-  return `${utcMinute(Number(time) * 1000)} UTC`;
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -272,4 +273,19 @@ async def test_a_replay_has_its_own_clock(tmp_path: Path) -> None:
 
     speed = float(text.partition(" times as fast")[0].rpartition(" ")[2])
     assert 3 < speed < 8
+    assert errors == []
+
+
+async def test_a_dead_book_has_its_own_age(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """While best prices, trades and candles go on, the age of the book counts up, and the book is not called live."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        exchange.faults.frames.mute("btcusdt@depth@100ms")
+        await page.wait_for_selector("[data-testid=terminal]:not([data-state=live])", timeout=WAIT_MS)
+        await expect(page.get_by_test_id("book-age")).to_have_text(re.compile("[5-9] s|1[0-9] s"), timeout=WAIT_MS)
+        await expect(page.get_by_test_id("trades-age")).to_have_text(re.compile("<1 s ago|[12] s ago"))
+        exchange.faults.frames.unmute()
+        await until_live(page)
+        await expect(page.get_by_test_id("book-age")).to_have_text("<1 s ago", timeout=WAIT_MS)
+
     assert errors == []

@@ -202,3 +202,31 @@ async def test_a_metric_is_explained_without_a_mouse(exchange: SimulatedExchange
         await expect(explanation).to_be_hidden()
 
     assert errors == []
+
+
+async def test_the_chart_is_read_with_the_arrow_keys(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Each step shows one candle in the legend and announces it; Home brings the first one into sight."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        await page.wait_for_selector("[data-testid=candles][data-first] canvas", timeout=WAIT_MS)
+        spoken, legend = page.get_by_test_id("chart-spoken"), page.get_by_test_id("legend")
+        await page.locator(".chart-body").focus()
+        await page.keyboard.press("ArrowLeft")
+        await expect(spoken).to_contain_text("O\u00a061,")
+        newest = (await spoken.inner_text())[:5]
+        await page.keyboard.press("Shift+ArrowLeft")
+        await expect(spoken).not_to_contain_text(newest)
+        earlier = (await spoken.inner_text())[:5]
+        assert minutes(newest) - minutes(earlier) >= 10  # more where minutes are missing
+        await page.wait_for_timeout(600)
+        assert (await legend.inner_text())[:5] == earlier
+        await page.keyboard.press("Home")
+        await expect(page.get_by_test_id("to-now")).to_be_visible()
+
+    assert errors == []
+
+
+def minutes(text: str) -> int:
+    """Return a time of day such as 17:05 in minutes."""
+    hours, rest = text.split(":")
+    return int(hours) * 60 + int(rest)

@@ -520,7 +520,7 @@ async def test_muted_streams_are_named_and_dim_their_own_panel(exchange: Simulat
         await expect(root).to_have_attribute("data-state", "live")
         await expect(page.get_by_test_id("trades")).to_have_css("opacity", "0.8")
         await expect(page.get_by_test_id("ladder")).to_have_css("opacity", "1")
-        await expect(page.locator("[data-metric=trade_rate]")).to_have_css("opacity", "0.5")
+        await expect(page.locator("[data-metric=trade_rate]")).to_have_css("opacity", "0.8")
         await expect(page.locator("[data-metric=imbalance]")).to_have_css("opacity", "1")
 
         exchange.faults.frames.unmute()
