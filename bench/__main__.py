@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import engine, fanout, footprint, latency, soak
+from bench import crowd, engine, fanout, footprint, latency
 from bench.context import Context
 from bench.docs import with_table
 from bench.machine import describe
@@ -17,13 +17,13 @@ from bench.processes import ROOT, BenchError
 from bench.rows import Outcome, Reading, Row
 from bench.table import figure, render
 
-ROWS: tuple[Row, ...] = (*fanout.ROWS, *latency.ROWS, *engine.ROWS, *footprint.ROWS, *soak.ROWS)
+ROWS: tuple[Row, ...] = (*fanout.ROWS, *latency.ROWS, *engine.ROWS, *footprint.ROWS, *crowd.ROWS)
 EXIT_TERMINATED = 128 + signal.SIGTERM
 RESULTS = ROOT / "docs" / "benchmarks.md"
 FULL_REPEATS, QUICK_REPEATS = 5, 1
 IDLE_LOAD = 0.5
 """A load average above this, before anything was started, means other work on the same cores."""
-SOAK_MINUTES, QUICK_SOAK_MINUTES = 20.0, 1.0
+CROWD_MINUTES, QUICK_CROWD_MINUTES = 20.0, 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
         context = Context(
             Path(folder), options.quick, options.recordings,
-            options.soak_minutes or (QUICK_SOAK_MINUTES if options.quick else SOAK_MINUTES), _log,
+            options.crowd_minutes or (QUICK_CROWD_MINUTES if options.quick else CROWD_MINUTES), _log,
         )  # fmt: skip
         outcomes = _measure(chosen, context, repeats)
     table = render(outcomes, describe(), headline)
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repeats", type=int, metavar="N", help=f"default {FULL_REPEATS}, with --quick {QUICK_REPEATS}"
     )
-    parser.add_argument("--soak-minutes", type=float, metavar="N", help=f"default {SOAK_MINUTES:g}")
+    parser.add_argument("--crowd-minutes", type=float, metavar="N", help=f"default {CROWD_MINUTES:g}")
     parser.add_argument("--recordings", type=Path, metavar="FOLDER", default=_recordings(),
                         help="recorded sessions; without them the simulator is used")  # fmt: skip
     parser.add_argument("--write-docs", action="store_true", help="write the table into docs/benchmarks.md")

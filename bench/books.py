@@ -15,7 +15,8 @@ import orjson
 
 from bench.diffs import SYMBOL, Session
 from bench.processes import BenchError
-from pulse.binance.messages import Frame, parse, parse_snapshot
+from pulse.binance.answers import parse_snapshot
+from pulse.binance.messages import Frame, parse
 from pulse.market.depth_sync import DepthSync, DiffOutcome
 from pulse.market.market import Market, Origin
 from pulse.market.types import DepthDiff, FeedUp

@@ -15,7 +15,7 @@ class Context:
     folder: Path
     is_quick: bool
     recordings: Path
-    soak_minutes: float
+    crowd_minutes: float
     log: Callable[[str], None]
     _done: dict[str, Any] = field(default_factory=dict)
 

@@ -13,6 +13,11 @@ def cores() -> tuple[set[int], set[int]]:
     return ({usable[0]}, set(usable[1:])) if len(usable) > 1 else ({usable[0]}, {usable[0]})
 
 
+def usable() -> set[int]:
+    """Return all cores that this process may use."""
+    return set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else {0}
+
+
 def describe() -> str:
     """Return CPU model, cores, kernel and Python, in one line."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

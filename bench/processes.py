@@ -48,11 +48,7 @@ class Program:
                 [str(part) for part in command], cwd=log.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=errors, env={**own, "PYTHONPATH": str(ROOT), **(environment or {})}, bufsize=0,
             )  # fmt: skip
-        if hasattr(os, "sched_setaffinity"):
-            with contextlib.suppress(
-                ProcessLookupError
-            ):  # a process that already ended is reported where it is waited for
-                os.sched_setaffinity(self.process.pid, set(cores))
+        self.run_on(cores)
         self._unread = b""
 
     def __enter__(self) -> "Program":
@@ -62,6 +58,13 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def run_on(self, cores: Iterable[int]) -> None:
+        """Pin it to these cores, where the system can."""
+        # A process that already ended is reported where it is waited for.
+        with contextlib.suppress(ProcessLookupError):
+            if hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(self.process.pid, set(cores))
 
     def stop(self) -> None:
         """Terminate it, and kill it when it does not end in time."""
@@ -114,6 +117,11 @@ class Program:
         """Return its resident memory, MB (10^6 bytes)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
+
+    def resident_peak_mb(self) -> float:
+        """Return the most resident memory it has had, MB (10^6 bytes)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
     def open_files(self) -> int:
         """Return its number of open descriptors."""

@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.busy import SYMBOLS
+from bench.busy import SYMBOLS, TIMES
 from bench.machine import cores
 from bench.processes import READY_TIMEOUT_S, BenchError, Program, free_port, python
 
 BOOK_PATH = "/ws/orderbook/{symbol}"
 LIVE_TIMEOUT_S = 90.0
 POLL_S = 0.02
+SIMULATED = {"PULSE_VENUE": "us", "PULSE_PUBLISH_INTERVAL_MS": "80"}
+"""The settings for the simulator, which has that venue's weights; the interval between views is the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def terminal(
     """Run the terminal on the paced exchange; settings as in docs/configuration.md."""
     with (
         exchange(folder, symbols, rate_hz) as exchange_port,
-        _running(folder, symbols, exchange_port, settings) as ours,
+        running(folder, symbols, exchange_port, settings) as ours,
     ):
         yield ours
 
@@ -57,27 +59,40 @@ def terminal(
 @contextmanager
 def busy_terminal(folder: Path) -> Iterator[Terminal]:
     """Run the terminal on the busy exchange, with the default interval between views."""
-    port = free_port()
-    _, driving = cores()
-    settings = {"PULSE_VENUE": "us", "PULSE_PUBLISH_INTERVAL_MS": "80"}  # the simulator has that venue's weights
-    with Program(python("bench.busy", port), driving, folder / "busy.log") as program:
-        program.read_object(READY_TIMEOUT_S)
-        with _running(folder, SYMBOLS, port, settings) as ours:
-            yield ours
+    with busy_exchange(folder) as (port, _), running(folder, SYMBOLS, port, SIMULATED) as ours:
+        yield ours
 
 
 @contextmanager
-def _running(
-    folder: Path, symbols: Sequence[str], exchange_port: int, settings: Mapping[str, str]
+def busy_exchange(folder: Path, times: float = TIMES) -> Iterator[tuple[int, Program]]:
+    """Run the busy exchange on the driving cores; yield its port and the program, which takes commands."""
+    port = free_port()
+    _, driving = cores()
+    with Program(python("bench.busy", port, "--times", times), driving, folder / "busy.log") as program:
+        program.read_object(READY_TIMEOUT_S)
+        yield port, program
+
+
+@contextmanager
+def running(
+    folder: Path, symbols: Sequence[str], exchange_port: int, settings: Mapping[str, str], group: Path | None = None
 ) -> Iterator[Terminal]:
-    """Run the terminal on the measured core, and yield it once every book is live."""
+    """Run the terminal on the measured core, and yield it once every book is live.
+
+    `group` is the file of a control group that takes process ids; the terminal is in that group from its start.
+    """
     measured, _ = cores()
     environment = {**environment_of(folder, symbols, exchange_port), **settings}
-    with Program(python("pulse"), measured, folder / "pulse.log", environment) as program:
+    with Program(joining(group, python("pulse")), measured, folder / "pulse.log", environment) as program:
         port = int(environment["PORT"])
         program.wait_for_port(port)
         _wait_until_ready(port)
         yield Terminal(program, port, exchange_port, len(get(port, f"/orderbook?symbol={symbols[0]}")))
+
+
+def joining(group: Path | None, command: list[str]) -> list[str]:
+    """Return a command that puts itself into the control group first."""
+    return command if group is None else ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group), *command]
 
 
 def environment_of(folder: Path, symbols: Sequence[str], exchange_port: int) -> dict[str, str]:
@@ -116,3 +131,9 @@ def get(port: int, path: str) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as answer:
         body: bytes = answer.read()
         return body
+
+
+def counted(port: int, name: str) -> float:
+    """Return one of the terminal's own metrics, summed over all symbols."""
+    lines = get(port, "/metrics").decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))

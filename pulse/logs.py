@@ -148,6 +148,8 @@ class _Pair(NamedTuple):
 
 PAIR = re.compile(r"(?<!\S)([a-z_]+)=(\S*%\S*)")
 CONVERSION = re.compile(r"%(?!%)")
+ROUNDED = re.compile(r"%\.[0-9]f")
+"""A template that makes a number of a number."""
 TEMPLATES_MAX = 1024
 """Messages whose pairs are remembered: more than the program has; libraries put values into the text."""
 
@@ -177,13 +179,14 @@ def _parts(record: logging.LogRecord) -> tuple[str, list[tuple[str, object]]]:
 
 
 def _values(pairs: Sequence[_Pair], arguments: Sequence[object]) -> "list[tuple[str, object]]":
-    """Return each pair's value: a number where it is just one, else text."""
+    """Return each pair's value: a number where it is just one, rounded as its template says, else text."""
     values: list[tuple[str, object]] = []
     for key, template, count in pairs:
         own, arguments = arguments[:count], arguments[count:]
-        value = own[0] if template == "%s" else None
-        is_number = isinstance(value, int | float) and isfinite(value)
-        values.append((key, value if is_number else _redacted(template % tuple(own))))
+        text = template % tuple(own)
+        value = own[0] if template == "%s" else float(text) if ROUNDED.fullmatch(template) else None
+        is_number = isinstance(value, int) or (isinstance(value, float) and isfinite(value))
+        values.append((key, value if is_number else _redacted(text)))
     return values
 
 

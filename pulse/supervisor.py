@@ -102,13 +102,18 @@ async def _serve(
     stop: asyncio.Event,
 ) -> None:  # fmt: skip
     """Serve everyone, and the operator where a listener is set for that, until `stop`."""
-    per_address_max = None if settings.trusted_hops else settings.clients_per_address_max
+    per_address_max, per_address_s = settings.clients_per_address_max, settings.requests_per_address_s
+    # Behind a proxy all connections come from its address.
+    of_address = (None, 0) if settings.trusted_hops else (per_address_max, per_address_s)
     async with asyncio.TaskGroup() as servers:
-        servers.create_task(
-            serve(built.app, listener, stop, built.hub.shut_down, settings.clients_max, per_address_max)
-        )
+        servers.create_task(serve(built.app, listener, stop, built.hub.shut_down, settings.clients_max, *of_address))
         if operator_listener is not None:
-            servers.create_task(serve(built.operator_app, operator_listener, stop, lambda: None, OPERATOR_CLIENTS_MAX))
+            servers.create_task(
+                serve(
+                    built.operator_app, operator_listener, stop, lambda: None, OPERATOR_CLIENTS_MAX,
+                    is_for_operator=True,
+                )
+            )  # fmt: skip
 
 
 def _print_address(listener: socket.socket) -> None:

@@ -378,6 +378,11 @@ THREATS = Table(
                 "counted and logged once.",
             ),
             Row(
+                "many-new-connections",
+                "One address opens and ends connections as fast as it can.",
+                "They have a rate before HTTP; beyond it the server makes nothing for them, health checks aside.",
+            ),
+            Row(
                 "half-frame",
                 "Half a WebSocket frame holds a place.",
                 "The connection ends where the rest does not come.",

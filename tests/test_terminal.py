@@ -22,6 +22,8 @@ import redis
 
 from pulse.fanout.hub import OWN_SILENCE_MAX_S
 from pulse.latency import ECHOES_PER_ADDRESS
+from pulse.server.listener import EXTRA_CONNECTIONS
+from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
 from tests.support.process import ROOT, SYMBOLS, Pulse, run_pulse, stalled_reader, terminal_on
@@ -243,11 +245,15 @@ async def test_the_operators_listener_needs_no_token(tmp_path: Path) -> None:
         ready = await pulse.until(lambda: status_of(f"{url}/readyz"), lambda status: status == 200)
         rebound = await status_of(f"{url}/metrics", Host="rebound.example")
         public = await status_of(f"{pulse.url}/metrics")
+        async with aiohttp.ClientSession() as client, client.get(f"{url}/metrics") as answer:
+            metrics = (await answer.text()).splitlines()
         data = await status_of(f"{pulse.url}/api/symbols")
         code = await pulse.stop()
 
     assert found == {"/healthz": 200, "/metrics": 200, "/": 404, "/orderbook": 404, "/ws": 404}
     assert (ready, rebound, public, data, code) == (200, 421, 403, 200, 0)
+    limit = Settings().clients_max + EXTRA_CONNECTIONS  # of the listener for everyone
+    assert f"pulse_connections_limit {limit:.1f}" in metrics
 
 
 async def test_the_operators_listener_in_use_is_one_sentence(tmp_path: Path) -> None:

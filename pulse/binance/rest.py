@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from pulse import stats
-from pulse.binance import messages
-from pulse.binance.messages import InstrumentRows
+from pulse.binance import answers
+from pulse.binance.answers import InstrumentRows
+from pulse.binance.messages import ERROR_CHARS_MAX
 from pulse.binance.rate_limit import BAN_MAX_S, BanFile, Priority, PriorityLock, WeightBudget
 from pulse.binance.refusals import Refusals
 from pulse.binance.transport import Answer, Transport
@@ -110,7 +111,7 @@ class BinanceRest:
         weight = self.venue.weights.depth_weight(limit)
         params = {"symbol": symbol, "limit": str(limit)}
         body = await self._get("/api/v3/depth", params, weight, self._priority_of(symbol))
-        return messages.parse_snapshot(_object(body), limit)
+        return answers.parse_snapshot(_object(body), limit)
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Fetch the one-minute candles that open in [start, end], oldest first, at most KLINES_MAX."""
@@ -121,7 +122,7 @@ class BinanceRest:
         rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, Priority.HISTORY)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
-        parsed = [messages.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
+        parsed = [answers.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
         candles, fault = possible_candles(parsed, start_ms, end_ms, self._answered_ms)
         if fault:
             stats.frames_quarantined.labels(symbol, "klines").inc()
@@ -152,7 +153,7 @@ class BinanceRest:
         rows = await self._get("/api/v3/aggTrades", params, self.venue.weights.agg_trades, priority)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of aggregate trades")
-        return [messages.parse_agg_trade_row(row) for row in rows[:AGG_TRADES_MAX]]
+        return [answers.parse_agg_trade_row(row) for row in rows[:AGG_TRADES_MAX]]
 
     async def time(self) -> RoundTrip:
         """Fetch the exchange's time; the round trip does not include the wait for the budget."""
@@ -196,15 +197,15 @@ class BinanceRest:
         rows = await self._get("/api/v3/ticker/price", {}, self.venue.weights.prices, Priority.DEFAULT)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of prices")
-        return messages.parse_names(rows)
+        return answers.parse_names(rows)
 
     async def _exchange_info(self, params: dict[str, str]) -> InstrumentRows:
         weight = self.venue.weights.exchange_info
         body = _object(await self._get("/api/v3/exchangeInfo", params, weight, Priority.DEFAULT))
-        limit = messages.parse_weight_limit(body)
+        limit = answers.parse_weight_limit(body)
         if limit is not None:
             self._budget.set_limit(limit)
-        return messages.parse_instruments(body)
+        return answers.parse_instruments(body)
 
     async def _get(self, path: str, params: Mapping[str, str], weight: int, priority: Priority) -> Any:
         await self._wait_for_budget(_request_name(path, params), weight, priority)
@@ -298,7 +299,7 @@ def _error_of(raw: bytes) -> tuple[int, str]:
     if not isinstance(body, dict) or type(body.get("code")) is not int:
         return 0, ""
     text = body.get("msg")
-    return body["code"], printable(text[: messages.ERROR_CHARS_MAX]) if isinstance(text, str) else ""
+    return body["code"], printable(text[:ERROR_CHARS_MAX]) if isinstance(text, str) else ""
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-from pulse.binance.messages import load_object, parse_instruments, parse_snapshot
+from pulse.binance.answers import parse_instruments, parse_snapshot
+from pulse.binance.messages import load_object
 from pulse.errors import MalformedFrame, SettingsError
 from pulse.ingest.recording_file import Line, read_lines, reason_of
 from pulse.market.types import DepthSnapshot, Instrument

@@ -22,9 +22,9 @@ SNAPSHOT_SPACING_S = 1.0
 REPEATED_SPACING_MAX_S = 3.0
 """Up to this the spacing doubles while each snapshot is followed by another request before it is over."""
 REPEATED_LEVELS = 100
-"""Levels a side of such snapshots from the second on: a fiftieth of the weight of 5000. A book whose prices are crossed
-at the exchange too is not mended by snapshots, and must leave the budget to the others. Once one has helped, all levels
-are fetched."""
+"""Levels a side of such snapshots from the second on, and of those after one that lags behind the stream: a fiftieth of
+the weight of 5000. A book whose prices are crossed at the exchange too is not mended by snapshots, nor do lagging ones
+end a lag, and both must leave the budget to the others. Once one has helped, all levels are fetched."""
 HALTED_SPACING_S = 60.0
 """The spacing of a symbol that does not trade: orders may cross while nothing is matched, which is no fault."""
 UNKNOWN_SYMBOL_WAIT_S = 300.0
@@ -43,7 +43,7 @@ class SnapshotFetcher:
         self._rest = rest
         self._sequencer = sequencer
         self._rng = rng
-        self._depth_limit = depth_limit
+        self._depth_limit = self._limit = depth_limit
         self._wake = asyncio.Event()
         self._is_trading = True
         self._has_resumed = asyncio.Event()
@@ -69,22 +69,22 @@ class SnapshotFetcher:
 
     async def run(self) -> None:
         """Fetch for ever."""
-        spacing_s, limit = SNAPSHOT_SPACING_S, self._depth_limit
+        spacing_s = SNAPSHOT_SPACING_S
         while True:
             await self._wake.wait()
             self._wake.clear()
             if self._is_requested or self._sequencer.needs_snapshot:
                 self._is_requested = False  # before the fetch: a request made meanwhile may need a later snapshot
-                await self._fetch(limit)
+                await self._fetch()
                 await self._wait_or_resume(spacing_s if self._is_trading else HALTED_SPACING_S)
                 if self._is_requested:
                     if spacing_s > SNAPSHOT_SPACING_S:  # one request may come soon after a snapshot by chance
-                        limit = min(self._depth_limit, REPEATED_LEVELS)
+                        self._limit = min(self._depth_limit, REPEATED_LEVELS)
                     spacing_s = min(spacing_s * 2, REPEATED_SPACING_MAX_S)
                     continue
-                if limit < self._depth_limit:
+                if self._limit < self._depth_limit:
                     self.request("a snapshot of few levels has helped; loading all levels")
-                spacing_s, limit = SNAPSHOT_SPACING_S, self._depth_limit
+                spacing_s, self._limit = SNAPSHOT_SPACING_S, self._depth_limit
 
     async def request_periodically(self, every_s: float) -> None:
         """Request a snapshot every `every_s` seconds for ever, to compare the whole book with it."""
@@ -101,17 +101,19 @@ class SnapshotFetcher:
         except TimeoutError:
             pass
 
-    async def _fetch(self, limit: int) -> None:
+    async def _fetch(self) -> None:
         """Fetch until a snapshot joins; each failure waits longer, and diffs are kept meanwhile."""
         self._sequencer.expect_snapshot()
         for delay_s in backoff_delays(SNAPSHOT_FIRST_S, SNAPSHOT_MAX_S, self._rng):
             try:
-                snapshot = await self._rest.depth(self._symbol, limit)
+                snapshot = await self._rest.depth(self._symbol, self._limit)
                 reason = await self._sequencer.judge_snapshot(snapshot)
                 if not reason and await self._sequencer.put_snapshot(snapshot):
                     self._trouble.over()
                     return
-                reason = reason or "the exchange's snapshot is older than its stream of updates"
+                if not reason:
+                    reason = "the exchange's snapshot is older than its stream of updates"
+                    self._limit = min(self._depth_limit, REPEATED_LEVELS)
                 wait_s = min(delay_s, STALE_SNAPSHOT_MAX_S)
             except (ExchangeBusy, ExchangeRefused) as fault:
                 reason, wait_s = str(fault), fault.retry_after_s + delay_s

@@ -242,7 +242,13 @@ class CandleBuilder:
         return closed
 
     def add_mismatch(self, mismatch: CandleMismatch) -> None:
-        """Count and keep a mismatch, found here or by a comparison of stored candles."""
+        """Count and keep a mismatch, found here or by a comparison of stored candles.
+
+        Each late trade of one minute may find it again: that minute counts once, with the newest values.
+        """
+        if self.mismatches and self.mismatches[0].ours.open_time_ms == mismatch.ours.open_time_ms:
+            self.mismatches[0] = mismatch
+            return
         self.differing += 1
         self.mismatches.appendleft(mismatch)
 

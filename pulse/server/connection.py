@@ -52,6 +52,7 @@ class ClientConnection(asyncio.Protocol):
         self._end_timer: asyncio.TimerHandle | None = None
         self._frame_timer: asyncio.TimerHandle | None = None
         self._is_reserved = False  # a place beyond the limits, for a health check
+        self._is_kept_back = False  # Hypercorn does not know of it yet
         self._discards_input = False
         self._is_ending = False  # its close frame has been or is about to be written
         self._loss: Exception | None = None
@@ -180,7 +181,10 @@ class ClientConnection(asyncio.Protocol):
         # the client's queue, where newer messages replace it.
         transport.set_write_buffer_limits(0)
         self.descriptor = transport.get_extra_info("socket").fileno()
-        self._inner.connection_made(transport)
+        # Hypercorn's work for a connection costs far more than all before, so one that is refused must not reach it.
+        self._is_kept_back = self._is_reserved
+        if not self._is_kept_back:
+            self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Unregister and pass the loss on, every error as a reset: the only kind that Hypercorn does not log."""
@@ -195,7 +199,8 @@ class ClientConnection(asyncio.Protocol):
         if exc is not None and not isinstance(exc, ConnectionError):
             exc = ConnectionResetError(str(exc))
         self._loss = exc
-        self._inner.connection_lost(exc)
+        if not self._is_kept_back:
+            self._inner.connection_lost(exc)
         self._end_soon()
 
     def data_received(self, data: bytes) -> None:
@@ -205,6 +210,9 @@ class ClientConnection(asyncio.Protocol):
         if not self._take_tokens(len(data)) or (self._is_reserved and not data.startswith(HEALTH_CHECKS)):
             self.abort()
             return
+        if self._is_kept_back and self._transport is not None:
+            self._is_kept_back = False
+            self._inner.connection_made(self._transport)
         self.received_at_s = self._refilled_at_s
         # The most frequent input: parsing it with wsproto and waking Hypercorn's task would cost far more.
         if data[0] == PONG_FRAME and (payload := self.window.ping_payload()) and lone_pong_payload(data) == payload:
@@ -215,7 +223,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool | None:
         """Pass on that the peer sends no more; Hypercorn treats it as the end of the connection."""
         self._end_soon()
-        return self._inner.eof_received()
+        return None if self._is_kept_back else self._inner.eof_received()
 
     def pause_writing(self) -> None:
         """Block: the kernel takes no more for now."""

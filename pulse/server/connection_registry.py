@@ -5,12 +5,14 @@ It does not know what a connection carries or how it is written to.
 
 import asyncio
 import logging
+import time
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
 from pulse import stats
-from pulse.concurrency import FairShare
+from pulse.concurrency import FairShare, RateLimiter
 from pulse.logs import RepeatedTrouble
 from pulse.server.addresses import UNKNOWN_ADDRESS, address_key
 
@@ -19,6 +21,11 @@ log = logging.getLogger(__name__)
 RESERVED_CONNECTIONS, RESERVED_PER_ADDRESS = 16, 4
 """Places for health checks beyond every limit: in all, and of one address. A newer connection takes the oldest's, so
 silent ones do not keep a check out: it sends its request at once."""
+
+CONNECTIONS_BURST_S = 5
+"""An address may open this many seconds' worth of connections at once, as it may send requests: each carries one."""
+ADDRESSES_MAX = 10_000
+"""Addresses whose rate is known; beyond it the least recently admitted are evicted."""
 
 PING_INTERVAL_S = 20.0
 """A WebSocket with no input for so long is pinged. It is checked once per interval, so the ping is sent after at most
@@ -53,38 +60,56 @@ class Place(Enum):
 class ConnectionRegistry:
     """The live connections of one server: at most `limit`, and at most `per_address_max` from one address.
 
-    With None an address has no limit of its own: behind a proxy all connections come from the proxy's.
+    One address may open `per_address_s` a second. With None, or a rate of 0, an address has no limit of its own: behind
+    a proxy all connections come from the proxy's. `clock` returns monotonic seconds.
     """
 
-    def __init__(self, limit: int, per_address_max: int | None = None) -> None:
+    def __init__(
+        self, limit: int, per_address_max: int | None = None, per_address_s: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._limit = limit
         self._live: dict[LiveConnection, str] = {}  # with their address keys
         self._share = FairShare(limit, limit if per_address_max is None else per_address_max)
+        burst = per_address_s * CONNECTIONS_BURST_S
+        self._rate = RateLimiter(per_address_s, burst, ADDRESSES_MAX) if per_address_s else None
+        self._clock = clock
         self._reserved: dict[LiveConnection, str] = {}
         self._refusals = RepeatedTrouble(log, "connections refused limit=%s address=%s")
         self._batches: deque[set[LiveConnection]] = deque(set() for _ in range(PING_BATCHES))  # the next one first
         self._pinged: dict[LiveConnection, float] = {}  # idle ones, and when each was pinged; the earliest first
         self._is_empty = asyncio.Event()
         self._is_empty.set()
-        stats.connections_open.set_function(lambda: len(self._live) + len(self._reserved))
-        stats.connections_limit.set(limit)
-        for reached in ("all", "address"):
+        for reached in ("all", "address", "rate"):
             stats.connections_refused.labels(reached)  # begins at 0
+
+    def publish(self) -> None:
+        """Have /metrics show this registry: where there are several, that of the listener for everyone."""
+        stats.connections_open.set_function(lambda: len(self._live) + len(self._reserved))
+        stats.connections_limit.set(self._limit)
 
     def admit(self, connection: LiveConnection, peer: str = "") -> Place:
         """Add a connection from the address `peer` and return its place. Beyond a limit it is one for health checks."""
         key = address_key(peer) or UNKNOWN_ADDRESS
-        limit = self._share.limit_reached(key)
+        limit = self._limit_reached(key)
         if limit is None:
             self._live[connection] = key
             self._share.enter(key)
             self._is_empty.clear()
             return Place.ANY
-        stats.connections_refused.labels(limit.value).inc()
-        self._refusals.warn(limit.value, key)
+        stats.connections_refused.labels(limit).inc()
+        self._refusals.warn(limit, key)
         self._make_room_in_reserve(key)
         self._reserved[connection] = key
         self._is_empty.clear()
         return Place.HEALTH
+
+    def _limit_reached(self, key: str) -> str | None:
+        """Return the limit beyond which a new connection of this address is; None counts it against the rate."""
+        reached = self._share.limit_reached(key)
+        if reached is not None:
+            return reached.value
+        return "rate" if self._rate is not None and self._rate.acquire(key, self._clock()) else None
 
     def _make_room_in_reserve(self, key: str) -> None:
         """Abort the oldest connection of this address if it has its part of the reserved places, else of all."""

@@ -4,16 +4,17 @@ A request that a proxy in front could read differently is refused (request smugg
 route and nothing of what is served.
 """
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 import h11
-from hypercorn.events import Closed
+from hypercorn.events import Closed, RawData
 from hypercorn.protocol.events import EndBody, Response
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 
-from pulse.logs import new_request_id, request_id
+from pulse.logs import RepeatedTrouble, new_request_id, request_id
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -33,12 +34,15 @@ RAW_SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value 
 
 HEAD_END = b"\r\n\r\n"
 BODY_LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
+UPGRADE_HEADERS = {b"connection", b"sec-websocket-extensions", b"sec-websocket-protocol"}
+"""Headers that Hypercorn reads as ASCII, and raises where they are not."""
 
 
 class _StrictConnection(h11.Connection):
     """h11's side of a server, without what it tolerates.
 
-    That is line ends without CR, two lengths for one body, and a head beyond the limit whose end has come already.
+    That is line ends without CR, two lengths for one body, headers of an upgrade that are not ASCII, and a head beyond
+    the limit whose end has come already.
     """
 
     def __init__(self, head_bytes_max: int) -> None:
@@ -60,11 +64,20 @@ class _StrictConnection(h11.Connection):
         # The search comes first because few heads have this name, and reading h11's headers takes longer.
         if b"transfer-encoding" in head.lower() and isinstance(event, h11.Request) and _has_two_lengths(event):
             raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding", error_status_hint=400)
+        if not head.isascii() and isinstance(event, h11.Request) and not _has_plain_upgrade(event):
+            raise h11.RemoteProtocolError("a header of the upgrade is not ASCII", error_status_hint=400)
         return event
+
+
+_UNSENT = RepeatedTrouble(logging.getLogger(__name__), "answer not sent, connection closed reason=%s")
 
 
 def _has_two_lengths(request: h11.Request) -> bool:
     return {name for name, _ in request.headers} >= BODY_LENGTH_HEADERS
+
+
+def _has_plain_upgrade(event: h11.Request) -> bool:
+    return all(value.isascii() for name, value in event.headers if name in UPGRADE_HEADERS)
 
 
 def _raw_request_id() -> tuple[bytes, bytes]:
@@ -89,6 +102,20 @@ class StrictHttp1(H11Protocol):
         await super().stream_send(event)
         if isinstance(event, EndBody) and isinstance(self.connection, H11WSConnection):
             await self.send(Closed())
+
+    async def _send_h11_event(self, event: Any) -> None:
+        """Send a part of an answer, or end the connection where h11 has no place for it.
+
+        A client that goes on before its upgrade is answered gets Hypercorn's 400, and the app's answer comes second.
+        """
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError as fault:
+            if self.connection.their_state is not h11.ERROR:
+                _UNSENT.warn(fault)
+            await self.send(Closed())
+        else:
+            await self.send(RawData(data=data))
 
     async def _send_error_response(self, status_code: int) -> None:
         """Answer a request that could not be read."""

@@ -98,13 +98,18 @@ async def serve(
     close_sessions: Callable[[], None],
     clients_max: int,
     clients_per_address_max: int | None = None,
+    connections_per_address_s: int = 0,
+    *,
+    is_for_operator: bool = False,
 ) -> None:
     """Serve until `stop` is set, then end within STOP_GRACE_S + STOP_TASKS_S seconds. Takes ownership of the listener.
 
     At the stop no connection is accepted any more, `close_sessions` is called once to have the app close its
     WebSockets, and connections that remain after STOP_GRACE_S are aborted. `clients_max` is how many WebSockets the app
-    will accept, `clients_per_address_max` how many of one address; None where a proxy hides the addresses. Raises
-    RuntimeError on a loop that `loop_factory` did not make: there no connection could be aborted.
+    will accept, `clients_per_address_max` how many of one address; None where a proxy hides the addresses.
+    `connections_per_address_s` is how many connections a second one address may open; 0 sets no limit. /metrics shows
+    the connections of the listener that is not `is_for_operator`. Raises RuntimeError on a loop that `loop_factory` did
+    not make: there no connection could be aborted.
     """
     if not isinstance(asyncio.get_running_loop(), ServerLoop):
         raise RuntimeError("serve() needs a ServerLoop: run it with asyncio.Runner(loop_factory=loop_factory).")
@@ -112,7 +117,9 @@ async def serve(
     others = RESERVED_CONNECTIONS + EXTRA_DESCRIPTORS
     limit = min(wanted, max(1, _raise_descriptor_limit(wanted + others) - others))
     per_address_max = None if clients_per_address_max is None else clients_per_address_max + EXTRA_PER_ADDRESS
-    registry = ConnectionRegistry(limit, per_address_max)
+    registry = ConnectionRegistry(limit, per_address_max, connections_per_address_s)
+    if not is_for_operator:
+        registry.publish()
     patch_hypercorn()
     context = copy_context()
     context.run(server_registry.set, registry)

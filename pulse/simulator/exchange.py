@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pulse.simulator import payloads
 from pulse.simulator.book import ASK, BID, LevelLots
 from pulse.simulator.instruments import INSTRUMENTS, STATUS_BREAK, STATUS_TRADING, SimulatedInstrument
-from pulse.simulator.market import CANDLES_KEPT, SimulatedMarket
+from pulse.simulator.market import DEFAULT_RETENTION, Retention, SimulatedMarket
 from pulse.simulator.payloads import JsonObject, PricePairs, StreamEvent
 
 BOOK_LEVELS = 20
@@ -29,16 +29,18 @@ class Exchange:
     """Markets advanced up to `now_ms`. Views and books are of that moment; an unlisted symbol raises KeyError."""
 
     def __init__(
-        self, symbols: Iterable[str], seed: int, start_ms: int, known: Mapping[str, SimulatedInstrument] = INSTRUMENTS
-    ) -> None:
+        self, symbols: Iterable[str], seed: int, start_ms: int, known: Mapping[str, SimulatedInstrument] = INSTRUMENTS,
+        retention: Retention = DEFAULT_RETENTION,
+    ) -> None:  # fmt: skip
         """Raise ValueError, naming them, when symbols are not among the `known` ones."""
         symbols = tuple(dict.fromkeys(symbols))
         if unknown := [symbol for symbol in symbols if symbol not in known]:
             raise ValueError(f"expected symbols among {', '.join(known)}, not {', '.join(unknown)}")
         self.now_ms = start_ms
+        self.candles_max = retention.candles + 1  # the live one included
         self._statuses = dict.fromkeys(symbols, STATUS_TRADING)
         self._markets = {
-            symbol: SimulatedMarket(known[symbol], seed, start_ms, phase=number)
+            symbol: SimulatedMarket(known[symbol], seed, start_ms, number, retention)
             for number, symbol in enumerate(symbols)
         }
 
@@ -82,7 +84,7 @@ class Exchange:
         return {"lastUpdateId": state.update_id, "bids": state.bids, "asks": state.asks}
 
     def klines(
-        self, symbol: str, start_ms: int | None = None, end_ms: int | None = None, limit: int = CANDLES_KEPT
+        self, symbol: str, start_ms: int | None = None, end_ms: int | None = None, limit: int | None = None
     ) -> list[list[Any]]:
         """Return one-minute candles, the live one last: from `start_ms` on the oldest, without it the newest."""
         market = self._markets[symbol]
@@ -91,6 +93,7 @@ class Exchange:
             for candle in (*market.closed_candles, market.live_candle)
             if (start_ms is None or candle.open_ms >= start_ms) and (end_ms is None or candle.open_ms <= end_ms)
         ]
+        limit = self.candles_max if limit is None else limit
         selected = candles[-limit:] if start_ms is None else candles[:limit]
         return [payloads.kline_row(market.instrument, candle) for candle in selected]
 

@@ -1,4 +1,4 @@
-"""The day before the session: a coarse random walk of minutes that ends exactly where the live market begins.
+"""The day or more before the session: a coarse random walk of minutes that ends exactly where the live market begins.
 
 The trades of each minute come from a seed of their own, so that only the candles are kept and the trades are generated
 again on request. Their ids continue without a gap into the live ones. Pure: no clock, no I/O.
@@ -27,17 +27,18 @@ RETURN_PER_MINUTE = 0.0006  # standard deviation of a calm minute's logarithmic 
 class History:
     """Closed minutes up to `end_ms` (a whole minute). Their ids end just below the instrument's first live ones."""
 
-    def __init__(self, instrument: SimulatedInstrument, seed: int, end_ms: int) -> None:
+    def __init__(self, instrument: SimulatedInstrument, seed: int, end_ms: int, minutes: int = HISTORY_MINUTES) -> None:
         self._instrument = instrument
+        self._minutes = minutes
         self._seed = f"{seed}/{instrument.symbol}"
-        self._start_ms = end_ms - HISTORY_MINUTES * MINUTE_MS
+        self._start_ms = end_ms - minutes * MINUTE_MS
         rng = random.Random(f"{self._seed}/history")
-        self._closes, self._activities = _random_walk(rng, instrument.start_ticks)
-        counts = [rng.randint(TRADES_PER_MINUTE_MIN, TRADES_PER_MINUTE_MAX) for _ in range(HISTORY_MINUTES)]
+        self._closes, self._activities = _random_walk(rng, instrument.start_ticks, minutes)
+        counts = [rng.randint(TRADES_PER_MINUTE_MIN, TRADES_PER_MINUTE_MAX) for _ in range(minutes)]
         # The aggregate id at which each minute begins. Here every aggregate is one trade, so both ids advance alike.
         self._first_ids = list(accumulate(counts, initial=instrument.first_agg_id - sum(counts)))
         self._trade_id_offset = instrument.first_trade_id - instrument.first_agg_id
-        self.candles = [self._candle(index) for index in range(HISTORY_MINUTES)]
+        self.candles = [self._candle(index) for index in range(minutes)]
 
     @property
     def first_agg_id(self) -> int:
@@ -47,13 +48,13 @@ class History:
     def trades(self, from_agg_id: int) -> Iterator[AggregateTrade]:
         """Yield the trades from an aggregate id on, to the end of the history."""
         index = max(0, bisect_right(self._first_ids, from_agg_id) - 1)
-        for minute in range(index, HISTORY_MINUTES):
+        for minute in range(index, self._minutes):
             yield from (trade for trade in self._minute_trades(minute) if trade.agg_id >= from_agg_id)
 
     def agg_id_at(self, time_ms: int) -> int:
         """Return the first id of the minute that contains a time: no later trade has a smaller one."""
         index = (time_ms - self._start_ms) // MINUTE_MS
-        return self._first_ids[min(max(index, 0), HISTORY_MINUTES)]
+        return self._first_ids[min(max(index, 0), self._minutes)]
 
     def _minute_trades(self, index: int) -> Iterator[AggregateTrade]:
         opened_ms, first_id = self._start_ms + index * MINUTE_MS, self._first_ids[index]
@@ -106,16 +107,16 @@ class History:
 
 
 @lru_cache(maxsize=HISTORIES_KEPT)
-def shared_history(instrument: SimulatedInstrument, seed: int, end_ms: int) -> History:
+def shared_history(instrument: SimulatedInstrument, seed: int, end_ms: int, minutes: int) -> History:
     """Return the history of a session, built once: it is immutable, so sessions with the same start share it."""
-    return History(instrument, seed, end_ms)
+    return History(instrument, seed, end_ms, minutes)
 
 
-def _random_walk(rng: random.Random, end_ticks: int) -> tuple[list[int], list[float]]:
+def _random_walk(rng: random.Random, end_ticks: int, minutes: int) -> tuple[list[int], list[float]]:
     """Return closing prices (one before the first minute, then one each) and the activity of each minute."""
     price, log_activity = float(end_ticks), 0.0
     closes, activities = [end_ticks], []
-    for _ in range(HISTORY_MINUTES):
+    for _ in range(minutes):
         log_activity = 0.95 * log_activity + rng.gauss(0, 0.16)
         activity = math.exp(log_activity)
         price *= math.exp(-rng.gauss(0, RETURN_PER_MINUTE * activity))

@@ -14,15 +14,30 @@ from typing import NamedTuple
 from pulse.simulator.book import ASK, BID, BookDiff, LevelLots, SimulatedBook
 from pulse.simulator.candles import AggregateTrade, MinuteCandle, flat_candle
 from pulse.simulator.flow import OrderFlow
-from pulse.simulator.history import MINUTE_MS, shared_history
+from pulse.simulator.history import HISTORY_MINUTES, MINUTE_MS, shared_history
 from pulse.simulator.instruments import SimulatedInstrument
 
 DIFF_MS = 100  # the period of a depth diff
 CANDLE_UPDATE_MS = 2000  # the period of live candle updates
 TOP_LEVELS = 20  # levels of a partial depth stream
 AGG_TRADES_KEPT = 20_000  # live aggregate trades available to later requests
-CANDLES_KEPT = 3000  # closed candles, history included
+SESSION_CANDLES_KEPT = 1500  # closed candles of the session
 DIFF_ENDS_KEPT = 1024  # ends of diffs kept, with their time, for lagging snapshots
+
+
+class Retention(NamedTuple):
+    """How far back a market answers: minutes before the session, and aggregate trades of the session."""
+
+    history_minutes: int = HISTORY_MINUTES
+    agg_trades: int = AGG_TRADES_KEPT
+
+    @property
+    def candles(self) -> int:
+        """Closed candles, history included."""
+        return self.history_minutes + SESSION_CANDLES_KEPT
+
+
+DEFAULT_RETENTION = Retention()
 
 
 class BestPriceChange(NamedTuple):
@@ -65,16 +80,19 @@ MarketEvent = BestPriceChange | DepthUpdate | TradeMade | CandleUpdate
 class SimulatedMarket:
     """One symbol from `start_ms` on. While `trading` is False no orders arrive and minutes leave no candle."""
 
-    def __init__(self, instrument: SimulatedInstrument, seed: int, start_ms: int, phase: int = 0) -> None:
+    def __init__(
+        self, instrument: SimulatedInstrument, seed: int, start_ms: int, phase: int = 0,
+        retention: Retention = DEFAULT_RETENTION,
+    ) -> None:  # fmt: skip
         """Start the session; `phase` offsets this symbol's diffs and candle updates from the other symbols'."""
         self.instrument = instrument
         self.trading = True
         opened_ms = start_ms - start_ms % MINUTE_MS
-        self.history = shared_history(instrument, seed, opened_ms)
+        self.history = shared_history(instrument, seed, opened_ms, retention.history_minutes)
         self.book = SimulatedBook(instrument.first_update_id)
         self.live_candle = flat_candle(opened_ms, instrument.start_ticks)
-        self.closed_candles: deque[MinuteCandle] = deque(self.history.candles, maxlen=CANDLES_KEPT)
-        self.agg_trades_kept: deque[AggregateTrade] = deque(maxlen=AGG_TRADES_KEPT)
+        self.closed_candles: deque[MinuteCandle] = deque(self.history.candles, maxlen=retention.candles)
+        self.agg_trades_kept: deque[AggregateTrade] = deque(maxlen=retention.agg_trades)
         self.diff_ends: deque[tuple[int, int]] = deque(maxlen=DIFF_ENDS_KEPT)  # (time, final update id)
         self._next_agg_id = instrument.first_agg_id
         self._next_trade_id = instrument.first_trade_id

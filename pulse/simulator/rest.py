@@ -1,7 +1,7 @@
 """The simulated exchange's REST API: paths, parameters, weights and error bodies as Binance.US documents them.
 
-Every answer comes from the pure exchange, after the faults were consulted. Two paths of our own, under /simulator/,
-serve the exact book and candles to checks in another process.
+Every answer comes from the pure exchange, after the faults were consulted. Three paths of our own, under
+/simulator/, serve time, exact book and candles to checks in another process.
 """
 
 import asyncio
@@ -72,7 +72,11 @@ class SimulatedRest:
             "/api/v3/aggTrades": (_fixed_weight(1), self._agg_trades),
             "/api/v3/trades": (_fixed_weight(1), self._trades),
         }
-        state = {"/simulator/book": self._exact_book, "/simulator/klines": self._all_klines}
+        state: dict[str, Callable[[Parameters], Any]] = {
+            "/simulator/time": lambda parameters: {"serverTime": self._core.now_ms},
+            "/simulator/book": self._exact_book,
+            "/simulator/klines": self._all_klines,
+        }
         return [
             *(web.get(path, self._handler(*view)) for path, view in views.items()),
             *(web.get(path, _uncounted_handler(view)) for path, view in state.items()),
@@ -149,7 +153,11 @@ class SimulatedRest:
         return {"symbol": symbol, "updateId": state.update_id, "bids": state.bids, "asks": state.asks}
 
     def _all_klines(self, parameters: Parameters) -> Any:
-        return self._core.klines(self._symbol(parameters))
+        start_ms, limit = (
+            _integer(parameters, "startTime"),
+            _limit(parameters, self._core.candles_max, self._core.candles_max),
+        )
+        return self._core.klines(self._symbol(parameters), start_ms, limit=limit)
 
     def _symbol(self, parameters: Parameters) -> str:
         if not parameters.get("symbol"):

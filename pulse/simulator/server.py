@@ -26,6 +26,7 @@ from pulse.simulator.exchange import Exchange
 from pulse.simulator.faults import Faults, SentFrame
 from pulse.simulator.instruments import INSTRUMENTS, SimulatedInstrument
 from pulse.simulator.limits import WeightMeter
+from pulse.simulator.market import DEFAULT_RETENTION, Retention
 from pulse.simulator.payloads import REQUEST_WEIGHT_PER_MINUTE
 from pulse.simulator.rest import SimulatedRest
 from pulse.simulator.subscriptions import StreamSubscriptions
@@ -59,6 +60,7 @@ class SimulatedExchange:
         speed: float = 1.0,
         port: int = 0,
         start_ms: int | None = None,
+        retention: Retention = DEFAULT_RETENTION,
         weight_per_minute: int = REQUEST_WEIGHT_PER_MINUTE,
         ping_interval_s: float = PING_INTERVAL_S,
         pong_timeout_s: float = PONG_TIMEOUT_S,
@@ -76,7 +78,7 @@ class SimulatedExchange:
         self._pong_timeout_s = pong_timeout_s
         self._connection_life_s = connection_life_s
         self._outbox_bytes_max = outbox_bytes_max
-        self.core = Exchange(symbols, seed, self._epoch_ms, known)
+        self.core = Exchange(symbols, seed, self._epoch_ms, known, retention)
         self.faults = Faults()
         self.rest = SimulatedRest(self.core, WeightMeter(weight_per_minute), self.faults)
         self.connections: dict[StreamConnection, None] = {}  # the open ones, oldest first

@@ -183,7 +183,7 @@ class SqliteStore:
     ) -> list[AggregatedCandle]:
         """Return the same for any interval, aggregated from the stored minutes. Raise StoreUnavailable."""
         if interval is MINUTE:
-            return list(map(one_minute_aggregate, await self.read_candles(symbol, start_ms, end_ms, limit)))
+            return await map_in_chunks(one_minute_aggregate, await self.read_candles(symbol, start_ms, end_ms, limit))
 
         async def find(from_ms: int, to_ms: int) -> int | None:
             rows = await self._fetch(FIND_LAST if start_ms is None else FIND_FIRST, symbol, from_ms, to_ms)

@@ -44,7 +44,7 @@ FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 TRIES_AT_ONCE, SECONDS_PER_TRY = 20, 15.0
 """How many different wrong tokens one address may send at once, and in the long run."""
-TRIED_ADDRESSES_MAX, WRONG_KEPT = 10_000, 4
+TRIED_ADDRESSES_MAX, WRONG_KEPT = 10_000, 16
 """Addresses whose tries are remembered, and wrong tokens of each: old ones that are sent again are no guesses."""
 ROLE = "pulse_role"
 """The key of a client's role in the scope of its request."""
@@ -175,6 +175,11 @@ class Access:
         """Return the cookie of a new session: the role, its end, a name and their code; it does not hold the token."""
         text = f"{role.name.lower()}.{int(self._wall()) + SESSION_S}.{secrets.token_hex(16)}"
         return f"{text}.{_mac(self._keys[role], text).hex()}"
+
+    def is_session(self, connection: HTTPConnection[Any]) -> bool:
+        """Return whether a client whose role was found has more than everyone, by its cookie."""
+        has_cookie = bool(self._tokens) and COOKIE in connection.cookies
+        return has_cookie and role_of(connection) > self._anonymous_role(connection)
 
     def _anonymous_role(self, connection: HTTPConnection[Any]) -> Role:
         if self._is_owner_local and _is_of_this_machine(connection):

@@ -27,7 +27,12 @@ async def on_request_error(_: HTTPConnection[Any], error: Exception) -> Response
     assert isinstance(error, RequestError)  # noqa: S101  # it is registered for no other
     # A request that may be granted later has no wrong parameter that the client could mend.
     if error.retry_after_s is not None:
-        return _problem(error.status, error.detail, headers={"Retry-After": str(error.retry_after_s)})
+        headers = {"Retry-After": str(error.retry_after_s)}
+        if error.status is HTTPStatus.TOO_MANY_REQUESTS:
+            # Or one connection could go on at once: a refused request costs more than it costs its client. New
+            # connections of an address have a rate, and are refused before HTTP.
+            headers["Connection"] = "close"
+        return _problem(error.status, error.detail, headers=headers)
     if error.parameter is None:
         headers = CHALLENGE if error.status is HTTPStatus.UNAUTHORIZED else {}
         return _problem(error.status, error.detail, headers=headers)

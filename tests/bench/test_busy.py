@@ -3,9 +3,11 @@
 from collections import Counter
 
 import pytest
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
 
-from bench.busy import REAL_DIFFS_S, REAL_LEVELS_S, REAL_TICKERS_S, REAL_TRADES_S, SYMBOLS, TIMES, listing
+from bench.busy import REAL_DIFFS_S, REAL_LEVELS_S, REAL_TICKERS_S, REAL_TRADES_S, SYMBOLS, TIMES, cut, listing
 from pulse.simulator.exchange import Exchange
+from pulse.simulator.server import SimulatedExchange
 
 START_MS, SECONDS, STEP_MS = 1_790_000_040_000, 20, 25
 STREAMS = ("depth@100ms", "bookTicker", "aggTrade")
@@ -37,3 +39,25 @@ def test_diffs_have_the_real_rate(counted: Counter[str]) -> None:
 def test_each_symbol_is_three_times_as_busy_as_the_recording(counted: Counter[str], name: str, real_s: float) -> None:
     """In level changes, best price changes, and trades."""
     assert counted[name] / SECONDS / len(SYMBOLS) >= TIMES * real_s
+
+
+async def read_to_end(socket: ClientWebSocketResponse) -> WSMsgType:
+    """Read until something other than a text comes, and return its type."""
+    while (message := await socket.receive()).type is WSMsgType.TEXT:
+        pass
+    return message.type
+
+
+async def test_cut_resets_streams_and_refuses_all_until_cleared() -> None:
+    """The book and the candles stay readable for checks, and the market goes on."""
+    async with SimulatedExchange(SYMBOLS[:1], known=listing(0.1)) as exchange, ClientSession() as session:
+        socket = await session.ws_connect(f"{exchange.stream_url}/ws/btcusdt@bookTicker")
+
+        cut(exchange)
+
+        assert await read_to_end(socket) in (WSMsgType.CLOSED, WSMsgType.ERROR)
+        with pytest.raises(ClientError):
+            await session.ws_connect(f"{exchange.stream_url}/ws/btcusdt@bookTicker")
+        paths = ("/api/v3/ping", "/simulator/time", "/simulator/book?symbol=BTCUSDT")
+        statuses = [(await session.get(exchange.rest_url + path)).status for path in paths]
+        assert statuses == [503, 200, 200]

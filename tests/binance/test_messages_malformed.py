@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.binance import messages
+from pulse.binance import answers, messages
 from pulse.binance.messages import Frame, parse
 from pulse.errors import MalformedFrame
 from pulse.market.types import BookTicker, DepthDiff, ExchangeCandle, Trade
@@ -83,7 +83,7 @@ def test_wrong_level_is_refused(place: int) -> None:
 def test_snapshot_is_parsed_as_strictly(value: object) -> None:
     """The numbers of a REST answer are checked like those of the stream."""
     with pytest.raises(MalformedFrame):
-        messages.parse_snapshot({"lastUpdateId": 1, "bids": [], "asks": levels_with(value, 0)}, 100)
+        answers.parse_snapshot({"lastUpdateId": 1, "bids": [], "asks": levels_with(value, 0)}, 100)
 
 
 def levels_with(value: object, place: int) -> list[list[object]]:

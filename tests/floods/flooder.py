@@ -2,14 +2,12 @@
 
     python -m tests.floods.flooder PORT ADDRESS RATE KIND,KIND...
 
-Each kind acts RATE times a second, as far as the server lets it, until the program is ended. It gives way to every
-other program (nice 19), so that viewers notice what it makes the server do, not what it takes of the processor.
+Each kind acts RATE times a second, as far as the server lets it, until the program is ended.
 """
 
 import asyncio
 import contextlib
 import itertools
-import os
 import random
 import sys
 from collections.abc import Awaitable, Callable
@@ -159,7 +157,6 @@ class Flooder:
 def main() -> None:
     """Run with the command line's arguments."""
     port, address, rate, kinds = sys.argv[1:]
-    os.nice(19)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Flooder(int(port), address).run(kinds.split(","), float(rate)))
 

@@ -12,7 +12,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +48,38 @@ class Report:
             self.faults.append(text)
 
 
+@dataclass(frozen=True)
+class Used:
+    """What a terminal has used: processor time, and how long and how often its loop was ready to run and had to wait.
+
+    That it waited long is a sign of other programs on its processor, not of its own work.
+    """
+
+    cpu_s: float = 0.0
+    waited_s: float = 0.0
+    turns: int = 0
+
+    def __add__(self, other: "Used") -> "Used":
+        return Used(self.cpu_s + other.cpu_s, self.waited_s + other.waited_s, self.turns + other.turns)
+
+    def __sub__(self, other: "Used") -> "Used":
+        return Used(self.cpu_s - other.cpu_s, self.waited_s - other.waited_s, self.turns - other.turns)
+
+
+class OwnSession(Pulse):
+    """A terminal in a session of its own.
+
+    Linux shares the processors evenly between sessions (autogroups, sched(7)): in the one of the flooder and the
+    exchange, what those take would be taken from the terminal's share.
+    """
+
+    def command(self) -> list[str]:
+        """Return the command line."""
+        return ["setsid", *super().command()]
+
+
 class Program:
-    """A program of this package, ended with the block."""
+    """A program of this package in a session of its own, ended with the block."""
 
     def __init__(self, module: str, *arguments: object) -> None:
         self._command = [sys.executable, "-m", module, *map(str, arguments)]
@@ -57,8 +87,9 @@ class Program:
 
     async def __aenter__(self) -> asyncio.subprocess.Process:
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+            *self._command, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
         return self._process
 
     async def __aexit__(self, *_: object) -> None:
@@ -108,9 +139,10 @@ async def terminal(folder: Path) -> AsyncIterator[Pulse]:
             "PULSE_SYMBOLS": "BTCUSDT,ETHUSDT,SOLUSDT", "PULSE_REST_URL": exchange.rest_url,
             "PULSE_STREAM_URL": exchange.stream_url, "PULSE_REQUESTS_PER_ADDRESS_S": "20",
         }  # fmt: skip
-        async with Pulse(folder, **settings) as pulse:
-            await pulse.until_live(SYMBOL)
-            yield pulse
+        async with OwnSession(folder, **settings) as pulse:
+            with _apart(pulse):
+                await pulse.until_live(SYMBOL)
+                yield pulse
 
 
 async def floods(
@@ -120,24 +152,29 @@ async def floods(
     report = Report()
     async with terminal(folder) as pulse, viewing(pulse, viewers) as healthy:
         await asyncio.sleep(PAUSE_S)
-        cpu_s = {"quiet": 0.0, "flood": 0.0}
+        used = {"quiet": Used(), "flood": Used()}
         for _ in range(spells):
             await healthy.begin("quiet")
-            cpu_s["quiet"] += await _cpu_of(pulse, spell_s)
+            used["quiet"] += await _used_by(pulse, spell_s)
             await healthy.begin("")
             async with Program("tests.floods.flooder", pulse.port, FLOODER_ADDRESS, rate, ",".join(kinds)):
                 await asyncio.sleep(PAUSE_S)
                 await healthy.begin("flood")
-                cpu_s["flood"] += await _cpu_of(pulse, spell_s)
+                used["flood"] += await _used_by(pulse, spell_s)
                 await healthy.begin("")
             await asyncio.sleep(PAUSE_S)
+        real_time = bool(os.sched_getscheduler(pulse.pid) & os.SCHED_FIFO)
         seen = await healthy.finish()
         metrics = await _metrics(pulse)
         view = await pulse.view(SYMBOL)
     _judge_log(report, pulse, (2 * spell_s + 2 * PAUSE_S) * spells)
     quiet, flood = seen["ages"].get("quiet"), seen["ages"].get("flood")
-    shares = {spell: used_s / (spells * spell_s) for spell, used_s in cpu_s.items()}
-    report.figures |= {**seen, "metrics": metrics, "processor": shares}
+    report.figures |= {
+        **seen, "metrics": metrics,
+        "processor": {spell: one.cpu_s / (spells * spell_s) for spell, one in used.items()},
+        "real_time": real_time,
+        "waited_ms": {spell: one.waited_s / max(1, one.turns) * 1000 for spell, one in used.items()},
+    }  # fmt: skip
     report.expect(quiet is not None and flood is not None, "the viewers got no views in a spell")
     report.expect(seen["disconnected"] == 0, f"viewers were disconnected {seen['disconnected']} times")
     report.expect(seen["health_failed"] == 0, f"{seen['health_failed']} health checks failed")
@@ -255,12 +292,39 @@ def _judge_log(report: Report, pulse: Pulse, seconds: float) -> None:
     report.expect(len(lines) < 200 + 20 * seconds / MINUTE_S * len(KNOWN_SYMBOLS), f"the log has {len(lines)} lines")
 
 
-async def _cpu_of(pulse: Pulse, seconds: float) -> float:
-    """Return the CPU time of the terminal in the next seconds; the clock's id is as in clock_getcpuclockid(3)."""
-    clock = ~pulse.pid << 3 | 2
-    before_s = time.clock_gettime(clock)
+async def _used_by(pulse: Pulse, seconds: float) -> Used:
+    """Return what the terminal uses in the next seconds."""
+    before = _used_until_now(pulse)
     await asyncio.sleep(seconds)
-    return time.clock_gettime(clock) - before_s
+    return _used_until_now(pulse) - before
+
+
+def _used_until_now(pulse: Pulse) -> Used:
+    """Return what the terminal has used; the clock's id is as in clock_getcpuclockid(3)."""
+    _, waited_ns, turns = map(int, Path(f"/proc/{pulse.pid}/schedstat").read_text().split())
+    return Used(time.clock_gettime(~pulse.pid << 3 | 2), waited_ns / 1e9, turns)
+
+
+@contextlib.contextmanager
+def _apart(pulse: Pulse) -> Iterator[None]:
+    """Keep the terminal on one processor and all other programs of the run on others, if there are two or more.
+
+    What the flooder, the viewers and the exchange take is then not taken from the terminal: programs that are started
+    within the block are on the others too. Where it is allowed (root), the terminal's loop also runs before programs
+    that have nothing to do with the run, so that a loaded machine can be measured on.
+    """
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(pulse.pid, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    all_of_them = os.sched_getaffinity(0)
+    first, others = min(all_of_them), all_of_them - {min(all_of_them)}
+    if others:
+        for thread in os.listdir(f"/proc/{pulse.pid}/task"):
+            os.sched_setaffinity(int(thread), {first})
+        os.sched_setaffinity(0, others)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
 
 
 def _descriptors(pulse: Pulse) -> int:

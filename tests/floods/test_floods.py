@@ -1,11 +1,13 @@
 """Short forms of the long runs: what must hold however slow the machine is."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.floods.flooder import Flooder
-from tests.floods.run import KINDS, floods, sockets
+from tests.floods.run import FLOODER_ADDRESS, KINDS, Crowd, floods, sockets
+from tests.support.process import Pulse
 
 
 @pytest.mark.proves("all-floods")
@@ -26,6 +28,20 @@ async def test_sockets_of_a_few_addresses_leave_nothing(tmp_path: Path) -> None:
     assert report.faults == []
     assert report.figures["metrics"]['pulse_connections_refused_total{limit="address"}'] > 0
     assert report.figures["descriptors"]["held"] < 1_000
+
+
+@pytest.mark.proves("many-new-connections")
+async def test_new_connections_of_one_address_have_the_rate_of_its_requests(tmp_path: Path) -> None:
+    """A terminal takes it from its settings; other addresses are served meanwhile."""
+    async with Pulse(tmp_path, "--demo", PULSE_REQUESTS_PER_ADDRESS_S="1") as pulse:
+        crowd = Crowd(pulse.port, [FLOODER_ADDRESS])
+        await crowd.open(30, per_s=1000.0)
+        metrics = await pulse.text("/metrics")
+        crowd.close()
+
+    refused = re.search(r'^pulse_connections_refused_total\{limit="rate"\} ([0-9.]+)$', metrics, re.MULTILINE)
+    assert refused is not None
+    assert float(refused[1]) > 0
 
 
 def test_every_kind_of_flood_is_run() -> None:

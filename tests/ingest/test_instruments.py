@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import aiohttp
 import pytest
 
-from pulse.binance.messages import InstrumentRows
+from pulse.binance.answers import InstrumentRows
 from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport

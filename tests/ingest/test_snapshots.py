@@ -147,6 +147,30 @@ def test_snapshot_that_lags_is_fetched_again_soon() -> None:
     }
 
 
+class LaggingExchange(Exchange):
+    """Its snapshots are older than the stream for a while."""
+
+    def __init__(self, until_s: float) -> None:
+        super().__init__(last_update_id=UPDATE_ID - 5)
+        self.until_s = until_s
+
+    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
+        """Return a snapshot, from `until_s` on one that joins."""
+        if now_s() >= self.until_s:
+            self.last_update_id = UPDATE_ID
+        return await super().depth(symbol, limit)
+
+
+def test_snapshots_that_lag_cost_little() -> None:
+    """From the second on they have few levels; the first that joins is followed by one of all levels."""
+    exchange = LaggingExchange(60.0)
+    events = fetch(exchange, 70.0, depth_limit=5000)
+
+    assert exchange.limits == [5000, *[REPEATED_LEVELS] * (len(exchange.limits) - 2), 5000]
+    assert exchange.calls_s[-1] - 60.0 <= STALE_SNAPSHOT_MAX_S + SNAPSHOT_SPACING_S
+    assert any(isinstance(event, BookAnchor) for event in events)
+
+
 @pytest.mark.parametrize(
     ("error", "pause_s"),
     [(ExchangeBusy("limited", 60.0), 60.0), (ExchangeRefused("refused", 451, 300.0), 300.0)],

@@ -174,6 +174,19 @@ def test_a_late_trade_corrects_its_minute() -> None:
     assert (live.open, live.high, live.low, live.close, live.volume) == (90.0, 90.0, 90.0, 90.0, 0.0)
 
 
+def test_minute_that_differs_counts_once_however_many_trades_come_late() -> None:
+    """After a long outage thousands of trades may belong to a minute of which the exchange's candle is known."""
+    builder = built((1, 100.0, M0))
+    theirs = candle(M0, (100.0, 100.0, 100.0, 100.0), 4.0, first_trade_id=1, last_trade_id=4, trade_count=4)
+    builder.on_exchange_candle(theirs)
+    builder.on_time(M1 + CLOSE_GRACE_MS)
+    for row in trades((2, 100.0, M0 + 1), (3, 100.0, M0 + 2)):
+        builder.on_trade(row)
+
+    (mismatch,) = builder.mismatches
+    assert (builder.differing, mismatch.ours.volume, mismatch.theirs) == (1, 3.0, theirs)
+
+
 def test_late_trade_does_not_change_a_running_minute_with_trades() -> None:
     """Where the running minute has its own trades, a late trade of the one before does not change it."""
     builder = built((1, 100.0, M0), (2, 101.0, M1), (3, 90.0, M1 - 1))

@@ -168,7 +168,8 @@ def test_mismatches_are_bounded() -> None:
     """Only the newest are kept; all are counted."""
     builder = CandleBuilder("BTCUSDT")
     for time_ms in range(MISMATCHES_MAX + 5):
-        builder.add_mismatch(CandleMismatch(candle(M0), candle(M0, volume=2.0), time_ms))
+        open_ms = M0 + time_ms * MINUTE_MS
+        builder.add_mismatch(CandleMismatch(candle(open_ms), candle(open_ms, volume=2.0), time_ms))
 
     assert (len(builder.mismatches), builder.differing) == (MISMATCHES_MAX, MISMATCHES_MAX + 5)
     assert builder.mismatches[0].time_ms == MISMATCHES_MAX + 4

@@ -391,7 +391,8 @@ def test_certificate_has_the_evidence_for_a_book() -> None:
 def test_candle_mismatches_of_the_store_are_in_the_certificate() -> None:
     """A mismatch that a comparison of stored candles found is counted and shown with our own, newest first."""
     market = live_market()
-    found = [CandleMismatch(candle(volume=1.0), candle(volume=2.0), MIDNIGHT_MS + n) for n in (1, 2)]
+    minutes = [(MIDNIGHT_MS - n * MINUTE_MS, MIDNIGHT_MS + n) for n in (1, 2)]
+    found = [CandleMismatch(candle(open_ms), candle(open_ms, volume=2.0), at_ms) for open_ms, at_ms in minutes]
     for mismatch in found:
         market.apply(mismatch, 1.0)
 

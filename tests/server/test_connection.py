@@ -28,7 +28,17 @@ class Inner(asyncio.Protocol):
     """Stands in for Hypercorn's protocol; keeps how the connection was lost."""
 
     def __init__(self) -> None:
+        self.is_made = False
+        self.received = b""
         self.losses: list[Exception | None] = []
+
+    def connection_made(self, _: asyncio.BaseTransport) -> None:
+        """Keep it."""
+        self.is_made = True
+
+    def data_received(self, data: bytes) -> None:
+        """Keep it."""
+        self.received += data
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Keep the reason."""
@@ -252,3 +262,23 @@ async def test_the_task_of_a_client_that_left_amid_its_requests_is_cancelled(mon
         client.close()
 
         await until(lambda: len(asyncio.all_tasks()) <= tasks_before)
+
+
+@pytest.mark.proves("many-new-connections")
+@pytest.mark.parametrize(
+    ("sent", "is_served"), [(b"GET /healthz HTTP/1.1", True), (b"GET / HTTP/1.1", False), (b"", False)]
+)
+async def test_a_refused_connection_does_not_reach_hypercorn(sent: bytes, is_served: bool) -> None:
+    """It costs no task, no stream and no parser; a health check costs as much as ever."""
+    inner, (ours, theirs) = Inner(), socket.socketpair()
+    refused = ClientConnection(inner, ConnectionRegistry(0))
+    transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: refused, ours)
+    with theirs:
+        theirs.sendall(sent)
+        theirs.shutdown(socket.SHUT_WR)
+        await until(lambda: inner.received == sent if is_served else transport.is_closing())
+        transport.abort()
+    await until(lambda: bool(inner.losses) == is_served)
+    await asyncio.sleep(0)
+
+    assert (inner.is_made, inner.received, inner.losses) == ((True, sent, [None]) if is_served else (False, b"", []))

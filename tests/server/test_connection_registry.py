@@ -9,6 +9,7 @@ from pulse import stats
 from pulse.server import connection_registry
 from pulse.server.connection import ClientConnection
 from pulse.server.connection_registry import (
+    CONNECTIONS_BURST_S,
     PING_BATCHES,
     PING_INTERVAL_S,
     PONG_TIMEOUT_S,
@@ -218,6 +219,37 @@ async def test_a_connection_that_ended_gives_its_place_back() -> None:
     assert before == [Place.ANY, Place.HEALTH]
     assert left == (0, {}, {})
     assert admitted(registry, "192.0.2.1") == [Place.ANY]
+
+
+@pytest.mark.proves("many-new-connections")
+async def test_an_address_opens_connections_at_a_bounded_rate() -> None:
+    """Beyond it only health checks are served, until its time has come; other addresses are not concerned."""
+    now_s = 0.0
+    registry = ConnectionRegistry(1000, per_address_max=1000, per_address_s=2, clock=lambda: now_s)
+    burst = admitted(registry, *["192.0.2.1"] * (2 * CONNECTIONS_BURST_S + 3))
+    other = admitted(registry, "192.0.2.2")
+    now_s = 1.0
+    later = admitted(registry, *["192.0.2.1"] * 3)
+
+    assert burst == [Place.ANY] * 2 * CONNECTIONS_BURST_S + [Place.HEALTH] * 3
+    assert other == [Place.ANY]
+    assert later == [Place.ANY, Place.ANY, Place.HEALTH]
+
+
+async def test_connections_beyond_the_number_of_an_address_do_not_count_against_its_rate() -> None:
+    """Who is refused for the one is not also refused for the other a moment later."""
+    registry = ConnectionRegistry(100, per_address_max=1, per_address_s=1, clock=lambda: 0.0)
+    first = ClientConnection(asyncio.Protocol(), registry)
+    registry.admit(first, "192.0.2.1")
+    admitted(registry, *["192.0.2.1"] * 20)
+    registry.remove(first)
+
+    assert admitted(registry, "192.0.2.1") == [Place.ANY]
+
+
+async def test_without_a_rate_an_address_opens_as_many_as_it_wants() -> None:
+    """PULSE_REQUESTS_PER_ADDRESS_S=0, and behind a proxy."""
+    assert set(admitted(ConnectionRegistry(1000, clock=lambda: 0.0), *["192.0.2.1"] * 500)) == {Place.ANY}
 
 
 @pytest.mark.proves("many-connections")

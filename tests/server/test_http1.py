@@ -1,6 +1,7 @@
 """HTTP/1.1 as the server accepts it: what is refused, and the security headers of its own answers."""
 
 import asyncio
+import logging
 from typing import Any
 
 import h11
@@ -9,11 +10,13 @@ import pytest
 from pulse.server import http1
 from pulse.server.http1 import SECURITY_HEADERS
 from pulse.server.listener import REQUEST_HEAD_BYTES_MAX
-from tests.support.asgi import answer_ok, running
+from tests.support.asgi import accept_and_read, answer_ok, running
 from tests.support.web import on_server_loop
 from tests.support.websockets import raw_socket, read_to_end
 
 OK = b"HTTP/1.1 200"
+UPGRADE = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"
+"""The head of a WebSocket handshake, but for its Connection header."""
 
 
 async def answer_to(request: bytes, answer: Any = answer_ok) -> bytes:
@@ -56,6 +59,46 @@ async def test_a_head_that_can_be_read_in_two_ways_is_refused(request_bytes: byt
     assert received.startswith(b"HTTP/1.1 400")
     assert received.count(b"HTTP/1.1") == 1
     assert b"connection: close" in received
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Connection: \xe9, Upgrade",
+        b"Connection: Upgrade\r\nSec-WebSocket-Protocol: pulse.v1, \xe9",
+        b"Connection: Upgrade\r\nSec-WebSocket-Extensions: \xff",
+    ],
+)
+@on_server_loop
+async def test_an_upgrade_with_headers_that_are_not_ascii_is_refused(
+    header: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No input of a client reaches a traceback; other headers may have any bytes, as cookies of other programs do."""
+    received = await answer_to(UPGRADE + header + b"\r\n\r\n")
+    cookie = await answer_to(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: a=\xe9\r\nConnection: close\r\n\r\n")
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert cookie.startswith(OK)
+    assert caplog.records == []
+
+
+async def reject(_: Any, send: Any) -> None:
+    """Refuse a WebSocket with an answer."""
+    await send({"type": "websocket.http.response.start", "status": 403, "headers": []})
+    await send({"type": "websocket.http.response.body", "body": b"no"})
+
+
+@pytest.mark.parametrize("answer", [accept_and_read, reject])
+@on_server_loop
+async def test_a_client_that_goes_on_before_its_upgrade_is_answered_is_cut(
+    answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its 400 is Hypercorn's; the app's own answer comes too late, and raises nothing."""
+    received = await answer_to(UPGRADE + b"Connection: Upgrade\r\n\r\nearly", answer)
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"HTTP/1.1") == 1
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,15 @@ import pytest
 from pulse.simulator.candles import flat_candle
 from pulse.simulator.history import MINUTE_MS
 from pulse.simulator.instruments import INSTRUMENTS
-from pulse.simulator.market import BestPriceChange, CandleUpdate, DepthUpdate, MarketEvent, SimulatedMarket, TradeMade
+from pulse.simulator.market import (
+    BestPriceChange,
+    CandleUpdate,
+    DepthUpdate,
+    MarketEvent,
+    Retention,
+    SimulatedMarket,
+    TradeMade,
+)
 from tests.support.simulator import SMALL, START_MS
 
 SPAN_MS = 65_000
@@ -124,6 +132,16 @@ def test_aggregate_trades_continue_from_the_history() -> None:
     assert market.agg_id_at(found[-1].time_ms) <= found[-1].agg_id
     assert market.agg_id_at(START_MS) == INSTRUMENTS[SMALL].first_agg_id
     assert market.agg_id_at(START_MS + 10**6) == market.next_agg_id
+
+
+def test_market_answers_as_far_back_as_it_is_told() -> None:
+    """Minutes before the session, and trades of the session."""
+    retention = Retention(history_minutes=2000, agg_trades=5)
+    market = SimulatedMarket(INSTRUMENTS[SMALL], seed=1, start_ms=START_MS, retention=retention)
+    market.advance(START_MS + 10_000)
+
+    assert len(market.closed_candles) == 2000
+    assert len(market.agg_trades_kept) == 5
 
 
 def test_market_that_does_not_trade_is_silent() -> None:

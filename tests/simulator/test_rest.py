@@ -131,14 +131,19 @@ async def test_snapshots_can_lag_and_cross(exchange: SimulatedExchange, session:
 
 
 async def test_exact_book_can_be_read_from_another_process(exchange: SimulatedExchange, session: ClientSession) -> None:
-    """The book at an id, 404 for an unknown one, and the candles; all without faults and weights."""
+    """The book at an id, 404 for an unknown one, candles and time; all without faults and weights."""
     exchange.faults.rest.answer("*", 500)
     book = f"{exchange.rest_url}/simulator/book?symbol={SMALL}"
     _, now = await get(session, book)
     status, then = await get(session, f"{book}&update_id={now['updateId']}&limit=3")
     unknown, _ = await get(session, f"{book}&update_id=1")
-    _, klines = await get(session, f"{exchange.rest_url}/simulator/klines?symbol={SMALL}")
+    klines_url = f"{exchange.rest_url}/simulator/klines?symbol={SMALL}"
+    _, klines = await get(session, klines_url)
+    _, since = await get(session, f"{klines_url}&startTime={klines[-5][0]}&limit=3")
+    _, clock = await get(session, f"{exchange.rest_url}/simulator/time")
 
+    assert since == klines[-5:-2]
+    assert clock["serverTime"] >= klines[-1][0]
     assert (status, then["bids"], then["asks"]) == (200, now["bids"][:3], now["asks"][:3])
     assert unknown == 404
     assert klines[-1][0] - klines[0][0] == (len(klines) - 1) * MINUTE_MS

@@ -1,5 +1,6 @@
 """Admission: origins, client addresses, connection limits, the rate limit."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pulse.web.admission import BURST_S, client_address, origin_is_allowed
 from pulse.web.api.openapi import document
 from tests.support.makers import ManualClock
 from tests.support.web import SETTINGS, Web, ask, on_server_loop, serving
-from tests.support.websockets import UPGRADE_HEADERS
+from tests.support.websockets import UPGRADE_HEADERS, raw_socket, read_to_end
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,21 @@ async def test_request_beyond_the_rate_gets_retry_after(path: str) -> None:
     assert (status, headers["Retry-After"], headers["Content-Type"]) == (429, "1", "application/problem+json")
     assert body["detail"] == "More than 1 requests a second came from your address."
     assert later != 429
+
+
+@pytest.mark.proves("many-requests")
+@on_server_loop
+async def test_a_connection_ends_with_its_first_request_beyond_the_rate() -> None:
+    """Of pipelined requests the first that is refused is the last that is answered: the others cost nothing."""
+    async with serving(ONE_A_S, clock=lambda: 0.0) as web:
+        client = await raw_socket(web.port)
+        request = b"GET /api/symbols HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        await asyncio.get_running_loop().sock_sendall(client, request * (BURST_S + 10))
+        answers = await read_to_end(client)
+        client.close()
+
+    assert [answers.count(b"HTTP/1.1 200 "), answers.count(b"HTTP/1.1 429 ")] == [BURST_S, 1]
+    assert answers.lower().count(b"connection: close\r\n") == 1
 
 
 @pytest.mark.parametrize("path", ["/ws", "/ws/orderbook", "/sse?topics=book.BTCUSDT"])

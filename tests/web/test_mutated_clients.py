@@ -23,7 +23,7 @@ from pulse.latency import Latency
 from pulse.settings import Settings
 from tests.support.waiting import WAIT_S, until
 from tests.support.web import Web, on_server_loop, serving
-from tests.support.websockets import BINARY, TEXT, frame, raw_socket, raw_websocket
+from tests.support.websockets import BINARY, TEXT, UPGRADE_HEADERS, frame, raw_socket, raw_websocket
 
 COUNT = int(os.environ.get("PULSE_TEST_CLIENT_MESSAGES", "2000"))
 SETTINGS = Settings(
@@ -92,6 +92,12 @@ HEADERS: Mapping[str, str] = {
     "Access-Control-Request-Method": "GET",
     "Access-Control-Request-Headers": "x",
 }
+HANDSHAKES = 0.15
+"""The part of the requests that are whole handshakes, some with data that does not wait for the answer."""
+READ_OF_HANDSHAKES = (
+    "Connection", "Origin", "Sec-WebSocket-Extensions", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Version", "Upgrade",
+)  # fmt: skip
 METHODS = ("GET",) * 20 + ("HEAD", "HEAD", "OPTIONS", "OPTIONS", "POST", "PUT", "CONNECT", "get", "")
 TEXTS = (
     "", "0", "-1", "+1", "1e400", "NaN", "Infinity",
@@ -190,10 +196,14 @@ def request(rng: random.Random) -> bytes:
         path += rng.choice(("/", "/" + quote(rng.choice(TEXTS), safe=""), "%00", "%ff", "/..", "/" + "a" * 300))
     safe = "" if rng.random() < 0.9 else " %&+\x00"
     target = path + ("?" + "&".join(f"{name}={quote(value, safe=safe)}" for name, value in query) if query else "")
-    headers = {"Host": HEADERS["Host"], "Connection": "close"}
-    for name in rng.sample(sorted(HEADERS), rng.choice((0, 1, 2, 4))):
+    headers, method = {"Host": HEADERS["Host"], "Connection": "close"}, rng.choice(METHODS)
+    names, count = sorted(HEADERS), rng.choice((0, 1, 2, 4))
+    if rng.random() < HANDSHAKES:
+        headers |= UPGRADE_HEADERS
+        method, names, count = "GET", sorted(READ_OF_HANDSHAKES), rng.choice((0, 0, 1))
+    for name in rng.sample(names, count):
         headers[name] = HEADERS[name] if rng.random() < 0.4 else rng.choice(TEXTS)
-    lines = [f"{rng.choice(METHODS)} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     data = ("\r\n".join(lines) + "\r\n\r\n" + rng.choice(("", "", "{}", "2\r\n{}\r\n0\r\n\r\n"))).encode()
     return changed_bytes(rng, data) if rng.random() < 0.25 else data
 

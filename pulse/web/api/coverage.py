@@ -9,11 +9,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pulse.candle_history.coverage_meter import DAYS_MAX
+from pulse.market.coverage import DAY_MS
+from pulse.market.types import MINUTE_MS
 from pulse.web.api.operations import STORE_UNAVAILABLE, WRONG_PARAMETER, answer, get, problems, query
 from pulse.web.api.schemas import INTEGER, NUMBER, STRING, Json, Schemas, array, object_of, or_null, symbol_name
 from pulse.web.context import WebContext
 from pulse.web.params import parameters_of, read_coverage_query
 from pulse.web.routing import json_response, limited
+
+MINUTES_PER_DAY = DAY_MS // MINUTE_MS
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -27,6 +31,7 @@ async def _coverage(context: WebContext, request: Request) -> Response:
     symbol, days = read_coverage_query(parameters_of(request), context.registry, address, DAYS_MAX)
     with context.admission.reads.held(address):
         found = await context.coverage(symbol, days)
+    context.admission.charge_candles(address, days * MINUTES_PER_DAY)  # so many are read
     return json_response(orjson.dumps(found))
 
 

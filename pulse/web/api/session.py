@@ -44,14 +44,26 @@ async def _session(context: WebContext, request: Request) -> Response:
         return await _log_in(context, request)
     if request.method == "DELETE":
         return _log_out(request)
-    return _report(context, role_of(request), has_session=COOKIE in request.cookies)
+    return _who(context, request)
+
+
+def _who(context: WebContext, request: Request) -> Response:
+    """Say who the client is, and have the browser drop a cookie that is worth nothing.
+
+    Each one that it goes on to send would count as a guess against all browsers of its address.
+    """
+    is_session = context.access.is_session(request)
+    response = _report(context, role_of(request), is_session=is_session)
+    if COOKIE in request.cookies and not is_session:
+        _drop_cookie(request, response)
+    return response
 
 
 async def _log_in(context: WebContext, request: Request) -> Response:
     """Begin a session for whoever sends a token. The answer sets the cookie."""
     _check_own_page(request)
     role = context.access.log_in(request, await _read_token(request))
-    response = _report(context, role, has_session=True)
+    response = _report(context, role, is_session=True)
     response.set_cookie(
         COOKIE, context.access.new_session(role), SESSION_S, secure=_is_https(request), httponly=True, samesite="strict"
     )
@@ -62,15 +74,16 @@ def _log_out(request: Request) -> Response:
     """Have the browser drop the cookie."""
     _check_own_page(request)
     response = Response(status_code=HTTPStatus.NO_CONTENT, headers=NO_STORE)
-    response.delete_cookie(COOKIE, secure=_is_https(request), httponly=True, samesite="strict")
+    _drop_cookie(request, response)
     return response
 
 
-def _report(context: WebContext, role: Role, *, has_session: bool) -> Response:
-    report = {
-        "role": role.name.lower(), "token_needed": context.access.is_token_needed,
-        "session": has_session and role > Role.ANONYMOUS,
-    }  # fmt: skip
+def _drop_cookie(request: Request, response: Response) -> None:
+    response.delete_cookie(COOKIE, secure=_is_https(request), httponly=True, samesite="strict")
+
+
+def _report(context: WebContext, role: Role, *, is_session: bool) -> Response:
+    report = {"role": role.name.lower(), "token_needed": context.access.is_token_needed, "session": is_session}
     return json_response(orjson.dumps(report))
 
 

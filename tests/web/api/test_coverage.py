@@ -1,10 +1,12 @@
 """GET /api/coverage at the real server; what is right is proven by the tests of the meter and of `market/coverage`."""
 
+from dataclasses import replace
+
 import pytest
 
 from pulse.market.coverage import DAY_MS, DayCoverage, Hole
-from tests.support.makers import MIDNIGHT_MS
-from tests.support.web import ask, on_server_loop, serving
+from tests.support.makers import MIDNIGHT_MS, ManualClock
+from tests.support.web import SETTINGS, ask, on_server_loop, serving
 
 YESTERDAY_MS = MIDNIGHT_MS - DAY_MS
 
@@ -38,6 +40,19 @@ async def test_wrong_parameter_is_named(query: str) -> None:
 
     assert status == 400
     assert problem["parameter"] in query
+
+
+@on_server_loop
+async def test_days_count_as_the_candles_that_are_read() -> None:
+    """An address that asks for a week again and again is refused as one that asks for a week's minutes is."""
+    clock = ManualClock()
+    settings = replace(SETTINGS, requests_per_address_s=20)
+    async with serving(settings=settings, clock=lambda: clock.now_ms() / 1000) as web:
+        statuses = [(await ask(web, "/api/coverage?days=7"))[0] for _ in range(4)]
+        clock.at_ms += 10_000.0
+        statuses.append((await ask(web, "/api/coverage?days=1"))[0])
+
+    assert statuses == [200, 200, 200, 429, 200]
 
 
 @on_server_loop

@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
+from pulse.settings import Settings
 from pulse.web.access import COOKIE, SESSION_S, TRIES_AT_ONCE
 from pulse.web.api import session as session_module
 from pulse.web.api.session import BODY_BYTES_MAX
@@ -105,6 +106,27 @@ async def test_the_end_of_a_session_drops_the_cookie() -> None:
 
     cookie = SimpleCookie(headers["Set-Cookie"])[COOKIE]
     assert (status, cookie.value, cookie["max-age"]) == (204, "", "0")
+
+
+@pytest.mark.parametrize("settings", [WITH_TOKENS, replace(SETTINGS, operator_token=OPERATOR)])
+@on_server_loop
+async def test_a_cookie_that_is_worth_nothing_is_dropped(settings: Settings) -> None:
+    """As after a change of the token; it is no session where data is open either."""
+    async with serving(settings) as web:
+        _, body, headers = await ask(web, "/api/session", Cookie=f"{COOKIE}=operator.9999999999.x.y")
+        _, _, without = await ask(web, "/api/session")
+        _, _, cookie = await log_in(web, OPERATOR)
+        assert cookie is not None
+        _, right, kept = await ask(web, "/api/session", Cookie=f"{COOKIE}={cookie.value}")
+    async with serving() as web:
+        _, open_to_all, dropped = await ask(web, "/api/session", Cookie=f"{COOKIE}={cookie.value}")
+
+    assert (open_to_all["session"], "Set-Cookie" in dropped) == (False, True)
+    assert body["session"] is False
+    assert SimpleCookie(headers["Set-Cookie"])[COOKIE]["max-age"] == "0"
+    assert "Set-Cookie" not in without
+    assert right["session"] is True
+    assert "Set-Cookie" not in kept
 
 
 @on_server_loop
