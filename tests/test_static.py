@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from pulse.market.intervals import INTERVALS
+
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "static"
 VENDOR = STATIC / "vendor"
@@ -178,6 +180,14 @@ def test_every_key_is_in_the_help() -> None:
 
     assert "p" in taken
     assert {key.replace(" ", "Space") for key in taken} | set(named_keys) <= listed
+
+
+def test_the_page_offers_every_interval_of_the_server() -> None:
+    """Its names and their lengths in seconds are the server's; a month has no fixed length."""
+    text = (STATIC / "intervals.js").read_text(encoding="utf-8")
+    offered = re.findall(r'name: "(\w+)", title: "[^"]+", stepSeconds: ([\d_]+)', text)
+
+    assert {name: int(step) * 1000 for name, step in offered} == {n: i.length_ms for n, i in INTERVALS.items()}
 
 
 def test_ids_and_test_ids_are_unique(page: Page) -> None:

@@ -101,9 +101,11 @@ function findNodes(root) {
  * @param {PanelModel} model
  */
 function paintBookState(nodes, { status, connection, isRetryable, paused, newTrades, nowMs }) {
-  setText(nodes.text, paused === null ? status.text : pausedText(paused.atMs, newTrades, status));
+  const text = paused === null ? status.text : pausedText(paused.atMs, newTrades, status);
+  setText(nodes.text, text);
   setText(nodes.age, paused === null ? ageText(status) : "");
-  setAttr(nodes.state, "title", connection.reason || null);
+  // A long text is cut; an untrusted book has the whole of it over its rows, too.
+  setAttr(nodes.state, "title", [text, connection.reason].filter(Boolean).join(" \u00b7 "));
   setVisible(nodes.retry, isRetryable);
   setText(nodes.clock, utcTime(nowMs));
 }
@@ -156,7 +158,7 @@ export function serverText({ phase, attempt, reason, lastMessageAtMs }, nowMs) {
  */
 function pausedText(atMs, newTrades, { trusted, text }) {
   const arrived = newTrades > 0 ? ` \u00b7 ${counted(newTrades, "new trade", "new trades")}` : "";
-  return `Paused at ${utcTime(atMs)} UTC${arrived}${trusted ? "" : ` \u00b7 ${text}`}`;
+  return `Paused ${utcTime(atMs)}${arrived}${trusted ? "" : ` \u00b7 ${text}`}`;
 }
 
 /**
