@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
-from prometheus_client import REGISTRY
 
 from pulse.engine import ADDITIONS_WAIT, BATCH_EVENTS_MAX, Engine
 from pulse.latency import Latency
@@ -26,6 +25,7 @@ from pulse.queues import (
     make_inbox,
 )
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, diff, snapshot, ticker, trade
+from tests.support.metrics import sample_of
 from tests.support.virtual_time import ScenarioClock, at, now_s, run
 
 INTERVAL_S = 0.1
@@ -272,7 +272,7 @@ def test_a_full_candle_queue_does_not_stop_the_engine() -> None:
     """A candle that finds no room is dropped and counted; views go on."""
 
     def dropped() -> float:
-        return REGISTRY.get_sample_value("pulse_candles_dropped_total") or 0.0
+        return sample_of("pulse_candles_dropped_total") or 0.0
 
     before = dropped()
     engine_run = run_engine(two_minutes, until_s=1.7, candles_max=1)
@@ -365,7 +365,7 @@ def test_market_metrics_are_read_on_request(name: str, expected: float) -> None:
     engine_run = run_engine(script, until_s=0.6)
 
     assert engine_run.last().state is State.LIVE
-    assert REGISTRY.get_sample_value(name, {"symbol": "BTCUSDT"}) == expected
+    assert sample_of(name, {"symbol": "BTCUSDT"}) == expected
 
 
 def test_silent_stream_is_logged_once_and_asked_for(caplog: pytest.LogCaptureFixture) -> None:

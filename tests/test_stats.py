@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pulse import stats
 from pulse.stats import CounterOf, HistogramOf
+from tests.support.metrics import sample_of
 
 
 def described() -> Iterator[Metric]:
@@ -51,12 +52,12 @@ async def test_a_counter_of_another_part_is_read_on_request(counter: CounterOf) 
     counter.read(lambda: next(counts), "BTCUSDT", "depth")
     counter.read(lambda: 7, "ETHUSDT", "depth")
     labels = {"symbol": "BTCUSDT", "kind": "depth"}
-    seen = [REGISTRY.get_sample_value("pulse_test_counts_total", labels) for _ in range(2)]
+    seen = [sample_of("pulse_test_counts_total", labels) for _ in range(2)]
     counter.remove_by_labels({"symbol": "BTCUSDT"})
 
     assert seen == [1.0, 2.0]
-    assert REGISTRY.get_sample_value("pulse_test_counts_total", labels) is None
-    assert REGISTRY.get_sample_value("pulse_test_counts_total", labels | {"symbol": "ETHUSDT"}) == 7.0
+    assert sample_of("pulse_test_counts_total", labels) is None
+    assert sample_of("pulse_test_counts_total", labels | {"symbol": "ETHUSDT"}) == 7.0
 
 
 def test_a_histogram_of_another_part_is_read_on_request() -> None:

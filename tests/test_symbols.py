@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from prometheus_client import REGISTRY
 
 from pulse.errors import ListingPending, TooManySymbols, UnknownListing
 from pulse.symbols import IDLE_AFTER_S, OPENING_EVERY_S, OPENINGS_AT_ONCE, SPARED_S, SymbolRegistry
+from tests.support.metrics import sample_of
 
 
 class Part:
@@ -273,14 +273,14 @@ def test_refused_openings_are_counted_and_logged_once(caplog: pytest.LogCaptureF
     """By the limit that was reached."""
     caplog.set_level(logging.WARNING)
     labels = {"share": "symbols", "limit": "address"}
-    before = REGISTRY.get_sample_value("pulse_shares_refused_total", labels) or 0.0
+    before = sample_of("pulse_shares_refused_total", labels) or 0.0
     registry = listing_many(running_max=4)
     registry.acquire(COINS[0], 0.0, "a")
     registry.watched.add(COINS[0])
     for _ in range(50):
         refusal(registry, COINS[1], 0.0, "a")
 
-    assert (REGISTRY.get_sample_value("pulse_shares_refused_total", labels) or 0.0) - before == 50.0
+    assert (sample_of("pulse_shares_refused_total", labels) or 0.0) - before == 50.0
     assert [record.getMessage() for record in caplog.records] == ["symbol refused limit=address address=a times=1"]
 
 

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from prometheus_client import REGISTRY
-
 from pulse.candle_history import coverage_meter as module
 from pulse.candle_history.coverage_meter import WRITE_EVERY_S, CoverageMeter
 from pulse.candle_history.reader import CandleReader
@@ -13,6 +11,7 @@ from pulse.market.coverage import DAY_MS, NOT_RUNNING, ProofRecord
 from pulse.market.intervals import Newest
 from pulse.market.types import MINUTE_MS, Candle, TradeGap
 from tests.support.makers import MIDNIGHT_MS, candle
+from tests.support.metrics import sample_of
 from tests.support.stores import MemoryStore
 from tests.support.virtual_time import ScenarioClock, now_s, run
 
@@ -210,7 +209,7 @@ def test_gauges_show_the_last_24_hours(monkeypatch: Any) -> None:
         noting, running = asyncio.create_task(setup.note()), asyncio.create_task(setup.meter.run())
         await asyncio.sleep(9 * 60 + WRITE_EVERY_S)
         found = {
-            name: REGISTRY.get_sample_value(name, {"symbol": SYMBOL})
+            name: sample_of(name, {"symbol": SYMBOL})
             for name in ("pulse_candles_missing", "pulse_coverage_candles_ratio", "pulse_coverage_book_ratio")
         }
         for task in (noting, running):

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from prometheus_client import REGISTRY
 
 from pulse.candle_history import writer as module
 from pulse.candle_history.writer import CHECK_EVERY_S, CandleWriter
 from pulse.market.types import Candle
 from pulse.queues import CandleQueue, make_candle_queue
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle
+from tests.support.metrics import sample_of
 from tests.support.stores import UNAVAILABLE, MemoryStore
 from tests.support.virtual_time import at, now_s, run
 
@@ -182,7 +182,7 @@ def test_beyond_the_bound_the_oldest_are_dropped_and_counted(monkeypatch: pytest
     store = MemoryStore(clock=now_s, failing_writes=1)
 
     def dropped() -> float:
-        return REGISTRY.get_sample_value("pulse_candles_dropped_total") or 0.0
+        return sample_of("pulse_candles_dropped_total") or 0.0
 
     async def scenario(queue: CandleQueue, _: CandleWriter) -> None:
         await put(queue, minutes(7))

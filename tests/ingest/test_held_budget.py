@@ -3,7 +3,6 @@
 import logging
 
 import pytest
-from prometheus_client import REGISTRY
 
 from pulse.binance.messages import Frame
 from pulse.ingest.held_budget import HeldBudget
@@ -13,6 +12,7 @@ from pulse.market.trade_sync import TRADE_BYTES
 from pulse.market.types import Trade, TradeGap
 from pulse.queues import Inbox, make_inbox
 from tests.support.makers import ManualClock, diff, snapshot, trade
+from tests.support.metrics import sample_of
 
 ROOM = 8 * DIFF_BYTES
 
@@ -97,12 +97,12 @@ async def test_release_is_counted_and_logged_once(caplog: pytest.LogCaptureFixtu
     """One line for as long as it goes on; /metrics has each time, and what is held now."""
     caplog.set_level(logging.WARNING)
     two = Two()
-    before = REGISTRY.get_sample_value("pulse_held_released_total", {"symbol": "A"}) or 0.0
+    before = sample_of("pulse_held_released_total", {"symbol": "A"}) or 0.0
     await put_diffs(two.a, 1, 20)
 
     assert [record.getMessage() for record in caplog.records] == [
         f"held events released symbol=A held_bytes={9 * DIFF_BYTES} times=1"
     ]
-    after = REGISTRY.get_sample_value("pulse_held_released_total", {"symbol": "A"}) or 0.0
+    after = sample_of("pulse_held_released_total", {"symbol": "A"}) or 0.0
     assert after - before == 3.0
-    assert REGISTRY.get_sample_value("pulse_held_bytes") == two.held.held_bytes
+    assert sample_of("pulse_held_bytes") == two.held.held_bytes

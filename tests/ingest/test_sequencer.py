@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from prometheus_client import REGISTRY
 
 from pulse.binance.messages import Event, Frame
 from pulse.ingest.held_budget import HeldBudget
@@ -13,6 +12,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.types import BookLost, FeedUp, Quarantined, Trade, TradeGap, TradeIdsRestarted, TradesHeld
 from pulse.queues import INBOX_EVENTS_MAX, Inbox, Received, make_inbox
 from tests.support.makers import MIDNIGHT_MS, ManualClock, diff, snapshot, ticker, trade
+from tests.support.metrics import sample_of
 from tests.support.waiting import WAIT_S
 
 
@@ -108,7 +108,7 @@ async def test_gaps_and_snapshots_are_counted(sequencer: Sequencer) -> None:
 
     def counts() -> list[float]:
         names = ("pulse_depth_gaps_total", "pulse_snapshots_joined_total")
-        return [REGISTRY.get_sample_value(name, {"symbol": "BTCUSDT"}) or 0.0 for name in names]
+        return [sample_of(name, {"symbol": "BTCUSDT"}) or 0.0 for name in names]
 
     before = counts()
     await join(sequencer)
@@ -230,7 +230,7 @@ async def test_impossible_frame_changes_nothing(
 ) -> None:
     """It is counted, reported to the engine, and logged once; the next true trade follows on the last true one."""
     await sequencer.put_frame(frame(trade(1), "trade"))
-    before = REGISTRY.get_sample_value("pulse_frames_quarantined_total", {"symbol": "BTCUSDT", "kind": "trade"}) or 0
+    before = sample_of("pulse_frames_quarantined_total", {"symbol": "BTCUSDT", "kind": "trade"}) or 0
     results = [await sequencer.put_frame(frame(trade(10**9 + n), "trade")) for n in range(2)]
     results.append(await sequencer.put_frame(frame(trade(2), "trade")))
 
@@ -238,7 +238,7 @@ async def test_impossible_frame_changes_nothing(
     assert results == [False, False, True]
     assert delivered(inbox) == [trade(1), *(Quarantined("trade", reason) for reason in reasons), trade(2)]
     assert not sequencer.has_waiting_trades
-    after = REGISTRY.get_sample_value("pulse_frames_quarantined_total", {"symbol": "BTCUSDT", "kind": "trade"})
+    after = sample_of("pulse_frames_quarantined_total", {"symbol": "BTCUSDT", "kind": "trade"})
     assert after == before + 2
     assert [r.getMessage() for r in caplog.records if "quarantined" in r.msg] == [
         f"frame quarantined symbol=BTCUSDT kind=trade reason={reasons[0]}"

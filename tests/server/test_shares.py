@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from prometheus_client import REGISTRY
 
 from pulse.errors import RequestError
 from pulse.server.shares import AddressShare
+from tests.support.metrics import sample_of
 
 
 def share(total: int = 3, per_address_max: int = 2) -> AddressShare:
@@ -66,7 +66,7 @@ def test_refusals_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture) 
 
     def counts() -> list[float]:
         return [
-            REGISTRY.get_sample_value("pulse_shares_refused_total", {"share": "chairs", "limit": limit}) or 0.0
+            sample_of("pulse_shares_refused_total", {"share": "chairs", "limit": limit}) or 0.0
             for limit in ("all", "address")
         ]
 

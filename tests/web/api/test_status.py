@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from pulse.bus.contract import BusHealth
@@ -19,6 +18,7 @@ from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.status import SPOOL_TROUBLE, STATE_FILE_TROUBLE, ReadinessReport, register_gauges
 from tests.support.makers import trade
+from tests.support.metrics import sample_of
 from tests.support.stores import MemoryStore
 from tests.support.web import INSTANCE, ask, engine_of, make_context, on_server_loop, serving
 
@@ -200,7 +200,7 @@ async def test_metrics_can_be_scraped() -> None:
 
 def sample(name: str, **labels: str) -> float:
     """Return the current value of a gauge."""
-    value = REGISTRY.get_sample_value(name, labels)
+    value = sample_of(name, labels)
     assert value is not None
     return value
 
