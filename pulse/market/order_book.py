@@ -19,6 +19,8 @@ from operator import neg
 
 from pulse.market.types import DepthDiff, DepthSnapshot, Level, Levels, Pairs, Price, Quantity
 
+SPARE_PART = 8
+"""A side that grows beyond its bound drops this part of it more than it must."""
 NEAR_REUSED_MAX = 1000
 """A running sum is computed anew after so many uses: each change may leave a rounding error of 1e-16 of it."""
 NEAR_FALL_MAX = 1e-4
@@ -43,7 +45,8 @@ class BookSide:
         # The quantity at `_near_key` or better, kept up to date with each change.
         self._near, self._near_peak, self._near_key, self._near_reused = 0.0, 0.0, inf, NEAR_REUSED_MAX
         self.horizon = -inf if is_complete else self._keys[0]
-        self._drop_excess()
+        # Exactly to the bound: a book that is compared with a running one must reach as far as that can.
+        self._drop_excess(spare=0)
 
     def __len__(self) -> int:
         return len(self._keys) - 1
@@ -72,7 +75,8 @@ class BookSide:
         self._near = near
         self._near_peak = max(self._near_peak, near)
         if len(keys) > self._levels_max + 1:
-            self._drop_excess()
+            # More than needed, so that a side at its bound does not move its lists every time.
+            self._drop_excess(spare=self._levels_max // SPARE_PART)
 
     def best(self) -> Level | None:
         """Return the best level, or None where none is known."""
@@ -142,17 +146,17 @@ class BookSide:
         self._quantities[:0] = other._quantities[:cut]
         self.horizon = other.horizon
         self._near_reused = NEAR_REUSED_MAX
-        self._drop_excess()
+        self._drop_excess(spare=0)
 
     def _known_from(self, horizon: float) -> dict[float, float]:
         start = bisect_left(self._keys, horizon)
         return dict(zip(self._keys[start:-1], self._quantities[start:-1], strict=True))
 
-    def _drop_excess(self) -> None:
+    def _drop_excess(self, spare: int) -> None:
+        """Drop the worst levels beyond the bound, and `spare` more."""
         if len(self) <= self._levels_max:
             return
-        # An eighth more than needed is dropped at once, so that a side at its bound does not move its lists every time.
-        excess = len(self) - self._levels_max + self._levels_max // 8
+        excess = len(self) - self._levels_max + spare
         del self._keys[:excess], self._quantities[:excess]
         self.horizon = self._keys[0]
         self._near_reused = NEAR_REUSED_MAX

@@ -106,8 +106,15 @@ def test_dropping_levels_moves_the_horizon_to_the_worst_kept() -> None:
     """Rule 4: a snapshot longer than the bound is cut, and the window with it."""
     side = side_of(range(1, 21), is_complete=True, levels_max=16)
 
-    # 4 too many, and an eighth of the bound besides.
-    assert (len(side), side.known_to()) == (14, 7.0)
+    assert (len(side), side.known_to()) == (16, 5.0)
+
+
+def test_a_second_book_reaches_as_far_as_a_running_one_at_its_bound() -> None:
+    """Else its worst levels would be compared with no snapshot, however often one comes."""
+    running = side_of(range(1, 21), is_complete=True, levels_max=16)
+    running.apply(levels([(5.0, 2.0)]))
+
+    assert running.differences(side_of(range(1, 21), is_complete=True, levels_max=16)) == (16, [(5.0, 2.0, 1.0)])
 
 
 def test_dropped_levels_are_not_added_again() -> None:
@@ -264,7 +271,7 @@ def test_extending_keeps_the_bound() -> None:
     ours = side_of(range(5, 11), is_complete=False, levels_max=8)
     ours.extend_with(side_of(range(1, 11), is_complete=True))
 
-    assert (len(ours), ours.known_to()) == (7, 4.0)
+    assert (len(ours), ours.known_to()) == (8, 3.0)
 
 
 @unhurried
