@@ -81,6 +81,9 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "feed down": (EXCHANGE,),
     "no snapshot": (EXCHANGE,),
     "trades missing": (EXCHANGE,),
+    "instruments not loaded": (EXCHANGE,),
+    "rotation failed to open a connection": (EXCHANGE,),
+    "connection rotated": (EXCHANGE, LATE),
     "stream silent": (EXCHANGE, LATE),
     "stream no longer silent": (EXCHANGE, LATE),
     "streams silent, subscribing again": (EXCHANGE, LATE),
@@ -91,6 +94,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "store unavailable, candles pending": (POSTGRES,),
     "store available again, candles written": (POSTGRES,),
     "coverage not written": (POSTGRES,),
+    "trade gaps wait for the store": (POSTGRES,),
     "machine clock is wrong": (LATE,),
     "machine clock is right again": (LATE,),
 }
