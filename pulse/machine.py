@@ -1,6 +1,6 @@
 """What the process runs on: the versions of its parts, and how much memory, disk and how many descriptors it may use.
 
-It reads, and changes nothing. Linux tells all of it; elsewhere what cannot be known is None.
+It reads, and changes nothing. All of it is known on Linux; elsewhere what cannot be known is None.
 """
 
 import platform
@@ -40,7 +40,7 @@ def versions() -> Mapping[str, str]:
 def memory_limit_bytes(root: Path = Path("/")) -> int | None:
     """Return how much memory the process may use: the least limit of the machine, of its control groups and of its own.
 
-    Its own (`ulimit -m`) is one that the kernel does not enforce; who sets it wants to hear of more.
+    Its own (`ulimit -m`) is one that the kernel does not enforce, but an operator who sets it wants to know of more.
     """
     limits = [_machine_bytes(), _own_limit_bytes(), *_group_limits_bytes(root)]
     return min((limit for limit in limits if limit is not None), default=None)

@@ -29,7 +29,7 @@ BAN_MAX_S = 3 * 24 * 3600.0
 
 
 class Priority(IntEnum):
-    """Who goes first where the budget is short: the lowest number."""
+    """The order of callers where the budget is short: the lowest number goes first."""
 
     PINNED_BOOK = 0  # the snapshot of a symbol of the settings
     WATCHED_BOOK = 1  # that of a symbol that a client follows

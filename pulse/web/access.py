@@ -65,7 +65,7 @@ def role_of(connection: HTTPConnection[Any]) -> Role:
 
 
 class Credential(NamedTuple):
-    """What a client sends to say who it is: a token, or the cookie of a session."""
+    """The credentials that a client sends: a token, or the cookie of a session."""
 
     value: str
     is_cookie: bool
@@ -133,7 +133,7 @@ class Access:
     ) -> None:
         given = ((Role.READER, settings.token), (Role.OPERATOR, settings.operator_token))
         self._tokens = {role: token.encode() for role, token in given if token}
-        # A cookie shows no token, and is worth nothing once the token has changed.
+        # A cookie shows no token, and is not valid once the token has changed.
         self._keys = {role: _mac(token, "cookie of a session") for role, token in self._tokens.items()}
         self._trusted_hops = settings.trusted_hops
         self._is_owner_local = not self._tokens and settings.operator_bind is None
@@ -163,7 +163,7 @@ class Access:
         return max(role or anonymous, anonymous)
 
     def log_in(self, connection: HTTPConnection[Any], token: str) -> Role:
-        """Return the role of those who have this token. Raises RequestError as `authenticate` does."""
+        """Return the role that this token gives. Raises RequestError as `authenticate` does."""
         if not self._tokens:
             raise RequestError(HTTPStatus.CONFLICT, "This server has no tokens: nothing needs one.")
         role = self._role_with(connection, Credential(token, is_cookie=False))

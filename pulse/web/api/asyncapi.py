@@ -111,7 +111,7 @@ def _channels() -> Json:
 
 
 def _security_schemes() -> Json:
-    """Return how a client says who it is: one of these, where the server has a token for readers."""
+    """Return the security schemes: a client uses one of them, where the server has a token for readers."""
     return {
         "token": {"type": "http", "scheme": "bearer", "description": "PULSE_TOKEN or PULSE_OPERATOR_TOKEN."},
         "session": {

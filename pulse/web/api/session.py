@@ -1,4 +1,4 @@
-"""/api/session: who the client is, the start of a session with a token, and its end.
+"""/api/session: the client's role, the start of a session with a token, and its end.
 
 The page's way in: a cookie that no script can read takes the token's place. Pages of other origins send the token with
 each request instead, and ask here whether it is right.
@@ -48,7 +48,7 @@ async def _session(context: WebContext, request: Request) -> Response:
 
 
 def _who(context: WebContext, request: Request) -> Response:
-    """Say who the client is, and have the browser drop a cookie that is worth nothing.
+    """Answer with the client's role, and have the browser drop a cookie that is not valid.
 
     Each one that it goes on to send would count as a guess against all browsers of its address.
     """

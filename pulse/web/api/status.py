@@ -164,7 +164,7 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
 
 def process_routes(context: WebContext) -> list[BaseRoute]:
-    """Return the routes of the operator's own listener, which nobody else reaches: without a rate limit."""
+    """Return the routes of the operator's own listener, which has no rate limit."""
     return [
         Route(HEALTH_PATH, _healthz),
         Route("/readyz", partial(_readyz, context)),
