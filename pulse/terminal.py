@@ -47,9 +47,11 @@ from pulse.ingest.instruments import InstrumentPoller
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
 from pulse.ingest.replay import Replay
+from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument
+from pulse.market.view import Certificate
 from pulse.queues import (
     ConflatingQueue,
     Outbox,
@@ -102,7 +104,8 @@ class _Source:
     """Where market events come from, and what comes with it.
 
     `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, `trouble` why
-    instruments are not known, and `state_file` why bans cannot be kept.
+    instruments are not known, `state_file` why bans cannot be kept, and `audit_every_s` how often a whole book is
+    compared with a snapshot.
     """
 
     parts: Sequence[SymbolLifecycle]
@@ -111,6 +114,7 @@ class _Source:
     history: Callable[[], Mapping[str, Mapping[str, int]]]
     trouble: Callable[[], str]
     state_file: Callable[[], str]
+    audit_every_s: Callable[[], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +226,7 @@ class Terminal:
             readiness=readiness,
             coverage=parts.coverage.report,
             latency=self.latency.report,
-            certificates=parts.engine.certificates,
+            certificates=partial(_certificates, parts),
             static_dir=assets("static"),
         )
 
@@ -319,7 +323,7 @@ class Terminal:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
-            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str)
+            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str, lambda: None)
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
@@ -327,9 +331,16 @@ class Terminal:
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         bans.check()
         rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
-        retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
+        retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title)
+        held = HeldBudget(hub.is_watched)
+        schedule = SnapshotSchedule(
+            rest,
+            depth_limit=self.settings.depth_limit,
+            audit_every_s=self.settings.audit_every_s,
+            is_watched=hub.is_watched,
+        )
         ingest = LiveIngest(
-            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
+            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held, schedule),
             self.inbox, self.snapshot_requests, self.silent_streams, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
@@ -341,8 +352,9 @@ class Terminal:
             may_fall_back=self.may_fall_back,
         )  # fmt: skip
         reconciler = CandleReconciler(
-            rest, store, self.candles, self.gaps, self._on_mismatch, days=self.settings.past_days, rng=random.Random()
-        )
+            rest, store, self.candles, self.gaps, self._on_mismatch,
+            is_widening=schedule.is_widening, days=self.settings.past_days, rng=random.Random(),
+        )  # fmt: skip
         work |= {
             "ingest": ingest.run,
             "instruments": poller.run,
@@ -351,8 +363,9 @@ class Terminal:
         }
         parts = (ingest, poller, reconciler)
         return _Source(
-            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble
-        )
+            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble,
+            lambda: schedule.audit_every_s,
+        )  # fmt: skip
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
@@ -365,17 +378,16 @@ class Terminal:
 
     def _make_stream(
         self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals,
-        held: HeldBudget,
+        held: HeldBudget, schedule: SnapshotSchedule,
     ) -> ExchangeStream:  # fmt: skip
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
             retry_gate=retry_gate,
             refusals=refusals,
             held=held,
-            depth_limit=self.settings.depth_limit,
+            schedule=schedule,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,
-            audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
 
     def _snapshot_priority(self, hub: Hub, symbol: str) -> Priority:
@@ -401,6 +413,13 @@ class Terminal:
             address, echo.instance, echo.timestamp_s, echo.symbols, self.clock.now_ms(), self.clock.wall_s() * 1000,
             is_local=address in LOOPBACK_KEYS,
         )  # fmt: skip
+
+
+def _certificates(parts: _Parts) -> Mapping[str, Certificate]:
+    """Return the proof of each book, with the interval of its audits."""
+    every_s = parts.source.audit_every_s()
+    certificates = parts.engine.certificates()
+    return {symbol: replace(proof, audit_every_s=every_s) for symbol, proof in certificates.items()}
 
 
 async def _has_candles(store: Store, symbol: str) -> bool:

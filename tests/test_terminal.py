@@ -430,7 +430,7 @@ async def test_a_name_that_is_not_ascii_works_on_every_route(
     )  # fmt: skip
     assert csv_text.splitlines()[1].startswith(CHINESE + ",")
     assert earlier[-1]["timestamp"] < page[0]["timestamp"]
-    assert proof["symbol"] == CHINESE
+    assert (proof["symbol"], proof["audit_every_s"]) == (CHINESE, 600.0)
     assert listed == [CHINESE, OTHER_CHINESE]
     assert [row["symbol"] for row in found] == [OTHER_CHINESE]
     assert info is not None

@@ -55,7 +55,7 @@ class RoundTrip(NamedTuple):
 class BinanceRest:
     """The REST side of one venue. Every method that calls it raises ExchangeError or one of its kinds.
 
-    `priority_of(symbol)` is the priority of a symbol's snapshot.
+    `priority_of(symbol)` is the priority of a symbol's first snapshot.
     """
 
     def __init__(
@@ -106,11 +106,12 @@ class BinanceRest:
                 continue
             return
 
-    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
-        """Fetch the order book, up to `limit` levels a side."""
+    async def depth(self, symbol: str, limit: int, *, is_widening: bool = False) -> DepthSnapshot:
+        """Fetch the order book, up to `limit` levels a side; `is_widening` where the symbol has a live book already."""
         weight = self.venue.weights.depth_weight(limit)
         params = {"symbol": symbol, "limit": str(limit)}
-        body = await self._get("/api/v3/depth", params, weight, self._priority_of(symbol))
+        priority = self._priority_of(symbol)
+        body = await self._get("/api/v3/depth", params, weight, priority.widening if is_widening else priority)
         return answers.parse_snapshot(_object(body), limit)
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
@@ -33,6 +33,8 @@ GAP_TRIES_MAX = 12
 """A gap that cannot be checked so often, over some minutes, is stored as lost: others wait behind it."""
 EARLY_S = 0.001
 """Work this close to its time is due: what rounding leaves of a wait may be too short for a clock to pass it."""
+WIDENING_PAUSE_S = 1.0
+"""How soon a walk that waits for the books looks again."""
 RECENT_MINUTES = KLINES_MAX
 """What every check covers; a longer outage is filled by the walk through the history after the start."""
 COMPARED_AGAIN_MINUTES = 10
@@ -68,18 +70,20 @@ class _OpenSymbol:
 class CandleReconciler:
     """Keeps the stored minutes of the open symbols equal to the exchange's, `days` back.
 
-    Candles to be written go to `candles`. The trades of each gap in `gaps` are requested once more, and stored as lost
-    where the exchange does not return them. `report_mismatch` is awaited with each stored minute that differs.
+    The walks through the history wait while `is_widening()`: books that become known further need the same request
+    weight. Candles to be written go to `candles`. The trades of each gap in `gaps` are requested once more, and stored
+    as lost where the exchange does not return them. `report_mismatch` is awaited with each stored minute that differs.
     """
 
     def __init__(
         self, rest: BinanceRest, store: Store, candles: CandleQueue, gaps: GapQueue, report_mismatch: ReportMismatch,
-        *, days: int, rng: random.Random,
+        *, is_widening: Callable[[], bool], days: int, rng: random.Random,
     ) -> None:  # fmt: skip
         self._store = store
         self._comparison = ExchangeComparison(rest, candles, report_mismatch)
         self._backfill = TradeBackfill(rest, store, candles)
         self._gaps = gaps
+        self._is_widening = is_widening
         self._walk_minutes = max(0, days * 1440 - RECENT_MINUTES)
         self._rng = rng
         self._symbols: dict[str, _OpenSymbol] = {}
@@ -147,7 +151,8 @@ class CandleReconciler:
                 symbol.rest_due_s = loop.time()
         else:
             symbol.retry_delays, symbol.last_error = None, ""
-            symbol.rest_due_s = inf if is_done else loop.time()
+            pause_s = WIDENING_PAUSE_S if self._is_widening() else 0.0
+            symbol.rest_due_s = inf if is_done else loop.time() + pause_s
 
     async def _check_recent(self, symbol: _OpenSymbol) -> int:
         """Compare the recent minutes that have settled, and fill those that ended since; return the newest of these."""
@@ -214,4 +219,5 @@ class CandleReconciler:
         if symbol.walk is None:
             newest_ms = self._comparison.ended_minute_ms() - RECENT_MINUTES * MINUTE_MS
             symbol.walk = HistoryWalk(symbol.name, newest_ms, self._walk_minutes, self._store, self._comparison)
-        await symbol.walk.step()
+        if not self._is_widening():
+            await symbol.walk.step()

@@ -32,6 +32,7 @@ from pulse.errors import (
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import ROTATE_AFTER_S, Rotation, Successor
 from pulse.ingest.sequencer import Sequencer
+from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.ingest.snapshots import SnapshotFetcher
 from pulse.ingest.stream_remedy import StreamRemedy
 from pulse.ingest.trade_repair import TradeRepair
@@ -61,14 +62,14 @@ class ExchangeStream:
     """Keeps one symbol's stream flowing into the inbox.
 
     Reconnects of all symbols wait at the same `retry_gate`, what the host refused to one of them is in the shared
-    `refusals`, and what they hold counts in the shared `held`. With `may_fall_back` a refusal of the address ends
-    `run`, so that another venue can be tried.
+    `refusals`, what they hold counts in the shared `held`, and the shared `schedule` decides whose book is fetched with
+    all levels next. With `may_fall_back` a refusal of the address ends `run`, so that another venue can be tried.
     """
 
     def __init__(
         self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
-        *, retry_gate: RetryGate, refusals: Refusals, held: HeldBudget, depth_limit: int, stale_after_ms: float,
-        may_fall_back: bool, audit_every_s: float, rotate_after_s: float = ROTATE_AFTER_S,
+        *, retry_gate: RetryGate, refusals: Refusals, held: HeldBudget, schedule: SnapshotSchedule,
+        stale_after_ms: float, may_fall_back: bool, rotate_after_s: float = ROTATE_AFTER_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
         self._transport = transport
@@ -78,10 +79,10 @@ class ExchangeStream:
         self._retry_gate = retry_gate
         self._refusals = refusals
         self._may_fall_back = may_fall_back
-        self._audit_every_s = audit_every_s
         self._held = held
+        self._schedule = schedule
         self._sequencer = Sequencer(symbol, inbox, clock, held, repairs_trades=True, date_ms=rest.exchange_ms)
-        self._snapshots = SnapshotFetcher(symbol, rest, self._sequencer, rng, depth_limit)
+        self._snapshots = SnapshotFetcher(symbol, rest, self._sequencer, rng, schedule)
         self._repair = TradeRepair(symbol, rest, self._sequencer, clock, rng)
         self._rotation = Rotation(self._sequencer, clock, rng, rotate_after_s)
         self._watchdog = StreamWatchdog(stale_after_ms)
@@ -118,9 +119,11 @@ class ExchangeStream:
     async def run(self) -> None:
         """Connect for ever. Raises ExchangeRefused only where another venue may be tried."""
         self._held.add(self._sequencer)
+        self._schedule.open(self.symbol)
         try:
             await self._connect_for_ever()
         finally:
+            self._schedule.close(self.symbol)
             self._held.remove(self._sequencer)
 
     async def _connect_for_ever(self) -> None:
@@ -128,6 +131,7 @@ class ExchangeStream:
         while True:
             self._connected_ms: float | None = None
             is_told_to_wait = False
+            self._schedule.begin(self.symbol)
             try:
                 # In a task of its own: early 3.11 leaves the task of a task group that failed marked as cancelled, and
                 # a time-out in such a task ends it.
@@ -144,6 +148,7 @@ class ExchangeStream:
             if self._has_settled():
                 self._down.over()
             self._down.warn(reason, self.symbol, reason, wait_s)
+            self._schedule.give_up(self.symbol)
             await self._sequencer.put(FeedDown(reason))
             await self._retry_gate.wait(wait_s, is_capped=not is_told_to_wait)
 
@@ -169,7 +174,7 @@ class ExchangeStream:
                 self._start(self._snapshots.run(), "snapshots")
                 self._start(self._repair.run(), "repair")
                 self._start(self._watch_for_silence(), "watch")
-                self._start(self._snapshots.request_periodically(self._audit_every_s), "audit")
+                self._start(self._snapshots.run_whole(), "whole-book")
                 self._start(self._rotate(), "rotation")
         except* ConnectionEnded as group:
             ended = group.exceptions[0]

@@ -30,6 +30,7 @@ from pulse.queues import Inbox, make_inbox
 from pulse.simulator.connection import FIN
 from pulse.simulator.server import SimulatedExchange
 from tests.support import frames
+from tests.support.rest import make_schedule
 from tests.support.virtual_time import ScenarioClock, at, now_s, run
 from tests.support.waiting import WAIT_S
 
@@ -61,7 +62,7 @@ class Setup:
         self.stream = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
             retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals(venue.title), held=self.held,
-            depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
+            schedule=make_schedule(self.rest), stale_after_ms=400, may_fall_back=may_fall_back,
         )  # fmt: skip
 
     async def until(self, condition: Callable[["Setup"], bool]) -> None:
@@ -79,6 +80,11 @@ class Setup:
     def count(self, kind: type) -> int:
         """Return how many events of a kind were applied."""
         return sum(isinstance(event, kind) for event in self.events)
+
+    @property
+    def joins(self) -> int:
+        """How many books were joined: each is widened by a second snapshot, of which the first may be waiting."""
+        return (self.count(BookAnchor) + 1) // 2
 
     @property
     def is_live(self) -> bool:
@@ -115,9 +121,9 @@ async def setup_of(may_fall_back: bool = False, prepare: Callable[[SimulatedExch
 
 @pytest.fixture
 async def setup() -> AsyncIterator[Setup]:
-    """Run a stream of an exchange without faults until it is live."""
+    """Run a stream of an exchange without faults until it is live and its whole book is known."""
     async with setup_of() as running:
-        await running.until(lambda s: s.is_live)
+        await running.until(lambda s: s.is_live and s.count(BookAnchor) % 2 == 0)
         yield running
 
 
@@ -136,7 +142,7 @@ async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> Non
     await setup.until(lambda s: s.count(BookLost) == 1)
     is_live_after_gap = setup.is_live
     await setup.until(lambda s: s.is_live)
-    await setup.until(lambda s: s.count(BookAnchor) == 2)
+    await setup.until(lambda s: s.joins == 2)
 
     assert not is_live_after_gap
     assert setup.exchange.connections_opened == 1
@@ -147,7 +153,7 @@ async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> Non
 async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     """A frame that is not JSON costs one resync and nothing else."""
     setup.exchange.faults.frames.edit(DEPTH, lambda _: "{broken")
-    await setup.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
+    await setup.until(lambda s: s.joins == 2 and s.is_live)
 
     assert setup.exchange.connections_opened == 1
     assert setup.wrong == []
@@ -176,7 +182,7 @@ async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -
     """A diff whose final id is too high costs one resync, and later diffs are not taken for old ones."""
     setup.exchange.faults.frames.edit(DEPTH, lambda diff: {**diff, "u": diff["u"] + 10**6})
     await setup.until(lambda s: s.count(BookLost) == 1)
-    await setup.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
+    await setup.until(lambda s: s.joins == 2 and s.is_live)
 
     assert setup.exchange.connections_opened == 1
     assert setup.wrong == []
@@ -258,7 +264,7 @@ async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced
     ids = [event.trade_id for event in setup.events if isinstance(event, Trade)]
 
     assert ids == list(range(ids[0], ids[-1] + 1))
-    assert (setup.count(FeedUp), setup.count(BookLost), setup.count(BookAnchor)) == (1, 0, 1)
+    assert (setup.count(FeedUp), setup.count(BookLost), setup.joins) == (1, 0, 1)
     assert setup.wrong == []
 
 
@@ -278,9 +284,9 @@ async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:
 
 
 async def test_requested_snapshot_is_compared_with_the_running_book(setup: Setup) -> None:
-    """It is compared level by level, and the book stays live."""
+    """It is compared level by level, and so is the one of all levels that follows; the book stays live."""
     setup.stream.request_snapshot("test")
-    await setup.until(lambda s: s.count(BookAnchor) == 2)
+    await setup.until(lambda s: s.count(BookAnchor) == 4)
 
     assert setup.is_live
     assert setup.market.integrity.audit.compared > 1000
@@ -296,7 +302,7 @@ async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     await setup.until(lambda s: s.checked >= 10)
 
     assert setup.exchange.connections_opened == 2
-    assert setup.count(FeedUp) == setup.count(BookAnchor) == 1
+    assert setup.count(FeedUp) == setup.joins == 1
     assert setup.wrong == []
 
 
@@ -314,7 +320,7 @@ async def test_shutdown_announced_to_the_successor_causes_no_gap(setup: Setup) -
     await setup.until(lambda s: s.checked >= 10)
 
     assert setup.exchange.connections_opened == 3
-    assert setup.count(FeedUp) == setup.count(BookAnchor) == 1
+    assert setup.count(FeedUp) == setup.joins == 1
     assert setup.wrong == []
 
 
@@ -356,11 +362,11 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         return transport.attempts_s
 
     def make(symbol: str, transport: RefusingTransport, refusals: Refusals) -> ExchangeStream:
-        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int))
+        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int, weight=lambda: (0, 600)))
         return ExchangeStream(
             symbol, cast(Transport, transport), rest, make_inbox(), ScenarioClock(), random.Random(1),
             retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals, held=HeldBudget(),
-            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            schedule=make_schedule(rest), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
 
     assert run(scenario()) == [0.0, REFUSED_WAIT_S, 2 * REFUSED_WAIT_S]
@@ -435,7 +441,11 @@ class ScriptedExchange:
         """Return the date of the frames."""
         return FRAMES_MS
 
-    async def depth(self, symbol: str, limit: int) -> None:
+    def weight(self) -> tuple[int, int]:
+        """Return that nothing of the budget is used."""
+        return 0, 600
+
+    async def depth(self, symbol: str, limit: int, *, is_widening: bool) -> None:
         """Wait for ever."""
         await asyncio.Event().wait()
 
@@ -449,8 +459,8 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         inbox: Inbox = asyncio.Queue(1)
         stream = ExchangeStream(
             SYMBOL, exchange, exchange, inbox, ScenarioClock(FRAMES_MS), random.Random(1),
-            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
-            may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(),
+            schedule=make_schedule(exchange, depth_limit=100), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())
         await at(0.1)
@@ -500,8 +510,8 @@ def play_script(exchange: FlakyExchange, acts: Sequence[tuple[float, Callable[[]
         flaky = cast(Any, exchange)
         stream = ExchangeStream(
             SYMBOL, flaky, flaky, make_inbox(), ScenarioClock(FRAMES_MS), random.Random(1),
-            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
-            may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(),
+            schedule=make_schedule(flaky, depth_limit=100), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
         stream.set_trading(False)
         task = asyncio.create_task(stream.run())

@@ -1,13 +1,23 @@
-"""The exchange's REST side as the candle history uses it: candles and trades from memory, and a log of requests."""
+"""The exchange's REST side as the candle history uses it, from memory; and the schedule of snapshots for real ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pulse.binance.rate_limit import Priority
-from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX
+from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, BinanceRest
 from pulse.errors import PulseError
+from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.market.types import Candle, Trade
 from tests.support.makers import MIDNIGHT_MS, candle
+
+
+def make_schedule(
+    rest: BinanceRest, *, depth_limit: int = 1000, audit_every_s: float = 600.0, watched: Iterable[str] = ()
+) -> SnapshotSchedule:
+    """Make the schedule of the snapshots of all symbols, as the program does, with these symbols watched."""
+    return SnapshotSchedule(
+        rest, depth_limit=depth_limit, audit_every_s=audit_every_s, is_watched=frozenset(watched).__contains__
+    )
 
 
 @dataclass
