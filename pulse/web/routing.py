@@ -3,7 +3,6 @@
 It knows no route and no data.
 """
 
-import asyncio
 import hashlib
 import re
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from pulse.concurrency import give_way
 from pulse.web.admission import Admission, RateLimitMiddleware
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -45,7 +45,7 @@ class _PiecewiseResponse(Response):
         pieces = _pieces(bytes(self.body))
         for number, piece in enumerate(pieces, start=1):
             await send({"type": "http.response.body", "body": piece, "more_body": number < len(pieces)})
-            await asyncio.sleep(0)
+            await give_way()
 
 
 class _Compression(GZipMiddleware):
@@ -77,7 +77,7 @@ async def revalidated_response(request: Request, body: bytes, headers: dict[str,
     digest = hashlib.blake2b(digest_size=12)
     for piece in _pieces(body):
         digest.update(piece)
-        await asyncio.sleep(0)
+        await give_way()
     is_compressed = accepts_gzip(request.headers) and len(body) >= COMPRESSED_FROM_BYTES
     # Bodies that differ in any byte need different strong tags (RFC 9110, 8.8.1).
     tag = f'"{digest.hexdigest()}-gzip"' if is_compressed else f'"{digest.hexdigest()}"'

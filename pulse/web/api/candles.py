@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from pulse.candle_history.reader import CandleReader
-from pulse.concurrency import map_in_chunks
+from pulse.concurrency import give_way, map_in_chunks
 from pulse.market.intervals import INTERVALS, AggregatedCandle
 from pulse.server.loop import current_connection
 from pulse.web.api.operations import STORE_UNAVAILABLE, WRONG_PARAMETER, get, problems, query
@@ -125,7 +125,7 @@ async def _json_array(rows: Sequence[Row]) -> bytes:
     parts = []
     for start in range(0, len(rows), ENCODED_ROWS):
         parts.append(orjson.dumps(rows[start : start + ENCODED_ROWS])[1:-1])
-        await asyncio.sleep(0)
+        await give_way()
     return b"[" + b",".join(parts) + b"]"
 
 
