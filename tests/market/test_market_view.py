@@ -60,7 +60,10 @@ def test_a_cut_connection_interrupts_the_candles() -> None:
 
 
 def test_a_halt_makes_no_candles() -> None:
-    """While the exchange says that the symbol does not trade, minutes without a trade are no candles."""
+    """While the exchange says that the symbol does not trade, minutes without a trade are no candles.
+
+    Minute 4 is one: from the trade before it on diffs show that the exchange sends, and no status a halt.
+    """
     market = live_market()
     market.apply(exchange_candle(candle(MIDNIGHT_MS - MINUTE_MS), MIDNIGHT_MS), 1.0)
     market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
@@ -68,10 +71,23 @@ def test_a_halt_makes_no_candles() -> None:
     market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS), 3.0)
     market.apply(instrument("TRADING"), 4.0)
     market.apply(trade(3, 103.0, time_ms=MIDNIGHT_MS + 3 * MINUTE_MS), 5.0)
+    for time_ms in range(3 * MINUTE_MS, 5 * MINUTE_MS, 2_000):
+        market.apply(diff(1, 1, time_ms=MIDNIGHT_MS + time_ms), 5.5)
     market.apply(trade(4, 104.0, time_ms=MIDNIGHT_MS + 5 * MINUTE_MS), 6.0)
     minutes = [(row.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for row in market.candles.take_closed()]
 
     assert minutes == [-1, 0, 2, 3, 4]
+
+
+def test_a_silence_of_all_streams_makes_no_candles() -> None:
+    """The symbol may have been halted meanwhile, and no status has shown it."""
+    market = live_market()
+    market.apply(exchange_candle(candle(MIDNIGHT_MS - MINUTE_MS), MIDNIGHT_MS), 1.0)
+    market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
+    market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + 3 * MINUTE_MS), 2.0)
+    minutes = [(row.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for row in market.candles.take_closed()]
+
+    assert minutes == [-1, 0]
 
 
 @pytest.mark.parametrize(("trade_id", "volumes"), [(2, [1.0]), (3, [])])
