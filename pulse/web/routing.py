@@ -63,7 +63,12 @@ def revalidated_response(request: Request, body: bytes, headers: dict[str, str] 
     # Bodies that differ in any byte need different strong tags (RFC 9110, 8.8.1).
     tag = f'"{digest}-gzip"' if is_compressed else f'"{digest}"'
     headers = {**REVALIDATE, **(headers or {}), "ETag": tag}
-    known = request.headers.get("If-None-Match", "")
-    if known == "*" or tag in (part.strip().removeprefix("W/") for part in known.split(",")):
+    if is_known(request.headers, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers | {"Vary": "Accept-Encoding"})
     return Response(body, headers=headers, media_type="application/json")
+
+
+def is_known(headers: Headers, tag: str) -> bool:
+    """Return whether a client already has the answer with this strong ETag."""
+    known = headers.get("If-None-Match", "")
+    return known == "*" or tag in (part.strip().removeprefix("W/") for part in known.split(","))
