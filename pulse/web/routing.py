@@ -82,8 +82,7 @@ async def revalidated_response(request: Request, body: bytes, headers: dict[str,
     # Bodies that differ in any byte need different strong tags (RFC 9110, 8.8.1).
     tag = f'"{digest.hexdigest()}-gzip"' if is_compressed else f'"{digest.hexdigest()}"'
     headers = {**REVALIDATE, **(headers or {}), "ETag": tag}
-    known = request.headers.get("If-None-Match", "")
-    if known == "*" or tag in (part.strip().removeprefix("W/") for part in known.split(",")):
+    if is_known(request.headers, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers | {"Vary": "Accept-Encoding"})
     return _PiecewiseResponse(body, headers=headers, media_type="application/json")
 
@@ -91,3 +90,9 @@ async def revalidated_response(request: Request, body: bytes, headers: dict[str,
 def _pieces(body: bytes) -> list[bytes]:
     """Return the body in pieces; an empty one is one piece."""
     return [body[start : start + PIECE_BYTES] for start in range(0, max(1, len(body)), PIECE_BYTES)]
+
+
+def is_known(headers: Headers, tag: str) -> bool:
+    """Return whether a client already has the answer with this strong ETag."""
+    known = headers.get("If-None-Match", "")
+    return known == "*" or tag in (part.strip().removeprefix("W/") for part in known.split(","))
