@@ -220,5 +220,8 @@ class TradeRepeatBuffer:
         if self._count == self._counts[-1]:
             return []
         count = min(self._count - self._counts[0], len(self._trades))
+        trades = list(islice(self._trades, len(self._trades) - count, None))
         self._counts.append(self._count)
-        return list(islice(self._trades, len(self._trades) - count, None))
+        for _ in range(len(self._trades) - (self._count - self._counts[0])):
+            self._trades.popleft()  # no later message carries it
+        return trades

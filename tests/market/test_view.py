@@ -95,3 +95,12 @@ def test_message_is_bounded() -> None:
     message = next_message(TradeRepeatBuffer(), *range(TRADES_MAX + 5))
 
     assert (len(message), message[0]) == (TRADES_MAX, 5)
+
+
+def test_trades_that_no_message_carries_any_more_are_dropped() -> None:
+    """What a state of the buffer holds is what later messages need."""
+    buffer = TradeRepeatBuffer()
+    for number in range(1, 3 * REPEATS):
+        next_message(buffer, number)
+
+    assert len(buffer._trades) == REPEATS - 1
