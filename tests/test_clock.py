@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pulse.clock import EVENTS_WINDOW_MS, ROUND_TRIPS, ClockOffset, ReplayClock, SystemClock
+from pulse.clock import EVENTS_WINDOW_MS, ROUND_TRIPS, ClockOffset, ReplayClock, SystemClock, elapsed_s
 
 
 def test_system_clock_counts_milliseconds() -> None:
@@ -21,6 +21,16 @@ def test_system_date_is_in_seconds() -> None:
     now = SystemClock().wall_s()
 
     assert before <= now <= time.time()
+
+
+def test_elapsed_time_goes_on() -> None:
+    """By the clock that counts while the machine sleeps, where there is one; elsewhere by the monotonic one."""
+    clocks = [getattr(time, name) for name in ("CLOCK_BOOTTIME",) if hasattr(time, name)]
+    read = (lambda: time.clock_gettime(clocks[0])) if clocks else time.monotonic
+    before = read()
+    now = elapsed_s()
+
+    assert before <= now <= read()
 
 
 def test_replay_clock_shows_the_newest_receive_time() -> None:
