@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 
 HOMES = {
     "aiohttp": {"pulse/binance/transport.py", "pulse/simulator"},
-    "redis": {"pulse/bus/redis.py"},
+    "redis": {"pulse/bus/redis.py", "pulse/bus/lease_keeper.py"},
     "psycopg": {"pulse/store/postgres.py", "pulse/store/postgres_address.py", "pulse/store/postgres_probe.py"},
     "psycopg_pool": {"pulse/store/postgres.py"},
     "starlette": {"pulse/web"},

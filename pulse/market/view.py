@@ -59,6 +59,7 @@ class TradesView:
 
     seq: int
     instance: str
+    token: int
     symbol: str
     trades: list[TradeView]
 
@@ -170,10 +171,14 @@ class Certificate:
 
 @dataclass
 class View:
-    """One complete view. Levels come best first, trades newest first."""
+    """One complete view. Levels come best first, trades newest first.
+
+    `token` is that of the lease under which the view is published, set by whoever does that.
+    """
 
     seq: int
     instance: str
+    token: int
     symbol: str
     state: State
     state_reason: str

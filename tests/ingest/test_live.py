@@ -68,7 +68,7 @@ class Process:
         self.silent_streams: SilentStreams = ConflatingQueue()
         self.latency = Latency(INSTANCE)
         self.hub = Hub(INSTANCE, no_candles)
-        self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock)
+        self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock, token=self.hub.token)
         self.bus = make_bus(self.relay.deliver)
         self.engine = Engine(
             self.make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,

@@ -21,14 +21,14 @@ def names(kind: type) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def test_view_begins_with_sequence_instance_and_symbol() -> None:
+def test_view_begins_with_sequence_instance_token_and_symbol() -> None:
     """They come first, so that they can be read without decoding the rest."""
-    assert names(View)[:3] == ["seq", "instance", "symbol"]
+    assert names(View)[:4] == ["seq", "instance", "token", "symbol"]
 
 
 def test_view_is_complete() -> None:
     """A view has state, book, metrics, trades, candles, window, proof, instrument, its times and its streams."""
-    assert names(View)[3:] == [
+    assert names(View)[4:] == [
         "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "session_start_ms",
         "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp", "event_time_ms",
         "data_age_ms", "streams",
