@@ -47,6 +47,7 @@ from pulse.ingest.instruments import InstrumentPoller
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
 from pulse.ingest.replay import Replay
+from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument
@@ -102,7 +103,7 @@ class _Source:
     """Where market events come from, and what comes with it.
 
     `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, `trouble` why
-    instruments are not known, and `state_file` why bans cannot be kept.
+    instruments are not known, and `state_file` why bans cannot be kept; `watchlist` reports on every listed symbol.
     """
 
     parts: Sequence[SymbolLifecycle]
@@ -111,6 +112,7 @@ class _Source:
     history: Callable[[], Mapping[str, Mapping[str, int]]]
     trouble: Callable[[], str]
     state_file: Callable[[], str]
+    watchlist: Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,7 @@ class Terminal:
             symbols=SymbolsReport(
                 self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
             ),
+            watchlist=source.watchlist,
             readiness=readiness,
             coverage=parts.coverage.report,
             latency=self.latency.report,
@@ -319,7 +322,7 @@ class Terminal:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
-            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str)
+            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str, no_watchlist)
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
@@ -343,16 +346,19 @@ class Terminal:
         reconciler = CandleReconciler(
             rest, store, self.candles, self.gaps, self._on_mismatch, days=self.settings.past_days, rng=random.Random()
         )
+        watchlist = Watchlist(rest, time.monotonic)
         work |= {
             "ingest": ingest.run,
+            "watchlist": watchlist.run,
             "instruments": poller.run,
             "clock-sync": partial(sync_clock, rest, self.latency.offset),
             "candle-reconciler": reconciler.run,
         }
         parts = (ingest, poller, reconciler)
         return _Source(
-            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble
-        )
+            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble,
+            watchlist.report,
+        )  # fmt: skip
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:

@@ -414,6 +414,9 @@ def _candle_view(candle: Candle | None) -> CandleView | None:
         low=candle.low,
         close=candle.close,
         volume=candle.volume,
+        quote_volume=candle.quote_volume,
+        taker_buy_volume=candle.taker_buy_volume,
+        source=candle.source,
         is_closed=candle.is_closed,
     )
 

@@ -65,7 +65,7 @@ class TradesView:
 
 @dataclass
 class CandleView:
-    """One minute of a view; `timestamp` is ISO 8601, UTC, the minute's open."""
+    """One minute of a view; `timestamp` is ISO 8601, UTC, the minute's open. `source` is as in `Candle`."""
 
     symbol: str
     timestamp: str
@@ -74,6 +74,9 @@ class CandleView:
     low: Price
     close: Price
     volume: Quantity
+    quote_volume: float
+    taker_buy_volume: Quantity
+    source: str
     is_closed: bool
 
 

@@ -43,7 +43,10 @@ def test_first_four_metrics_keep_their_names() -> None:
 def test_fields_of_the_parts_of_a_view() -> None:
     """Trades, candles, the window, the proof and the instrument have these fields."""
     assert names(TradeView) == ["id", "price", "quantity", "aggressor", "time_ms", "first_trade_id"]
-    assert names(CandleView) == ["symbol", "timestamp", "open", "high", "low", "close", "volume", "is_closed"]
+    assert names(CandleView) == [
+        "symbol", "timestamp", "open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "source",
+        "is_closed",
+    ]  # fmt: skip
     assert names(WindowView) == ["bid_floor", "ask_ceiling", "bid_levels", "ask_levels"]
     assert names(ProofView) == [
         "contiguous_since_ms", "touch_compared", "touch_equal", "top_compared", "top_equal", "audits", "audited_ms",

@@ -24,6 +24,7 @@ from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.subscriptions import Echo
 from pulse.fanout.topic_stream import RunningCandles
+from pulse.ingest.watchlist import no_watchlist
 from pulse.latency import Latency
 from pulse.market.intervals import Newest
 from pulse.market.market import Market, Origin
@@ -254,6 +255,7 @@ def make_context(
         websockets=sessions,
         sse=SseEndpoint(sessions),
         symbols=lambda: symbols,
+        watchlist=no_watchlist,
         readiness=lambda: readiness,
         coverage=CoverageMeter(kept, reader, dict).report,
         latency=Latency(INSTANCE).report,
