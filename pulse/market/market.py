@@ -357,6 +357,11 @@ class Market:
         trades = self._repeat_buffer.take()
         return TradesView(self._seq, self._origin.instance, 0, self.symbol, trades) if trades else None
 
+    @property
+    def trades_waiting(self) -> int:
+        """How many trades the next `trades_view` has beside repeated ones."""
+        return self._repeat_buffer.waiting
+
     def certificate(self, now_ms: float) -> Certificate:
         """Return the evidence for the book and the candles as of now."""
         state, reason = self.state(now_ms)

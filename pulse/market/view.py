@@ -220,9 +220,14 @@ class TradeRepeatBuffer:
         self._trades.append(trade)
         self._count += 1
 
+    @property
+    def waiting(self) -> int:
+        """How many trades are in no message yet."""
+        return self._count - self._counts[-1]
+
     def take(self) -> list[TradeView]:
         """Return the trades of the next message, oldest first; none if no trade is new since the last one."""
-        if self._count == self._counts[-1]:
+        if not self.waiting:
             return []
         count = min(self._count - self._counts[0], len(self._trades))
         trades = list(islice(self._trades, len(self._trades) - count, None))

@@ -3,10 +3,10 @@
 import orjson
 import pytest
 
-from pulse.fanout.hub import OWN_SILENCE_MAX_S, Hub
-from pulse.fanout.requests import view_topic
+from pulse.fanout.hub import CURRENT_S, OWN_SILENCE_MAX_S, Hub
+from pulse.fanout.requests import Topic, view_topic
 from pulse.server.ws_frames import EncodedMessage
-from tests.support.web import no_candles, view
+from tests.support.web import Watchers, no_candles, view
 
 CHANNEL, OTHER_CHANNEL = "book:BTCUSDT", "book:ETHUSDT"
 OWN, OTHER, THIRD = "0a1b2c3d", "ffff0000", "eeee0000"
@@ -30,9 +30,15 @@ def clock() -> ManualSeconds:
 
 
 @pytest.fixture
-def hub(clock: ManualSeconds) -> Hub:
+def watchers() -> Watchers:
+    """Make what the hub tells of its subscribers."""
+    return Watchers()
+
+
+@pytest.fixture
+def hub(clock: ManualSeconds, watchers: Watchers) -> Hub:
     """Make a hub of two symbols."""
-    made = Hub(OWN, no_candles, clock)
+    made = Hub(OWN, no_candles, watchers, clock)
     for symbol in ("BTCUSDT", "ETHUSDT"):
         made.open(symbol)
     return made
@@ -220,10 +226,44 @@ def test_an_unsubscribed_listener_gets_nothing_more(hub: Hub) -> None:
     assert not hub.is_watched("BTCUSDT")
 
 
-def test_an_unknown_symbol_cannot_be_subscribed(hub: Hub) -> None:
-    """The caller checks the symbol first."""
+def test_an_unknown_symbol_cannot_be_subscribed(hub: Hub, watchers: Watchers) -> None:
+    """The caller checks the symbol first; nothing is watched then."""
     with pytest.raises(KeyError):
         hub.subscribe(view_topic("NONE"), Subscriber())
+
+    assert watchers.calls == []
+
+
+def test_subscribers_of_a_symbol_are_one_watcher(hub: Hub, watchers: Watchers) -> None:
+    """The first topic with a subscriber begins it and the last ends it, whichever channel they are made from."""
+    trades, one, other = Topic("trades.BTCUSDT", "trades", "BTCUSDT"), Subscriber(), Subscriber()
+    hub.subscribe(trades, one)
+    hub.subscribe(TOPIC, one)
+    hub.subscribe(TOPIC, other)
+    hub.unsubscribe(trades, one)
+    hub.unsubscribe(TOPIC, one)
+    before_last = list(watchers.calls)
+    hub.unsubscribe(TOPIC, other)
+    hub.unsubscribe(TOPIC, other)
+
+    assert before_last == [("watch", "BTCUSDT")]
+    assert watchers.calls == [("watch", "BTCUSDT"), ("unwatch", "BTCUSDT")]
+
+
+def test_a_view_is_current_if_a_subscriber_would_have_it(hub: Hub, clock: ManualSeconds) -> None:
+    """Without a subscriber only one that has just been received; with one any that came since it subscribed."""
+    found = [hub.is_current("BTCUSDT")]
+    hub.publish(CHANNEL, view(1))
+    for wait_s in (CURRENT_S / 2, CURRENT_S):
+        clock.now_s += wait_s
+        found.append(hub.is_current("BTCUSDT"))
+    hub.subscribe(TOPIC, Subscriber())
+    found.append(hub.is_current("BTCUSDT"))
+    hub.publish(CHANNEL, view(2))
+    clock.now_s += 60.0
+    found.append(hub.is_current("BTCUSDT"))
+
+    assert found == [False, True, False, False, True]
 
 
 def test_shutting_down_closes_every_client(hub: Hub) -> None:

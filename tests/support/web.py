@@ -138,9 +138,28 @@ def no_candles(symbol: str, interval: str) -> dict[str, Any]:
     return {"candle": None, "closed_candle": None}
 
 
+class Watchers:
+    """What the hub tells of its subscribers: the symbols that are watched, and every call."""
+
+    def __init__(self) -> None:
+        self.symbols: set[str] = set()
+        self.calls: list[tuple[str, str]] = []
+
+    def watch(self, symbol: str) -> None:
+        """Note a watcher; a symbol of the hub has one at most."""
+        assert symbol not in self.symbols
+        self.symbols.add(symbol)
+        self.calls.append(("watch", symbol))
+
+    def unwatch(self, symbol: str) -> None:
+        """Note that it has gone."""
+        self.symbols.remove(symbol)
+        self.calls.append(("unwatch", symbol))
+
+
 def make_hub(symbols: Sequence[str], running_candles: RunningCandles = no_candles) -> Hub:
     """Make a hub with these symbols open."""
-    hub = Hub(INSTANCE, running_candles)
+    hub = Hub(INSTANCE, running_candles, Watchers())
     for symbol in symbols:
         hub.open(symbol)
     return hub
