@@ -40,6 +40,7 @@ from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.subscriptions import Echo
+from pulse.fanout.trade_log import KEPT_MAX, TRADE_BYTES
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
@@ -51,6 +52,7 @@ from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
+from pulse.market.order_book import LEVEL_BYTES
 from pulse.market.types import CandleMismatch, Instrument
 from pulse.market.view import Certificate
 from pulse.queues import (
@@ -84,6 +86,11 @@ from pulse.web.websocket import WebSocketSessions
 from pulse.wire import bus_prefix
 
 SIMULATION = "simulation"
+
+BOOKS_BYTES_MAX = 96 * 2**20
+"""The memory of the levels of all books, should all symbols run that may: 5,000 a side of 500 symbols fit."""
+TRADE_LOGS_BYTES_MAX = 48 * 2**20
+"""The same of the trades that are kept for clients that reconnect: 2,000 of 80 symbols fit, 335 of 500."""
 
 Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
 """What is started as a task, by the task's name."""
@@ -182,7 +189,7 @@ class Terminal:
         engine = self._make_engine()
         reader = CandleReader(store, engine.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
-        hub = Hub(self.origin.instance, running_candles.now, engine)
+        hub = Hub(self.origin.instance, running_candles.now, engine, trades_kept=self._trade_log_length())
         relay = Relay(self.outbox, hub.publish, self.latency, self.clock, token=hub.token)
         bus = self._make_bus(relay.deliver)
         resources.push_async_callback(bus.aclose)
@@ -312,10 +319,23 @@ class Terminal:
             self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
         )  # fmt: skip
 
+    def _levels_max(self) -> int:
+        """Return how many levels a side each book may have, so that all books fit into their share of the memory."""
+        return min(self.settings.levels_max, BOOKS_BYTES_MAX // (2 * LEVEL_BYTES * self._running_max))
+
+    def _trade_log_length(self) -> int:
+        """Return how many trades are kept of each symbol for clients that reconnect, so that all of them fit."""
+        return min(KEPT_MAX, TRADE_LOGS_BYTES_MAX // (TRADE_BYTES * self._running_max))
+
+    @property
+    def _running_max(self) -> int:
+        """How many symbols may run at once."""
+        return max(self.settings.symbols_max, len(self.settings.symbols))
+
     def _make_market(self, symbol: str) -> Market:
         return Market(
             symbol, self.origin,
-            levels_max=self.settings.levels_max,
+            levels_max=self._levels_max(),
             trades_kept=self.settings.trades_kept,
             stale_after_ms=self.settings.stale_after_s * 1000,
         )  # fmt: skip
@@ -339,7 +359,7 @@ class Terminal:
         held = HeldBudget(engine.is_watched)
         schedule = SnapshotSchedule(
             rest,
-            depth_limit=self.settings.depth_limit,
+            depth_limit=min(self.settings.depth_limit, self._levels_max()),
             audit_every_s=self.settings.audit_every_s,
             is_watched=engine.is_watched,
         )

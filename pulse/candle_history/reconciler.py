@@ -33,6 +33,10 @@ GAP_TRIES_MAX = 12
 """A gap that cannot be checked so often, over some minutes, is stored as lost: others wait behind it."""
 EARLY_S = 0.001
 """Work this close to its time is due: what rounding leaves of a wait may be too short for a clock to pass it."""
+CHECK_SHARE, WIDENING_CHECK_SHARE = 0.25, 0.05
+"""The part of our request weight that the checks of all symbols may take: with more symbols than that allows for, each
+is checked less often than every minute. The second one counts while books become known further."""
+MINUTE_S = 60.0
 WIDENING_PAUSE_S = 1.0
 """How soon a walk that waits for the books looks again."""
 RECENT_MINUTES = KLINES_MAX
@@ -79,6 +83,7 @@ class CandleReconciler:
         self, rest: BinanceRest, store: Store, candles: CandleQueue, gaps: GapQueue, report_mismatch: ReportMismatch,
         *, is_widening: Callable[[], bool], days: int, rng: random.Random,
     ) -> None:  # fmt: skip
+        self._rest = rest
         self._store = store
         self._comparison = ExchangeComparison(rest, candles, report_mismatch)
         self._backfill = TradeBackfill(rest, store, candles)
@@ -128,7 +133,8 @@ class CandleReconciler:
 
     async def _step(self, symbol: _OpenSymbol, loop: asyncio.AbstractEventLoop) -> None:
         """Do one thing that is due for a symbol, and decide when it is due next; after a failure the delay grows."""
-        is_check = symbol.check_due_s - loop.time() <= EARLY_S
+        began_s = loop.time()
+        is_check = symbol.check_due_s - began_s <= EARLY_S
         newest, is_done = 0, False
         try:
             if is_check:
@@ -146,13 +152,20 @@ class CandleReconciler:
                 symbol.check_due_s = symbol.rest_due_s
             return
         if is_check:
-            symbol.check_due_s = loop.time() + self._comparison.until_ended_s(newest + MINUTE_MS)
+            ended_s = loop.time() + self._comparison.until_ended_s(newest + MINUTE_MS)
+            symbol.check_due_s = max(ended_s, began_s + self._check_spacing_s())
             if symbol.retry_delays is None:
                 symbol.rest_due_s = loop.time()
         else:
             symbol.retry_delays, symbol.last_error = None, ""
             pause_s = WIDENING_PAUSE_S if self._is_widening() else 0.0
             symbol.rest_due_s = inf if is_done else loop.time() + pause_s
+
+    def _check_spacing_s(self) -> float:
+        """Return the least time between two checks of a symbol."""
+        share = WIDENING_CHECK_SHARE if self._is_widening() else CHECK_SHARE
+        checks_per_minute = self._rest.weight()[1] * share / self._rest.venue.weights.klines
+        return MINUTE_S * len(self._symbols) / checks_per_minute
 
     async def _check_recent(self, symbol: _OpenSymbol) -> int:
         """Compare the recent minutes that have settled, and fill those that ended since; return the newest of these."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
-from pulse.fanout.trade_log import TradeLog
+from pulse.fanout.trade_log import KEPT_MAX, TradeLog
 from pulse.market.view import TradesView, View
 from pulse.server.ws_frames import EncodedMessage
 from pulse.wire import Stamp, book_channel, channels_of, read_stamp, trades_channel
@@ -61,7 +61,7 @@ class Hub:
 
     `instance` is this process's id, `clock` gives monotonic seconds, `running_candles` knows the candles of intervals
     longer than a view's minute. `watched` is told which symbols have subscribers: all those of a symbol are one
-    watcher. `dropped` counts messages that were not passed on.
+    watcher. Of each symbol `trades_kept` trades are kept. `dropped` counts messages that were not passed on.
     """
 
     def __init__(
@@ -71,6 +71,8 @@ class Hub:
         watched: Watched,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later,
+        *,
+        trades_kept: int = KEPT_MAX,
     ) -> None:
         self._held: dict[str, _Held | None] = {}  # by channel
         self._streams: dict[str, dict[Topic, TopicStream]] = {}  # by channel
@@ -81,6 +83,7 @@ class Hub:
         self._watched = watched
         self._clock = clock
         self._call_later = call_later
+        self._trades_kept = trades_kept
         self._clients: set[Closable] = set()
         self._is_shut_down = False
         self.dropped = 0
@@ -90,7 +93,7 @@ class Hub:
         for channel in channels_of(symbol):
             self._held[channel] = None
             self._streams[channel] = {}
-        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}")
+        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}", self._trades_kept)
 
     def close(self, symbol: str) -> None:
         """Drop everything of a symbol, which has no subscribers."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, cast
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -405,6 +406,39 @@ def test_a_name_that_is_not_ascii_is_requested_as_it_is() -> None:
         return network.params
 
     assert run(scenario()) == [{"symbols": '["\u5e01\u5b89USDT","BTCUSDT"]'}]
+
+
+def test_many_symbols_are_polled_in_few_requests_also_where_one_is_unknown() -> None:
+    """Their names are in addresses that servers take, and the one that fails a request is found by halving it."""
+
+    class Network:
+        """Lists everything but S7; `lengths` are those of the addresses."""
+
+        def __init__(self) -> None:
+            self.lengths: list[int] = []
+
+        async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+            """Refuse the request for S7 and others, answer all others with nothing."""
+            self.lengths.append(len(quote(params["symbols"])))
+            if '"S7"' in params["symbols"]:
+                return Answer(400, {}, b'{"code":-1121,"msg":"Invalid symbol."}')
+            return Answer(200, {}, b'{"symbols":[]}')
+
+    async def scenario() -> list[int]:
+        network = Network()
+        rest = BinanceRest(
+            cast(Transport, network), venue_of("com"), ScenarioClock(), BanFile(None), lambda _: Priority.OTHER_BOOK
+        )
+        symbols = [f"S{number}" for number in range(500)]
+        await rest.instruments(symbols)
+        first = len(network.lengths)
+        await rest.instruments(symbols)
+        assert first <= 3 + 2 * 8
+        return network.lengths[first:]
+
+    lengths = run(scenario())
+    assert len(lengths) == 3
+    assert max(lengths) < 8_000
 
 
 async def test_false_candles_of_an_answer_are_left_out(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:

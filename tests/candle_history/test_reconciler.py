@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -395,6 +396,25 @@ def test_the_history_is_walked_once_after_the_start() -> None:
     assert found.reconciler.progress() == {"BTCUSDT": {"minutes": 3320, "of": 3320}}
 
 
+@pytest.mark.parametrize(("is_widening", "checks"), [(False, 7), (True, 2)])
+def test_many_symbols_are_checked_less_often(is_widening: bool, checks: int) -> None:
+    """The checks take a quarter of the request weight, here two a minute, and a twentieth while books are widened."""
+    symbols = [f"S{number}" for number in range(4)]
+    rest = exchange(ALL)
+    rest.weight_per_minute = 8
+
+    async def scenario(running: Running) -> None:
+        running.is_widening = is_widening
+        for _ in range(12):
+            await running.checks(1)
+            rest.now_ms += MINUTE_MS
+
+    reconciled(rest, stored(ALL), symbols, scenario=scenario)
+
+    requests = Counter(symbol for symbol, _, _ in rest.kline_requests)
+    assert set(requests.values()) == {checks}
+
+
 def test_the_history_is_walked_when_all_books_are_known() -> None:
     """The recent minutes are compared meanwhile: books that become known further need the weight of the rest."""
     compared: list[int] = []
@@ -407,7 +427,7 @@ def test_the_history_is_walked_when_all_books_are_known() -> None:
         running.is_widening = False
         await running.checks(1)
 
-    found = reconciled(exchange(ALL), stored(ALL), days=DAYS, scenario=scenario)
+    found = reconciled(exchange(HISTORY), stored(ALL), days=DAYS, scenario=scenario)
 
     assert compared == [3]
     assert found.reconciler.progress()["BTCUSDT"]["minutes"] > 0

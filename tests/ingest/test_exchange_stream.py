@@ -23,6 +23,7 @@ from pulse.ingest import stream_remedy
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import OVERLAP_S
+from pulse.ingest.snapshot_schedule import JOIN_LEVELS
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
@@ -83,8 +84,20 @@ class Setup:
 
     @property
     def joins(self) -> int:
-        """How many books were joined: each is widened by a second snapshot, of which the first may be waiting."""
-        return (self.count(BookAnchor) + 1) // 2
+        """How many books were joined, however many snapshots widened each."""
+        joins, has_book = 0, False
+        for event in self.events:
+            if isinstance(event, BookAnchor):
+                joins += not has_book
+                has_book = True
+            elif isinstance(event, BookLost | FeedDown):
+                has_book = False
+        return joins
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether more is known than the levels of a first snapshot."""
+        return self.market.book is not None and len(self.market.book.bids) > 2 * JOIN_LEVELS
 
     @property
     def is_live(self) -> bool:
@@ -125,7 +138,7 @@ async def setup_of(may_fall_back: bool = False, prepare: Callable[[SimulatedExch
 async def setup() -> AsyncIterator[Setup]:
     """Run a stream of an exchange without faults until it is live and its whole book is known."""
     async with setup_of() as running:
-        await running.until(lambda s: s.is_live and s.count(BookAnchor) % 2 == 0)
+        await running.until(lambda s: s.is_live and s.is_wide)
         yield running
 
 
@@ -287,8 +300,9 @@ async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:
 
 async def test_requested_snapshot_is_compared_with_the_running_book(setup: Setup) -> None:
     """It is compared level by level, and so is the one of all levels that follows; the book stays live."""
+    anchors = setup.count(BookAnchor)
     setup.stream.request_snapshot("test")
-    await setup.until(lambda s: s.count(BookAnchor) == 4)
+    await setup.until(lambda s: s.count(BookAnchor) == anchors + 2)
 
     assert setup.is_live
     assert setup.market.integrity.audit.compared > 1000

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pulse.binance.rate_limit import Priority
 from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, BinanceRest
+from pulse.binance.venues import VENUES, Venue
 from pulse.errors import PulseError
 from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.market.types import Candle, Trade
@@ -34,8 +35,14 @@ class FakeRest:
     running: int = -1
     now_ms: int = MIDNIGHT_MS
     candles: dict[int, Candle] = field(default_factory=dict)
+    venue: Venue = VENUES["us"]
+    weight_per_minute: int = 600
     kline_requests: list[tuple[str, int, int]] = field(default_factory=list)
     trade_requests: list[int] = field(default_factory=list)
+
+    def weight(self) -> tuple[int, int]:
+        """Return how much weight is used of that of a minute."""
+        return 0, self.weight_per_minute
 
     def exchange_ms(self) -> int:
         """Return the exchange's time."""
