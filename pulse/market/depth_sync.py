@@ -151,6 +151,8 @@ class DepthSync:
             self._last_time_ms, self._late_old = diffs[-1].event_time_ms if diffs else NEVER_MS, 0
             self._has_begun = False
             self.is_joined = True
+            if not diffs:
+                self._release(len(self._held))  # they end before the book's id, to which a second book must come
         self._release_if_idle()
         return BookAnchor(snapshot, diffs)
 

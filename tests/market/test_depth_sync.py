@@ -247,6 +247,20 @@ def test_diffs_are_held_until_every_expected_snapshot_has_come() -> None:
     assert sync.held_bytes == 0
 
 
+def test_diffs_before_the_first_snapshots_id_are_not_kept_for_the_second() -> None:
+    """A book made of them would be behind the running one."""
+    sync = sync_with(diff(5, 8))
+    sync.expect_snapshot()
+    sync.expect_snapshot()
+    assert sync.on_snapshot(snapshot(9))
+    assert sync.take_anchor() == BookAnchor(snapshot(9), ())
+
+    assert not sync.on_snapshot(snapshot(8))
+    sync.on_diff(diff(9, 10))
+    assert sync.on_snapshot(snapshot(8))
+    assert sync.take_anchor() == BookAnchor(snapshot(8), (diff(9, 10),))
+
+
 def test_snapshot_that_waits_for_the_stream_keeps_its_diffs() -> None:
     """It has come, and is expected no more, but its book needs the diffs after it."""
     sync = joined_at(10)
