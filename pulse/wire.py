@@ -9,7 +9,7 @@ from pulse.market.intervals import AggregatedCandle, Interval, iso_time, missing
 from pulse.market.types import TradeGap
 from pulse.market.view import TradesView, View
 
-BOOK, TRADES = "book:", "trades:"
+BOOK, TRADES, REPORT = "book:", "trades:", "report:"
 STAMP = re.compile(rb'\{"seq":([0-9]{1,18}),"instance":"([0-9a-f]{1,32})",(?:"token":([0-9]{1,18}),)?')
 """How every encoded view begins: it can be judged without decoding it. Those of earlier versions have no token."""
 
@@ -25,8 +25,13 @@ def trades_channel(symbol: str) -> str:
 
 
 def channels_of(symbol: str) -> tuple[str, str]:
-    """Return all bus channels of a symbol."""
+    """Return the bus channels of a symbol that carry views."""
     return book_channel(symbol), trades_channel(symbol)
+
+
+def report_channel(symbol: str) -> str:
+    """Return the bus channel of what a symbol's owner reports to those that follow it."""
+    return REPORT + symbol
 
 
 def bus_prefix(namespace: str, venue: str, source: str) -> str:
