@@ -179,7 +179,7 @@ class Terminal:
         reader = CandleReader(store, engine.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
         hub = Hub(self.origin.instance, running_candles.now, engine)
-        relay = Relay(self.outbox, hub.publish, self.latency, self.clock)
+        relay = Relay(self.outbox, hub.publish, self.latency, self.clock, token=hub.token)
         bus = self._make_bus(relay.deliver)
         resources.push_async_callback(bus.aclose)
         coverage = CoverageMeter(store, reader, engine.proof_records)

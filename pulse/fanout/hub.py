@@ -15,7 +15,7 @@ from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, Topic
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.view import TradesView, View
 from pulse.server.ws_frames import EncodedMessage
-from pulse.wire import book_channel, channels_of, read_stamp, trades_channel
+from pulse.wire import Stamp, book_channel, channels_of, read_stamp, trades_channel
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance publishes at least this often, views of other instances are ignored: two processes overlap for a
@@ -47,8 +47,7 @@ class _Held:
     """The newest message of a channel. The time is of the hub's clock."""
 
     view: ViewMessage
-    instance: str
-    seq: int
+    stamp: Stamp
     received_s: float
 
 
@@ -120,23 +119,28 @@ class Hub:
                 stream.notify()
 
     def _accept(self, channel: str, payload: bytes, view: View | TradesView | None) -> ViewMessage | None:
-        """Hold a message if it is the newest; None if it is out of date, of another instance, or not a view."""
+        """Hold a message if it is the newest; None if it is out of date, of another instance, or not a view.
+
+        A lower token is always out of date, and a higher one is always newer: its lease was given after the other.
+        """
         try:
             held = self._held[channel]
-            instance, seq = read_stamp(payload) if view is None else (view.instance, view.seq)
+            stamp = read_stamp(payload) if view is None else Stamp(view.seq, view.instance, view.token)
         except (KeyError, ValueError):
             return None
         now_s = self._clock()
-        if held is not None and not self._supersedes(instance, seq, held, now_s):
+        if held is not None and not self._supersedes(stamp, held, now_s):
             return None
         message = ViewMessage(payload, view, self._running_candles)
-        self._held[channel] = _Held(message, instance, seq, now_s)
+        self._held[channel] = _Held(message, stamp, now_s)
         return message
 
-    def _supersedes(self, instance: str, seq: int, held: _Held, now_s: float) -> bool:
-        if instance == held.instance:
-            return seq > held.seq
-        return instance == self._instance or now_s - held.received_s > OWN_SILENCE_MAX_S
+    def _supersedes(self, stamp: Stamp, held: _Held, now_s: float) -> bool:
+        if stamp.token != held.stamp.token:
+            return stamp.token > held.stamp.token
+        if stamp.instance == held.stamp.instance:
+            return stamp.seq > held.stamp.seq
+        return stamp.instance == self._instance or now_s - held.received_s > OWN_SILENCE_MAX_S
 
     # --- what subscribers get
 
@@ -144,6 +148,11 @@ class Hub:
         """Return the newest encoded view of a channel; None before the first, and for an unknown channel."""
         held = self._held.get(channel)
         return None if held is None else held.view.whole.payload
+
+    def token(self, symbol: str) -> int:
+        """Return the highest token of a symbol's views that are held; 0 without one."""
+        held = (self._held.get(channel) for channel in channels_of(symbol))
+        return max((one.stamp.token for one in held if one is not None), default=0)
 
     def is_current(self, symbol: str) -> bool:
         """Return whether the newest view of a symbol is the one that a subscriber would have now.

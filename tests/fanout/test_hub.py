@@ -1,5 +1,6 @@
 """The hub: which messages are passed on, and to which subscribers."""
 
+import orjson
 import pytest
 
 from pulse.fanout.hub import CURRENT_S, OWN_SILENCE_MAX_S, Hub
@@ -125,6 +126,44 @@ def test_another_instance_is_shown_once_our_own_is_silent(hub: Hub, clock: Manua
     hub.publish(CHANNEL, view(1, instance=OTHER))
 
     assert hub.latest(CHANNEL) == view(1, instance=OTHER)
+
+
+def test_a_lower_token_is_never_shown(hub: Hub, clock: ManualSeconds) -> None:
+    """Not even one of our own instance, nor after a silence, nor one of an earlier version, which has no token."""
+    hub.publish(CHANNEL, view(1, instance=OTHER, token=8))
+    clock.now_s += OWN_SILENCE_MAX_S + 1
+    for late in (view(900, token=7), view(900, instance=OTHER, token=7), view(900, instance=THIRD, token=None)):
+        hub.publish(CHANNEL, late)
+
+    assert hub.latest(CHANNEL) == view(1, instance=OTHER, token=8)
+    assert hub.dropped == 3
+
+
+def test_a_higher_token_is_shown_at_once(hub: Hub) -> None:
+    """Also while our own instance publishes under a lower one, and whatever the sequence number."""
+    hub.publish(CHANNEL, view(900, token=7))
+    hub.publish(CHANNEL, view(1, instance=OTHER, token=8))
+
+    assert hub.latest(CHANNEL) == view(1, instance=OTHER, token=8)
+
+
+def test_with_one_token_our_own_instance_takes_precedence(hub: Hub) -> None:
+    """Two processes that are both alone have the highest token known: each shows its own book."""
+    hub.publish(CHANNEL, view(900, instance=OTHER, token=8))
+    hub.publish(CHANNEL, view(1, token=8))
+    hub.publish(CHANNEL, view(901, instance=OTHER, token=8))
+
+    assert hub.latest(CHANNEL) == view(1, token=8)
+
+
+def test_the_highest_token_of_a_symbol_is_known(hub: Hub) -> None:
+    """Of its views and of its trades; none before the first, and of an unknown symbol."""
+    assert (hub.token("BTCUSDT"), hub.token("NONE")) == (0, 0)
+
+    hub.publish(CHANNEL, view(1, token=7))
+    hub.publish("trades:BTCUSDT", orjson.dumps({"seq": 1, "instance": OTHER, "token": 8, "trades": []}))
+
+    assert (hub.token("BTCUSDT"), hub.token("ETHUSDT")) == (8, 0)
 
 
 def test_our_own_instance_takes_precedence(hub: Hub) -> None:

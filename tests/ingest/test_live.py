@@ -72,7 +72,7 @@ class Process:
             make_gap_queue(), self.clock, self.latency, publish_interval_s=0.08,
         )  # fmt: skip
         self.hub = Hub(INSTANCE, no_candles, self.engine)
-        self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock)
+        self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock, token=self.hub.token)
         self.bus = make_bus(self.relay.deliver)
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.transport = AiohttpTransport(session)

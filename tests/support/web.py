@@ -63,9 +63,12 @@ def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
     return run
 
 
-def view(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding: int = 0) -> bytes:
-    """Return a message that begins as views do, of at least `padding` bytes."""
-    return orjson.dumps({"seq": seq, "instance": instance, "symbol": symbol, "padding": "x" * padding})
+def view(
+    seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, token: int | None = 0, padding: int = 0
+) -> bytes:
+    """Return a message that begins as views do, of at least `padding` bytes; those of earlier versions had no token."""
+    stamp = {"seq": seq, "instance": instance} | ({} if token is None else {"token": token})
+    return orjson.dumps(stamp | {"symbol": symbol, "padding": "x" * padding})
 
 
 @dataclass
