@@ -54,7 +54,7 @@ class PacedEngine:
             make_gap_queue(), self._clock, latency, publish_interval_s=0.0,
         )  # fmt: skip
         hub = Hub(INSTANCE, lambda symbol, interval: {}, self.engine)
-        self._relay = Relay(outbox, hub.publish, latency, self._clock)
+        self._relay = Relay(outbox, hub.publish, latency, self._clock, token=hub.token)
         self._bus = MemoryBus(self._relay.deliver)
         self._syncs: dict[str, DepthSync] = {}
         for symbol in self.symbols:
