@@ -48,6 +48,7 @@ from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
 from pulse.ingest.replay import Replay
 from pulse.latency import Latency
+from pulse.market.liquidity import Interest
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument
 from pulse.queues import (
@@ -173,7 +174,7 @@ class Terminal:
         """Build everything up to the web app."""
         store = await self._open_store(resources)
         writer = CandleWriter(self.candles, store, self._make_spool(resources))
-        engine = self._make_engine()
+        engine = self._make_engine(lambda symbol: hub.interest(symbol))
         reader = CandleReader(store, engine.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
         hub = Hub(self.origin.instance, running_candles.now)
@@ -299,10 +300,11 @@ class Terminal:
 
     # --- what views are made from
 
-    def _make_engine(self) -> Engine:
+    def _make_engine(self, interest: Callable[[str], Interest]) -> Engine:
         return Engine(
             self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
             self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
+            interest=interest,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:

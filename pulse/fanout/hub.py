@@ -6,16 +6,16 @@ go to a log, which each subscriber reads with its own cursor.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
 from pulse.fanout.trade_log import TradeLog
-from pulse.market.view import TradesView, View
+from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.server.ws_frames import EncodedMessage
-from pulse.wire import book_channel, channels_of, read_stamp, trades_channel
+from pulse.wire import AnyView, book_channel, channels_of, liquidity_channel, read_stamp, trades_channel
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance publishes at least this often, views of other instances are ignored: two processes overlap for a
@@ -84,7 +84,7 @@ class Hub:
 
     # --- messages in
 
-    def publish(self, channel: str, payload: bytes, view: View | TradesView | None = None) -> None:
+    def publish(self, channel: str, payload: bytes, view: AnyView | None = None) -> None:
         """Hold a message and pass it on to subscribers; count it in `dropped` if it is not the newest.
 
         `view` is the object that `payload` encodes, where this process has made it.
@@ -102,7 +102,7 @@ class Hub:
             for stream in streams:
                 stream.notify()
 
-    def _accept(self, channel: str, payload: bytes, view: View | TradesView | None) -> ViewMessage | None:
+    def _accept(self, channel: str, payload: bytes, view: AnyView | None) -> ViewMessage | None:
         """Hold a message if it is the newest; None if it is out of date, of another instance, or not a view."""
         try:
             held = self._held[channel]
@@ -132,6 +132,16 @@ class Hub:
         """Return whether any client is subscribed to a symbol."""
         return any(self._streams.get(channel) for channel in channels_of(symbol))
 
+    def interest(self, symbol: str) -> Interest:
+        """Return which ladders and costs of a symbol clients are subscribed to."""
+        topics = self._streams.get(liquidity_channel(symbol))
+        if not topics:
+            return NO_INTEREST
+        return Interest(
+            frozenset(int(topic.variant) for topic in topics if topic.kind == "ladder"),
+            frozenset(float(topic.variant) for topic in topics if topic.kind == "cost"),
+        )
+
     def log(self, symbol: str) -> TradeLog:
         """Return a symbol's newest trades. Raises KeyError for an unknown symbol."""
         return self._logs[trades_channel(symbol)]
@@ -139,7 +149,7 @@ class Hub:
     def current(self, topic: Topic) -> EncodedMessage | None:
         """Return the message that a new subscriber of this topic gets at once; None while there is none."""
         held = self._held[channel_of(topic)]
-        if held is None:
+        if held is None or not held.view.carries(topic):
             return None
         return held.view.whole if topic.kind == "trades" else held.view.part(topic)
 
@@ -159,6 +169,8 @@ class Hub:
             stream.listeners.discard(listener)
             if not stream.listeners:
                 del streams[topic]
+                if not streams and channel_of(topic) == liquidity_channel(topic.symbol):
+                    self._held[channel_of(topic)] = None  # no newer one is made: it would be sent when it is old
 
     # --- shutdown
 
@@ -179,6 +191,14 @@ class Hub:
             client.end()
 
 
+CHANNELS: Mapping[str, Callable[[str], str]] = {
+    "trades": trades_channel,
+    "ladder": liquidity_channel,
+    "cost": liquidity_channel,
+}
+"""The bus channel of a kind, where it is not that of views."""
+
+
 def channel_of(topic: Topic) -> str:
     """Return the bus channel that a client's topic is made from."""
-    return (trades_channel if topic.kind == "trades" else book_channel)(topic.symbol)
+    return CHANNELS.get(topic.kind, book_channel)(topic.symbol)
