@@ -53,6 +53,7 @@ class LiquidityView:
 
     seq: int
     instance: str
+    token: int
     symbol: str
     state: State
     state_reason: str
@@ -90,6 +91,7 @@ class LiquidityMaker:
         return LiquidityView(
             seq=view.seq,
             instance=view.instance,
+            token=view.token,
             symbol=view.symbol,
             state=view.state,
             state_reason=view.state_reason,

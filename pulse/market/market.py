@@ -329,6 +329,7 @@ class Market:
         return View(
             seq=self._seq,
             instance=self._origin.instance,
+            token=0,
             symbol=self.symbol,
             state=state,
             state_reason=reason,
@@ -356,7 +357,12 @@ class Market:
     def trades_view(self) -> TradesView | None:
         """Return the trades that go with the newest view; None if there are no new ones."""
         trades = self._repeat_buffer.take()
-        return TradesView(self._seq, self._origin.instance, self.symbol, trades) if trades else None
+        return TradesView(self._seq, self._origin.instance, 0, self.symbol, trades) if trades else None
+
+    @property
+    def trades_waiting(self) -> int:
+        """How many trades the next `trades_view` has beside repeated ones."""
+        return self._repeat_buffer.waiting
 
     def liquidity_view(self, view: View, interest: Interest, now_ms: float) -> LiquidityView:
         """Return what is watched of the book at this view, which is the newest."""
@@ -415,6 +421,9 @@ def _candle_view(candle: Candle | None) -> CandleView | None:
         low=candle.low,
         close=candle.close,
         volume=candle.volume,
+        quote_volume=candle.quote_volume,
+        taker_buy_volume=candle.taker_buy_volume,
+        source=candle.source,
         is_closed=candle.is_closed,
     )
 

@@ -13,10 +13,9 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.requests import HTTPConnection
@@ -243,20 +242,6 @@ def _is_of_this_machine(connection: HTTPConnection[Any]) -> bool:
     if not is_local(connection.headers.get("host", "")):
         return False
     return not any(name in connection.headers for name in FORWARDING_HEADERS)
-
-
-def page_paths(folder: Path) -> frozenset[str]:
-    """Return the paths of the page's files: they are everyone's, so that the page can ask for a token."""
-    return frozenset(_page_paths(folder))
-
-
-def _page_paths(folder: Path) -> Iterator[str]:
-    for file in folder.rglob("*"):
-        path = f"/{file.relative_to(folder).as_posix()}"
-        if file.is_file():
-            yield path
-            if file.name == "index.html":
-                yield path.removesuffix("index.html")
 
 
 class RoleCheck:

@@ -6,6 +6,7 @@ A test decorated with `on_server_loop` runs on the loop that the program itself 
 import asyncio
 import functools
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.subscriptions import Echo
 from pulse.fanout.topic_stream import RunningCandles
+from pulse.ingest.watchlist import no_watchlist
 from pulse.latency import Latency
 from pulse.market.intervals import Newest
 from pulse.market.market import Market, Origin
@@ -62,9 +64,12 @@ def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
     return run
 
 
-def view(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding: int = 0) -> bytes:
-    """Return a message that begins as views do, of at least `padding` bytes."""
-    return orjson.dumps({"seq": seq, "instance": instance, "symbol": symbol, "padding": "x" * padding})
+def view(
+    seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, token: int | None = 0, padding: int = 0
+) -> bytes:
+    """Return a message that begins as views do, of at least `padding` bytes; those of earlier versions had no token."""
+    stamp = {"seq": seq, "instance": instance} | ({} if token is None else {"token": token})
+    return orjson.dumps(stamp | {"symbol": symbol, "padding": "x" * padding})
 
 
 @dataclass
@@ -134,9 +139,33 @@ def no_candles(symbol: str, interval: str) -> dict[str, Any]:
     return {"candle": None, "closed_candle": None}
 
 
+class Watchers:
+    """What the hub tells of its subscribers: the symbols that are watched, and every call."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.calls: list[tuple[str, str]] = []
+
+    @property
+    def symbols(self) -> set[str]:
+        """The symbols that have a watcher."""
+        return {symbol for symbol, count in self.counts.items() if count}
+
+    def watch(self, symbol: str) -> None:
+        """Note a watcher."""
+        self.counts[symbol] += 1
+        self.calls.append(("watch", symbol))
+
+    def unwatch(self, symbol: str) -> None:
+        """Note that it has gone."""
+        assert self.counts[symbol]
+        self.counts[symbol] -= 1
+        self.calls.append(("unwatch", symbol))
+
+
 def make_hub(symbols: Sequence[str], running_candles: RunningCandles = no_candles) -> Hub:
     """Make a hub with these symbols open."""
-    hub = Hub(INSTANCE, running_candles)
+    hub = Hub(INSTANCE, running_candles, Watchers())
     for symbol in symbols:
         hub.open(symbol)
     return hub
@@ -235,6 +264,7 @@ def make_context(
         websockets=sessions,
         sse=SseEndpoint(sessions),
         symbols=lambda: symbols,
+        watchlist=no_watchlist,
         readiness=lambda: readiness,
         coverage=CoverageMeter(kept, reader, dict).report,
         latency=Latency(INSTANCE).report,

@@ -3,7 +3,6 @@
 import base64
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -24,7 +23,6 @@ from pulse.web.access import (
     Access,
     FailedTries,
     Role,
-    page_paths,
 )
 from tests.support.web import SETTINGS, ask, on_server_loop, serving
 from tests.support.websockets import raw_websocket
@@ -309,15 +307,6 @@ def test_a_session_goes_on_while_others_of_its_address_guess() -> None:
     assert session.role_of(known) is Role.READER
     with pytest.raises(RequestError, match="wrong tokens"):
         session.role_of(new)
-
-
-def test_the_files_of_the_page_are_open(tmp_path: Path) -> None:
-    """Each by its own path, and a folder by its index."""
-    for name in ("index.html", "app.js", "lib/x.js", "lib/index.html"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-
-    assert page_paths(tmp_path) == {"/", "/index.html", "/app.js", "/lib/x.js", "/lib/index.html", "/lib/"}
 
 
 @on_server_loop
