@@ -7,20 +7,17 @@ Pure: times are exchange times, in ms since the epoch.
 
 from collections.abc import Iterable, Sequence
 
-from pulse.market.plausibility import AHEAD_MAX_MS, refuse_candle_shape
+from pulse.market.plausibility import refuse_candle_shape
 from pulse.market.types import Candle, Trade
 
-DATE_ERROR_MS = 1_000 + AHEAD_MAX_MS
-"""How much later a row may be than the date of its answer, which is in whole seconds."""
 
-
-def possible_candles(rows: Iterable[Candle], start_ms: int, end_ms: int, date_ms: int) -> tuple[list[Candle], str]:
+def possible_candles(rows: Iterable[Candle], start_ms: int, end_ms: float) -> tuple[list[Candle], str]:
     """Return the candles that can be true, in order, and why the first other one cannot, empty if there is none."""
     found: list[Candle] = []
     reason = ""
     for row in rows:
         fault = refuse_candle_shape(row)
-        if not start_ms <= row.open_time_ms <= min(end_ms, date_ms + DATE_ERROR_MS):
+        if not start_ms <= row.open_time_ms <= end_ms:
             fault = fault or f"it opens at {row.open_time_ms}, outside of what was asked for"
         elif found and row.open_time_ms <= found[-1].open_time_ms:
             fault = fault or f"it opens at {row.open_time_ms}, not after the one before"

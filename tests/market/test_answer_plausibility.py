@@ -4,20 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from pulse.market.answer_plausibility import DATE_ERROR_MS, possible_candles, refuse_trades
+from pulse.market.answer_plausibility import possible_candles, refuse_trades
 from pulse.market.types import Trade
 from tests.support.makers import MIDNIGHT_MS, MINUTE_MS, candle, trade
 
 M0, M1, M2 = (MIDNIGHT_MS + number * MINUTE_MS for number in range(3))
 DAY_MS = 86_400_000
-ANSWERED_MS = M2 + 30_000
 
 
 def test_rows_in_range_and_order_are_candles() -> None:
     """Also the running minute."""
     rows = [candle(M0), candle(M1), candle(M2, is_closed=False)]
 
-    assert possible_candles(rows, M0, M2, ANSWERED_MS) == (rows, "")
+    assert possible_candles(rows, M0, M2) == (rows, "")
 
 
 @pytest.mark.parametrize(
@@ -31,15 +30,15 @@ def test_rows_in_range_and_order_are_candles() -> None:
 def test_false_row_is_left_out_with_a_reason(false: object) -> None:
     """The rows beside it stand by themselves."""
     assert isinstance(false, type(candle(M0)))
-    found, reason = possible_candles([candle(M0), false, candle(M2)], M0, M2, ANSWERED_MS)
+    found, reason = possible_candles([candle(M0), false, candle(M2)], M0, M2)
 
     assert (found, reason != "") == ([candle(M0), candle(M2)], True)
 
 
 def test_no_candle_is_of_a_minute_that_has_not_begun() -> None:
-    """The range may reach beyond the date of the answer."""
-    assert possible_candles([candle(M2)], M0, M2, M1)[0] == []
-    assert possible_candles([candle(M2)], M0, M2, M2 - 1)[0] == [candle(M2)]
+    """The caller ends the range with the exchange's date."""
+    assert possible_candles([candle(M2)], M0, M2 - 0.5)[0] == []
+    assert possible_candles([candle(M2)], M0, M2 + 0.5)[0] == [candle(M2)]
 
 
 def rows_of(*ids: int) -> list[Trade]:
@@ -67,4 +66,4 @@ def test_trades_that_were_asked_for_are_possible() -> None:
 )  # fmt: skip
 def test_false_trade_makes_the_answer_worthless(false: Trade) -> None:
     """With a reason."""
-    assert refuse_trades([*rows_of(5), false, *rows_of(7)], 5, MIDNIGHT_MS, MIDNIGHT_MS + DATE_ERROR_MS) != ""
+    assert refuse_trades([*rows_of(5), false, *rows_of(7)], 5, MIDNIGHT_MS, MIDNIGHT_MS + 2_500) != ""
