@@ -100,6 +100,11 @@ class BinanceRest:
         """Return the exchange's date in ms, or up to about a second less; before its first answer this machine's."""
         return int(self.exchange_clock.date().earliest_ms)
 
+    async def learn_date(self) -> None:
+        """Ask for the exchange's time, unless an answer has shown it. Raises ExchangeError."""
+        if not self.exchange_clock.is_known:
+            await self.time()
+
     async def wait_until_reachable(self, max_s: float) -> None:
         """Wait until the exchange answers a call, at most `max_s` seconds.
 
@@ -229,7 +234,7 @@ class BinanceRest:
         answered = await self._call(path, params)
         if self.exchange_clock.is_known or not answered.body:
             return answered
-        await self.time()
+        await self.learn_date()
         return answered._replace(made_ms=self.exchange_clock.date(sent_ms).earliest_ms)
 
     async def _call(self, path: str, params: Mapping[str, str]) -> Answered:

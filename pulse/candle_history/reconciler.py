@@ -152,6 +152,7 @@ class CandleReconciler:
     async def _check_recent(self, symbol: _OpenSymbol) -> int:
         """Compare the recent minutes that have settled, and fill those that ended since; return the newest of these."""
         self._drain_gap_queue()
+        await self._comparison.learn_date()
         newest, settled = self._comparison.ended_minute_ms(), self._comparison.settled_minute_ms()
         oldest = newest - (RECENT_MINUTES - 1) * MINUTE_MS
         rows = await self._store.read_candles(symbol.name, oldest, newest, RECENT_MINUTES)

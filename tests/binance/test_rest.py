@@ -128,6 +128,17 @@ async def test_trades_of_an_answer_without_a_date_are_judged_by_the_exchanges_cl
         await rest.agg_trades("BTCUSDT", 7)
 
 
+async def test_exchanges_date_is_asked_for_once() -> None:
+    """Where no answer has shown it."""
+    network = Dateless({})
+    clock = ManualClock(wall_s=77.0)
+    rest = BinanceRest(cast(Transport, network), venue_of("us"), clock, BanFile(None), lambda _: Priority.OTHER_BOOK)
+    for _ in range(2):
+        await rest.learn_date()
+
+    assert (network.paths, rest.exchange_ms()) == (["/api/v3/time"], MIDNIGHT_MS)
+
+
 @pytest.mark.parametrize("error_s", [-300.0, 0.0, 300.0])
 async def test_minute_of_an_answer_without_a_date_is_closed_once_it_has_ended(error_s: float) -> None:
     """By the exchange's clock when the request was sent: the answer was made after that."""
