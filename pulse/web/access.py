@@ -13,10 +13,9 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.requests import HTTPConnection
@@ -177,9 +176,13 @@ class Access:
         return f"{text}.{_mac(self._keys[role], text).hex()}"
 
     def is_session(self, connection: HTTPConnection[Any]) -> bool:
-        """Return whether a client whose role was found has more than everyone, by its cookie."""
-        has_cookie = bool(self._tokens) and COOKIE in connection.cookies
-        return has_cookie and role_of(connection) > self._anonymous_role(connection)
+        """Return whether a client's cookie is that of a session which gives more than everyone has.
+
+        Whatever else it sends: a token beside a worthless cookie makes no session.
+        """
+        cookie = connection.cookies.get(COOKIE) if self._tokens else None
+        role = None if cookie is None else self._session_role(cookie)
+        return role is not None and role > self._anonymous_role(connection)
 
     def _anonymous_role(self, connection: HTTPConnection[Any]) -> Role:
         if self._is_owner_local and _is_of_this_machine(connection):
@@ -243,20 +246,6 @@ def _is_of_this_machine(connection: HTTPConnection[Any]) -> bool:
     if not is_local(connection.headers.get("host", "")):
         return False
     return not any(name in connection.headers for name in FORWARDING_HEADERS)
-
-
-def page_paths(folder: Path) -> frozenset[str]:
-    """Return the paths of the page's files: they are everyone's, so that the page can ask for a token."""
-    return frozenset(_page_paths(folder))
-
-
-def _page_paths(folder: Path) -> Iterator[str]:
-    for file in folder.rglob("*"):
-        path = f"/{file.relative_to(folder).as_posix()}"
-        if file.is_file():
-            yield path
-            if file.name == "index.html":
-                yield path.removesuffix("index.html")
 
 
 class RoleCheck:

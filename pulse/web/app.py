@@ -11,13 +11,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from pulse.errors import RequestError, StoreUnavailable
-from pulse.web.access import OperatorOnly, RoleCheck, page_paths
+from pulse.web.access import OperatorOnly, RoleCheck
 from pulse.web.api import openapi, status
 from pulse.web.context import WebContext
 from pulse.web.hosts import HostCheck, accepted_names
 from pulse.web.problems import on_crash, on_http_exception, on_request_error, on_store_unavailable
 from pulse.web.request_ids import HEADER, RequestIds
-from pulse.web.static_files import SHARED_PATHS, PageFiles, SecurityHeaders
+from pulse.web.static_files import SHARED_PATHS, PageFiles, SecurityHeaders, page_paths
 
 PREFLIGHT_MAX_AGE_S = 600
 

@@ -4,9 +4,12 @@ It does not know what the files contain.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,8 +20,30 @@ SHARED_PATHS = ("/api/", "/orderbook", "/udf/", "/openapi.json", "/asyncapi.json
 """Paths that other sites may use if PULSE_ALLOWED_ORIGINS names any."""
 START_MESSAGES = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
+PAGE_SUFFIXES = (".html", ".js", ".mjs", ".css", ".svg", ".png")
+LICENCES = ("LICENSE", "NOTICE")
+"""How the names of vendored libraries' licences begin, which must come with the libraries."""
 REVALIDATE = "no-cache"  # cached but revalidated on each use, which an ETag makes cheap
 IMMUTABLE = "public, max-age=31536000, immutable"  # a vendored file has its version in its path
+
+
+def is_page_file(path: Path) -> bool:
+    """Return whether a file is the page's: what maintains the folder's files lies beside them."""
+    return path.suffix in PAGE_SUFFIXES or path.name.startswith(LICENCES)
+
+
+def page_paths(folder: Path) -> frozenset[str]:
+    """Return the paths of the page's files: they are everyone's, so that the page can ask for a token."""
+    return frozenset(_page_paths(folder))
+
+
+def _page_paths(folder: Path) -> Iterator[str]:
+    for file in folder.rglob("*"):
+        path = f"/{file.relative_to(folder).as_posix()}"
+        if file.is_file() and is_page_file(file):
+            yield path
+            if file.name == "index.html":
+                yield path.removesuffix("index.html")
 
 
 class SecurityHeaders:
@@ -50,7 +75,7 @@ class SecurityHeaders:
 
 
 class PageFiles(StaticFiles):
-    """The files of `static/`, each with an ETag and Cache-Control."""
+    """The page's files in `static/`, each with an ETag and Cache-Control."""
 
     def file_response(
         self,
@@ -59,7 +84,9 @@ class PageFiles(StaticFiles):
         scope: Scope,
         status_code: int = 200,
     ) -> Response:
-        """Return a file, or 304 if the client has the same."""
+        """Return a file, or 304 if the client has the same. Raises HTTPException for one that is not the page's."""
+        if not is_page_file(Path(full_path)):
+            raise HTTPException(HTTPStatus.NOT_FOUND)
         response = super().file_response(full_path, stat_result, scope, status_code)
         is_vendored = scope["path"].startswith("/vendor/")
         response.headers["Cache-Control"] = IMMUTABLE if is_vendored else REVALIDATE

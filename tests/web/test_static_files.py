@@ -10,8 +10,12 @@ import pytest
 
 from pulse.server.http1 import CONTENT_SECURITY_POLICY
 from pulse.settings import Settings
+from pulse.web.static_files import page_paths
 from tests.support.web import SETTINGS, Web, on_server_loop, serving
 from tests.support.websockets import raw_socket, raw_websocket, read_to_end
+
+OTHER_FILES = ("package.json", "vendor/update.py", "vendor/manifest.json", ".hidden", "app.js.orig")
+"""Files that lie beside the page's, and are none of its."""
 
 
 @pytest.fixture
@@ -23,6 +27,9 @@ def static_dir(tmp_path: Path) -> Path:
     (root / "index.html").write_text("<!doctype html><title>Pulse</title>")
     (root / "app.js").write_text("export {};")
     (root / "vendor" / "chart-1.2.3" / "chart.mjs").write_text("export {};")
+    (root / "vendor" / "chart-1.2.3" / "LICENSE").write_text("free")
+    for name in OTHER_FILES:
+        (root / name).write_text("not for you")
     return root
 
 
@@ -59,7 +66,16 @@ async def test_unchanged_file_is_not_sent_again(static_dir: Path) -> None:
 @pytest.mark.proves("files")
 @pytest.mark.parametrize(
     "path",
-    ["/nothing.js", "/vendor", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "//etc/passwd", "/a%00b"],
+    [
+        *(f"/{name}" for name in OTHER_FILES),
+        "/nothing.js",
+        "/vendor",
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "//etc/passwd",
+        "/a%00b",
+    ],
 )
 @on_server_loop
 async def test_path_that_is_no_file_of_the_page_is_not_found(static_dir: Path, path: str) -> None:
@@ -79,6 +95,21 @@ async def raw_get(web: Web, path: str) -> bytes:
     answer = await read_to_end(client)
     client.close()
     return answer
+
+
+@on_server_loop
+async def test_licence_of_a_vendored_library_comes_with_it(static_dir: Path) -> None:
+    """As its terms ask."""
+    async with browsing(static_dir) as client, client.get("/vendor/chart-1.2.3/LICENSE") as licence:
+        assert (licence.status, await licence.text()) == (200, "free")
+
+
+def test_the_files_of_the_page_are_open(static_dir: Path) -> None:
+    """Each by its own path, and a folder by its index."""
+    (static_dir / "vendor" / "index.html").touch()
+    vendored = {f"/vendor/chart-1.2.3/{name}" for name in ("chart.mjs", "LICENSE")}
+
+    assert page_paths(static_dir) == {"/", "/index.html", "/app.js", "/vendor/", "/vendor/index.html"} | vendored
 
 
 @on_server_loop
