@@ -27,9 +27,9 @@ from pulse.clock import Clock
 from pulse.concurrency import RetryGate
 from pulse.errors import ExchangeBusy, ExchangeError, MalformedFrame, UnknownSymbol
 from pulse.logs import RepeatedTrouble, printable
-from pulse.market.answer_plausibility import possible_candles, refuse_trades
+from pulse.market.answer_plausibility import possible_candles, refuse_day_ticker, refuse_trades
 from pulse.market.plausibility import CLOCKS_DIFFER_MAX_MS
-from pulse.market.types import Candle, DepthSnapshot, Trade
+from pulse.market.types import Candle, DayTicker, DepthSnapshot, Trade
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ DATE_RESOLUTION_MS = 1000.0
 """`Date` has whole seconds."""
 KLINES_MAX = 1000
 AGG_TRADES_MAX = 1000
+ROWS_AT_ONCE = 100
+"""Rows of an answer about all symbols that are parsed before other tasks get their turn: less than a millisecond."""
 INVALID_SYMBOL = -1121
 UNLISTED_S = 900.0
 """How long a symbol that the exchange does not list is left out of requests: with it, each other one costs its own."""
@@ -62,6 +64,14 @@ class Answered(NamedTuple):
 
     body: Any
     made_ms: float
+
+
+class DayTickers(NamedTuple):
+    """The day of each symbol in one answer, its date by the exchange's clock, and what is wrong with other rows."""
+
+    date_ms: int
+    found: dict[str, DayTicker]
+    faults: list[str]
 
 
 class BinanceRest:
@@ -214,6 +224,33 @@ class BinanceRest:
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of prices")
         return answers.parse_names(rows)
+
+    async def day_tickers(self) -> DayTickers:
+        """Fetch prices and volumes of the last 24 hours of every symbol.
+
+        A row that is malformed or cannot be true is left out, and so is a second one of a symbol.
+        """
+        rows, made_ms = await self._get_dated(
+            "/api/v3/ticker/24hr", {}, self.venue.weights.day_tickers, Priority.DEFAULT
+        )
+        if not isinstance(rows, list):
+            raise MalformedFrame("expected a list of tickers")
+        answer, latest_ms = DayTickers(int(made_ms), {}, []), self._latest_ms()
+        for at, row in enumerate(rows[: answers.SYMBOLS_MAX], start=1):
+            if at % ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            try:
+                ticker = answers.parse_day_ticker(row)
+            except MalformedFrame as malformed:
+                answer.faults.append(str(malformed))
+                continue
+            fault = refuse_day_ticker(ticker, answer.date_ms, latest_ms)
+            fault = fault or "it is there twice" * (ticker.symbol in answer.found)
+            if fault:
+                answer.faults.append(f"{ticker.symbol}: {fault}")
+            else:
+                answer.found[ticker.symbol] = ticker
+        return answer
 
     async def _exchange_info(self, params: dict[str, str]) -> InstrumentRows:
         weight = self.venue.weights.exchange_info

@@ -17,7 +17,7 @@ from pulse.web.context import WebContext
 from pulse.web.hosts import HostCheck, accepted_names
 from pulse.web.problems import on_crash, on_http_exception, on_request_error, on_store_unavailable
 from pulse.web.request_ids import HEADER, RequestIds
-from pulse.web.static_files import SHARED_PATHS, PageFiles, SecurityHeaders, page_paths
+from pulse.web.static_files import SHARED_PATHS, PageFiles, SecurityHeaders
 
 PREFLIGHT_MAX_AGE_S = 600
 
@@ -32,9 +32,10 @@ EXCEPTION_HANDLERS = {
 
 def build_app(context: WebContext) -> ASGIApp:
     """Return the ASGI app that serves this terminal."""
-    app = Starlette(routes=_routes(context), exception_handlers=EXCEPTION_HANDLERS)
+    files = PageFiles(context.static_dir)
+    app = Starlette(routes=_routes(context, files), exception_handlers=EXCEPTION_HANDLERS)
     origins = context.settings.allowed_origins
-    checked = RoleCheck(app, context.access, page_paths(context.static_dir))
+    checked = RoleCheck(app, context.access, files.paths)
     served = SharedPaths(checked, origins) if origins else checked
     return RequestIds(SecurityHeaders(HostCheck(served, accepted_names(context.settings)), origins))
 
@@ -61,7 +62,7 @@ class SharedPaths:
         await (self._shared if is_shared else self._app)(scope, receive, send)
 
 
-def _routes(context: WebContext) -> list[BaseRoute]:
+def _routes(context: WebContext, files: PageFiles) -> list[BaseRoute]:
     """Return all routes. WebSockets and event streams are admitted one by one; the page's files are not limited."""
     websockets = context.websockets
     return [
@@ -72,7 +73,7 @@ def _routes(context: WebContext) -> list[BaseRoute]:
         Route("/sse", context.sse.serve, methods=["GET"]),
         *(route for group in openapi.GROUPS for route in group.routes(context)),
         *openapi.routes(context),
-        _PageMount("/", PageFiles(directory=context.static_dir, html=True)),
+        _PageMount("/", files),
     ]
 
 

@@ -3,47 +3,22 @@
 It does not know what the files contain.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulse.server.http1 import SECURITY_HEADERS
+from pulse.web.page_assets import Asset, read_page
+from pulse.web.routing import accepts_gzip, is_known
 
 SHARED_PATHS = ("/api/", "/orderbook", "/udf/", "/openapi.json", "/asyncapi.json", "/sse")
 """Paths that other sites may use if PULSE_ALLOWED_ORIGINS names any."""
 START_MESSAGES = ("http.response.start", "websocket.http.response.start", "websocket.accept")
-
-PAGE_SUFFIXES = (".html", ".js", ".mjs", ".css", ".svg", ".png")
-LICENCES = ("LICENSE", "NOTICE")
-"""How the names of vendored libraries' licences begin, which must come with the libraries."""
-REVALIDATE = "no-cache"  # cached but revalidated on each use, which an ETag makes cheap
-IMMUTABLE = "public, max-age=31536000, immutable"  # a vendored file has its version in its path
-
-
-def is_page_file(path: Path) -> bool:
-    """Return whether a file is the page's: what maintains the folder's files lies beside them."""
-    return path.suffix in PAGE_SUFFIXES or path.name.startswith(LICENCES)
-
-
-def page_paths(folder: Path) -> frozenset[str]:
-    """Return the paths of the page's files: they are everyone's, so that the page can ask for a token."""
-    return frozenset(_page_paths(folder))
-
-
-def _page_paths(folder: Path) -> Iterator[str]:
-    for file in folder.rglob("*"):
-        path = f"/{file.relative_to(folder).as_posix()}"
-        if file.is_file() and is_page_file(file):
-            yield path
-            if file.name == "index.html":
-                yield path.removesuffix("index.html")
 
 
 class SecurityHeaders:
@@ -74,20 +49,36 @@ class SecurityHeaders:
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
 
-class PageFiles(StaticFiles):
-    """The page's files in `static/`, each with an ETag and Cache-Control."""
+class PageFiles:
+    """ASGI app: the files of the page, each with an ETag and Cache-Control, compressed for clients that take gzip."""
 
-    def file_response(
-        self,
-        full_path: "str | os.PathLike[str]",
-        stat_result: os.stat_result,
-        scope: Scope,
-        status_code: int = 200,
-    ) -> Response:
-        """Return a file, or 304 if the client has the same. Raises HTTPException for one that is not the page's."""
-        if not is_page_file(Path(full_path)):
+    def __init__(self, folder: Path) -> None:
+        self._assets = read_page(folder)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The paths that it serves: they are everyone's, so that the page can ask for a token."""
+        return frozenset(self._assets)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a file, or 304 if the client has the same. Raises HTTPException: 404, or 405 for what does not read."""
+        if scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"})
+        asset = self._assets.get(scope["path"])
+        if asset is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
-        response = super().file_response(full_path, stat_result, scope, status_code)
-        is_vendored = scope["path"].startswith("/vendor/")
-        response.headers["Cache-Control"] = IMMUTABLE if is_vendored else REVALIDATE
-        return response
+        await _answer(asset, Headers(scope=scope))(scope, receive, send)
+
+
+def _answer(asset: Asset, asked: Headers) -> Response:
+    gzipped = asset.gzipped if accepts_gzip(asked) else None
+    # Bodies that differ in any byte need different strong tags (RFC 9110, 8.8.1).
+    tag = f'"{asset.tag}"' if gzipped is None else f'"{asset.tag}-gzip"'
+    headers = {"Cache-Control": asset.cache_control, "ETag": tag}
+    if asset.gzipped is not None:
+        headers["Vary"] = "Accept-Encoding"
+    if is_known(asked, tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    if gzipped is None:
+        return Response(asset.plain, headers=headers, media_type=asset.media_type)
+    return Response(gzipped, headers={**headers, "Content-Encoding": "gzip"}, media_type=asset.media_type)

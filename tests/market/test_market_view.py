@@ -37,12 +37,14 @@ def test_candles_are_built_from_trades_and_the_exchange() -> None:
     """The view holds the live minute and the newest closed one."""
     market = live_market()
     market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
-    market.apply(exchange_candle(candle(volume=3.0), MIDNIGHT_MS + MINUTE_MS + 50), 2.0)
+    minute = candle(volume=3.0)
+    market.apply(exchange_candle(minute, MIDNIGHT_MS + MINUTE_MS + 50), 2.0)
     market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + MINUTE_MS + 60), 2.0)
     view = view_of(market, 2.0)
 
     prices = (100.0, 100.0, 100.0, 100.0)
-    assert view.closed_candle == CandleView("BTCUSDT", "2024-08-09T00:00:00+00:00", *prices, 3.0, True)
+    volumes = (3.0, minute.quote_volume, minute.taker_buy_volume)
+    assert view.closed_candle == CandleView("BTCUSDT", "2024-08-09T00:00:00+00:00", *prices, *volumes, "exchange", True)
     assert view.candle is not None
     assert (view.candle.timestamp, view.candle.close, view.candle.is_closed) == (
         "2024-08-09T00:01:00+00:00", 102.0, False,
@@ -217,8 +219,10 @@ def test_trades_view_goes_with_the_newest_view() -> None:
     market = live_market()
     market.apply(trade(1), 0.0)
     market.apply(trade(2), 0.0)
+    waiting_before = market.trades_waiting
     view, trades_view, again = view_of(market), market.trades_view(), market.trades_view()
 
     assert trades_view is not None
+    assert (waiting_before, market.trades_waiting) == (2, 0)
     assert (trades_view.seq, [entry.id for entry in trades_view.trades]) == (view.seq, [1, 2])
     assert again is None

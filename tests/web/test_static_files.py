@@ -1,5 +1,6 @@
 """The page's files, and the security headers of every answer."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,12 +11,8 @@ import pytest
 
 from pulse.server.http1 import CONTENT_SECURITY_POLICY
 from pulse.settings import Settings
-from pulse.web.static_files import page_paths
 from tests.support.web import SETTINGS, Web, on_server_loop, serving
 from tests.support.websockets import raw_socket, raw_websocket, read_to_end
-
-OTHER_FILES = ("package.json", "vendor/update.py", "vendor/manifest.json", ".hidden", "app.js.orig")
-"""Files that lie beside the page's, and are none of its."""
 
 
 @pytest.fixture
@@ -24,12 +21,12 @@ def static_dir(tmp_path: Path) -> Path:
     (tmp_path / "secret.txt").write_text("not for you")
     root = tmp_path / "static"
     (root / "vendor" / "chart-1.2.3").mkdir(parents=True)
-    (root / "index.html").write_text("<!doctype html><title>Pulse</title>")
+    (root / "index.html").write_text(
+        '<!doctype html><title>Pulse</title><script type="module" src="./app.js"></script>'
+    )
     (root / "app.js").write_text("export {};")
+    (root / "package.json").write_text("not for you")
     (root / "vendor" / "chart-1.2.3" / "chart.mjs").write_text("export {};")
-    (root / "vendor" / "chart-1.2.3" / "LICENSE").write_text("free")
-    for name in OTHER_FILES:
-        (root / name).write_text("not for you")
     return root
 
 
@@ -63,11 +60,39 @@ async def test_unchanged_file_is_not_sent_again(static_dir: Path) -> None:
     assert kept == "no-cache"
 
 
+@on_server_loop
+async def test_files_are_compressed_for_those_who_take_it(static_dir: Path) -> None:
+    """With a tag of their own, and for caches in between a note of what the answer depends on."""
+    (static_dir / "long.js").write_text("a();\n" * 1000)
+    async with serving(static_dir=static_dir) as web, aiohttp.ClientSession(web.url, auto_decompress=False) as client:
+        async with client.get("/long.js", headers={"Accept-Encoding": "gzip"}) as short:
+            assert (short.headers["Content-Encoding"], short.headers["Vary"]) == ("gzip", "Accept-Encoding")
+            assert int(short.headers["Content-Length"]) < 100
+        async with client.get("/long.js", headers={"Accept-Encoding": "gzip;q=0"}) as plain:
+            assert (await plain.read(), "Content-Encoding" in plain.headers) == (b"a();\n" * 1000, False)
+        tags = short.headers["ETag"], plain.headers["ETag"]
+        async with client.head("/long.js", headers={"Accept-Encoding": "gzip", "If-None-Match": tags[0]}) as again:
+            assert again.status == 304
+
+    assert tags[0] == tags[1][:-1] + '-gzip"'
+
+
+@on_server_loop
+async def test_versioned_files_are_everyone_s(static_dir: Path) -> None:
+    """What the page refers to is served without a token, and may be kept for ever."""
+    async with browsing(static_dir, replace(SETTINGS, token="t" * 20)) as client:
+        async with client.get("/") as page:
+            address = re.findall(r'src="\.(/v-\w+/app\.js)"', await page.text())
+        async with client.get(address[0]) as script, client.get("/v-0/app.js") as other:
+            assert (script.status, other.status) == (200, 401)
+            assert "immutable" in script.headers["Cache-Control"]
+
+
 @pytest.mark.proves("files")
 @pytest.mark.parametrize(
     "path",
     [
-        *(f"/{name}" for name in OTHER_FILES),
+        "/package.json",
         "/nothing.js",
         "/vendor",
         "/../secret.txt",
@@ -95,21 +120,6 @@ async def raw_get(web: Web, path: str) -> bytes:
     answer = await read_to_end(client)
     client.close()
     return answer
-
-
-@on_server_loop
-async def test_licence_of_a_vendored_library_comes_with_it(static_dir: Path) -> None:
-    """As its terms ask."""
-    async with browsing(static_dir) as client, client.get("/vendor/chart-1.2.3/LICENSE") as licence:
-        assert (licence.status, await licence.text()) == (200, "free")
-
-
-def test_the_files_of_the_page_are_open(static_dir: Path) -> None:
-    """Each by its own path, and a folder by its index."""
-    (static_dir / "vendor" / "index.html").touch()
-    vendored = {f"/vendor/chart-1.2.3/{name}" for name in ("chart.mjs", "LICENSE")}
-
-    assert page_paths(static_dir) == {"/", "/index.html", "/app.js", "/vendor/", "/vendor/index.html"} | vendored
 
 
 @on_server_loop
