@@ -61,7 +61,7 @@ async def test_without_a_token_nothing_but_health_and_the_page_is_open() -> None
     """401 everywhere else, unknown paths included, with the challenge that a 401 must have."""
     async with serving(WITH_TOKENS, static_dir=Path(__file__).parents[2] / "static") as web:
         health, _, _ = await ask(web, "/healthz")
-        async with aiohttp.ClientSession() as client, client.get(f"{web.url}/app.js") as script:
+        async with aiohttp.ClientSession() as browser, browser.get(f"{web.url}/app.js") as script:
             page = script.status
         session, body, _ = await ask(web, "/api/session")
         refused = [await ask(web, path) for path in (*DATA, "/metrics")]
