@@ -121,11 +121,14 @@ class ExchangeStream:
 
     async def run(self) -> None:
         """Connect for ever. Raises ExchangeRefused only where another venue may be tried."""
-        self._held.add(self._sequencer)
+        holders = (self._sequencer, self._rotation)
+        for holder in holders:
+            self._held.add(holder)
         try:
             await self._connect_for_ever()
         finally:
-            self._held.remove(self._sequencer)
+            for holder in holders:
+                self._held.remove(holder)
 
     async def _connect_for_ever(self) -> None:
         delays = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
@@ -254,8 +257,12 @@ class ExchangeStream:
                 await self._deliver(message)
                 return
             successor = self._rotation.successor
-            if successor is not None and stream is successor.stream and self._rotation.hold(successor, message):
+            if successor is None or stream is not successor.stream:
+                return
+            if self._rotation.hold(successor, message):
                 await self._take_over(successor)
+            else:
+                await self._held.make_room()
 
     def _on_shutdown(self, stream: Stream) -> None:
         """React to the announced end of a stream: it is replaced, and so is a successor, once it has taken over."""

@@ -180,8 +180,7 @@ class Sequencer:
         async with self._order:
             false_ids = self._trades.false_ids
             ready = self._trades.fill(fetched)
-            for trade in ready:
-                await self._put(trade)
+            await self._put_ready(ready)
         if self._trades.false_ids > false_ids:
             await self._quarantine("trade", "its fills are those of trades that the exchange has under other ids")
         return len(ready)
@@ -208,8 +207,17 @@ class Sequencer:
         if gap is not None:
             stats.trades_given_up.labels(self.symbol).inc(gap.last_trade_id - gap.first_trade_id + 1)
             await self._put(gap)
+        await self._put_ready(ready)
+
+    async def _put_ready(self, ready: list[Trade]) -> None:
+        """Pass on trades that may be delivered, and say again where others still wait for missing ones.
+
+        Without that the record of trades would seem to go on, and a minute would be closed that lacks some.
+        """
         for trade in ready:
             await self._put(trade)
+        if ready and self._trades.is_waiting:
+            await self._put(TradesHeld())
 
     async def _put_trade(self, trade: Trade) -> None:
         was_waiting = self._trades.is_waiting
@@ -218,8 +226,7 @@ class Sequencer:
         if self._trades.restarts > restarts:
             log.warning("trade ids began anew symbol=%s trade_id=%s", self.symbol, trade.trade_id)
             await self._put(TradeIdsRestarted())
-        for trade in ready:
-            await self._put(trade)
+        await self._put_ready(ready)
         if not self._trades.is_waiting:
             return
         if not was_waiting:

@@ -23,7 +23,7 @@ from pulse.errors import ConnectionEnded, ExchangeBusy, ExchangeError, ExchangeR
 from pulse.ingest import stream_remedy
 from pulse.ingest.exchange_stream import DATE_WAIT_S, RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
-from pulse.ingest.rotation import OVERLAP_S
+from pulse.ingest.rotation import FRAME_BYTES, OVERLAP_S
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
@@ -503,6 +503,37 @@ def test_first_frames_are_true_where_the_machines_clock_is_wrong(error_s: float,
         return [type(inbox.get_nowait().event) for _ in range(inbox.qsize())]
 
     assert run(scenario()) == [FeedUp, Trade, BookTicker]
+
+
+def test_memory_of_all_symbols_bounds_what_a_second_connection_holds() -> None:
+    """At the bound it takes over, though nothing shows yet that its ids overlap the first one's; no frame is lost."""
+
+    async def scenario() -> tuple[int, int, list[int]]:
+        first, second = ScriptedStream(), ScriptedStream()
+        exchange, inbox, held = cast(Any, ScriptedExchange(first, second)), make_inbox(), HeldBudget(4 * FRAME_BYTES)
+        stream = ExchangeStream(
+            SYMBOL, exchange, exchange, inbox, ScenarioClock(FRAMES_MS), random.Random(1),
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=held, depth_limit=100, stale_after_ms=5000,
+            may_fall_back=False, audit_every_s=600.0,
+        )  # fmt: skip
+        task = asyncio.create_task(stream.run())
+        await at(0.1)
+        first.messages.put_nowait(b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}')
+        await at(0.5)
+        tickers = [frames.changed(frames.TICKER, "u", number) for number in range(1, 7)]
+        for raw in tickers[:4]:
+            second.messages.put_nowait(raw)
+        await at(0.6)
+        most = held.held_bytes
+        for raw in tickers[4:]:
+            second.messages.put_nowait(raw)
+        await at(0.7)
+        task.cancel()
+        await asyncio.wait([task])
+        events = [inbox.get_nowait().event for _ in range(inbox.qsize())]
+        return most, stream.rotations, [event.update_id for event in events if isinstance(event, BookTicker)]
+
+    assert run(scenario()) == (4 * FRAME_BYTES, 1, [1, 2, 3, 4, 5, 6])
 
 
 class FlakyExchange(ScriptedExchange):
