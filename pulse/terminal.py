@@ -51,6 +51,9 @@ from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument
+from pulse.past.recorder import NOT_RECORDED, Recorder
+from pulse.past.ring import Ring
+from pulse.past.segment_writer import SegmentWriter
 from pulse.queues import (
     ConflatingQueue,
     Outbox,
@@ -82,6 +85,8 @@ from pulse.web.websocket import WebSocketSessions
 from pulse.wire import bus_prefix
 
 SIMULATION = "simulation"
+HISTORY_SUFFIX = ".past"
+"""The folder of the recorded past is beside the SQLite file, and has its name with this suffix."""
 
 Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
 """What is started as a task, by the task's name."""
@@ -130,6 +135,7 @@ class _Parts:
     reader: CandleReader
     running_candles: RunningCandles
     coverage: CoverageMeter
+    recorder: Recorder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,8 @@ class Terminal:
         """Build everything up to the web app."""
         store = await self._open_store(resources)
         writer = CandleWriter(self.candles, store, self._make_spool(resources))
-        engine = self._make_engine()
+        recorder = self._make_recorder()
+        engine = self._make_engine(recorder)
         reader = CandleReader(store, engine.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
         hub = Hub(self.origin.instance, running_candles.now, engine)
@@ -191,7 +198,9 @@ class Terminal:
             is_watched=engine.is_watched,
             clock=time.monotonic,
         )
-        return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles, coverage)
+        return _Parts(
+            registry, source, engine, relay, bus, hub, store, writer, reader, running_candles, coverage, recorder
+        )
 
     def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
         admission = Admission(self.settings, time.monotonic)
@@ -206,6 +215,7 @@ class Terminal:
             self.latency.offset,
             parts.source.trouble,
             parts.source.state_file,
+            parts.recorder.report if parts.recorder is not None else lambda: NOT_RECORDED,
         )
         register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
@@ -241,6 +251,8 @@ class Terminal:
             "idle-symbols": partial(close_idle_symbols, parts.registry),
             "full-gc": gc_tuning.collect_full_periodically,
         }
+        if parts.recorder is not None:
+            work["recorder"] = parts.recorder.run
         if self.settings.retention_days:
             work["retention"] = Retention(parts.store, self.settings.retention_days, self._exchange_ms).run
         if isinstance(parts.store, SessionStore):
@@ -302,10 +314,20 @@ class Terminal:
 
     # --- what views are made from
 
-    def _make_engine(self) -> Engine:
+    def _make_recorder(self) -> Recorder | None:
+        """Make what records the past of the books; that of a demo or a replay is kept in memory alone."""
+        disk_mb = self.settings.history_mb if self.plan.source == "exchange" else 0
+        if not disk_mb and not self.settings.history_ring_mb:
+            return None
+        folder = Path(self.settings.sqlite_path).with_suffix(HISTORY_SUFFIX)
+        writer = SegmentWriter(folder, disk_mb * 2**20) if disk_mb else None
+        return Recorder(self.origin, self.clock, Ring(self.settings.history_ring_mb * 2**20), writer)
+
+    def _make_engine(self, recorder: Recorder | None) -> Engine:
         return Engine(
             self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
             self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
+            event_logs=recorder,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:
