@@ -148,7 +148,7 @@ function paintRoot() {
   setAttr(root, "data-selected", selected || null);
 }
 
-/** Paint the price and the ids of the view, in one frame with the rows they describe: a reader of both reads one view. */
+/** Paint the price and the ids of the view in one frame with its rows: a reader of both reads one view. */
 function paintBook() {
   const { view, paused } = model;
   if (view !== null && paused === null) data.shown(view, Date.now());
