@@ -47,6 +47,7 @@ from pulse.ingest.instruments import InstrumentPoller
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
 from pulse.ingest.replay import Replay
+from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument
@@ -102,7 +103,7 @@ class _Source:
     """Where market events come from, and what comes with it.
 
     `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, `trouble` why
-    instruments are not known, and `state_file` why bans cannot be kept.
+    instruments are not known, and `state_file` why bans cannot be kept; `watchlist` reports on every listed symbol.
     """
 
     parts: Sequence[SymbolLifecycle]
@@ -111,6 +112,7 @@ class _Source:
     history: Callable[[], Mapping[str, Mapping[str, int]]]
     trouble: Callable[[], str]
     state_file: Callable[[], str]
+    watchlist: Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +178,17 @@ class Terminal:
         engine = self._make_engine()
         reader = CandleReader(store, engine.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
-        hub = Hub(self.origin.instance, running_candles.now)
-        relay = Relay(self.outbox, hub.publish, self.latency, self.clock)
+        hub = Hub(self.origin.instance, running_candles.now, engine)
+        relay = Relay(self.outbox, hub.publish, self.latency, self.clock, token=hub.token)
         bus = self._make_bus(relay.deliver)
         resources.push_async_callback(bus.aclose)
         coverage = CoverageMeter(store, reader, engine.proof_records)
-        source = await self._open_source(hub, store, lambda names: registry.set_listed(names), resources)
+        source = await self._open_source(engine, store, lambda names: registry.set_listed(names), resources)
         registry = SymbolRegistry(
             self.plan.symbols,
             running_max=0 if self.plan.recording else self.settings.symbols_max,
             parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, coverage, *source.parts),
-            is_watched=hub.is_watched,
+            is_watched=engine.is_watched,
             clock=time.monotonic,
         )
         return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles, coverage)
@@ -219,6 +221,7 @@ class Terminal:
             symbols=SymbolsReport(
                 self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
             ),
+            watchlist=source.watchlist,
             readiness=readiness,
             coverage=parts.coverage.report,
             latency=self.latency.report,
@@ -314,19 +317,19 @@ class Terminal:
         )  # fmt: skip
 
     async def _open_source(
-        self, hub: Hub, store: Store, on_listing: Callable[[Iterable[str]], None], resources: AsyncExitStack
+        self, engine: Engine, store: Store, on_listing: Callable[[Iterable[str]], None], resources: AsyncExitStack
     ) -> _Source:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
-            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str)
+            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str, no_watchlist)
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
         transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         bans.check()
-        rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
+        rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, engine))
         retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
             lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
@@ -343,16 +346,19 @@ class Terminal:
         reconciler = CandleReconciler(
             rest, store, self.candles, self.gaps, self._on_mismatch, days=self.settings.past_days, rng=random.Random()
         )
+        watchlist = Watchlist(rest, time.monotonic)
         work |= {
             "ingest": ingest.run,
+            "watchlist": watchlist.run,
             "instruments": poller.run,
             "clock-sync": partial(sync_clock, rest, self.latency.offset),
             "candle-reconciler": reconciler.run,
         }
         parts = (ingest, poller, reconciler)
         return _Source(
-            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble
-        )
+            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble,
+            watchlist.report,
+        )  # fmt: skip
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
         try:
@@ -378,10 +384,10 @@ class Terminal:
             audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
 
-    def _snapshot_priority(self, hub: Hub, symbol: str) -> Priority:
+    def _snapshot_priority(self, engine: Engine, symbol: str) -> Priority:
         if symbol in self.plan.symbols:
             return Priority.PINNED_BOOK
-        return Priority.WATCHED_BOOK if hub.is_watched(symbol) else Priority.OTHER_BOOK
+        return Priority.WATCHED_BOOK if engine.is_watched(symbol) else Priority.OTHER_BOOK
 
     def _exchange_ms(self) -> int | None:
         """Return the exchange's time, in a replay the recording's; None while it is unknown."""

@@ -10,6 +10,7 @@ import pytest
 from pulse.concurrency import (
     CHUNK_ITEMS,
     PAUSE_MAX_S,
+    TURNS_OF_A_VIEW,
     DutyCycle,
     FairShare,
     Limit,
@@ -28,7 +29,7 @@ async def test_every_item_is_mapped_in_order() -> None:
 
 
 async def test_other_tasks_run_between_two_chunks() -> None:
-    """The loop goes on after each chunk."""
+    """A view that needs several turns of the loop passes after each chunk."""
     turns: list[int] = []
     done = 0
 
@@ -39,7 +40,8 @@ async def test_other_tasks_run_between_two_chunks() -> None:
     async def other() -> None:
         for _ in range(3):
             turns.append(done)
-            await asyncio.sleep(0)
+            for _ in range(TURNS_OF_A_VIEW):
+                await asyncio.sleep(0)
 
     await asyncio.gather(map_in_chunks(work, range(3 * CHUNK_ITEMS)), other())
     assert turns == [CHUNK_ITEMS - 1, 2 * CHUNK_ITEMS - 1, 3 * CHUNK_ITEMS - 1]

@@ -16,7 +16,7 @@ from pulse.binance.messages import (
 )
 from pulse.errors import MalformedFrame
 from pulse.market.symbol_names import is_symbol_name
-from pulse.market.types import Candle, DepthSnapshot, Instrument, Trade
+from pulse.market.types import Candle, DayTicker, DepthSnapshot, Instrument, Trade
 
 SYMBOLS_MAX = 20_000
 """Names that are read from a list, several times as many as any exchange lists; the rest is ignored."""
@@ -71,6 +71,26 @@ def parse_agg_trade_row(row: Any) -> Trade:
     if not isinstance(row, dict):
         raise MalformedFrame("expected an aggregate trade as an object")
     return read_agg_trade(row | {"E": row.get("T")})
+
+
+def parse_day_ticker(row: Any) -> DayTicker:
+    """Parse one row of GET /api/v3/ticker/24hr; prices are 0 where nothing was traded. Raises MalformedFrame."""
+    if not isinstance(row, dict):
+        raise MalformedFrame("expected a ticker as an object")
+    symbol = row.get("symbol")
+    if not isinstance(symbol, str) or not is_symbol_name(symbol):
+        raise MalformedFrame(f"expected a symbol's name, got {shown(symbol)}")
+    return DayTicker(
+        symbol=symbol,
+        open=read_quantity(row.get("openPrice")),
+        high=read_quantity(row.get("highPrice")),
+        low=read_quantity(row.get("lowPrice")),
+        last=read_quantity(row.get("lastPrice")),
+        volume=read_quantity(row.get("volume")),
+        quote_volume=read_quantity(row.get("quoteVolume")),
+        close_time_ms=read_time(row.get("closeTime")),
+        trade_count=read_id(row.get("count")),
+    )
 
 
 class InstrumentRows(NamedTuple):

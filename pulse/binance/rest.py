@@ -25,8 +25,8 @@ from pulse.clock import Clock
 from pulse.concurrency import RetryGate
 from pulse.errors import ExchangeBusy, ExchangeError, MalformedFrame, UnknownSymbol
 from pulse.logs import RepeatedTrouble, printable
-from pulse.market.answer_plausibility import DATE_ERROR_MS, possible_candles, refuse_trades
-from pulse.market.types import Candle, DepthSnapshot, Trade
+from pulse.market.answer_plausibility import DATE_ERROR_MS, possible_candles, refuse_day_ticker, refuse_trades
+from pulse.market.types import Candle, DayTicker, DepthSnapshot, Trade
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ RETRY_AFTER_DEFAULT_S = 60.0
 """For a 429 or 418 that names no time."""
 KLINES_MAX = 1000
 AGG_TRADES_MAX = 1000
+ROWS_AT_ONCE = 100
+"""Rows of an answer about all symbols that are parsed before other tasks get their turn: less than a millisecond."""
 INVALID_SYMBOL = -1121
 UNLISTED_S = 900.0
 """How long a symbol that the exchange does not list is left out of requests: with it, each other one costs its own."""
@@ -50,6 +52,14 @@ class RoundTrip(NamedTuple):
     sent_ms: float
     exchange_ms: int
     received_ms: float
+
+
+class DayTickers(NamedTuple):
+    """The day of each symbol in one answer, its date by the exchange's clock, and what is wrong with other rows."""
+
+    date_ms: int
+    found: dict[str, DayTicker]
+    faults: list[str]
 
 
 class BinanceRest:
@@ -198,6 +208,30 @@ class BinanceRest:
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of prices")
         return answers.parse_names(rows)
+
+    async def day_tickers(self) -> DayTickers:
+        """Fetch prices and volumes of the last 24 hours of every symbol.
+
+        A row that is malformed or cannot be true is left out, and so is a second one of a symbol.
+        """
+        rows = await self._get("/api/v3/ticker/24hr", {}, self.venue.weights.day_tickers, Priority.DEFAULT)
+        if not isinstance(rows, list):
+            raise MalformedFrame("expected a list of tickers")
+        answer = DayTickers(self._answered_ms, {}, [])
+        for at, row in enumerate(rows[: answers.SYMBOLS_MAX], start=1):
+            if at % ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            try:
+                ticker = answers.parse_day_ticker(row)
+            except MalformedFrame as malformed:
+                answer.faults.append(str(malformed))
+                continue
+            fault = refuse_day_ticker(ticker, answer.date_ms) or "it is there twice" * (ticker.symbol in answer.found)
+            if fault:
+                answer.faults.append(f"{ticker.symbol}: {fault}")
+            else:
+                answer.found[ticker.symbol] = ticker
+        return answer
 
     async def _exchange_info(self, params: dict[str, str]) -> InstrumentRows:
         weight = self.venue.weights.exchange_info

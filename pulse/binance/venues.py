@@ -20,6 +20,7 @@ class Weights:
     agg_trades: int
     exchange_info: int
     prices: int  # of all symbols in one call
+    day_tickers: int  # of all symbols in one call
     time: int = 1
 
     def depth_weight(self, limit: int) -> int:
@@ -27,8 +28,14 @@ class Weights:
         return next((weight for levels, weight in self.depth if limit <= levels), self.depth[-1][1])
 
 
-COM = Weights(depth=((100, 5), (500, 25), (1000, 50), (5000, 250)), klines=2, agg_trades=4, exchange_info=20, prices=4)
-US = Weights(depth=((100, 1), (500, 5), (1000, 10), (5000, 50)), klines=1, agg_trades=1, exchange_info=10, prices=2)
+COM = Weights(
+    depth=((100, 5), (500, 25), (1000, 50), (5000, 250)), klines=2, agg_trades=4, exchange_info=20, prices=4,
+    day_tickers=80,
+)  # fmt: skip
+US = Weights(
+    depth=((100, 1), (500, 5), (1000, 10), (5000, 50)), klines=1, agg_trades=1, exchange_info=10, prices=2,
+    day_tickers=40,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

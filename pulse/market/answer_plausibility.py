@@ -8,10 +8,33 @@ Pure: times are exchange times, in ms since the epoch.
 from collections.abc import Iterable, Sequence
 
 from pulse.market.plausibility import AHEAD_MAX_MS, refuse_candle_shape
-from pulse.market.types import Candle, Trade
+from pulse.market.types import Candle, DayTicker, Trade
 
 DATE_ERROR_MS = 1_000 + AHEAD_MAX_MS
 """How much later a row may be than the date of its answer, which is in whole seconds."""
+
+DAY_MS = 86_400_000
+QUOTE_VOLUME_ERROR = 0.01
+"""Relative error of a day's quote volume against its prices: the edges of the window may be cut in another way."""
+
+
+def refuse_day_ticker(ticker: DayTicker, date_ms: int) -> str:
+    """Return why a day's prices and volumes cannot be true in an answer of this date, empty where they can."""
+    if ticker.close_time_ms > date_ms + DATE_ERROR_MS:
+        return f"its day ends at {ticker.close_time_ms}, after the answer"
+    if not was_traded(ticker, date_ms):
+        return ""
+    if not 0 < ticker.low <= min(ticker.open, ticker.last) <= max(ticker.open, ticker.last) <= ticker.high:
+        return f"open {ticker.open} and last {ticker.last} are not between {ticker.low} and {ticker.high}"
+    least, most = ticker.volume * ticker.low, ticker.volume * ticker.high
+    if not least * (1 - QUOTE_VOLUME_ERROR) <= ticker.quote_volume <= most * (1 + QUOTE_VOLUME_ERROR):
+        return f"quote volume {ticker.quote_volume} of {ticker.volume} is not at its prices"
+    return ""
+
+
+def was_traded(ticker: DayTicker, date_ms: int) -> bool:
+    """Return whether a symbol was traded in the 24 hours before this date; its prices are older otherwise."""
+    return ticker.trade_count > 0 and ticker.close_time_ms > date_ms - DAY_MS
 
 
 def possible_candles(rows: Iterable[Candle], start_ms: int, end_ms: int, date_ms: int) -> tuple[list[Candle], str]:

@@ -9,8 +9,9 @@ Rules:
    interruption only with the next trade, whose id shows whether any were missed.
 5. The exchange's own closed candle replaces a minute that is not whole, and one that differs. One that is equal in
    every field makes ours reconciled.
-6. While trading is halted, and from then on until the next trade, a minute without a trade is no candle unless the
-   exchange sends one: its klines have holes there, and contiguous ids do not show that a market was open.
+6. While trading is halted, and from a halt or an interruption on until the next trade, a minute without a trade is no
+   candle unless the exchange sends one: its klines have holes where it was halted, a status is learned late or never,
+   and contiguous ids do not show that a market was open.
 7. A print that the exchange leaves out of its candles has an id like any other, and counts for nothing else.
 
 What may happen next depends on two values, each with its table of transitions: the continuity of the record of trades
@@ -24,7 +25,7 @@ What may happen next depends on two values, each with its table of transitions: 
     a minute that ends, and the exchange's candle    none so far    equal               different
     not whole                                        nothing        nothing             nothing
     whole, with trades or status TRADING             ours           ours, reconciled    the exchange's, and a mismatch
-    whole, flat, status HALTED or RESUMED            nothing        ours, reconciled    the exchange's, and a mismatch
+    whole, flat, status HALTED or UNCONFIRMED        nothing        ours, reconciled    the exchange's, and a mismatch
 
     a closed candle of the exchange, and ours        equal                  different
     of the minute being built, which is whole        closes the minute      waits for its end: trades are on their way
@@ -78,7 +79,7 @@ class TradingStatus(Enum):
 
     TRADING = auto()
     HALTED = auto()  # the exchange lists it as not trading
-    RESUMED = auto()  # it may trade again, since when is not known: the next trade shows that it does
+    UNCONFIRMED = auto()  # it may trade, or may have been halted meanwhile: the next trade shows that it does
 
 
 class StatusRules(NamedTuple):
@@ -87,15 +88,16 @@ class StatusRules(NamedTuple):
     makes_flat_minutes: bool  # a minute without a trade is a candle
     on_halt: TradingStatus | None
     on_resume: TradingStatus | None
+    on_interruption: TradingStatus | None
     on_trade: TradingStatus | None
 
 
-TRADING, HALTED, RESUMED = TradingStatus
+TRADING, HALTED, UNCONFIRMED = TradingStatus
 STATUS_TABLE: Mapping[TradingStatus, StatusRules] = {
-    #                    flat minutes  halt    resume   trade
-    TRADING: StatusRules(True,         HALTED, STAY,    STAY),
-    HALTED:  StatusRules(False,        STAY,   RESUMED, STAY),
-    RESUMED: StatusRules(False,        HALTED, STAY,    TRADING),
+    #                        flat minutes  halt    resume       interruption  trade
+    TRADING:     StatusRules(True,         HALTED, STAY,        UNCONFIRMED,  STAY),
+    HALTED:      StatusRules(False,        STAY,   UNCONFIRMED, STAY,         STAY),
+    UNCONFIRMED: StatusRules(False,        HALTED, STAY,        STAY,         TRADING),
 }  # fmt: skip
 
 
@@ -218,9 +220,11 @@ class CandleBuilder:
     def interrupt(self) -> None:
         """Allow for missed trades: the connection was cut or silent. The next trade's id shows whether any were.
 
-        Until that trade comes no minute closes by time alone.
+        Until that trade comes no minute closes by time alone. A halt may have been missed too: with that trade no
+        minute before it is flat.
         """
         self._record.on_interruption()
+        self._change_status(self._status.on_interruption)
 
     def restart_ids(self) -> None:
         """Take the next trade whatever its id: the exchange's ids began anew. What lies between is not known."""
@@ -228,13 +232,15 @@ class CandleBuilder:
 
     def halt(self) -> None:
         """Leave minutes without a trade to the exchange, until a trade shows that trading goes on."""
-        if self._status.on_halt is not None:
-            self._status = STATUS_TABLE[self._status.on_halt]
+        self._change_status(self._status.on_halt)
 
     def resume(self) -> None:
         """Note that the symbol may trade again. Since when is not known: the next trade shows it."""
-        if self._status.on_resume is not None:
-            self._status = STATUS_TABLE[self._status.on_resume]
+        self._change_status(self._status.on_resume)
+
+    def _change_status(self, following: TradingStatus | None) -> None:
+        if following is not None:
+            self._status = STATUS_TABLE[following]
 
     def take_closed(self) -> list[Candle]:
         """Return the candles closed since the last call, oldest first; a minute may come again, corrected."""
@@ -282,8 +288,7 @@ class CandleBuilder:
         if self._current is None:
             self._current = _flat(start_ms, trade.price)
         self._close_until(start_ms)
-        if self._status.on_trade is not None:
-            self._status = STATUS_TABLE[self._status.on_trade]
+        self._change_status(self._status.on_trade)
         self._time_ms = max(self._time_ms, trade.time_ms)
         if trade.is_market:
             self._add(trade, start_ms, self._current)

@@ -171,6 +171,21 @@ class TradeGap:
     noted_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class DayTicker:
+    """A symbol's trades of the 24 hours up to `close_time_ms`, which move with the clock; zeros where it had none."""
+
+    symbol: str
+    open: float
+    high: float
+    low: float
+    last: float
+    volume: Quantity
+    quote_volume: float
+    close_time_ms: int
+    trade_count: int
+
+
 @dataclass(frozen=True)  # no slots: it is part of every view, and orjson is slow with them
 class Instrument:
     """A symbol as the exchange lists it: its assets, step sizes (0.0 when it sets none) and trading status."""

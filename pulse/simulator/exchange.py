@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pulse.simulator import payloads
 from pulse.simulator.book import ASK, BID, LevelLots
+from pulse.simulator.history import MINUTE_MS
 from pulse.simulator.instruments import INSTRUMENTS, STATUS_BREAK, STATUS_TRADING, SimulatedInstrument
 from pulse.simulator.market import DEFAULT_RETENTION, Retention, SimulatedMarket
 from pulse.simulator.payloads import JsonObject, PricePairs, StreamEvent
@@ -140,6 +141,20 @@ class Exchange:
             for symbol, market in self._markets.items()
             for price, _ in payloads.level_pairs(market.instrument, market.book.top(BID, 1))
         ]
+
+    def day_tickers(self, symbols: Iterable[str]) -> list[JsonObject]:
+        """Return the last 24 hours of some symbols, by whole minutes: the window begins with the minute it cuts."""
+        rows = []
+        for symbol in symbols:
+            market = self._markets[symbol]
+            since_ms = self.now_ms - payloads.DAY_MS
+            candles = [
+                candle
+                for candle in (*market.closed_candles, market.live_candle)
+                if candle.open_ms > since_ms - MINUTE_MS and candle.count
+            ]
+            rows.append(payloads.day_ticker_row(market.instrument, candles, self.now_ms))
+        return rows
 
     # exact books, for checks
 

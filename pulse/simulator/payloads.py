@@ -3,7 +3,7 @@
 Every number is printed from integers, so the text is exact to the eighth decimal. No decisions are made here.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pulse.simulator.book import LevelLots
@@ -15,6 +15,7 @@ from pulse.simulator.market import DIFF_MS, BestPriceChange, CandleUpdate, Depth
 JsonObject = dict[str, Any]
 PricePairs = list[list[str]]
 
+DAY_MS = 86_400_000
 DIFFS_PER_S = 1000 // DIFF_MS
 REQUEST_WEIGHT_PER_MINUTE = 1200  # what Binance.US documents
 
@@ -81,6 +82,29 @@ def kline_row(instrument: SimulatedInstrument, candle: MinuteCandle) -> list[Any
         quote_text(instrument, candle.taker_buy_quote),
         "0",
     ]
+
+
+def day_ticker_row(instrument: SimulatedInstrument, candles: Sequence[MinuteCandle], now_ms: int) -> JsonObject:
+    """Return the traded minutes of a day as a row of GET /api/v3/ticker/24hr; zeros without any."""
+    first, last = (candles[0].open, candles[-1].close) if candles else (0, 0)
+    lots, quote = sum(candle.lots for candle in candles), sum(candle.quote for candle in candles)
+    change = 100 * (last - first) / first if first else 0.0
+    return {
+        "symbol": instrument.symbol,
+        "priceChange": ("-" if last < first else "") + price_text(instrument, abs(last - first)),
+        "priceChangePercent": f"{change:.3f}",
+        "openPrice": price_text(instrument, first),
+        "highPrice": price_text(instrument, max((candle.high for candle in candles), default=0)),
+        "lowPrice": price_text(instrument, min((candle.low for candle in candles), default=0)),
+        "lastPrice": price_text(instrument, last),
+        "volume": quantity_text(instrument, lots),
+        "quoteVolume": quote_text(instrument, quote),
+        "openTime": now_ms - DAY_MS,
+        "closeTime": now_ms,
+        "firstId": candles[0].first_trade_id if candles else -1,
+        "lastId": candles[-1].last_trade_id if candles else -1,
+        "count": sum(candle.count for candle in candles),
+    }
 
 
 def agg_trade_row(instrument: SimulatedInstrument, trade: AggregateTrade) -> JsonObject:

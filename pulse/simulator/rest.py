@@ -67,6 +67,7 @@ class SimulatedRest:
             "/api/v3/time": (_fixed_weight(1), lambda parameters: {"serverTime": self._core.now_ms}),
             "/api/v3/exchangeInfo": (_fixed_weight(10), self._exchange_info),
             "/api/v3/ticker/price": (_fixed_weight(2), lambda parameters: self._core.prices()),
+            "/api/v3/ticker/24hr": (_day_ticker_weight, self._day_tickers),
             "/api/v3/depth": (_depth_request_weight, self._depth),
             "/api/v3/klines": (_fixed_weight(1), self._klines),
             "/api/v3/aggTrades": (_fixed_weight(1), self._agg_trades),
@@ -118,6 +119,11 @@ class SimulatedRest:
         if "symbol" in parameters:
             return self._core.exchange_info([self._symbol(parameters)])
         return self._core.exchange_info()
+
+    def _day_tickers(self, parameters: Parameters) -> Any:
+        if "symbol" in parameters:
+            return self._core.day_tickers([self._symbol(parameters)])[0]
+        return self._core.day_tickers(self._core.symbols)
 
     def _depth(self, parameters: Parameters) -> Any:
         symbol, limit = self._symbol(parameters), _limit(parameters, 100, DEPTH_LIMIT_MAX)
@@ -191,6 +197,10 @@ def _uncounted_handler(view: Callable[[Parameters], Any]) -> Callable[[web.Reque
 
 def _fixed_weight(weight: int) -> Callable[[Parameters], int]:
     return lambda parameters: weight
+
+
+def _day_ticker_weight(parameters: Parameters) -> int:
+    return 1 if "symbol" in parameters else 40
 
 
 def _depth_request_weight(parameters: Parameters) -> int:

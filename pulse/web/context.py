@@ -35,6 +35,7 @@ class WebContext:
     websockets: WebSocketSessions
     sse: SseEndpoint
     symbols: Report  # /api/symbols
+    watchlist: Report  # /api/watchlist
     readiness: Report  # /readyz; its key `ready` decides the status, its key `store` is the object of /api/store
     coverage: Callable[[str, int], Awaitable[Mapping[str, Any]]]  # /api/coverage, of a symbol and the newest days
     latency: Report  # /api/latency

@@ -7,7 +7,7 @@ import pytest
 
 from pulse.binance import answers
 from pulse.errors import MalformedFrame
-from pulse.market.types import Aggressor, Candle, Instrument, Levels, Trade
+from pulse.market.types import Aggressor, Candle, DayTicker, Instrument, Levels, Trade
 
 KLINE_ROW: list[Any] = [
     1723161600000, "61710.00", "61720.00", "61700.00", "61715.10", "12.5", 1723161659999, "771438.75", 321, "6.25",
@@ -160,3 +160,34 @@ def test_names_that_are_not_ascii_are_listed_and_others_ignored() -> None:
     rows = [{"symbol": name} for name in ("BTCUSDT", chinese, "<b>", "\u202eUSDT", "\u017fOLUSDT", 7, None)]
 
     assert answers.parse_names([*rows, "ETHUSDT", {}]) == ["BTCUSDT", chinese]
+
+
+DAY_TICKER: dict[str, Any] = {
+    "symbol": "BNBBTC", "priceChange": "-94.99999800", "priceChangePercent": "-95.960", "openPrice": "99.00000000",
+    "highPrice": "100.00000000", "lowPrice": "0.10000000", "lastPrice": "4.00000200", "volume": "8913.30000000",
+    "quoteVolume": "15.30000000", "openTime": 1499783499040, "closeTime": 1499869899040, "firstId": 28385,
+    "lastId": 28460, "count": 76,
+}  # fmt: skip
+
+
+def test_day_ticker_row_is_parsed() -> None:
+    """The example of the exchange's documentation; what is not read may be missing."""
+    ticker = DayTicker("BNBBTC", 99.0, 100.0, 0.1, 4.000002, 8913.3, 15.3, 1499869899040, 76)
+
+    assert answers.parse_day_ticker(DAY_TICKER) == ticker
+    assert answers.parse_day_ticker({k: v for k, v in DAY_TICKER.items() if k not in ("firstId", "openTime")}) == ticker
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"symbol": "<b>"}, {"symbol": None}, {"lastPrice": 4.0}, {"lastPrice": "-4"}, {"count": "76"}, {"count": -1},
+        {"closeTime": 0}, {"quoteVolume": "NaN"},
+    ],
+)  # fmt: skip
+def test_malformed_day_ticker_row_is_refused(change: dict[str, Any]) -> None:
+    """Each field that is read is checked for its form."""
+    with pytest.raises(MalformedFrame):
+        answers.parse_day_ticker(DAY_TICKER | change)
+    with pytest.raises(MalformedFrame):
+        answers.parse_day_ticker([DAY_TICKER])

@@ -80,6 +80,39 @@ async def test_trades_of_a_minute_make_the_exchanges_candle(setup: Setup) -> Non
     assert candles_equal(candle_of_trades("BTCUSDT", minute, trades), theirs)
 
 
+async def test_day_of_every_symbol_is_fetched_with_one_request(setup: Setup) -> None:
+    """Its prices are those of the exchange's own candles; the request costs what the venue states."""
+    before = setup.rest.weight()[0]
+    earlier = setup.exchange.core.klines("BTCUSDT")[-1440:]
+    answer = await setup.rest.day_tickers()
+    rows = setup.exchange.core.klines("BTCUSDT")[-1441:]
+    ticker = answer.found["BTCUSDT"]
+
+    assert list(answer.found) == list(setup.exchange.core.symbols)
+    assert answer.faults == []
+    assert max(float(row[2]) for row in earlier) <= ticker.high <= max(float(row[2]) for row in rows)
+    assert min(float(row[3]) for row in earlier) >= ticker.low >= min(float(row[3]) for row in rows)
+    assert ticker.open in {float(row[1]) for row in rows[:2]}
+    assert ticker.volume == pytest.approx(sum(float(row[5]) for row in rows), rel=0.01)
+    assert setup.rest.weight()[0] - before == 40
+    assert [record.path for record in setup.exchange.rest.requests][-1] == "/api/v3/ticker/24hr"
+
+
+async def test_rows_of_days_that_cannot_be_true_are_left_out(setup: Setup) -> None:
+    """Each with its fault; the others stand by themselves."""
+
+    def falsify(rows: list[Any]) -> list[Any]:
+        first, *others = rows
+        return [{**first, "lastPrice": "0.00000001"}, "no row", *others, others[0]]
+
+    setup.exchange.faults.rest.edit("/api/v3/ticker/24hr", falsify)
+    answer = await setup.rest.day_tickers()
+    first, second, *_ = setup.exchange.core.symbols
+
+    assert list(answer.found) == list(setup.exchange.core.symbols[1:])
+    assert [fault.partition(" ")[0] for fault in answer.faults] == [f"{first}:", "expected", f"{second}:"]
+
+
 async def test_exchanges_date_is_taken_from_its_answers(setup: Setup) -> None:
     """Whatever this machine's date is, the exchange's own is known after its first answer."""
     wrong = ManualClock(wall_s=0.0)

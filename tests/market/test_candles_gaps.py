@@ -53,7 +53,44 @@ def test_after_an_interruption_no_flat_minute_is_given_out() -> None:
     assert (closed(builder), builder.live()) == ([], None)
 
     builder.on_trade(trade(2, 101.0, 1.0, M3))
-    assert [row[0] for row in closed(builder)] == [M0, M1, M2]
+    assert [row[0] for row in closed(builder)] == [M0]
+
+
+def test_halt_that_no_status_showed_makes_no_candle() -> None:
+    """Trading stopped and went on between two polls: its minutes have contiguous ids, and the exchange has no candle.
+
+    After the trade that shows that trading goes on minutes are flat as ever.
+    """
+    builder = built((1, 100.0, M0 + 1))
+    builder.interrupt()
+    builder.on_trade(trade(2, 101.0, 1.0, M2))
+    builder.on_time(M3 + MINUTE_MS + CLOSE_GRACE_MS)
+
+    assert closed(builder) == [
+        (M0, 100.0, 100.0, 100.0, 100.0, 1.0, "live"),
+        (M2, 101.0, 101.0, 101.0, 101.0, 1.0, "live"),
+        (M3, 101.0, 101.0, 101.0, 101.0, 0.0, "live"),
+    ]
+
+
+def test_interruption_during_a_halt_does_not_end_it() -> None:
+    """A new connection says nothing about trading: trades during a halt leave its other minutes to the exchange."""
+    builder = halted_at(M0 + 5)
+    builder.interrupt()
+    for row in trades((2, 101.0, M1), (3, 102.0, M3)):
+        builder.on_trade(row)
+
+    assert [row[0] for row in closed(builder)] == [M0, M1]
+
+
+def test_exchange_candle_confirms_a_flat_minute_after_an_interruption() -> None:
+    """What the exchange has a candle of is ours, reconciled, where the two are equal."""
+    builder = built((1, 100.0, M0 + 1))
+    builder.interrupt()
+    builder.on_exchange_candle(candle(M1, (100.0, 100.0, 100.0, 100.0), 0.0))
+    builder.on_trade(trade(2, 101.0, 1.0, M3))
+
+    assert [row[0] for row in closed(builder)] == [M1]
 
 
 def test_interruption_before_the_first_event() -> None:

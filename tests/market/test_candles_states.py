@@ -28,7 +28,7 @@ def builder_in(status: TradingStatus) -> CandleBuilder:
     builder = built((1, 100.0, M0))
     if status is not TradingStatus.TRADING:
         builder.halt()
-    if status is TradingStatus.RESUMED:
+    if status is TradingStatus.UNCONFIRMED:
         builder.resume()
     return builder
 
@@ -48,25 +48,29 @@ def flat_minutes(builder: CandleBuilder) -> tuple[bool, bool]:
 FLAT_MINUTES = {
     TradingStatus.TRADING: (True, True),
     TradingStatus.HALTED: (False, False),
-    TradingStatus.RESUMED: (False, True),
+    TradingStatus.UNCONFIRMED: (False, True),
 }
 """How the three statuses show: whether a silent minute is a candle, at once and after the next trade."""
 STATUS_EVENTS: dict[str, Callable[[CandleBuilder], None]] = {
     "halt": lambda builder: builder.halt(),
     "resume": lambda builder: builder.resume(),
+    "interruption": lambda builder: builder.interrupt(),
     "trade": lambda builder: builder.on_trade(trade(2, time_ms=M0 + 30_000)),
 }
-TRADING, HALTED, RESUMED = TradingStatus
+TRADING, HALTED, UNCONFIRMED = TradingStatus
 STATUS_CASES = [
     (TRADING, "halt", HALTED),
     (TRADING, "resume", TRADING),
+    (TRADING, "interruption", UNCONFIRMED),
     (TRADING, "trade", TRADING),
     (HALTED, "halt", HALTED),
-    (HALTED, "resume", RESUMED),
+    (HALTED, "resume", UNCONFIRMED),
+    (HALTED, "interruption", HALTED),
     (HALTED, "trade", HALTED),
-    (RESUMED, "halt", HALTED),
-    (RESUMED, "resume", RESUMED),
-    (RESUMED, "trade", TRADING),
+    (UNCONFIRMED, "halt", HALTED),
+    (UNCONFIRMED, "resume", UNCONFIRMED),
+    (UNCONFIRMED, "interruption", UNCONFIRMED),
+    (UNCONFIRMED, "trade", TRADING),
 ]
 
 
@@ -96,7 +100,7 @@ def test_status_after_an_event(status: TradingStatus, event: str, after: Trading
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["trade"] * 6 + ["time"] * 3 + ["lost", "cut"]),
+        st.sampled_from(["trade"] * 6 + ["time"] * 3 + ["lost", "cut", "halt"]),
         st.sampled_from([0, 1, 500, 20_000, 45_000, 61_000, 150_000]),
         st.integers(1, 4),
     ),
@@ -107,22 +111,28 @@ steps = st.lists(
 @unhurried
 @given(steps)
 def test_every_candle_of_ours_has_all_trades_of_its_minute(steps: list[tuple[str, int, int]]) -> None:
-    """Whatever is lost while the stream is interrupted, a candle given out is the one that all trades make."""
-    builder, now_ms, trades = CandleBuilder("BTCUSDT"), M0 + 1, list[Trade]()
+    """Whatever is lost while the stream is interrupted, a candle given out is the one that all trades make.
+
+    While trading is halted, as no status has shown, the exchange has no candles, and neither has the builder.
+    """
+    builder, now_ms, trades, halted = CandleBuilder("BTCUSDT"), M0 + 1, list[Trade](), set[int]()
     builder.on_time(now_ms)
     for step, waited_ms, quantity in steps:
+        if step == "halt":
+            halted |= set(range(minute_of(now_ms) + MINUTE_MS, minute_of(now_ms + waited_ms), MINUTE_MS))
         now_ms += waited_ms
-        if step in ("lost", "cut"):
+        if step in ("lost", "cut", "halt"):
             builder.interrupt()
         if step == "time":
             builder.on_time(now_ms)
-        elif step != "cut":
+        elif step in ("trade", "lost"):
             trades.append(trade(len(trades), 100.0 + quantity, float(quantity), now_ms))
         if step == "trade":
             builder.on_trade(trades[-1])
 
     for ours in builder.take_closed():
         assert candles_equal(ours, true_candle(ours.open_time_ms, trades))
+        assert ours.open_time_ms not in halted
 
 
 def true_candle(open_time_ms: int, trades: list[Trade]) -> Candle:

@@ -37,12 +37,14 @@ def test_candles_are_built_from_trades_and_the_exchange() -> None:
     """The view holds the live minute and the newest closed one."""
     market = live_market()
     market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
-    market.apply(exchange_candle(candle(volume=3.0), MIDNIGHT_MS + MINUTE_MS + 50), 2.0)
+    minute = candle(volume=3.0)
+    market.apply(exchange_candle(minute, MIDNIGHT_MS + MINUTE_MS + 50), 2.0)
     market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + MINUTE_MS + 60), 2.0)
     view = view_of(market, 2.0)
 
     prices = (100.0, 100.0, 100.0, 100.0)
-    assert view.closed_candle == CandleView("BTCUSDT", "2024-08-09T00:00:00+00:00", *prices, 3.0, True)
+    volumes = (3.0, minute.quote_volume, minute.taker_buy_volume)
+    assert view.closed_candle == CandleView("BTCUSDT", "2024-08-09T00:00:00+00:00", *prices, *volumes, "exchange", True)
     assert view.candle is not None
     assert (view.candle.timestamp, view.candle.close, view.candle.is_closed) == (
         "2024-08-09T00:01:00+00:00", 102.0, False,
@@ -60,7 +62,10 @@ def test_a_cut_connection_interrupts_the_candles() -> None:
 
 
 def test_a_halt_makes_no_candles() -> None:
-    """While the exchange says that the symbol does not trade, minutes without a trade are no candles."""
+    """While the exchange says that the symbol does not trade, minutes without a trade are no candles.
+
+    Minute 4 is one: from the trade before it on diffs show that the exchange sends, and no status a halt.
+    """
     market = live_market()
     market.apply(exchange_candle(candle(MIDNIGHT_MS - MINUTE_MS), MIDNIGHT_MS), 1.0)
     market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
@@ -68,10 +73,23 @@ def test_a_halt_makes_no_candles() -> None:
     market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + 2 * MINUTE_MS), 3.0)
     market.apply(instrument("TRADING"), 4.0)
     market.apply(trade(3, 103.0, time_ms=MIDNIGHT_MS + 3 * MINUTE_MS), 5.0)
+    for time_ms in range(3 * MINUTE_MS, 5 * MINUTE_MS, 2_000):
+        market.apply(diff(1, 1, time_ms=MIDNIGHT_MS + time_ms), 5.5)
     market.apply(trade(4, 104.0, time_ms=MIDNIGHT_MS + 5 * MINUTE_MS), 6.0)
     minutes = [(row.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for row in market.candles.take_closed()]
 
     assert minutes == [-1, 0, 2, 3, 4]
+
+
+def test_a_silence_of_all_streams_makes_no_candles() -> None:
+    """The symbol may have been halted meanwhile, and no status has shown it."""
+    market = live_market()
+    market.apply(exchange_candle(candle(MIDNIGHT_MS - MINUTE_MS), MIDNIGHT_MS), 1.0)
+    market.apply(trade(1, 100.0, time_ms=MIDNIGHT_MS + 5), 1.0)
+    market.apply(trade(2, 102.0, time_ms=MIDNIGHT_MS + 3 * MINUTE_MS), 2.0)
+    minutes = [(row.open_time_ms - MIDNIGHT_MS) // MINUTE_MS for row in market.candles.take_closed()]
+
+    assert minutes == [-1, 0]
 
 
 @pytest.mark.parametrize(("trade_id", "volumes"), [(2, [1.0]), (3, [])])
@@ -201,8 +219,10 @@ def test_trades_view_goes_with_the_newest_view() -> None:
     market = live_market()
     market.apply(trade(1), 0.0)
     market.apply(trade(2), 0.0)
+    waiting_before = market.trades_waiting
     view, trades_view, again = view_of(market), market.trades_view(), market.trades_view()
 
     assert trades_view is not None
+    assert (waiting_before, market.trades_waiting) == (2, 0)
     assert (trades_view.seq, [entry.id for entry in trades_view.trades]) == (view.seq, [1, 2])
     assert again is None

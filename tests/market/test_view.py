@@ -21,14 +21,14 @@ def names(kind: type) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def test_view_begins_with_sequence_instance_and_symbol() -> None:
+def test_view_begins_with_sequence_instance_token_and_symbol() -> None:
     """They come first, so that they can be read without decoding the rest."""
-    assert names(View)[:3] == ["seq", "instance", "symbol"]
+    assert names(View)[:4] == ["seq", "instance", "token", "symbol"]
 
 
 def test_view_is_complete() -> None:
     """A view has state, book, metrics, trades, candles, window, proof, instrument, its times and its streams."""
-    assert names(View)[3:] == [
+    assert names(View)[4:] == [
         "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "session_start_ms",
         "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp", "event_time_ms",
         "data_age_ms", "streams",
@@ -43,7 +43,10 @@ def test_first_four_metrics_keep_their_names() -> None:
 def test_fields_of_the_parts_of_a_view() -> None:
     """Trades, candles, the window, the proof and the instrument have these fields."""
     assert names(TradeView) == ["id", "price", "quantity", "aggressor", "time_ms", "first_trade_id"]
-    assert names(CandleView) == ["symbol", "timestamp", "open", "high", "low", "close", "volume", "is_closed"]
+    assert names(CandleView) == [
+        "symbol", "timestamp", "open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "source",
+        "is_closed",
+    ]  # fmt: skip
     assert names(WindowView) == ["bid_floor", "ask_ceiling", "bid_levels", "ask_levels"]
     assert names(ProofView) == [
         "contiguous_since_ms", "touch_compared", "touch_equal", "top_compared", "top_equal", "audits", "audited_ms",
@@ -92,3 +95,12 @@ def test_message_is_bounded() -> None:
     message = next_message(TradeRepeatBuffer(), *range(TRADES_MAX + 5))
 
     assert (len(message), message[0]) == (TRADES_MAX, 5)
+
+
+def test_trades_that_no_message_carries_any_more_are_dropped() -> None:
+    """What a state of the buffer holds is what later messages need."""
+    buffer = TradeRepeatBuffer()
+    for number in range(1, 3 * REPEATS):
+        next_message(buffer, number)
+
+    assert len(buffer._trades) == REPEATS - 1

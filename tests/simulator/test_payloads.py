@@ -28,6 +28,20 @@ def test_amounts_have_eight_decimals() -> None:
     assert payloads.quote_text(BITCOIN, 6_183_763 * 1) == "0.61837630"
 
 
+def test_a_day_without_trades_is_all_zeros_and_a_fall_has_a_sign() -> None:
+    """As on the exchange, whose ids are -1 then."""
+    empty = payloads.day_ticker_row(BITCOIN, [], 86_400_000)
+    fallen = flat_candle(0, 200)
+    fallen.add(TRADE._replace(ticks=100))
+    fallen.open = 200
+    row = payloads.day_ticker_row(BITCOIN, [fallen], 86_400_000)
+
+    assert {empty[name] for name in ("openPrice", "lastPrice", "volume", "quoteVolume")} == {"0.00000000"}
+    assert (empty["count"], empty["firstId"], empty["lastId"]) == (0, -1, -1)
+    assert (row["priceChange"], row["priceChangePercent"]) == ("-1.00000000", "-50.000")
+    assert (row["firstId"], row["lastId"], row["count"]) == (70, 71, 2)
+
+
 def test_diff_has_the_documented_fields() -> None:
     """U and u, both sides as pairs, zero for a removal."""
     diff = BookDiff(11, 14, bids=((100, 0),), asks=())

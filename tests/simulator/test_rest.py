@@ -62,14 +62,29 @@ async def test_exchange_info_lists_the_requested_symbols(exchange: SimulatedExch
     assert [[(row["symbol"], row["status"]) for row in body["symbols"]] for body in asked] == [[(SMALL, "BREAK")]] * 3
 
 
+async def test_day_of_all_symbols_or_of_one(exchange: SimulatedExchange, session: ClientSession) -> None:
+    """A list, or an object, with the trades of the last 24 hours."""
+    url = f"{exchange.rest_url}/api/v3/ticker/24hr"
+    _, rows = await get(session, url)
+    _, row = await get(session, f"{url}?symbol={SMALL}")
+
+    assert [each["symbol"] for each in rows] == [SMALL]
+    assert row["symbol"] == SMALL
+    assert row["closeTime"] - row["openTime"] == 86_400_000
+    assert row["count"] == row["lastId"] - row["firstId"] + 1
+    assert (await get(session, f"{url}?symbol=NOSUCH"))[1]["code"] == SYMBOL
+
+
 async def test_weights_are_counted_in_the_headers(exchange: SimulatedExchange, session: ClientSession) -> None:
     """Every answer states what its minute has used so far."""
     used = []
-    for query in ("ping", f"depth?symbol={SMALL}&limit=1000", "exchangeInfo"):
+    for query in (
+        "ping", f"depth?symbol={SMALL}&limit=1000", "exchangeInfo", "ticker/24hr", f"ticker/24hr?symbol={SMALL}",
+    ):  # fmt: skip
         async with session.get(f"{exchange.rest_url}/api/v3/{query}") as response:
             used.append(int(response.headers["X-MBX-USED-WEIGHT-1M"]))
 
-    assert used == [1, 11, 21]
+    assert used == [1, 11, 21, 61, 62]
 
 
 async def test_beyond_the_weight_comes_429_then_418(session: ClientSession) -> None:

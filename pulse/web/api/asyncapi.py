@@ -40,7 +40,7 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
 
 async def _asyncapi(body: bytes, request: Request) -> Response:
-    return revalidated_response(request, body)
+    return await revalidated_response(request, body)
 
 
 def paths(_: Schemas, __: Sequence[str]) -> Json:

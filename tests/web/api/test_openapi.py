@@ -27,6 +27,7 @@ PROBLEM = "application/problem+json"
 ASKED = {
     "/sse?topics=nothing.BTCUSDT": 400,
     "/api/symbols": 200,
+    "/api/watchlist": 200,
     "/api/proof": 200,
     "/api/proof/BTCUSDT": 200,
     "/api/proof/NOPE": 404,
@@ -118,6 +119,7 @@ async def test_real_answers_match_the_document(tmp_path: Path) -> None:
         await pulse.until_live()
         await pulse.until(lambda: pulse.get("/readyz"), lambda answer: answer["ready"])
         await pulse.until(lambda: pulse.get("/api/ohlcv"), lambda rows: len(rows) == 100)
+        await pulse.until(lambda: pulse.get("/api/watchlist"), lambda answer: answer["rows"])
         for path, status in ASKED.items():
             async with client.get(pulse.url + path) as answer:
                 assert (path, answer.status) == (path, status)
