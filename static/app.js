@@ -33,7 +33,13 @@ const session = new Session(server, document.baseURI, { onChange: sessionChanged
 const { platform } = session;
 const commands = createCommands(page, settings, {
   data: () => data,
-  open: { help: openHelp, proof: openProof, find: () => search.open() },
+  open: {
+    help: openHelp,
+    proof: openProof,
+    find: () => search.open(),
+    layouts: openLayouts,
+    maximise: () => workspace.maximiseFocused(),
+  },
 });
 const data = new ServerData(page, server, platform, { onSymbols: commands.choose });
 const strip = createStrip(root, { onRetry: () => data.retry(), onClose: commands.closeNotice });
@@ -48,7 +54,7 @@ frames.add(paintBook);
 frames.add(() => symbols.paint(model));
 frames.add(() => search.paint(model));
 const context = { commands, data, settings, server, platform };
-const workspace = createWorkspace(find(root, ".panels"), PANELS, model, frames, context);
+const workspace = createWorkspace(find(root, ".panels"), PANELS, page, frames, context);
 
 start();
 
@@ -62,6 +68,7 @@ function start() {
   find(document, ".skip").addEventListener("click", skipToBook);
   find(root, ".pause").addEventListener("click", commands.togglePause);
   find(root, ".help-open").addEventListener("click", openHelp);
+  find(root, ".layouts-open").addEventListener("click", openLayouts);
   find(root, ".shield").addEventListener("click", openProof);
   find(root, ".log-out").addEventListener("click", () => session.logOut());
   effect(() => {
@@ -103,6 +110,11 @@ async function openProof() {
   );
   const open = await proof;
   open();
+}
+
+async function openLayouts() {
+  const { openLayoutDialog } = await import("./dialogs/layouts.js");
+  openLayoutDialog(workspace);
 }
 
 /** @type {Promise<ReturnType<typeof import("./dialogs/login.js").createLogin>> | null} */
