@@ -111,5 +111,5 @@ export function createCommands(page, settings, { data, open }) {
     togglePause();
   }
 
-  return { choose, select, selectInterval, togglePause, keyPressed, addressChanged, closeNotice };
+  return { choose, select, selectInterval, togglePause, keyPressed, addressChanged, closeNotice, open };
 }

@@ -13,4 +13,5 @@ export const PANELS = [
   { name: "ladder", title: "Order book", tab: "Book", load: () => import("./ladder/panel.js") },
   { name: "trades", title: "Trades", tab: "Tape", load: () => import("./trades/panel.js") },
   { name: "metrics", title: "Metrics", tab: "Metrics", load: () => import("./metrics/panel.js") },
+  { name: "health", title: "Health", tab: "Health", load: () => import("./health/panel.js") },
 ];

@@ -31,7 +31,7 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
   fill(frame);
   const { section } = frame;
   /** @type {typeof Charts} */
-  const charts = await import(CHARTS);
+  const charts = await import(new URL(CHARTS, import.meta.url).href);
   const box = find(section, ".chart-canvas");
   const drawing = createDrawing(charts, box);
   const nodes = {
