@@ -42,6 +42,7 @@ from pulse.market.types import (
 from pulse.market.view import (
     CandleView,
     Certificate,
+    FlowBasis,
     Metrics,
     QuarantineView,
     StreamReport,
@@ -339,6 +340,7 @@ class Market:
             bids=bids,
             asks=asks,
             metrics=self._metrics(bids, asks, state, now_ms),
+            basis=self._basis(now_ms),
             session_start_ms=self._session_start_ms,
             trades=list(self._trades),
             candle=_candle_view(self.candles.live()),
@@ -403,6 +405,13 @@ class Market:
         metrics.realised_volatility_bps = self._volatility.bps()
         metrics.realised_volatility_s = self._volatility.measured_s()
         return metrics
+
+    def _basis(self, now_ms: float) -> FlowBasis:
+        ofi_up, ofi_down = self._order_flow.parts(now_ms)
+        volume, notional = self._trade_flow.sums()
+        rate_then, rate_age_s = self._trade_flow.rate_basis(now_ms)
+        squared_returns, returns = self._volatility.sums()
+        return FlowBasis(ofi_up, ofi_down, volume, notional, rate_then, rate_age_s, squared_returns, returns)
 
 
 def _is_low(side: BookSide, low: int) -> bool:
