@@ -73,12 +73,12 @@ class OrderFlowImbalance:
             self._buckets.popleft()
         return sum([change for _, change in self._buckets])
 
-    def parts(self, now_ms: float) -> tuple[Quantity, Quantity]:
-        """Return the buckets that raise and that lower the sum, each summed without its sign; of a window as above."""
-        if self.value(now_ms) is None:
+    def parts(self, value: Quantity | None) -> tuple[Quantity, Quantity]:
+        """Return the buckets that raise and that lower the sum `value`, each summed without its sign."""
+        if value is None:
             return 0.0, 0.0
-        changes = [change for _, change in self._buckets]
-        return sum([each for each in changes if each > 0]), -sum([each for each in changes if each < 0])
+        up = sum([change for _, change in self._buckets if change > 0])
+        return up, up - value
 
 
 class TradeFlow:
