@@ -12,7 +12,7 @@ from pulse.market.view import TradesView, View
 
 AnyView: TypeAlias = View | TradesView | LiquidityView
 """What travels over the bus."""
-BOOK, TRADES, LIQUIDITY = "book:", "trades:", "liquidity:"
+BOOK, TRADES, LIQUIDITY, REPORT = "book:", "trades:", "liquidity:", "report:"
 STAMP = re.compile(rb'\{"seq":([0-9]{1,18}),"instance":"([0-9a-f]{1,32})",(?:"token":([0-9]{1,18}),)?')
 """How every encoded view begins: it can be judged without decoding it. Those of earlier versions have no token."""
 
@@ -33,8 +33,13 @@ def liquidity_channel(symbol: str) -> str:
 
 
 def channels_of(symbol: str) -> tuple[str, str, str]:
-    """Return all bus channels of a symbol."""
+    """Return the bus channels of a symbol that carry views."""
     return book_channel(symbol), trades_channel(symbol), liquidity_channel(symbol)
+
+
+def report_channel(symbol: str) -> str:
+    """Return the bus channel of what a symbol's owner reports to those that follow it."""
+    return REPORT + symbol
 
 
 def bus_prefix(namespace: str, venue: str, source: str) -> str:

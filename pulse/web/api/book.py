@@ -51,7 +51,10 @@ async def _certificates(context: WebContext, _: Request) -> Response:
 
 async def _certificate(context: WebContext, request: Request) -> Response:
     symbol = known_symbol(request.path_params["symbol"], context.registry, context.admission.address_of(request))
-    return json_response(orjson.dumps(context.certificates()[symbol]))
+    certificate = context.certificates().get(symbol)
+    if certificate is None:
+        raise try_later(f"The process that owns {symbol} has not reported yet.", NO_VIEW_RETRY_AFTER_S)
+    return json_response(orjson.dumps(certificate))
 
 
 def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
@@ -70,7 +73,8 @@ def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
         "/api/proof": get("The certificate of every book.", {"200": answer("By symbol.", by_symbol)}),
         "/api/proof/{symbol}": get(
             "The certificate of a book.",
-            {"200": answer("The certificate.", certificate)} | problems(schemas, {404: UNKNOWN_SYMBOL}),
+            {"200": answer("The certificate.", certificate)}
+            | problems(schemas, {404: UNKNOWN_SYMBOL, 503: "The process that owns the symbol has not reported yet."}),
             in_path,
         ),
     }
