@@ -356,3 +356,12 @@ def test_memory_of_a_level_is_what_the_bound_reckons_with() -> None:
     side.apply(levels([(100_000.5 + level, 1.0) for level in range(5000)]))
 
     assert (sys.getsizeof(side._keys) + sys.getsizeof(side._quantities)) / len(side) <= LEVEL_BYTES
+
+
+def test_contents_are_copies() -> None:
+    """Signed keys and quantities, the best level last, as they were when they were asked for."""
+    book = book_of(limit=3)
+    contents = book.asks.contents()
+    book.apply(diff(11, 11, [], [(100.02, 7.0)]))
+
+    assert contents == ([-100.05, -100.03, -100.02], [4.0, 4.0, 2.0], -100.05)

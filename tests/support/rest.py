@@ -25,7 +25,8 @@ def make_schedule(
 class FakeRest:
     """Has the candles of `minutes`, all alike but those in `candles`. The one of `running` is not closed.
 
-    `fault` is raised by the first `recovers_after` requests for candles. Stands in for `BinanceRest`.
+    Until it has been asked for the exchange's date it goes by its machine's, which is wrong by `own_error_ms`. `fault`
+    is raised by the first `recovers_after` requests for candles. Stands in for `BinanceRest`.
     """
 
     minutes: Iterable[int] = ()
@@ -34,6 +35,7 @@ class FakeRest:
     recovers_after: int = 1_000
     running: int = -1
     now_ms: int = MIDNIGHT_MS
+    own_error_ms: int = 0
     candles: dict[int, Candle] = field(default_factory=dict)
     venue: Venue = VENUES["us"]
     weight_per_minute: int = 600
@@ -45,8 +47,12 @@ class FakeRest:
         return 0, self.weight_per_minute
 
     def exchange_ms(self) -> int:
-        """Return the exchange's time."""
-        return self.now_ms
+        """Return the exchange's time, as far as it is known."""
+        return self.now_ms + self.own_error_ms
+
+    async def learn_date(self) -> None:
+        """Ask for the exchange's time."""
+        self.own_error_ms = 0
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Return the candles that open in this range, oldest first."""
