@@ -97,6 +97,7 @@ clock_is_right = Gauge("pulse_clock_is_right", "1 while this machine's clock is 
 # --- the book
 depth_gaps = Counter("pulse_depth_gaps", "Gaps in the ids of depth diffs.", ["symbol"])
 snapshots_joined = Counter("pulse_snapshots_joined", "Depth snapshots joined to a book.", ["symbol"])
+windows_narrow = Gauge("pulse_windows_narrow", "Symbols whose book is about to become known further than it is.")
 book_is_live = Gauge("pulse_book_is_live", "1 while the newest view's state is live.", ["symbol"])
 book_is_good = Gauge(
     "pulse_book_is_good", "1 while the newest view's state is live, or halted by the exchange.", ["symbol"]

@@ -13,7 +13,7 @@ from typing import Protocol
 from pulse.fanout.recent_views import RecentViews
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
-from pulse.fanout.trade_log import TradeLog
+from pulse.fanout.trade_log import KEPT_MAX, TradeLog
 from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.server.ws_frames import EncodedMessage
 from pulse.wire import BOOK, AnyView, Stamp, book_channel, channels_of, liquidity_channel, read_stamp, trades_channel
@@ -64,8 +64,8 @@ class Hub:
 
     `instance` is this process's id, `clock` gives monotonic seconds, `running_candles` knows the candles of intervals
     longer than a view's minute. `watched` is told which symbols have subscribers: all those of a symbol are one
-    watcher, and each ladder and cost is one more, because it is made anew. `dropped` counts messages that were not
-    passed on.
+    watcher, and each ladder and cost is one more, because it is made anew. `trades_kept` are kept of each symbol.
+    `dropped` counts messages that were not passed on.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class Hub:
         watched: Watched,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later,
+        *,
+        trades_kept: int = KEPT_MAX,
     ) -> None:
         self._held: dict[str, _Held | None] = {}  # by channel
         self._streams: dict[str, dict[Topic, TopicStream]] = {}  # by channel
@@ -86,6 +88,7 @@ class Hub:
         self._watched = watched
         self._clock = clock
         self._call_later = call_later
+        self._trades_kept = trades_kept
         self._clients: set[Closable] = set()
         self._is_shut_down = False
         self.dropped = 0
@@ -95,7 +98,7 @@ class Hub:
         for channel in channels_of(symbol):
             self._held[channel] = None
             self._streams[channel] = {}
-        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}")
+        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}", self._trades_kept)
 
     def close(self, symbol: str) -> None:
         """Drop everything of a symbol, which has no subscribers."""

@@ -168,7 +168,8 @@ class QuarantineView:
 class Certificate:
     """The evidence for a book and its candles: state, counts, incidents. Times are the exchange's, in ms, 0 for never.
 
-    Incidents and mismatches come newest first.
+    `audit_every_s` is how often the whole book is compared with a snapshot; None where nothing is requested. Incidents
+    and mismatches come newest first.
     """
 
     symbol: str
@@ -186,6 +187,7 @@ class Certificate:
     quarantined: list[QuarantineView]
     trade_id_restarts: int
     streams: list[StreamReport]
+    audit_every_s: float | None
 
 
 @dataclass
