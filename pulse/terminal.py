@@ -55,6 +55,7 @@ from pulse.ingest.replay import Replay
 from pulse.ingest.shared import SharedIngest
 from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
+from pulse.market.liquidity import Interest
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument, Trade
 from pulse.queues import (
@@ -204,7 +205,7 @@ class Terminal:
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
         """Build everything up to the web app."""
         store = await self._open_store(resources)
-        engine = self._make_engine()
+        engine = self._make_engine(lambda symbol: hub.interest(symbol))
         sharing = self._share(store, engine, lambda: hub, lambda: bus, resources)
         books: Books = sharing.reports if sharing else engine
         writer = CandleWriter(self.candles, store, self._make_spool(resources), sharing.fenced if sharing else None)
@@ -386,10 +387,11 @@ class Terminal:
 
     # --- what views are made from
 
-    def _make_engine(self) -> Engine:
+    def _make_engine(self, interest: Callable[[str], Interest]) -> Engine:
         return Engine(
             self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
             self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
+            interest=interest,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:
