@@ -132,6 +132,8 @@ held_bytes = Gauge("pulse_held_bytes", "About the memory of diffs that wait for 
 trades_lost = Counter("pulse_trades_lost", "Trades recorded as a gap: the exchange no longer has them.", ["symbol"])
 candles_written = Counter("pulse_candles_written", "Closed candles written to the store.")
 candles_dropped = Counter("pulse_candles_dropped", "Closed candles dropped because a queue was full.")
+candles_left = Counter("pulse_candles_left", "Closed candles not written because another process owns their symbol.")
+owned_work = Counter("pulse_owned_work", "Work that only the owner of a symbol does, by kind.", ["work"])
 candles_pending = Gauge("pulse_candles_pending", "Closed candles that wait for the store.")
 candles_differing = CounterOf(
     "pulse_candles_differing", "Minutes in which our candle differed from the exchange's.", ["symbol"]

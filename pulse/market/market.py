@@ -16,6 +16,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.flow_metrics import OrderFlowImbalance, TradeFlow, Volatility
 from pulse.market.integrity import BookIntegrity
 from pulse.market.intervals import DAY_MS, iso_time
+from pulse.market.liquidity import Interest, LiquidityMaker, LiquidityView
 from pulse.market.order_book import BookSide, OrderBook
 from pulse.market.staleness import DepthStaleness
 from pulse.market.stream_states import TICKER, TRADE, StreamStates
@@ -92,6 +93,7 @@ class Market:
         self._volatility = Volatility()
         self._trades: deque[TradeView] = deque(maxlen=trades_kept)
         self._repeat_buffer = TradeRepeatBuffer()
+        self._liquidity = LiquidityMaker()
         self._session_start_ms = 0
         self._quarantined: dict[str, QuarantineView] = {}  # by kind of frame
         self._trade_id_restarts = 0
@@ -361,6 +363,10 @@ class Market:
     def trades_waiting(self) -> int:
         """How many trades the next `trades_view` has beside repeated ones."""
         return self._repeat_buffer.waiting
+
+    def liquidity_view(self, view: View, interest: Interest, now_ms: float) -> LiquidityView:
+        """Return what is watched of the book at this view, which is the newest."""
+        return self._liquidity.view(view, self.book, interest, self._repeat_buffer, now_ms)
 
     def certificate(self, now_ms: float) -> Certificate:
         """Return the evidence for the book and the candles as of now."""

@@ -6,7 +6,7 @@ frozen nor slotted: frozen ones take four times as long to make, and slotted one
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 
 from pulse.market.cross_checks import Incident
 from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState
@@ -219,6 +219,12 @@ class TradeRepeatBuffer:
         """Add the next trade."""
         self._trades.append(trade)
         self._count += 1
+
+    def recent(self, since_ms: int) -> tuple[list[TradeView], int]:
+        """Return the trades from this time on, newest first, and the time from which on none is missing."""
+        if len(self._trades) == TRADES_MAX:
+            since_ms = max(since_ms, self._trades[0].time_ms + 1)  # others of that moment may have been dropped
+        return list(takewhile(lambda trade: trade.time_ms >= since_ms, reversed(self._trades))), since_ms
 
     @property
     def waiting(self) -> int:
