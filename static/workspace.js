@@ -46,7 +46,8 @@ export function createWorkspace(place, rows, page, frames, context) {
   /** The setting that has the user's own layout at this width; a phone's and a tablet's do not fit elsewhere. */
   const setting = () => (["tablet", "phone"].includes(width.value) ? `panels.${width.value}` : "panels");
   const preset = () => {
-    const layouts = PRESETS[settings.get("layout")] ?? PRESETS.standard;
+    const name = settings.get("layout");
+    const layouts = PRESETS[Object.hasOwn(PRESETS, name) ? name : "standard"];
     return /** @type {Tree} */ (parsedLayout(layouts[width.value], names));
   };
   const tree = computed(() => parsedLayout(settings.get(setting()), names) ?? preset());
