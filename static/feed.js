@@ -5,7 +5,8 @@ import { browserPlatform, Connection } from "./connection.js";
 import { newestFirst } from "./trade_list.js";
 
 /** @import {Platform} from "./connection.js" */
-/** @import {ErrorMessage, FeedMessage, FeedRequest, OtherMessage, SubscribeRequest, TopicKind, TopicMessage} from "./types.js" */
+/** @import {ErrorMessage, FeedMessage, FeedRequest, OtherMessage, SubscribeRequest} from "./types.js" */
+/** @import {TopicKind, TopicMessage} from "./types.js" */
 /** @import {Rate, TradePlace, Topics, Trade, TradesMessage, View} from "./types.js" */
 
 export const ECHO_MS = 20_000; // how often a painted view is reported, so that the server can measure its age
