@@ -227,7 +227,8 @@ class Engine:
     def states(self) -> dict[str, dict[str, Any]]:
         """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz.
 
-        And its streams, each by itself.
+        And its streams, each by itself. Since when is None while the date is not known: a replay has none before its
+        first line.
         """
         now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
         answer: dict[str, dict[str, Any]] = {}
@@ -236,7 +237,7 @@ class Engine:
             since_s = slot.since_s if state is slot.state or slot.state is None else wall_s
             answer[symbol] = {
                 "state": state.value,
-                "since_ms": int(since_s * 1000),
+                "since_ms": int(since_s * 1000) or None,
                 "reason": reason,
                 "data_age_ms": slot.market.data_age_ms(now_ms),
                 "streams": slot.market.stream_reports(now_ms),

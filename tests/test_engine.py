@@ -7,6 +7,7 @@ from math import inf
 
 import pytest
 
+from pulse.clock import Clock, ReplayClock
 from pulse.engine import (
     ADDITIONS_WAIT,
     BATCH_EVENTS_MAX,
@@ -67,7 +68,7 @@ class NotedMarket(Market):
 class EngineRun:
     """An engine of two symbols, these of them watched, and everything that it put out."""
 
-    def __init__(self, candles_max: int = 100, watched: Sequence[str] = SYMBOLS) -> None:
+    def __init__(self, candles_max: int = 100, watched: Sequence[str] = SYMBOLS, clock: Clock | None = None) -> None:
         self.inbox: Inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(candles_max)
@@ -84,7 +85,7 @@ class EngineRun:
         self.engine = Engine(
             lambda symbol: NotedMarket(self, symbol),
             self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams, self.gaps,
-            ScenarioClock(), self.latency, publish_interval_s=INTERVAL_S,
+            clock or ScenarioClock(), self.latency, publish_interval_s=INTERVAL_S,
             interest=lambda symbol: self.interest.get(symbol, NO_INTEREST),
         )  # fmt: skip
         for symbol in SYMBOLS:
@@ -569,6 +570,25 @@ def test_states_of_every_symbol() -> None:
     assert (live_since_ms, offline_since_ms) == (MIDNIGHT_MS + 500, MIDNIGHT_MS)
     assert states["BTCUSDT"] == {"state": "live", "reason": "", "data_age_ms": 250, "streams": []}
     assert states["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": None, "streams": []}
+
+
+def test_before_a_replays_first_line_its_date_is_not_known() -> None:
+    """Since when a symbol is in its state has no date then; from the first line on it has that of the recording."""
+
+    async def scenario() -> list[object]:
+        clock = ReplayClock()
+        engine_run, found = EngineRun(clock=clock), list[object]()
+        task = asyncio.create_task(engine_run.engine.run())
+        await asyncio.sleep(2.0)
+        found.append(engine_run.engine.states()["BTCUSDT"]["since_ms"])
+        clock.advance(MIDNIGHT_MS)
+        await engine_run.put(2.5, FeedUp(), ANCHOR)
+        await asyncio.sleep(1.0)
+        found.append(engine_run.engine.states()["BTCUSDT"]["since_ms"])
+        task.cancel()
+        return found
+
+    assert run(scenario()) == [None, MIDNIGHT_MS]
 
 
 def test_certificates_of_every_symbol() -> None:

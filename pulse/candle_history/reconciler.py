@@ -154,6 +154,7 @@ class CandleReconciler:
         """Compare the recent minutes that have settled, and fill those that ended since; return the newest of these."""
         stats.owned_work.labels("reconciliation").inc()
         self._drain_gap_queue()
+        await self._comparison.learn_date()
         newest, settled = self._comparison.ended_minute_ms(), self._comparison.settled_minute_ms()
         oldest = newest - (RECENT_MINUTES - 1) * MINUTE_MS
         rows = await self._store.read_candles(symbol.name, oldest, newest, RECENT_MINUTES)

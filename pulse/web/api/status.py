@@ -199,11 +199,11 @@ async def _metrics(_: Request) -> Response:
 
 def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     """Return this group's part of the OpenAPI document."""
+    since = or_null(INTEGER)
     state = object_of({
-        "state": STRING, "since_ms": INTEGER, "reason": STRING, "data_age_ms": or_null(NUMBER),
+        "state": STRING, "since_ms": since, "reason": STRING, "data_age_ms": or_null(NUMBER),
         "streams": array(schemas.of(StreamReport)),
     })  # fmt: skip
-    since = or_null(INTEGER)
     bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "since_ms": since})
     store = schemas.named(
         "Store",
