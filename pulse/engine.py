@@ -1,8 +1,9 @@
 """The engine: applies the market events of every symbol and makes a view of each when it is due.
 
-One Market per symbol. A watched symbol has a view at each change, another one each second: `watch` is for whatever
-reads views, the hub's subscribers among them. The engine waits for nothing but its inbox and calls no producer back:
-views, closed candles, requests for a snapshot and trade gaps leave on queues that never make it wait.
+One Market per symbol. Its clock counts whole ms, so that what it was given can be written down and played again. A
+watched symbol has a view at each change, another one each second: `watch` is for whatever reads views, the hub's
+subscribers among them. The engine waits for nothing but its inbox and calls no producer back: views, closed candles,
+requests for a snapshot and trade gaps leave on queues that never make it wait.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf, nan
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
@@ -78,6 +79,26 @@ MARKET_COUNTERS: Mapping[CounterOf, Callable[[Market], float]] = {
 """What /metrics reads of each market at the time of the request."""
 
 
+class EventLog(Protocol):
+    """Takes what one market is given, as it is given; times are whole ms of the process's clock."""
+
+    def add(self, at_ms: int, event: object) -> None:
+        """Take an event that the market has just been given."""
+
+    def view_made(self, at_ms: int, view: View) -> None:
+        """Take a view that has just been made."""
+
+
+class EventLogs(Protocol):
+    """Makes the logs of markets."""
+
+    def open(self, market: Market) -> EventLog:
+        """Begin the log of a market that has taken nothing yet."""
+
+    def close(self, symbol: str) -> None:
+        """End the log of a symbol."""
+
+
 class _Slot:
     """One symbol's market, and when its views are made. Times are the loop's, in seconds."""
 
@@ -87,6 +108,7 @@ class _Slot:
         "due_s",
         "incidents_logged",
         "is_watched",
+        "log",
         "market",
         "mismatches_logged",
         "published",
@@ -98,8 +120,9 @@ class _Slot:
         "streams",
     )
 
-    def __init__(self, market: Market, now_s: float, *, is_watched: bool) -> None:
+    def __init__(self, market: Market, now_s: float, event_log: EventLog | None, *, is_watched: bool) -> None:
         self.market = market
+        self.log = event_log
         self.is_watched = is_watched
         self.deferred = 0  # its events among those that wait for watched symbols' events
         self.record = ProofRecord(market.symbol)
@@ -132,8 +155,10 @@ class Engine:
         self, make_market: Callable[[str], Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue,
         snapshot_requests: SnapshotRequests, silent_streams: SilentStreams, gaps: GapQueue, clock: Clock,
         latency: Latency, *, publish_interval_s: float, interest: Callable[[str], Interest] = lambda _: NO_INTEREST,
+        event_logs: EventLogs | None = None,
     ) -> None:  # fmt: skip
         self._make_market = make_market
+        self._event_logs = event_logs
         self._slots: dict[str, _Slot] = {}
         self._watchers: dict[str, int] = {}  # how many each symbol has; also of symbols that are not open
         self._deferred: deque[tuple[_Slot, Received]] = deque()  # BATCH_EVENTS_MAX at most
@@ -155,7 +180,8 @@ class Engine:
     def open(self, symbol: str) -> None:
         """Begin to make views of a symbol."""
         market, is_watched = self._make_market(symbol), self.is_watched(symbol)
-        self._slots[symbol] = slot = _Slot(market, self._clock.wall_s(), is_watched=is_watched)
+        event_log = None if self._event_logs is None else self._event_logs.open(market)
+        self._slots[symbol] = slot = _Slot(market, self._clock.wall_s(), event_log, is_watched=is_watched)
         self._next_due_s = 0.0
         self._wake_up_if_idle()
         for counter, read in MARKET_COUNTERS.items():
@@ -173,6 +199,8 @@ class Engine:
         """Drop a symbol; events of it that are still in the inbox are ignored."""
         del self._slots[symbol]
         self._liquidity_share.discard(symbol)
+        if self._event_logs is not None:
+            self._event_logs.close(symbol)
         self._snapshot_requests.discard(symbol)
         for kind in KINDS:
             self._silent_streams.discard((symbol, kind))
@@ -287,7 +315,10 @@ class Engine:
 
     def _apply(self, slot: _Slot, received: Received, now_s: float) -> None:
         market, event = slot.market, received.event
-        market.apply(event, received.received_ms)
+        at_ms = int(received.received_ms)
+        market.apply(event, at_ms)
+        if slot.log is not None:
+            slot.log.add(at_ms, event)
         if isinstance(event, DepthDiff):
             self._latency.applied(
                 received.symbol, received.received_ms, event.event_time_ms,
@@ -371,8 +402,8 @@ class Engine:
         self._next_due_s = min(map(_due_s, self._slots.values()), default=inf)
 
     def _publish(self, slot: _Slot) -> None:
-        market = slot.market
-        view = market.view(self._clock.now_ms(), self._clock.wall_s())
+        market, at_ms = slot.market, int(self._clock.now_ms())
+        view = market.view(at_ms, self._clock.wall_s())
         self._outbox.put(book_channel(market.symbol), view)
         self._latency.published(market.symbol, view.seq, view.timestamp, self._clock.now_ms())
         trades = market.trades_view()
@@ -389,6 +420,8 @@ class Engine:
         self._report_silence(slot)
         self._log_incidents(slot, view.proof.incidents)
         self._log_mismatches(slot)
+        if slot.log is not None:
+            slot.log.view_made(at_ms, view)
 
     def _publish_liquidity(self, market: Market, view: View) -> None:
         """Make what is watched of the book besides its views, as often as LIQUIDITY_SHARE allows."""

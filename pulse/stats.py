@@ -148,6 +148,13 @@ coverage_candles = Gauge(
 )
 store_is_up = Gauge("pulse_store_is_up", "1 while closed candles can be written to the store.")
 
+# --- the recorded past
+history_blocks = Counter(
+    "pulse_history_blocks", "Blocks of the recorded past by what became of them: written is of the disk.", ["outcome"]
+)
+history_is_up = Gauge("pulse_history_is_up", "1 while the recorded past can be written where it is to be kept.")
+history_bytes = Gauge("pulse_history_bytes", "Bytes of the recorded past, in memory and on the disk.", ["place"])
+
 # --- views and clients
 views_published = Counter("pulse_views_published", "Views made.", ["symbol"])
 views_replaced = CounterOf("pulse_views_replaced", "Views replaced by a newer one before they were sent on.")

@@ -57,6 +57,9 @@ from pulse.latency import Latency
 from pulse.market.liquidity import Interest
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument
+from pulse.past.recorder import NOT_RECORDED, Recorder
+from pulse.past.ring import Ring
+from pulse.past.segment_writer import SegmentWriter
 from pulse.queues import (
     ConflatingQueue,
     Outbox,
@@ -91,6 +94,8 @@ SIMULATION = "simulation"
 HOUSEKEEPING = "housekeeping"
 """The name of the lease under which one of the processes that share a store deletes what is old; no symbol is lower
 case."""
+HISTORY_SUFFIX = ".past"
+"""The folder of the recorded past is beside the SQLite file, and has its name with this suffix."""
 
 Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
 """What is started as a task, by the task's name."""
@@ -159,6 +164,7 @@ class _Parts:
     reader: CandleReader
     running_candles: RunningCandles
     coverage: CoverageMeter
+    recorder: Recorder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +209,8 @@ class Terminal:
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
         """Build everything up to the web app."""
         store = await self._open_store(resources)
-        engine = self._make_engine(lambda symbol: hub.interest(symbol))
+        recorder = self._make_recorder()
+        engine = self._make_engine(recorder, lambda symbol: hub.interest(symbol))
         sharing = self._share(store, engine, lambda: hub, lambda: bus, resources)
         books: Books = sharing.reports if sharing else engine
         writer = CandleWriter(self.candles, store, self._make_spool(resources), sharing.fenced if sharing else None)
@@ -224,7 +231,20 @@ class Terminal:
             clock=time.monotonic,
         )
         return _Parts(
-            registry, source, engine, books, sharing, relay, bus, hub, store, writer, reader, running_candles, coverage
+            registry,
+            source,
+            engine,
+            books,
+            sharing,
+            relay,
+            bus,
+            hub,
+            store,
+            writer,
+            reader,
+            running_candles,
+            coverage,
+            recorder,
         )
 
     def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
@@ -240,6 +260,7 @@ class Terminal:
             self.latency.offset,
             parts.source.trouble,
             parts.source.state_file,
+            parts.recorder.report if parts.recorder is not None else lambda: NOT_RECORDED,
         )
         register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
@@ -286,6 +307,8 @@ class Terminal:
             }
         )
         is_ours = partial(sharing.owns, HOUSEKEEPING) if sharing else lambda: True
+        if parts.recorder is not None:
+            work["recorder"] = parts.recorder.run
         if self.settings.retention_days:
             work["retention"] = Retention(parts.store, self.settings.retention_days, self._exchange_ms, is_ours).run
         if isinstance(parts.store, SessionStore):
@@ -382,11 +405,20 @@ class Terminal:
 
     # --- what views are made from
 
-    def _make_engine(self, interest: Callable[[str], Interest]) -> Engine:
+    def _make_recorder(self) -> Recorder | None:
+        """Make what records the past of the books; that of a demo or a replay is kept in memory alone."""
+        disk_mb = self.settings.history_mb if self.plan.source == "exchange" else 0
+        if not disk_mb and not self.settings.history_ring_mb:
+            return None
+        folder = Path(self.settings.sqlite_path).with_suffix(HISTORY_SUFFIX)
+        writer = SegmentWriter(folder, disk_mb * 2**20) if disk_mb else None
+        return Recorder(self.origin, self.clock, Ring(self.settings.history_ring_mb * 2**20), writer)
+
+    def _make_engine(self, recorder: Recorder | None, interest: Callable[[str], Interest]) -> Engine:
         return Engine(
             self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
             self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
-            interest=interest,
+            interest=interest, event_logs=recorder,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:

@@ -15,6 +15,7 @@ from pulse.engine import (
     TRADES_WAITING_MAX,
     UNWATCHED_AT_ONCE,
     Engine,
+    EventLogs,
 )
 from pulse.latency import Latency
 from pulse.market.depth_sync import BookAnchor
@@ -68,7 +69,13 @@ class NotedMarket(Market):
 class EngineRun:
     """An engine of two symbols, these of them watched, and everything that it put out."""
 
-    def __init__(self, candles_max: int = 100, watched: Sequence[str] = SYMBOLS, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        candles_max: int = 100,
+        watched: Sequence[str] = SYMBOLS,
+        clock: Clock | None = None,
+        event_logs: EventLogs | None = None,
+    ) -> None:
         self.inbox: Inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(candles_max)
@@ -87,6 +94,7 @@ class EngineRun:
             self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams, self.gaps,
             clock or ScenarioClock(), self.latency, publish_interval_s=INTERVAL_S,
             interest=lambda symbol: self.interest.get(symbol, NO_INTEREST),
+            event_logs=event_logs,
         )  # fmt: skip
         for symbol in SYMBOLS:
             self.engine.open(symbol)
@@ -119,11 +127,14 @@ class EngineRun:
         return [at for at, view in self.views if view.symbol == symbol]
 
 
-def run_engine(script: Script, until_s: float, candles_max: int = 100, watched: Sequence[str] = SYMBOLS) -> EngineRun:
+def run_engine(
+    script: Script, until_s: float, candles_max: int = 100, watched: Sequence[str] = SYMBOLS,
+    event_logs: EventLogs | None = None,
+) -> EngineRun:  # fmt: skip
     """Run an engine through a script, and return what it put out until this time."""
 
     async def play() -> EngineRun:
-        engine_run = EngineRun(candles_max, watched)
+        engine_run = EngineRun(candles_max, watched, event_logs=event_logs)
         tasks = [asyncio.create_task(work) for work in (engine_run.engine.run(), engine_run.take_views())]
         await script(engine_run)
         await at(until_s)
@@ -589,6 +600,50 @@ def test_before_a_replays_first_line_its_date_is_not_known() -> None:
         return found
 
     assert run(scenario()) == [None, MIDNIGHT_MS]
+
+
+class Logs:
+    """Notes what the engine tells of its markets."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[object, ...]] = []
+
+    def open(self, market: Market) -> "Logs":
+        """Note that a market is opened."""
+        self.noted.append(("open", market.symbol))
+        return self
+
+    def close(self, symbol: str) -> None:
+        """Note that a symbol is closed."""
+        self.noted.append(("close", symbol))
+
+    def add(self, at_ms: int, event: object) -> None:
+        """Note an event."""
+        self.noted.append((at_ms, event))
+
+    def view_made(self, at_ms: int, view: View) -> None:
+        """Note a view."""
+        self.noted.append((at_ms, view.last_update_id, view.data_age_ms))
+
+
+def test_a_log_is_told_all_that_a_market_is_given() -> None:
+    """Each event in its order and each view, at whole ms: a market that is given the same shows the same."""
+    logs = Logs()
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(), ANCHOR)
+        await at(0.7)
+        await engine_run.inbox.put(Received("BTCUSDT", diff(11, 11), 699.9))
+        await engine_run.inbox.put(Received("LINKUSDT", diff(11, 11), 699.9))
+        await at(0.75)
+        engine_run.engine.close("BTCUSDT")
+
+    run_engine(script, until_s=0.8, event_logs=logs)
+
+    assert logs.noted == [
+        ("open", "BTCUSDT"), ("open", "ETHUSDT"), (0, 0, None), (0, 0, None),
+        (500, FeedUp()), (500, ANCHOR), (500, 10, 0), (699, diff(11, 11)), (700, 11, 1), ("close", "BTCUSDT"),
+    ]  # fmt: skip
 
 
 def test_certificates_of_every_symbol() -> None:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pulse.fanout.recent_views import RecentViews
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.server.ws_frames import EncodedMessage
-from pulse.wire import AnyView, Stamp, book_channel, channels_of, liquidity_channel, read_stamp, trades_channel
+from pulse.wire import BOOK, AnyView, Stamp, book_channel, channels_of, liquidity_channel, read_stamp, trades_channel
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance publishes at least this often, views of other instances are ignored: two processes overlap for a
@@ -78,6 +79,7 @@ class Hub:
         self._held: dict[str, _Held | None] = {}  # by channel
         self._streams: dict[str, dict[Topic, TopicStream]] = {}  # by channel
         self._logs: dict[str, TradeLog] = {}  # by channel
+        self._recent = RecentViews()
         self._watched_since_s: dict[str, float] = {}  # the symbols with subscribers
         self._instance = instance
         self._running_candles = running_candles
@@ -100,6 +102,7 @@ class Hub:
         for channel in channels_of(symbol):
             del self._held[channel], self._streams[channel]
         del self._logs[trades_channel(symbol)]
+        self._recent.close(symbol)
 
     # --- messages in
 
@@ -136,6 +139,9 @@ class Hub:
             return None
         message = ViewMessage(payload, view, self._running_candles)
         self._held[channel] = _Held(message, stamp, now_s)
+        symbol = channel.removeprefix(BOOK)
+        if self.is_watched(symbol):  # false for other channels: no symbol has a colon
+            self._recent.add(symbol, stamp.seq, payload)
         return message
 
     def _supersedes(self, stamp: Stamp, held: _Held, now_s: float) -> bool:
@@ -151,6 +157,13 @@ class Hub:
         """Return the newest encoded view of a channel; None before the first, and for an unknown channel."""
         held = self._held.get(channel)
         return None if held is None else held.view.whole.payload
+
+    def view(self, symbol: str, seq: int) -> bytes | None:
+        """Return the encoded view with this number: the newest one, or one that was made while it was watched."""
+        held = self._held.get(book_channel(symbol))
+        if held is not None and held.stamp.seq == seq:
+            return held.view.whole.payload
+        return self._recent.find(symbol, seq)
 
     def token(self, symbol: str) -> int:
         """Return the highest token of a symbol's views that are held; 0 without one."""

@@ -129,6 +129,10 @@ class BookSide:
         self._near_reused += 1
         return self._near, key >= self.horizon
 
+    def contents(self) -> tuple[list[float], list[Quantity], float]:
+        """Return copies of the signed keys and the quantities, the best level last, and the horizon."""
+        return self._keys[:-1], self._quantities[:-1], self.horizon
+
     def is_known(self, price: Price) -> bool:
         """Return whether the side is exact at this price: at or inside its horizon."""
         return self._sign * price >= self.horizon
