@@ -149,13 +149,16 @@ class _Slot:
 
 
 class Engine:
-    """Owns the markets. `interest` returns which ladders and costs of a symbol are watched."""
+    """Owns the markets. `interest` returns which ladders and costs of a symbol are watched.
+
+    `audit_every_s` returns how often whole books are compared with snapshots, None where none are requested.
+    """
 
     def __init__(
         self, make_market: Callable[[str], Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue,
         snapshot_requests: SnapshotRequests, silent_streams: SilentStreams, gaps: GapQueue, clock: Clock,
         latency: Latency, *, publish_interval_s: float, interest: Callable[[str], Interest] = lambda _: NO_INTEREST,
-        event_logs: EventLogs | None = None,
+        audit_every_s: Callable[[], float | None] = lambda: None, event_logs: EventLogs | None = None,
     ) -> None:  # fmt: skip
         self._make_market = make_market
         self._event_logs = event_logs
@@ -172,6 +175,7 @@ class Engine:
         self._clock = clock
         self._latency = latency
         self._interest = interest
+        self._audit_every_s = audit_every_s
         self._liquidity_share = WorkShare(LIQUIDITY_SHARE, HEARTBEAT_S / 2)
         self._interval_s = publish_interval_s
         self._alarm: asyncio.TimerHandle | None = None
@@ -274,8 +278,8 @@ class Engine:
 
     def certificates(self) -> dict[str, Certificate]:
         """Return the proof of each symbol's book."""
-        now_ms = self._clock.now_ms()
-        return {symbol: slot.market.certificate(now_ms) for symbol, slot in self._slots.items()}
+        now_ms, every_s = self._clock.now_ms(), self._audit_every_s()
+        return {symbol: slot.market.certificate(now_ms, every_s) for symbol, slot in self._slots.items()}
 
     def proof_records(self) -> dict[str, ProofRecord]:
         """Return the record of when each symbol's book was proven."""
