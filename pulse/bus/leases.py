@@ -208,12 +208,14 @@ class Leases:
     def requests(self) -> list[Request]:
         """Return what to ask of the server now."""
         now_s = self._clock()
+        # An outage is over with the first answer: until then it is not known since when.
+        may_take_over = not self._has_contact or (self._lost_s is None and now_s - self._regained_s >= RETURN_S)
         return [
             Request(
                 symbol=symbol,
                 token=lease.token,
                 floor=max(lease.floor, self._seen_token(symbol)),
-                may_take=lease.left_s is None and (lease.token > 0 or now_s - self._regained_s >= RETURN_S),
+                may_take=lease.left_s is None and (lease.token > 0 or may_take_over),
                 is_leaving=lease.left_s is not None and now_s - lease.left_s >= LINGER_S,
                 is_watched=lease.left_s is None and self._is_watched(symbol),
             )
