@@ -1,4 +1,4 @@
-"""GET /orderbook, the current view of a symbol, and GET /api/proof, the books' certificates."""
+"""GET /orderbook, the view of a symbol, current or past, and GET /api/proof, the books' certificates."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,10 +11,11 @@ from starlette.routing import BaseRoute, Route
 from pulse.errors import try_later
 from pulse.fanout.view_reader import read_view
 from pulse.market.view import Certificate, View
-from pulse.web.api.operations import UNKNOWN_SYMBOL, answer, get, problems, query
+from pulse.web.api.history import NOT_OBSERVED, past_view
+from pulse.web.api.operations import UNKNOWN_SYMBOL, WRONG_PARAMETER, answer, get, problems, query
 from pulse.web.api.schemas import Json, Schemas, symbol_name
 from pulse.web.context import WebContext
-from pulse.web.params import known_symbol
+from pulse.web.params import TIME_PATTERN, known_symbol, parameters_of, read_moment, single
 from pulse.web.routing import json_response, limited
 
 NO_VIEW_RETRY_AFTER_S = 1
@@ -31,8 +32,12 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
 
 async def _orderbook(context: WebContext, request: Request) -> Response:
-    """Return the current view of ?symbol=, byte for byte as a WebSocket client gets it."""
+    """Return the current view of ?symbol=, byte for byte as a WebSocket client gets it, or that of the moment ?at=."""
+    at = single(parameters_of(request), "at")
+    at_ms = None if at is None else read_moment(at)
     symbol = known_symbol(request.query_params.get("symbol"), context.registry, context.admission.address_of(request))
+    if at_ms is not None:
+        return await past_view(context, request, symbol, at_ms)
     view = await read_view(context.hub, symbol)
     if view is None:
         raise try_later(f"There is no view of {symbol} yet.", NO_VIEW_RETRY_AFTER_S)
@@ -55,10 +60,22 @@ def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
     in_path = {"name": "symbol", "in": "path", "required": True, "schema": symbol_name(symbols)}
     return {
         "/orderbook": get(
-            "The current view of a symbol, byte for byte as a WebSocket client gets it.",
-            {"200": answer("The view.", schemas.of(View))}
-            | problems(schemas, {404: UNKNOWN_SYMBOL, 503: "There is no view yet."}),
+            "The current view of a symbol, byte for byte as a WebSocket client gets it; or that of a past moment.",
+            {"200": answer("The view; that of a past moment has the source `rewind`.", schemas.of(View))}
+            | problems(
+                schemas,
+                {
+                    400: WRONG_PARAMETER,
+                    404: f"{UNKNOWN_SYMBOL} Or: {NOT_OBSERVED}",
+                    503: "There is no view yet.",
+                },
+            ),
             query("symbol", "Which symbol; the first one by default.", symbol_name(symbols)),
+            query(
+                "at",
+                "A past moment, by this machine's clock; without it the view is current.",
+                {"type": "string", "pattern": TIME_PATTERN},
+            ),
         ),
         "/api/proof": get("The certificate of every book.", {"200": answer("By symbol.", by_symbol)}),
         "/api/proof/{symbol}": get(

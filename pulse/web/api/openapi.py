@@ -17,7 +17,7 @@ from pulse.fanout.requests import DEPTHS, KINDS, RATES_S, TOPICS_MAX, TRADE_ID_M
 from pulse.market.intervals import INTERVALS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.web.access import COOKIE, SESSION_PATH
-from pulse.web.api import asyncapi, book, candles, coverage, gaps, session, status, symbols, udf, watchlist
+from pulse.web.api import asyncapi, book, candles, coverage, gaps, history, session, status, symbols, udf, watchlist
 from pulse.web.api.operations import WRONG_PARAMETER, answer, get, problems, query
 from pulse.web.api.schemas import SYMBOL_CHARACTER, Json, Schemas
 from pulse.web.context import WebContext
@@ -38,7 +38,19 @@ class RouteGroup(Protocol):
         """Return the group's part of the OpenAPI document."""
 
 
-GROUPS: tuple[RouteGroup, ...] = (book, symbols, watchlist, candles, gaps, coverage, udf, status, session, asyncapi)
+GROUPS: tuple[RouteGroup, ...] = (
+    book,
+    symbols,
+    watchlist,
+    candles,
+    gaps,
+    coverage,
+    history,
+    udf,
+    status,
+    session,
+    asyncapi,
+)
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
