@@ -17,18 +17,20 @@ from prometheus_client import Counter
 
 from pulse import stats
 from pulse.clock import Clock
+from pulse.concurrency import WorkShare
 from pulse.latency import Latency
 from pulse.market.coverage import ProofRecord
 from pulse.market.cross_checks import INCIDENT_CAUSES
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
+from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.market.market import Market
 from pulse.market.stream_states import KINDS
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, Trade, TradeGap
 from pulse.market.view import TRADES_MAX, Certificate, StreamView, View
 from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SilentStreams, SnapshotRequests
 from pulse.stats import CounterOf
-from pulse.wire import book_channel, trades_channel
+from pulse.wire import book_channel, liquidity_channel, trades_channel
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ UNWATCHED_AT_ONCE = 4
 symbol's must not wait for them."""
 BATCH_EVENTS_MAX = 256
 """Events applied in one go before other tasks of the loop run."""
+LIQUIDITY_SHARE = 0.1
+"""The part of a core that ladders and costs of all symbols may take; beyond it each symbol's are made less often."""
 STATE_EVENTS = (BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
 """Events that begin or end a book are shown at once, watched or not."""
 URGENT = (DepthDiff, *STATE_EVENTS)
@@ -140,12 +144,16 @@ class _Slot:
 
 
 class Engine:
-    """Owns the markets."""
+    """Owns the markets. `interest` returns which ladders and costs of a symbol are watched.
+
+    `audit_every_s` returns how often whole books are compared with snapshots, None where none are requested.
+    """
 
     def __init__(
         self, make_market: Callable[[str], Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue,
         snapshot_requests: SnapshotRequests, silent_streams: SilentStreams, gaps: GapQueue, clock: Clock,
-        latency: Latency, *, publish_interval_s: float, event_logs: EventLogs | None = None,
+        latency: Latency, *, publish_interval_s: float, interest: Callable[[str], Interest] = lambda _: NO_INTEREST,
+        audit_every_s: Callable[[], float | None] = lambda: None, event_logs: EventLogs | None = None,
     ) -> None:  # fmt: skip
         self._make_market = make_market
         self._event_logs = event_logs
@@ -160,6 +168,9 @@ class Engine:
         self._gaps = gaps
         self._clock = clock
         self._latency = latency
+        self._interest = interest
+        self._audit_every_s = audit_every_s
+        self._liquidity_share = WorkShare(LIQUIDITY_SHARE, HEARTBEAT_S / 2)
         self._interval_s = publish_interval_s
         self._alarm: asyncio.TimerHandle | None = None
         stats.views_replaced.read(lambda: outbox.replaced)
@@ -185,6 +196,7 @@ class Engine:
     def close(self, symbol: str) -> None:
         """Drop a symbol; events of it that are still in the inbox are ignored."""
         del self._slots[symbol]
+        self._liquidity_share.discard(symbol)
         if self._event_logs is not None:
             self._event_logs.close(symbol)
         self._snapshot_requests.discard(symbol)
@@ -239,7 +251,8 @@ class Engine:
     def states(self) -> dict[str, dict[str, Any]]:
         """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz.
 
-        And its streams, each by itself.
+        And its streams, each by itself. Since when is None while the date is not known: a replay has none before its
+        first line.
         """
         now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
         answer: dict[str, dict[str, Any]] = {}
@@ -248,7 +261,7 @@ class Engine:
             since_s = slot.since_s if state is slot.state or slot.state is None else wall_s
             answer[symbol] = {
                 "state": state.value,
-                "since_ms": int(since_s * 1000),
+                "since_ms": int(since_s * 1000) or None,
                 "reason": reason,
                 "data_age_ms": slot.market.data_age_ms(now_ms),
                 "streams": slot.market.stream_reports(now_ms),
@@ -257,8 +270,8 @@ class Engine:
 
     def certificates(self) -> dict[str, Certificate]:
         """Return the proof of each symbol's book."""
-        now_ms = self._clock.now_ms()
-        return {symbol: slot.market.certificate(now_ms) for symbol, slot in self._slots.items()}
+        now_ms, every_s = self._clock.now_ms(), self._audit_every_s()
+        return {symbol: slot.market.certificate(now_ms, every_s) for symbol, slot in self._slots.items()}
 
     def proof_records(self) -> dict[str, ProofRecord]:
         """Return the record of when each symbol's book was proven."""
@@ -374,6 +387,7 @@ class Engine:
         trades = market.trades_view()
         if trades is not None:
             self._outbox.put(trades_channel(market.symbol), trades)
+        self._publish_liquidity(market, view)
         slot.published.inc()
         slot.age_ms, slot.streams = view.data_age_ms, view.streams
         cause = "" if view.state is State.LIVE else view.state.value
@@ -386,6 +400,16 @@ class Engine:
         self._log_mismatches(slot)
         if slot.log is not None:
             slot.log.view_made(at_ms, view)
+
+    def _publish_liquidity(self, market: Market, view: View) -> None:
+        """Make what is watched of the book besides its views, as often as LIQUIDITY_SHARE allows."""
+        symbol, loop = market.symbol, asyncio.get_running_loop()
+        interest = self._interest(symbol)
+        if not interest:
+            self._liquidity_share.discard(symbol)
+        elif self._liquidity_share.is_due(symbol, began_s := loop.time()):
+            self._outbox.put(liquidity_channel(symbol), market.liquidity_view(view, interest, self._clock.now_ms()))
+            self._liquidity_share.done(symbol, began_s, loop.time())
 
     def _report_silence(self, slot: _Slot) -> None:
         """Log which streams fell silent or send again since the last view, and ask for what is silent."""

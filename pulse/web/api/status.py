@@ -21,7 +21,7 @@ from pulse import machine, stats
 from pulse.bus.contract import Bus
 from pulse.candle_history.writer import CandleWriter
 from pulse.clock import ClockOffset
-from pulse.engine import GOOD_STATES, Engine
+from pulse.engine import GOOD_STATES
 from pulse.fanout.hub import Hub
 from pulse.latency import MEASURED_HOPS, Latency
 from pulse.market.intervals import iso_time
@@ -51,11 +51,12 @@ class ReadinessReport:
     Other symbols are only listed, and so are instruments that are not known, and a wrong clock: books and candles go by
     the exchange's time. `instruments` returns why they are not known, empty where they are. A silent stream beside the
     book's own makes the process degraded, not unready: what is shown is true and says what is missing. So does a file
-    that cannot be written; `state_file` returns why that of bans cannot, empty where it can.
+    that cannot be written; `state_file` returns why that of bans cannot, empty where it can. `states` returns what the
+    engine, or the report of another process, says of each symbol.
     """
 
     registry: SymbolRegistry
-    engine: Engine
+    states: Callable[[], Mapping[str, Mapping[str, Any]]]
     bus: Bus
     store: Store
     writer: CandleWriter
@@ -66,7 +67,7 @@ class ReadinessReport:
 
     def __call__(self) -> dict[str, Any]:
         """Return the current state."""
-        feeds, bus, trouble = self.engine.states(), self.bus.health(), self.writer.trouble
+        feeds, bus, trouble = self.states(), self.bus.health(), self.writer.trouble
         clock, instruments = self.offset.trouble(), self.instruments()
         are_books_ready = all(State(feeds[symbol]["state"]) in GOOD_STATES for symbol in self.registry.pinned)
         return {
@@ -206,11 +207,11 @@ async def _metrics(_: Request) -> Response:
 
 def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     """Return this group's part of the OpenAPI document."""
+    since = or_null(INTEGER)
     state = object_of({
-        "state": STRING, "since_ms": INTEGER, "reason": STRING, "data_age_ms": or_null(NUMBER),
+        "state": STRING, "since_ms": since, "reason": STRING, "data_age_ms": or_null(NUMBER),
         "streams": array(schemas.of(StreamReport)),
     })  # fmt: skip
-    since = or_null(INTEGER)
     bus = object_of({"kind": STRING, "ok": BOOLEAN, "detail": STRING, "since_ms": since})
     store = schemas.named(
         "Store",

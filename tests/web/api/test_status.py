@@ -12,6 +12,7 @@ from pulse.bus.contract import BusHealth
 from pulse.bus.memory import MemoryBus
 from pulse.candle_history.writer import CandleWriter
 from pulse.clock import ClockOffset
+from pulse.engine import Engine
 from pulse.latency import MEASURED_HOPS, Latency
 from pulse.market.stream_states import KLINE_LATE_MS
 from pulse.market.types import FeedUp
@@ -38,7 +39,8 @@ class FakeBus(MemoryBus):
 
 def readiness(
     symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0,
-    instruments: str = "", spool: str = "", state_file: str = "", history: Mapping[str, Any] = NOT_RECORDED,
+    instruments: str = "", spool: str = "", state_file: str = "", engine: Engine | None = None,
+    history: Mapping[str, Any] = NOT_RECORDED,
 ) -> ReadinessReport:  # fmt: skip
     """Return the report of a process with these symbols, the first of them halted, the others offline."""
     store = MemoryStore()
@@ -46,10 +48,10 @@ def readiness(
     writer._store_trouble, writer._spool_trouble = trouble, spool
     offset = ClockOffset()
     offset.add_round_trip(0.0, -clock_ahead_ms, 0.0)
-    engine = engine_of(*symbols.split())
+    engine = engine or engine_of(*symbols.split())
     return ReadinessReport(
         SymbolRegistry(pinned),
-        engine,
+        engine.states,
         FakeBus(ok=bus_ok),
         store,
         writer,
@@ -94,9 +96,10 @@ def test_wrong_machine_clock_is_reported_and_does_not_decide() -> None:
 
 def test_silent_stream_degrades_and_does_not_decide() -> None:
     """What is served is true and says what is missing; a restart, or another server, would see no more."""
-    report = readiness("BTCUSDT ETHUSDT", pinned=["BTCUSDT"])
+    engine = engine_of("BTCUSDT", "ETHUSDT")
+    report = readiness("BTCUSDT ETHUSDT", pinned=["BTCUSDT"], engine=engine)
     assert report()["degraded"] == []
-    for slot in report.engine._slots.values():
+    for slot in engine._slots.values():
         slot.market.apply(FeedUp(frozenset({"kline"})), 0.0)
         slot.market.apply(trade(1), 0.0)
         for at_ms in range(0, int(KLINE_LATE_MS) + 2000, 1000):
