@@ -61,6 +61,7 @@ from pulse.market.liquidity import Interest
 from pulse.market.market import Market, Origin
 from pulse.market.order_book import LEVEL_BYTES
 from pulse.market.types import CandleMismatch, Instrument, Trade
+from pulse.past.reader import PastReader
 from pulse.past.recorder import NOT_RECORDED, Recorder
 from pulse.past.ring import Ring
 from pulse.past.segment_writer import SegmentWriter
@@ -303,6 +304,7 @@ class Terminal:
             coverage=parts.coverage.report,
             latency=self.latency.report,
             certificates=parts.books.certificates,
+            past=None if parts.recorder is None else self._make_past_reader(parts.recorder),
             static_dir=assets("static"),
         )
 
@@ -427,9 +429,15 @@ class Terminal:
         disk_mb = self.settings.history_mb if self.plan.source == "exchange" else 0
         if not disk_mb and not self.settings.history_ring_mb:
             return None
-        folder = Path(self.settings.sqlite_path).with_suffix(HISTORY_SUFFIX)
-        writer = SegmentWriter(folder, disk_mb * 2**20) if disk_mb else None
+        writer = SegmentWriter(self._history_folder(), disk_mb * 2**20) if disk_mb else None
         return Recorder(self.origin, self.clock, Ring(self.settings.history_ring_mb * 2**20), writer)
+
+    def _make_past_reader(self, recorder: Recorder) -> PastReader:
+        folder = self._history_folder() if recorder.is_on_disk else None
+        return PastReader(recorder, folder, self.venue.name, self.clock)
+
+    def _history_folder(self) -> Path:
+        return Path(self.settings.sqlite_path).with_suffix(HISTORY_SUFFIX)
 
     def _make_engine(
         self, recorder: Recorder | None, interest: Callable[[str], Interest],

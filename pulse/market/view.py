@@ -260,13 +260,15 @@ class TradeRepeatBuffer:
         """How many trades are in no message yet."""
         return self._count - self._counts[-1]
 
+    def to_repeat(self) -> list[TradeView]:
+        """Return the trades that later messages carry, oldest first."""
+        count = min(self._count - self._counts[0], len(self._trades))
+        return list(islice(self._trades, len(self._trades) - count, None))
+
     def take(self) -> list[TradeView]:
         """Return the trades of the next message, oldest first; none if no trade is new since the last one."""
         if not self.waiting:
             return []
-        count = min(self._count - self._counts[0], len(self._trades))
-        trades = list(islice(self._trades, len(self._trades) - count, None))
+        trades = self.to_repeat()
         self._counts.append(self._count)
-        for _ in range(len(self._trades) - (self._count - self._counts[0])):
-            self._trades.popleft()  # no later message carries it
         return trades

@@ -66,7 +66,10 @@ class _Waiting:
 class Recorder:
     """Owns the recordings of all symbols. `writer` is None where the past is kept in memory alone."""
 
-    def __init__(self, origin: Origin, clock: Clock, ring: Ring, writer: SegmentWriter | None) -> None:
+    def __init__(
+        self, origin: Origin, clock: Clock, ring: Ring, writer: SegmentWriter | None, *,
+        last_write_s: float = LAST_WRITE_S,
+    ) -> None:  # fmt: skip
         self.ring = ring
         self.recordings: dict[str, Recording] = {}
         self._writer = writer
@@ -74,6 +77,7 @@ class Recorder:
         self._trouble_since_s: float | None = None
         self._origin = origin
         self._clock = clock
+        self._last_write_s = last_write_s
         self._handed_over: deque[Cut] = deque()
         self._handed_over_bytes = 0
         self._filled = asyncio.Event()
@@ -98,7 +102,7 @@ class Recorder:
         self.recordings.pop(symbol).end(int(self._clock.now_ms()), CLOSED)
 
     async def run(self) -> None:
-        """Handle what is cut, for ever; at the end also what is not cut yet, within LAST_WRITE_S."""
+        """Handle what is cut, for ever; at the end also what is not cut yet, within `last_write_s`."""
         try:
             while True:
                 await self._handle_all()
@@ -107,10 +111,21 @@ class Recorder:
             for recording in self.recordings.values():
                 recording.end(int(self._clock.now_ms()), STOPPED)
             # Not `asyncio.timeout`: this task has been cancelled.
-            await asyncio.wait({asyncio.create_task(self._handle_all())}, timeout=LAST_WRITE_S)
+            await asyncio.wait({asyncio.create_task(self._handle_all())}, timeout=self._last_write_s)
             self._thread.shutdown(wait=False, cancel_futures=True)
             if self._writer is not None:
                 self._writer.close()
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether blocks are kept on the disk too."""
+        return self._writer is not None
+
+    def is_settled(self, symbol: str) -> bool:
+        """Return whether all blocks of a symbol that were cut are handled, so that each can be found."""
+        recording = self.recordings.get(symbol)
+        is_waiting = any(cut.meta.symbol == symbol for cut in self._handed_over)
+        return not is_waiting and (recording is None or recording.is_readable)
 
     def report(self) -> dict[str, Any]:
         """Return the object `history` of /readyz."""
@@ -147,7 +162,7 @@ class Recorder:
     async def _handle_all(self) -> None:
         while self._handed_over:
             cut = self._handed_over[0]
-            await self._in_thread(partial(_handle, cut))
+            await self._in_thread(partial(handle, cut))
             self._handed_over.popleft()
             self._handed_over_bytes -= cut.size
             if cut.block is not None:
@@ -217,7 +232,7 @@ def _after(block: Block, reason: str) -> Block:
 # --- in the thread
 
 
-def _handle(cut: Cut) -> None:
+def handle(cut: Cut) -> None:
     """Make the block of a cut, once: a caller that is cancelled leaves its thread at work, and calls again."""
     if not cut.is_handled:
         cut.block = _block_of(cut)

@@ -108,9 +108,14 @@ class Recording:
             self._hand_over(self._make_cut(at_ms, ends))
 
     @property
-    def held_bytes(self) -> int:
-        """About the memory of the rows of the running block."""
-        return self._bytes
+    def is_readable(self) -> bool:
+        """Whether the state that the running block begins with is known."""
+        return self._state is not None or self.keyframe_number == self.number
+
+    def beginning(self) -> Callable[[], bytes]:
+        """Return what makes the keyframe of the running block, which must be readable: work for a thread."""
+        keyframe = self.keyframe
+        return self._state.finish if self._state is not None else lambda: keyframe
 
     def running_meta(self, at_ms: int) -> BlockMeta:
         """Return the description of the running block so far."""

@@ -33,6 +33,7 @@ from pulse.market import (
 )
 from pulse.market.market import Market, Origin
 from pulse.market.order_book import BookSide
+from pulse.market.view import TRADES_MAX, TradeRepeatBuffer
 from pulse.past.columns import ColumnReader, ColumnWriter
 
 MODULES = (
@@ -125,7 +126,11 @@ class _Freezer:
         self._numbers[id(value)] = len(self._numbers)
         if isinstance(value, BookSide):
             self.sides.append(value)
-        return {"o": [kind.__name__, {name: self.of(getattr(value, name)) for name in _kept(value)}]}
+        fields_of = {name: getattr(value, name) for name in _kept(value)}
+        if isinstance(value, TradeRepeatBuffer):
+            # Of thousands of trades those that its messages need: the ladders of the past are not made.
+            fields_of["_trades"] = deque(value.to_repeat(), maxlen=TRADES_MAX)
+        return {"o": [kind.__name__, {name: self.of(item) for name, item in fields_of.items()}]}
 
     def _float(self, value: float) -> Json:
         return value if isfinite(value) else {"f": repr(value)}
