@@ -26,9 +26,9 @@ class Process:
 
     def __init__(self, url: str, instance: str, seen: int) -> None:
         self.is_bus_ok = True
-        self.watched: set[str] = set()
+        self.watched: dict[str, str] = {}
         self.leases = Leases(
-            instance, elapsed_s, is_watched=lambda symbol: symbol in self.watched, seen_token=lambda _: seen
+            instance, elapsed_s, watching=lambda symbol: self.watched.get(symbol, ""), seen_token=lambda _: seen
         )
         self.keeper = LeaseKeeper(url, PREFIX, instance, self.leases, elapsed_s, lambda: self.is_bus_ok)
         self.task: asyncio.Task[None] | None = None
@@ -171,16 +171,21 @@ async def test_tokens_only_grow(redis_url: str) -> None:
 
 
 async def test_an_owner_is_told_who_follows_and_watches(redis_url: str) -> None:
-    """And that they no longer do."""
+    """What each of the others watches, and that they no longer do, or have gone."""
     async with process(redis_url, "a", first=Role.OWNER) as owner:
         assert not owner.leases.is_followed(BTC)
-        async with process(redis_url, "b", first=Role.FOLLOWER) as follower:
+        async with (
+            process(redis_url, "b", first=Role.FOLLOWER) as follower,
+            process(redis_url, "c", first=Role.FOLLOWER) as other,
+        ):
             await until(lambda: owner.leases.is_followed(BTC))
-            assert not owner.leases.is_watched_elsewhere(BTC)
-            follower.watched.add(BTC)
-            await until(lambda: owner.leases.is_watched_elsewhere(BTC))
+            assert owner.leases.watching_elsewhere(BTC) == ()
+            follower.watched[BTC] = ";"
+            other.watched[BTC] = "10,50;1000.0"
+            await until(lambda: sorted(owner.leases.watching_elsewhere(BTC)) == ["10,50;1000.0", ";"])
             follower.watched.clear()
-            await until(lambda: not owner.leases.is_watched_elsewhere(BTC))
+            await until(lambda: owner.leases.watching_elsewhere(BTC) == ("10,50;1000.0",))
+        await until(lambda: owner.leases.watching_elsewhere(BTC) == ())
         await until(lambda: not owner.leases.is_followed(BTC))
 
 
