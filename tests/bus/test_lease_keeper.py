@@ -103,6 +103,7 @@ async def test_a_lease_that_is_given_back_is_taken_at_once(redis_url: str) -> No
         assert follower.token() > token
 
 
+@pytest.mark.proves("owner-gone")
 async def test_the_lease_of_a_process_that_stops_goes_to_another(redis_url: str) -> None:
     """The one that was stopped knows by its own clock that it is no owner, before the other is one."""
     async with (
@@ -119,6 +120,7 @@ async def test_the_lease_of_a_process_that_stops_goes_to_another(redis_url: str)
         await owner.until(Role.FOLLOWER)
 
 
+@pytest.mark.proves("owner-gone")
 async def test_an_owner_whose_bus_is_lost_makes_room(redis_url: str) -> None:
     """Its views do not reach the others, so another takes over, and it follows once the bus is back."""
     async with (
@@ -132,6 +134,7 @@ async def test_an_owner_whose_bus_is_lost_makes_room(redis_url: str) -> None:
         await owner.until(Role.FOLLOWER)
 
 
+@pytest.mark.proves("leases-lost")
 async def test_an_emptied_server_gives_higher_tokens(redis_url: str) -> None:
     """It has lost the leases and the counters; there is one owner again."""
     async with (
@@ -189,6 +192,7 @@ async def test_an_owner_is_told_who_follows_and_watches(redis_url: str) -> None:
         await until(lambda: not owner.leases.is_followed(BTC))
 
 
+@pytest.mark.proves("leases-lost")
 async def test_a_killed_server_leaves_everyone_alone(
     own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
