@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from pulse.fanout.recent_views import RecentViews
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
-from pulse.fanout.trade_log import Position, TradeLog
+from pulse.fanout.trade_log import KEPT_MAX, Position, TradeLog
 from pulse.fanout.trade_refill import TradeRefill
 from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.server.ws_frames import EncodedMessage
 from pulse.wire import (
+    BOOK,
     TRADES,
     AnyView,
     Stamp,
@@ -74,8 +76,8 @@ class Hub:
 
     `instance` is this process's id, `clock` gives monotonic seconds, `running_candles` knows the candles of intervals
     longer than a view's minute. `watched` is told which symbols have subscribers: all those of a symbol are one
-    watcher, and each ladder and cost is one more, because it is made anew. With `refill` holes in the trades are
-    filled. `dropped` counts messages that were not passed on.
+    watcher, and each ladder and cost is one more, because it is made anew. `trades_kept` are kept of each symbol, and
+    with `refill` holes in the trades are filled. `dropped` counts messages that were not passed on.
     """
 
     def __init__(
@@ -85,17 +87,21 @@ class Hub:
         watched: Watched,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later,
+        *,
+        trades_kept: int = KEPT_MAX,
         refill: TradeRefill | None = None,
     ) -> None:
         self._held: dict[str, _Held | None] = {}  # by channel
         self._streams: dict[str, dict[Topic, TopicStream]] = {}  # by channel
         self._logs: dict[str, TradeLog] = {}  # by channel
+        self._recent = RecentViews()
         self._watched_since_s: dict[str, float] = {}  # the symbols with subscribers
         self._instance = instance
         self._running_candles = running_candles
         self._watched = watched
         self._clock = clock
         self._call_later = call_later
+        self._trades_kept = trades_kept
         self._refill = refill
         self._clients: set[Closable] = set()
         self._is_shut_down = False
@@ -106,13 +112,14 @@ class Hub:
         for channel in channels_of(symbol):
             self._held[channel] = None
             self._streams[channel] = {}
-        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}")
+        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}", self._trades_kept)
 
     def close(self, symbol: str) -> None:
         """Drop everything of a symbol, which has no subscribers."""
         for channel in channels_of(symbol):
             del self._held[channel], self._streams[channel]
         del self._logs[trades_channel(symbol)]
+        self._recent.close(symbol)
         if self._refill is not None:
             self._refill.close(symbol)
 
@@ -160,6 +167,9 @@ class Hub:
             return None
         message = ViewMessage(payload, view, self._running_candles)
         self._held[channel] = _Held(message, stamp, now_s)
+        symbol = channel.removeprefix(BOOK)
+        if self.is_watched(symbol):  # false for other channels: no symbol has a colon
+            self._recent.add(symbol, stamp.seq, payload)
         return message
 
     def _supersedes(self, stamp: Stamp, held: _Held, now_s: float) -> bool:
@@ -175,6 +185,13 @@ class Hub:
         """Return the newest encoded view of a channel; None before the first, and for an unknown channel."""
         held = self._held.get(channel)
         return None if held is None else held.view.whole.payload
+
+    def view(self, symbol: str, seq: int) -> bytes | None:
+        """Return the encoded view with this number: the newest one, or one that was made while it was watched."""
+        held = self._held.get(book_channel(symbol))
+        if held is not None and held.stamp.seq == seq:
+            return held.view.whole.payload
+        return self._recent.find(symbol, seq)
 
     def token(self, symbol: str) -> int:
         """Return the highest token of a symbol's views that are held; 0 without one."""

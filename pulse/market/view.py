@@ -42,6 +42,25 @@ class Metrics:
 
 
 @dataclass
+class FlowBasis:
+    """The sums that the metrics over time are computed from, so that each can be computed again by hand.
+
+    `ofi_up` and `ofi_down` are the buckets of the window that raised and lowered `ofi`. `volume`, `notional` and
+    `trade_cvd` are those of the session. `rate_then` was the trade rate `rate_age_s` ago, after the last trade.
+    `squared_returns` is the sum over `returns` one-second returns.
+    """
+
+    ofi_up: Quantity = 0.0
+    ofi_down: Quantity = 0.0
+    volume: Quantity = 0.0
+    notional: float = 0.0
+    rate_then: float = 0.0
+    rate_age_s: float = 0.0
+    squared_returns: float = 0.0
+    returns: int = 0
+
+
+@dataclass
 class TradeView:
     """One trade of a view. The exchange has used one `id` twice; `first_trade_id` tells such two trades apart."""
 
@@ -156,7 +175,8 @@ class QuarantineView:
 class Certificate:
     """The evidence for a book and its candles: state, counts, incidents. Times are the exchange's, in ms, 0 for never.
 
-    Incidents and mismatches come newest first.
+    `audit_every_s` is how often the whole book is compared with a snapshot; None where nothing is requested. Incidents
+    and mismatches come newest first.
     """
 
     symbol: str
@@ -174,6 +194,7 @@ class Certificate:
     quarantined: list[QuarantineView]
     trade_id_restarts: int
     streams: list[StreamReport]
+    audit_every_s: float | None
 
 
 @dataclass
@@ -195,6 +216,7 @@ class View:
     bids: Pairs
     asks: Pairs
     metrics: Metrics
+    basis: FlowBasis
     session_start_ms: int
     trades: list[TradeView]
     candle: CandleView | None
