@@ -25,7 +25,7 @@ from pulse.bus.contract import Bus, Deliver
 from pulse.bus.leases import Leases
 from pulse.bus.memory import MemoryBus
 from pulse.bus.relay import Relay
-from pulse.bus.remote_watchers import RemoteWatchers
+from pulse.bus.remote_watchers import RemoteWatchers, interest_text
 from pulse.bus.reports import Books, Reports
 from pulse.candle_history.coverage_meter import CoverageMeter
 from pulse.candle_history.fences import FencedStore, FencedWrites
@@ -57,7 +57,7 @@ from pulse.ingest.shared import SharedIngest
 from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
-from pulse.market.liquidity import Interest
+from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.market.market import Market, Origin
 from pulse.market.order_book import LEVEL_BYTES
 from pulse.market.types import CandleMismatch, Instrument, Trade
@@ -152,6 +152,7 @@ class _Sharing:
 
     leases: Leases
     reports: Reports
+    watchers: RemoteWatchers
     fenced: FencedWrites
     work: Work
 
@@ -223,7 +224,9 @@ class Terminal:
         """Build everything up to the web app."""
         store = await self._open_store(resources)
         recorder = self._make_recorder()
-        engine = self._make_engine(recorder, lambda symbol: hub.interest(symbol), lambda: source.audit_every_s())
+        engine = self._make_engine(
+            recorder, lambda symbol: _interest(hub, sharing, symbol), lambda: source.audit_every_s()
+        )
         sharing = self._share(store, engine, lambda: hub, lambda: bus, resources)
         books: Books = sharing.reports if sharing else engine
         writer = CandleWriter(self.candles, store, self._make_spool(resources), sharing.fenced if sharing else None)
@@ -347,7 +350,7 @@ class Terminal:
         instance = self.origin.instance
         leases = Leases(
             instance, elapsed_s,
-            is_watched=engine.is_watched,
+            watching=lambda symbol: interest_text(hub().interest(symbol)) if engine.is_watched(symbol) else "",
             seen_token=lambda symbol: hub().token(symbol),
         )  # fmt: skip
         leases.open(HOUSEKEEPING)
@@ -356,14 +359,15 @@ class Terminal:
         )
         resources.push_async_callback(keeper.aclose)
         reports = Reports(instance, engine, leases.is_followed, leases.view_token, time.monotonic)
+        watchers = RemoteWatchers(leases, engine)
         fenced = FencedWrites(store, leases, leases.changes())
         work: Work = {
             "leases": keeper.run,
             "reports": lambda: reports.run(bus()),
             "fences": fenced.run,
-            "remote-watchers": RemoteWatchers(leases, engine).run,
+            "remote-watchers": watchers.run,
         }
-        return _Sharing(leases, reports, fenced, work)
+        return _Sharing(leases, reports, watchers, fenced, work)
 
     def _make_relay(self, hub: Hub, sharing: _Sharing | None) -> Relay:
         make = partial(Relay, self.outbox, hub.publish, self.latency, self.clock)
@@ -581,6 +585,12 @@ def _shared(owned: Sequence[SymbolLifecycle], source: _Source, sharing: _Sharing
     ingest = SharedIngest(source.live, leases, owned, leases.should_ingest, leases.changes(), source.instruments)
     source.work["ingest"] = ingest.run
     return sharing.reports, ingest
+
+
+def _interest(hub: Hub, sharing: _Sharing | None, symbol: str) -> Interest:
+    """Return which ladders and costs of a symbol are watched, here and in the processes that follow it."""
+    own, elsewhere = hub.interest(symbol), sharing.watchers.interest(symbol) if sharing else NO_INTEREST
+    return own | elsewhere if elsewhere else own
 
 
 def _deliver(relay: Relay, sharing: _Sharing | None, channel: str, payload: bytes) -> None:

@@ -53,7 +53,7 @@ class Request(NamedTuple):
     """What is asked of the server about one symbol.
 
     `token` is that of our lease, 0 without one. A new token must be higher than `floor`. `is_leaving` gives the lease
-    back instead. `is_watched` tells the owner that this process has clients that watch.
+    back instead. `watching` tells the owner what clients of this process watch, empty where none do.
     """
 
     symbol: str
@@ -61,20 +61,21 @@ class Request(NamedTuple):
     floor: int
     may_take: bool
     is_leaving: bool
-    is_watched: bool
+    watching: str
 
 
 class Answer(NamedTuple):
     """What the server says of one symbol: the owner, empty without one, its token, and when the lease ends.
 
-    `is_followed` and `is_watched` are for the owner: whether other processes have the symbol open, and watch it.
+    `is_followed` and `watching` are for the owner: whether other processes have the symbol open, and what each of them
+    watches.
     """
 
     owner: str
     token: int
     ends_in_s: float
     is_followed: bool
-    is_watched: bool
+    watching: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -91,15 +92,15 @@ class _Lease:
     left_s: float | None = None
     """When the symbol was closed."""
     is_followed: bool = False
-    is_watched: bool = False
+    watching: tuple[str, ...] = ()
 
 
 class Leases:
     """The leases of the symbols that this process has open.
 
     `instance` names this process, `clock` returns seconds of a clock that cannot be set and goes on while the process
-    is stopped. `is_watched` tells whether clients of this process watch a symbol, and `seen_token` returns the highest
-    token among the views that it has received.
+    is stopped. `watching` returns what clients of this process watch of a symbol, in the words of whoever reads them on
+    the other side, empty where none do; `seen_token` the highest token among the views that it has received.
     """
 
     def __init__(
@@ -107,12 +108,12 @@ class Leases:
         instance: str,
         clock: Callable[[], float],
         *,
-        is_watched: Callable[[str], bool] = lambda _: False,
+        watching: Callable[[str], str] = lambda _: "",
         seen_token: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._instance = instance
         self._clock = clock
-        self._is_watched = is_watched
+        self._watching = watching
         self._seen_token = seen_token
         self._leases: dict[str, _Lease] = {}
         self._listeners: list[asyncio.Event] = []
@@ -181,10 +182,10 @@ class Leases:
             return self._seen_token(symbol)
         return max(lease.floor, self._seen_token(symbol)) if self.role(symbol) is Role.ALONE else lease.token
 
-    def is_watched_elsewhere(self, symbol: str) -> bool:
-        """Return whether clients of other processes watch a symbol that this one owns."""
+    def watching_elsewhere(self, symbol: str) -> tuple[str, ...]:
+        """Return what clients of each other process watch of a symbol that this one owns."""
         lease = self._leases.get(symbol)
-        return lease is not None and lease.is_watched and self.role(symbol) is Role.OWNER
+        return lease.watching if lease is not None and self.role(symbol) is Role.OWNER else ()
 
     def is_followed(self, symbol: str) -> bool:
         """Return whether other processes have a symbol open that this one owns."""
@@ -217,7 +218,7 @@ class Leases:
                 floor=max(lease.floor, self._seen_token(symbol)),
                 may_take=lease.left_s is None and (lease.token > 0 or may_take_over),
                 is_leaving=lease.left_s is not None and now_s - lease.left_s >= LINGER_S,
-                is_watched=lease.left_s is None and self._is_watched(symbol),
+                watching=self._watching(symbol) if lease.left_s is None else "",
             )
             for symbol, lease in self._leases.items()
         ]
@@ -253,7 +254,7 @@ class Leases:
         lease.floor = max(lease.floor, answer.token)
         if answer.owner == self._instance:
             lease.token, lease.held_until_s = answer.token, sent_s + HELD_S
-            lease.is_followed, lease.is_watched = answer.is_followed, answer.is_watched
+            lease.is_followed, lease.watching = answer.is_followed, answer.watching
         elif answer.owner:
             lease.token, lease.held_until_s = 0, -inf
 
