@@ -193,6 +193,7 @@
 /** A request that changed nothing, and why.
  * @typedef {object} ErrorMessage
  * @property {"error"} op
+ * @property {string | number | null} [id] that of the request
  * @property {string} parameter
  * @property {string} detail
  * @property {number | null} retry_after_s when it may be sent again unchanged; null where that is pointless
@@ -203,7 +204,15 @@
  * @property {"subscribed" | "unsubscribed" | "pong"} op
  */
 
-/** @typedef {TopicMessage | ErrorMessage | Acknowledgement} FeedMessage */
+/** A message of a topic that is not part of a view; its panel knows its fields.
+ * @typedef {object} OtherMessage
+ * @property {string} topic
+ * @property {number} seq
+ * @property {string} instance
+ * @property {string} symbol
+ */
+
+/** @typedef {TopicMessage | OtherMessage | ErrorMessage | Acknowledgement} FeedMessage */
 
 /** A place among trades: from the trade of this id on, of that one's fills from the second id on.
  * @typedef {{from_id: number, from_first_trade_id: number}} TradePlace
@@ -213,13 +222,17 @@
  * @typedef {"full" | "4hz" | "1hz"} Rate
  */
 
-/** @typedef {{op: "subscribe", topics: string[], rate?: Rate} & Partial<TradePlace>} SubscribeRequest */
+/** `id` comes back with the answer; further options are those of one kind of topic.
+ * @typedef {{op: "subscribe", id: string, topics: string[], rate?: Rate} & Partial<TradePlace>} SubscribeRequest
+ */
+
+/** @typedef {{op: "unsubscribe", topics: string[]}} UnsubscribeRequest */
 
 /** A view was shown; the server measures its age and does not answer.
  * @typedef {{op: "echo", instance: string, timestamp: number}} EchoRequest
  */
 
-/** @typedef {SubscribeRequest | EchoRequest} FeedRequest */
+/** @typedef {SubscribeRequest | UnsubscribeRequest | EchoRequest} FeedRequest */
 
 /** One complete view of a symbol: any later one replaces it. Levels best first, trades newest first.
  * @typedef {Omit<Head, "topic"> & BookBody & MetricsBody & KlineBody & ProofBody & StatusBody & {trades: Trade[]}} View

@@ -106,9 +106,14 @@ def _without_comments(lines: Iterable[str]) -> Iterator[str]:
     is_within = False
     for line in lines:
         text = line.strip()
-        is_comment = is_within or text.startswith(("//", "/*"))
-        is_within = (is_within or text.startswith("/*")) and not text.endswith("*/")
-        yield "" if is_comment else line
+        if is_within:
+            is_within = "*/" not in text
+            yield line.partition("*/")[2]
+        elif text.startswith("/*") and text.find("*/") in (-1, len(text) - 2):
+            is_within = "*/" not in text
+            yield ""
+        else:
+            yield "" if text.startswith("//") else line
 
 
 def _page(html: str, files: Mapping[str, bytes], version: str) -> str:

@@ -4,15 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  baseline,
   errorText,
   facts,
   incidentCountText,
   incidentList,
   incidentText,
   leadText,
-  shield,
-} from "../../static/proof_text.js";
+} from "../../static/dialogs/proof_text.js";
+import { baseline, shield } from "../../static/shield.js";
 import { PROOF as NO_PROOF, BTC } from "./support.mjs";
 
 /** @import {Incident, Minute, ProofCounts, ProofReport} from "../../static/types.js" */

@@ -2,6 +2,8 @@
 
 import gzip
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,8 @@ def folder(tmp_path: Path) -> Path:
         "styles/b.css": "b {}\n",
         "app.js": 'import { x } from "./lib/x.js";\nimport {\n  y,\n} from "./y.js";\nconst z = import("./late.js");\n',
         "lib/x.js": 'import { y } from "../y.js";\nexport const x = y;\n',
-        "y.js": "// What it is.\n/**\n * @param {string} a\n */\nexport const y = (a) => a; // kept\n",
+        "y.js": "// What it is.\n/**\n * @param {string} a\n */\nexport const y = (a) => a; // kept\n"
+        "/** One line. */\n/** @type {number} */ (y);\n",
         "late.js": "export {};\n",
         "vendor/chart-1/chart.mjs": "// Its own comment.\nexport {};\n",
     }
@@ -87,7 +90,7 @@ def test_whole_line_comments_are_not_sent(folder: Path) -> None:
     """Their lines stay, so that line numbers are right; vendored files are sent as they are."""
     assets = read_page(folder)
 
-    assert assets["/y.js"].plain == b"\n\n\n\nexport const y = (a) => a; // kept\n"
+    assert assets["/y.js"].plain == (b"\n\n\n\nexport const y = (a) => a; // kept\n\n/** @type {number} */ (y);\n")
     assert assets["/vendor/chart-1/chart.mjs"].plain == b"// Its own comment.\nexport {};\n"
 
 
@@ -118,6 +121,22 @@ def test_first_load_is_small() -> None:
 
     assert len(loaded) > 10
     assert sum(len(asset.gzipped or asset.plain) for asset in loaded) <= 130_000
+
+
+def test_modules_are_whole_without_their_comments(tmp_path: Path) -> None:
+    """Every module that is sent can still be parsed."""
+    for path, asset in read_page(STATIC).items():
+        if path.endswith(".js") and not path.startswith("/v-"):
+            (tmp_path / path[1:].replace("/", "__")).write_bytes(asset.plain)
+    parse = """for (const name of fs.readdirSync(".")) new vm.SourceTextModule(fs.readFileSync(name, "utf8"), {
+      identifier: name});"""
+    node = shutil.which("node")
+    assert node is not None, "Node.js is missing: install version 18 or newer (apt-get install nodejs)"
+    command = [node, "--experimental-vm-modules", "-e", parse]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert len(list(tmp_path.iterdir())) > 30
+    assert result.returncode == 0, result.stderr
 
 
 def test_no_string_of_a_module_could_be_taken_for_a_comment() -> None:

@@ -1,36 +1,37 @@
 // The candle chart: closed bars from the store and the running one, volume below, gaps left open. It draws the bars it
 // is given and says why there are none; requesting them is the caller's business.
 
-import { createDrawing } from "../chart_drawing.js";
-import { closest, element, find, setAttr, setText, setVisible } from "../dom.js";
-import { fixed, quantityColumn, utcMinute, waitText } from "../format.js";
-import { INTERVALS, progressText, progressTitle } from "../intervals.js";
-import { continues, sameBar } from "../state.js";
-import { lastTrade } from "../trade_list.js";
+import { createDrawing } from "./drawing.js";
+import { closest, element, find, setAttr, setText, setVisible } from "../../dom.js";
+import { fixed, quantityColumn, utcMinute, waitText } from "../../format.js";
+import { INTERVALS, progressText, progressTitle } from "../../intervals.js";
+import { continues, sameBar } from "../../state.js";
+import { lastTrade } from "../../trade_list.js";
 
 /** @import * as Charts from "lightweight-charts" */
-/** @import {FetchStatus} from "../fetcher.js" */
-/** @import {Interval} from "../intervals.js" */
-/** @import {PanelModel} from "../page_model.js" */
-/** @import {Bar} from "../state.js" */
-/** @import {Instrument, Trade} from "../types.js" */
+/** @import {FetchStatus} from "../../fetcher.js" */
+/** @import {Interval} from "../../intervals.js" */
+/** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
+/** @import {Bar} from "../../state.js" */
+/** @import {Instrument, Trade} from "../../types.js" */
 
+const CHARTS = "../../vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
 const DAY_S = 86_400;
 const FAR_STEP = 10; // bars a step of an arrow key with Shift
 /** @type {{key: string, bars: Bar[], last: Bar | null}} */
 const NOTHING = Object.freeze({ key: "", bars: [], last: null });
 
 /**
- * Paint into `section` with `charts`, the chart library's module; `onHover()` requests a paint of the legend,
- * `onInterval(name)` is the user's choice, `onNearStart()` asks for older bars.
- * @param {HTMLElement} section
- * @param {typeof Charts} charts
- * @param {object} options
- * @param {() => void} options.onHover
- * @param {(name: string | undefined) => void} options.onInterval
- * @param {() => void} options.onNearStart
+ * Create the panel. The chart library, the page's largest file, is waited for.
+ * @param {Frame} frame
+ * @param {PanelContext} context
+ * @returns {Promise<Panel>}
  */
-export function createCandles(section, charts, { onHover, onInterval, onNearStart }) {
+export async function mount(frame, { repaint: onHover, commands, data }) {
+  fill(frame);
+  const { section } = frame;
+  /** @type {typeof Charts} */
+  const charts = await import(CHARTS);
   const box = find(section, ".chart-canvas");
   const drawing = createDrawing(charts, box);
   const nodes = {
@@ -48,11 +49,13 @@ export function createCandles(section, charts, { onHover, onInterval, onNearStar
   nodes.intervals.append(...buttons);
   nodes.intervals.addEventListener("click", (event) => {
     const button = closest(event, "[data-interval]");
-    if (button !== null) onInterval(button.dataset.interval);
+    if (button !== null) commands.selectInterval(button.dataset.interval);
   });
+  nodes.retry.addEventListener("click", () => data.history(symbol)?.retryNow());
   nodes.toNow.addEventListener("click", () => drawing.toNow());
   drawing.chart.timeScale().subscribeVisibleLogicalRangeChange(() => setVisible(nodes.toNow, drawing.isBehind()));
   let painted = NOTHING;
+  let symbol = ""; // whose candles are requested
   /** @type {number | null} */
   let hovered = null;
   drawing.chart.subscribeCrosshairMove(({ time }) => {
@@ -113,34 +116,29 @@ export function createCandles(section, charts, { onHover, onInterval, onNearStar
   }
 
   return {
-    /** @param {PanelModel} model */
-    paint({ bars, live, trades, instrument, view, interval }) {
+    isPaced: true,
+    paint({ bars, live, trades, instrument, view, interval, selected }) {
+      symbol = selected;
       paintButtons(buttons, interval);
       if (instrument === null || view === null) return clear();
       const key = `${view.symbol} ${interval.name}`;
       if (painted.key !== key) drawing.adopt(instrument, interval);
       draw(key, bars, live);
-      if (drawing.isNearStart()) onNearStart();
+      if (drawing.isNearStart()) data.history(symbol)?.loadOlder();
       paintNewest(trades, bars, live);
       paintLegend(nodes.legend, barAt(hovered, bars, live), instrument, interval);
       if (isKeyMove) setText(nodes.spoken, nodes.legend.textContent ?? "");
       isKeyMove = false;
     },
-    /**
-     * Whether the newest bar as it is drawn does not contain the last price, which is painted more often.
-     * @param {PanelModel} model
-     */
-    isOutrun({ trades, view, live }) {
+    /** Whether the newest bar as it is drawn does not contain the last price, which is painted more often. */
+    isUrgent({ trades, view, live }) {
       const price = lastTrade(trades)?.price;
       const { key, last } = painted;
       if (price === undefined || last === null || live === null || !key.startsWith(`${view?.symbol} `)) return false;
       return price > last.high || price < last.low;
     },
-    /**
-     * Paint the part that also changes with time: why there is no history, and when the next attempt is.
-     * @param {PanelModel} model
-     */
-    paintNotice({ history, nowMs, bars, progress }) {
+    /** Paint why there is no history, and when the next attempt is. */
+    paintTime({ history, nowMs, bars, progress }) {
       setText(nodes.progress, progressText(progress));
       setAttr(nodes.progress, "title", progressTitle(progress) || null);
       const isWaiting = history.phase === "waiting";
@@ -151,6 +149,38 @@ export function createCandles(section, charts, { onHover, onInterval, onNearStar
       else setText(nodes.text, isEmpty ? emptyText(history, progressText(progress)) : "");
     },
   };
+}
+
+/**
+ * Fill the panel.
+ * @param {Frame} frame
+ */
+function fill({ section, head, body, streamAge }) {
+  setAttr(section, "data-testid", "candles");
+  head.append(
+    element("div", { class: "intervals", role: "group", "aria-label": "Interval", "data-testid": "intervals" }),
+    element("p", { class: "panel-note" }, "UTC"),
+    streamAge("kline", "candles-age"),
+    element("p", { class: "panel-note chart-progress", "data-testid": "chart-progress" }),
+  );
+  const label = "Candle chart: arrow keys read the candles";
+  const toNow = { type: "button", class: "tool to-now", "data-testid": "to-now", hidden: true };
+  body.append(
+    element("p", { class: "legend figure values of-kline", "data-testid": "legend" }),
+    element(
+      "div",
+      { class: "chart-body", tabindex: 0, role: "group", "aria-label": label },
+      element("div", { class: "chart-canvas values of-kline", "aria-hidden": "true" }),
+      element("p", { class: "unseen chart-spoken", role: "status", "data-testid": "chart-spoken" }),
+      element("button", toNow, element("span", {}, "Go to now")),
+      element(
+        "div",
+        { class: "chart-notice", "data-testid": "chart-notice", hidden: true },
+        element("p", { class: "chart-text" }),
+        element("button", { type: "button", class: "retry chart-retry" }, "Retry now"),
+      ),
+    ),
+  );
 }
 
 /**

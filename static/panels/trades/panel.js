@@ -1,14 +1,14 @@
 // The trade tape: newest trade on top, a row wherever trades are missing, and the balance of buys and sells in it.
 // Rows move to the top and are refilled, so a burst of trades costs only the trades that are new.
 
-import { element, find, setAttr, setFill, setText } from "../dom.js";
-import { counted, fixed, quantityColumn, utcTime } from "../format.js";
-import { percentile } from "../scale.js";
-import { TRADES_KEPT, TRADES_RECENT, tapeRows, tradeBalance } from "../trade_list.js";
+import { element, find, setAttr, setFill, setText } from "../../dom.js";
+import { counted, fixed, quantityColumn, utcTime } from "../../format.js";
+import { percentile } from "../../scale.js";
+import { TRADES_KEPT, TRADES_RECENT, tapeRows, tradeBalance } from "../../trade_list.js";
 
-/** @import {PanelModel} from "../page_model.js" */
-/** @import {TapeRow} from "../trade_list.js" */
-/** @import {Instrument, Trade} from "../types.js" */
+/** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
+/** @import {TapeRow} from "../../trade_list.js" */
+/** @import {Instrument, Trade} from "../../types.js" */
 
 const LARGE_PART = 0.95; // trades above this percentile of the kept ones stand out
 const LARGE_MIN = 20; // trades that are needed for that percentile
@@ -26,12 +26,15 @@ const TRADE_ATTRIBUTES = ["data-trade-id", "data-price", "data-quantity", "data-
 /** @typedef {ReturnType<typeof balanceNodes>} BalanceNodes */
 
 /**
- * Paint into `section`; `onScroll()` requests a paint because more rows are wanted, or fewer.
- * @param {HTMLElement} section
- * @param {{onScroll: () => void}} options
+ * Create the panel.
+ * @param {Frame} frame
+ * @param {PanelContext} context
+ * @returns {Panel}
  */
-export function createTrades(section, { onScroll }) {
-  const frame = find(section, ".trades-body");
+export function mount(frame, { repaint: onScroll }) {
+  fill(frame);
+  const { section } = frame;
+  const scrolled = find(section, ".trades-body");
   /** @type {HTMLTableSectionElement} */
   const body = find(section, ".trades-table tbody");
   const end = find(section, ".trades-end");
@@ -40,10 +43,10 @@ export function createTrades(section, { onScroll }) {
   /** @type {{trades: Trade[] | null, keys: string[], context: string, sizeText: Style["sizeText"], wanted: number}} */
   let painted = { trades: null, keys: [], context: "", sizeText: String, wanted };
 
-  frame.addEventListener(
+  scrolled.addEventListener(
     "scroll",
     () => {
-      const { scrollTop, scrollHeight, clientHeight } = frame;
+      const { scrollTop, scrollHeight, clientHeight } = scrolled;
       const isNearEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
       if (scrollTop === 0) wanted = ROWS_MORE;
       else if (isNearEnd && body.childElementCount >= wanted && wanted < TRADES_KEPT) wanted += ROWS_MORE;
@@ -53,7 +56,6 @@ export function createTrades(section, { onScroll }) {
   );
 
   return {
-    /** @param {PanelModel} model */
     paint({ view, trades, instrument }) {
       const context = view === null ? "" : `${view.symbol} ${view.instance}`;
       if (painted.trades === trades && painted.context === context && painted.wanted === wanted) return;
@@ -71,6 +73,41 @@ export function createTrades(section, { onScroll }) {
       painted = { trades, keys: rows.map(({ key }) => key), context, sizeText, wanted };
     },
   };
+}
+
+/**
+ * Fill the panel.
+ * @param {Frame} frame
+ */
+function fill({ head, body, heading, streamAge }) {
+  head.append(element("p", { class: "panel-note" }, "UTC"), streamAge("trade", "trades-age"));
+  const names = ["Time", "Price", "Size", "Taker"];
+  const columns = names.map((name) => element("th", { role: "columnheader", scope: "col" }, name));
+  const table = element(
+    "table",
+    { class: "trades-table values of-trade", role: "table", "data-testid": "trades", "aria-labelledby": heading.id },
+    element("thead", { role: "rowgroup" }, element("tr", { role: "row", class: "trade trade-head" }, ...columns)),
+    element("tbody", { role: "rowgroup" }),
+  );
+  body.append(
+    element(
+      "div",
+      { class: "balance values of-trade", "data-testid": "trade-balance" },
+      element(
+        "p",
+        { class: "balance-text" },
+        element("span", { class: "balance-bought" }),
+        element("span", { class: "balance-sold" }),
+      ),
+      element("div", { class: "pressure-track", "aria-hidden": "true" }, element("div", { class: "pressure-bid" })),
+    ),
+    element(
+      "div",
+      { class: "trades-body", tabindex: 0, role: "region", "aria-labelledby": heading.id },
+      table,
+      element("p", { class: "trades-end", "data-testid": "trades-end" }),
+    ),
+  );
 }
 
 /**

@@ -1,10 +1,10 @@
 // The search field over all symbols that the exchange lists, as a combobox: typing filters the list, arrow keys move
 // through it, Enter or a click selects. It reports the selected symbol by name.
 
-import { closest, element, find, setAttr, setText, setVisible } from "../dom.js";
-import { matching } from "../symbol_names.js";
+import { closest, element, find, setAttr, setText, setVisible } from "./dom.js";
+import { matching } from "./symbol_names.js";
 
-/** @import {PanelModel} from "../page_model.js" */
+/** @import {PanelModel} from "./page_model.js" */
 
 const SHOWN_MAX = 12; // rows of the list; a line below it counts further matches
 

@@ -1,11 +1,11 @@
 // The level of the order book that the user points at, by pointer or by arrow keys, and the cost of taking the book up
 // to it. The cursor is a position in the ladder, not a price, so it stays where it is while the book moves.
 
-import { closest } from "./dom.js";
-import { TOP_LEVELS } from "./known_range.js";
-import { sweep } from "./scale.js";
+import { closest } from "../../dom.js";
+import { TOP_LEVELS } from "../../known_range.js";
+import { sweep } from "../../scale.js";
 
-/** @import {Level, Side, View} from "./types.js" */
+/** @import {Level, Side, View} from "../../types.js" */
 
 /** @typedef {{side: Side, level: number}} Position */
 /** @typedef {Position & {levels: Level[]}} Place */

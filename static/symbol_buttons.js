@@ -1,9 +1,9 @@
 // The row of symbol buttons. It paints the list it is given and reports a click by the symbol's name.
 
-import { closest, element, setAttr } from "../dom.js";
+import { closest, element, setAttr } from "./dom.js";
 
-/** @import {PanelModel} from "../page_model.js" */
-/** @import {SymbolInfo} from "../types.js" */
+/** @import {PanelModel} from "./page_model.js" */
+/** @import {SymbolInfo} from "./types.js" */
 
 const SHORTCUTS_MAX = 9;
 /** @type {ScrollIntoViewOptions} */

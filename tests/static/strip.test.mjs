@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { instanceText, serverText, titleText } from "../../static/panels/status.js";
+import { instanceText, serverText, titleText } from "../../static/strip.js";
 import { BTC, trades, view } from "./support.mjs";
 
 test("the instance that made the view is named with its venue", () => {

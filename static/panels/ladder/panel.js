@@ -1,20 +1,23 @@
 // The order book: asks above, the spread in the middle, bids below, in a fixed set of rows that are refilled and never
 // re-created. It paints the view it is given; how many levels it shows follows from its height.
 
-import { createDepthBars } from "../depth_bars.js";
-import { element, find, setAttr, setText, setVisible } from "../dom.js";
-import { age, bps, commonLead, figure, fixed, isKnown, quantityColumn, UNKNOWN } from "../format.js";
-import { firstUnknown, rangeEndText, shortBook, TOP_LEVELS } from "../known_range.js";
-import { createCursor, sweepOf } from "../ladder_cursor.js";
-import { cumulative, fitRows, percentile, share } from "../scale.js";
-import { levelChanges } from "../state.js";
-import { lastTrade } from "../trade_list.js";
+import { createDepthBars } from "./bars.js";
+import { find, setAttr, setText, setVisible } from "../../dom.js";
+import { age, bps, commonLead, figure, fixed, isKnown, quantityColumn, UNKNOWN } from "../../format.js";
+import { firstUnknown, rangeEndText, shortBook, TOP_LEVELS } from "../../known_range.js";
+import { createCursor, sweepOf } from "./cursor.js";
+import { createSide, fill, spreadRow } from "./nodes.js";
+import { cumulative, fitRows, percentile, share } from "../../scale.js";
+import { levelChanges } from "../../state.js";
+import { lastTrade } from "../../trade_list.js";
 
-/** @import {BarRow, Flash} from "../depth_bars.js" */
-/** @import {Place} from "../ladder_cursor.js" */
-/** @import {PanelModel} from "../page_model.js" */
-/** @import {BookStatus, Change} from "../state.js" */
-/** @import {Level, Side} from "../types.js" */
+/** @import {BarRow, Flash} from "./bars.js" */
+/** @import {Place} from "./cursor.js" */
+/** @import {Row, SideNodes, SpreadNodes, Started} from "./nodes.js" */
+/** @import {PanelModel} from "../../page_model.js" */
+/** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
+/** @import {BookStatus, Change} from "../../state.js" */
+/** @import {Level, Side} from "../../types.js" */
 
 const ROWS = { most: TOP_LEVELS, fewest: 4, low: 16, high: 24 };
 const FLASH_MS = 130; // a change is bright for this long ...
@@ -31,22 +34,21 @@ const HINT = "Point at a level to see the cost of taking the book up to it";
 const UNKNOWN_LEVEL = "outside the known range";
 const ARROWS = { up: "\u25b2", down: "\u25bc", none: "" };
 
-/** @typedef {ReturnType<typeof createRow>} Row */
-/** @typedef {{change: Change, atMs: number}} Started */
-/** @typedef {{side: Side, body: HTMLElement, rows: Row[], flashes: Map<number, Started>}} SideNodes */
 /** @typedef {ReturnType<typeof findNodes>} Nodes */
-/** @typedef {ReturnType<typeof spreadRow>} SpreadNodes */
 /** @typedef {ReturnType<typeof readBook>} Shown */
 /** How many rows fit, and where, in pixels.
  * @typedef {{count: number, rowHeight: number, head: number, width: number, height: number}} Fit
  */
 
 /**
- * Paint into `section`; `onResize()` requests a paint because the height has changed.
- * @param {HTMLElement} section
- * @param {{onResize: () => void}} options
+ * Create the panel.
+ * @param {Frame} frame
+ * @param {PanelContext} context
+ * @returns {Panel}
  */
-export function createLadder(section, { onResize }) {
+export function mount(frame, { repaint: onResize }) {
+  fill(frame);
+  const { section } = frame;
   const nodes = findNodes(section);
   const { table, spread, sides } = nodes;
   table.append(sides.ask.body, spread.body, sides.bid.body);
@@ -66,17 +68,17 @@ export function createLadder(section, { onResize }) {
   }).observe(nodes.body);
 
   return {
-    /** @param {PanelModel} model */
     paint(model) {
+      const nowMs = Date.now();
       const book = readBook(model, fit.count);
       const key = model.view === null ? "" : `${model.view.symbol} ${model.view.instance}`;
       const known = before.key === key ? before : { bids: [], asks: [] };
       before = { key, bids: book.bids, asks: book.asks };
-      noteChanges(sides.ask.flashes, levelChanges(known.asks, book.asks), model.nowMs);
-      noteChanges(sides.bid.flashes, levelChanges(known.bids, book.bids), model.nowMs);
+      noteChanges(sides.ask.flashes, levelChanges(known.asks, book.asks), nowMs);
+      noteChanges(sides.bid.flashes, levelChanges(known.bids, book.bids), nowMs);
       paintSide(sides.ask, book, book.asks);
       paintSide(sides.bid, book, book.bids);
-      bars.draw([...barRows(sides.ask, book, fit, model.nowMs), ...barRows(sides.bid, book, fit, model.nowMs)]);
+      bars.draw([...barRows(sides.ask, book, fit, nowMs), ...barRows(sides.bid, book, fit, nowMs)]);
       if (sides.ask.flashes.size + sides.bid.flashes.size > 0) fade.restart();
       paintSpread(spread, model);
       paintHead(nodes, model);
@@ -84,11 +86,8 @@ export function createLadder(section, { onResize }) {
       // Said once for each key, not with each view.
       if (cursor.takeKeyMove()) setText(nodes.spoken, nodes.sweep.textContent ?? "");
     },
-    /**
-     * Paint the part that also changes with time: the overlay on a book that may not be trusted.
-     * @param {PanelModel} model
-     */
-    paintOverlay({ status }) {
+    /** Paint the overlay on a book that may not be trusted. */
+    paintTime({ status }) {
       setVisible(nodes.overlay, !status.trusted);
       if (!status.trusted) setText(nodes.overlayText, overlayText(status));
     },
@@ -113,50 +112,6 @@ function findNodes(section) {
     quoteAsset: find(section, ".quote-asset"),
     baseAssets: section.querySelectorAll(".base-asset"),
   };
-}
-
-/**
- * @param {Side} side
- * @returns {SideNodes}
- */
-function createSide(side) {
-  const body = element("tbody", { role: "rowgroup", "data-side": side });
-  const rows = Array.from({ length: TOP_LEVELS }, (_, level) => createRow(side, level));
-  const nodes = rows.map(({ row }) => row);
-  body.append(...(side === "ask" ? nodes.reverse() : nodes)); // the best ask is the lowest
-  return { side, body, rows, flashes: new Map() };
-}
-
-/**
- * @param {Side} side
- * @param {number} level
- */
-function createRow(side, level) {
-  const lead = element("span", { class: "lead" });
-  const rest = element("span", { class: "rest" });
-  const name = element("span", { class: "unseen" }, side === "ask" ? "Ask " : "Bid ");
-  const price = element("th", { role: "rowheader", scope: "row", class: "price" }, name, lead, rest);
-  const size = element("td", { role: "cell", class: "size" });
-  const total = element("td", { role: "cell", class: "total" });
-  const attributes = { role: "row", class: "level", "data-side": side, "data-level": level };
-  const row = element("tr", attributes, price, size, total);
-  return { row, lead, rest, size, total };
-}
-
-function spreadRow() {
-  const arrow = element("span", { class: "mid-arrow", "aria-hidden": "true" });
-  const last = element("span", { class: "mid-last" });
-  const gap = element("span", { class: "mid-gap" });
-  const micro = element("span", { class: "mid-micro" });
-  const cell = element(
-    "td",
-    { role: "cell", colspan: 3, class: "mid" },
-    element("span", { class: "mid-price", title: "Last traded price" }, last, arrow),
-    element("span", { class: "mid-facts" }, gap, micro),
-  );
-  const row = element("tr", { role: "row", class: "mid-row", "data-testid": "spread-row" }, cell);
-  const body = element("tbody", { role: "rowgroup", class: "mid-body" }, row);
-  return { body, cell, arrow, last, gap, micro };
 }
 
 /**

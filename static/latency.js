@@ -1,10 +1,15 @@
 // The footer's latency line: the delay of each step from the exchange to the screen, and which is above its limit.
 
-import { setAttr, setText } from "../dom.js";
-import { fixed } from "../format.js";
+import { setAttr, setText } from "./dom.js";
+import { Fetcher } from "./fetcher.js";
+import { fixed } from "./format.js";
 
-/** @import {PanelModel} from "../page_model.js" */
-/** @import {LatencyReport} from "../types.js" */
+/** @import {Server} from "./data.js" */
+/** @import {Page} from "./page_model.js" */
+/** @import {Session} from "./session.js" */
+/** @import {LatencyReport} from "./types.js" */
+
+const LATENCY_MS = 10_000;
 
 /** Short labels of the steps, by the server's names.
  * @type {Record<string, string>}
@@ -70,18 +75,27 @@ function short(milliseconds) {
 }
 
 /**
- * Paint into `node`.
+ * Request the report from now on while the connection is open and the tab seen, and paint it into `node`.
  * @param {HTMLElement} node
+ * @param {Page} page
+ * @param {Server} server
+ * @param {Session["platform"]} platform
  */
-export function createLatency(node) {
-  return {
-    /** @param {PanelModel} model */
-    paint({ latency }) {
-      if (latency === null) return;
-      const text = latencyText(latency);
-      setText(node, text);
-      setAttr(node, "title", latencyTitle(latency));
-      setAttr(node, "data-over", latency.over_budget.join(" ") || null);
-    },
-  };
+export function startLatency(node, page, server, platform) {
+  /** @type {Fetcher<LatencyReport>} */
+  const fetcher = new Fetcher({ onData: paint, onChange: () => {}, platform });
+
+  /** @param {LatencyReport} report */
+  function paint(report) {
+    setText(node, latencyText(report));
+    setAttr(node, "title", latencyTitle(report));
+    setAttr(node, "data-over", report.over_budget.join(" ") || null);
+  }
+
+  function request() {
+    if (page.connection.phase === "open" && !document.hidden) fetcher.load(server.http("api/latency"));
+  }
+
+  setInterval(request, LATENCY_MS);
+  request();
 }

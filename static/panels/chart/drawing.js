@@ -1,14 +1,14 @@
 // The drawing of the candle chart, over the chart library: bars, volume, the line of the current price, and where the
 // user has scrolled to. It draws the bars it is given; which ones, and what is written beside them, the panel decides.
 
-import { fixed, utcMinute } from "./format.js";
-import { withGaps } from "./scale.js";
+import { fixed, utcMinute } from "../../format.js";
+import { withGaps } from "../../scale.js";
 
 /** @import * as Charts from "lightweight-charts" */
-/** @import {Interval} from "./intervals.js" */
-/** @import {Bar} from "./state.js" */
-/** @import {Direction} from "./trade_list.js" */
-/** @import {Instrument} from "./types.js" */
+/** @import {Interval} from "../../intervals.js" */
+/** @import {Bar} from "../../state.js" */
+/** @import {Direction} from "../../trade_list.js" */
+/** @import {Instrument} from "../../types.js" */
 
 /** @typedef {ReturnType<typeof palette>} Palette */
 /** A bar, or the place of a missing one.

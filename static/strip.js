@@ -1,17 +1,19 @@
 // The header's live part: last price, quotes, pressure, the data source, the status of the server and of the book, the
-// pause note, the page's title and the spoken summary. It paints a status; it decides nothing.
+// shield, the pause note, the notice, the page's title and the spoken summary. It paints a status; it decides nothing.
 
-import { find, setAttr, setFill, setText, setVisible } from "../dom.js";
-import { age, bps, counted, fixed, isKnown, UNKNOWN, utcTime } from "../format.js";
-import { replayText } from "../replay_clock.js";
-import { SILENCE_STALE_MS, sourceText, storeText } from "../state.js";
-import { lastTrade } from "../trade_list.js";
+import { find, setAttr, setFill, setText, setVisible } from "./dom.js";
+import { age, bps, counted, fixed, isKnown, UNKNOWN, utcTime } from "./format.js";
+import { replayText } from "./replay_clock.js";
+import { shield } from "./shield.js";
+import { SILENCE_STALE_MS, sourceText, storeText } from "./state.js";
+import { silentKinds } from "./streams.js";
+import { lastTrade } from "./trade_list.js";
 
-/** @import {ConnectionStatus} from "../connection.js" */
-/** @import {PanelModel} from "../page_model.js" */
-/** @import {BookStatus} from "../state.js" */
-/** @import {Direction} from "../trade_list.js" */
-/** @import {View} from "../types.js" */
+/** @import {ConnectionStatus} from "./connection.js" */
+/** @import {PanelModel} from "./page_model.js" */
+/** @import {BookStatus} from "./state.js" */
+/** @import {Direction} from "./trade_list.js" */
+/** @import {View} from "./types.js" */
 
 const ANNOUNCE_MS_MIN = 5_000;
 /** @type {Record<Direction, string>} */
@@ -22,13 +24,14 @@ const DIRECTIONS = { 1: "up", "-1": "down", 0: "" };
 /** @typedef {ReturnType<typeof findNodes>} Nodes */
 
 /**
- * Paint into the page around `root`; `onRetry()` is the user's "retry now".
+ * Paint into the page around `root`; `onRetry()` is the user's "retry now", `onClose()` closes the notice.
  * @param {HTMLElement} root
- * @param {{onRetry: () => void}} options
+ * @param {{onRetry: () => void, onClose: () => void}} options
  */
-export function createStatus(root, { onRetry }) {
+export function createStrip(root, { onRetry, onClose }) {
   const nodes = findNodes(root);
   nodes.retry.addEventListener("click", onRetry);
+  find(nodes.notice, "button").addEventListener("click", onClose);
   let spokenAtMs = 0;
 
   /** @param {PanelModel} model */
@@ -49,6 +52,10 @@ export function createStatus(root, { onRetry }) {
       paintPause(nodes, model);
       paintSource(nodes.source, model);
       paintInstance(nodes.instance, model);
+      paintShield(nodes, model);
+      setVisible(nodes.notice, model.notice !== "");
+      setText(nodes.noticeText, model.notice);
+      setAttr(root, "data-silent", silentKinds(model).join(" ") || null);
       paintTitle(model);
       speak(model);
     },
@@ -93,6 +100,11 @@ function findNodes(root) {
     instance: find(root, ".instance"),
     clock: find(root, ".clock"),
     spoken: find(root, "[role=status][aria-live]"),
+    shield: find(root, ".shield"),
+    shieldText: find(root, ".shield-text"),
+    shieldReason: find(root, ".shield-reason"),
+    notice: find(root, ".notice"),
+    noticeText: find(root, ".notice-text"),
   };
 }
 
@@ -129,6 +141,18 @@ function paintServer(nodes, { connection, store, nowMs }) {
 function paintPause(nodes, { paused }) {
   setAttr(nodes.pause, "aria-pressed", String(paused !== null));
   setText(nodes.pauseText, paused === null ? "Pause" : "Resume");
+}
+
+/**
+ * @param {Nodes} nodes
+ * @param {PanelModel} model
+ */
+function paintShield(nodes, model) {
+  const { isVerified, text, reason } = shield(model);
+  setAttr(nodes.shield, "data-verified", isVerified ? "yes" : "no");
+  setAttr(nodes.shield, "title", reason || null);
+  setText(nodes.shieldText, text);
+  setText(nodes.shieldReason, reason);
 }
 
 /** @param {BookStatus} status */

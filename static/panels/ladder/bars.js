@@ -1,8 +1,8 @@
 // The depth bars behind the order book, on one canvas: forty styled boxes ten times a second would cost the browser
 // far more than forty rectangles. It draws the lengths it is given and knows neither prices nor views.
 
-/** @import {Change} from "./state.js" */
-/** @import {Side} from "./types.js" */
+/** @import {Change} from "../../state.js" */
+/** @import {Side} from "../../types.js" */
 
 const FILL_ALPHA = 0.13; // of an ordinary level; the solid edge carries the bar where this is too faint
 const WALL_ALPHA = 0.17; // on top, for a level as large as the largest ones

@@ -1,7 +1,7 @@
 // The metrics as cards: value, unit, a second line, and the last five minutes as a sparkline. Each card is one entry of
 // a table below; values come from the server, and only their text is computed here.
 
-import { element, find, setAttr, setText, svgElement } from "../dom.js";
+import { element, find, setAttr, setText, svgElement } from "../../dom.js";
 import {
   bps,
   bpsBetween,
@@ -14,19 +14,21 @@ import {
   signOf,
   UNKNOWN,
   utcMinute,
-} from "../format.js";
-import { isTopIncomplete, lowerBoundSides, lowerBoundText } from "../known_range.js";
-import { lineRuns } from "../scale.js";
-import { SAMPLES_MAX } from "../state.js";
+} from "../../format.js";
+import { isTopIncomplete, lowerBoundSides, lowerBoundText } from "../../known_range.js";
+import { lineRuns } from "../../scale.js";
+import { SAMPLES_MAX } from "../../state.js";
 
-/** @import {PanelModel} from "../page_model.js" */
-/** @import {Point} from "../scale.js" */
-/** @import {Sample} from "../state.js" */
-/** @import {Instrument, Metrics, Side, View} from "../types.js" */
+/** @import {Frame, Panel} from "../../panel_frame.js" */
+/** @import {Point} from "../../scale.js" */
+/** @import {Sample} from "../../state.js" */
+/** @import {Instrument, Metrics, Side, View} from "../../types.js" */
 
 const LINE_WIDTH = 200; // the sparklines' own units; the page stretches them to the card
 const LINE_HEIGHT = 18;
 const LINE_S_MIN = 60; // a page that was just opened stretches its first minute, not its first second
+/** Those that stand still while the trades are silent. */
+const OF_TRADES = ["vwap", "trade_cvd", "trade_rate"];
 const AT_LEAST = "\u2265";
 
 /** One card of the table. `name` is the metric that it shows, unless `value` computes it.
@@ -187,21 +189,23 @@ const CARDS = [
 ];
 
 /**
- * Paint into `section`.
- * @param {HTMLElement} section
+ * Create the panel.
+ * @param {Frame} frame
+ * @returns {Panel}
  */
-export function createMetrics(section) {
+export function mount({ section, head, body }) {
+  setAttr(section, "data-testid", "metrics");
+  const note = element("p", { class: "panel-note metrics-note" });
+  head.append(note);
   const cards = CARDS.map((spec) => ({ ...spec, ...cardNodes(spec) }));
   const explain = createExplanation(find(document, "dialog.explain"));
   for (const { node, nameNode, ...spec } of cards)
     nameNode.addEventListener("click", () => explain(spec, node.getAttribute("data-bound") === null ? "" : node.title));
-  find(section, ".cards").append(...cards.map(({ node }) => node));
-  const note = find(section, ".metrics-note");
+  body.append(element("dl", { class: "cards values" }, ...cards.map(({ node }) => node)));
   /** @type {number | null} */
   let paintedSecond = null;
 
   return {
-    /** @param {PanelModel} model */
     paint({ view, instrument, samples }) {
       for (const card of cards) {
         if (view === null || instrument === null) paintEmpty(card);
@@ -247,7 +251,11 @@ function cardNodes(spec) {
   const name = element("button", { type: "button", class: "card-name", "aria-haspopup": "dialog" }, spec.label);
   const node = element(
     "div",
-    { class: "card", "data-metric": spec.name, title: titleOf(spec, "") },
+    {
+      class: OF_TRADES.includes(spec.name) ? "card of-trade" : "card",
+      "data-metric": spec.name,
+      title: titleOf(spec, ""),
+    },
     element("dt", {}, name, " ", unit),
     element("dd", { class: "figure" }, figures, second, svgElement("svg", frame, path)),
   );
