@@ -33,7 +33,7 @@ const session = new Session(server, document.baseURI, { onChange: sessionChanged
 const { platform } = session;
 const commands = createCommands(page, settings, {
   data: () => data,
-  open: { help: openHelp, proof: openProof, find: () => search.open() },
+  open: { help: openHelp, proof: openProof, find: () => search.open(), filter: openFilter },
 });
 const data = new ServerData(page, server, platform, { onSymbols: commands.choose });
 const strip = createStrip(root, { onRetry: () => data.retry(), onClose: commands.closeNotice });
@@ -86,6 +86,13 @@ function tick() {
  */
 function dropOldBook(nowMs) {
   if (page.shown !== page.selected && nowMs - page.selectedAtMs >= KEEP_OLD_MS) page.shown = page.selected;
+}
+
+/** Go to the field of the tape that leaves out small trades, where there is a tape. */
+function openFilter() {
+  /** @type {HTMLElement | null} */
+  const field = root.querySelector(".tape-least");
+  field?.focus();
 }
 
 function openHelp() {
