@@ -1,22 +1,26 @@
-// The candle chart: closed bars from the store and the running one, volume below, gaps left open. It draws the bars it
-// is given and says why there are none; requesting them is the caller's business.
+// The candle chart: closed bars from the store and the running one, volume and layers, gaps left open and marked. It
+// draws the bars it is given and says why there are none; requesting them is the caller's business.
 
-import { createDrawing } from "./drawing.js";
 import { closest, element, find, setAttr, setText, setVisible } from "../../dom.js";
-import { fixed, quantityColumn, utcMinute, waitText } from "../../format.js";
-import { INTERVALS, progressText, progressTitle } from "../../intervals.js";
+import { waitText } from "../../format.js";
+import { reachesDayStart } from "../../indicators.js";
+import { INTERVALS, MINUTE, progressText, progressTitle } from "../../intervals.js";
 import { continues, sameBar } from "../../state.js";
+import { zoneFor, zoneOf } from "../../time_zone.js";
 import { lastTrade } from "../../trade_list.js";
+import { createDrawing } from "./drawing.js";
+import { createLayers, needsDay } from "./layers.js";
+import { paintLegend } from "./legend.js";
+import { createToolbox } from "./toolbox.js";
 
 /** @import * as Charts from "lightweight-charts" */
 /** @import {FetchStatus} from "../../fetcher.js" */
 /** @import {Interval} from "../../intervals.js" */
 /** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
 /** @import {Bar} from "../../state.js" */
-/** @import {Instrument, Trade} from "../../types.js" */
+/** @import {Trade} from "../../types.js" */
 
 const CHARTS = "../../vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
-const DAY_S = 86_400;
 const FAR_STEP = 10; // bars a step of an arrow key with Shift
 /** @type {{key: string, bars: Bar[], last: Bar | null}} */
 const NOTHING = Object.freeze({ key: "", bars: [], last: null });
@@ -27,13 +31,14 @@ const NOTHING = Object.freeze({ key: "", bars: [], last: null });
  * @param {PanelContext} context
  * @returns {Promise<Panel>}
  */
-export async function mount(frame, { repaint: onHover, commands, data }) {
+export async function mount(frame, { repaint, commands, data, settings }) {
   fill(frame);
   const { section } = frame;
   /** @type {typeof Charts} */
   const charts = await import(CHARTS);
   const box = find(section, ".chart-canvas");
   const drawing = createDrawing(charts, box);
+  const layers = createLayers(charts, drawing.chart, drawing.colour);
   const nodes = {
     legend: find(section, ".legend"),
     notice: find(section, ".chart-notice"),
@@ -44,7 +49,9 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
     toNow: find(section, ".to-now"),
     body: find(section, ".chart-body"),
     spoken: find(section, ".chart-spoken"),
+    values: find(section, ".legend-layers"),
   };
+  const toolbox = createToolbox(frame, nodes, drawing, settings, repaint);
   const buttons = INTERVALS.map(intervalButton);
   nodes.intervals.append(...buttons);
   nodes.intervals.addEventListener("click", (event) => {
@@ -60,7 +67,7 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
   let hovered = null;
   drawing.chart.subscribeCrosshairMove(({ time }) => {
     hovered = typeof time === "number" ? time : null;
-    onHover();
+    repaint();
   });
 
   let isKeyMove = false;
@@ -68,13 +75,15 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
   nodes.body.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key] ?? 0;
     if (event.key === "Escape") drawing.point(null);
+    const pointed = hovered === null ? null : barAt(hovered, painted.bars, painted.last);
+    if (toolbox.keyPressed(event, pointed)) return event.preventDefault();
     if (step === 0) return;
     event.preventDefault();
     const bar = stepped(painted.bars, painted.last, hovered, step * (event.shiftKey ? FAR_STEP : 1));
     isKeyMove = bar !== null;
     hovered = bar?.time ?? null;
     drawing.point(bar);
-    onHover();
+    repaint();
   });
 
   /** Remove another symbol's bars, which must not appear under the name of a symbol without any. */
@@ -82,7 +91,9 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
     if (painted !== NOTHING) drawing.start([]);
     painted = NOTHING;
     drawing.markLast(null);
+    layers.paint([], null);
     setText(nodes.legend, "");
+    setText(nodes.values, "");
   }
 
   /**
@@ -117,17 +128,26 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
 
   return {
     isPaced: true,
+    topics: ({ interval, selected }) => (interval === MINUTE ? [] : [{ topic: `kline.${selected}.${interval.name}` }]),
     paint({ bars, live, trades, instrument, view, interval, selected }) {
       symbol = selected;
       paintButtons(buttons, interval);
       if (instrument === null || view === null) return clear();
+      const { stepSeconds } = interval;
       const key = `${view.symbol} ${interval.name}`;
       if (painted.key !== key) drawing.adopt(instrument, interval);
+      const zone = zoneFor(zoneOf(settings.get("zone")), stepSeconds);
+      drawing.setZone(zone);
       draw(key, bars, live);
-      if (drawing.isNearStart()) data.history(symbol)?.loadOlder();
+      layers.choose(toolbox.layers, key, instrument, stepSeconds);
+      layers.paint(bars, live);
+      const lacksDay = needsDay(toolbox.layers, stepSeconds) && !reachesDayStart(bars);
+      if (lacksDay || drawing.isNearStart()) data.history(symbol)?.loadOlder();
       paintNewest(trades, bars, live);
-      paintLegend(nodes.legend, barAt(hovered, bars, live), instrument, interval);
-      if (isKeyMove) setText(nodes.spoken, nodes.legend.textContent ?? "");
+      const shown = barAt(hovered, bars, live);
+      paintLegend(nodes, shown, shown === null ? [] : layers.read(shown, instrument), instrument, interval, zone);
+      toolbox.paint({ bars, live, instrument, interval, symbol: view.symbol, zone });
+      if (isKeyMove) setText(nodes.spoken, `${nodes.legend.textContent} ${nodes.values.textContent}`);
       isKeyMove = false;
     },
     /** Whether the newest bar as it is drawn does not contain the last price, which is painted more often. */
@@ -159,14 +179,14 @@ function fill({ section, head, body, streamAge }) {
   setAttr(section, "data-testid", "candles");
   head.append(
     element("div", { class: "intervals", role: "group", "aria-label": "Interval", "data-testid": "intervals" }),
-    element("p", { class: "panel-note" }, "UTC"),
     streamAge("kline", "candles-age"),
     element("p", { class: "panel-note chart-progress", "data-testid": "chart-progress" }),
   );
-  const label = "Candle chart: arrow keys read the candles";
+  const label = "Candle chart: arrow keys read the candles, r measures from one, h draws a line at its close";
   const toNow = { type: "button", class: "tool to-now", "data-testid": "to-now", hidden: true };
   body.append(
     element("p", { class: "legend figure values of-kline", "data-testid": "legend" }),
+    element("p", { class: "legend-layers figure values of-kline", "data-testid": "legend-layers" }),
     element(
       "div",
       { class: "chart-body", tabindex: 0, role: "group", "aria-label": label },
@@ -241,30 +261,6 @@ function stepped(bars, last, time, steps) {
   const at = time === null ? all.length - 1 : all.findLastIndex((bar) => bar.time <= time);
   const from = time === null && steps < 0 ? all.length : at; // the first key points at the newest one
   return all[Math.min(all.length - 1, Math.max(0, from + steps))] ?? null;
-}
-
-/**
- * @param {HTMLElement} node
- * @param {Bar | null} bar
- * @param {Instrument} instrument
- * @param {Interval} interval
- */
-function paintLegend(node, bar, { price_decimals, quantity_decimals, base_asset }, { stepSeconds }) {
-  if (bar === null) return setText(node, "");
-  /** @param {number} value */
-  const price = (value) => fixed(value, price_decimals);
-  const volume = quantityColumn(bar.volume, Math.min(3, quantity_decimals))(bar.volume);
-  // No break within a pair: on two lines each letter stays with its number.
-  const pair = (/** @type {string} */ name, /** @type {string} */ text) => `${name}\u00a0${text}`;
-  const figures = [pair("O", price(bar.open)), pair("H", price(bar.high)), pair("L", price(bar.low))];
-  figures.push(pair("C", price(bar.close)), pair("V", `${volume}\u00a0${base_asset}`));
-  const time = utcMinute(bar.time * 1000);
-  const shortTime = stepSeconds > 0 && stepSeconds < DAY_S ? time.slice(11) : time.slice(0, 10);
-  const missing = bar.missing > 0 ? `  ${bar.missing} min missing` : "";
-  setAttr(node, "data-side", bar.close >= bar.open ? "bid" : "ask");
-  setAttr(node, "data-low", bar.low);
-  setAttr(node, "data-high", bar.high);
-  setText(node, `${shortTime}  ${figures.join("  ")}${missing}`);
 }
 
 /**
