@@ -46,6 +46,14 @@ def system_uptime() -> Uptime:
         return Uptime("", 0.0)
 
 
+def elapsed_s() -> float:
+    """Return seconds of a clock that cannot be set and, where the system has such a one, goes on while it sleeps."""
+    try:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    except AttributeError:  # not Linux; there the monotonic clock does not stop, or nothing better exists
+        return time.monotonic()
+
+
 class ReplayClock:
     """A clock that shows the receive time of the newest line of a recording."""
 

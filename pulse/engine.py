@@ -1,14 +1,15 @@
 """The engine: applies the market events of every symbol and makes a view of each when it is due.
 
-One Market per symbol. The engine waits for nothing but its inbox and calls no producer back: views, closed candles,
-requests for a snapshot and trade gaps leave on queues that never make it wait.
+One Market per symbol. A watched symbol has a view at each change, another one each second: `watch` is for whatever
+reads views, the hub's subscribers among them. The engine waits for nothing but its inbox and calls no producer back:
+views, closed candles, requests for a snapshot and trade gaps leave on queues that never make it wait.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from math import nan
+from math import inf, nan
 from typing import Any
 
 from prometheus_client import Counter
@@ -22,8 +23,8 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
 from pulse.market.market import Market
 from pulse.market.stream_states import KINDS
-from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, TradeGap
-from pulse.market.view import Certificate, StreamView
+from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, Trade, TradeGap
+from pulse.market.view import TRADES_MAX, Certificate, StreamView
 from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SilentStreams, SnapshotRequests
 from pulse.stats import CounterOf
 from pulse.wire import book_channel, trades_channel
@@ -31,18 +32,27 @@ from pulse.wire import book_channel, trades_channel
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
-"""A view of each symbol is made at least this often, so that silence on the way out always means trouble."""
+"""A view of each symbol is made at least this often, so that silence on the way out always means trouble. One that is
+not watched has no others, but for those that show another state."""
+UNWATCHED_AT_ONCE = 4
+"""Views of unwatched symbols that are made in one go: those of hundreds are due at the same time, and a watched
+symbol's must not wait for them."""
 BATCH_EVENTS_MAX = 256
 """Events applied in one go before other tasks of the loop run."""
-URGENT = (DepthDiff, BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
-"""Events that change the book or its state are shown at once; trades and tickers wait for one, ADDITIONS_WAIT at most.
-"""
+STATE_EVENTS = (BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
+"""Events that begin or end a book are shown at once, watched or not."""
+URGENT = (DepthDiff, *STATE_EVENTS)
+"""Events that change a watched book or its state are shown at once; trades and tickers wait for one, ADDITIONS_WAIT at
+most."""
 ADDITIONS_WAIT = 1.5
 """In publish intervals. Diffs come every 100 ms at most: this and an interval of 80 ms ensure that no view delays the
 next diff's. At 100 ms one view between two diffs delayed all later diffs (docs/decisions/80-ms-pacing.md)."""
 
 GOOD_STATES = (State.LIVE, State.HALTED)
 """States of a book that is as it should be."""
+
+TRADES_WAITING_MAX = TRADES_MAX // 2
+"""Trades of an unwatched symbol that wait for its next view at most: half of what one message holds."""
 
 WAKE_UP = Received("", None, 0.0)
 """An event of no symbol: it wakes the engine and changes nothing."""
@@ -68,6 +78,7 @@ class _Slot:
         "age_ms",
         "due_s",
         "incidents_logged",
+        "is_watched",
         "market",
         "mismatches_logged",
         "published",
@@ -79,8 +90,9 @@ class _Slot:
         "streams",
     )
 
-    def __init__(self, market: Market, now_s: float) -> None:
+    def __init__(self, market: Market, now_s: float, *, is_watched: bool) -> None:
         self.market = market
+        self.is_watched = is_watched
         self.record = ProofRecord(market.symbol)
         self.since_s = now_s  # since the epoch: when the newest view's state began
         self.published_s = 0.0  # when the newest view was made
@@ -114,6 +126,8 @@ class Engine:
     ) -> None:  # fmt: skip
         self._make_market = make_market
         self._slots: dict[str, _Slot] = {}
+        self._watchers: dict[str, int] = {}  # how many each symbol has; also of symbols that are not open
+        self._next_due_s = 0.0  # no view is due before
         self._inbox = inbox
         self._outbox = outbox
         self._candles = candles
@@ -127,8 +141,11 @@ class Engine:
         stats.views_replaced.read(lambda: outbox.replaced)
 
     def open(self, symbol: str) -> None:
-        """Begin to make views of a symbol; `run` needs one symbol at least."""
-        self._slots[symbol] = slot = _Slot(self._make_market(symbol), self._clock.wall_s())
+        """Begin to make views of a symbol."""
+        market, is_watched = self._make_market(symbol), self.is_watched(symbol)
+        self._slots[symbol] = slot = _Slot(market, self._clock.wall_s(), is_watched=is_watched)
+        self._next_due_s = 0.0
+        self._wake_up_if_idle()
         for counter, read in MARKET_COUNTERS.items():
             counter.read(partial(read, slot.market), symbol)
         for cause in INCIDENT_CAUSES:
@@ -146,6 +163,34 @@ class Engine:
         self._snapshot_requests.discard(symbol)
         for kind in KINDS:
             self._silent_streams.discard((symbol, kind))
+
+    def watch(self, symbol: str) -> None:
+        """Count a watcher of a symbol, and have a view made at once, or as soon as the interval since the last allows.
+
+        Watchers are whatever must have each view: clients, alert rules, recorders, other processes. They count by the
+        symbol's name, whether it is open or not.
+        """
+        self._watchers[symbol] = self._watchers.get(symbol, 0) + 1
+        slot = self._slots.get(symbol)
+        if slot is not None:
+            slot.is_watched = True
+            self._make_due(slot, slot.published_s + self._interval_s)
+            self._wake_up_if_idle()
+
+    def unwatch(self, symbol: str) -> None:
+        """Count a watcher less; each calls this once."""
+        count = self._watchers[symbol] - 1
+        if count:
+            self._watchers[symbol] = count
+            return
+        del self._watchers[symbol]
+        slot = self._slots.get(symbol)
+        if slot is not None:
+            slot.is_watched = False
+
+    def is_watched(self, symbol: str) -> bool:
+        """Return whether a symbol has a watcher."""
+        return symbol in self._watchers
 
     async def run(self) -> None:
         """Apply events and make views for ever."""
@@ -212,10 +257,13 @@ class Engine:
         if isinstance(event, DepthDiff):
             self._latency.applied(
                 received.symbol, received.received_ms, event.event_time_ms,
-                self._clock.now_ms(), self._clock.wall_s() * 1000,
+                self._clock.now_ms(), self._clock.wall_s() * 1000, is_awaited=slot.is_watched,
             )  # fmt: skip
-        wait_s = 0.0 if isinstance(event, URGENT) else ADDITIONS_WAIT * self._interval_s
-        slot.due_s = min(slot.due_s, max(now_s + wait_s, slot.published_s + self._interval_s))
+        if slot.is_watched:
+            wait_s = 0.0 if isinstance(event, URGENT) else ADDITIONS_WAIT * self._interval_s
+            self._make_due(slot, max(now_s + wait_s, slot.published_s + self._interval_s))
+        elif self._is_due_unwatched(slot, event, received.received_ms):
+            self._make_due(slot, slot.published_s + self._interval_s)
         for candle in market.candles.take_closed():
             self._put_candle(candle)
         if isinstance(event, TradeGap):
@@ -223,6 +271,15 @@ class Engine:
         reason = market.integrity.pop_resync_request()
         if reason:
             self._snapshot_requests.put(received.symbol, reason)
+
+    def _is_due_unwatched(self, slot: _Slot, event: object, now_ms: float) -> bool:
+        """Return whether an unwatched symbol's view must not wait for its second.
+
+        The log, the gauges and the record of proof get each state from a view, and a message holds so many trades.
+        """
+        if isinstance(event, STATE_EVENTS) or slot.market.state(now_ms)[0] is not slot.state:
+            return True
+        return isinstance(event, Trade) and slot.market.trades_waiting >= TRADES_WAITING_MAX
 
     def _put_candle(self, candle: Candle) -> None:
         try:
@@ -244,23 +301,40 @@ class Engine:
         A timer that is set for earlier stays: events come by the hundred between two views, and a timer for each would
         cost as much as the event.
         """
-        due_s = min([slot.due_s for slot in self._slots.values()])
+        due_s = self._next_due_s
+        if due_s == inf:
+            return  # there is no symbol
         if self._alarm is None or due_s < self._alarm.when():
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._alarm = loop.call_at(due_s, self._wake_up)
+            self._alarm = loop.call_at(due_s, self._on_alarm)
 
-    def _wake_up(self) -> None:
+    def _on_alarm(self) -> None:
         self._alarm = None
+        self._wake_up_if_idle()
+
+    def _wake_up_if_idle(self) -> None:
         if self._inbox.empty():
             self._inbox.put_nowait(WAKE_UP)
 
+    def _make_due(self, slot: _Slot, due_s: float) -> None:
+        """Have a symbol's view made at this time, unless it is due before."""
+        if due_s < slot.due_s:
+            slot.due_s = due_s
+            self._next_due_s = min(self._next_due_s, due_s)
+
     def _publish_due(self, now_s: float) -> None:
-        for slot in self._slots.values():
-            if slot.due_s <= now_s:
-                self._publish(slot)
-                slot.published_s = now_s
-                slot.due_s = now_s + HEARTBEAT_S
+        """Make the views that are due: those of watched symbols first, and a few of the others."""
+        if now_s < self._next_due_s:
+            return
+        due = [slot for slot in self._slots.values() if slot.due_s <= now_s]
+        watched = [slot for slot in due if slot.is_watched]
+        others = [slot for slot in due if not slot.is_watched]
+        for slot in (*watched, *sorted(others, key=_due_s)[:UNWATCHED_AT_ONCE]):
+            self._publish(slot)
+            slot.published_s = now_s
+            slot.due_s = now_s + HEARTBEAT_S
+        self._next_due_s = min(map(_due_s, self._slots.values()), default=inf)
 
     def _publish(self, slot: _Slot) -> None:
         market = slot.market
@@ -306,3 +380,7 @@ class Engine:
             log.warning(
                 "candle differs symbol=%s ours=%s theirs=%s", slot.market.symbol, mismatch.ours, mismatch.theirs
             )
+
+
+def _due_s(slot: _Slot) -> float:
+    return slot.due_s

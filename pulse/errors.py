@@ -10,6 +10,7 @@ PulseError
         ConnectionEnded     a stream is over
         HandshakeRefused    it refused to open a stream
     StoreUnavailable        the database: away, mute or full
+    BadBlock                a block of the recorded past: damaged, cut short, or not of this format
     CheckFailed             what `python -m pulse check` found: the text says what to do
     RequestError            a client: its request is wrong, or cannot be granted now
     UnknownListing          a client: it asked for a symbol that the exchange does not list
@@ -82,6 +83,10 @@ class HandshakeRefused(ExchangeError):
 
 class StoreUnavailable(PulseError):
     """The candle store did not take or give rows; they may be tried again unchanged."""
+
+
+class BadBlock(PulseError):
+    """Bytes of the recorded past that are not what was written; the text says what is wrong with them."""
 
 
 class CheckFailed(PulseError):

@@ -40,7 +40,7 @@ class Hop:
 HOPS = (
     Hop("exchange", "the exchange's event time to received here", 500.0),
     Hop("applied", "received to applied to the book", 10.0),
-    Hop("published", "applied to handed to the bus, the wait for the next view included", 150.0),
+    Hop("published", "of watched symbols: applied to handed to the bus, the wait for the next view included", 150.0),
     Hop("bus", "handed to the bus to delivered by it", 10.0),
     Hop("socket", "delivered by the bus to written to the last client that is ready", 100.0),
     Hop("echo", "view made to a client's report that it was shown", 1_000.0),
@@ -180,15 +180,23 @@ class Latency:
         self._published.pop(symbol, None)
         self._made_s.pop(symbol, None)
 
-    def applied(self, symbol: str, received_ms: float, event_time_ms: int, now_ms: float, wall_ms: float) -> None:
-        """Note that a change of the book, received at `received_ms`, has been applied now."""
+    def applied(
+        self, symbol: str, received_ms: float, event_time_ms: int, now_ms: float, wall_ms: float,
+        *, is_awaited: bool = True,
+    ) -> None:  # fmt: skip
+        """Note that a change of the book, received at `received_ms`, has been applied now.
+
+        One that is not awaited, because nothing watches its symbol, is shown with the view of its second: that wait is
+        no delay.
+        """
         received_wall_ms = wall_ms - (now_ms - received_ms)
         self.offset.add_event(received_wall_ms, event_time_ms)
         self._hops[EXCHANGE].observe(received_wall_ms + self.offset.value_ms() - event_time_ms, now_ms)
         if not self._is_real_time:
             return
         self._hops[APPLIED].observe(now_ms - received_ms, now_ms)
-        self._applied_ms.setdefault(symbol, now_ms)
+        if is_awaited:
+            self._applied_ms.setdefault(symbol, now_ms)
 
     def published(self, symbol: str, seq: int, timestamp_s: float, now_ms: float) -> None:
         """Note that the engine has made view number `seq`, which carries this timestamp."""

@@ -178,17 +178,17 @@ class Terminal:
         engine = self._make_engine()
         reader = CandleReader(store, engine.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
-        hub = Hub(self.origin.instance, running_candles.now)
-        relay = Relay(self.outbox, hub.publish, self.latency, self.clock)
+        hub = Hub(self.origin.instance, running_candles.now, engine)
+        relay = Relay(self.outbox, hub.publish, self.latency, self.clock, token=hub.token)
         bus = self._make_bus(relay.deliver)
         resources.push_async_callback(bus.aclose)
         coverage = CoverageMeter(store, reader, engine.proof_records)
-        source = await self._open_source(hub, store, lambda names: registry.set_listed(names), resources)
+        source = await self._open_source(engine, store, lambda names: registry.set_listed(names), resources)
         registry = SymbolRegistry(
             self.plan.symbols,
             running_max=0 if self.plan.recording else self.settings.symbols_max,
             parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, coverage, *source.parts),
-            is_watched=hub.is_watched,
+            is_watched=engine.is_watched,
             clock=time.monotonic,
         )
         return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles, coverage)
@@ -317,7 +317,7 @@ class Terminal:
         )  # fmt: skip
 
     async def _open_source(
-        self, hub: Hub, store: Store, on_listing: Callable[[Iterable[str]], None], resources: AsyncExitStack
+        self, engine: Engine, store: Store, on_listing: Callable[[Iterable[str]], None], resources: AsyncExitStack
     ) -> _Source:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
@@ -329,7 +329,7 @@ class Terminal:
         transport = AiohttpTransport(await resources.enter_async_context(open_session()))
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         bans.check()
-        rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, hub))
+        rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, engine))
         retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
         ingest = LiveIngest(
             lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
@@ -384,10 +384,10 @@ class Terminal:
             audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
 
-    def _snapshot_priority(self, hub: Hub, symbol: str) -> Priority:
+    def _snapshot_priority(self, engine: Engine, symbol: str) -> Priority:
         if symbol in self.plan.symbols:
             return Priority.PINNED_BOOK
-        return Priority.WATCHED_BOOK if hub.is_watched(symbol) else Priority.OTHER_BOOK
+        return Priority.WATCHED_BOOK if engine.is_watched(symbol) else Priority.OTHER_BOOK
 
     def _exchange_ms(self) -> int | None:
         """Return the exchange's time, in a replay the recording's; None while it is unknown."""

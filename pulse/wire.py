@@ -1,7 +1,7 @@
 """The wire format: views as JSON, the names of bus channels, and candles and gaps as rows of the API. No I/O."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -10,8 +10,8 @@ from pulse.market.types import TradeGap
 from pulse.market.view import TradesView, View
 
 BOOK, TRADES = "book:", "trades:"
-STAMP = re.compile(rb'\{"seq":([0-9]{1,18}),"instance":"([0-9a-f]{1,32})",')
-"""How every encoded view begins: it can be judged without decoding it."""
+STAMP = re.compile(rb'\{"seq":([0-9]{1,18}),"instance":"([0-9a-f]{1,32})",(?:"token":([0-9]{1,18}),)?')
+"""How every encoded view begins: it can be judged without decoding it. Those of earlier versions have no token."""
 
 
 def book_channel(symbol: str) -> str:
@@ -38,19 +38,27 @@ def bus_prefix(namespace: str, venue: str, source: str) -> str:
 
 
 def encode_view(view: View | TradesView) -> bytes:
-    """Encode a view as JSON; it begins with `seq` and `instance`, so that both can be read without decoding it."""
+    """Encode a view as JSON; it begins with what `read_stamp` reads without decoding it."""
     return orjson.dumps(view)
 
 
-def read_stamp(payload: bytes) -> tuple[str, int]:
-    """Return the instance that made an encoded view and its sequence number, without decoding the rest.
+class Stamp(NamedTuple):
+    """Which view an encoded view is: its number, the instance that made it, the token under which it was published."""
+
+    seq: int
+    instance: str
+    token: int
+
+
+def read_stamp(payload: bytes) -> Stamp:
+    """Return the stamp of an encoded view without decoding the rest.
 
     Raises ValueError for a payload that does not begin as an encoded view does.
     """
     match = STAMP.match(payload)
     if match is None:
         raise ValueError(f'expected a view that begins with {{"seq":...,"instance":"...", got {payload[:40]!r}')
-    return match[2].decode(), int(match[1])
+    return Stamp(int(match[1]), match[2].decode(), int(match[3] or 0))
 
 
 CANDLE_FIELDS = (

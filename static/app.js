@@ -33,7 +33,14 @@ const session = new Session(server, document.baseURI, { onChange: sessionChanged
 const { platform } = session;
 const commands = createCommands(page, settings, {
   data: () => data,
-  open: { help: openHelp, proof: openProof, find: () => search.open(), filter: openFilter },
+  open: {
+    help: openHelp,
+    proof: openProof,
+    find: () => search.open(),
+    filter: openFilter,
+    layouts: openLayouts,
+    maximise: () => workspace.maximiseFocused(),
+  },
 });
 const data = new ServerData(page, server, platform, { onSymbols: commands.choose });
 const strip = createStrip(root, { onRetry: () => data.retry(), onClose: commands.closeNotice });
@@ -48,7 +55,7 @@ frames.add(paintBook);
 frames.add(() => symbols.paint(model));
 frames.add(() => search.paint(model));
 const context = { commands, data, settings, server, platform };
-const workspace = createWorkspace(find(root, ".panels"), PANELS, model, frames, context);
+const workspace = createWorkspace(find(root, ".panels"), PANELS, page, frames, context);
 
 start();
 
@@ -62,6 +69,7 @@ function start() {
   find(document, ".skip").addEventListener("click", skipToBook);
   find(root, ".pause").addEventListener("click", commands.togglePause);
   find(root, ".help-open").addEventListener("click", openHelp);
+  find(root, ".layouts-open").addEventListener("click", openLayouts);
   find(root, ".shield").addEventListener("click", openProof);
   find(root, ".log-out").addEventListener("click", () => session.logOut());
   effect(() => {
@@ -112,6 +120,11 @@ async function openProof() {
   open();
 }
 
+async function openLayouts() {
+  const { openLayoutDialog } = await import("./dialogs/layouts.js");
+  openLayoutDialog(workspace);
+}
+
 /** @type {Promise<ReturnType<typeof import("./dialogs/login.js").createLogin>> | null} */
 let login = null;
 
@@ -155,7 +168,7 @@ function paintRoot() {
   setAttr(root, "data-selected", selected || null);
 }
 
-/** Paint the price and the ids of the view, in one frame with the rows they describe: a reader of both reads one view. */
+/** Paint the price and the ids of the view in one frame with its rows: a reader of both reads one view. */
 function paintBook() {
   const { view, paused } = model;
   if (view !== null && paused === null) data.shown(view, Date.now());

@@ -20,7 +20,7 @@ import { firstSymbol } from "./symbol_names.js";
  * @param {Settings} settings
  * @param {object} options
  * @param {() => ServerData} options.data
- * @param {Record<"help" | "proof" | "find" | "filter", () => void>} options.open
+ * @param {Record<"help" | "proof" | "find" | "filter" | "layouts" | "maximise", () => void>} options.open
  */
 export function createCommands(page, settings, { data, open }) {
   /** What to show first; `select` writes over both. */
@@ -111,5 +111,5 @@ export function createCommands(page, settings, { data, open }) {
     togglePause();
   }
 
-  return { choose, select, selectInterval, togglePause, keyPressed, addressChanged, closeNotice };
+  return { choose, select, selectInterval, togglePause, keyPressed, addressChanged, closeNotice, open };
 }

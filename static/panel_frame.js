@@ -1,7 +1,7 @@
 // The frame around a panel: its section, head and status, its module, which is loaded when it is first shown, and its
 // painters. It knows no panel by name.
 
-import { element, setAttr, setText } from "./dom.js";
+import { element, setAttr, setText, setVisible } from "./dom.js";
 import { ageNote, silentKinds } from "./streams.js";
 
 /** @import {Commands} from "./commands.js" */
@@ -12,6 +12,7 @@ import { ageNote, silentKinds } from "./streams.js";
 /** @import {Session} from "./session.js" */
 /** @import {Settings} from "./settings.js" */
 /** @import {createFrames, Painter} from "./signals.js" */
+/** @import {BookStatus} from "./state.js" */
 /** @import {StreamKind} from "./types.js" */
 
 /** What a panel fills. `id` makes an id that no other panel has; `streamAge` makes a note for the head that shows the
@@ -32,6 +33,7 @@ import { ageNote, silentKinds } from "./streams.js";
  * @property {Settings} settings
  * @property {Server} server
  * @property {Session["platform"]} platform
+ * @property {(key: string) => void} openMenu
  */
 
 /** @typedef {PageContext & {repaint: () => void}} PanelContext */
@@ -68,15 +70,17 @@ export class PanelFrame {
   #painters = [];
   #isShown = false;
   #onMounted;
+  #pin = element("span", { class: "panel-pin" });
 
   /**
    * @param {PanelRow} row
+   * @param {string} key
    * @param {PanelModel} model of the panel's symbol
    * @param {ReturnType<typeof createFrames>} frames
    * @param {PageContext} context
    * @param {() => void} onMounted when its module has been loaded
    */
-  constructor(row, model, frames, context, onMounted) {
+  constructor(row, key, model, frames, context, onMounted) {
     this.#row = row;
     this.#model = model;
     this.#frames = frames;
@@ -85,12 +89,17 @@ export class PanelFrame {
     framesMade += 1;
     const prefix = `${row.name}-${framesMade}`;
     const heading = element("h2", { id: `${prefix}-heading` }, row.title);
-    const head = element("header", { class: "panel-head" }, heading);
+    const head = element("div", { class: "panel-notes" });
     const body = element("div", { class: "panel-body" });
-    const names = { class: `panel ${row.name}`, "aria-labelledby": heading.id, "data-testid": `${row.name}-panel` };
+    const label = `${row.title}: maximise, hide or pin`;
+    const menu = element("button", { type: "button", class: "panel-menu", "aria-haspopup": "dialog", title: label });
+    menu.append(element("span", { class: "unseen" }, label), "\u22ef");
+    menu.addEventListener("click", () => context.openMenu(key));
+    const names = { "aria-labelledby": heading.id, "data-testid": `${row.name}-panel`, "data-key": key };
+    const top = element("header", { class: "panel-head" }, heading, this.#pin, head, menu);
     /** @type {Frame} */
     this.frame = {
-      section: element("section", names, head, body),
+      section: element("section", { id: prefix, class: `panel ${row.name}`, ...names }, top, body),
       head,
       body,
       heading,
@@ -111,8 +120,14 @@ export class PanelFrame {
     this.#onMounted();
   }
 
+  /** @param {boolean} isFront whether it is in front of its tabs */
+  setFront(isFront) {
+    setVisible(this.frame.section, isFront);
+  }
+
   /** Paint it no longer. */
   hide() {
+    if (!this.#isShown) return;
     this.#isShown = false;
     for (const painter of this.#painters) painter.stop();
     this.#painters = [];
@@ -184,12 +199,22 @@ export class PanelFrame {
     setAttr(section, "data-paused", String(paused !== null));
     setAttr(section, "data-silent", silent.join(" ") || null);
     setAttr(section, "data-symbol", selected || null);
+    setText(this.#pin, this.#model.isPinned ? pinText(selected, status) : "");
     for (const note of head.querySelectorAll("[data-stream]")) {
       const kind = /** @type {StreamKind} */ (note.getAttribute("data-stream"));
       setText(note, ageNote(this.#model, kind, nowMs));
       setAttr(note, "data-old", silent.includes(kind) ? "" : null);
     }
   }
+}
+
+/**
+ * Return what heads a pinned panel: its symbol, and why it is not live.
+ * @param {string} symbol
+ * @param {BookStatus} status
+ */
+function pinText(symbol, { trusted, text }) {
+  return trusted ? symbol : `${symbol} \u00b7 ${text}`;
 }
 
 /** @param {string} title */

@@ -303,6 +303,22 @@
  * @typedef {{kind: string, ok: boolean, detail: string, pending: number}} StoreReport
  */
 
+/** A span of a day that is missing, with its cause.
+ * @typedef {{from: string, to: string, cause: string, reason: string}} Hole
+ */
+
+/** How much of a day the book was proven and the candles are whole; `share` is null where nothing is known.
+ * @typedef {object} DayCoverage
+ * @property {string} day
+ * @property {string} until
+ * @property {{share: number | null, holes: Hole[]}} book
+ * @property {{share: number | null, missing_minutes: number, holes: Hole[]}} candles
+ */
+
+/** /api/coverage; days newest first.
+ * @typedef {{symbol: string, days: DayCoverage[]}} Coverage
+ */
+
 /** One step from the exchange to the screen; null before it was measured.
  * @typedef {object} Hop
  * @property {string} hop

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pulse.clock import EVENTS_WINDOW_MS, ROUND_TRIPS, ClockOffset, ReplayClock, SystemClock
+from pulse.clock import EVENTS_WINDOW_MS, ROUND_TRIPS, ClockOffset, ReplayClock, SystemClock, elapsed_s
 
 
 def test_system_clock_counts_milliseconds() -> None:
@@ -21,6 +21,18 @@ def test_system_date_is_in_seconds() -> None:
     now = SystemClock().wall_s()
 
     assert before <= now <= time.time()
+
+
+def test_elapsed_time_goes_on() -> None:
+    """By the clock that counts while the machine sleeps, where there is one; elsewhere by the monotonic one."""
+
+    def read() -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+    before = read()
+    now = elapsed_s()
+
+    assert before <= now <= read()
 
 
 def test_replay_clock_shows_the_newest_receive_time() -> None:

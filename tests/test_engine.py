@@ -2,11 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 
 import pytest
 
-from pulse.engine import ADDITIONS_WAIT, BATCH_EVENTS_MAX, Engine
+from pulse.engine import (
+    ADDITIONS_WAIT,
+    BATCH_EVENTS_MAX,
+    HEARTBEAT_S,
+    TRADES_WAITING_MAX,
+    UNWATCHED_AT_ONCE,
+    Engine,
+)
 from pulse.latency import Latency
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
@@ -33,10 +41,13 @@ ANCHOR = BookAnchor(snapshot(10, [(100.0, 5.0)], [(101.0, 2.0)]), ())
 Script = Callable[["EngineRun"], Awaitable[None]]
 
 
-class EngineRun:
-    """An engine of two symbols, and everything that it put out."""
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
-    def __init__(self, candles_max: int = 100) -> None:
+
+class EngineRun:
+    """An engine of two symbols, these of them watched, and everything that it put out."""
+
+    def __init__(self, candles_max: int = 100, watched: Sequence[str] = SYMBOLS) -> None:
         self.inbox: Inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(candles_max)
@@ -52,10 +63,12 @@ class EngineRun:
             self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams, self.gaps,
             ScenarioClock(), self.latency, publish_interval_s=INTERVAL_S,
         )  # fmt: skip
-        for symbol in ("BTCUSDT", "ETHUSDT"):
+        for symbol in SYMBOLS:
             self.engine.open(symbol)
+        for symbol in watched:
+            self.engine.watch(symbol)
 
-    async def watch(self) -> None:
+    async def take_views(self) -> None:
         """Take every view the moment it is there."""
         while True:
             _, view = await self.outbox.get()
@@ -79,12 +92,12 @@ class EngineRun:
         return [at for at, view in self.views if view.symbol == symbol]
 
 
-def run_engine(script: Script, until_s: float, candles_max: int = 100) -> EngineRun:
+def run_engine(script: Script, until_s: float, candles_max: int = 100, watched: Sequence[str] = SYMBOLS) -> EngineRun:
     """Run an engine through a script, and return what it put out until this time."""
 
     async def play() -> EngineRun:
-        engine_run = EngineRun(candles_max)
-        tasks = [asyncio.create_task(work) for work in (engine_run.engine.run(), engine_run.watch())]
+        engine_run = EngineRun(candles_max, watched)
+        tasks = [asyncio.create_task(work) for work in (engine_run.engine.run(), engine_run.take_views())]
         await script(engine_run)
         await at(until_s)
         for task in tasks:
@@ -131,6 +144,182 @@ def test_trades_and_tickers_wait_longer_than_an_interval(event: object) -> None:
         await engine_run.put(0.5, event)
 
     assert run_engine(script, until_s=1.4).times() == pytest.approx([0.0, 0.5 + ADDITIONS_WAIT * INTERVAL_S])
+
+
+def test_an_unwatched_symbol_has_a_view_each_second() -> None:
+    """However many diffs, trades and tickers there are; the view holds the newest of each."""
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(), ANCHOR)
+        for i in range(1, 20):
+            await engine_run.put(
+                0.5 + i / 10, diff(10 + i, 10 + i), trade(i), ticker(10 + i, (100.0, 5.0), (101.0, 2.0))
+            )
+
+    engine_run = run_engine(script, until_s=2.8, watched=())
+
+    assert engine_run.times() == pytest.approx([0.0, 0.5, 1.5, 2.5])
+    assert (engine_run.last().last_update_id, engine_run.last().trades[0].id) == (29, 19)
+    assert [trades[-1] for trades in engine_run.trades] == [9, 19]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [FeedUp(), FeedDown("cut"), BookLost("gap"), ANCHOR,
+     Instrument("BTCUSDT", "BTC", "USDT", "BREAK", 0.01, 0.1, 2, 1)],
+    ids=lambda event: type(event).__name__,
+)  # fmt: skip
+def test_what_begins_or_ends_an_unwatched_book_is_shown_at_once(event: object) -> None:
+    """As it is of a watched one."""
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, event)
+
+    assert run_engine(script, until_s=1.4, watched=()).times() == [0.0, 0.5]
+
+
+def test_another_state_of_an_unwatched_book_is_shown_at_once() -> None:
+    """After a diff that crosses the book, or ends a silence; the record of proof has the holes of a watched one."""
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(), ANCHOR)
+        for i in range(1, 9):
+            await engine_run.put(0.5 + i / 10, diff(10 + i, 10 + i))
+        await engine_run.put(61.25, diff(19, 19))
+        await engine_run.put(61.4, diff(20, 20, [(101.0, 1.0)]))
+        await engine_run.put(61.7, BookAnchor(snapshot(21, [(100.0, 5.0)], [(101.0, 2.0)]), ()))
+
+    def holes_of(engine_run: EngineRun) -> list[tuple[int, int, str]]:
+        (day,) = engine_run.engine.proof_records()["BTCUSDT"].days(0)
+        return [hole[:3] for hole in day.holes]
+
+    unwatched, watched = run_engine(script, until_s=63.0, watched=()), run_engine(script, until_s=63.0)
+
+    assert [at_s for at_s in unwatched.times() if 61.0 < at_s < 62.0] == pytest.approx([61.25, 61.4, 61.7])
+    assert [hole[2] for hole in holes_of(unwatched)] == ["offline", "stale", "syncing"]
+    assert [hole for hole in holes_of(unwatched) if hole[2] != "stale"] == [
+        hole for hole in holes_of(watched) if hole[2] != "stale"
+    ]
+
+
+def test_closed_minutes_of_an_unwatched_symbol_leave_at_once() -> None:
+    """A minute does not wait for the view."""
+
+    async def script(engine_run: EngineRun) -> None:
+        await two_minutes(engine_run)
+        await at(0.6)
+        sizes.append(engine_run.candles.qsize())
+
+    sizes: list[int] = []
+    engine_run = run_engine(script, until_s=0.9, watched=())
+    assert (sizes, engine_run.times()) == ([2], [0.0])
+
+
+def test_many_trades_of_an_unwatched_symbol_do_not_wait() -> None:
+    """No message holds more than so many, and none may be missing."""
+    count = 5 * TRADES_WAITING_MAX
+
+    async def script(engine_run: EngineRun) -> None:
+        for first in range(0, count, 100):
+            await engine_run.put(0.2 + first / count / 2, *(trade(i) for i in range(first, first + 100)))
+
+    engine_run = run_engine(script, until_s=1.5, watched=())
+    assert {trade_id for trades in engine_run.trades for trade_id in trades} == set(range(count))
+
+
+def test_the_first_watcher_gets_a_view_at_once() -> None:
+    """And each change from then on; after the last one has gone there is a view a second again."""
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(), ANCHOR)
+        for i in range(1, 26):
+            await engine_run.put(0.5 + i / 10, diff(10 + i, 10 + i))
+            if i in (2, 3):
+                await at(0.55 + i / 10)
+                engine_run.engine.watch("BTCUSDT")
+            if i in (5, 8):
+                engine_run.engine.unwatch("BTCUSDT")
+
+    engine_run = run_engine(script, until_s=3.4, watched=())
+    shown = [0.5, 0.75, 0.85, 0.95, 1.05, 1.15, 1.25, 2.25, 3.25]
+    assert engine_run.times()[1:] == pytest.approx(shown)
+
+
+def test_a_view_for_a_watcher_keeps_the_interval() -> None:
+    """One that comes and goes many times a second makes no more views than any."""
+
+    async def script(engine_run: EngineRun) -> None:
+        for i in range(50):
+            await at(0.5 + i / 100)
+            engine_run.engine.watch("BTCUSDT")
+            engine_run.engine.unwatch("BTCUSDT")
+
+    assert run_engine(script, until_s=1.05, watched=()).times() == pytest.approx([0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+
+
+def test_a_symbol_may_be_watched_before_it_is_opened() -> None:
+    """Watchers count by its name; they stay when it is closed and opened again."""
+
+    async def script(engine_run: EngineRun) -> None:
+        engine = engine_run.engine
+        engine.watch("LTCUSDT")
+        for at_s in (0.5, 0.7):
+            await at(at_s)
+            engine.open("LTCUSDT")
+            await engine_run.put(at_s + 0.11, diff(1, 1), symbol="LTCUSDT")
+            await at(at_s + 0.15)
+            found.append(engine.is_watched("LTCUSDT"))
+            engine.close("LTCUSDT")
+        engine.unwatch("LTCUSDT")
+        found.append(engine.is_watched("LTCUSDT"))
+
+    found: list[bool] = []
+    engine_run = run_engine(script, until_s=1.0, watched=())
+    assert found == [True, True, False]
+    assert engine_run.times("LTCUSDT") == pytest.approx([0.5, 0.61, 0.7, 0.81])
+
+
+def test_watched_symbols_do_not_wait_for_the_others() -> None:
+    """Of those that nobody watches only a few views are made in one go; all are within the same moment."""
+
+    async def script(engine_run: EngineRun) -> None:
+        for i in range(10 * UNWATCHED_AT_ONCE):
+            engine_run.engine.open(f"S{i}USDT")
+        engine_run.engine.watch("S30USDT")
+        await engine_run.put(0.5)
+
+    engine_run = run_engine(script, until_s=0.6, watched=())
+    order = [view.symbol for _, view in engine_run.views]
+    assert order.index("S30USDT") < UNWATCHED_AT_ONCE
+    assert len(order) == len(set(order)) == 10 * UNWATCHED_AT_ONCE + 2
+
+
+def test_an_engine_without_symbols_waits_for_one() -> None:
+    """It makes the first view as soon as a symbol is opened."""
+
+    async def script(engine_run: EngineRun) -> None:
+        for symbol in SYMBOLS:
+            engine_run.engine.close(symbol)
+        await at(5.0)
+        engine_run.engine.open("LTCUSDT")
+
+    assert run_engine(script, until_s=5.5, watched=()).times("LTCUSDT") == [5.0]
+
+
+def test_the_wait_for_an_unwatched_view_is_no_delay() -> None:
+    """The latency from applied to published is that of watched symbols."""
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(), ANCHOR)
+        for i in range(1, 10):
+            await engine_run.put(0.5 + i / 10, diff(10 + i, 10 + i), symbol="ETHUSDT")
+            await engine_run.put(0.55 + i / 10, diff(10 + i, 10 + i))
+
+    def longest_ms(watched: Sequence[str]) -> float | None:
+        return run_engine(script, until_s=2.5, watched=watched).latency.quantile_ms("published", 1.0)
+
+    assert longest_ms(()) is None
+    assert (longest_ms(SYMBOLS) or inf) < HEARTBEAT_S * 100
 
 
 def test_a_diffs_view_holds_the_waiting_trades() -> None:

@@ -15,7 +15,7 @@ MODULES = sorted(path for path in PULSE.rglob("*.py") if path.name != "__init__.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs", "clock", "machine", "stats", "concurrency", "market", "simulator", "client"),
     ("settings", "symbols", "latency", "queues", "wire", "store", "binance", "server"),
-    ("engine", "ingest", "candle_history", "bus", "fanout"),
+    ("engine", "ingest", "candle_history", "past", "bus", "fanout"),
     ("web",),
     ("terminal",),
     ("supervisor", "check"),
@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 
 HOMES = {
     "aiohttp": {"pulse/binance/transport.py", "pulse/simulator"},
-    "redis": {"pulse/bus/redis.py"},
+    "redis": {"pulse/bus/redis.py", "pulse/bus/lease_keeper.py"},
     "psycopg": {"pulse/store/postgres.py", "pulse/store/postgres_address.py", "pulse/store/postgres_probe.py"},
     "psycopg_pool": {"pulse/store/postgres.py"},
     "starlette": {"pulse/web"},
@@ -80,6 +80,14 @@ def test_market_is_pure(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports_of(path)}
 
     assert roots & IMPURE == set()
+
+
+@pytest.mark.parametrize("name", ["block", "columns", "events", "playback", "state"])
+def test_codec_of_the_past_is_pure(name: str) -> None:
+    """What a block's bytes are depends on the block alone: no loop, clock, log, network or file."""
+    roots = {name.split(".")[0] for name in imports_of(PULSE / "past" / f"{name}.py")}
+
+    assert roots & (IMPURE - {"orjson"} | {"pathlib"}) == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)

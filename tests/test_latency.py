@@ -83,6 +83,17 @@ def test_a_views_delay_is_that_of_its_oldest_change() -> None:
     assert latency.quantile_ms(PUBLISHED, 1.0) == nearly(100.0)
 
 
+def test_a_change_that_nothing_awaits_is_not_measured_until_shown() -> None:
+    """It is shown with the view of its second; what was applied since a watcher came is measured."""
+    latency = Latency("ab")
+    latency.applied("BTCUSDT", 1000.0, int(WALL_MS), 1000.0, WALL_MS, is_awaited=False)
+    latency.applied("BTCUSDT", 1900.0, int(WALL_MS), 1901.0, WALL_MS)
+    latency.published("BTCUSDT", 1, 0.0, 1902.0)
+
+    assert latency.quantile_ms(PUBLISHED, 1.0) == nearly(1.0)
+    assert sum(row["count"] for row in latency.report()["hops"] if row["hop"] == APPLIED) == 2
+
+
 @pytest.mark.parametrize(("symbol", "seq"), [("BTCUSDT", 8), ("ETHUSDT", 7)])
 def test_only_the_newest_view_of_its_symbol_is_measured(symbol: str, seq: int) -> None:
     """A view with another number, or of another symbol, says nothing about the bus."""

@@ -37,19 +37,26 @@ def test_bus_channels_of_a_symbol() -> None:
 
 
 def test_an_encoded_view_begins_with_its_stamp() -> None:
-    """Sequence number, instance and symbol stand first, byte for byte where a reader looks for them."""
+    """Sequence number, instance, token and symbol stand first, byte for byte where a reader looks for them."""
     made = market()
     made.view(0.0, 1.0)
     raw = encode_view(made.view(0.0, 1.5))
 
-    assert raw.startswith(b'{"seq":2,"instance":"9f3ac21b","symbol":"BTCUSDT"')
+    assert raw.startswith(b'{"seq":2,"instance":"9f3ac21b","token":0,"symbol":"BTCUSDT"')
 
 
 def test_the_stamp_is_read_from_the_first_bytes() -> None:
     """An encoded view shows its instance and number without being decoded."""
     stamp = read_stamp(b'{"seq":1234,"instance":"ffff0000","symbol":"BTCUSDT"}')
 
-    assert stamp == ("ffff0000", 1234)
+    assert stamp == (1234, "ffff0000", 0)
+
+
+def test_the_stamp_has_the_token() -> None:
+    """An encoded view of this version has one."""
+    payload = b'{"seq":1234,"instance":"ffff0000","token":1780000000000,"symbol":"BTCUSDT"}'
+
+    assert read_stamp(payload) == (1234, "ffff0000", 1780000000000)
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ class RedisBus:
         self._trouble = ""
         self._send_waits = self._receive_waits = _waits()
         # Apart, because a connection that subscribes can do nothing else, and so that one can fail without the other.
-        self._publisher = _connect_to(url, SEND_TIMEOUT_S)
-        self._subscriber = _connect_to(url, CONNECT_TIMEOUT_S)
+        self._publisher = connect_to(url, SEND_TIMEOUT_S)
+        self._subscriber = connect_to(url, CONNECT_TIMEOUT_S)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, symbol: str) -> None:
@@ -144,7 +144,7 @@ class RedisBus:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(self._publisher.aclose(), self._subscriber.aclose())
         except ServerTrouble as fault:
-            log.info("redis connections closed with an error reason=%s", _sentence(fault))
+            log.info("redis connections closed with an error reason=%s", sentence_of(fault))
 
     def _redis_channel(self, channel: str) -> bytes:
         return f"{self._prefix}{channel}".encode()
@@ -224,7 +224,7 @@ class RedisBus:
                     self._stored_round = int(batch[self._heartbeat])
                     self._regain_server_if_proved()
             except ServerTrouble as fault:
-                self._lose_server(_sentence(fault))
+                self._lose_server(sentence_of(fault))
                 await asyncio.sleep(next(self._send_waits))
                 self._beat()
 
@@ -245,7 +245,7 @@ class RedisBus:
             try:
                 await self._receive(pubsub)
             except ServerTrouble as fault:
-                self._lose_server(_sentence(fault))
+                self._lose_server(sentence_of(fault))
             finally:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # the library's annotation is missing
             await asyncio.sleep(next(self._receive_waits))
@@ -312,7 +312,7 @@ async def probe(url: str, prefix: str) -> str:
 
     Raises SettingsError for an address that cannot be read, and CheckFailed.
     """
-    client = _connect_to(url, CONNECT_TIMEOUT_S)
+    client = connect_to(url, CONNECT_TIMEOUT_S)
     key = f"{prefix}check:{secrets.token_hex(4)}"
     try:
         about = await client.info("server")
@@ -321,7 +321,7 @@ async def probe(url: str, prefix: str) -> str:
         await client.publish(key, b"1")
     except ServerTrouble as fault:
         hint = "Check REDIS_URL, and that the server runs and may be reached."
-        raise CheckFailed(f"{_sentence(fault)} {hint}") from fault
+        raise CheckFailed(f"{sentence_of(fault)} {hint}") from fault
     finally:
         await client.aclose()
     if stored != b"1":
@@ -334,7 +334,7 @@ def _waits() -> Iterator[float]:
     return backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, random.Random())
 
 
-def _connect_to(url: str, timeout_s: float) -> Redis:
+def connect_to(url: str, timeout_s: float) -> Redis:
     """Make a client that tries once: a command repeated by the library would arrive late, and twice."""
     required: dict[str, Any] = {
         "protocol": 2,  # half the CPU of RESP3 where hiredis is installed, and known by every server
@@ -363,7 +363,7 @@ def _connect_to(url: str, timeout_s: float) -> Redis:
     return Redis.from_pool(pool)
 
 
-def _sentence(fault: BaseException) -> str:
+def sentence_of(fault: BaseException) -> str:
     """Return an error as a sentence."""
     if isinstance(fault, TimeoutError | RedisTimeout):
         return "Redis does not answer."

@@ -20,13 +20,22 @@ Receive = Callable[[str, bytes, AnyView | None], None]
 
 
 class Relay:
-    """Publishes what the engine makes, and passes on what the bus delivers."""
+    """Publishes what the engine makes, and passes on what the bus delivers.
 
-    def __init__(self, outbox: Outbox, receive: Receive, latency: Latency, clock: Clock) -> None:
+    `token` returns the token that the views of a symbol carry. While `may_publish` is false for a symbol, its views are
+    delivered to the receiver of this process alone: another process may be its owner.
+    """
+
+    def __init__(
+        self, outbox: Outbox, receive: Receive, latency: Latency, clock: Clock,
+        *, token: Callable[[str], int], may_publish: Callable[[str], bool] = lambda _: True,
+    ) -> None:  # fmt: skip
         self._outbox = outbox
         self._receive = receive
         self._latency = latency
         self._clock = clock
+        self._token = token
+        self._may_publish = may_publish
         self._published: dict[str, tuple[bytes, AnyView] | None] = {}  # the newest of each channel
 
     def open(self, symbol: str) -> None:
@@ -50,9 +59,13 @@ class Relay:
         """Encode and publish for ever; while this waits, newer views replace those in the outbox."""
         while True:
             channel, view = await self._outbox.get()
+            view.token = self._token(view.symbol)
             payload = encode_view(view)
             self._published[channel] = payload, view
-            bus.publish(channel, payload)
+            if self._may_publish(view.symbol):
+                bus.publish(channel, payload)
+            else:
+                self.deliver(channel, payload)
             stats.bus_is_up.set(bus.health().ok)
 
     def _own_view(self, channel: str, payload: bytes) -> AnyView | None:

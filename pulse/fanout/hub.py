@@ -15,11 +15,14 @@ from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, Topic
 from pulse.fanout.trade_log import TradeLog
 from pulse.market.view import TradesView, View
 from pulse.server.ws_frames import EncodedMessage
-from pulse.wire import book_channel, channels_of, read_stamp, trades_channel
+from pulse.wire import Stamp, book_channel, channels_of, read_stamp, trades_channel
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance publishes at least this often, views of other instances are ignored: two processes overlap for a
 minute at each deploy, and a page must not jump between their books. Views come at least once a second."""
+
+CURRENT_S = 0.1
+"""A view that was received this recently is current: the exchange sends changes of a book no more often."""
 
 
 class Closable(Protocol):
@@ -29,13 +32,22 @@ class Closable(Protocol):
         """Send nothing more and close."""
 
 
+class Watched(Protocol):
+    """What makes the views, as the hub sees it: it makes more of them for a symbol with a watcher."""
+
+    def watch(self, symbol: str) -> None:
+        """Count a watcher of a symbol, for which a view is made at once."""
+
+    def unwatch(self, symbol: str) -> None:
+        """Count a watcher less."""
+
+
 @dataclass(slots=True)
 class _Held:
     """The newest message of a channel. The time is of the hub's clock."""
 
     view: ViewMessage
-    instance: str
-    seq: int
+    stamp: Stamp
     received_s: float
 
 
@@ -48,21 +60,25 @@ class Hub:
     """Keeps the newest of each symbol and hands it to its subscribers.
 
     `instance` is this process's id, `clock` gives monotonic seconds, `running_candles` knows the candles of intervals
-    longer than a view's minute. `dropped` counts messages that were not passed on.
+    longer than a view's minute. `watched` is told which symbols have subscribers: all those of a symbol are one
+    watcher. `dropped` counts messages that were not passed on.
     """
 
     def __init__(
         self,
         instance: str,
         running_candles: RunningCandles,
+        watched: Watched,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later,
     ) -> None:
         self._held: dict[str, _Held | None] = {}  # by channel
         self._streams: dict[str, dict[Topic, TopicStream]] = {}  # by channel
         self._logs: dict[str, TradeLog] = {}  # by channel
+        self._watched_since_s: dict[str, float] = {}  # the symbols with subscribers
         self._instance = instance
         self._running_candles = running_candles
+        self._watched = watched
         self._clock = clock
         self._call_later = call_later
         self._clients: set[Closable] = set()
@@ -103,23 +119,28 @@ class Hub:
                 stream.notify()
 
     def _accept(self, channel: str, payload: bytes, view: View | TradesView | None) -> ViewMessage | None:
-        """Hold a message if it is the newest; None if it is out of date, of another instance, or not a view."""
+        """Hold a message if it is the newest; None if it is out of date, of another instance, or not a view.
+
+        A lower token is always out of date, and a higher one is always newer: its lease was given after the other.
+        """
         try:
             held = self._held[channel]
-            instance, seq = read_stamp(payload) if view is None else (view.instance, view.seq)
+            stamp = read_stamp(payload) if view is None else Stamp(view.seq, view.instance, view.token)
         except (KeyError, ValueError):
             return None
         now_s = self._clock()
-        if held is not None and not self._supersedes(instance, seq, held, now_s):
+        if held is not None and not self._supersedes(stamp, held, now_s):
             return None
         message = ViewMessage(payload, view, self._running_candles)
-        self._held[channel] = _Held(message, instance, seq, now_s)
+        self._held[channel] = _Held(message, stamp, now_s)
         return message
 
-    def _supersedes(self, instance: str, seq: int, held: _Held, now_s: float) -> bool:
-        if instance == held.instance:
-            return seq > held.seq
-        return instance == self._instance or now_s - held.received_s > OWN_SILENCE_MAX_S
+    def _supersedes(self, stamp: Stamp, held: _Held, now_s: float) -> bool:
+        if stamp.token != held.stamp.token:
+            return stamp.token > held.stamp.token
+        if stamp.instance == held.stamp.instance:
+            return stamp.seq > held.stamp.seq
+        return stamp.instance == self._instance or now_s - held.received_s > OWN_SILENCE_MAX_S
 
     # --- what subscribers get
 
@@ -128,9 +149,24 @@ class Hub:
         held = self._held.get(channel)
         return None if held is None else held.view.whole.payload
 
+    def token(self, symbol: str) -> int:
+        """Return the highest token of a symbol's views that are held; 0 without one."""
+        held = (self._held.get(channel) for channel in channels_of(symbol))
+        return max((one.stamp.token for one in held if one is not None), default=0)
+
+    def is_current(self, symbol: str) -> bool:
+        """Return whether the newest view of a symbol is the one that a subscriber would have now.
+
+        That of a symbol without subscribers is, where it was received a moment ago.
+        """
+        held, now_s = self._held[book_channel(symbol)], self._clock()
+        if held is None:
+            return False
+        return held.received_s >= min(self._watched_since_s.get(symbol, now_s), now_s - CURRENT_S)
+
     def is_watched(self, symbol: str) -> bool:
         """Return whether any client is subscribed to a symbol."""
-        return any(self._streams.get(channel) for channel in channels_of(symbol))
+        return symbol in self._watched_since_s
 
     def log(self, symbol: str) -> TradeLog:
         """Return a symbol's newest trades. Raises KeyError for an unknown symbol."""
@@ -150,6 +186,9 @@ class Hub:
         if stream is None:
             stream = streams[topic] = TopicStream(topic, self._clock, self._call_later)
         stream.listeners.add(listener)
+        if not self.is_watched(topic.symbol):
+            self._watched_since_s[topic.symbol] = self._clock()
+            self._watched.watch(topic.symbol)
 
     def unsubscribe(self, topic: Topic, listener: Listener) -> None:
         """Send a listener no more messages of a topic. Unsubscribing twice does no harm."""
@@ -159,6 +198,9 @@ class Hub:
             stream.listeners.discard(listener)
             if not stream.listeners:
                 del streams[topic]
+                if not any(self._streams[channel] for channel in channels_of(topic.symbol)):
+                    del self._watched_since_s[topic.symbol]
+                    self._watched.unwatch(topic.symbol)
 
     # --- shutdown
 

@@ -327,6 +327,7 @@ class Market:
         return View(
             seq=self._seq,
             instance=self._origin.instance,
+            token=0,
             symbol=self.symbol,
             state=state,
             state_reason=reason,
@@ -354,7 +355,12 @@ class Market:
     def trades_view(self) -> TradesView | None:
         """Return the trades that go with the newest view; None if there are no new ones."""
         trades = self._repeat_buffer.take()
-        return TradesView(self._seq, self._origin.instance, self.symbol, trades) if trades else None
+        return TradesView(self._seq, self._origin.instance, 0, self.symbol, trades) if trades else None
+
+    @property
+    def trades_waiting(self) -> int:
+        """How many trades the next `trades_view` has beside repeated ones."""
+        return self._repeat_buffer.waiting
 
     def certificate(self, now_ms: float) -> Certificate:
         """Return the evidence for the book and the candles as of now."""

@@ -59,6 +59,7 @@ class TradesView:
 
     seq: int
     instance: str
+    token: int
     symbol: str
     trades: list[TradeView]
 
@@ -170,10 +171,14 @@ class Certificate:
 
 @dataclass
 class View:
-    """One complete view. Levels come best first, trades newest first."""
+    """One complete view. Levels come best first, trades newest first.
+
+    `token` is that of the lease under which the view is published, set by whoever does that.
+    """
 
     seq: int
     instance: str
+    token: int
     symbol: str
     state: State
     state_reason: str
@@ -215,10 +220,18 @@ class TradeRepeatBuffer:
         self._trades.append(trade)
         self._count += 1
 
+    @property
+    def waiting(self) -> int:
+        """How many trades are in no message yet."""
+        return self._count - self._counts[-1]
+
     def take(self) -> list[TradeView]:
         """Return the trades of the next message, oldest first; none if no trade is new since the last one."""
-        if self._count == self._counts[-1]:
+        if not self.waiting:
             return []
         count = min(self._count - self._counts[0], len(self._trades))
+        trades = list(islice(self._trades, len(self._trades) - count, None))
         self._counts.append(self._count)
-        return list(islice(self._trades, len(self._trades) - count, None))
+        for _ in range(len(self._trades) - (self._count - self._counts[0])):
+            self._trades.popleft()  # no later message carries it
+        return trades

@@ -6,7 +6,7 @@ depend on the driver: cancelling its own calls takes seconds more when the serve
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,9 @@ from pulse.store.postgres_statements import (
     FIND_LAST,
     IS_READ_ONLY,
     NEWEST_OF_VENUES,
+    RAISE_FENCES,
     READ_COVERAGE,
+    READ_FENCES,
     READ_FIRST,
     READ_GAPS,
     READ_INTERVALS,
@@ -116,18 +118,35 @@ class PostgresStore:
     async def write_candles(self, candles: Sequence[Candle]) -> None:
         """Upsert all candles or none. Raise StoreUnavailable, or ValueError for a candle that is not closed."""
         rows = rows_to_write(self._venue, candles)
-        if not rows:
-            return
-        upserted = _columns(rows, times=(2,))
-        touched = _columns(touched_hours(rows), times=(2,))
 
         async def write(connection: Connection) -> None:
             async with connection.transaction():
                 await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
-                await connection.execute(UPSERT.encode(), upserted)
-                await connection.execute(ROLL_UP.encode(), touched)
+                await _upsert(connection, rows)
 
-        await self._call(write)
+        if rows:
+            await self._call(write)
+
+    async def write_fenced(self, candles: Sequence[Candle], tokens: Mapping[str, int]) -> dict[str, int]:
+        """Upsert all candles of the symbols whose token is the highest one known, which this makes it for later calls.
+
+        Returns the higher tokens of the other symbols, of which nothing is written. Raises StoreUnavailable, or
+        ValueError for a candle that is not closed. `tokens` has that of each symbol.
+        """
+        rows = rows_to_write(self._venue, candles)
+        symbols = sorted(tokens)
+        fences = [self._venue] * len(symbols), symbols, [tokens[symbol] for symbol in symbols]
+
+        async def write(connection: Connection) -> dict[str, int]:
+            async with connection.transaction():
+                await connection.execute(TAKE_WRITE_LOCK, (WRITE_LOCK,))
+                await connection.execute(RAISE_FENCES, fences)
+                cursor = await connection.execute(READ_FENCES, (self._venue, symbols))
+                newer = {symbol: token for symbol, token in await cursor.fetchall() if token > tokens[symbol]}
+                await _upsert(connection, [row for row in rows if row[1] not in newer])
+                return newer
+
+        return await self._call(write)
 
     async def read_candles(self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
         """Return the first `limit` candles that open in [start_ms, end_ms], or without a start the last; oldest first.
@@ -378,6 +397,13 @@ class PostgresStore:
 
         self._background_tasks.add(task)
         task.add_done_callback(forget)
+
+
+async def _upsert(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Upsert minutes and roll up their hours, within a transaction that holds the lock."""
+    if rows:
+        await connection.execute(UPSERT.encode(), _columns(rows, times=(2,)))
+        await connection.execute(ROLL_UP.encode(), _columns(touched_hours(rows), times=(2,)))
 
 
 async def _fetch_value(connection: Connection, query: str) -> Any:

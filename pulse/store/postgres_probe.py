@@ -11,7 +11,7 @@ from pulse.store.postgres_address import conninfo_of
 
 VERSION_MIN = 15
 CONNECT_TIMEOUT_S = 5
-TABLES = ("candles", "candles_1h", "coverage", "trade_gaps", "schema_version")
+TABLES = ("candles", "candles_1h", "coverage", "fences", "trade_gaps", "schema_version")
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 REACH = "Check DATABASE_URL, and that the server runs and may be reached from here."
 

@@ -16,6 +16,12 @@ INSERT INTO pulse.candles AS kept (
 TAKE_WRITE_LOCK = "SELECT pg_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', '5s', true)"
 """Held while minutes are written, so that each hour is rolled up from all its minutes, whichever process wrote them. A
 process that stops in the middle of a transaction loses it after the timeout."""
+RAISE_FENCES = """
+INSERT INTO pulse.fences AS kept (venue, symbol, token)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])
+ON CONFLICT (venue, symbol) DO UPDATE SET token = excluded.token WHERE kept.token < excluded.token
+"""
+READ_FENCES = "SELECT symbol, token FROM pulse.fences WHERE venue = %s AND symbol = ANY(%s)"
 MINUTES_OF_HOUR = """LATERAL (
     SELECT *, ctid FROM pulse.candles WHERE venue = hours.venue AND symbol = hours.symbol
         AND open_time >= hour AND open_time < hour + interval '1 hour' OFFSET 0

@@ -1,4 +1,5 @@
-// Texts of the order book's proof: the report of /api/proof as facts, sentences and incidents. Pure functions of what the server sent; they know no page and no clock.
+// Texts of the order book's proof: the report of /api/proof as facts, sentences and incidents. Pure functions of what
+// the server sent; they know no page and no clock.
 
 import { counted, fixed, utcSecond } from "../format.js";
 import { silentText, streamList } from "../streams.js";

@@ -11,7 +11,7 @@ from pulse.latency import BUS, Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import FeedUp
 from pulse.queues import ConflatingQueue, Outbox
-from pulse.wire import book_channel, encode_view, trades_channel
+from pulse.wire import book_channel, encode_view, read_stamp, trades_channel
 from tests.support.makers import ManualClock, trade
 
 BTC = "BTCUSDT"
@@ -25,8 +25,16 @@ class Received:
         self.outbox: Outbox = ConflatingQueue()
         self.latency = Latency("00")
         self.clock = ManualClock()
+        self.token, self.may_publish = 0, True
         self.messages: list[tuple[str, bytes, AnyView | None]] = []
-        self.relay = Relay(self.outbox, self.keep, self.latency, self.clock)
+        self.relay = Relay(
+            self.outbox,
+            self.keep,
+            self.latency,
+            self.clock,
+            token=lambda _: self.token,
+            may_publish=lambda _: self.may_publish,
+        )
         self.bus = MemoryBus(self.relay.deliver)
         self.market = Market(BTC, Origin("00", "exchange", "us"), levels_max=10, trades_kept=1, stale_after_ms=5000)
         for part in (self.relay, self.bus):
@@ -82,6 +90,30 @@ async def test_a_view_of_another_process_comes_without_an_object(payload: bytes)
     received.relay.deliver(BOOK, payload)
 
     assert received.messages == [(BOOK, payload, None)]
+
+
+async def test_views_carry_the_token() -> None:
+    """The one of the moment in which they are encoded."""
+    received = Received()
+    received.token = 7
+    received.outbox.put(BOOK, received.market.view(0.0, 0.0))
+    await received.run()
+
+    (_, payload, view), *_ = received.messages
+    assert read_stamp(payload).token == 7
+    assert view is not None
+    assert view.token == 7
+
+
+async def test_what_may_not_be_published_stays_within_the_process() -> None:
+    """The bus is not used: another process may own the symbol."""
+    received = Received()
+    received.may_publish = False
+    received.bus.close(BTC)  # raises for what is published
+    received.outbox.put(BOOK, received.market.view(0.0, 0.0))
+    await received.run()
+
+    assert [channel for channel, _, _ in received.messages] == [BOOK]
 
 
 async def test_the_bus_hop_is_measured() -> None:

@@ -24,7 +24,7 @@ from pulse.server.connection import ClientConnection
 from pulse.server.connection_registry import ConnectionRegistry
 from pulse.server.flow_control import ACK_INTERVAL_MIN_BYTES
 from pulse.wire import book_channel, trades_channel
-from tests.support.web import INSTANCE, no_candles, view
+from tests.support.web import INSTANCE, Watchers, no_candles, view
 from tests.support.websockets import PING, PONG, TEXT, frame, split_frames
 
 VIEWS = view_topic("BTCUSDT")
@@ -84,7 +84,7 @@ class Fanout:
     """A hub, its broadcast groups, and clients."""
 
     def __init__(self) -> None:
-        self.hub = Hub(INSTANCE, no_candles)
+        self.hub = Hub(INSTANCE, no_candles, Watchers())
         self.hub.open("BTCUSDT")
         self.scheduler = FlushScheduler(lambda _: None)
         self.groups = BroadcastGroups(self.hub, self.scheduler)

@@ -1,11 +1,12 @@
 """The hub: which messages are passed on, and to which subscribers."""
 
+import orjson
 import pytest
 
-from pulse.fanout.hub import OWN_SILENCE_MAX_S, Hub
-from pulse.fanout.requests import view_topic
+from pulse.fanout.hub import CURRENT_S, OWN_SILENCE_MAX_S, Hub
+from pulse.fanout.requests import Topic, view_topic
 from pulse.server.ws_frames import EncodedMessage
-from tests.support.web import no_candles, view
+from tests.support.web import Watchers, no_candles, view
 
 CHANNEL, OTHER_CHANNEL = "book:BTCUSDT", "book:ETHUSDT"
 OWN, OTHER, THIRD = "0a1b2c3d", "ffff0000", "eeee0000"
@@ -29,9 +30,15 @@ def clock() -> ManualSeconds:
 
 
 @pytest.fixture
-def hub(clock: ManualSeconds) -> Hub:
+def watchers() -> Watchers:
+    """Make what the hub tells of its subscribers."""
+    return Watchers()
+
+
+@pytest.fixture
+def hub(clock: ManualSeconds, watchers: Watchers) -> Hub:
     """Make a hub of two symbols."""
-    made = Hub(OWN, no_candles, clock)
+    made = Hub(OWN, no_candles, watchers, clock)
     for symbol in ("BTCUSDT", "ETHUSDT"):
         made.open(symbol)
     return made
@@ -121,6 +128,44 @@ def test_another_instance_is_shown_once_our_own_is_silent(hub: Hub, clock: Manua
     assert hub.latest(CHANNEL) == view(1, instance=OTHER)
 
 
+def test_a_lower_token_is_never_shown(hub: Hub, clock: ManualSeconds) -> None:
+    """Not even one of our own instance, nor after a silence, nor one of an earlier version, which has no token."""
+    hub.publish(CHANNEL, view(1, instance=OTHER, token=8))
+    clock.now_s += OWN_SILENCE_MAX_S + 1
+    for late in (view(900, token=7), view(900, instance=OTHER, token=7), view(900, instance=THIRD, token=None)):
+        hub.publish(CHANNEL, late)
+
+    assert hub.latest(CHANNEL) == view(1, instance=OTHER, token=8)
+    assert hub.dropped == 3
+
+
+def test_a_higher_token_is_shown_at_once(hub: Hub) -> None:
+    """Also while our own instance publishes under a lower one, and whatever the sequence number."""
+    hub.publish(CHANNEL, view(900, token=7))
+    hub.publish(CHANNEL, view(1, instance=OTHER, token=8))
+
+    assert hub.latest(CHANNEL) == view(1, instance=OTHER, token=8)
+
+
+def test_with_one_token_our_own_instance_takes_precedence(hub: Hub) -> None:
+    """Two processes that are both alone have the highest token known: each shows its own book."""
+    hub.publish(CHANNEL, view(900, instance=OTHER, token=8))
+    hub.publish(CHANNEL, view(1, token=8))
+    hub.publish(CHANNEL, view(901, instance=OTHER, token=8))
+
+    assert hub.latest(CHANNEL) == view(1, token=8)
+
+
+def test_the_highest_token_of_a_symbol_is_known(hub: Hub) -> None:
+    """Of its views and of its trades; none before the first, and of an unknown symbol."""
+    assert (hub.token("BTCUSDT"), hub.token("NONE")) == (0, 0)
+
+    hub.publish(CHANNEL, view(1, token=7))
+    hub.publish("trades:BTCUSDT", orjson.dumps({"seq": 1, "instance": OTHER, "token": 8, "trades": []}))
+
+    assert (hub.token("BTCUSDT"), hub.token("ETHUSDT")) == (8, 0)
+
+
 def test_our_own_instance_takes_precedence(hub: Hub) -> None:
     """Our first view replaces another process's, whatever its number."""
     hub.publish(CHANNEL, view(900, instance=OTHER))
@@ -181,10 +226,44 @@ def test_an_unsubscribed_listener_gets_nothing_more(hub: Hub) -> None:
     assert not hub.is_watched("BTCUSDT")
 
 
-def test_an_unknown_symbol_cannot_be_subscribed(hub: Hub) -> None:
-    """The caller checks the symbol first."""
+def test_an_unknown_symbol_cannot_be_subscribed(hub: Hub, watchers: Watchers) -> None:
+    """The caller checks the symbol first; nothing is watched then."""
     with pytest.raises(KeyError):
         hub.subscribe(view_topic("NONE"), Subscriber())
+
+    assert watchers.calls == []
+
+
+def test_subscribers_of_a_symbol_are_one_watcher(hub: Hub, watchers: Watchers) -> None:
+    """The first topic with a subscriber begins it and the last ends it, whichever channel they are made from."""
+    trades, one, other = Topic("trades.BTCUSDT", "trades", "BTCUSDT"), Subscriber(), Subscriber()
+    hub.subscribe(trades, one)
+    hub.subscribe(TOPIC, one)
+    hub.subscribe(TOPIC, other)
+    hub.unsubscribe(trades, one)
+    hub.unsubscribe(TOPIC, one)
+    before_last = list(watchers.calls)
+    hub.unsubscribe(TOPIC, other)
+    hub.unsubscribe(TOPIC, other)
+
+    assert before_last == [("watch", "BTCUSDT")]
+    assert watchers.calls == [("watch", "BTCUSDT"), ("unwatch", "BTCUSDT")]
+
+
+def test_a_view_is_current_if_a_subscriber_would_have_it(hub: Hub, clock: ManualSeconds) -> None:
+    """Without a subscriber only one that has just been received; with one any that came since it subscribed."""
+    found = [hub.is_current("BTCUSDT")]
+    hub.publish(CHANNEL, view(1))
+    for wait_s in (CURRENT_S / 2, CURRENT_S):
+        clock.now_s += wait_s
+        found.append(hub.is_current("BTCUSDT"))
+    hub.subscribe(TOPIC, Subscriber())
+    found.append(hub.is_current("BTCUSDT"))
+    hub.publish(CHANNEL, view(2))
+    clock.now_s += 60.0
+    found.append(hub.is_current("BTCUSDT"))
+
+    assert found == [False, True, False, False, True]
 
 
 def test_shutting_down_closes_every_client(hub: Hub) -> None:

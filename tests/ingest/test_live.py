@@ -67,13 +67,13 @@ class Process:
         self.snapshot_requests: SnapshotRequests = ConflatingQueue()
         self.silent_streams: SilentStreams = ConflatingQueue()
         self.latency = Latency(INSTANCE)
-        self.hub = Hub(INSTANCE, no_candles)
-        self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock)
-        self.bus = make_bus(self.relay.deliver)
         self.engine = Engine(
             self.make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
             make_gap_queue(), self.clock, self.latency, publish_interval_s=0.08,
         )  # fmt: skip
+        self.hub = Hub(INSTANCE, no_candles, self.engine)
+        self.relay = Relay(self.outbox, self.hub.publish, self.latency, self.clock, token=self.hub.token)
+        self.bus = make_bus(self.relay.deliver)
         venue = venue_of("us", exchange.rest_url, exchange.stream_url)
         self.transport = AiohttpTransport(session)
         self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), lambda _: Priority.WATCHED_BOOK)
@@ -82,7 +82,7 @@ class Process:
         self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.silent_streams, self.clock)
         self.parts = (SymbolMetrics(), self.latency, self.relay, self.hub, self.bus, self.engine, self.ingest)
         self.registry = SymbolRegistry(
-            [PINNED], running_max=3, parts=self.parts, is_watched=self.hub.is_watched, clock=lambda: self.now_s
+            [PINNED], running_max=3, parts=self.parts, is_watched=self.engine.is_watched, clock=lambda: self.now_s
         )
         self.registry.set_listed([OTHER, THIRD])
 

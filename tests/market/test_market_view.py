@@ -219,8 +219,10 @@ def test_trades_view_goes_with_the_newest_view() -> None:
     market = live_market()
     market.apply(trade(1), 0.0)
     market.apply(trade(2), 0.0)
+    waiting_before = market.trades_waiting
     view, trades_view, again = view_of(market), market.trades_view(), market.trades_view()
 
     assert trades_view is not None
+    assert (waiting_before, market.trades_waiting) == (2, 0)
     assert (trades_view.seq, [entry.id for entry in trades_view.trades]) == (view.seq, [1, 2])
     assert again is None

@@ -21,14 +21,14 @@ def names(kind: type) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def test_view_begins_with_sequence_instance_and_symbol() -> None:
+def test_view_begins_with_sequence_instance_token_and_symbol() -> None:
     """They come first, so that they can be read without decoding the rest."""
-    assert names(View)[:3] == ["seq", "instance", "symbol"]
+    assert names(View)[:4] == ["seq", "instance", "token", "symbol"]
 
 
 def test_view_is_complete() -> None:
     """A view has state, book, metrics, trades, candles, window, proof, instrument, its times and its streams."""
-    assert names(View)[3:] == [
+    assert names(View)[4:] == [
         "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "session_start_ms",
         "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp", "event_time_ms",
         "data_age_ms", "streams",
@@ -95,3 +95,12 @@ def test_message_is_bounded() -> None:
     message = next_message(TradeRepeatBuffer(), *range(TRADES_MAX + 5))
 
     assert (len(message), message[0]) == (TRADES_MAX, 5)
+
+
+def test_trades_that_no_message_carries_any_more_are_dropped() -> None:
+    """What a state of the buffer holds is what later messages need."""
+    buffer = TradeRepeatBuffer()
+    for number in range(1, 3 * REPEATS):
+        next_message(buffer, number)
+
+    assert len(buffer._trades) == REPEATS - 1

@@ -44,6 +44,8 @@ from tests.simulation.virtual_exchange import VirtualExchange
 CANDLES_MAX = 1000
 ROWS_MAX = 100_000
 HOLES_EVERY_S = 5.0
+WATCH_CHANGES_EVERY_S = 20.0
+"""The mean time between a watcher's coming and going: what is made for it must differ in nothing but its number."""
 HISTORY_EVERY_S = 45.0
 """The interval of other REST requests of the process, which share the weight budget."""
 
@@ -123,6 +125,7 @@ class Process:
             for part in (self.engine, self.ingest, self._reconciler):
                 part.open(symbol)
         self._exchange = exchange
+        self._watching = random.Random(rng.random())
         self._tasks: list[asyncio.Task[None]] = []
         self._started_s = 0.0
         self.is_stopped = False
@@ -138,7 +141,7 @@ class Process:
         self._started_s = asyncio.get_running_loop().time()
         works: list[Coroutine[Any, Any, None]] = [
             self.ingest.run(), self.engine.run(), self._check_views(), self._keep_candles(), self._request_history(),
-            self._check_holes(),
+            self._check_holes(), self._watch_now_and_then(),
         ]  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in works]
 
@@ -168,6 +171,16 @@ class Process:
             _, view = await self.outbox.get()
             if isinstance(view, View):
                 self.checker.check_view(view)
+
+    async def _watch_now_and_then(self) -> None:
+        """Watch each symbol for some of the time, as clients do that come and go."""
+        while True:
+            await asyncio.sleep(self._watching.expovariate(1 / WATCH_CHANGES_EVERY_S))
+            symbol = self._watching.choice(self._exchange.symbols)
+            if self.engine.is_watched(symbol):
+                self.engine.unwatch(symbol)
+            else:
+                self.engine.watch(symbol)
 
     async def _keep_candles(self) -> None:
         await self._store.open()

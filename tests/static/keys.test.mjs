@@ -20,12 +20,14 @@ const BODY = target(() => false);
 const BUTTON = target((selector) => selector.includes("button"));
 const FIELD = target((selector) => selector.includes("input"));
 
-test("digits, brackets, p, the slash, the question mark and the space bar are commands", () => {
+test("digits, brackets, p, l, f, the slash, the question mark and the space bar are commands", () => {
   assert.deepEqual(command({ key: "2", target: BODY }), { name: "symbol", at: 1 });
   assert.deepEqual(command({ key: "[", target: BODY }), { name: "step", by: -1 });
   assert.deepEqual(command({ key: "]", target: BODY }), { name: "step", by: 1 });
   assert.deepEqual(command({ key: "p", target: BODY }), { name: "proof" });
   assert.deepEqual(command({ key: "/", target: BODY }), { name: "find" });
+  assert.deepEqual(command({ key: "l", target: BODY }), { name: "layouts" });
+  assert.deepEqual(command({ key: "f", target: BODY }), { name: "maximise" });
   assert.deepEqual(command({ key: "?", target: BODY }), { name: "help" });
   assert.deepEqual(command({ key: " ", target: BODY }), { name: "pause" });
 });

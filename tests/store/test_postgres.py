@@ -45,6 +45,15 @@ def connection_to(url: str) -> closing[psycopg.Connection]:
     return closing(psycopg.connect(url, autocommit=True))
 
 
+def waiting_for_a_lock(url: str) -> int:
+    """Return how many sessions of the database wait for an advisory lock."""
+    with connection_to(url) as own:
+        rows = own.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+        )
+        return int(rows.fetchall()[0][0])
+
+
 # --- a server that is unavailable
 
 
@@ -300,6 +309,7 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
             ("pulse", "candles"),
             ("pulse", "candles_1h"),
             ("pulse", "coverage"),
+            ("pulse", "fences"),
             ("pulse", "schema_version"),
             ("pulse", "trade_gaps"),
         ]
@@ -309,6 +319,7 @@ async def test_everything_is_in_one_schema(postgres_url: str) -> None:
             (3, "hours"),
             (4, "exact_sums"),
             (5, "coverage"),
+            (6, "fences"),
         ]
 
 
@@ -342,6 +353,63 @@ async def test_a_unix_socket(own_postgres: PostgresServer) -> None:
         await store.write_candles([minute_candle()])
 
         assert await store.read_candles("BTCUSDT", None, None, 10) == [minute_candle()]
+
+
+# --- leases
+
+
+async def test_a_stale_token_writes_nothing(postgres_url: str) -> None:
+    """The deposed owner is told the newer token; symbols whose token is the highest are written in the same call."""
+    btc, eth = minute_candle(close=1.0), minute_candle(symbol="ETHUSDT", close=1.0)
+    async with store_at(postgres_url) as store:
+        assert await store.write_fenced([btc], {"BTCUSDT": 8}) == {}
+        newer = await store.write_fenced([minute_candle(close=2.0), eth], {"BTCUSDT": 7, "ETHUSDT": 3})
+
+        assert newer == {"BTCUSDT": 8}
+        assert await store.read_candles("BTCUSDT", None, None, 9) == [btc]
+        assert await store.read_candles("ETHUSDT", None, None, 9) == [eth]
+
+
+async def test_a_token_counts_before_its_first_candle(postgres_url: str) -> None:
+    """A new owner claims a symbol at once: the old one has no time left in which it could still write."""
+    async with store_at(postgres_url) as store:
+        assert await store.write_fenced([], {"BTCUSDT": 8}) == {}
+        assert await store.write_fenced([minute_candle()], {"BTCUSDT": 7}) == {"BTCUSDT": 8}
+        assert await store.read_candles("BTCUSDT", None, None, 9) == []
+
+
+async def test_a_higher_token_writes_on(postgres_url: str) -> None:
+    """From owner to owner; a write with the same token may be repeated."""
+    first, second = minutes(2)
+    async with store_at(postgres_url) as store:
+        for token, candle in ((7, first), (7, first), (8, second)):
+            assert await store.write_fenced([candle], {"BTCUSDT": token}) == {}
+
+        assert await store.read_candles("BTCUSDT", None, None, 9) == [first, second]
+
+
+async def test_venues_have_their_own_tokens(postgres_url: str) -> None:
+    """The leases of two venues have nothing to do with each other."""
+    other = PostgresStore(postgres_url, "com", SQL_DIR)
+    await other.open()
+    async with store_at(postgres_url) as store:
+        assert await store.write_fenced([], {"BTCUSDT": 8}) == {}
+        assert await other.write_fenced([minute_candle()], {"BTCUSDT": 1}) == {}
+    await other.aclose()
+
+
+async def test_a_write_that_waited_for_the_lock_is_checked_after_it(postgres_url: str) -> None:
+    """The old owner's statement has been on the server since before the new owner claimed the symbol."""
+    async with store_at(postgres_url) as store:
+        await store.write_fenced([], {"BTCUSDT": 7})
+        with connection_to(postgres_url) as other, other.transaction():
+            other.execute(TAKE_WRITE_LOCK, (module.WRITE_LOCK,))
+            waiting = asyncio.create_task(store.write_fenced([minute_candle()], {"BTCUSDT": 7}))
+            await until(lambda: bool(waiting_for_a_lock(postgres_url)))
+            other.execute("UPDATE pulse.fences SET token = 8")
+
+        assert await waiting == {"BTCUSDT": 8}
+        assert await store.read_candles("BTCUSDT", None, None, 9) == []
 
 
 # --- addresses and error texts

@@ -20,7 +20,7 @@ def write_files(folder: Path, *names: str) -> Path:
 def test_our_own_migrations_can_be_read(kind: str) -> None:
     """Each engine has its migrations in `sql/`."""
     assert [migration.name for migration in read_migrations(SQL_DIR, kind)] == [
-        "candles", "receipts", "hours", "exact_sums", "coverage",
+        "candles", "receipts", "hours", "exact_sums", "coverage", "fences",
     ]  # fmt: skip
 
 

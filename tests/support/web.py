@@ -63,9 +63,12 @@ def on_server_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
     return run
 
 
-def view(seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, padding: int = 0) -> bytes:
-    """Return a message that begins as views do, of at least `padding` bytes."""
-    return orjson.dumps({"seq": seq, "instance": instance, "symbol": symbol, "padding": "x" * padding})
+def view(
+    seq: int, symbol: str = "BTCUSDT", *, instance: str = INSTANCE, token: int | None = 0, padding: int = 0
+) -> bytes:
+    """Return a message that begins as views do, of at least `padding` bytes; those of earlier versions had no token."""
+    stamp = {"seq": seq, "instance": instance} | ({} if token is None else {"token": token})
+    return orjson.dumps(stamp | {"symbol": symbol, "padding": "x" * padding})
 
 
 @dataclass
@@ -135,9 +138,28 @@ def no_candles(symbol: str, interval: str) -> dict[str, Any]:
     return {"candle": None, "closed_candle": None}
 
 
+class Watchers:
+    """What the hub tells of its subscribers: the symbols that are watched, and every call."""
+
+    def __init__(self) -> None:
+        self.symbols: set[str] = set()
+        self.calls: list[tuple[str, str]] = []
+
+    def watch(self, symbol: str) -> None:
+        """Note a watcher; a symbol of the hub has one at most."""
+        assert symbol not in self.symbols
+        self.symbols.add(symbol)
+        self.calls.append(("watch", symbol))
+
+    def unwatch(self, symbol: str) -> None:
+        """Note that it has gone."""
+        self.symbols.remove(symbol)
+        self.calls.append(("unwatch", symbol))
+
+
 def make_hub(symbols: Sequence[str], running_candles: RunningCandles = no_candles) -> Hub:
     """Make a hub with these symbols open."""
-    hub = Hub(INSTANCE, running_candles)
+    hub = Hub(INSTANCE, running_candles, Watchers())
     for symbol in symbols:
         hub.open(symbol)
     return hub

@@ -1,4 +1,4 @@
-"""GET /orderbook, the latest view of a symbol, and GET /api/proof, the books' certificates."""
+"""GET /orderbook, the current view of a symbol, and GET /api/proof, the books' certificates."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,13 +9,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pulse.errors import try_later
+from pulse.fanout.view_reader import read_view
 from pulse.market.view import Certificate, View
 from pulse.web.api.operations import UNKNOWN_SYMBOL, answer, get, problems, query
 from pulse.web.api.schemas import Json, Schemas, symbol_name
 from pulse.web.context import WebContext
 from pulse.web.params import known_symbol
 from pulse.web.routing import json_response, limited
-from pulse.wire import book_channel
 
 NO_VIEW_RETRY_AFTER_S = 1
 
@@ -31,9 +31,9 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
 
 async def _orderbook(context: WebContext, request: Request) -> Response:
-    """Return the latest view of ?symbol=, byte for byte as the WebSocket sent it."""
+    """Return the current view of ?symbol=, byte for byte as a WebSocket client gets it."""
     symbol = known_symbol(request.query_params.get("symbol"), context.registry, context.admission.address_of(request))
-    view = context.hub.latest(book_channel(symbol))
+    view = await read_view(context.hub, symbol)
     if view is None:
         raise try_later(f"There is no view of {symbol} yet.", NO_VIEW_RETRY_AFTER_S)
     return json_response(view)
@@ -55,7 +55,7 @@ def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
     in_path = {"name": "symbol", "in": "path", "required": True, "schema": symbol_name(symbols)}
     return {
         "/orderbook": get(
-            "The latest view of a symbol, byte for byte as the WebSocket sent it.",
+            "The current view of a symbol, byte for byte as a WebSocket client gets it.",
             {"200": answer("The view.", schemas.of(View))}
             | problems(schemas, {404: UNKNOWN_SYMBOL, 503: "There is no view yet."}),
             query("symbol", "Which symbol; the first one by default.", symbol_name(symbols)),

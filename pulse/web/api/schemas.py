@@ -27,6 +27,9 @@ LEVELS_DETAIL = {"maxItems": TOP_LEVELS, "description": "[price, quantity], best
 DETAILS: Mapping[tuple[type, str], Json] = {
     (View, "seq"): {"description": "The view's number; messages with one seq belong together."},
     (View, "instance"): {"description": "The process that made the view."},
+    (View, "token"): {
+        "description": "Of the lease of the process that made the view; higher with each new owner, 0 without leases."
+    },
     (View, "source"): {"enum": ["exchange", "simulation", "replay"]},
     (View, "bids"): LEVELS_DETAIL,
     (View, "asks"): LEVELS_DETAIL,

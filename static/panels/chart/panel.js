@@ -35,7 +35,7 @@ export async function mount(frame, { repaint, commands, data, settings }) {
   fill(frame);
   const { section } = frame;
   /** @type {typeof Charts} */
-  const charts = await import(CHARTS);
+  const charts = await import(new URL(CHARTS, import.meta.url).href);
   const box = find(section, ".chart-canvas");
   const drawing = createDrawing(charts, box);
   const layers = createLayers(charts, drawing.chart, drawing.colour);
@@ -116,13 +116,15 @@ export async function mount(frame, { repaint, commands, data, settings }) {
    * @param {Trade[]} trades
    * @param {Bar[]} bars
    * @param {Bar | null} live
+   * @param {number} step seconds of a bar
    */
-  function paintNewest(trades, bars, live) {
+  function paintNewest(trades, bars, live, step) {
     // Not the last bar's close: a server that has just started has no running bar yet.
     const last = lastTrade(trades);
     drawing.markLast(last);
     setAttr(section, "data-last", last?.price);
     setAttr(section, "data-first", bars[0]?.time);
+    setAttr(section, "data-gaps", step > 0 ? missingBars(bars, step) : null);
     setAttr(nodes.legend, "data-running", live !== null && barAt(hovered, bars, live) === live);
   }
 
@@ -143,7 +145,7 @@ export async function mount(frame, { repaint, commands, data, settings }) {
       layers.paint(bars, live);
       const lacksDay = needsDay(toolbox.layers, stepSeconds) && !reachesDayStart(bars);
       if (lacksDay || drawing.isNearStart()) data.history(symbol)?.loadOlder();
-      paintNewest(trades, bars, live);
+      paintNewest(trades, bars, live, stepSeconds);
       const shown = barAt(hovered, bars, live);
       paintLegend(nodes, shown, shown === null ? [] : layers.read(shown, instrument), instrument, interval, zone);
       toolbox.paint({ bars, live, instrument, interval, symbol: view.symbol, zone });
@@ -235,6 +237,16 @@ function newerBars(last, bars, live) {
   const from = last === null ? 0 : all.findLastIndex((bar) => bar.time < last.time) + 1;
   const newer = all.slice(from);
   return last !== null && newer.length > 0 && sameBar(last, newer[0]) ? newer.slice(1) : newer;
+}
+
+/**
+ * Return how many bars are missing between the first and the last one.
+ * @param {Bar[]} bars
+ * @param {number} step
+ */
+function missingBars(bars, step) {
+  const last = bars.at(-1);
+  return last === undefined ? 0 : (last.time - bars[0].time) / step + 1 - bars.length;
 }
 
 /**

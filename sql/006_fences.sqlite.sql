@@ -1,0 +1,1 @@
+-- Nothing: a file is not shared by processes that hold leases. The step keeps the numbers of both engines the same.
