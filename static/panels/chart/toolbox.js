@@ -44,7 +44,7 @@ const NEAR_PX = 5; // a line is pressed within this distance
  */
 export function createToolbox(frame, nodes, drawing, settings, repaint) {
   const host = element("div");
-  frame.head.after(host);
+  frame.body.prepend(host);
   const tools = createTools(host, { onLayer: toggleLayer, onZone: (zone) => settings.set("zone", zone), onTool: use });
   const table = createTable(nodes.body);
   const ruler = createRuler(nodes.body, {

@@ -126,9 +126,9 @@ function fill({ head, body, heading, streamAge }) {
       element(
         "p",
         { class: "balance-text" },
-        element("span", { class: "balance-bought" }),
+        element("span", { class: "balance-bought" }, element("span"), element("span", { class: "balance-count" })),
         element("span", { class: "balance-span" }),
-        element("span", { class: "balance-sold" }),
+        element("span", { class: "balance-sold" }, element("span"), element("span", { class: "balance-count" })),
       ),
       element("div", { class: "pressure-track", "aria-hidden": "true" }, element("div", { class: "pressure-bid" })),
     ),
@@ -158,9 +158,11 @@ function endText(kept, rows, least) {
 /** @param {HTMLElement} section */
 function balanceNodes(section) {
   return {
-    bought: find(section, ".balance-bought"),
+    bought: find(section, ".balance-bought > span"),
+    buys: find(section, ".balance-bought > .balance-count"),
+    sells: find(section, ".balance-sold > .balance-count"),
     span: find(section, ".balance-span"),
-    sold: find(section, ".balance-sold"),
+    sold: find(section, ".balance-sold > span"),
     box: find(section, ".balance"),
     track: find(section, ".balance .pressure-bid"),
   };
@@ -276,8 +278,10 @@ function valueText(value) {
 function paintBalance(nodes, flow, spanMs, instrument) {
   const { bought, sold, buys, sells, part } = flow;
   const decimals = instrument?.quantity_decimals ?? 0;
-  setText(nodes.bought, `Bought ${figure(bought, decimals)} (${fixed(buys, 0)})`);
-  setText(nodes.sold, `${figure(sold, decimals)} (${fixed(sells, 0)}) sold`);
+  setText(nodes.bought, `Bought ${figure(bought, decimals)}`);
+  setText(nodes.buys, ` (${fixed(buys, 0)})`);
+  setText(nodes.sold, `${figure(sold, decimals)} sold`);
+  setText(nodes.sells, ` (${fixed(sells, 0)})`);
   setText(nodes.span, flowNote(flow, spanMs));
   const trades = (/** @type {number} */ count) => counted(count, "trade", "trades");
   setAttr(nodes.box, "title", `Bought in ${trades(buys)}, sold in ${trades(sells)} over ${spanText(spanMs)} at most`);
