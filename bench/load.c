@@ -4,7 +4,9 @@
  * Healthy clients read at once; slow ones at a given rate, with a small receive buffer, as behind a slow link; stalled
  * ones never read, and as they do not notice a disconnect either, they leave after a while. A client that is
  * disconnected or leaves connects again. Compressed messages are counted, not inflated, and so have no age. Contents
- * are not checked: the tests do that. With several paths the clients use them in turn.
+ * are not checked: the tests do that. With several paths the clients use them in turn. With `source` they connect from
+ * that address: each has its own 28,000 ports, and a server's limits per address apply to each. With `gate` the first
+ * window begins at a line on stdin, so that several generators measure together.
  *
  *   load PORT PATH[,PATH...] key=value...    see `options` below
  *
@@ -39,11 +41,11 @@ enum { CLOSED, CONNECTING, HANDSHAKE, OPEN };
 #define PATHS_MAX 100
 
 static struct {
-  int port, clients, slow, stalled, slow_bytes, join_every_ms, deflate, windows;
+  int port, clients, slow, stalled, slow_bytes, join_every_ms, deflate, windows, gate;
   double scale, connect_s, warmup_s, window_s;
-  const char *stamp, *subscribe;
+  const char *stamp, *subscribe, *source;
 } options = {.clients = 1, .slow_bytes = 20000, .windows = 1, .scale = 1, .connect_s = 60, .warmup_s = 1, .window_s = 1,
-             .stamp = "", .subscribe = ""};
+             .stamp = "", .subscribe = "", .source = ""};
 
 struct client {
   int fd, kind, state;
@@ -60,7 +62,7 @@ static const char *paths[PATHS_MAX];
 static int path_count;
 static struct ages ages[2]; /* of healthy clients, and of slow ones */
 static uint64_t messages, wire_bytes, compressed, joined, cut[KINDS], refused;
-static int poller, open_count, pending, visitors, total, last_status;
+static int poller, open_count, pending, visitors, total, last_status, has_begun;
 
 static uint64_t now_ns(clockid_t clock) {
   struct timespec t;
@@ -107,6 +109,13 @@ static void connect_client(struct client *c) {
   if (c->fd < 0) { perror("socket"); exit(1); }
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   if (c->kind == SLOW || c->kind == STALLED) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  if (*options.source) {
+    struct sockaddr_in own = {.sin_family = AF_INET};
+    inet_pton(AF_INET, options.source, &own.sin_addr);
+    /* The port is chosen at connect: a port may then serve connections to several servers. */
+    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (bind(c->fd, (struct sockaddr *)&own, sizeof own) < 0) { perror("bind"); exit(1); }
+  }
   c->state = CONNECTING;
   c->newest = c->credit = 0;
   pending++;
@@ -312,7 +321,7 @@ static int run_until(uint64_t end_ns, int is_connecting) {
     int count = epoll_wait(poller, events, 512, 5);
     for (int i = 0; i < count; i++) {
       struct client *c = events[i].data.ptr;
-      if (c == NULL) { char byte; if (read(0, &byte, 1) <= 0) return 0; continue; }
+      if (c == NULL) { char byte; if (read(0, &byte, 1) <= 0) return 0; has_begun = 1; continue; }
       if (c->state == CLOSED) continue;
       if (c->state == CONNECTING) {
         if (events[i].events & (EPOLLERR | EPOLLHUP)) drop_client(c);
@@ -349,6 +358,8 @@ static void read_options(int count, char **arguments) {
     else if (!strcmp(key, "warmup_s")) options.warmup_s = atof(value);
     else if (!strcmp(key, "window_s")) options.window_s = atof(value);
     else if (!strcmp(key, "windows")) options.windows = atoi(value);
+    else if (!strcmp(key, "source")) options.source = value;
+    else if (!strcmp(key, "gate")) options.gate = atoi(value);
     else { fprintf(stderr, "unknown option %s\n", key); exit(2); }
   }
 }
@@ -383,6 +394,8 @@ int main(int count, char **arguments) {
   printf("{\"event\":\"connected\",\"clients\":%d}\n", open_count);
   fflush(stdout);
   if (!run_until(in_s(options.warmup_s), 0)) return 0;
+  while (options.gate && !has_begun)
+    if (!run_until(in_s(0.01), 0)) return 0;
   printf("{\"event\":\"begin\"}\n");
   fflush(stdout);
   for (int i = 0; i < options.windows; i++) {

@@ -5,8 +5,9 @@ It starts the generator and parses its reports; the experiments interpret them.
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,10 @@ HERE = Path(__file__).parent
 CONNECT_S = 60.0
 """Clients that are not served by then keep trying while the others are measured."""
 GRACE_S = 30.0
+FIRST_SOURCE = 2
+"""The first generator of several connects from 127.0.0.2: Linux takes any address of 127.0.0.0/8 as its own."""
 SATURATED_SHARE = 0.8
-"""A generator that uses more of its core than this may itself delay messages."""
+"""Generators that use more of their cores than this may themselves delay messages."""
 PUBLISHED: dict[str, Any] = {"stamp": '"timestamp":'}
 SENT: dict[str, Any] = {"stamp": '"last_update_id":', "scale": 1e-6}
 """The stamps of a view: when it was made, and when the exchange sent the diff behind it."""
@@ -105,33 +108,89 @@ def load(
     With several paths, separated by commas, the clients use them in turn. `servers` are the programs whose CPU counts.
     The options are those of load.c.
     """
-    own = {"windows": windows, "window_s": window_s, "connect_s": CONNECT_S}
-    arguments = [f"{name}={value}" for name, value in {**options, **own}.items()]
+    with _generator(folder, "load", port, path, windows=windows, window_s=window_s, **options) as program:
+        _wait_connected(program)
+        program.read_object(GRACE_S + float(options.get("warmup_s", 1.0)))
+        yield (_window([program], servers, window_s) for _ in range(windows))
 
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one of several generators connects to: port, path and number of clients."""
+
+    port: int
+    path: str
+    clients: int
+
+
+@contextmanager
+def loads(
+    folder: Path, targets: Sequence[Target], servers: Sequence[Program], windows: int = 1, window_s: float = 1.0,
+    **options: Any,
+) -> Iterator[Iterator[Window]]:  # fmt: skip
+    """Do what `load` does with a generator for each target, which connects from a loopback address of its own.
+
+    They connect one after the other, and measure together. A window then has the sums of theirs, and of the ages the
+    worst quantile of any.
+    """
+    with ExitStack() as running:
+        programs = [
+            running.enter_context(
+                _generator(
+                    folder, f"load-{at}", target.port, target.path, windows=windows, window_s=window_s,
+                    clients=target.clients, source=f"127.0.0.{FIRST_SOURCE + at}", gate=1, **options,
+                )
+            )
+            for at, target in enumerate(targets)
+        ]  # fmt: skip
+        for program in programs:
+            _wait_connected(program)
+        time.sleep(float(options.get("warmup_s", 1.0)))
+        for program in programs:
+            assert program.process.stdin is not None
+            program.process.stdin.write(b"\n")
+        for program in programs:
+            program.read_object(GRACE_S)
+        yield (_window(programs, servers, window_s) for _ in range(windows))
+
+
+def _generator(folder: Path, name: str, port: int, path: str, **options: Any) -> Program:
+    """Start a generator on the driving cores."""
+    arguments = [f"{key}={value}" for key, value in {"connect_s": CONNECT_S, **options}.items()]
     if compiler():
         command: list[str | Path] = [compiled(HERE / "load.c", folder)]
     else:
         command = [*python("bench.load_asyncio")]
     _, driving = cores()
-    with Program([*command, str(port), path, *arguments], driving, folder / "load.log") as program:
-        message = program.read_object(CONNECT_S + GRACE_S)
-        if message["event"] == "refused":
-            raise Refused(message["status"])
-        program.read_object(GRACE_S + float(options.get("warmup_s", 1.0)))
-        yield (_window(program, servers, window_s) for _ in range(windows))
+    return Program([*command, str(port), path, *arguments], driving, folder / f"{name}.log")
 
 
-def _window(program: Program, servers: Sequence[Program], window_s: float) -> Window:
+def _wait_connected(program: Program) -> None:
+    message = program.read_object(CONNECT_S + GRACE_S)
+    if message["event"] == "refused":
+        raise Refused(message["status"])
+
+
+def _window(programs: Sequence[Program], servers: Sequence[Program], window_s: float) -> Window:
     before_s = sum(server.cpu_s() for server in servers)
-    message = program.read_object(window_s + GRACE_S)
+    messages = [program.read_object(window_s + GRACE_S) for program in programs]
     used_s = sum(server.cpu_s() for server in servers) - before_s
-    counts = {name: message[name] for name in ("seconds", "clients", "messages", "bytes", "compressed", "refused")}
-    cuts = {name: message[name] for name in ("cut_healthy", "cut_slow", "cut_stalled")}
+    names = ("clients", "messages", "bytes", "compressed", "refused", "cut_healthy", "cut_slow", "cut_stalled")
+    seconds = max(message["seconds"] for message in messages)
+    _, driving = cores()
+    share = sum(message["cpu_s"] for message in messages) / seconds / min(len(driving), len(programs))
     return Window(
-        **counts, **cuts, generator_share=message["cpu_s"] / message["seconds"], server_cpu_s=used_s,
-        healthy=_ages(message["healthy"]), slow=_ages(message["slow"]),
+        **{name: sum(message[name] for message in messages) for name in names},
+        seconds=seconds, generator_share=share, server_cpu_s=used_s,
+        healthy=_ages([message["healthy"] for message in messages]),
+        slow=_ages([message["slow"] for message in messages]),
     )  # fmt: skip
 
 
-def _ages(message: dict[str, Any] | None) -> Ages | None:
-    return None if message is None else Ages(**message)
+def _ages(messages: Sequence[dict[str, Any] | None]) -> Ages | None:
+    """Join the ages that several generators report; None where none has any."""
+    known = [message for message in messages if message is not None]
+    if not known:
+        return None
+    worst = {name: max(message[name] for message in known) for name in ("p50_s", "p99_s", "worst_s")}
+    return Ages(count=sum(message["count"] for message in known), **worst)

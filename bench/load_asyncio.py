@@ -19,11 +19,14 @@ from typing import Any
 
 STALL_S, TICK_S = 20.0, 0.02
 SLOW_BUFFER = 8192
+IP_BIND_ADDRESS_NO_PORT = 24
+"""Of Linux; Python has no name for it before 3.12."""
 REFUSED_MAX, PENDING_MAX = 100, 64
 HEALTHY, SLOW, STALLED, VISITOR = "healthy", "slow", "stalled", "visitor"
 DEFAULTS: Mapping[str, str] = {
     "clients": "1", "slow": "0", "slow_bytes_s": "20000", "stalled": "0", "join_every_ms": "0", "deflate": "0",
     "stamp": "", "scale": "1", "subscribe": "", "connect_s": "60", "warmup_s": "1", "window_s": "1", "windows": "1",
+    "source": "", "gate": "0",
 }  # fmt: skip
 
 
@@ -70,6 +73,9 @@ class Client:
 
     async def _handshake(self, own: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        if self._options["source"]:
+            own.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            own.bind((self._options["source"], 0))
         await loop.sock_connect(own, ("127.0.0.1", self._port))
         offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
         request = (
@@ -220,6 +226,8 @@ async def _run(port: int, paths: str, options: Mapping[str, str]) -> int:
         return 3
     _print_json({"event": "connected", "clients": sum(client.is_open for client in clients)})
     await asyncio.sleep(float(options["warmup_s"]))
+    if options["gate"] != "0":
+        await loop.run_in_executor(None, sys.stdin.readline)
     _print_json({"event": "begin"})
     for _ in range(int(options["windows"])):
         tally = Tally()

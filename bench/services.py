@@ -15,12 +15,19 @@ NAMES = ("valkey-server", "redis-server")
 @contextmanager
 def valkey(folder: Path) -> Iterator[str]:
     """Run a Valkey that stores nothing, on the driving cores; yield its address. Raise BenchError without one."""
+    with measured_valkey(folder) as (url, _):
+        yield url
+
+
+@contextmanager
+def measured_valkey(folder: Path) -> Iterator[tuple[str, Program]]:
+    """Do the same, and yield its program too, whose CPU can be read."""
     port = free_port()
     _, driving = cores()
     command = [_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with Program([*command, "--logfile", str(folder / "valkey.txt")], driving, folder / "valkey.log") as program:
         program.wait_for_port(port)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield f"redis://127.0.0.1:{port}/0", program
 
 
 def _program() -> str:

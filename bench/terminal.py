@@ -119,7 +119,7 @@ def _wait_until_ready(port: int) -> None:
     while time.monotonic() < deadline_s:
         try:
             get(port, "/readyz")
-        except urllib.error.HTTPError:
+        except (urllib.error.HTTPError, TimeoutError):
             time.sleep(POLL_S)
         else:
             return

@@ -236,9 +236,14 @@ async def _is_pulse(host: str, port: int) -> bool:
 async def _bus(settings: Settings, venue: Venue) -> str:
     if not settings.redis_url:
         return "within the process (REDIS_URL is not set)"
-    from pulse.bus.redis import probe  # imported only where it is used, for its memory
+    from pulse.bus.lease_keeper import probe_leases  # imported only where they are used, for their memory
+    from pulse.bus.redis import probe
 
-    return await probe(settings.redis_url, bus_prefix(settings.namespace, venue.name, "check"))
+    prefix = bus_prefix(settings.namespace, venue.name, "check")
+    found = await probe(settings.redis_url, prefix)
+    if settings.database_url:
+        await probe_leases(settings.redis_url, prefix)
+    return found
 
 
 async def _store(settings: Settings) -> str:

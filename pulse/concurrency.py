@@ -157,6 +157,33 @@ class RateLimiter:
             del self._full_at_s[next(iter(self._full_at_s))]
 
 
+class WorkShare:
+    """Keeps work that is repeated for several keys within `share` of the time: each key waits longer if all cost more.
+
+    A key's work is taken to cost what it did last time. None waits longer than `wait_max_s`.
+    """
+
+    def __init__(self, share: float, wait_max_s: float) -> None:
+        self._share = share
+        self._wait_max_s = wait_max_s
+        self._costs_s: dict[str, float] = {}
+        self._due_s: dict[str, float] = {}
+
+    def is_due(self, key: str, now_s: float) -> bool:
+        """Return whether a key's work may be done now."""
+        return now_s >= self._due_s.get(key, now_s)
+
+    def done(self, key: str, began_s: float, ended_s: float) -> None:
+        """Note how long a key's work took."""
+        self._costs_s[key] = ended_s - began_s
+        self._due_s[key] = began_s + min(sum(self._costs_s.values()) / self._share, self._wait_max_s)
+
+    def discard(self, key: str) -> None:
+        """Forget a key, whose work is no longer wanted."""
+        self._costs_s.pop(key, None)
+        self._due_s.pop(key, None)
+
+
 PAUSE_MAX_S = 1.0
 """The longest rest: work that took longer has mostly waited for something itself."""
 

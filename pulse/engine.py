@@ -1,8 +1,9 @@
 """The engine: applies the market events of every symbol and makes a view of each when it is due.
 
-One Market per symbol. A watched symbol has a view at each change, another one each second: `watch` is for whatever
-reads views, the hub's subscribers among them. The engine waits for nothing but its inbox and calls no producer back:
-views, closed candles, requests for a snapshot and trade gaps leave on queues that never make it wait.
+One Market per symbol. Its clock counts whole ms, so that what it was given can be written down and played again. A
+watched symbol has a view at each change, another one each second: `watch` is for whatever reads views, the hub's
+subscribers among them. The engine waits for nothing but its inbox and calls no producer back: views, closed candles,
+requests for a snapshot and trade gaps leave on queues that never make it wait.
 """
 
 import asyncio
@@ -10,24 +11,26 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf, nan
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
 from pulse import stats
 from pulse.clock import Clock
+from pulse.concurrency import WorkShare
 from pulse.latency import Latency
 from pulse.market.coverage import ProofRecord
 from pulse.market.cross_checks import INCIDENT_CAUSES
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.intervals import MINUTE, Newest
+from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.market.market import Market
 from pulse.market.stream_states import KINDS
 from pulse.market.types import BookLost, Candle, DepthDiff, FeedDown, FeedUp, Instrument, State, Trade, TradeGap
-from pulse.market.view import TRADES_MAX, Certificate, StreamView
+from pulse.market.view import TRADES_MAX, Certificate, StreamView, View
 from pulse.queues import CandleQueue, GapQueue, Inbox, Outbox, Received, SilentStreams, SnapshotRequests
 from pulse.stats import CounterOf
-from pulse.wire import book_channel, trades_channel
+from pulse.wire import book_channel, liquidity_channel, trades_channel
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ UNWATCHED_AT_ONCE = 4
 symbol's must not wait for them."""
 BATCH_EVENTS_MAX = 256
 """Events applied in one go before other tasks of the loop run."""
+LIQUIDITY_SHARE = 0.1
+"""The part of a core that ladders and costs of all symbols may take; beyond it each symbol's are made less often."""
 STATE_EVENTS = (BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
 """Events that begin or end a book are shown at once, watched or not."""
 URGENT = (DepthDiff, *STATE_EVENTS)
@@ -71,6 +76,26 @@ MARKET_COUNTERS: Mapping[CounterOf, Callable[[Market], float]] = {
 """What /metrics reads of each market at the time of the request."""
 
 
+class EventLog(Protocol):
+    """Takes what one market is given, as it is given; times are whole ms of the process's clock."""
+
+    def add(self, at_ms: int, event: object) -> None:
+        """Take an event that the market has just been given."""
+
+    def view_made(self, at_ms: int, view: View) -> None:
+        """Take a view that has just been made."""
+
+
+class EventLogs(Protocol):
+    """Makes the logs of markets."""
+
+    def open(self, market: Market) -> EventLog:
+        """Begin the log of a market that has taken nothing yet."""
+
+    def close(self, symbol: str) -> None:
+        """End the log of a symbol."""
+
+
 class _Slot:
     """One symbol's market, and when its views are made. Times are the loop's, in seconds."""
 
@@ -79,6 +104,7 @@ class _Slot:
         "due_s",
         "incidents_logged",
         "is_watched",
+        "log",
         "market",
         "mismatches_logged",
         "published",
@@ -90,8 +116,9 @@ class _Slot:
         "streams",
     )
 
-    def __init__(self, market: Market, now_s: float, *, is_watched: bool) -> None:
+    def __init__(self, market: Market, now_s: float, event_log: EventLog | None, *, is_watched: bool) -> None:
         self.market = market
+        self.log = event_log
         self.is_watched = is_watched
         self.record = ProofRecord(market.symbol)
         self.since_s = now_s  # since the epoch: when the newest view's state began
@@ -117,14 +144,16 @@ class _Slot:
 
 
 class Engine:
-    """Owns the markets."""
+    """Owns the markets. `interest` returns which ladders and costs of a symbol are watched."""
 
     def __init__(
         self, make_market: Callable[[str], Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue,
         snapshot_requests: SnapshotRequests, silent_streams: SilentStreams, gaps: GapQueue, clock: Clock,
-        latency: Latency, *, publish_interval_s: float,
+        latency: Latency, *, publish_interval_s: float, interest: Callable[[str], Interest] = lambda _: NO_INTEREST,
+        event_logs: EventLogs | None = None,
     ) -> None:  # fmt: skip
         self._make_market = make_market
+        self._event_logs = event_logs
         self._slots: dict[str, _Slot] = {}
         self._watchers: dict[str, int] = {}  # how many each symbol has; also of symbols that are not open
         self._next_due_s = 0.0  # no view is due before
@@ -136,6 +165,8 @@ class Engine:
         self._gaps = gaps
         self._clock = clock
         self._latency = latency
+        self._interest = interest
+        self._liquidity_share = WorkShare(LIQUIDITY_SHARE, HEARTBEAT_S / 2)
         self._interval_s = publish_interval_s
         self._alarm: asyncio.TimerHandle | None = None
         stats.views_replaced.read(lambda: outbox.replaced)
@@ -143,7 +174,8 @@ class Engine:
     def open(self, symbol: str) -> None:
         """Begin to make views of a symbol."""
         market, is_watched = self._make_market(symbol), self.is_watched(symbol)
-        self._slots[symbol] = slot = _Slot(market, self._clock.wall_s(), is_watched=is_watched)
+        event_log = None if self._event_logs is None else self._event_logs.open(market)
+        self._slots[symbol] = slot = _Slot(market, self._clock.wall_s(), event_log, is_watched=is_watched)
         self._next_due_s = 0.0
         self._wake_up_if_idle()
         for counter, read in MARKET_COUNTERS.items():
@@ -160,6 +192,9 @@ class Engine:
     def close(self, symbol: str) -> None:
         """Drop a symbol; events of it that are still in the inbox are ignored."""
         del self._slots[symbol]
+        self._liquidity_share.discard(symbol)
+        if self._event_logs is not None:
+            self._event_logs.close(symbol)
         self._snapshot_requests.discard(symbol)
         for kind in KINDS:
             self._silent_streams.discard((symbol, kind))
@@ -212,7 +247,8 @@ class Engine:
     def states(self) -> dict[str, dict[str, Any]]:
         """Return each symbol's state, since when, the reason in words, and the age of its data in ms, for /readyz.
 
-        And its streams, each by itself.
+        And its streams, each by itself. Since when is None while the date is not known: a replay has none before its
+        first line.
         """
         now_ms, wall_s = self._clock.now_ms(), self._clock.wall_s()
         answer: dict[str, dict[str, Any]] = {}
@@ -221,7 +257,7 @@ class Engine:
             since_s = slot.since_s if state is slot.state or slot.state is None else wall_s
             answer[symbol] = {
                 "state": state.value,
-                "since_ms": int(since_s * 1000),
+                "since_ms": int(since_s * 1000) or None,
                 "reason": reason,
                 "data_age_ms": slot.market.data_age_ms(now_ms),
                 "streams": slot.market.stream_reports(now_ms),
@@ -253,7 +289,10 @@ class Engine:
         if slot is None:
             return  # WAKE_UP, or the symbol was closed while this was on its way
         market, event = slot.market, received.event
-        market.apply(event, received.received_ms)
+        at_ms = int(received.received_ms)
+        market.apply(event, at_ms)
+        if slot.log is not None:
+            slot.log.add(at_ms, event)
         if isinstance(event, DepthDiff):
             self._latency.applied(
                 received.symbol, received.received_ms, event.event_time_ms,
@@ -337,13 +376,14 @@ class Engine:
         self._next_due_s = min(map(_due_s, self._slots.values()), default=inf)
 
     def _publish(self, slot: _Slot) -> None:
-        market = slot.market
-        view = market.view(self._clock.now_ms(), self._clock.wall_s())
+        market, at_ms = slot.market, int(self._clock.now_ms())
+        view = market.view(at_ms, self._clock.wall_s())
         self._outbox.put(book_channel(market.symbol), view)
         self._latency.published(market.symbol, view.seq, view.timestamp, self._clock.now_ms())
         trades = market.trades_view()
         if trades is not None:
             self._outbox.put(trades_channel(market.symbol), trades)
+        self._publish_liquidity(market, view)
         slot.published.inc()
         slot.age_ms, slot.streams = view.data_age_ms, view.streams
         cause = "" if view.state is State.LIVE else view.state.value
@@ -354,6 +394,18 @@ class Engine:
         self._report_silence(slot)
         self._log_incidents(slot, view.proof.incidents)
         self._log_mismatches(slot)
+        if slot.log is not None:
+            slot.log.view_made(at_ms, view)
+
+    def _publish_liquidity(self, market: Market, view: View) -> None:
+        """Make what is watched of the book besides its views, as often as LIQUIDITY_SHARE allows."""
+        symbol, loop = market.symbol, asyncio.get_running_loop()
+        interest = self._interest(symbol)
+        if not interest:
+            self._liquidity_share.discard(symbol)
+        elif self._liquidity_share.is_due(symbol, began_s := loop.time()):
+            self._outbox.put(liquidity_channel(symbol), market.liquidity_view(view, interest, self._clock.now_ms()))
+            self._liquidity_share.done(symbol, began_s, loop.time())
 
     def _report_silence(self, slot: _Slot) -> None:
         """Log which streams fell silent or send again since the last view, and ask for what is silent."""

@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from pulse.market.liquidity import LiquidityView
 from pulse.market.types import Candle, TradeGap
 from pulse.market.view import TradesView, View
 
@@ -75,7 +76,7 @@ class Received(NamedTuple):
 
 
 Inbox: TypeAlias = asyncio.Queue[Received]
-Outbox: TypeAlias = ConflatingQueue[str, View | TradesView]
+Outbox: TypeAlias = ConflatingQueue[str, View | TradesView | LiquidityView]
 """By bus channel."""
 CandleQueue: TypeAlias = asyncio.Queue[Candle]
 SnapshotRequests: TypeAlias = ConflatingQueue[str, str]

@@ -66,6 +66,8 @@ class Settings:
     sqlite_path: str = "pulse.sqlite3"  # the SQLite file used without DATABASE_URL
     spool_path: str = "pulse.spool.ndjson"  # where closed candles wait on disk while the store is unavailable
     retention_days: int = 730  # how long candles are kept; 0: for ever
+    history_mb: int = 1024  # the recorded past of the books on disk, beside the SQLite file; 0: in memory alone
+    history_ring_mb: int = 32  # its newest part in memory; 0 with history_mb=0: nothing is recorded
     state_path: str = "pulse.state.json"  # where the end of an exchange's ban is kept across restarts
     log_level: str = "INFO"  # DEBUG, INFO, WARNING or ERROR
     log_format: str = "text"  # text, or json: one object a line
@@ -286,6 +288,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "sqlite_path": _text,
     "spool_path": _text,
     "retention_days": _whole(0, 36_500),
+    "history_mb": _whole(0, 10_000_000),
+    "history_ring_mb": _whole(0, 100_000),
     "state_path": _text,
     "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": _choice(*FORMATS),

@@ -132,6 +132,8 @@ held_bytes = Gauge("pulse_held_bytes", "About the memory of diffs that wait for 
 trades_lost = Counter("pulse_trades_lost", "Trades recorded as a gap: the exchange no longer has them.", ["symbol"])
 candles_written = Counter("pulse_candles_written", "Closed candles written to the store.")
 candles_dropped = Counter("pulse_candles_dropped", "Closed candles dropped because a queue was full.")
+candles_left = Counter("pulse_candles_left", "Closed candles not written because another process owns their symbol.")
+owned_work = Counter("pulse_owned_work", "Work that only the owner of a symbol does, by kind.", ["work"])
 candles_pending = Gauge("pulse_candles_pending", "Closed candles that wait for the store.")
 candles_differing = CounterOf(
     "pulse_candles_differing", "Minutes in which our candle differed from the exchange's.", ["symbol"]
@@ -145,6 +147,13 @@ coverage_candles = Gauge(
     "pulse_coverage_candles_ratio", "Share of the minutes of the last 24 hours that are stored.", ["symbol"]
 )
 store_is_up = Gauge("pulse_store_is_up", "1 while closed candles can be written to the store.")
+
+# --- the recorded past
+history_blocks = Counter(
+    "pulse_history_blocks", "Blocks of the recorded past by what became of them: written is of the disk.", ["outcome"]
+)
+history_is_up = Gauge("pulse_history_is_up", "1 while the recorded past can be written where it is to be kept.")
+history_bytes = Gauge("pulse_history_bytes", "Bytes of the recorded past, in memory and on the disk.", ["place"])
 
 # --- views and clients
 views_published = Counter("pulse_views_published", "Views made.", ["symbol"])

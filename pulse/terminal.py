@@ -22,9 +22,13 @@ from pulse.binance.rest import BinanceRest
 from pulse.binance.transport import AiohttpTransport, open_session
 from pulse.binance.venues import VENUES, Venue
 from pulse.bus.contract import Bus, Deliver
+from pulse.bus.leases import Leases
 from pulse.bus.memory import MemoryBus
 from pulse.bus.relay import Relay
+from pulse.bus.remote_watchers import RemoteWatchers
+from pulse.bus.reports import Books, Reports
 from pulse.candle_history.coverage_meter import CoverageMeter
+from pulse.candle_history.fences import FencedStore, FencedWrites
 from pulse.candle_history.gap_writer import GapWriter
 from pulse.candle_history.reader import CandleReader, RunningCandles
 from pulse.candle_history.reconciler import CandleReconciler
@@ -32,7 +36,7 @@ from pulse.candle_history.retention import Retention
 from pulse.candle_history.sessions import PastSessions, SessionStore, session_venue
 from pulse.candle_history.spool import Spool
 from pulse.candle_history.writer import CandleWriter
-from pulse.clock import Clock, ReplayClock, SystemClock
+from pulse.clock import Clock, ReplayClock, SystemClock, elapsed_s
 from pulse.concurrency import RetryGate
 from pulse.engine import Engine
 from pulse.errors import SettingsError, StoreUnavailable
@@ -47,10 +51,15 @@ from pulse.ingest.instruments import InstrumentPoller
 from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
 from pulse.ingest.replay import Replay
+from pulse.ingest.shared import SharedIngest
 from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
+from pulse.market.liquidity import Interest
 from pulse.market.market import Market, Origin
 from pulse.market.types import CandleMismatch, Instrument
+from pulse.past.recorder import NOT_RECORDED, Recorder
+from pulse.past.ring import Ring
+from pulse.past.segment_writer import SegmentWriter
 from pulse.queues import (
     ConflatingQueue,
     Outbox,
@@ -79,9 +88,14 @@ from pulse.web.app import build_app, build_operator_app
 from pulse.web.context import WebContext
 from pulse.web.sse import SseEndpoint
 from pulse.web.websocket import WebSocketSessions
-from pulse.wire import bus_prefix
+from pulse.wire import REPORT, bus_prefix
 
 SIMULATION = "simulation"
+HOUSEKEEPING = "housekeeping"
+"""The name of the lease under which one of the processes that share a store deletes what is old; no symbol is lower
+case."""
+HISTORY_SUFFIX = ".past"
+"""The folder of the recorded past is beside the SQLite file, and has its name with this suffix."""
 
 Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
 """What is started as a task, by the task's name."""
@@ -102,11 +116,15 @@ class Plan:
 class _Source:
     """Where market events come from, and what comes with it.
 
-    `parts` follow the lifecycle of symbols, `history` gives each symbol's progress through its past, `trouble` why
-    instruments are not known, and `state_file` why bans cannot be kept; `watchlist` reports on every listed symbol.
+    `parts` follow the lifecycle of symbols, `owned` do where this process owns the symbol, and `live` is the one of
+    them that ingests from the exchange, None in a replay. `history` gives each symbol's progress through its past,
+    `trouble` why instruments are not known, and `state_file` why bans cannot be kept; `watchlist` reports on every
+    listed symbol.
     """
 
     parts: Sequence[SymbolLifecycle]
+    owned: Sequence[SymbolLifecycle]
+    live: LiveIngest | None
     work: Work
     instruments: Mapping[str, Instrument]
     history: Callable[[], Mapping[str, Mapping[str, int]]]
@@ -116,12 +134,28 @@ class _Source:
 
 
 @dataclass(frozen=True, slots=True)
+class _Sharing:
+    """What a process has that shares its symbols with others, on one bus server and one store."""
+
+    leases: Leases
+    reports: Reports
+    fenced: FencedWrites
+    work: Work
+
+    def owns(self, symbol: str) -> bool:
+        """Return whether this process holds the lease of a symbol now."""
+        return self.leases.token(symbol) is not None
+
+
+@dataclass(frozen=True, slots=True)
 class _Parts:
     """The parts of a running terminal that the web app and the tasks are made from."""
 
     registry: SymbolRegistry
     source: _Source
     engine: Engine
+    books: Books
+    sharing: _Sharing | None
     relay: Relay
     bus: Bus
     hub: Hub
@@ -130,6 +164,7 @@ class _Parts:
     reader: CandleReader
     running_candles: RunningCandles
     coverage: CoverageMeter
+    recorder: Recorder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,24 +209,43 @@ class Terminal:
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
         """Build everything up to the web app."""
         store = await self._open_store(resources)
-        writer = CandleWriter(self.candles, store, self._make_spool(resources))
-        engine = self._make_engine()
-        reader = CandleReader(store, engine.newest, self.clock)
+        recorder = self._make_recorder()
+        engine = self._make_engine(recorder, lambda symbol: hub.interest(symbol))
+        sharing = self._share(store, engine, lambda: hub, lambda: bus, resources)
+        books: Books = sharing.reports if sharing else engine
+        writer = CandleWriter(self.candles, store, self._make_spool(resources), sharing.fenced if sharing else None)
+        reader = CandleReader(store, books.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
         hub = Hub(self.origin.instance, running_candles.now, engine)
-        relay = Relay(self.outbox, hub.publish, self.latency, self.clock, token=hub.token)
-        bus = self._make_bus(relay.deliver)
+        relay = self._make_relay(hub, sharing)
+        bus = self._make_bus(partial(_deliver, relay, sharing))
         resources.push_async_callback(bus.aclose)
         coverage = CoverageMeter(store, reader, engine.proof_records)
         source = await self._open_source(engine, store, lambda names: registry.set_listed(names), resources)
+        owned: Sequence[SymbolLifecycle] = (SymbolMetrics(), engine, coverage, *source.owned)
         registry = SymbolRegistry(
             self.plan.symbols,
             running_max=0 if self.plan.recording else self.settings.symbols_max,
-            parts=(SymbolMetrics(), self.latency, relay, hub, bus, engine, coverage, *source.parts),
+            parts=(self.latency, relay, hub, bus, *source.parts, *_shared(owned, source, sharing)),
             is_watched=engine.is_watched,
             clock=time.monotonic,
         )
-        return _Parts(registry, source, engine, relay, bus, hub, store, writer, reader, running_candles, coverage)
+        return _Parts(
+            registry,
+            source,
+            engine,
+            books,
+            sharing,
+            relay,
+            bus,
+            hub,
+            store,
+            writer,
+            reader,
+            running_candles,
+            coverage,
+            recorder,
+        )
 
     def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
         admission = Admission(self.settings, time.monotonic)
@@ -199,13 +253,14 @@ class Terminal:
         sessions = WebSocketSessions(admission, parts.registry, parts.hub, groups, scheduler, self._on_echo)
         readiness = ReadinessReport(
             parts.registry,
-            parts.engine,
+            parts.books.states,
             parts.bus,
             parts.store,
             parts.writer,
             self.latency.offset,
             parts.source.trouble,
             parts.source.state_file,
+            parts.recorder.report if parts.recorder is not None else lambda: NOT_RECORDED,
         )
         register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
@@ -219,33 +274,81 @@ class Terminal:
             websockets=sessions,
             sse=SseEndpoint(sessions),
             symbols=SymbolsReport(
-                self.venue.name, self.plan.source, parts.registry, parts.engine, source.instruments, source.history
+                self.venue.name,
+                self.plan.source,
+                parts.registry,
+                parts.books.states,
+                source.instruments,
+                source.history,
             ),
             watchlist=source.watchlist,
             readiness=readiness,
             coverage=parts.coverage.report,
             latency=self.latency.report,
-            certificates=parts.engine.certificates,
+            certificates=parts.books.certificates,
             static_dir=assets("static"),
         )
 
     def _work(self, parts: _Parts, scheduler: FlushScheduler) -> Work:
-        work = parts.source.work | {
-            "engine": parts.engine.run,
-            "relay": partial(parts.relay.run, parts.bus),
-            "bus": parts.bus.run,
-            "candle-writer": parts.writer.run,
-            "running-candles": parts.running_candles.run,
-            "coverage": parts.coverage.run,
-            "flush-watch": scheduler.watch,
-            "idle-symbols": partial(close_idle_symbols, parts.registry),
-            "full-gc": gc_tuning.collect_full_periodically,
-        }
+        sharing = parts.sharing
+        work = (
+            parts.source.work
+            | (sharing.work if sharing else {})
+            | {
+                "engine": parts.engine.run,
+                "relay": partial(parts.relay.run, parts.bus),
+                "bus": parts.bus.run,
+                "candle-writer": parts.writer.run,
+                "running-candles": parts.running_candles.run,
+                "coverage": parts.coverage.run,
+                "flush-watch": scheduler.watch,
+                "idle-symbols": partial(close_idle_symbols, parts.registry),
+                "full-gc": gc_tuning.collect_full_periodically,
+            }
+        )
+        is_ours = partial(sharing.owns, HOUSEKEEPING) if sharing else lambda: True
+        if parts.recorder is not None:
+            work["recorder"] = parts.recorder.run
         if self.settings.retention_days:
-            work["retention"] = Retention(parts.store, self.settings.retention_days, self._exchange_ms).run
+            work["retention"] = Retention(parts.store, self.settings.retention_days, self._exchange_ms, is_ours).run
         if isinstance(parts.store, SessionStore):
-            work["past-sessions"] = PastSessions(parts.store, self.session_venue, SystemClock()).run
+            work["past-sessions"] = PastSessions(parts.store, self.session_venue, SystemClock(), is_ours).run
         return work
+
+    # --- what is shared with other processes
+
+    def _share(
+        self, store: Store, engine: Engine, hub: Callable[[], Hub], bus: Callable[[], Bus], resources: AsyncExitStack
+    ) -> _Sharing | None:
+        """Return what shares the symbols with other processes; None where there is no server for that, or no store."""
+        if self.plan.source != "exchange" or not (self.settings.redis_url and isinstance(store, FencedStore)):
+            return None
+        from pulse.bus.lease_keeper import LeaseKeeper  # imported only where it is used, with redis-py
+
+        instance = self.origin.instance
+        leases = Leases(
+            instance, elapsed_s,
+            is_watched=engine.is_watched,
+            seen_token=lambda symbol: hub().token(symbol),
+        )  # fmt: skip
+        leases.open(HOUSEKEEPING)
+        keeper = LeaseKeeper(
+            self.settings.redis_url, self._bus_prefix(), instance, leases, elapsed_s, lambda: bus().health().ok
+        )
+        resources.push_async_callback(keeper.aclose)
+        reports = Reports(instance, engine, leases.is_followed, leases.view_token, time.monotonic)
+        fenced = FencedWrites(store, leases, leases.changes())
+        work: Work = {
+            "leases": keeper.run,
+            "reports": lambda: reports.run(bus()),
+            "fences": fenced.run,
+            "remote-watchers": RemoteWatchers(leases, engine).run,
+        }
+        return _Sharing(leases, reports, fenced, work)
+
+    def _make_relay(self, hub: Hub, sharing: _Sharing | None) -> Relay:
+        make = partial(Relay, self.outbox, hub.publish, self.latency, self.clock)
+        return make(token=sharing.leases.view_token, may_publish=sharing.owns) if sharing else make(token=hub.token)
 
     # --- what is opened
 
@@ -302,10 +405,20 @@ class Terminal:
 
     # --- what views are made from
 
-    def _make_engine(self) -> Engine:
+    def _make_recorder(self) -> Recorder | None:
+        """Make what records the past of the books; that of a demo or a replay is kept in memory alone."""
+        disk_mb = self.settings.history_mb if self.plan.source == "exchange" else 0
+        if not disk_mb and not self.settings.history_ring_mb:
+            return None
+        folder = Path(self.settings.sqlite_path).with_suffix(HISTORY_SUFFIX)
+        writer = SegmentWriter(folder, disk_mb * 2**20) if disk_mb else None
+        return Recorder(self.origin, self.clock, Ring(self.settings.history_ring_mb * 2**20), writer)
+
+    def _make_engine(self, recorder: Recorder | None, interest: Callable[[str], Interest]) -> Engine:
         return Engine(
             self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
             self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
+            interest=interest, event_logs=recorder,
         )  # fmt: skip
 
     def _make_market(self, symbol: str) -> Market:
@@ -322,7 +435,8 @@ class Terminal:
         if self.plan.recording is not None:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
-            return _Source((replay,), work, self.plan.recording.instruments, dict, str, str, no_watchlist)
+            instruments = self.plan.recording.instruments
+            return _Source((), (replay,), None, work, instruments, dict, str, str, no_watchlist)
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
@@ -354,10 +468,9 @@ class Terminal:
             "clock-sync": partial(sync_clock, rest, self.latency.offset),
             "candle-reconciler": reconciler.run,
         }
-        parts = (ingest, poller, reconciler)
         return _Source(
-            parts, work, poller.instruments, reconciler.progress, lambda: poller.trouble, lambda: bans.trouble,
-            watchlist.report,
+            (poller,), (ingest, reconciler), ingest, work, poller.instruments, reconciler.progress,
+            lambda: poller.trouble, lambda: bans.trouble, watchlist.report,
         )  # fmt: skip
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
@@ -407,6 +520,24 @@ class Terminal:
             address, echo.instance, echo.timestamp_s, echo.symbols, self.clock.now_ms(), self.clock.wall_s() * 1000,
             is_local=address in LOOPBACK_KEYS,
         )  # fmt: skip
+
+
+def _shared(owned: Sequence[SymbolLifecycle], source: _Source, sharing: _Sharing | None) -> Sequence[SymbolLifecycle]:
+    """Return the parts that follow the lifecycle of symbols: those that need the ownership within the shared ingest."""
+    if sharing is None or source.live is None:
+        return owned
+    leases = sharing.leases
+    ingest = SharedIngest(source.live, leases, owned, leases.should_ingest, leases.changes(), source.instruments)
+    source.work["ingest"] = ingest.run
+    return sharing.reports, ingest
+
+
+def _deliver(relay: Relay, sharing: _Sharing | None, channel: str, payload: bytes) -> None:
+    """Take a payload from the bus."""
+    if not channel.startswith(REPORT):
+        relay.deliver(channel, payload)
+    elif sharing is not None:
+        sharing.reports.deliver(channel, payload)
 
 
 async def _has_candles(store: Store, symbol: str) -> bool:

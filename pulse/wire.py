@@ -1,15 +1,18 @@
 """The wire format: views as JSON, the names of bus channels, and candles and gaps as rows of the API. No I/O."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
 from pulse.market.intervals import AggregatedCandle, Interval, iso_time, missing_minutes
+from pulse.market.liquidity import LiquidityView
 from pulse.market.types import TradeGap
 from pulse.market.view import TradesView, View
 
-BOOK, TRADES = "book:", "trades:"
+AnyView: TypeAlias = View | TradesView | LiquidityView
+"""What travels over the bus."""
+BOOK, TRADES, LIQUIDITY, REPORT = "book:", "trades:", "liquidity:", "report:"
 STAMP = re.compile(rb'\{"seq":([0-9]{1,18}),"instance":"([0-9a-f]{1,32})",(?:"token":([0-9]{1,18}),)?')
 """How every encoded view begins: it can be judged without decoding it. Those of earlier versions have no token."""
 
@@ -24,9 +27,19 @@ def trades_channel(symbol: str) -> str:
     return TRADES + symbol
 
 
-def channels_of(symbol: str) -> tuple[str, str]:
-    """Return all bus channels of a symbol."""
-    return book_channel(symbol), trades_channel(symbol)
+def liquidity_channel(symbol: str) -> str:
+    """Return the bus channel of what is watched of a symbol's book: its ladders and the costs of sums."""
+    return LIQUIDITY + symbol
+
+
+def channels_of(symbol: str) -> tuple[str, str, str]:
+    """Return the bus channels of a symbol that carry views."""
+    return book_channel(symbol), trades_channel(symbol), liquidity_channel(symbol)
+
+
+def report_channel(symbol: str) -> str:
+    """Return the bus channel of what a symbol's owner reports to those that follow it."""
+    return REPORT + symbol
 
 
 def bus_prefix(namespace: str, venue: str, source: str) -> str:
@@ -37,7 +50,7 @@ def bus_prefix(namespace: str, venue: str, source: str) -> str:
     return f"{namespace}:{venue}:{source}:"
 
 
-def encode_view(view: View | TradesView) -> bytes:
+def encode_view(view: AnyView) -> bytes:
     """Encode a view as JSON; it begins with what `read_stamp` reads without decoding it."""
     return orjson.dumps(view)
 

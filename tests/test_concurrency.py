@@ -16,6 +16,7 @@ from pulse.concurrency import (
     Limit,
     RateLimiter,
     RetryGate,
+    WorkShare,
     backoff_delays,
     map_in_chunks,
 )
@@ -265,3 +266,46 @@ def test_rest_of_work_in_turns_is_bounded() -> None:
 
     run(scenario())
     assert ends_s == pytest.approx([1.0, 6.0 + PAUSE_MAX_S])
+
+
+def test_cheap_work_may_be_done_each_time() -> None:
+    """Ten times a second, a millisecond each, is a tenth of the share."""
+    share = WorkShare(0.1, 0.5)
+    times = [at / 10 for at in range(100)]
+    for at_s in times:
+        assert share.is_due("a", at_s)
+        share.done("a", at_s, at_s + 0.001)
+
+
+def test_dear_work_is_kept_within_its_share() -> None:
+    """Of two keys, 10 ms and 30 ms a time: together a tenth of the time, so each is done every 400 ms."""
+    share, spent, done = WorkShare(0.1, 5.0), 0.0, {"a": 0, "b": 0}
+    for tick in range(1000):
+        now_s = tick / 100
+        for key, cost_s in (("a", 0.01), ("b", 0.03)):
+            if share.is_due(key, now_s):
+                share.done(key, now_s, now_s + cost_s)
+                spent, done[key] = spent + cost_s, done[key] + 1
+
+    assert spent == pytest.approx(0.1 * 10, rel=0.05)
+    assert done["a"] == pytest.approx(done["b"], abs=1)
+
+
+def test_no_work_waits_longer_than_the_most() -> None:
+    """Whatever it costs: its result must not look dead."""
+    share = WorkShare(0.1, 0.5)
+    share.done("a", 0.0, 3.0)
+
+    assert (share.is_due("a", 0.49), share.is_due("a", 0.5)) == (False, True)
+
+
+def test_work_that_is_no_longer_wanted_costs_nothing() -> None:
+    """Others have its share."""
+    share = WorkShare(0.1, 5.0)
+    share.done("a", 0.0, 0.1)
+    share.discard("a")
+    share.discard("a")
+    share.done("b", 0.0, 0.01)
+
+    assert share.is_due("a", 0.0)
+    assert (share.is_due("b", 0.09), share.is_due("b", 0.11)) == (False, True)

@@ -7,6 +7,7 @@ from math import inf
 
 import pytest
 
+from pulse.clock import Clock, ReplayClock
 from pulse.engine import (
     ADDITIONS_WAIT,
     BATCH_EVENTS_MAX,
@@ -14,9 +15,11 @@ from pulse.engine import (
     TRADES_WAITING_MAX,
     UNWATCHED_AT_ONCE,
     Engine,
+    EventLogs,
 )
 from pulse.latency import Latency
 from pulse.market.depth_sync import BookAnchor
+from pulse.market.liquidity import NO_INTEREST, Interest, LiquidityView
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, FeedDown, FeedUp, Instrument, State, TradeGap
 from pulse.market.view import View
@@ -47,7 +50,13 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 class EngineRun:
     """An engine of two symbols, these of them watched, and everything that it put out."""
 
-    def __init__(self, candles_max: int = 100, watched: Sequence[str] = SYMBOLS) -> None:
+    def __init__(
+        self,
+        candles_max: int = 100,
+        watched: Sequence[str] = SYMBOLS,
+        clock: Clock | None = None,
+        event_logs: EventLogs | None = None,
+    ) -> None:
         self.inbox: Inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(candles_max)
@@ -57,11 +66,15 @@ class EngineRun:
         self.latency = Latency("9f3ac21b")
         self.views: list[tuple[float, View]] = []
         self.trades: list[list[int]] = []
+        self.liquidity: list[tuple[float, LiquidityView]] = []
+        self.interest: dict[str, Interest] = {}
         origin = Origin("9f3ac21b", "exchange", "us")
         self.engine = Engine(
             lambda symbol: Market(symbol, origin, levels_max=100, trades_kept=5, stale_after_ms=5000),
             self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams, self.gaps,
-            ScenarioClock(), self.latency, publish_interval_s=INTERVAL_S,
+            clock or ScenarioClock(), self.latency, publish_interval_s=INTERVAL_S,
+            interest=lambda symbol: self.interest.get(symbol, NO_INTEREST),
+            event_logs=event_logs,
         )  # fmt: skip
         for symbol in SYMBOLS:
             self.engine.open(symbol)
@@ -74,6 +87,8 @@ class EngineRun:
             _, view = await self.outbox.get()
             if isinstance(view, View):
                 self.views.append((now_s(), view))
+            elif isinstance(view, LiquidityView):
+                self.liquidity.append((now_s(), view))
             else:
                 self.trades.append([trade.id for trade in view.trades])
 
@@ -92,11 +107,14 @@ class EngineRun:
         return [at for at, view in self.views if view.symbol == symbol]
 
 
-def run_engine(script: Script, until_s: float, candles_max: int = 100, watched: Sequence[str] = SYMBOLS) -> EngineRun:
+def run_engine(
+    script: Script, until_s: float, candles_max: int = 100, watched: Sequence[str] = SYMBOLS,
+    event_logs: EventLogs | None = None,
+) -> EngineRun:  # fmt: skip
     """Run an engine through a script, and return what it put out until this time."""
 
     async def play() -> EngineRun:
-        engine_run = EngineRun(candles_max, watched)
+        engine_run = EngineRun(candles_max, watched, event_logs=event_logs)
         tasks = [asyncio.create_task(work) for work in (engine_run.engine.run(), engine_run.take_views())]
         await script(engine_run)
         await at(until_s)
@@ -486,6 +504,69 @@ def test_states_of_every_symbol() -> None:
     assert states["ETHUSDT"] == {"state": "offline", "reason": "not connected yet", "data_age_ms": None, "streams": []}
 
 
+def test_before_a_replays_first_line_its_date_is_not_known() -> None:
+    """Since when a symbol is in its state has no date then; from the first line on it has that of the recording."""
+
+    async def scenario() -> list[object]:
+        clock = ReplayClock()
+        engine_run, found = EngineRun(clock=clock), list[object]()
+        task = asyncio.create_task(engine_run.engine.run())
+        await asyncio.sleep(2.0)
+        found.append(engine_run.engine.states()["BTCUSDT"]["since_ms"])
+        clock.advance(MIDNIGHT_MS)
+        await engine_run.put(2.5, FeedUp(), ANCHOR)
+        await asyncio.sleep(1.0)
+        found.append(engine_run.engine.states()["BTCUSDT"]["since_ms"])
+        task.cancel()
+        return found
+
+    assert run(scenario()) == [None, MIDNIGHT_MS]
+
+
+class Logs:
+    """Notes what the engine tells of its markets."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[object, ...]] = []
+
+    def open(self, market: Market) -> "Logs":
+        """Note that a market is opened."""
+        self.noted.append(("open", market.symbol))
+        return self
+
+    def close(self, symbol: str) -> None:
+        """Note that a symbol is closed."""
+        self.noted.append(("close", symbol))
+
+    def add(self, at_ms: int, event: object) -> None:
+        """Note an event."""
+        self.noted.append((at_ms, event))
+
+    def view_made(self, at_ms: int, view: View) -> None:
+        """Note a view."""
+        self.noted.append((at_ms, view.last_update_id, view.data_age_ms))
+
+
+def test_a_log_is_told_all_that_a_market_is_given() -> None:
+    """Each event in its order and each view, at whole ms: a market that is given the same shows the same."""
+    logs = Logs()
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(), ANCHOR)
+        await at(0.7)
+        await engine_run.inbox.put(Received("BTCUSDT", diff(11, 11), 699.9))
+        await engine_run.inbox.put(Received("LINKUSDT", diff(11, 11), 699.9))
+        await at(0.75)
+        engine_run.engine.close("BTCUSDT")
+
+    run_engine(script, until_s=0.8, event_logs=logs)
+
+    assert logs.noted == [
+        ("open", "BTCUSDT"), ("open", "ETHUSDT"), (0, 0, None), (0, 0, None),
+        (500, FeedUp()), (500, ANCHOR), (500, 10, 0), (699, diff(11, 11)), (700, 11, 1), ("close", "BTCUSDT"),
+    ]  # fmt: skip
+
+
 def test_certificates_of_every_symbol() -> None:
     """Each symbol's certificate names its state and its book's id."""
 
@@ -594,3 +675,27 @@ def test_closed_symbol_asks_for_no_stream() -> None:
     waiting: list[int] = []
     engine_run = run_engine(script, until_s=7.0)
     assert (waiting, len(engine_run.silent_streams)) == ([1], 0)
+
+
+def test_ladders_and_costs_are_made_only_while_they_are_watched() -> None:
+    """With each view of that symbol, under its number; of no other symbol."""
+    watched = Interest(frozenset({10}), frozenset({500.0}))
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(), ANCHOR)
+        await at(1.0)
+        engine_run.interest["BTCUSDT"] = watched
+        await engine_run.put(1.1, diff(11, 11, [(99.0, 1.0)]))
+        await engine_run.put(1.3, diff(12, 12, [(98.0, 1.0)]))
+        await at(1.5)
+        engine_run.interest.clear()
+        await engine_run.put(1.6, diff(13, 13, [(97.0, 1.0)]))
+
+    engine_run = run_engine(script, until_s=2.0)
+
+    assert [at_s for at_s, _ in engine_run.liquidity] == [1.1, 1.3]
+    seqs = {at_s: view.seq for at_s, view in engine_run.views if view.symbol == "BTCUSDT"}
+    for at_s, view in engine_run.liquidity:
+        assert (view.symbol, view.seq) == ("BTCUSDT", seqs[at_s])
+        assert [each.multiple for each in view.ladders] == [10]
+        assert [each.notional for each in view.costs] == [500.0]

@@ -32,8 +32,8 @@ def test_names_on_a_shared_server() -> None:
 
 
 def test_bus_channels_of_a_symbol() -> None:
-    """One for views, one for trades."""
-    assert channels_of("BTCUSDT") == ("book:BTCUSDT", "trades:BTCUSDT")
+    """One for views, one for trades, one for what is watched of the book besides."""
+    assert channels_of("BTCUSDT") == ("book:BTCUSDT", "trades:BTCUSDT", "liquidity:BTCUSDT")
 
 
 def test_an_encoded_view_begins_with_its_stamp() -> None:

@@ -8,8 +8,9 @@ The rules:
 1. An owner gives its lease up by its own clock, HELD_S after it asked for the renewal: before the server ends it, and
    whether or not the server answers.
 2. A process that is told of another owner follows it.
-3. A process that has had no answer for ALONE_AFTER_S ingests for its own viewers, as it would without a server. It is
-   no owner: nothing of it is stored or sent to others.
+3. A process that has asked in vain for ALONE_AFTER_S ingests for its own viewers, as it would without a server. It is
+   no owner: nothing of it is stored or sent to others. Time in which it did not ask, because it was stopped, does not
+   count: its book is as old as that.
 4. Until it is known whether there is another owner, a process goes on with what it does.
 """
 
@@ -32,7 +33,7 @@ HELD_S = 0.75 * LEASE_S
 """How long an owner relies on its lease, from just before it sent the renewal: the rest is for the server's clock, and
 for what was decided a moment before."""
 ALONE_AFTER_S = 2.0
-"""Without an answer for so long a process ingests what it has open."""
+"""After an outage of so long a process ingests what it has open."""
 RETURN_S = 0.5
 """After an outage of the server the last owner of a symbol has this long to take its lease again: its book is whole."""
 LINGER_S = 3.0
@@ -80,14 +81,11 @@ class Answer(NamedTuple):
 class _Lease:
     """What is known of one symbol's lease. Times are of the clock of `Leases`."""
 
-    since_s: float
-    """When the symbol was opened, or the newest answer about it was asked for."""
     token: int = 0
     """Of the lease that this process has or had last; 0 from the moment that another owner is known."""
     held_until_s: float = -inf
     owner: str = ""
     """Whom the newest answer named."""
-    has_answer: bool = False
     floor: int = 0
     """The highest token that is known to have been given out."""
     left_s: float | None = None
@@ -118,7 +116,8 @@ class Leases:
         self._seen_token = seen_token
         self._leases: dict[str, _Lease] = {}
         self._listeners: list[asyncio.Event] = []
-        self._has_contact = self._is_lost = False
+        self._has_contact = False
+        self._lost_s: float | None = None  # since when the server does not answer
         self._regained_s = -inf
         self._reported: Counter[Role] = Counter()
         self.wake = asyncio.Event()
@@ -128,7 +127,7 @@ class Leases:
         """Ask for the lease of a symbol from now on."""
         lease = self._leases.get(symbol)
         if lease is None:
-            self._leases[symbol] = _Lease(self._clock())
+            self._leases[symbol] = _Lease()
         else:
             lease.left_s = None
         self.wake.set()
@@ -152,15 +151,25 @@ class Leases:
             return Role.UNDECIDED
         if lease.token and now_s < lease.held_until_s:
             return Role.OWNER
-        if now_s - lease.since_s >= ALONE_AFTER_S:
+        if self._lost_s is not None and now_s - self._lost_s >= ALONE_AFTER_S:
             return Role.ALONE
-        if lease.has_answer and lease.owner not in ("", self._instance):
-            return Role.FOLLOWER
-        return Role.UNDECIDED
+        return Role.UNDECIDED if lease.owner in ("", self._instance) else Role.FOLLOWER
 
     def token(self, symbol: str) -> int | None:
         """Return the token of the lease that this process holds now; None where it holds none."""
         return self._leases[symbol].token if self.role(symbol) is Role.OWNER else None
+
+    def symbols(self) -> list[str]:
+        """Return the symbols whose leases are asked for."""
+        return list(self._leases)
+
+    def is_elsewhere(self, symbol: str) -> bool:
+        """Return whether a symbol is another process's, or of none that has it open."""
+        return symbol not in self._leases or self.role(symbol) is Role.FOLLOWER
+
+    def should_ingest(self, symbol: str) -> bool | None:
+        """Return whether this process ingests a symbol; None: it goes on with what it does."""
+        return {Role.OWNER: True, Role.ALONE: True, Role.FOLLOWER: False}.get(self.role(symbol))
 
     def view_token(self, symbol: str) -> int:
         """Return the token that views of this process carry.
@@ -214,9 +223,9 @@ class Leases:
 
     def on_answers(self, sent_s: float, answers: Iterable[tuple[str, Answer]]) -> float:
         """Take the answers to requests that were sent at this time; return in how many seconds to ask again."""
-        if self._is_lost:
+        if self._has_contact and self._lost_s is not None:
             self._regained_s = sent_s
-        self._has_contact, self._is_lost = True, False
+        self._has_contact, self._lost_s = True, None
         next_s = RENEW_EVERY_S
         for symbol, answer in answers:
             lease = self._leases.get(symbol)
@@ -234,11 +243,12 @@ class Leases:
 
     def on_outage(self) -> None:
         """Take the news that the server does not answer."""
-        self._is_lost = self._has_contact
+        if self._lost_s is None:
+            self._lost_s = self._clock()
         self._report()
 
     def _take(self, lease: _Lease, answer: Answer, sent_s: float) -> None:
-        lease.since_s, lease.has_answer, lease.owner = sent_s, True, answer.owner
+        lease.owner = answer.owner
         lease.floor = max(lease.floor, answer.token)
         if answer.owner == self._instance:
             lease.token, lease.held_until_s = answer.token, sent_s + HELD_S

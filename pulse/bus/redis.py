@@ -26,7 +26,7 @@ from pulse.bus.contract import BusHealth, Deliver
 from pulse.concurrency import backoff_delays
 from pulse.errors import CheckFailed, SettingsError
 from pulse.queues import ConflatingQueue
-from pulse.wire import channels_of
+from pulse.wire import channels_of, report_channel
 
 log = logging.getLogger(__name__)
 
@@ -99,13 +99,13 @@ class RedisBus:
 
     def open(self, symbol: str) -> None:
         """Carry this symbol: it is subscribed with the next message, within a heartbeat at the latest."""
-        for channel in channels_of(symbol):
+        for channel in _all_channels(symbol):
             self._newest.setdefault(channel, None)
             self._channel_of[self._redis_channel(channel)] = channel
 
     def close(self, symbol: str) -> None:
         """Carry this symbol no more."""
-        for channel in channels_of(symbol):
+        for channel in _all_channels(symbol):
             self._newest.pop(channel, None)
             self._channel_of.pop(self._redis_channel(channel), None)
             self._outgoing.discard(channel)
@@ -328,6 +328,10 @@ async def probe(url: str, prefix: str) -> str:
         raise CheckFailed("Redis did not return what was just stored; REDIS_URL must name a single server.")
     valkey = about.get("valkey_version")
     return f"Valkey {valkey}" if valkey else f"Redis {about.get('redis_version', 'of an unknown version')}"
+
+
+def _all_channels(symbol: str) -> tuple[str, ...]:
+    return (*channels_of(symbol), report_channel(symbol))
 
 
 def _waits() -> Iterator[float]:

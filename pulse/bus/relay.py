@@ -10,11 +10,10 @@ from pulse import stats
 from pulse.bus.contract import Bus
 from pulse.clock import Clock
 from pulse.latency import Latency
-from pulse.market.view import TradesView, View
+from pulse.market.view import View
 from pulse.queues import Outbox
-from pulse.wire import channels_of, encode_view
+from pulse.wire import AnyView, channels_of, encode_view
 
-AnyView = View | TradesView
 Receive = Callable[[str, bytes, AnyView | None], None]
 """Takes a channel, a payload, and the view that it encodes where this process has made it."""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 
+from pulse import stats
 from pulse.binance.rest import KLINES_MAX, BinanceRest
 from pulse.candle_history.exchange_comparison import ExchangeComparison, ReportMismatch
 from pulse.candle_history.history_walk import HistoryWalk
@@ -151,7 +152,9 @@ class CandleReconciler:
 
     async def _check_recent(self, symbol: _OpenSymbol) -> int:
         """Compare the recent minutes that have settled, and fill those that ended since; return the newest of these."""
+        stats.owned_work.labels("reconciliation").inc()
         self._drain_gap_queue()
+        await self._comparison.learn_date()
         newest, settled = self._comparison.ended_minute_ms(), self._comparison.settled_minute_ms()
         oldest = newest - (RECENT_MINUTES - 1) * MINUTE_MS
         rows = await self._store.read_candles(symbol.name, oldest, newest, RECENT_MINUTES)
@@ -187,6 +190,7 @@ class CandleReconciler:
         return symbol.walk is not None and symbol.walk.is_done
 
     async def _rebuild(self, symbol: _OpenSymbol) -> None:
+        stats.owned_work.labels("backfill").inc()
         await self._backfill.rebuild(symbol.name, symbol.rebuildable, symbol.unprovable)
         symbol.rebuildable = {}
 
@@ -214,4 +218,6 @@ class CandleReconciler:
         if symbol.walk is None:
             newest_ms = self._comparison.ended_minute_ms() - RECENT_MINUTES * MINUTE_MS
             symbol.walk = HistoryWalk(symbol.name, newest_ms, self._walk_minutes, self._store, self._comparison)
+        if not symbol.walk.is_done:
+            stats.owned_work.labels("history_walk").inc()
         await symbol.walk.step()

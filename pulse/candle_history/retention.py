@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from pulse import stats
 from pulse.errors import StoreUnavailable
 from pulse.market.intervals import DAY_MS, HOUR_MS, iso_time
 from pulse.store.contract import Store
@@ -18,8 +19,8 @@ SWEEP_EVERY_S = 3600.0
 SWEEP_HOURS_MAX = 24
 """The most that one sweep deletes, from the oldest stored hour on. Only one hour gets old between two sweeps; the rest
 is for what was left while nothing ran, or was kept by a longer period."""
-TIME_RETRY_S = 60.0
-"""While the exchange's time is unknown."""
+RETRY_S = 60.0
+"""While the exchange's time is unknown, or the work is another process's."""
 BATCH_HOURS = 200
 """Hours of all symbols deleted in one call, 12,000 minutes: no write waits long for it."""
 PAUSE_S = 0.2
@@ -29,20 +30,24 @@ PAUSE_S = 0.2
 class Retention:
     """Keeps the last `days` of candles and gaps in a store.
 
-    `exchange_ms` returns the exchange's time in ms since the epoch; None while it is unknown.
+    `exchange_ms` returns the exchange's time in ms since the epoch; None while it is unknown. While `is_ours` is false
+    another process does it.
     """
 
-    def __init__(self, store: Store, days: int, exchange_ms: Callable[[], int | None]) -> None:
+    def __init__(
+        self, store: Store, days: int, exchange_ms: Callable[[], int | None], is_ours: Callable[[], bool] = lambda: True
+    ) -> None:
         self._store = store
         self._days = days
         self._exchange_ms = exchange_ms
+        self._is_ours = is_ours
 
     async def run(self) -> None:
         """Delete what is too old every SWEEP_EVERY_S; never return."""
         while True:
             now_ms = self._exchange_ms()
-            if now_ms is None:
-                await asyncio.sleep(TIME_RETRY_S)
+            if now_ms is None or not self._is_ours():
+                await asyncio.sleep(RETRY_S)
                 continue
             try:
                 await self._sweep(now_ms)
@@ -51,6 +56,7 @@ class Retention:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _sweep(self, now_ms: int) -> None:
+        stats.owned_work.labels("retention").inc()
         stored = await self._store.stored_hours()
         if stored is None:
             return

@@ -7,9 +7,10 @@ begins with the source and the second in which the process began. Knows no datab
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
+from pulse import stats
 from pulse.clock import Clock
 from pulse.errors import StoreUnavailable
 
@@ -20,6 +21,8 @@ KEPT_S = 24 * 3600.0
 REPLAY_KEPT_S = 7 * KEPT_S
 """A replay is deleted this long after its start; its candles have the old times of the recording."""
 DELETE_EVERY_S = 3600.0
+RETRY_S = 60.0
+"""While the work is another process's."""
 BATCH_HOURS = 200
 """Hours of a symbol deleted in one call, 12,000 minutes: no write waits long for it."""
 PAUSE_S = 0.2
@@ -47,16 +50,22 @@ def session_venue(source: str, start_s: float, instance: str) -> str:
 
 
 class PastSessions:
-    """Deletes the candles and gaps of demos and replays that have ended."""
+    """Deletes the candles and gaps of demos and replays that have ended; another process does while not `is_ours`."""
 
-    def __init__(self, store: SessionStore, own_venue: str, clock: Clock) -> None:
+    def __init__(
+        self, store: SessionStore, own_venue: str, clock: Clock, is_ours: Callable[[], bool] = lambda: True
+    ) -> None:
         self._store = store
         self._own_venue = own_venue
         self._clock = clock
+        self._is_ours = is_ours
 
     async def run(self) -> None:
         """Delete them now and every DELETE_EVERY_S; never return."""
         while True:
+            if not self._is_ours():
+                await asyncio.sleep(RETRY_S)
+                continue
             try:
                 await self._delete()
             except StoreUnavailable as fault:
@@ -64,6 +73,7 @@ class PastSessions:
             await asyncio.sleep(DELETE_EVERY_S)
 
     async def _delete(self) -> None:
+        stats.owned_work.labels("past_sessions").inc()
         now_s = self._clock.wall_s()
         for venue, newest_ms in (await self._store.newest_ms()).items():
             if venue == self._own_venue or not _has_ended(venue, newest_ms, now_s):

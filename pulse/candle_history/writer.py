@@ -11,6 +11,7 @@ import random
 import time
 
 from pulse import stats
+from pulse.candle_history.fences import FencedWrites
 from pulse.candle_history.spool import Spool
 from pulse.concurrency import backoff_delays
 from pulse.errors import StoreUnavailable
@@ -33,13 +34,23 @@ FLUSH_TIMEOUT_S = 2.0
 """The most that the last flush of a stopping process takes."""
 
 
-class CandleWriter:
-    """Writes the candles of `queue` to `store`. Without a spool, pending candles are kept in memory only."""
+NO_LEASE = "Redis does not answer, so it is not known which process writes candles."
 
-    def __init__(self, queue: CandleQueue, store: Store, spool: Spool | None = None) -> None:
+
+class CandleWriter:
+    """Writes the candles of `queue` to `store`. Without a spool, pending candles are kept in memory only.
+
+    With `fenced`, where processes share their symbols, candles wait while it is not known whether this process owns
+    their symbol, and are dropped if another one does: it has its own, or fetches them from the exchange.
+    """
+
+    def __init__(
+        self, queue: CandleQueue, store: Store, spool: Spool | None = None, fenced: FencedWrites | None = None
+    ) -> None:
         self._queue = queue
         self._store = store
         self._spool = spool
+        self._fenced = fenced
         self._is_spool_open = False
         self._pending: dict[tuple[str, int], Candle] = {}
         self._unspooled: dict[tuple[str, int], Candle] = {}  # the pending candles that are not in the spool
@@ -131,10 +142,7 @@ class CandleWriter:
             self._drain_queue()
 
     async def _write_batch(self) -> None:
-        batch = dict(list(self._pending.items())[:BATCH_CANDLES_MAX])
-        await self._store.write_candles(list(batch.values()))
-        stats.candles_written.inc(len(batch))
-        for key, candle in batch.items():
+        for key, candle in (await self._write_some()).items():
             # A correction that came while the earlier candle was being written is still pending.
             if self._pending.get(key) is candle:
                 del self._pending[key]
@@ -142,6 +150,24 @@ class CandleWriter:
         stats.candles_pending.set(len(self._pending))
         if not self._pending:
             await self._clear_spool()
+
+    async def _write_some(self) -> dict[tuple[str, int], Candle]:
+        """Write the first of the pending candles; return those that are done with. Raise StoreUnavailable."""
+        if self._fenced is None:
+            batch = dict(list(self._pending.items())[:BATCH_CANDLES_MAX])
+            await self._store.write_candles(list(batch.values()))
+            stats.candles_written.inc(len(batch))
+            return batch
+        done = {key: candle for key, candle in self._pending.items() if self._fenced.is_elsewhere(candle.symbol)}
+        stats.candles_left.inc(len(done))
+        owned = [candle for candle in self._pending.values() if self._fenced.may_write(candle.symbol)]
+        if owned:
+            written = await self._fenced.write(owned[:BATCH_CANDLES_MAX])
+            stats.candles_written.inc(len(written))
+            done |= {(candle.symbol, candle.open_time_ms): candle for candle in written}
+        if not done:
+            raise StoreUnavailable(NO_LEASE)
+        return done
 
     def _drain_queue(self) -> None:
         while not self._queue.empty():

@@ -24,10 +24,12 @@ class FlushScheduler:
     """Flushes everything that is due at once, and then pauses.
 
     A write costs far more than a message, so under load clients get more with each write, not more writes: a flush is
-    followed by a pause PAUSE_SHARE times as long, at most PAUSE_MAX_S. For a few clients that is nothing. `on_flushed`
-    is called after each flush with the seconds since its first message was scheduled.
+    followed by a pause of PAUSE_SHARE times what it took beyond PAUSE_FREE_S, at most PAUSE_MAX_S. `on_flushed` is
+    called after each flush with the seconds since its first message was scheduled.
     """
 
+    PAUSE_FREE_S = 0.001
+    """A flush to a few clients takes less: it is no load, and what one client asks for must not delay the others."""
     PAUSE_SHARE = 8.0
     PAUSE_MAX_S = 0.05
 
@@ -70,7 +72,8 @@ class FlushScheduler:
             for sender in due:
                 sender.flush()
         ended_s = loop.time()
-        self._paused_until_s = ended_s + min(self.PAUSE_MAX_S, self.PAUSE_SHARE * (ended_s - started_s))
+        took_s = ended_s - started_s
+        self._paused_until_s = ended_s + min(self.PAUSE_MAX_S, self.PAUSE_SHARE * max(0.0, took_s - self.PAUSE_FREE_S))
         self._is_scheduled = False
         late, self._due = self._due, []
         for sender in late:

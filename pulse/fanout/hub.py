@@ -6,21 +6,24 @@ go to a log, which each subscriber reads with its own cursor.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pulse.fanout.recent_views import RecentViews
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
 from pulse.fanout.trade_log import TradeLog
-from pulse.market.view import TradesView, View
+from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.server.ws_frames import EncodedMessage
-from pulse.wire import Stamp, book_channel, channels_of, read_stamp, trades_channel
+from pulse.wire import BOOK, AnyView, Stamp, book_channel, channels_of, liquidity_channel, read_stamp, trades_channel
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance publishes at least this often, views of other instances are ignored: two processes overlap for a
 minute at each deploy, and a page must not jump between their books. Views come at least once a second."""
 
+WATCHED_BY_ITSELF = ("ladder", "cost")
+"""Kinds of which nothing is made before there is a subscriber."""
 CURRENT_S = 0.1
 """A view that was received this recently is current: the exchange sends changes of a book no more often."""
 
@@ -61,7 +64,8 @@ class Hub:
 
     `instance` is this process's id, `clock` gives monotonic seconds, `running_candles` knows the candles of intervals
     longer than a view's minute. `watched` is told which symbols have subscribers: all those of a symbol are one
-    watcher. `dropped` counts messages that were not passed on.
+    watcher, and each ladder and cost is one more, because it is made anew. `dropped` counts messages that were not
+    passed on.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Hub:
         self._held: dict[str, _Held | None] = {}  # by channel
         self._streams: dict[str, dict[Topic, TopicStream]] = {}  # by channel
         self._logs: dict[str, TradeLog] = {}  # by channel
+        self._recent = RecentViews()
         self._watched_since_s: dict[str, float] = {}  # the symbols with subscribers
         self._instance = instance
         self._running_candles = running_candles
@@ -97,10 +102,11 @@ class Hub:
         for channel in channels_of(symbol):
             del self._held[channel], self._streams[channel]
         del self._logs[trades_channel(symbol)]
+        self._recent.close(symbol)
 
     # --- messages in
 
-    def publish(self, channel: str, payload: bytes, view: View | TradesView | None = None) -> None:
+    def publish(self, channel: str, payload: bytes, view: AnyView | None = None) -> None:
         """Hold a message and pass it on to subscribers; count it in `dropped` if it is not the newest.
 
         `view` is the object that `payload` encodes, where this process has made it.
@@ -118,7 +124,7 @@ class Hub:
             for stream in streams:
                 stream.notify()
 
-    def _accept(self, channel: str, payload: bytes, view: View | TradesView | None) -> ViewMessage | None:
+    def _accept(self, channel: str, payload: bytes, view: AnyView | None) -> ViewMessage | None:
         """Hold a message if it is the newest; None if it is out of date, of another instance, or not a view.
 
         A lower token is always out of date, and a higher one is always newer: its lease was given after the other.
@@ -133,6 +139,9 @@ class Hub:
             return None
         message = ViewMessage(payload, view, self._running_candles)
         self._held[channel] = _Held(message, stamp, now_s)
+        symbol = channel.removeprefix(BOOK)
+        if self.is_watched(symbol):  # false for other channels: no symbol has a colon
+            self._recent.add(symbol, stamp.seq, payload)
         return message
 
     def _supersedes(self, stamp: Stamp, held: _Held, now_s: float) -> bool:
@@ -148,6 +157,13 @@ class Hub:
         """Return the newest encoded view of a channel; None before the first, and for an unknown channel."""
         held = self._held.get(channel)
         return None if held is None else held.view.whole.payload
+
+    def view(self, symbol: str, seq: int) -> bytes | None:
+        """Return the encoded view with this number: the newest one, or one that was made while it was watched."""
+        held = self._held.get(book_channel(symbol))
+        if held is not None and held.stamp.seq == seq:
+            return held.view.whole.payload
+        return self._recent.find(symbol, seq)
 
     def token(self, symbol: str) -> int:
         """Return the highest token of a symbol's views that are held; 0 without one."""
@@ -168,6 +184,16 @@ class Hub:
         """Return whether any client is subscribed to a symbol."""
         return symbol in self._watched_since_s
 
+    def interest(self, symbol: str) -> Interest:
+        """Return which ladders and costs of a symbol clients are subscribed to."""
+        topics = self._streams.get(liquidity_channel(symbol))
+        if not topics:
+            return NO_INTEREST
+        return Interest(
+            frozenset(int(topic.variant) for topic in topics if topic.kind == "ladder"),
+            frozenset(float(topic.variant) for topic in topics if topic.kind == "cost"),
+        )
+
     def log(self, symbol: str) -> TradeLog:
         """Return a symbol's newest trades. Raises KeyError for an unknown symbol."""
         return self._logs[trades_channel(symbol)]
@@ -175,7 +201,7 @@ class Hub:
     def current(self, topic: Topic) -> EncodedMessage | None:
         """Return the message that a new subscriber of this topic gets at once; None while there is none."""
         held = self._held[channel_of(topic)]
-        if held is None:
+        if held is None or not held.view.carries(topic):
             return None
         return held.view.whole if topic.kind == "trades" else held.view.part(topic)
 
@@ -185,6 +211,8 @@ class Hub:
         stream = streams.get(topic)
         if stream is None:
             stream = streams[topic] = TopicStream(topic, self._clock, self._call_later)
+            if topic.kind in WATCHED_BY_ITSELF:
+                self._watched.watch(topic.symbol)
         stream.listeners.add(listener)
         if not self.is_watched(topic.symbol):
             self._watched_since_s[topic.symbol] = self._clock()
@@ -198,9 +226,18 @@ class Hub:
             stream.listeners.discard(listener)
             if not stream.listeners:
                 del streams[topic]
-                if not any(self._streams[channel] for channel in channels_of(topic.symbol)):
-                    del self._watched_since_s[topic.symbol]
-                    self._watched.unwatch(topic.symbol)
+                self._on_unwatched(topic)
+
+    def _on_unwatched(self, topic: Topic) -> None:
+        """Stop what is done for a topic whose last subscriber has left."""
+        symbol, channel = topic.symbol, channel_of(topic)
+        if topic.kind in WATCHED_BY_ITSELF:
+            self._watched.unwatch(symbol)
+            if not self._streams[channel]:
+                self._held[channel] = None  # no newer one is made: it would be sent when it is old
+        if not any(self._streams[each] for each in channels_of(symbol)):
+            del self._watched_since_s[symbol]
+            self._watched.unwatch(symbol)
 
     # --- shutdown
 
@@ -221,6 +258,14 @@ class Hub:
             client.end()
 
 
+CHANNELS: Mapping[str, Callable[[str], str]] = {
+    "trades": trades_channel,
+    "ladder": liquidity_channel,
+    "cost": liquidity_channel,
+}
+"""The bus channel of a kind, where it is not that of views."""
+
+
 def channel_of(topic: Topic) -> str:
     """Return the bus channel that a client's topic is made from."""
-    return (trades_channel if topic.kind == "trades" else book_channel)(topic.symbol)
+    return CHANNELS.get(topic.kind, book_channel)(topic.symbol)

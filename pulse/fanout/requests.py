@@ -3,20 +3,23 @@
 Pure: text in, a `Request` or a `RequestError` out. It knows topic names and options, not what messages carry.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from pulse.errors import ListingPending, RequestError, UnknownListing, quoted, wrong_parameter
 from pulse.fanout.trade_log import Position
 from pulse.market.intervals import INTERVALS
+from pulse.market.ladder import MULTIPLES, ROWS
 from pulse.symbols import LISTING_RETRY_AFTER_S, SymbolRegistry
 
-KINDS = ("book", "trades", "metrics", "kline", "proof", "status")
+KINDS = ("book", "trades", "metrics", "kline", "proof", "status", "ladder", "cost")
 DEPTHS = (1, 5, 10, 20)
+ROWS_DEFAULT = 50
 RATES_S = {"full": 0.0, "4hz": 0.25, "1hz": 1.0}
 """Minimum time between two messages of a topic, by the name of the rate."""
 OPS = ("subscribe", "unsubscribe", "ping", "echo")
@@ -24,8 +27,15 @@ TOPICS_MAX = 100
 """Subscriptions of one client."""
 ID_CHARACTERS_MAX = 64
 TRADE_ID_MAX = 2**53
-FORMS = tuple("kline.SYMBOL.1m" if kind == "kline" else f"{kind}.SYMBOL" for kind in KINDS)
-"""Examples of topic names; 1m stands for any interval."""
+VARIANTS = {"kline": "1m", "ladder": "10", "cost": "10000"}
+"""Kinds whose topic names have a third part, and an example of it."""
+FORMS = tuple(".".join((kind, "SYMBOL", *filter(None, [VARIANTS.get(kind)]))) for kind in KINDS)
+"""Examples of topic names; 1m stands for any interval, 10 for any of MULTIPLES, 10000 for any sum."""
+NOTIONAL = r"(?:0\.[0-9]{0,7}[1-9]|[1-9][0-9]{0,11}(?:\.[0-9]{0,7}[1-9])?)"
+"""A sum of the quote asset as its only decimal: without a leading or a final zero."""
+NOTIONAL_ALLOWED = "a sum of the quote asset such as 10000 or 0.25, below 10^12"
+NOTIONALS_MAX = 50
+"""Different sums whose costs are made at once for one symbol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +45,33 @@ class Topic:
     name: str
     kind: str
     symbol: str
-    depth: int = 20  # levels a side; only of a book
+    depth: int = 20  # levels a side of a book, or rows a side of a ladder
     interval_s: float = 0.0  # minimum time between two messages
 
     @property
     def candle_interval(self) -> str:
         """Interval of a kline topic's candles."""
-        return self.name.rpartition(".")[2]
+        return self.variant
+
+    @property
+    def variant(self) -> str:
+        """The third part of the name: an interval, the ticks of a group, or a sum."""
+        return self.name.split(".", 2)[-1]
 
 
 def view_topic(symbol: str) -> Topic:
     """Return the topic of whole views, for /ws/orderbook. Clients cannot subscribe to it by name."""
     return Topic(f"view.{symbol}", "view", symbol)
+
+
+def ladder_topic(symbol: str, multiple: int, rows: int) -> Topic:
+    """Return the topic of a symbol's book in groups of so many ticks."""
+    return Topic(f"ladder.{symbol}.{multiple}", "ladder", symbol, rows)
+
+
+def cost_topic(symbol: str, notional: str) -> Topic:
+    """Return the topic of what it costs to trade a sum now."""
+    return Topic(f"cost.{symbol}.{notional}", "cost", symbol, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +103,8 @@ def read_request(raw: str | bytes | None, registry: SymbolRegistry) -> Request:
     names = message.get("topics")
     if not isinstance(names, list) or not 0 < len(names) <= TOPICS_MAX:
         raise _invalid("topics", f"topics must be a list of 1 to {TOPICS_MAX} topics.", FORMS)
-    topics = read_topics(names, registry, message.get("rate", "full"), message.get("depth", 20))
+    options = Options(message.get("rate", "full"), message.get("depth", 20), message.get("rows", ROWS_DEFAULT))
+    topics = read_topics(names, registry, options)
     start = _start(_trade_id("from_id", message.get("from_id")), message.get("from_first_trade_id"))
     return Request(op, request_id, topics, start)
 
@@ -101,7 +127,7 @@ def read_id(message: dict[str, Any]) -> int | str | None:
     raise wrong_parameter("id", request_id, f"a whole number or a text of at most {ID_CHARACTERS_MAX} characters")
 
 
-def read_query(topics: str, rate: str, depth: str, from_id: str, registry: SymbolRegistry) -> Request:
+def read_query(topics: str, rate: str, depth: str, rows: str, from_id: str, registry: SymbolRegistry) -> Request:
     """Return the subscription in query parameters; an empty one has its default, except `topics`.
 
     Raises RequestError.
@@ -109,33 +135,58 @@ def read_query(topics: str, rate: str, depth: str, from_id: str, registry: Symbo
     names = [name for name in topics.split(",") if name]
     if not 0 < len(names) <= TOPICS_MAX:
         raise _invalid("topics", f"topics must be 1 to {TOPICS_MAX} topics, separated by commas.", FORMS)
-    subscribed = read_topics(names, registry, rate or "full", _whole("depth", depth, DEPTHS) if depth else 20)
+    options = Options(
+        rate or "full",
+        _whole("depth", depth, DEPTHS) if depth else 20,
+        _whole("rows", rows, ROWS) if rows else ROWS_DEFAULT,
+    )
+    subscribed = read_topics(names, registry, options)
     first_id = _whole("from_id", from_id, "a trade id") if from_id else None
     return Request("subscribe", None, subscribed, _start(_trade_id("from_id", first_id), None))
 
 
-def read_topics(names: Sequence[Any], registry: SymbolRegistry, rate: Any, depth: Any) -> tuple[Topic, ...]:
+class Options(NamedTuple):
+    """The options of a subscription, as a client gave them."""
+
+    rate: Any
+    depth: Any
+    rows: Any
+
+
+def read_topics(names: Sequence[Any], registry: SymbolRegistry, options: Options) -> tuple[Topic, ...]:
     """Return the topics with these names, all with the same options. Raises RequestError."""
+    rate, depth, rows = options
     if not isinstance(rate, str) or rate not in RATES_S:
         raise wrong_parameter("rate", rate, tuple(RATES_S))
     if type(depth) is not int or depth not in DEPTHS:
         raise wrong_parameter("depth", depth, DEPTHS)
-    return tuple(_topic(name, registry, depth, RATES_S[rate]) for name in names)
+    if type(rows) is not int or rows not in ROWS:
+        raise wrong_parameter("rows", rows, ROWS)
+    return tuple(_topic(name, registry, {"book": depth, "ladder": rows}, RATES_S[rate]) for name in names)
 
 
-def _topic(name: Any, registry: SymbolRegistry, depth: int, interval_s: float) -> Topic:
-    parts = name.split(".") if isinstance(name, str) else []
-    if len(parts) != (3 if parts[:1] == ["kline"] else 2) or parts[0] not in KINDS:
+def _topic(name: Any, registry: SymbolRegistry, depths: Mapping[str, int], interval_s: float) -> Topic:
+    parts = name.split(".", 2) if isinstance(name, str) else []
+    if not parts or parts[0] not in KINDS or len(parts) != (3 if parts[0] in VARIANTS else 2):
         raise wrong_parameter("topics", name, FORMS)
     kind, symbol = parts[:2]
     _check_symbol(symbol, registry)
-    if kind == "kline" and parts[2] not in INTERVALS:
-        raise _invalid(
-            "topics",
-            f"topics names the interval {quoted(parts[2])}, which does not exist.",
-            tuple(f"kline.{symbol}.{interval}" for interval in INTERVALS),
-        )
-    return Topic(name, kind, symbol, depth if kind == "book" else 0, interval_s)
+    if kind in VARIANTS:
+        _check_variant(kind, symbol, parts[2])
+    return Topic(name, kind, symbol, depths.get(kind, 0), interval_s)
+
+
+def _check_variant(kind: str, symbol: str, variant: str) -> None:
+    """Check the third part of a topic's name. Raises RequestError."""
+    if kind == "kline" and variant not in INTERVALS:
+        detail = f"topics names the interval {quoted(variant)}, which does not exist."
+        raise _invalid("topics", detail, tuple(f"kline.{symbol}.{interval}" for interval in INTERVALS))
+    if kind == "ladder" and variant not in map(str, MULTIPLES):
+        detail = f"topics names groups of {quoted(variant)} ticks, which are not made."
+        raise _invalid("topics", detail, tuple(f"ladder.{symbol}.{multiple}" for multiple in MULTIPLES))
+    if kind == "cost" and not re.fullmatch(NOTIONAL, variant, re.ASCII):
+        detail = f"topics names the sum {quoted(variant)}; it must be {NOTIONAL_ALLOWED}."
+        raise _invalid("topics", detail, (f"cost.{symbol}.10000", f"cost.{symbol}.0.25"))
 
 
 def _check_symbol(symbol: str, registry: SymbolRegistry) -> None:

@@ -4,7 +4,7 @@ It knows the hub and the client's queue, not how messages are carried.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -15,12 +15,15 @@ from pulse.errors import RequestError, TooManySymbols
 from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.client_queue import ClientQueue
 from pulse.fanout.hub import Hub
-from pulse.fanout.requests import TOPICS_MAX, Request, Topic, read_id, read_request
+from pulse.fanout.requests import NOTIONALS_MAX, TOPICS_MAX, Request, Topic, read_id, read_request
 from pulse.fanout.topic_stream import TradeCursor
 from pulse.fanout.trade_log import KEPT_MAX, Position
 from pulse.server.shares import AddressShare
 from pulse.server.ws_frames import EncodedMessage
 from pulse.symbols import SymbolRegistry
+
+NOTIONALS_RETRY_AFTER_S = 60
+"""When a client may ask for the cost of another sum where too many are in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Subscriptions:
             self._acquire(topic.symbol)
         for topic in request.topics:
             self._check_start(topic, request.start)
+        self._check_notionals(request.topics)
 
     def _carry_out(self, request: Request) -> dict[str, Any]:
         if request.op == "ping":
@@ -136,6 +140,22 @@ class Subscriptions:
             if start.trade_id > last:
                 detail = f"from_id of {topic.name} must be at most {last}, not {start.trade_id}."
                 raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter="from_id", allowed=f"0 to {last}")
+
+    def _check_notionals(self, topics: Iterable[Topic]) -> None:
+        """Refuse sums of a symbol beyond NOTIONALS_MAX. Each is walked through the book with every view."""
+        wanted: dict[str, set[float]] = {}
+        for topic in topics:
+            if topic.kind == "cost":
+                wanted.setdefault(topic.symbol, set()).add(float(topic.variant))
+        for symbol, sums in wanted.items():
+            if len(sums | self._hub.interest(symbol).notionals) > NOTIONALS_MAX:
+                raise RequestError(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    f"The costs of {NOTIONALS_MAX} sums of {symbol} are made at once, and others are in use.",
+                    parameter="topics",
+                    allowed=f"sums that are in use, or later: at most {NOTIONALS_MAX} of a symbol",
+                    retry_after_s=NOTIONALS_RETRY_AFTER_S,
+                )
 
 
 def _id_of(raw: str | bytes | None) -> int | str | None:

@@ -11,8 +11,10 @@ import orjson
 from pulse.fanout.requests import Topic
 from pulse.fanout.trade_log import Position, TradeLog
 from pulse.market.intervals import MINUTE
-from pulse.market.view import TradesView, View
+from pulse.market.ladder import Ladder, LadderSide
+from pulse.market.view import TradesView
 from pulse.server.ws_frames import EncodedMessage
+from pulse.wire import AnyView
 
 REPEAT_S = 1.0
 """A message that has not changed is sent again after this long: silence on a topic always means trouble."""
@@ -24,6 +26,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "kline": ("candle", "closed_candle"),
     "proof": ("window", "proof"),
     "status": ("state_reason", "source", "venue", "data_age_ms", "streams", "instrument"),
+    "ladder": ("state_reason", "data_age_ms", "window", "traded_since_ms", "fitting", "covering_multiple"),
+    "cost": ("state_reason", "data_age_ms", "mid_price"),
 }
 """The fields of a view that the messages of a kind carry besides."""
 CHANGE_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +36,12 @@ CHANGE_FIELDS: Mapping[str, tuple[str, ...]] = {
     "status": ("state", "state_reason", "source", "venue", "instrument"),
 }
 """The fields of which one must have changed for a message before REPEAT_S; other kinds change with every view."""
+
+OWN_PARTS: Mapping[str, tuple[str, str, Callable[[str], float]]] = {
+    "ladder": ("ladders", "multiple", int),
+    "cost": ("costs", "notional", float),
+}
+"""Kinds that show one entry of a field's list: the field, the entry's key, and how the topic's name states it."""
 
 CallLater = Callable[[float, Callable[[], None]], object]
 """Calls a function after so many seconds."""
@@ -53,7 +63,7 @@ class ViewMessage:
     the first field is asked for. A view holds the minute's candle; `running_candles` knows those of longer intervals.
     """
 
-    def __init__(self, payload: bytes, view: View | TradesView | None, running_candles: RunningCandles) -> None:
+    def __init__(self, payload: bytes, view: AnyView | None, running_candles: RunningCandles) -> None:
         self.whole = EncodedMessage(payload)
         self._view = view
         self._running_candles = running_candles
@@ -67,6 +77,19 @@ class ViewMessage:
         if not self._fields:
             self._fields = orjson.loads(self.whole.payload)
         return self._fields.get(name)
+
+    def carries(self, topic: Topic) -> bool:
+        """Return whether the view has what a topic shows; a ladder or a cost is only there while it is watched."""
+        return topic.kind not in OWN_PARTS or self._own_part(topic) is not None
+
+    def _own_part(self, topic: Topic) -> Any:
+        """Return the ladder or the cost of a topic; None where the view has none."""
+        name, key, read = OWN_PARTS[topic.kind]
+        wanted = read(topic.variant)
+        for part in self.field(name) or ():
+            if (part[key] if isinstance(part, dict) else getattr(part, key)) == wanted:
+                return part
+        return None
 
     def trades(self) -> list[tuple[Position, object]]:
         """Return the trades of a trades view, oldest first: the place of each, and what it is encoded from."""
@@ -88,9 +111,28 @@ class ViewMessage:
         body = {"topic": topic.name} | {name: self.field(name) for name in (*HEAD, *FIELDS[topic.kind])}
         if topic.kind == "kline" and topic.candle_interval != MINUTE.name:
             body |= self._running_candles(topic.symbol, topic.candle_interval)
+        if topic.kind == "cost":
+            body["cost"] = self._own_part(topic)
+        if topic.kind == "ladder":
+            body["ladder"] = cut_ladder(self._own_part(topic), topic.depth)
         if topic.kind == "book":
             body |= {side: (body[side] or [])[: topic.depth] for side in ("bids", "asks")}
         return body
+
+
+def cut_ladder(ladder: Ladder | dict[str, Any], rows: int) -> dict[str, Any]:
+    """Return a ladder with so many rows a side at most, as JSON holds it."""
+    whole: dict[str, Any] = ladder if isinstance(ladder, dict) else dict(vars(ladder))
+    return whole | {side: _cut_side(whole[side], rows) for side in ("bids", "asks")}
+
+
+def _cut_side(side: LadderSide | dict[str, Any] | None, rows: int) -> dict[str, Any] | None:
+    if side is None:
+        return None
+    whole: dict[str, Any] = side if isinstance(side, dict) else vars(side)
+    known = whole["rows"]
+    # The partial group comes after all rows.
+    return whole if len(known) <= rows else {"rows": known[:rows], "partial": None, "is_whole": False}
 
 
 class TopicStream:
@@ -108,7 +150,7 @@ class TopicStream:
 
     def offer(self, view: ViewMessage) -> None:
         """Take a new view, and send the message that it makes as soon as the topic's rate allows."""
-        if self._has_changed(view):
+        if view.carries(self._topic) and self._has_changed(view):
             self._pace(lambda: self._send(view.part(self._topic)))
 
     def notify(self) -> None:

@@ -53,6 +53,9 @@ all that wait."""
 SETTLED_AFTER_S = 30.0
 """After a connection that lasted this long the backoff starts anew."""
 WATCH_EVERY_S = 1.0
+DATE_WAIT_S = 2.0
+"""How long the first frames wait in the socket for the exchange's date, which the snapshot brings that the book waits
+for anyway: this machine's own may be set wrong."""
 SWITCHING_PROTOCOLS = 101
 """The HTTP status of a handshake that succeeded."""
 
@@ -73,6 +76,7 @@ class ExchangeStream:
         self.symbol = symbol
         self._transport = transport
         self._venue = rest.venue
+        self._exchange_clock = rest.exchange_clock
         self._clock = clock
         self._rng = rng
         self._retry_gate = retry_gate
@@ -80,7 +84,7 @@ class ExchangeStream:
         self._may_fall_back = may_fall_back
         self._audit_every_s = audit_every_s
         self._held = held
-        self._sequencer = Sequencer(symbol, inbox, clock, held, repairs_trades=True, date_ms=rest.exchange_ms)
+        self._sequencer = Sequencer(symbol, inbox, clock, held, repairs_trades=True, date=rest.exchange_clock.date)
         self._snapshots = SnapshotFetcher(symbol, rest, self._sequencer, rng, depth_limit)
         self._repair = TradeRepair(symbol, rest, self._sequencer, clock, rng)
         self._rotation = Rotation(self._sequencer, clock, rng, rotate_after_s)
@@ -117,11 +121,14 @@ class ExchangeStream:
 
     async def run(self) -> None:
         """Connect for ever. Raises ExchangeRefused only where another venue may be tried."""
-        self._held.add(self._sequencer)
+        holders = (self._sequencer, self._rotation)
+        for holder in holders:
+            self._held.add(holder)
         try:
             await self._connect_for_ever()
         finally:
-            self._held.remove(self._sequencer)
+            for holder in holders:
+                self._held.remove(holder)
 
     async def _connect_for_ever(self) -> None:
         delays = backoff_delays(RECONNECT_FIRST_S, RECONNECT_MAX_S, self._rng)
@@ -208,6 +215,7 @@ class ExchangeStream:
     # --- reading
 
     async def _read(self, stream: Stream) -> None:
+        await self._exchange_clock.wait_until_known(DATE_WAIT_S)
         while True:
             try:
                 raw = await stream.receive()
@@ -249,8 +257,12 @@ class ExchangeStream:
                 await self._deliver(message)
                 return
             successor = self._rotation.successor
-            if successor is not None and stream is successor.stream and self._rotation.hold(successor, message):
+            if successor is None or stream is not successor.stream:
+                return
+            if self._rotation.hold(successor, message):
                 await self._take_over(successor)
+            else:
+                await self._held.make_room()
 
     def _on_shutdown(self, stream: Stream) -> None:
         """React to the announced end of a stream: it is replaced, and so is a successor, once it has taken over."""

@@ -1,5 +1,6 @@
-"""The bound, in bytes for the whole process, of the diffs that wait for a snapshot and the trades that wait for others.
+"""The bound, in bytes for the whole process, of the frames that wait.
 
+Diffs wait for a snapshot, trades for those before them, and the frames of a second connection for its turn.
 The bounds by count are per symbol, so with many symbols whose snapshots are refused together they would not fit into
 the memory. Where the bound is reached the symbol that holds most releases its oldest: diffs that are minutes old are of
 no use to a new snapshot, which is at most seconds old, whoever watches the symbol.

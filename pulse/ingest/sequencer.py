@@ -6,7 +6,6 @@ Live streams and replays share it. The engine gets a book anchor, then diffs tha
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from prometheus_client import Counter
 
@@ -15,7 +14,7 @@ from pulse.binance.messages import Frame
 from pulse.clock import Clock
 from pulse.ingest.held_budget import HeldBudget
 from pulse.market.depth_sync import DepthSync, DiffOutcome
-from pulse.market.plausibility import Plausibility
+from pulse.market.plausibility import DateOf, ExchangeDate, Plausibility
 from pulse.market.trade_sync import MissingTrades, TradeSync
 from pulse.market.types import (
     BookLost,
@@ -44,19 +43,19 @@ class Sequencer:
 
     With `repairs_trades` later trades wait for missing ones, which the caller fetches and adds by
     `add_fetched_trades`, or skips by `skip_missing_trades`. Without it missing trades are skipped at once. What is held
-    counts in `held`, to which the caller adds the sequencer. `date_ms` returns the exchange's date; by default that of
-    the clock counts.
+    counts in `held`, to which the caller adds the sequencer. `date` returns what is known of the exchange's date; by
+    default the clock's own counts.
     """
 
     def __init__(
         self, symbol: str, inbox: Inbox, clock: Clock, held: HeldBudget, *, repairs_trades: bool,
-        date_ms: Callable[[], float] | None = None,
+        date: DateOf | None = None,
     ) -> None:  # fmt: skip
         self.symbol = symbol
         self._held = held
         self._inbox = inbox
         self._clock = clock
-        self._date_ms = date_ms or (lambda: clock.wall_s() * 1000)
+        self._date = date or (lambda: ExchangeDate.of_machine(clock.wall_s() * 1000))
         self._repairs_trades = repairs_trades
         self._depth = DepthSync(BUFFERED_DIFFS_MAX)
         self._trades = TradeSync(symbol, BUFFERED_TRADES_MAX)
@@ -123,7 +122,7 @@ class Sequencer:
         snapshot is needed at once, where one can be fetched, and not only when the next diff shows it.
         """
         self._count(frame.kind)
-        reason = self._plausibility.refusal(frame.event, self._clock.now_ms(), self._date_ms())
+        reason = self._plausibility.refusal(frame.event, self._clock.now_ms(), self._date)
         if reason:
             await self._quarantine(frame.kind, reason)
             if isinstance(frame.event, DepthDiff) and self._repairs_trades and self._depth.lose():
@@ -181,8 +180,7 @@ class Sequencer:
         async with self._order:
             false_ids = self._trades.false_ids
             ready = self._trades.fill(fetched)
-            for trade in ready:
-                await self._put(trade)
+            await self._put_ready(ready)
         if self._trades.false_ids > false_ids:
             await self._quarantine("trade", "its fills are those of trades that the exchange has under other ids")
         return len(ready)
@@ -205,12 +203,21 @@ class Sequencer:
         await self._quarantine("trade", f"the exchange has no trade beyond id {newest_id}")
 
     async def _skip_missing_trades(self) -> None:
-        gap, ready = self._trades.give_up(int(self._date_ms()))
+        gap, ready = self._trades.give_up(int(self._date().earliest_ms))
         if gap is not None:
             stats.trades_given_up.labels(self.symbol).inc(gap.last_trade_id - gap.first_trade_id + 1)
             await self._put(gap)
+        await self._put_ready(ready)
+
+    async def _put_ready(self, ready: list[Trade]) -> None:
+        """Pass on trades that may be delivered, and say again where others still wait for missing ones.
+
+        Without that the record of trades would seem to go on, and a minute would be closed that lacks some.
+        """
         for trade in ready:
             await self._put(trade)
+        if ready and self._trades.is_waiting:
+            await self._put(TradesHeld())
 
     async def _put_trade(self, trade: Trade) -> None:
         was_waiting = self._trades.is_waiting
@@ -219,8 +226,7 @@ class Sequencer:
         if self._trades.restarts > restarts:
             log.warning("trade ids began anew symbol=%s trade_id=%s", self.symbol, trade.trade_id)
             await self._put(TradeIdsRestarted())
-        for trade in ready:
-            await self._put(trade)
+        await self._put_ready(ready)
         if not self._trades.is_waiting:
             return
         if not was_waiting:

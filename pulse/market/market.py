@@ -16,6 +16,7 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.flow_metrics import OrderFlowImbalance, TradeFlow, Volatility
 from pulse.market.integrity import BookIntegrity
 from pulse.market.intervals import DAY_MS, iso_time
+from pulse.market.liquidity import Interest, LiquidityMaker, LiquidityView
 from pulse.market.order_book import BookSide, OrderBook
 from pulse.market.staleness import DepthStaleness
 from pulse.market.stream_states import TICKER, TRADE, StreamStates
@@ -41,6 +42,7 @@ from pulse.market.types import (
 from pulse.market.view import (
     CandleView,
     Certificate,
+    FlowBasis,
     Metrics,
     QuarantineView,
     StreamReport,
@@ -92,6 +94,7 @@ class Market:
         self._volatility = Volatility()
         self._trades: deque[TradeView] = deque(maxlen=trades_kept)
         self._repeat_buffer = TradeRepeatBuffer()
+        self._liquidity = LiquidityMaker()
         self._session_start_ms = 0
         self._quarantined: dict[str, QuarantineView] = {}  # by kind of frame
         self._trade_id_restarts = 0
@@ -323,6 +326,7 @@ class Market:
         book = self.book
         bids = book.bids.top(TOP_LEVELS) if book else []
         asks = book.asks.top(TOP_LEVELS) if book else []
+        metrics = self._metrics(bids, asks, state, now_ms)
         self._seq += 1
         return View(
             seq=self._seq,
@@ -336,7 +340,8 @@ class Market:
             last_update_id=book.last_update_id if book else 0,
             bids=bids,
             asks=asks,
-            metrics=self._metrics(bids, asks, state, now_ms),
+            metrics=metrics,
+            basis=self._basis(metrics.ofi, now_ms),
             session_start_ms=self._session_start_ms,
             trades=list(self._trades),
             candle=_candle_view(self.candles.live()),
@@ -361,6 +366,10 @@ class Market:
     def trades_waiting(self) -> int:
         """How many trades the next `trades_view` has beside repeated ones."""
         return self._repeat_buffer.waiting
+
+    def liquidity_view(self, view: View, interest: Interest, now_ms: float) -> LiquidityView:
+        """Return what is watched of the book at this view, which is the newest."""
+        return self._liquidity.view(view, self.book, interest, self._repeat_buffer, now_ms)
 
     def certificate(self, now_ms: float) -> Certificate:
         """Return the evidence for the book and the candles as of now."""
@@ -397,6 +406,13 @@ class Market:
         metrics.realised_volatility_bps = self._volatility.bps()
         metrics.realised_volatility_s = self._volatility.measured_s()
         return metrics
+
+    def _basis(self, ofi: float | None, now_ms: float) -> FlowBasis:
+        ofi_up, ofi_down = self._order_flow.parts(ofi)
+        volume, notional = self._trade_flow.sums()
+        rate_then, rate_age_s = self._trade_flow.rate_basis(now_ms)
+        squared_returns, returns = self._volatility.sums()
+        return FlowBasis(ofi_up, ofi_down, volume, notional, rate_then, rate_age_s, squared_returns, returns)
 
 
 def _is_low(side: BookSide, low: int) -> bool:

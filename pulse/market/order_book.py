@@ -14,6 +14,8 @@ because a search in an array makes a float object of every number it compares.
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from itertools import islice
 from math import inf
 from operator import neg
 
@@ -90,6 +92,25 @@ class BookSide:
         quantities = self._quantities[-2 : -2 - count : -1]
         return list(zip(keys if self._sign > 0 else map(neg, keys), quantities, strict=True))
 
+    def levels(self) -> Iterator[tuple[Price, Quantity]]:
+        """Iterate over the known levels, best first."""
+        keys = islice(reversed(self._keys), 1, None)
+        return zip(keys if self._sign > 0 else map(neg, keys), islice(reversed(self._quantities), 1, None), strict=True)
+
+    def groups(
+        self, floor: Callable[[float], float], count: int
+    ) -> Iterator[tuple[Price, list[float], list[Quantity]]]:
+        """Yield up to `count` groups of known levels, best first: the group's price, its levels' keys and quantities.
+
+        `floor` returns the key of the group that a level's key belongs to: at or below it.
+        """
+        keys, quantities, end = self._keys, self._quantities, len(self)
+        while end and count:
+            key = floor(keys[end - 1])
+            start = bisect_left(keys, key, 0, end)
+            yield self._sign * key, keys[start:end], quantities[start:end]
+            end, count = start, count - 1
+
     def quantity_within(self, price: Price) -> tuple[Quantity, bool]:
         """Return the quantity resting at `price` or better, and whether all of that range is known.
 
@@ -107,6 +128,10 @@ class BookSide:
         self._near_key = key
         self._near_reused += 1
         return self._near, key >= self.horizon
+
+    def contents(self) -> tuple[list[float], list[Quantity], float]:
+        """Return copies of the signed keys and the quantities, the best level last, and the horizon."""
+        return self._keys[:-1], self._quantities[:-1], self.horizon
 
     def is_known(self, price: Price) -> bool:
         """Return whether the side is exact at this price: at or inside its horizon."""

@@ -6,7 +6,7 @@ frozen nor slotted: frozen ones take four times as long to make, and slotted one
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 
 from pulse.market.cross_checks import Incident
 from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState
@@ -39,6 +39,25 @@ class Metrics:
     realised_volatility: float | None = None
     realised_volatility_bps: float | None = None
     realised_volatility_s: int | None = None
+
+
+@dataclass
+class FlowBasis:
+    """The sums that the metrics over time are computed from, so that each can be computed again by hand.
+
+    `ofi_up` and `ofi_down` are the buckets of the window that raised and lowered `ofi`. `volume`, `notional` and
+    `trade_cvd` are those of the session. `rate_then` was the trade rate `rate_age_s` ago, after the last trade.
+    `squared_returns` is the sum over `returns` one-second returns.
+    """
+
+    ofi_up: Quantity = 0.0
+    ofi_down: Quantity = 0.0
+    volume: Quantity = 0.0
+    notional: float = 0.0
+    rate_then: float = 0.0
+    rate_age_s: float = 0.0
+    squared_returns: float = 0.0
+    returns: int = 0
 
 
 @dataclass
@@ -188,6 +207,7 @@ class View:
     bids: Pairs
     asks: Pairs
     metrics: Metrics
+    basis: FlowBasis
     session_start_ms: int
     trades: list[TradeView]
     candle: CandleView | None
@@ -219,6 +239,12 @@ class TradeRepeatBuffer:
         """Add the next trade."""
         self._trades.append(trade)
         self._count += 1
+
+    def recent(self, since_ms: int) -> tuple[list[TradeView], int]:
+        """Return the trades from this time on, newest first, and the time from which on none is missing."""
+        if len(self._trades) == TRADES_MAX:
+            since_ms = max(since_ms, self._trades[0].time_ms + 1)  # others of that moment may have been dropped
+        return list(takewhile(lambda trade: trade.time_ms >= since_ms, reversed(self._trades))), since_ms
 
     @property
     def waiting(self) -> int:

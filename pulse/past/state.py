@@ -1,8 +1,8 @@
 """A market's whole state as plain values and back: what a view shows depends on the past, not on the book alone. Pure.
 
 Every object of `pulse.market` that a market holds is written with its class and its fields, by names; shared objects
-stay shared. The levels of the book are kept apart, as columns. A state whose classes or fields are not those of this
-program is refused: whoever reads it then has the book, and metrics that begin anew.
+stay shared. The levels of the book are kept apart, as columns. A later program may have other parts of a market: what
+the state has not begins anew there, and what it has in excess is left out. Values of another form are refused.
 """
 
 from collections import deque
@@ -81,9 +81,9 @@ def read_market(reader: ColumnReader, target: Market) -> None:
         plain = orjson.loads(reader.blob())
     except orjson.JSONDecodeError as fault:
         raise BadBlock("the state of its market is no JSON") from fault
-    thawer = _Thawer(target)
+    thawer = _Thawer()
     try:
-        root = thawer.of(plain)
+        root = thawer.of(plain, target)
     except (LookupError, TypeError, ValueError) as fault:
         raise BadBlock(f"the state of its market is not one of this program: {fault}") from fault
     if root is not target:
@@ -152,19 +152,18 @@ class _Freezer:
 class _Thawer:
     """Turns plain values into objects again. Raises LookupError, TypeError or ValueError for what was not frozen."""
 
-    def __init__(self, target: Market) -> None:
+    def __init__(self) -> None:
         self.sides: list[BookSide] = []
-        self._target = target
         self._objects: list[Any] = []
 
-    def of(self, value: Json) -> Any:
-        """Return what was frozen."""
+    def of(self, value: Json, existing: object = None) -> Any:
+        """Return what was frozen; an object is given to `existing`, if that is one of its class."""
         if type(value) is list:
             return list(map(self.of, value))
         if type(value) is not dict:
             return value
         ((tag, content),) = value.items()
-        return self._by_tag[tag](self, content)
+        return self._object(content, existing) if tag == "o" else self._by_tag[tag](self, content)
 
     def _enum(self, content: Json) -> Any:
         name, member = content
@@ -174,17 +173,19 @@ class _Thawer:
         cls: Any = CLASSES[content[0]]
         return cls._make(map(self.of, content[1:]))
 
-    def _object(self, content: Json) -> Any:
+    def _object(self, content: Json, existing: object) -> Any:
         name, values = content
         cls = CLASSES[name]
-        made = self._target if cls is Market else object.__new__(cls)
-        if values.keys() != _layout(cls) or len(self._objects) >= OBJECTS_MAX:
+        is_given = type(existing) is cls
+        made: Any = existing if is_given else object.__new__(cls)
+        known = _layout(cls)
+        if (values.keys() != known and not is_given) or len(self._objects) >= OBJECTS_MAX:
             raise ValueError(f"a {name} has other fields")
         self._objects.append(made)
         if isinstance(made, BookSide):
             self.sides.append(made)
-        for field, item in values.items():
-            object.__setattr__(made, field, self.of(item))  # some are frozen
+        for field in (name for name in values if name in known):
+            object.__setattr__(made, field, self.of(values[field], getattr(made, field, None)))  # some are frozen
         return made
 
     def _deque(self, content: Json) -> Any:
@@ -201,7 +202,6 @@ class _Thawer:
         "m": _dict,
         "e": _enum,
         "n": _named_tuple,
-        "o": _object,
         "r": lambda self, content: self._objects[content],
     }
 

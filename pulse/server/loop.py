@@ -47,23 +47,22 @@ class ServerLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._accept_trouble = RepeatedTrouble(log, "connections cannot be accepted reason=%s")
-        self._cannot_accept = False
+        self._has_accepted = False
 
     def _accept_connection(
         self, protocol_factory: Any, sock: Any, sslcontext: Any = None, server: Any = None, _: int = 0, *rest: Any
     ) -> None:
         # One by one: without descriptors asyncio goes on to the end of its backlog, with a line and a timer for each.
         accept = super()._accept_connection  # type: ignore[misc]  # asyncio's private method; its stub has none
-        self._cannot_accept = False
         for _ in range(ACCEPTED_AT_ONCE):
+            self._has_accepted = False
             accept(protocol_factory, sock, sslcontext, server, 1, *rest)
-            if self._cannot_accept:
+            if not self._has_accepted:  # none waits, or none can be accepted
                 return
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Handle an error as asyncio does, but for the one that repeats for as long as descriptors are exhausted."""
         if context.get("message") == ACCEPT_TROUBLE:
-            self._cannot_accept = True
             self._accept_trouble.warn(context["exception"].strerror)
         else:
             super().call_exception_handler(context)
@@ -84,7 +83,11 @@ class ServerLoop(asyncio.SelectorEventLoop):
         return await super().create_server(accept, *args, **kwargs)
 
     def create_task(self, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> asyncio.Task[Any]:  # type: ignore[override]
-        """Create a task as asyncio does. The first one of a connection is Hypercorn's task for it."""
+        """Create a task as asyncio does. The first one of a connection is Hypercorn's task for it.
+
+        asyncio creates one for each connection that it accepts.
+        """
+        self._has_accepted = True
         connection = _current.get(None)
         if connection is None or connection.task is not None:
             return super().create_task(coro, **kwargs)

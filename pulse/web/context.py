@@ -39,5 +39,5 @@ class WebContext:
     readiness: Report  # /readyz; its key `ready` decides the status, its key `store` is the object of /api/store
     coverage: Callable[[str, int], Awaitable[Mapping[str, Any]]]  # /api/coverage, of a symbol and the newest days
     latency: Report  # /api/latency
-    certificates: Callable[[], Mapping[str, Certificate]]  # /api/proof, by symbol
+    certificates: Callable[[], Mapping[str, Certificate | Mapping[str, Any]]]  # /api/proof, by symbol
     static_dir: Path  # the page's files

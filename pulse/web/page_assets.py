@@ -29,6 +29,10 @@ CONFIG = "config.js"
 REVALIDATE = "no-cache"  # cached but revalidated on each use, which an ETag makes cheap
 IMMUTABLE = "public, max-age=31536000, immutable"  # the address is another one where the content is
 
+PAGE_SUFFIXES = (".html", ".js", ".mjs", ".css", ".svg", ".png")
+LICENCES = ("LICENSE", "NOTICE")
+"""How the names of vendored libraries' licences begin, which must come with the libraries."""
+
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".html": "text/html", ".css": "text/css",
           ".svg": "image/svg+xml"}  # fmt: skip
 _TEXTS = ("text/", "image/svg+xml", "application/json")
@@ -80,7 +84,7 @@ def _asset(name: str, content: bytes, cache_control: str) -> Asset:
 def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
     total = 0
     for path in sorted(folder.rglob("*")):
-        if not path.is_file():
+        if not path.is_file() or not _is_page_file(path):
             continue
         total += path.stat().st_size
         if total > PAGE_BYTES_MAX:
@@ -89,6 +93,11 @@ def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
                 f"Remove from it what is not the page's, or install Pulse again."
             )
         yield path.relative_to(folder).as_posix(), path.read_bytes()
+
+
+def _is_page_file(path: Path) -> bool:
+    """Return whether a file is the page's: what maintains the folder's files lies beside them."""
+    return path.suffix in PAGE_SUFFIXES or path.name.startswith(LICENCES)
 
 
 def _digest(files: Mapping[str, bytes]) -> str:

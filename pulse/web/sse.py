@@ -31,7 +31,7 @@ HEARTBEAT = b": still here\n\n"
 RETRY_MS = 2_000
 """How long a browser waits before it reconnects."""
 HEADERS = {"Cache-Control": "no-store", "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-PARAMETERS = ("topics", "rate", "depth", "from_id")
+PARAMETERS = ("topics", "rate", "depth", "rows", "from_id")
 LAST_EVENT_ID_MAX = 4_096
 PLACE = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,16}))?", re.ASCII)
 """A place among trades in an event's id: a trade's id, then the first id of its fills."""
@@ -72,8 +72,8 @@ class SseEndpoint:
             detail = f"There is no parameter {quoted(unknown[0])}."
             raise RequestError(HTTPStatus.BAD_REQUEST, detail, parameter=unknown[0], allowed=PARAMETERS)
         sessions = self._sessions
-        topics, rate, depth, from_id = (given.get(name, "") for name in PARAMETERS)
-        wanted = read_query(topics, rate, depth, from_id, sessions.registry)
+        topics, rate, depth, rows, from_id = (given.get(name, "") for name in PARAMETERS)
+        wanted = read_query(topics, rate, depth, rows, from_id, sessions.registry)
         requests = resume(wanted, request.headers.get("last-event-id", ""))
         queue = AwaitedClientQueue(sessions.scheduler)
         subscriptions = sessions.subscriptions(queue, address)

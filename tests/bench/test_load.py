@@ -1,12 +1,13 @@
 """The load generators against a real server: what they count, and how they report a refusal; never how fast."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import bench.load
-from bench.load import PUBLISHED, Refused, load
+from bench.load import PUBLISHED, Refused, Target, load, loads
 from bench.load_asyncio import quantiles, read_stamp, split_frame
 from bench.rivals.run import Rival, hard_limit
 from bench.terminal import exchange
@@ -37,6 +38,37 @@ def test_messages_are_counted_with_their_bytes_and_ages(tmp_path: Path, server: 
     assert (window.clients, window.bytes) == (5, 504 * window.messages)
     assert window.healthy is not None
     assert 0 < window.healthy.count <= window.messages
+
+
+def test_several_generators_measure_together(tmp_path: Path, server: Rival, generator: str) -> None:
+    """Their messages are summed, and they connect from addresses of their own."""
+    targets = [Target(server.port, "/", clients) for clients in (2, 3)]
+    with loads(tmp_path, targets, [server.program], windows=2, warmup_s=0.2, window_s=0.5, **PUBLISHED) as found:
+        addresses = addresses_of(server.port)
+        windows = list(found)
+
+    assert addresses == Counter({"127.0.0.2": 2, "127.0.0.3": 3})
+    for window in windows:
+        assert (window.clients, window.bytes) == (5, 504 * window.messages)
+        assert window.healthy is not None
+        assert window.messages - 5 <= window.healthy.count <= window.messages
+
+
+def test_one_of_several_generators_may_be_refused(tmp_path: Path, server: Rival, generator: str) -> None:
+    """That ends the experiment, as with one."""
+    with (
+        exchange(tmp_path, ["BTCUSDT"], 10.0) as port,
+        pytest.raises(Refused, match="404"),
+        loads(tmp_path, [Target(server.port, "/", 1), Target(port, "/nowhere", 1)], []),
+    ):
+        pass
+
+
+def addresses_of(port: int) -> Counter[str]:
+    """Return from which addresses connections to this port of loopback are established, and how many from each."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    remote = [row[2].partition(":")[0] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+    return Counter(".".join(str(byte) for byte in reversed(bytes.fromhex(address))) for address in remote)
 
 
 def test_stalled_clients_read_nothing(tmp_path: Path, server: Rival, generator: str) -> None:

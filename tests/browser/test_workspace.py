@@ -21,6 +21,31 @@ async def exchange() -> AsyncIterator[SimulatedExchange]:
         yield running
 
 
+async def test_first_load_is_small(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Until the first book and chart: few requests, and nothing is found by reading what was found by reading.
+
+    A module that another one asks for would be the third in a row.
+    """
+    async with live(exchange, tmp_path) as pulse, opened(pulse, path="/nowhere") as (page, errors):
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url.removeprefix(pulse.url)))
+        await page.goto(pulse.url)
+        await page.wait_for_selector("[data-testid=candles][data-last] canvas", timeout=WAIT_MS)
+        await until_live(page)
+        html = await (await page.context.request.get(pulse.url)).text()
+        sizes = await page.evaluate(
+            "() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+            ".map((entry) => entry.transferSize)"
+        )
+
+    files = [path for path in asked if path.startswith("/v-")]
+    assert len(asked) <= 40
+    assert len(files) >= 5
+    assert [path for path in files if f'"./{path[1:]}"' not in html] == []
+    assert sum(sizes) <= 200_000  # with the candles and the list of symbols
+    assert [error for error in errors if "404" not in error] == []
+
+
 async def width_of(page: Page, key: str) -> float:
     """Return the width of the panel with this key."""
     box = await page.locator(f".panel[data-key='{key}']").bounding_box()

@@ -64,8 +64,8 @@ def test_a_process_that_was_stopped_is_no_owner_when_it_goes_on(scene: Scene) ->
     scene.answer(OURS)
     scene.now_s += 60
 
-    assert scene.role() is Role.ALONE
-    assert scene.leases.token(BTC) is None
+    assert scene.role() is Role.UNDECIDED
+    assert (scene.leases.token(BTC), scene.leases.view_token(BTC)) == (None, 7)
     assert not scene.leases.is_watched_elsewhere(BTC)
 
 
@@ -79,8 +79,13 @@ def test_another_owner_is_followed(scene: Scene) -> None:
 
 def test_without_answers_a_process_is_alone(scene: Scene) -> None:
     """At the start, and when the server no longer answers: never an owner."""
+    scene.leases.on_outage()
+    assert scene.role() is Role.UNDECIDED
     scene.now_s += ALONE_AFTER_S
+    scene.leases.on_outage()
     assert scene.role() is Role.ALONE
+    scene.leases.open(ETH)
+    assert scene.leases.role(ETH) is Role.ALONE  # opened when it was known that nothing answers
 
     scene.answer(THEIRS)
     scene.leases.on_outage()
@@ -93,6 +98,7 @@ def test_views_of_one_that_is_alone_have_the_highest_token_known(scene: Scene) -
     """Its own clients were shown views of that token."""
     scene.answer(THEIRS)
     scene.seen[BTC] = 9
+    scene.leases.on_outage()
     scene.now_s += ALONE_AFTER_S
 
     assert scene.leases.view_token(BTC) == 9

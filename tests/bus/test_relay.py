@@ -6,12 +6,12 @@ import orjson
 import pytest
 
 from pulse.bus.memory import MemoryBus
-from pulse.bus.relay import AnyView, Relay
+from pulse.bus.relay import Relay
 from pulse.latency import BUS, Latency
 from pulse.market.market import Market, Origin
 from pulse.market.types import FeedUp
 from pulse.queues import ConflatingQueue, Outbox
-from pulse.wire import book_channel, encode_view, read_stamp, trades_channel
+from pulse.wire import AnyView, book_channel, encode_view, read_stamp, trades_channel
 from tests.support.makers import ManualClock, trade
 
 BTC = "BTCUSDT"

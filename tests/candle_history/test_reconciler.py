@@ -120,6 +120,16 @@ def test_an_empty_store_is_filled() -> None:
     assert rest.kline_requests == [("BTCUSDT", OLDEST, LAST)]
 
 
+@pytest.mark.parametrize("error_ms", [-5 * 3_600_000, 5 * 3_600_000])
+def test_machines_clock_does_not_decide_which_minutes_are_due(error_ms: int) -> None:
+    """Minutes that are still to come would be found to be missing at the exchange, and not be asked for again."""
+    rest = exchange(ALL, own_error_ms=error_ms)
+    found = reconciled(rest, stored([]))
+
+    assert found.minutes == list(ALL)
+    assert rest.kline_requests == [("BTCUSDT", OLDEST, LAST)]
+
+
 def test_a_minute_that_ended_while_nothing_ran_is_filled_at_once() -> None:
     """It is compared once it has settled, and what the exchange has corrected by then is no mismatch of ours."""
 

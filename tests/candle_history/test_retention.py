@@ -34,19 +34,19 @@ def hourly(hours: range) -> list[Candle]:
 
 async def left_after(
     store: SqliteStore, days: int, exchange_ms: Callable[[], int | None], monkeypatch: pytest.MonkeyPatch,
-    sweeps: int = 1,
+    sweeps: int = 1, is_ours: Callable[[], bool] = lambda: True,
 ) -> list[Candle]:  # fmt: skip
     """Return what is stored after this many sweeps."""
     pauses: asyncio.Queue[float] = asyncio.Queue()
     proceed = asyncio.Semaphore(sweeps - 1)
 
     async def sleep(seconds: float) -> None:
-        if seconds >= module.TIME_RETRY_S:  # a pause between two sweeps
+        if seconds >= module.RETRY_S:  # a pause between two sweeps
             pauses.put_nowait(seconds)
             await proceed.acquire()
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    task = asyncio.create_task(Retention(store, days, exchange_ms).run())
+    task = asyncio.create_task(Retention(store, days, exchange_ms, is_ours).run())
     for _ in range(sweeps):
         await pauses.get()
     task.cancel()
@@ -120,3 +120,16 @@ async def test_an_unavailable_store_does_not_end_the_task(store: SqliteStore, mo
     assert not task.done()
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_nothing_is_deleted_while_another_does(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again after a pause, and deletes then."""
+    await store.write_candles(hourly(range(78)))
+    now_ms = FIRST_HOUR_MS + 78 * HOUR_MS
+    answers = iter([False, False, True])
+
+    def is_ours() -> bool:
+        return next(answers, False)
+
+    assert await left_after(store, 3, lambda: now_ms, monkeypatch, 2, is_ours) == hourly(range(78))
+    assert len(await left_after(store, 3, lambda: now_ms, monkeypatch, 1, is_ours)) < 78

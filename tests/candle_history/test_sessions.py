@@ -1,6 +1,7 @@
 """Which venues of demos and replays are deleted, and that nothing of one reaches the next."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -42,11 +43,13 @@ class Venues:
         return deleted
 
 
-def remaining(store: Venues, own_venue: str = "", hours: float = 0.5) -> set[str]:
+def remaining(
+    store: Venues, own_venue: str = "", hours: float = 0.5, is_ours: Callable[[], bool] = lambda: True
+) -> set[str]:
     """Return the venues that have rows after so many hours."""
 
     async def scenario() -> None:
-        task = asyncio.create_task(PastSessions(store, own_venue, ManualClock(wall_s=NOW_S)).run())
+        task = asyncio.create_task(PastSessions(store, own_venue, ManualClock(wall_s=NOW_S), is_ours).run())
         await asyncio.sleep(hours * 3600)
         task.cancel()
 
@@ -65,6 +68,15 @@ def test_past_sessions_are_deleted_in_batches(monkeypatch: pytest.MonkeyPatch) -
     store = Venues({session_venue(source, OLD_REPLAY_S, "ab"): 0.0 for source in ("simulation", "replay")})
 
     assert remaining(store) == set()
+
+
+def test_another_process_deletes_while_it_is_not_ours() -> None:
+    """That is asked again every minute."""
+    answers = iter([False, False, True])
+    store = Venues({"replay": 0.0})
+
+    assert remaining(store, hours=1.5 / 60, is_ours=lambda: next(answers)) == {"replay"}
+    assert remaining(store, hours=1.5 / 60, is_ours=lambda: next(answers)) == set()
 
 
 def test_sessions_that_may_be_running_are_kept() -> None:

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pulse.fanout.flush_scheduler import FlushScheduler
+from tests.support.virtual_time import now_s, run, work
 from tests.support.waiting import WAIT_S, until
 
 
@@ -64,6 +65,32 @@ async def test_a_costly_flush_is_followed_by_a_pause() -> None:
     await until(lambda: len(sender.flushes) == 2)
 
     assert sender.flushes == [[1], [2, 3]]
+
+
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.0005, 0.0), (0.001, 0.0), (0.003, 0.016), (0.1, 0.05)])
+def test_the_pause_is_in_proportion_to_a_flush_that_is_not_cheap(took_s: float, pause_s: float) -> None:
+    """A flush to a few clients is followed by none: what one of them asks for does not delay the others."""
+
+    async def scenario() -> None:
+        times_s: list[float] = []
+
+        class Working(Sender):
+            """A sender whose flush takes virtual time."""
+
+            def flush(self) -> None:
+                """Note when it begins."""
+                times_s.append(now_s())
+                work(took_s)
+
+        sender = Working(FlushScheduler(lambda _: None))
+        for _ in range(2):
+            sender.schedule()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await asyncio.sleep(1.0)
+        assert times_s == pytest.approx([0.0, took_s + pause_s])
+
+    run(scenario())
 
 
 async def test_what_a_flush_schedules_is_flushed_with_it() -> None:

@@ -4,8 +4,11 @@ import orjson
 import pytest
 
 from pulse.fanout.hub import CURRENT_S, OWN_SILENCE_MAX_S, Hub
-from pulse.fanout.requests import Topic, view_topic
+from pulse.fanout.requests import Topic, cost_topic, ladder_topic, view_topic
+from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.server.ws_frames import EncodedMessage
+from pulse.wire import encode_view, liquidity_channel
+from tests.support.market import liquidity_of
 from tests.support.web import Watchers, no_candles, view
 
 CHANNEL, OTHER_CHANNEL = "book:BTCUSDT", "book:ETHUSDT"
@@ -276,3 +279,63 @@ def test_shutting_down_closes_every_client(hub: Hub) -> None:
     hub.add_client(late)
 
     assert (early.received, gone.received, late.received) == ([None], [], [None])
+
+
+def test_interest_is_what_clients_are_subscribed_to(hub: Hub) -> None:
+    """Each ladder and sum once, whatever its rows and rates; of one symbol."""
+    subscriber = Subscriber()
+    topics = [ladder_topic("BTCUSDT", 10, 20), ladder_topic("BTCUSDT", 10, 50), cost_topic("BTCUSDT", "0.25")]
+    for topic in topics:
+        hub.subscribe(topic, subscriber)
+    before = hub.interest("BTCUSDT")
+    hub.unsubscribe(topics[0], subscriber)
+    still = hub.interest("BTCUSDT")
+    for topic in topics[1:]:
+        hub.unsubscribe(topic, subscriber)
+
+    assert before == still == Interest(frozenset({10}), frozenset({0.25}))
+    assert hub.interest("BTCUSDT") == hub.interest("ETHUSDT") == hub.interest("NONE") == NO_INTEREST
+
+
+def test_ladder_that_nobody_watched_is_not_sent_as_the_current_one(hub: Hub) -> None:
+    """It is as old as the last watcher; a new one waits for the next."""
+    topic, subscriber = ladder_topic("BTCUSDT", 10, 20), Subscriber()
+    hub.subscribe(topic, subscriber)
+    hub.publish(liquidity_channel("BTCUSDT"), encode_view(liquidity_of(Interest(frozenset({10})))))
+    watched, other = hub.current(topic), hub.current(ladder_topic("BTCUSDT", 20, 20))
+    hub.unsubscribe(topic, subscriber)
+
+    assert watched is not None
+    assert subscriber.received == [watched.payload]
+    assert other is None
+    assert hub.current(topic) is None
+
+
+def test_each_ladder_is_a_watcher_of_its_own(hub: Hub, watchers: Watchers) -> None:
+    """A view is made at once for a new one, also of a symbol that is watched already; not for more readers of it."""
+    subscribers = [Subscriber(), Subscriber()]
+    topic = ladder_topic("BTCUSDT", 10, 20)
+    hub.subscribe(TOPIC, subscribers[0])
+    for subscriber in subscribers:
+        hub.subscribe(topic, subscriber)
+    during = watchers.counts["BTCUSDT"]
+    for subscriber in subscribers:
+        hub.unsubscribe(topic, subscriber)
+    after = watchers.counts["BTCUSDT"]
+    hub.unsubscribe(TOPIC, subscribers[0])
+
+    assert (during, after, watchers.counts["BTCUSDT"]) == (2, 1, 0)
+
+
+def test_views_are_found_by_number_while_they_are_watched(hub: Hub) -> None:
+    """And the newest in any case; trades and ladders, which have the same numbers, are no views."""
+    hub.publish(CHANNEL, view(1))
+    hub.subscribe(TOPIC, Subscriber())
+    hub.publish(CHANNEL, view(2))
+    hub.publish(CHANNEL, view(3))
+    hub.publish(liquidity_channel("BTCUSDT"), encode_view(liquidity_of(Interest(frozenset({10})))))
+    hub.publish(OTHER_CHANNEL, view(8, "ETHUSDT"))
+
+    assert [hub.view("BTCUSDT", seq) for seq in (1, 2, 3)] == [None, view(2), view(3)]
+    assert hub.view("ETHUSDT", 8) == view(8, "ETHUSDT")
+    assert hub.view("NONE", 1) is None

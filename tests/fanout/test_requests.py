@@ -11,11 +11,14 @@ from pulse.fanout.requests import (
     TOPICS_MAX,
     Request,
     Topic,
+    cost_topic,
+    ladder_topic,
     read_query,
     read_request,
 )
 from pulse.fanout.trade_log import Position
 from pulse.market.intervals import INTERVALS
+from pulse.market.ladder import MULTIPLES, ROWS
 from pulse.symbols import SymbolRegistry
 
 KLINES = tuple(f"kline.BTCUSDT.{name}" for name in INTERVALS)
@@ -68,6 +71,22 @@ def test_from_id_is_the_first_trade() -> None:
     assert subscribed("trades.BTCUSDT").start is None
 
 
+def test_ladders_and_costs_have_a_third_part() -> None:
+    """The ticks of a group, and a sum, which may have decimals. Rows are an option of ladders alone."""
+    ladder, cost, book = subscribed("ladder.BTCUSDT.10", "cost.BTCUSDT.0.25", "book.BTCUSDT", rows=20).topics
+
+    assert (ladder.variant, ladder.depth) == ("10", 20)
+    assert (cost.variant, cost.depth, book.depth) == ("0.25", 0, 20)
+    assert ladder == ladder_topic("BTCUSDT", 10, 20)
+    assert cost == cost_topic("BTCUSDT", "0.25")
+
+
+@pytest.mark.parametrize("notional", ["1", "10000", "999999999999.99999999", "0.00000001", "1.5"])
+def test_sum_has_one_name(notional: str) -> None:
+    """Its only decimal, so that all who ask for a sum share it."""
+    assert subscribed(f"cost.BTCUSDT.{notional}").topics[0].variant == notional
+
+
 def test_ping_needs_no_parameter() -> None:
     """It may have an id."""
     assert request_in(op="ping", id="a") == Request("ping", "a")
@@ -80,7 +99,7 @@ def test_echo_has_instance_and_timestamp() -> None:
 
 def test_query_is_a_subscription() -> None:
     """The parameters of /sse are those of a subscription."""
-    request = read_query("book.BTCUSDT,trades.BTCUSDT", "1hz", "10", "5", REGISTRY)
+    request = read_query("book.BTCUSDT,trades.BTCUSDT", "1hz", "10", "", "5", REGISTRY)
 
     assert request == subscribed("book.BTCUSDT", "trades.BTCUSDT", rate="1hz", depth=10, from_id=5)
 
@@ -120,6 +139,21 @@ def test_message_that_is_not_an_object_is_refused(raw: str | bytes | None) -> No
             "topics",
             tuple(f"kline.BTCUSDT.{name}" for name in INTERVALS),
         ),
+        ({"op": "subscribe", "topics": ["ladder.BTCUSDT"]}, "topics", FORMS),
+        (
+            {"op": "subscribe", "topics": ["ladder.BTCUSDT.3"]},
+            "topics",
+            tuple(f"ladder.BTCUSDT.{multiple}" for multiple in MULTIPLES),
+        ),
+        ({"op": "subscribe", "topics": ["ladder.BTCUSDT.010"]}, "topics", None),
+        ({"op": "subscribe", "topics": ["ladder.BTCUSDT.10"], "rows": 11}, "rows", ROWS),
+        ({"op": "subscribe", "topics": ["ladder.BTCUSDT.10"], "rows": True}, "rows", ROWS),
+        ({"op": "subscribe", "topics": ["cost.BTCUSDT"]}, "topics", FORMS),
+        ({"op": "subscribe", "topics": ["cost.BTCUSDT.0"]}, "topics", None),
+        ({"op": "subscribe", "topics": ["cost.BTCUSDT.010"]}, "topics", None),
+        ({"op": "subscribe", "topics": ["cost.BTCUSDT.10.50"]}, "topics", None),
+        ({"op": "subscribe", "topics": ["cost.BTCUSDT.1000000000000"]}, "topics", None),
+        ({"op": "subscribe", "topics": ["cost.BTCUSDT.1e5"]}, "topics", None),
         ({"op": "subscribe", "topics": ["book.BTCUSDT"], "rate": "2hz"}, "rate", ("full", "4hz", "1hz")),
         ({"op": "subscribe", "topics": ["book.BTCUSDT"], "rate": []}, "rate", ("full", "4hz", "1hz")),
         ({"op": "subscribe", "topics": ["book.BTCUSDT"], "depth": 7}, "depth", DEPTHS),
@@ -157,15 +191,16 @@ def test_deeply_nested_value_is_refused() -> None:
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [
-        (("", "", "", ""), "topics"),
-        (("book.BTCUSDT", "x", "", ""), "rate"),
-        (("book.BTCUSDT", "", "x", ""), "depth"),
-        (("book.BTCUSDT", "", "\N{ARABIC-INDIC DIGIT FIVE}", ""), "depth"),
-        (("trades.BTCUSDT", "", "", "1e3"), "from_id"),
-        (("trades.BTCUSDT", "", "", "9" * 20), "from_id"),
+        (("", "", "", "", ""), "topics"),
+        (("book.BTCUSDT", "x", "", "", ""), "rate"),
+        (("book.BTCUSDT", "", "x", "", ""), "depth"),
+        (("book.BTCUSDT", "", "\N{ARABIC-INDIC DIGIT FIVE}", "", ""), "depth"),
+        (("ladder.BTCUSDT.10", "", "", "30", ""), "rows"),
+        (("trades.BTCUSDT", "", "", "", "1e3"), "from_id"),
+        (("trades.BTCUSDT", "", "", "", "9" * 20), "from_id"),
     ],
 )
-def test_wrong_query_parameter_is_named(query: tuple[str, str, str, str], parameter: str) -> None:
+def test_wrong_query_parameter_is_named(query: tuple[str, str, str, str, str], parameter: str) -> None:
     """As on the WebSocket."""
     with pytest.raises(RequestError) as caught:
         read_query(*query, REGISTRY)

@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
-from pulse.fanout.requests import TOPICS_MAX
+from pulse.fanout.requests import NOTIONALS_MAX, TOPICS_MAX
 from pulse.fanout.subscriptions import Echo
 from pulse.symbols import SymbolRegistry
 from pulse.web import admission
@@ -285,6 +285,7 @@ async def test_one_address_has_a_share_of_the_topics(monkeypatch: pytest.MonkeyP
 
     assert again["topics"] == accepted["topics"][:2] == ["status.BTCUSDT", "book.BTCUSDT"]
     assert (refused["op"], refused["id"], refused["parameter"]) == ("error", 9, "topics")
+    assert refused["retry_after_s"] == 30
     assert refused["detail"] == "Your address has as many topics subscribed to as this server allows one address: 4."
     assert (status, headers["Retry-After"], counts) == (429, "30", [4, 1, 1])
     assert "as many topics" in problem["detail"]
@@ -308,5 +309,23 @@ async def test_one_address_opens_a_share_of_the_symbols() -> None:
 
     assert refused["detail"] == "Your address has opened as many symbols as this server allows one address: 3."
     assert refused["allowed"] == list(registry)[:5]
+    assert refused["retry_after_s"] == 60
     assert accepted["op"] == "subscribed"
     assert (status, headers["Retry-After"], full) == (429, "60", 503)
+
+
+@on_server_loop
+async def test_sums_of_a_symbol_are_bounded() -> None:
+    """Those in use may be subscribed by anyone; one more is refused, and one of another symbol is not."""
+    sums = [f"cost.BTCUSDT.{at}" for at in range(1, NOTIONALS_MAX + 1)]
+    async with serving() as web, connected(web) as feed, connected(web) as other:
+        await subscribe(feed, *sums)
+        again = await subscribe(other, sums[0])
+        refused = await subscribe(other, "cost.BTCUSDT.777")
+        elsewhere = await subscribe(other, "cost.ETHUSDT.777")
+        await ask(feed, op="unsubscribe", topics=sums[:1])
+        await ask(other, op="unsubscribe", topics=sums[:1])
+        granted = await subscribe(other, "cost.BTCUSDT.777")
+
+    assert again["op"] == elsewhere["op"] == granted["op"] == "subscribed"
+    assert (refused["op"], refused["parameter"], refused["retry_after_s"]) == ("error", "topics", 60)

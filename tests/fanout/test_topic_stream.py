@@ -6,13 +6,14 @@ from typing import Any
 import orjson
 import pytest
 
-from pulse.fanout.requests import Topic
+from pulse.fanout.requests import Topic, cost_topic, ladder_topic
 from pulse.fanout.topic_stream import REPEAT_S, TopicStream, TradeCursor, ViewMessage
 from pulse.fanout.trade_log import PER_MESSAGE_MAX, Position, TradeLog
+from pulse.market.liquidity import Interest
 from pulse.server.ws_frames import EncodedMessage
 from pulse.wire import encode_view
 from tests.support.makers import trade
-from tests.support.market import live_market, view_of
+from tests.support.market import liquidity_of, live_market, market_after, view_of
 from tests.support.web import no_candles
 
 
@@ -169,3 +170,63 @@ def test_a_cursor_reads_on_from_its_own_place() -> None:
     assert [orjson.loads(one.payload)["first_id"] for one in messages if one] == [5, PER_MESSAGE_MAX + 5]
     assert cursor.position.next_id == PER_MESSAGE_MAX + 8
     assert len(scheduled) == 2
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_ladder_has_its_groups_and_rows(is_own: bool) -> None:
+    """Of the book at the view's number, whether this process has made it or another one."""
+    made = liquidity_of(Interest(frozenset({1, 2})))
+    message = ViewMessage(encode_view(made), made if is_own else None, no_candles)
+    body = orjson.loads(message.part(ladder_topic("BTCUSDT", 2, 10)).payload)
+
+    assert (body["topic"], body["seq"], body["last_update_id"]) == ("ladder.BTCUSDT.2", 1, 10)
+    assert (body["ladder"]["multiple"], body["ladder"]["step"]) == (2, 0.02)
+    assert body["ladder"]["asks"]["rows"][0] == [100.02, 2.0, 200.04, 0.5, 0.0]
+    assert body["ladder"]["bids"] == {
+        "rows": [[100.0, 5.0, 500.0, 0.0, 0.0], [99.98, 5.0, 499.93, 0.0, 0.0]], "partial": None, "is_whole": True,
+    }  # fmt: skip
+    assert body["fitting"][0] == {"rows": 10, "multiple": 1}
+
+
+def test_ladder_that_is_cut_says_so() -> None:
+    """A group that is known in part comes after all rows, so it is cut with them."""
+    made = liquidity_of(Interest(frozenset({1, 5})), limit=3)
+    message = ViewMessage(encode_view(made), made, no_candles)
+    whole, cut = (orjson.loads(message.part(ladder_topic("BTCUSDT", 5, rows)).payload)["ladder"] for rows in (10, 0))
+
+    assert whole["bids"]["partial"][:2] == [99.95, 5.0]
+    assert whole["bids"]["is_whole"]
+    assert cut["bids"] == {"rows": [], "partial": None, "is_whole": False}
+    assert made.ladders[1].bids is not None
+    assert len(made.ladders[1].bids.rows) == 1  # the view itself is not cut: others show more of it
+
+
+def test_cost_is_that_of_its_sum() -> None:
+    """And no other."""
+    made = liquidity_of(Interest(frozenset(), frozenset({500.13, 20.0})))
+    body = orjson.loads(ViewMessage(encode_view(made), None, no_candles).part(cost_topic("BTCUSDT", "500.13")).payload)
+
+    assert body["cost"]["notional"] == 500.13
+    assert body["cost"]["buy"]["quantity"] == pytest.approx(5.0)
+
+
+def test_ladder_without_a_book_is_null_and_not_empty() -> None:
+    """An empty side would say that nothing is quoted."""
+    market = market_after()
+    made = market.liquidity_view(view_of(market), Interest(frozenset({1})), 0.0)
+    body = orjson.loads(ViewMessage(encode_view(made), made, no_candles).part(ladder_topic("BTCUSDT", 1, 10)).payload)
+
+    assert body["ladder"] == {"multiple": 1, "step": None, "bids": None, "asks": None}
+
+
+def test_view_without_a_watched_ladder_makes_no_message() -> None:
+    """The engine made it before it knew of the subscriber; the next one has the ladder."""
+    run = StreamRun("ladder")
+    topic = ladder_topic("BTCUSDT", 10, 20)
+    stream = TopicStream(topic, lambda: run.now_s, run.call_later)
+    stream.listeners.add(run)
+    for multiples in ({5}, {5, 10}):
+        made = liquidity_of(Interest(frozenset(multiples)))
+        stream.offer(ViewMessage(encode_view(made), made, no_candles))
+
+    assert [body["ladder"]["multiple"] for body in run.sent] == [10]

@@ -11,6 +11,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
+from pulse.binance.exchange_clock import ExchangeClock
 from pulse.binance.rate_limit import BanFile, Priority
 from pulse.binance.refusals import REFUSED_WAIT_S, Refusals
 from pulse.binance.rest import BinanceRest
@@ -20,9 +21,9 @@ from pulse.clock import SystemClock
 from pulse.concurrency import RetryGate
 from pulse.errors import ConnectionEnded, ExchangeBusy, ExchangeError, ExchangeRefused, HandshakeRefused
 from pulse.ingest import stream_remedy
-from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
+from pulse.ingest.exchange_stream import DATE_WAIT_S, RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
-from pulse.ingest.rotation import OVERLAP_S
+from pulse.ingest.rotation import FRAME_BYTES, OVERLAP_S
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
@@ -358,7 +359,7 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         return transport.attempts_s
 
     def make(symbol: str, transport: RefusingTransport, refusals: Refusals) -> ExchangeStream:
-        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_ms=int))
+        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_clock=ExchangeClock(ScenarioClock())))
         return ExchangeStream(
             symbol, cast(Transport, transport), rest, make_inbox(), ScenarioClock(), random.Random(1),
             retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals, held=HeldBudget(),
@@ -427,15 +428,13 @@ class ScriptedExchange:
 
     def __init__(self, *streams: ScriptedStream) -> None:
         self.venue = venue_of("us")
+        self.exchange_clock = ExchangeClock(ScenarioClock(FRAMES_MS))
+        self.exchange_clock.note(FRAMES_MS, 1.0, 0.0, 0.0)
         self._streams = list(streams)
 
     async def connect(self, url: str) -> ScriptedStream:
         """Open the next stream."""
         return self._streams.pop(0)
-
-    def exchange_ms(self) -> int:
-        """Return the date of the frames."""
-        return FRAMES_MS
 
     async def depth(self, symbol: str, limit: int) -> None:
         """Wait for ever."""
@@ -474,6 +473,67 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         return stream.rotations, [type(event) for event in events]
 
     assert run(scenario()) == (1, [FeedUp, BookTicker, BookTicker])
+
+
+@pytest.mark.parametrize(
+    ("error_s", "dated_s"), [(300.0, None), (-300.0, None), (9e7, 1.0), (-9e7, 1.0)], ids=str
+)  # fmt: skip
+def test_first_frames_are_true_where_the_machines_clock_is_wrong(error_s: float, dated_s: float | None) -> None:
+    """By minutes, also if the exchange answers nothing; by years, they wait until an answer has shown its date."""
+
+    async def scenario() -> list[type]:
+        first, clock = ScriptedStream(), ScenarioClock(FRAMES_MS + int(error_s * 1000))
+        exchange, inbox = ScriptedExchange(first), make_inbox()
+        exchange.exchange_clock = ExchangeClock(clock)
+        stream = ExchangeStream(
+            SYMBOL, cast(Any, exchange), cast(Any, exchange), inbox, clock, random.Random(1),
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
+            may_fall_back=False, audit_every_s=600.0,
+        )  # fmt: skip
+        for raw in (frames.TRADE, frames.TICKER):
+            first.messages.put_nowait(raw)
+        if dated_s is not None:
+            asyncio.get_running_loop().call_later(
+                dated_s, exchange.exchange_clock.note, FRAMES_MS + 1_000, 1.0, 1_000.0, 1_000.0
+            )
+        task = asyncio.create_task(stream.run())
+        await at(DATE_WAIT_S + 0.1)
+        task.cancel()
+        await asyncio.wait([task])
+        return [type(inbox.get_nowait().event) for _ in range(inbox.qsize())]
+
+    assert run(scenario()) == [FeedUp, Trade, BookTicker]
+
+
+def test_memory_of_all_symbols_bounds_what_a_second_connection_holds() -> None:
+    """At the bound it takes over, though nothing shows yet that its ids overlap the first one's; no frame is lost."""
+
+    async def scenario() -> tuple[int, int, list[int]]:
+        first, second = ScriptedStream(), ScriptedStream()
+        exchange, inbox, held = cast(Any, ScriptedExchange(first, second)), make_inbox(), HeldBudget(4 * FRAME_BYTES)
+        stream = ExchangeStream(
+            SYMBOL, exchange, exchange, inbox, ScenarioClock(FRAMES_MS), random.Random(1),
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=held, depth_limit=100, stale_after_ms=5000,
+            may_fall_back=False, audit_every_s=600.0,
+        )  # fmt: skip
+        task = asyncio.create_task(stream.run())
+        await at(0.1)
+        first.messages.put_nowait(b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}')
+        await at(0.5)
+        tickers = [frames.changed(frames.TICKER, "u", number) for number in range(1, 7)]
+        for raw in tickers[:4]:
+            second.messages.put_nowait(raw)
+        await at(0.6)
+        most = held.held_bytes
+        for raw in tickers[4:]:
+            second.messages.put_nowait(raw)
+        await at(0.7)
+        task.cancel()
+        await asyncio.wait([task])
+        events = [inbox.get_nowait().event for _ in range(inbox.qsize())]
+        return most, stream.rotations, [event.update_id for event in events if isinstance(event, BookTicker)]
+
+    assert run(scenario()) == (4 * FRAME_BYTES, 1, [1, 2, 3, 4, 5, 6])
 
 
 class FlakyExchange(ScriptedExchange):

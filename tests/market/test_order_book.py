@@ -347,3 +347,12 @@ def shuffled(side: Levels, rng: random.Random) -> Levels:
     rows = list(zip(side.prices, side.quantities, strict=True))
     rng.shuffle(rows)
     return levels(rows)
+
+
+def test_contents_are_copies() -> None:
+    """Signed keys and quantities, the best level last, as they were when they were asked for."""
+    book = book_of(limit=3)
+    contents = book.asks.contents()
+    book.apply(diff(11, 11, [], [(100.02, 7.0)]))
+
+    assert contents == ([-100.05, -100.03, -100.02], [4.0, 4.0, 2.0], -100.05)

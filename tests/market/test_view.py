@@ -29,9 +29,9 @@ def test_view_begins_with_sequence_instance_token_and_symbol() -> None:
 def test_view_is_complete() -> None:
     """A view has state, book, metrics, trades, candles, window, proof, instrument, its times and its streams."""
     assert names(View)[4:] == [
-        "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "session_start_ms",
-        "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp", "event_time_ms",
-        "data_age_ms", "streams",
+        "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "basis",
+        "session_start_ms", "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp",
+        "event_time_ms", "data_age_ms", "streams",
     ]  # fmt: skip
 
 

@@ -151,3 +151,21 @@ async def test_a_backlog_is_accepted_in_few_turns_of_the_loop() -> None:
 
     assert len(accepted) == count
     assert turns < count / 2
+
+
+@on_server_loop
+async def test_an_empty_backlog_is_tried_once() -> None:
+    """Each further try would cost everybody's views the time of a system call."""
+
+    class Listener:
+        attempts = 0
+
+        def accept(self) -> None:
+            self.attempts += 1
+            raise BlockingIOError
+
+    loop, listener = asyncio.get_running_loop(), Listener()
+    assert isinstance(loop, ServerLoop)
+    loop._accept_connection(asyncio.Protocol, listener)
+
+    assert listener.attempts == 1

@@ -52,6 +52,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual clock."""
         return self._virtual.now_s
 
+    def work(self, seconds: float) -> None:
+        """Let time pass as work does that keeps the loop from turning."""
+        self._virtual.now_s += seconds
+
 
 class VirtualClock:
     """The clocks of one machine; `jump_s` is the error of its date.

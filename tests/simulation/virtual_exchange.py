@@ -40,7 +40,9 @@ JITTER_S, LATENCY_MAX_S = 0.03, 0.8
 CONNECTIONS_PER_5_MIN = 300
 WEIGHT_SHORT_SHARE = 0.4
 """Beyond this share of a minute's weight a client that uses half may have to wait for the next minute."""
-WEIGHTS = {"/api/v3/klines": 1, "/api/v3/aggTrades": 1, "/api/v3/ping": 1, "/api/v3/exchangeInfo": 10}
+WEIGHTS = {
+    "/api/v3/time": 1, "/api/v3/klines": 1, "/api/v3/aggTrades": 1, "/api/v3/ping": 1, "/api/v3/exchangeInfo": 10,
+}  # fmt: skip
 
 ViolationHandler = Callable[[str], NoReturn]
 
@@ -90,6 +92,7 @@ class VirtualExchange:
         self.connection_life_s = 24 * 3600.0
         # The current faults.
         self.rest_faults = RestFaults()
+        self.has_dates = True  # answers have the header `Date`
         self.depth_lag_ms = 0
         self.is_muted = False  # every stream with timestamps is muted, so that the silence is detectable
         self.muted: dict[str, None] = {}  # streams that new connections do not get either
@@ -231,8 +234,9 @@ class VirtualExchange:
         headers = {
             "X-MBX-USED-WEIGHT-1M": str(charge.used),
             "Retry-After": str(charge.retry_after_s),
-            "Date": format_datetime(datetime.fromtimestamp(self.now_ms() // 1000, UTC), usegmt=True),
         }
+        if self.has_dates:
+            headers["Date"] = format_datetime(datetime.fromtimestamp(self.now_ms() // 1000, UTC), usegmt=True)
         body = self._view(path, params)
         if fault is not None and fault.edit is not None:
             body = fault.edit(body)
@@ -250,6 +254,8 @@ class VirtualExchange:
             return self.core.agg_trades(params["symbol"], **chosen)
         if path == "/api/v3/ping":
             return {}
+        if path == "/api/v3/time":
+            return {"serverTime": self.now_ms()}
         return self.core.exchange_info()
 
     def _depth(self, symbol: str, limit: int) -> Any:

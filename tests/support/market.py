@@ -1,10 +1,11 @@
 """A market with a small book, and the events that make it."""
 
 from pulse.market.depth_sync import BookAnchor
+from pulse.market.liquidity import Interest, LiquidityView
 from pulse.market.market import Market, Origin
 from pulse.market.types import DepthDiff, FeedUp, Instrument, PartialDepth
 from pulse.market.view import View
-from tests.support.makers import Pairs, levels, snapshot
+from tests.support.makers import Pairs, levels, snapshot, trade
 
 BIDS = [(100.0, 5.0), (99.99, 3.0), (99.98, 2.0)]
 ASKS = [(100.02, 2.0), (100.03, 4.0), (100.05, 4.0)]
@@ -36,6 +37,12 @@ def live_market(limit: int = 5000) -> Market:
 def view_of(market: Market, now_ms: float = 0.0) -> View:
     """Return the view at this time."""
     return market.view(now_ms, 1_700_000_000.25)
+
+
+def liquidity_of(interest: Interest, limit: int = 5000) -> LiquidityView:
+    """Return what is watched of the book above, with a trade of 0.5 bought at its best ask."""
+    market = market_after(FeedUp(), instrument("TRADING"), anchor(10, limit=limit), trade(1, 100.02, 0.5))
+    return market.liquidity_view(view_of(market), interest, 0.0)
 
 
 def partial(update_id: int, bids: Pairs = BIDS, asks: Pairs = ASKS) -> PartialDepth:

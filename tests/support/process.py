@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 class Pulse:
     """One process, killed where the `async with` block ends. `folder` is its working directory.
 
-    With `is_bound` the permissions of files apply to it even if it is root's.
+    With `is_bound` the permissions of files apply to it even if it is root's. `program` are Python's arguments.
     """
 
     def __init__(self, folder: Path, *arguments: str | Path, **environment: str) -> None:
@@ -45,6 +45,7 @@ class Pulse:
             **environment,
         }
         self.is_bound = False
+        self.program = ["-m", "pulse"]
         self._process: asyncio.subprocess.Process | None = None
         self._session = aiohttp.ClientSession()
         self.log = folder / "pulse.log"
@@ -74,7 +75,7 @@ class Pulse:
 
     def command(self) -> list[str]:
         """Return the command line."""
-        return [sys.executable, "-m", "pulse", *self._arguments]
+        return [sys.executable, *self.program, *self._arguments]
 
     async def start(self) -> None:
         """Start the process and wait until it has printed its address and answers."""

@@ -14,7 +14,8 @@ from tests.support.makers import MIDNIGHT_MS, candle
 class FakeRest:
     """Has the candles of `minutes`, all alike but those in `candles`. The one of `running` is not closed.
 
-    `fault` is raised by the first `recovers_after` requests for candles. Stands in for `BinanceRest`.
+    Until it has been asked for the exchange's date it goes by its machine's, which is wrong by `own_error_ms`. `fault`
+    is raised by the first `recovers_after` requests for candles. Stands in for `BinanceRest`.
     """
 
     minutes: Iterable[int] = ()
@@ -23,13 +24,18 @@ class FakeRest:
     recovers_after: int = 1_000
     running: int = -1
     now_ms: int = MIDNIGHT_MS
+    own_error_ms: int = 0
     candles: dict[int, Candle] = field(default_factory=dict)
     kline_requests: list[tuple[str, int, int]] = field(default_factory=list)
     trade_requests: list[int] = field(default_factory=list)
 
     def exchange_ms(self) -> int:
-        """Return the exchange's time."""
-        return self.now_ms
+        """Return the exchange's time, as far as it is known."""
+        return self.now_ms + self.own_error_ms
+
+    async def learn_date(self) -> None:
+        """Ask for the exchange's time."""
+        self.own_error_ms = 0
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Return the candles that open in this range, oldest first."""

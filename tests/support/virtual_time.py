@@ -20,6 +20,13 @@ async def at(time_s: float) -> None:
     await asyncio.sleep(time_s - now_s())
 
 
+def work(seconds: float) -> None:
+    """Let time pass as work does that keeps the loop from turning."""
+    running = asyncio.get_running_loop()
+    assert isinstance(running, loop.VirtualLoop)
+    running.work(seconds)
+
+
 class ScenarioClock:
     """Both readings of a clock, from the scenario's beginning, which has a date."""
 

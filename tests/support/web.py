@@ -6,6 +6,7 @@ A test decorated with `on_server_loop` runs on the loop that the program itself 
 import asyncio
 import functools
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -142,18 +143,23 @@ class Watchers:
     """What the hub tells of its subscribers: the symbols that are watched, and every call."""
 
     def __init__(self) -> None:
-        self.symbols: set[str] = set()
+        self.counts: Counter[str] = Counter()
         self.calls: list[tuple[str, str]] = []
 
+    @property
+    def symbols(self) -> set[str]:
+        """The symbols that have a watcher."""
+        return {symbol for symbol, count in self.counts.items() if count}
+
     def watch(self, symbol: str) -> None:
-        """Note a watcher; a symbol of the hub has one at most."""
-        assert symbol not in self.symbols
-        self.symbols.add(symbol)
+        """Note a watcher."""
+        self.counts[symbol] += 1
         self.calls.append(("watch", symbol))
 
     def unwatch(self, symbol: str) -> None:
         """Note that it has gone."""
-        self.symbols.remove(symbol)
+        assert self.counts[symbol]
+        self.counts[symbol] -= 1
         self.calls.append(("unwatch", symbol))
 
 

@@ -3,7 +3,7 @@
 Messages that no type describes (requests, their answers, trades) are written out here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import orjson
@@ -11,10 +11,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pulse.fanout.requests import DEPTHS, ID_CHARACTERS_MAX, KINDS, OPS, RATES_S, TOPICS_MAX
+from pulse.fanout.requests import (
+    DEPTHS,
+    ID_CHARACTERS_MAX,
+    KINDS,
+    NOTIONAL,
+    OPS,
+    RATES_S,
+    ROWS_DEFAULT,
+    TOPICS_MAX,
+)
 from pulse.fanout.topic_stream import FIELDS, HEAD
 from pulse.fanout.trade_log import PER_MESSAGE_MAX
 from pulse.market.intervals import INTERVALS
+from pulse.market.ladder import MULTIPLES, ROWS, Ladder
+from pulse.market.liquidity import LiquidityView
+from pulse.market.trade_cost import Cost
 from pulse.market.view import CandleView, TradeView, View
 from pulse.server.hypercorn_patches import MESSAGE_BYTES_MAX
 from pulse.web.access import COOKIE, SESSION_PATH, SUBPROTOCOL, TOKEN_SUBPROTOCOL
@@ -30,7 +42,12 @@ VERSION = "1.0.0"
 REPLIES = ("subscribed", "pong", "error")
 SYMBOL = r"[^\u0000-\u002f\u003a-\u0040\u005b-\u007f\s]+"
 """Capitals and digits of ASCII, and any character beyond it; see `schemas.SYMBOL_CHARACTER`."""
-INTERVAL = f"({'|'.join(INTERVALS)})"
+VARIANTS: Mapping[str, str] = {
+    "kline": f"(?:{'|'.join(INTERVALS)})", "ladder": f"(?:{'|'.join(map(str, MULTIPLES))})", "cost": NOTIONAL,
+}  # fmt: skip
+"""Patterns of the third part of a topic's name, by its kind."""
+OWN_FIELDS: Mapping[str, type] = {"ladder": Ladder, "cost": Cost}
+"""Kinds whose messages carry one entry of what is watched of a book: its field has the kind's name."""
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -53,7 +70,7 @@ def document() -> Json:
     """Return the document; it is the same for every server."""
     schemas = Schemas()
     payloads = {
-        **{kind: _topic_message(schemas, kind) for kind in KINDS},
+        **{kind: topic_message(schemas, kind) for kind in KINDS},
         "view": schemas.of(View),
         **_requests(schemas),
         **_replies(schemas),
@@ -91,7 +108,7 @@ def _channels() -> Json:
             "address": "/sse",
             "title": "Feed as Server-Sent Events",
             "description": "The same messages over GET; each is the data of one event. "
-            "Parameters: topics (separated by commas), rate, depth, from_id.",
+            "Parameters: topics (separated by commas), rate, depth, rows, from_id.",
             "messages": _references("components/messages", KINDS),
         },
         "orderbook": {
@@ -159,14 +176,20 @@ def _references(place: str, names: Iterable[str]) -> Json:
     return {name: {"$ref": f"#/{place}/{name}"} for name in names}
 
 
-def _topic_message(schemas: Schemas, kind: str) -> Json:
+def topic_patterns(symbol: str) -> dict[str, str]:
+    """Return the pattern of a topic's name, by its kind; `symbol` is that of a symbol's."""
+    return {kind: rf"{kind}\.{symbol}" + (rf"\.{VARIANTS[kind]}" if kind in VARIANTS else "") for kind in KINDS}
+
+
+def topic_message(schemas: Schemas, kind: str) -> Json:
     """Return the schema of a kind of topic: the fields of a view that its messages carry; trades have their own."""
-    name = rf"kline\.{SYMBOL}\.{INTERVAL}" if kind == "kline" else rf"{kind}\.{SYMBOL}"
-    topic = {"type": "string", "pattern": f"^{name}$"}
+    topic = {"type": "string", "pattern": f"^{topic_patterns(SYMBOL)[kind]}$"}
     if kind == "trades":
         return schemas.named("TradesMessage", object_of({"topic": topic, **_trades(schemas)}))
-    fields = schemas.properties(View)
+    fields = schemas.properties(LiquidityView if kind in OWN_FIELDS else View)
     own = {"candle": _candle(schemas), "closed_candle": _candle(schemas)} if kind == "kline" else {}
+    if kind in OWN_FIELDS:
+        own = {kind: schemas.of(OWN_FIELDS[kind])}
     properties = {name: fields[name] for name in (*HEAD, *FIELDS[kind])} | own
     return schemas.named(f"{kind.capitalize()}Message", object_of({"topic": topic, **properties}))
 
@@ -194,14 +217,14 @@ def _trades(schemas: Schemas) -> Json:
 
 def _requests(schemas: Schemas) -> Json:
     """Return the schemas of what a client sends, by operation."""
-    others = "|".join(kind for kind in KINDS if kind != "kline")
-    pattern = rf"^(({others})\.{SYMBOL}|kline\.{SYMBOL}\.{INTERVAL})$"
+    pattern = f"^({'|'.join(topic_patterns(SYMBOL).values())})$"
     topics = schemas.named(
         "Topics", array({"type": "string", "pattern": pattern}) | {"minItems": 1, "maxItems": TOPICS_MAX}
     )
     options = {
         "rate": {"type": "string", "enum": list(RATES_S), "default": "full"},
         "depth": {"type": "integer", "enum": list(DEPTHS), "default": DEPTHS[-1]},
+        "rows": {"type": "integer", "enum": list(ROWS), "default": ROWS_DEFAULT},
         "from_id": {"type": "integer", "minimum": 0, "description": "The first trade wanted."},
         "from_first_trade_id": {
             "type": "integer",

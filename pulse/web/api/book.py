@@ -11,13 +11,17 @@ from starlette.routing import BaseRoute, Route
 from pulse.errors import try_later
 from pulse.fanout.view_reader import read_view
 from pulse.market.view import Certificate, View
-from pulse.web.api.operations import UNKNOWN_SYMBOL, answer, get, problems, query
+from pulse.web.api.asyncapi import topic_message
+from pulse.web.api.liquidity import ladder_parameters, read_ladder
+from pulse.web.api.operations import UNKNOWN_SYMBOL, WRONG_PARAMETER, answer, get, problems, query
 from pulse.web.api.schemas import Json, Schemas, symbol_name
 from pulse.web.context import WebContext
-from pulse.web.params import known_symbol
+from pulse.web.params import known_symbol, parameters_of
 from pulse.web.routing import json_response, limited
 
 NO_VIEW_RETRY_AFTER_S = 1
+LADDER_PARAMETERS = {"group", "rows"}
+"""Either of them asks for a ladder."""
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -31,8 +35,10 @@ def routes(context: WebContext) -> list[BaseRoute]:
 
 
 async def _orderbook(context: WebContext, request: Request) -> Response:
-    """Return the current view of ?symbol=, byte for byte as a WebSocket client gets it."""
+    """Return the current view of ?symbol=, byte for byte as a WebSocket client gets it; with ?group= its ladder."""
     symbol = known_symbol(request.query_params.get("symbol"), context.registry, context.admission.address_of(request))
+    if LADDER_PARAMETERS & request.query_params.keys():
+        return json_response(await read_ladder(context.hub, symbol, parameters_of(request)))
     view = await read_view(context.hub, symbol)
     if view is None:
         raise try_later(f"There is no view of {symbol} yet.", NO_VIEW_RETRY_AFTER_S)
@@ -45,7 +51,10 @@ async def _certificates(context: WebContext, _: Request) -> Response:
 
 async def _certificate(context: WebContext, request: Request) -> Response:
     symbol = known_symbol(request.path_params["symbol"], context.registry, context.admission.address_of(request))
-    return json_response(orjson.dumps(context.certificates()[symbol]))
+    certificate = context.certificates().get(symbol)
+    if certificate is None:
+        raise try_later(f"The process that owns {symbol} has not reported yet.", NO_VIEW_RETRY_AFTER_S)
+    return json_response(orjson.dumps(certificate))
 
 
 def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
@@ -55,15 +64,17 @@ def paths(schemas: Schemas, symbols: Sequence[str]) -> Json:
     in_path = {"name": "symbol", "in": "path", "required": True, "schema": symbol_name(symbols)}
     return {
         "/orderbook": get(
-            "The current view of a symbol, byte for byte as a WebSocket client gets it.",
-            {"200": answer("The view.", schemas.of(View))}
-            | problems(schemas, {404: UNKNOWN_SYMBOL, 503: "There is no view yet."}),
+            "The current view of a symbol, byte for byte as a WebSocket client gets it, or its book in groups.",
+            {"200": answer("The view, or the ladder.", {"anyOf": [schemas.of(View), topic_message(schemas, "ladder")]})}
+            | problems(schemas, {400: WRONG_PARAMETER, 404: UNKNOWN_SYMBOL, 503: "There is no view yet."}),
             query("symbol", "Which symbol; the first one by default.", symbol_name(symbols)),
+            *ladder_parameters(),
         ),
         "/api/proof": get("The certificate of every book.", {"200": answer("By symbol.", by_symbol)}),
         "/api/proof/{symbol}": get(
             "The certificate of a book.",
-            {"200": answer("The certificate.", certificate)} | problems(schemas, {404: UNKNOWN_SYMBOL}),
+            {"200": answer("The certificate.", certificate)}
+            | problems(schemas, {404: UNKNOWN_SYMBOL, 503: "The process that owns the symbol has not reported yet."}),
             in_path,
         ),
     }

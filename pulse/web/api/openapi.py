@@ -13,11 +13,24 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pulse import __version__
-from pulse.fanout.requests import DEPTHS, KINDS, RATES_S, TOPICS_MAX, TRADE_ID_MAX
-from pulse.market.intervals import INTERVALS
+from pulse.fanout.requests import DEPTHS, RATES_S, TOPICS_MAX, TRADE_ID_MAX
+from pulse.market.ladder import ROWS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.web.access import COOKIE, SESSION_PATH
-from pulse.web.api import asyncapi, book, candles, coverage, gaps, session, status, symbols, udf, watchlist
+from pulse.web.api import (
+    asyncapi,
+    book,
+    candles,
+    coverage,
+    explain,
+    gaps,
+    liquidity,
+    session,
+    status,
+    symbols,
+    udf,
+    watchlist,
+)
 from pulse.web.api.operations import WRONG_PARAMETER, answer, get, problems, query
 from pulse.web.api.schemas import SYMBOL_CHARACTER, Json, Schemas
 from pulse.web.context import WebContext
@@ -38,7 +51,9 @@ class RouteGroup(Protocol):
         """Return the group's part of the OpenAPI document."""
 
 
-GROUPS: tuple[RouteGroup, ...] = (book, symbols, watchlist, candles, gaps, coverage, udf, status, session, asyncapi)
+GROUPS: tuple[RouteGroup, ...] = (
+    book, liquidity, explain, symbols, watchlist, candles, gaps, coverage, udf, status, session, asyncapi,
+)  # fmt: skip
 
 
 def routes(context: WebContext) -> list[BaseRoute]:
@@ -106,6 +121,7 @@ def _sse_path(schemas: Schemas) -> Json:
             query("topics", "Separated by commas, such as book.BTCUSDT,trades.BTCUSDT.", _topics(), required=True),
             query("rate", "How often.", {"type": "string", "enum": list(RATES_S)}),
             query("depth", "Levels a side.", {"type": "integer", "enum": list(DEPTHS)}),
+            query("rows", "Rows a side of a ladder.", {"type": "integer", "enum": list(ROWS)}),
             query("from_id", "The first trade wanted.", {"type": "integer", "minimum": 0, "maximum": TRADE_ID_MAX}),
         )
     }
@@ -114,8 +130,7 @@ def _sse_path(schemas: Schemas) -> Json:
 def _topics() -> Json:
     """Return the schema of up to TOPICS_MAX topic names in one text."""
     name = f"{SYMBOL_CHARACTER}{{{CHARS_MIN},{CHARS_MAX}}}"
-    kinds = "|".join(kind for kind in KINDS if kind != "kline")
-    topic = rf"(?:(?:{kinds})\.{name}|kline\.{name}\.(?:{'|'.join(INTERVALS)}))"
+    topic = f"(?:{'|'.join(asyncapi.topic_patterns(name).values())})"
     return {"type": "string", "pattern": f"^{topic}(?:,{topic}){{0,{TOPICS_MAX - 1}}}$"}
 
 

@@ -10,6 +10,8 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pulse.market.book_metrics import TOP_LEVELS
+from pulse.market.ladder import MULTIPLES, ROWS_MAX, Ladder, LadderSide
+from pulse.market.liquidity import LiquidityView
 from pulse.market.stream_states import CHECKS, KINDS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.market.types import Aggressor
@@ -22,6 +24,7 @@ NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneTy
 STRING, NUMBER, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "number", "integer", "boolean"))
 TIME = {"type": "string", "pattern": TIME_PATTERN}
 """A time as a query names it."""
+ROW = "[price, quantity, quote value, bought, sold]"
 LEVELS_DETAIL = {"maxItems": TOP_LEVELS, "description": "[price, quantity], best first."}
 
 DETAILS: Mapping[tuple[type, str], Json] = {
@@ -54,6 +57,20 @@ DETAILS: Mapping[tuple[type, str], Json] = {
         "description": "The first single trade in it; tells two trades of one id apart, and orders them."
     },
     (TradeView, "time_ms"): {"description": "Exchange time, ms since the epoch."},
+    (LiquidityView, "traded_since_ms"): {
+        "description": "Since when `bought` and `sold` of a row count, exchange time; 0 before the first trade."
+    },
+    (LiquidityView, "fitting"): {"description": "The groups that fill so many rows a side; empty while not known."},
+    (LiquidityView, "covering_multiple"): {
+        "description": "The finest groups of which the most rows show all that is known; null while not known."
+    },
+    (Ladder, "multiple"): {"enum": list(MULTIPLES), "description": "Ticks a group."},
+    (Ladder, "step"): {"description": "The size of a group as a difference of prices."},
+    (LadderSide, "rows"): {"maxItems": ROWS_MAX, "description": f"{ROW}, best first."},
+    (LadderSide, "partial"): {
+        "description": "The group in which the known range ends, as a row: what is known of it, a lower bound."
+    },
+    (LadderSide, "is_whole"): {"description": "Whether the rows and `partial` hold all that is known."},
     (CandleView, "timestamp"): {"description": "The interval's open, ISO 8601, UTC."},
 }
 """What a field promises beyond its Python type, by class and field."""

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pulse.engine import Engine
 from pulse.market.types import Instrument
 from pulse.symbols import SymbolRegistry
 from pulse.web.api.operations import answer, get
@@ -43,13 +42,13 @@ class SymbolsReport:
     venue: str
     source: str
     registry: SymbolRegistry
-    engine: Engine
+    states: Callable[[], Mapping[str, Mapping[str, Any]]]
     instruments: Mapping[str, Instrument]
     history: Callable[[], Mapping[str, Mapping[str, int]]]
 
     def __call__(self) -> dict[str, Any]:
         """Return the current state."""
-        states, history = self.engine.states(), self.history()
+        states, history = self.states(), self.history()
         return {
             "default": self.registry.default,
             "venue": self.venue,

@@ -1,5 +1,5 @@
-// The health panel: whether what is on the screen is true, how old it is, and what is missing of today. It requests what
-// no other panel shows, while it is shown; its sentences are in text.js.
+// The health panel: whether what is on the screen is true, how old it is, and what is missing of today. It requests
+// what no other panel shows, while it is shown; its sentences are in text.js.
 
 import { element, setAttr, setText } from "../../dom.js";
 import { Fetcher } from "../../fetcher.js";

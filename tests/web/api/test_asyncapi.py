@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from pulse.fanout import requests
+from pulse.market.ladder import ROWS
 from pulse.web.api.asyncapi import document
 from tests.support.process import Pulse
 from tests.support.waiting import WAIT_S
@@ -17,7 +18,7 @@ from tests.support.web import ask, on_server_loop, serving
 
 DOCUMENT = document()
 SCHEMAS = DOCUMENT["components"]["schemas"]
-OUTGOING = ("book", "trades", "metrics", "kline", "proof", "status")
+OUTGOING = ("book", "trades", "metrics", "kline", "proof", "status", "ladder", "cost")
 
 
 def validator(message: str) -> Draft7Validator:
@@ -68,6 +69,7 @@ def test_options_are_those_that_are_accepted() -> None:
 
     assert subscribe["rate"]["enum"] == list(requests.RATES_S)
     assert subscribe["depth"]["enum"] == list(requests.DEPTHS)
+    assert subscribe["rows"]["enum"] == list(ROWS)
     assert SCHEMAS["Topics"]["maxItems"] == requests.TOPICS_MAX
     assert set(OUTGOING) == set(requests.KINDS)
     assert set(requests.OPS) <= DOCUMENT["channels"]["feed"]["messages"].keys()
@@ -89,7 +91,8 @@ async def test_document_is_served(encoding: str) -> None:
 
 async def test_messages_of_a_live_server_match_the_document(tmp_path: Path) -> None:
     """Every topic, its first message and later ones, over /ws, /sse and /ws/orderbook."""
-    wanted = [f"{kind}.LINKUSDT" + (".1m" if kind == "kline" else "") for kind in OUTGOING] + ["kline.LINKUSDT.1h"]
+    variants = {"kline": ".1m", "ladder": ".2", "cost": ".2500"}
+    wanted = [f"{kind}.LINKUSDT{variants.get(kind, '')}" for kind in OUTGOING] + ["kline.LINKUSDT.1h"]
     seen: dict[str, int] = dict.fromkeys(OUTGOING, 0)
     async with Pulse(tmp_path, "--demo", PULSE_SYMBOLS="LINKUSDT") as pulse, aiohttp.ClientSession() as client:
         await pulse.until_live("LINKUSDT")
@@ -123,6 +126,11 @@ async def test_messages_of_a_live_server_match_the_document(tmp_path: Path) -> N
             "subscribed",
         ),
         ({"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": 0}, "subscribe", "subscribed"),
+        (
+            {"op": "subscribe", "topics": ["ladder.BTCUSDT.10", "cost.BTCUSDT.0.25"], "rows": 20},
+            "subscribe",
+            "subscribed",
+        ),
         ({"op": "unsubscribe", "topics": ["kline.BTCUSDT.1m"]}, "unsubscribe", "subscribed"),
         ({"op": "ping", "id": "x"}, "ping", "pong"),
     ],
@@ -144,6 +152,10 @@ async def test_described_request_is_accepted(request_body: dict[str, Any], name:
         {"op": "subscribe", "topics": []},
         {"op": "subscribe", "topics": ["moon.BTCUSDT"]},
         {"op": "subscribe", "topics": ["kline.BTCUSDT.7m"]},
+        {"op": "subscribe", "topics": ["ladder.BTCUSDT.3"]},
+        {"op": "subscribe", "topics": ["ladder.BTCUSDT"]},
+        {"op": "subscribe", "topics": ["cost.BTCUSDT.1.50"]},
+        {"op": "subscribe", "topics": ["ladder.BTCUSDT.10"], "rows": 30},
         {"op": "subscribe", "topics": ["book.BTCUSDT"], "depth": 3},
         {"op": "subscribe", "topics": ["book.BTCUSDT"], "rate": "9hz"},
         {"op": "subscribe", "topics": ["trades.BTCUSDT"], "from_id": -1},

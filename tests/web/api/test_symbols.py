@@ -12,7 +12,9 @@ def test_report_describes_running_and_names_listed_symbols() -> None:
     registry.set_listed(["BTCUSDT", "DOGEUSDT"])
     history = {"BTCUSDT": {"minutes": 5, "of": 10}}
     instruments: dict[str, Instrument] = {"BTCUSDT": HALTED}
-    report = SymbolsReport("us", "exchange", registry, engine_of("BTCUSDT", "ETHUSDT"), instruments, lambda: history)
+    report = SymbolsReport(
+        "us", "exchange", registry, engine_of("BTCUSDT", "ETHUSDT").states, instruments, lambda: history
+    )
     answer = report()
 
     assert (answer["default"], answer["venue"], answer["source"]) == ("BTCUSDT", "us", "exchange")
