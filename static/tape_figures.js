@@ -1,4 +1,5 @@
-// What the tape says of many trades: which are large for the symbol, and what was bought and sold in a span of time. Pure.
+// What the tape says of many trades: which are large for the symbol, and what was bought and sold in a span of time.
+// Pure.
 
 import { age, counted } from "./format.js";
 import { percentile } from "./scale.js";

@@ -40,8 +40,8 @@ const tradeKey = ({ id, first_trade_id: firstTradeId }) => `${id}/${firstTradeId
  */
 
 /**
- * Return the tape's rows, newest first, at most `most`: the trades worth at least `least` in the quote asset. Ids on the
- * exchange are contiguous, so a jump of ids is trades that this page never received; such a row is never left out,
+ * Return the tape's rows, newest first, at most `most`: the trades worth at least `least` in the quote asset. Ids on
+ * the exchange are contiguous, so a jump of ids is trades that this page never received; such a row is never left out,
  * because their sizes are not known.
  * @param {Trade[]} trades
  */

@@ -27,13 +27,13 @@
  * @property {number} first_trade_id of the single trades in it; tells two trades of one id apart
  */
 
-/** Where a candle comes from: built here as trades came, with some fetched afterwards, or the exchange's own; of a longer
- * interval also minutes of several kinds.
+/** Where a candle comes from: built here as trades came, with some fetched afterwards, or the exchange's own; of a
+ * longer interval also minutes of several kinds.
  * @typedef {"live" | "repaired" | "exchange" | "mixed"} CandleSource
  */
 
-/** One candle; `timestamp` is the interval's open, ISO 8601, UTC. `missing_minutes` and `reconciled` come with the API's
- * candles only.
+/** One candle; `timestamp` is the interval's open, ISO 8601, UTC. `missing_minutes` and `reconciled` come with the
+ * API's candles only.
  * @typedef {object} Candle
  * @property {string} symbol
  * @property {string} timestamp

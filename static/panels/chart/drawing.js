@@ -1,7 +1,6 @@
 // The drawing of the candle chart, over the chart library: bars, volume, the line of the current price, and where the
 // user has scrolled to. It draws the bars it is given; which ones, and what is written beside them, the panel decides.
 
-import { LAYERS } from "./layers.js";
 import { fixed } from "../../format.js";
 import { withGaps } from "../../scale.js";
 import { axisText, cursorText, zoneFor } from "../../time_zone.js";
@@ -281,8 +280,6 @@ function palette(box) {
     bidVolume: read("--bid-volume"),
     askVolume: read("--ask-volume"),
     gap: read("--gap-mark"),
-    /** @type {Record<string, string>} */
-    layers: Object.fromEntries(LAYERS.map(({ name }) => [name, read(`--layer-${name}`)])),
     /** @type {Record<CandleSource, string>} */
     sources: {
       live: read("--source-live"),

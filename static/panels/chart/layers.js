@@ -97,6 +97,10 @@ export function isFor({ isOfDay }, stepSeconds) {
 export function createLayers(charts, chart, colour) {
   /** @type {Drawn[]} */
   let drawn = [];
+  const style = getComputedStyle(chart.chartElement());
+  const colours = Object.fromEntries(
+    LAYERS.map(({ name }) => [name, style.getPropertyValue(`--layer-${name}`).trim()]),
+  );
   /** @type {Bar[]} */
   let fed = [];
   /** @type {Bar | null} */
@@ -125,7 +129,7 @@ export function createLayers(charts, chart, colour) {
     const series =
       layer.kind === "delta"
         ? chart.addSeries(charts.HistogramSeries, options, pane)
-        : chart.addSeries(charts.LineSeries, { ...line, color: colour.layers[layer.name] }, pane);
+        : chart.addSeries(charts.LineSeries, { ...line, color: colours[layer.name] }, pane);
     return { layer, series, indicator: new Indicator(layer.formula(stepSeconds)), values: [], live: null };
   }
 
@@ -139,7 +143,7 @@ export function createLayers(charts, chart, colour) {
     const at = /** @type {Charts.UTCTimestamp} */ (time);
     if (value === null) return { time: at };
     if (kind === "delta") return { time: at, value, color: value < 0 ? colour.ask : colour.bid };
-    return { time: at, value, color: isLast ? "transparent" : colour.layers[name] };
+    return { time: at, value, color: isLast ? "transparent" : colours[name] };
   }
 
   /** @param {Bar[]} bars */

@@ -3,13 +3,31 @@
 import { setAttr, setText } from "../../dom.js";
 import { fixed, quantityColumn } from "../../format.js";
 import { zoned } from "../../time_zone.js";
-import { sourceText } from "./table.js";
 
 /** @import {Interval} from "../../intervals.js" */
 /** @import {Bar} from "../../state.js" */
 /** @import {Instrument} from "../../types.js" */
 
 const DAY_S = 86_400;
+
+/** Where a bar comes from, in words.
+ * @type {Record<Bar["source"], string>}
+ */
+const SOURCES = {
+  live: "built here from every trade",
+  repaired: "built here, some trades fetched afterwards",
+  exchange: "the exchange's own candle",
+  mixed: "minutes of several sources",
+};
+
+/**
+ * Return where a bar comes from, and whether the exchange's own is known to equal it.
+ * @param {Pick<Bar, "source" | "isReconciled" | "missing">} bar
+ */
+export function sourceText({ source, isReconciled, missing }) {
+  const checked = isReconciled && source !== "exchange" ? ", equal to the exchange's" : "";
+  return `${SOURCES[source]}${checked}${missing > 0 ? `, ${missing} min missing` : ""}`;
+}
 
 /** What a layer reads: its name, its title and its value as a text.
  * @typedef {{name: string, title: string, text: string}} Reading

@@ -1,5 +1,5 @@
-// What the user measures and marks on the chart: the ruler between two points, the horizontal lines of a symbol, and the
-// bars as a file. Pure.
+// What the user measures and marks on the chart: the ruler between two points, the horizontal lines of a symbol, and
+// the bars as a file. Pure.
 
 import { counted, quantityColumn, signed } from "../../format.js";
 

@@ -3,21 +3,19 @@
 
 import { closest, element, find, setAttr, setText, setVisible } from "../../dom.js";
 import { waitText } from "../../format.js";
-import { reachesDayStart } from "../../indicators.js";
 import { INTERVALS, MINUTE, progressText, progressTitle } from "../../intervals.js";
 import { continues, sameBar } from "../../state.js";
 import { zoneFor, zoneOf } from "../../time_zone.js";
 import { lastTrade } from "../../trade_list.js";
 import { createDrawing } from "./drawing.js";
-import { createLayers, needsDay } from "./layers.js";
 import { paintLegend } from "./legend.js";
-import { createToolbox } from "./toolbox.js";
 
 /** @import * as Charts from "lightweight-charts" */
 /** @import {FetchStatus} from "../../fetcher.js" */
 /** @import {Interval} from "../../intervals.js" */
 /** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
 /** @import {Bar} from "../../state.js" */
+/** @import {createToolbox} from "./toolbox.js" */
 /** @import {Trade} from "../../types.js" */
 
 const CHARTS = "../../vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
@@ -38,7 +36,6 @@ export async function mount(frame, { repaint, commands, data, settings }) {
   const charts = await import(new URL(CHARTS, import.meta.url).href);
   const box = find(section, ".chart-canvas");
   const drawing = createDrawing(charts, box);
-  const layers = createLayers(charts, drawing.chart, drawing.colour);
   const nodes = {
     legend: find(section, ".legend"),
     notice: find(section, ".chart-notice"),
@@ -51,7 +48,14 @@ export async function mount(frame, { repaint, commands, data, settings }) {
     spoken: find(section, ".chart-spoken"),
     values: find(section, ".legend-layers"),
   };
-  const toolbox = createToolbox(frame, nodes, drawing, settings, repaint);
+  /** Loaded after the candles have been drawn.
+   * @type {ReturnType<typeof createToolbox> | null}
+   */
+  let toolbox = null;
+  import("./toolbox.js").then((module) => {
+    toolbox = module.createToolbox(frame, nodes, charts, drawing, settings, repaint);
+    repaint();
+  });
   const buttons = INTERVALS.map(intervalButton);
   nodes.intervals.append(...buttons);
   nodes.intervals.addEventListener("click", (event) => {
@@ -76,7 +80,7 @@ export async function mount(frame, { repaint, commands, data, settings }) {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key] ?? 0;
     if (event.key === "Escape") drawing.point(null);
     const pointed = hovered === null ? null : barAt(hovered, painted.bars, painted.last);
-    if (toolbox.keyPressed(event, pointed)) return event.preventDefault();
+    if (toolbox?.keyPressed(event, pointed)) return event.preventDefault();
     if (step === 0) return;
     event.preventDefault();
     const bar = stepped(painted.bars, painted.last, hovered, step * (event.shiftKey ? FAR_STEP : 1));
@@ -91,7 +95,7 @@ export async function mount(frame, { repaint, commands, data, settings }) {
     if (painted !== NOTHING) drawing.start([]);
     painted = NOTHING;
     drawing.markLast(null);
-    layers.paint([], null);
+    toolbox?.clear();
     setText(nodes.legend, "");
     setText(nodes.values, "");
   }
@@ -141,14 +145,13 @@ export async function mount(frame, { repaint, commands, data, settings }) {
       const zone = zoneFor(zoneOf(settings.get("zone")), stepSeconds);
       drawing.setZone(zone);
       draw(key, bars, live);
-      layers.choose(toolbox.layers, key, instrument, stepSeconds);
-      layers.paint(bars, live);
-      const lacksDay = needsDay(toolbox.layers, stepSeconds) && !reachesDayStart(bars);
-      if (lacksDay || drawing.isNearStart()) data.history(symbol)?.loadOlder();
+      toolbox?.paintLayers(key, bars, live, instrument, stepSeconds);
+      if (toolbox?.lacksDay(bars, stepSeconds) || drawing.isNearStart()) data.history(symbol)?.loadOlder();
       paintNewest(trades, bars, live, stepSeconds);
       const shown = barAt(hovered, bars, live);
-      paintLegend(nodes, shown, shown === null ? [] : layers.read(shown, instrument), instrument, interval, zone);
-      toolbox.paint({ bars, live, instrument, interval, symbol: view.symbol, zone });
+      const readings = shown === null ? [] : toolbox?.read(shown, instrument);
+      paintLegend(nodes, shown, readings ?? [], instrument, interval, zone);
+      toolbox?.paint({ bars, live, instrument, interval, symbol: view.symbol, zone });
       if (isKeyMove) setText(nodes.spoken, `${nodes.legend.textContent} ${nodes.values.textContent}`);
       isKeyMove = false;
     },
@@ -187,6 +190,7 @@ function fill({ section, head, body, streamAge }) {
   const label = "Candle chart: arrow keys read the candles, r measures from one, h draws a line at its close";
   const toNow = { type: "button", class: "tool to-now", "data-testid": "to-now", hidden: true };
   body.append(
+    element("div", { class: "chart-tools-place" }),
     element("p", { class: "legend figure values of-kline", "data-testid": "legend" }),
     element("p", { class: "legend-layers figure values of-kline", "data-testid": "legend-layers" }),
     element(

@@ -5,31 +5,13 @@ import { deltaOf } from "../../indicators.js";
 import { element, setAttr, setText } from "../../dom.js";
 import { fixed, quantityColumn, UNKNOWN } from "../../format.js";
 import { cityOf, zoned } from "../../time_zone.js";
+import { sourceText } from "./legend.js";
 
 /** @import {Bar} from "../../state.js" */
 /** @import {Instrument} from "../../types.js" */
 
 const ROWS_MAX = 200;
 const COLUMNS = ["Time", "Open", "High", "Low", "Close", "Volume", "Delta", "Source"];
-
-/** Where a bar comes from, in words.
- * @type {Record<Bar["source"], string>}
- */
-export const SOURCES = {
-  live: "built here from every trade",
-  repaired: "built here, some trades fetched afterwards",
-  exchange: "the exchange's own candle",
-  mixed: "minutes of several sources",
-};
-
-/**
- * Return where a bar comes from, and whether the exchange's own is known to equal it.
- * @param {Pick<Bar, "source" | "isReconciled" | "missing">} bar
- */
-export function sourceText({ source, isReconciled, missing }) {
-  const checked = isReconciled && source !== "exchange" ? ", equal to the exchange's" : "";
-  return `${SOURCES[source]}${checked}${missing > 0 ? `, ${missing} min missing` : ""}`;
-}
 
 /**
  * Create the table in `host`, hidden.

@@ -1,14 +1,17 @@
-// What the chart's tools do: layers and zone are settings, lines are kept for each symbol, the ruler measures, the table
-// takes the chart's place, and the chart is saved as a file or a picture.
+// The layers of the chart and what its tools do: layers and zone are settings, lines are kept for each symbol, the
+// ruler measures, the table takes the chart's place, and the chart is saved as a file or a picture. Loaded after the
+// candles.
 
-import { element, setVisible } from "../../dom.js";
+import { element, find, setVisible } from "../../dom.js";
+import { reachesDayStart } from "../../indicators.js";
 import { zoneOf } from "../../time_zone.js";
-import { isFor, LAYERS } from "./layers.js";
+import { createLayers, isFor, LAYERS, needsDay } from "./layers.js";
 import { csvOf, linesOf, linesText, onTick, rulerText, toggledLine } from "./measure.js";
 import { createRuler } from "./ruler.js";
 import { createTable } from "./table.js";
 import { createTools } from "./tools.js";
 
+/** @import * as Charts from "lightweight-charts" */
 /** @import {Interval} from "../../intervals.js" */
 /** @import {Frame} from "../../panel_frame.js" */
 /** @import {Settings} from "../../settings.js" */
@@ -38,14 +41,18 @@ const NEAR_PX = 5; // a line is pressed within this distance
  * Create the tools of the chart in `frame`, over its `drawing`.
  * @param {Frame} frame
  * @param {{body: HTMLElement, spoken: HTMLElement}} nodes
+ * @param {typeof Charts} charts
  * @param {ReturnType<typeof createDrawing>} drawing
  * @param {Settings} settings
  * @param {() => void} repaint
  */
-export function createToolbox(frame, nodes, drawing, settings, repaint) {
-  const host = element("div");
-  frame.body.prepend(host);
-  const tools = createTools(host, { onLayer: toggleLayer, onZone: (zone) => settings.set("zone", zone), onTool: use });
+export function createToolbox(frame, nodes, charts, drawing, settings, repaint) {
+  const layers = createLayers(charts, drawing.chart, drawing.colour);
+  const tools = createTools(find(frame.body, ".chart-tools-place"), {
+    onLayer: toggleLayer,
+    onZone: (zone) => settings.set("zone", zone),
+    onTool: use,
+  });
   const table = createTable(nodes.body);
   const ruler = createRuler(nodes.body, {
     pointAt: drawing.pointAt,
@@ -147,10 +154,26 @@ export function createToolbox(frame, nodes, drawing, settings, repaint) {
   }
 
   return {
-    /** The names of the layers that are chosen. */
-    get layers() {
-      return chosenLayers();
+    /**
+     * Draw the layers that are chosen, over bars of this key.
+     * @param {string} key
+     * @param {Bar[]} bars
+     * @param {Bar | null} live
+     * @param {Instrument} instrument
+     * @param {number} stepSeconds
+     */
+    paintLayers(key, bars, live, instrument, stepSeconds) {
+      layers.choose(chosenLayers(), key, instrument, stepSeconds);
+      layers.paint(bars, live);
     },
+    clear: () => layers.paint([], null),
+    read: layers.read,
+    /**
+     * Whether a layer needs bars from further back: it is a sum over the day.
+     * @param {Bar[]} bars
+     * @param {number} stepSeconds
+     */
+    lacksDay: (bars, stepSeconds) => needsDay(chosenLayers(), stepSeconds) && !reachesDayStart(bars),
     /**
      * Measure from the pointed bar, draw a line at its close, or leave a tool; return whether the key was one of these.
      * @param {KeyboardEvent} event
