@@ -24,6 +24,7 @@ PLATFORM_NAMES = {
 HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.ASCII)
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 PORT_MAX = 65_535
+SYMBOLS_MAX = 500
 TOKEN_CHARS_MIN, TOKEN_CHARS_MAX = 16, 256
 
 
@@ -202,8 +203,8 @@ def _redis_address(text: str) -> str:
 def _symbols(text: str) -> tuple[str, ...]:
     names = dict.fromkeys(symbol_name(part.strip()) for part in text.split(",") if part.strip())
     symbols = tuple(name for name in names if name is not None)
-    if not 1 <= len(symbols) <= 200 or len(symbols) < len(names):
-        raise ValueError("1 to 200 symbols such as BTCUSDT,ETHUSDT")
+    if not 1 <= len(symbols) <= SYMBOLS_MAX or len(symbols) < len(names):
+        raise ValueError(f"1 to {SYMBOLS_MAX} symbols such as BTCUSDT,ETHUSDT")
     return symbols
 
 
@@ -272,7 +273,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "venue": _choice(*VENUES),
     "fallback_venue": _choice("", *VENUES),
     "symbols": _symbols,
-    "symbols_max": _whole(1, 200),
+    "symbols_max": _whole(1, SYMBOLS_MAX),
     "rest_url": _address("http", "https"),
     "stream_url": _address("ws", "wss"),
     "depth_limit": _whole(100, 5000),

@@ -44,6 +44,8 @@ from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.subscriptions import Echo
+from pulse.fanout.trade_log import KEPT_MAX, TRADE_BYTES
+from pulse.fanout.trade_refill import Fetch, TradeRefill
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
@@ -52,11 +54,13 @@ from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
 from pulse.ingest.replay import Replay
 from pulse.ingest.shared import SharedIngest
+from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
 from pulse.market.liquidity import Interest
 from pulse.market.market import Market, Origin
-from pulse.market.types import CandleMismatch, Instrument
+from pulse.market.order_book import LEVEL_BYTES
+from pulse.market.types import CandleMismatch, Instrument, Trade
 from pulse.past.recorder import NOT_RECORDED, Recorder
 from pulse.past.ring import Ring
 from pulse.past.segment_writer import SegmentWriter
@@ -97,6 +101,11 @@ case."""
 HISTORY_SUFFIX = ".past"
 """The folder of the recorded past is beside the SQLite file, and has its name with this suffix."""
 
+BOOKS_BYTES_MAX = 96 * 2**20
+"""The memory of the levels of all books, should all symbols run that may: 5,000 a side of 500 symbols fit."""
+TRADE_LOGS_BYTES_MAX = 48 * 2**20
+"""The same of the trades that are kept for clients that reconnect: 2,000 of 80 symbols fit, 335 of 500."""
+
 Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
 """What is started as a task, by the task's name."""
 
@@ -118,8 +127,9 @@ class _Source:
 
     `parts` follow the lifecycle of symbols, `owned` do where this process owns the symbol, and `live` is the one of
     them that ingests from the exchange, None in a replay. `history` gives each symbol's progress through its past,
-    `trouble` why instruments are not known, and `state_file` why bans cannot be kept; `watchlist` reports on every
-    listed symbol.
+    `trouble` why instruments are not known, and `state_file` why bans cannot be kept; `audit_every_s` is how often a
+    whole book is compared with a snapshot; `watchlist` reports on every listed symbol, and `fetch_trades` fetches
+    trades by their ids.
     """
 
     parts: Sequence[SymbolLifecycle]
@@ -130,7 +140,9 @@ class _Source:
     history: Callable[[], Mapping[str, Mapping[str, int]]]
     trouble: Callable[[], str]
     state_file: Callable[[], str]
+    audit_every_s: Callable[[], float | None]
     watchlist: Callable[[], Mapping[str, Any]]
+    fetch_trades: Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +222,18 @@ class Terminal:
         """Build everything up to the web app."""
         store = await self._open_store(resources)
         recorder = self._make_recorder()
-        engine = self._make_engine(recorder, lambda symbol: hub.interest(symbol))
+        engine = self._make_engine(recorder, lambda symbol: hub.interest(symbol), lambda: source.audit_every_s())
         sharing = self._share(store, engine, lambda: hub, lambda: bus, resources)
         books: Books = sharing.reports if sharing else engine
         writer = CandleWriter(self.candles, store, self._make_spool(resources), sharing.fenced if sharing else None)
         reader = CandleReader(store, books.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
-        hub = Hub(self.origin.instance, running_candles.now, engine)
+        refill = TradeRefill(lambda symbol, from_id: source.fetch_trades(symbol, from_id)) if sharing else None
+        hub = Hub(
+            self.origin.instance, running_candles.now, engine, trades_kept=self._trade_log_length(), refill=refill
+        )
+        if sharing and refill:
+            sharing.work["trade-refill"] = refill.run
         relay = self._make_relay(hub, sharing)
         bus = self._make_bus(partial(_deliver, relay, sharing))
         resources.push_async_callback(bus.aclose)
@@ -414,17 +431,33 @@ class Terminal:
         writer = SegmentWriter(folder, disk_mb * 2**20) if disk_mb else None
         return Recorder(self.origin, self.clock, Ring(self.settings.history_ring_mb * 2**20), writer)
 
-    def _make_engine(self, recorder: Recorder | None, interest: Callable[[str], Interest]) -> Engine:
+    def _make_engine(
+        self, recorder: Recorder | None, interest: Callable[[str], Interest],
+        audit_every_s: Callable[[], float | None],
+    ) -> Engine:  # fmt: skip
         return Engine(
             self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
             self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
-            interest=interest, event_logs=recorder,
+            interest=interest, audit_every_s=audit_every_s, event_logs=recorder,
         )  # fmt: skip
+
+    def _levels_max(self) -> int:
+        """Return how many levels a side each book may have, so that all books fit into their share of the memory."""
+        return min(self.settings.levels_max, BOOKS_BYTES_MAX // (2 * LEVEL_BYTES * self._running_max))
+
+    def _trade_log_length(self) -> int:
+        """Return how many trades are kept of each symbol for clients that reconnect, so that all of them fit."""
+        return min(KEPT_MAX, TRADE_LOGS_BYTES_MAX // (TRADE_BYTES * self._running_max))
+
+    @property
+    def _running_max(self) -> int:
+        """How many symbols may run at once."""
+        return max(self.settings.symbols_max, len(self.settings.symbols))
 
     def _make_market(self, symbol: str) -> Market:
         return Market(
             symbol, self.origin,
-            levels_max=self.settings.levels_max,
+            levels_max=self._levels_max(),
             trades_kept=self.settings.trades_kept,
             stale_after_ms=self.settings.stale_after_s * 1000,
         )  # fmt: skip
@@ -436,7 +469,9 @@ class Terminal:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
             instruments = self.plan.recording.instruments
-            return _Source((), (replay,), None, work, instruments, dict, str, str, no_watchlist)
+            return _Source(
+                (), (replay,), None, work, instruments, dict, str, str, lambda: None, no_watchlist, no_trades
+            )
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
@@ -444,9 +479,16 @@ class Terminal:
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         bans.check()
         rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, engine))
-        retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
+        retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title)
+        held = HeldBudget(engine.is_watched)
+        schedule = SnapshotSchedule(
+            rest,
+            depth_limit=min(self.settings.depth_limit, self._levels_max()),
+            audit_every_s=self.settings.audit_every_s,
+            is_watched=engine.is_watched,
+        )
         ingest = LiveIngest(
-            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
+            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held, schedule),
             self.inbox, self.snapshot_requests, self.silent_streams, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
@@ -458,8 +500,9 @@ class Terminal:
             may_fall_back=self.may_fall_back,
         )  # fmt: skip
         reconciler = CandleReconciler(
-            rest, store, self.candles, self.gaps, self._on_mismatch, days=self.settings.past_days, rng=random.Random()
-        )
+            rest, store, self.candles, self.gaps, self._on_mismatch,
+            is_widening=schedule.is_widening, days=self.settings.past_days, rng=random.Random(),
+        )  # fmt: skip
         watchlist = Watchlist(rest, time.monotonic)
         work |= {
             "ingest": ingest.run,
@@ -470,7 +513,8 @@ class Terminal:
         }
         return _Source(
             (poller,), (ingest, reconciler), ingest, work, poller.instruments, reconciler.progress,
-            lambda: poller.trouble, lambda: bans.trouble, watchlist.report,
+            lambda: poller.trouble, lambda: bans.trouble, lambda: schedule.audit_every_s, watchlist.report,
+            rest.agg_trades,
         )  # fmt: skip
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
@@ -484,17 +528,16 @@ class Terminal:
 
     def _make_stream(
         self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals,
-        held: HeldBudget,
+        held: HeldBudget, schedule: SnapshotSchedule,
     ) -> ExchangeStream:  # fmt: skip
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
             retry_gate=retry_gate,
             refusals=refusals,
             held=held,
-            depth_limit=self.settings.depth_limit,
+            schedule=schedule,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,
-            audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
 
     def _snapshot_priority(self, engine: Engine, symbol: str) -> Priority:
@@ -538,6 +581,11 @@ def _deliver(relay: Relay, sharing: _Sharing | None, channel: str, payload: byte
         relay.deliver(channel, payload)
     elif sharing is not None:
         sharing.reports.deliver(channel, payload)
+
+
+async def no_trades(*_: object) -> list[Trade]:
+    """Return no trades: those of a recording are all that there are."""
+    return []
 
 
 async def _has_candles(store: Store, symbol: str) -> bool:

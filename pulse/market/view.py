@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from pulse.market.cross_checks import Incident
-from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState
+from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState, Trade
 
 
 @dataclass
@@ -70,6 +70,13 @@ class TradeView:
     aggressor: str
     time_ms: int
     first_trade_id: int
+
+
+def trade_view(trade: Trade) -> TradeView:
+    """Return a trade as clients receive it."""
+    return TradeView(
+        trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms, trade.first_trade_id
+    )
 
 
 @dataclass
@@ -168,7 +175,8 @@ class QuarantineView:
 class Certificate:
     """The evidence for a book and its candles: state, counts, incidents. Times are the exchange's, in ms, 0 for never.
 
-    Incidents and mismatches come newest first.
+    `audit_every_s` is how often the whole book is compared with a snapshot; None where nothing is requested. Incidents
+    and mismatches come newest first.
     """
 
     symbol: str
@@ -186,6 +194,7 @@ class Certificate:
     quarantined: list[QuarantineView]
     trade_id_restarts: int
     streams: list[StreamReport]
+    audit_every_s: float | None
 
 
 @dataclass

@@ -5,6 +5,7 @@ stay shared. The levels of the book are kept apart, as columns. A later program 
 the state has not begins anew there, and what it has in excess is left out. Values of another form are refused.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -45,8 +46,8 @@ CLASSES: Mapping[str, type] = {
     for cls in vars(module).values()
     if isinstance(cls, type) and cls.__module__ == module.__name__
 }
-NOT_KEPT = frozenset({"_handlers", "_origin"})
-"""Fields of a market that whoever reads a state provides."""
+NOT_KEPT = frozenset({"_handlers", "_origin", "_liquidity"})
+"""Fields of a market that whoever reads a state provides, or that only spare work: they begin anew."""
 KEYS, QUANTITIES = COLUMNS = ("_keys", "_quantities")
 """Fields of a side of a book that are kept as columns."""
 SENTINEL = (inf, 0.0)
@@ -69,7 +70,7 @@ def write_market(source: Market, writer: ColumnWriter) -> None:
     freezer = _Freezer()
     writer.blob(orjson.dumps(freezer.of(source)))
     for side in freezer.sides:
-        keys, quantities = getattr(side, KEYS)[:-1], getattr(side, QUANTITIES)[:-1]
+        keys, quantities = (list(getattr(side, column)[:-1]) for column in COLUMNS)
         writer.ints([len(keys)])
         writer.runs([keys], 1)
         writer.decimals(quantities)
@@ -93,8 +94,8 @@ def read_market(reader: ColumnReader, target: Market) -> None:
         if not 0 <= count <= LEVELS_MAX:
             raise BadBlock("a side has more levels than it can have")
         (keys,), quantities = reader.runs([count], 1), reader.decimals(count)
-        setattr(side, KEYS, [*keys, SENTINEL[0]])
-        setattr(side, QUANTITIES, [*quantities, SENTINEL[1]])
+        setattr(side, KEYS, array("d", (*keys, SENTINEL[0])))
+        setattr(side, QUANTITIES, array("d", (*quantities, SENTINEL[1])))
 
 
 class _Freezer:
