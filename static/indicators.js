@@ -131,8 +131,8 @@ export function deltaOf({ takerBuyVolume, volume, missing }) {
 
 /**
  * The running sum of the deltas since 00:00 UTC of each day; of a day whose beginning is not known, or from a gap on,
- * it is not known. For intervals of a day and more it runs on from day to day, and begins at 0 with the first bar that is
- * known and after each gap.
+ * it is not known. For intervals of a day and more it runs on from day to day, and begins at 0 with the first bar that
+ * is known and after each gap.
  * @param {number} stepSeconds
  * @returns {Formula<Sequence & {isWhole: boolean, sum: number}>}
  */
