@@ -112,3 +112,30 @@ async def test_my_size_shows_what_the_sum_costs(exchange: SimulatedExchange, tmp
         await expect(buy).to_have_text("\N{EN DASH}")
 
     assert errors == []
+
+
+async def test_depth_chart_shows_all_that_is_known(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """In groups that reach to its end; the arrow keys read what rests up to a price, which is the sum of the book."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await page.goto(f"{pulse.url}/#BTCUSDT&panels=depth,size")
+        await until_live(page)
+        chart, reading = page.get_by_test_id("depth"), page.get_by_test_id("depth-reading")
+        await page.wait_for_function(
+            "() => Number(document.querySelector('[data-testid=depth]').dataset.multiple) > 1000", timeout=WAIT_MS
+        )
+        await expect(page.get_by_test_id("depth-note")).to_have_text("")
+        await chart.focus()
+        for _ in range(26):
+            await page.keyboard.press("ArrowRight")
+        await expect(reading).to_contain_text("Asks up to ")
+        await page.keyboard.press("ArrowLeft")
+        for _ in range(51):
+            await page.keyboard.press("ArrowLeft")
+        await expect(reading).to_contain_text("Bids down to ")
+        pixels = (
+            "() => { const c = document.querySelector('.depth-chart canvas'); "
+            "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((each) => each > 0); }"
+        )
+        assert await page.evaluate(pixels)
+
+    assert errors == []
