@@ -345,6 +345,7 @@
  * @property {ProofCounts} proof
  * @property {number} audit_levels_compared
  * @property {number} audit_levels_differing
+ * @property {number | null} audit_every_s how often the whole book is compared; null where nothing is requested
  * @property {Incident[]} incidents
  * @property {CandleMismatch[]} candle_mismatches
  * @property {StreamReport[]} streams

@@ -42,7 +42,7 @@ def parse_snapshot(body: dict[str, Any], limit: int) -> DepthSnapshot:
     return snapshot
 
 
-def parse_kline_row(symbol: str, row: Any, now_ms: int) -> Candle:
+def parse_kline_row(symbol: str, row: Any, now_ms: float) -> Candle:
     """Parse one row of GET /api/v3/klines; it is closed when its close time has passed. Raises MalformedFrame."""
     if not isinstance(row, list) or len(row) < 11:
         raise MalformedFrame("expected a kline row of at least 11 columns")

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ import orjson
 from pulse import stats
 from pulse.binance import answers
 from pulse.binance.answers import InstrumentRows
+from pulse.binance.exchange_clock import ExchangeClock
 from pulse.binance.messages import ERROR_CHARS_MAX
 from pulse.binance.rate_limit import BAN_MAX_S, BanFile, Priority, PriorityLock, WeightBudget
 from pulse.binance.refusals import Refusals
@@ -25,17 +27,22 @@ from pulse.clock import Clock
 from pulse.concurrency import RetryGate
 from pulse.errors import ExchangeBusy, ExchangeError, MalformedFrame, UnknownSymbol
 from pulse.logs import RepeatedTrouble, printable
-from pulse.market.answer_plausibility import DATE_ERROR_MS, possible_candles, refuse_day_ticker, refuse_trades
+from pulse.market.answer_plausibility import possible_candles, refuse_day_ticker, refuse_trades
+from pulse.market.plausibility import CLOCKS_DIFFER_MAX_MS
 from pulse.market.types import Candle, DayTicker, DepthSnapshot, Trade
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_DEFAULT_S = 60.0
 """For a 429 or 418 that names no time."""
+DATE_RESOLUTION_MS = 1000.0
+"""`Date` has whole seconds."""
 KLINES_MAX = 1000
 AGG_TRADES_MAX = 1000
 ROWS_AT_ONCE = 100
 """Rows of an answer about all symbols that are parsed before other tasks get their turn: less than a millisecond."""
+INSTRUMENTS_MAX = 200
+"""Symbols in one request: their names are in its address, of which servers take 8 KB."""
 INVALID_SYMBOL = -1121
 UNLISTED_S = 900.0
 """How long a symbol that the exchange does not list is left out of requests: with it, each other one costs its own."""
@@ -54,6 +61,13 @@ class RoundTrip(NamedTuple):
     received_ms: float
 
 
+class Answered(NamedTuple):
+    """The JSON of an answer, and the exchange's date when it was made at the earliest, in ms since the epoch."""
+
+    body: Any
+    made_ms: float
+
+
 class DayTickers(NamedTuple):
     """The day of each symbol in one answer, its date by the exchange's clock, and what is wrong with other rows."""
 
@@ -65,7 +79,7 @@ class DayTickers(NamedTuple):
 class BinanceRest:
     """The REST side of one venue. Every method that calls it raises ExchangeError or one of its kinds.
 
-    `priority_of(symbol)` is the priority of a symbol's snapshot.
+    `priority_of(symbol)` is the priority of a symbol's first snapshot.
     """
 
     def __init__(
@@ -88,18 +102,20 @@ class BinanceRest:
         self._refusals = Refusals(venue.title)
         self._false_rows = RepeatedTrouble(log, "rows of an answer quarantined rows=%s symbol=%s reason=%s")
         self._retry_gate = RetryGate(PROBE_EVERY_S)
-        self._answered_ms = 0  # the exchange's own date of the newest answer
-        self._answered_at_ms = 0.0  # and our clock's reading then
+        self.exchange_clock = ExchangeClock(clock)
 
     def weight(self) -> tuple[int, int]:
         """Return the weight of the running minute, others at this address included, and how much of it is ours."""
         return self._budget.used(self._now_s()), self._budget.limit
 
     def exchange_ms(self) -> int:
-        """Return the exchange's date in ms, within a second or so; before its first answer this machine's date."""
-        if not self._answered_ms:
-            return int(self._clock.wall_s() * 1000)
-        return self._answered_ms + int(self._clock.now_ms() - self._answered_at_ms)
+        """Return the exchange's date in ms, or up to about a second less; before its first answer this machine's."""
+        return int(self.exchange_clock.date().earliest_ms)
+
+    async def learn_date(self) -> None:
+        """Ask for the exchange's time, unless an answer has shown it. Raises ExchangeError."""
+        if not self.exchange_clock.is_known:
+            await self.time()
 
     async def wait_until_reachable(self, max_s: float) -> None:
         """Wait until the exchange answers a call, at most `max_s` seconds.
@@ -116,11 +132,12 @@ class BinanceRest:
                 continue
             return
 
-    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
-        """Fetch the order book, up to `limit` levels a side."""
+    async def depth(self, symbol: str, limit: int, *, is_widening: bool = False) -> DepthSnapshot:
+        """Fetch the order book, up to `limit` levels a side; `is_widening` where the symbol has a live book already."""
         weight = self.venue.weights.depth_weight(limit)
         params = {"symbol": symbol, "limit": str(limit)}
-        body = await self._get("/api/v3/depth", params, weight, self._priority_of(symbol))
+        priority = self._priority_of(symbol)
+        body = await self._get("/api/v3/depth", params, weight, priority.widening if is_widening else priority)
         return answers.parse_snapshot(_object(body), limit)
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
@@ -129,11 +146,12 @@ class BinanceRest:
             "symbol": symbol, "interval": "1m", "limit": str(KLINES_MAX),
             "startTime": str(start_ms), "endTime": str(end_ms),
         }  # fmt: skip
-        rows = await self._get("/api/v3/klines", params, self.venue.weights.klines, Priority.HISTORY)
+        weight = self.venue.weights.klines
+        rows, made_ms = await self._get_dated("/api/v3/klines", params, weight, Priority.HISTORY)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of klines")
-        parsed = [answers.parse_kline_row(symbol, row, self._answered_ms) for row in rows[:KLINES_MAX]]
-        candles, fault = possible_candles(parsed, start_ms, end_ms, self._answered_ms)
+        parsed = [answers.parse_kline_row(symbol, row, made_ms) for row in rows[:KLINES_MAX]]
+        candles, fault = possible_candles(parsed, start_ms, min(end_ms, self._latest_ms()))
         if fault:
             stats.frames_quarantined.labels(symbol, "klines").inc()
             self._false_rows.warn("kline rows", symbol, fault)
@@ -142,7 +160,7 @@ class BinanceRest:
     async def agg_trades(self, symbol: str, from_id: int, priority: Priority = Priority.TRADES) -> list[Trade]:
         """Fetch aggregate trades from this id on, oldest first, at most AGG_TRADES_MAX."""
         trades = await self._agg_trades(symbol, {"fromId": str(from_id)}, priority)
-        return self._possible(symbol, trades, from_id, 0, self._answered_ms)
+        return self._possible(symbol, trades, from_id, 0, inf)
 
     async def agg_trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[Trade]:
         """Fetch the first aggregate trades of [start, end] by trade time, oldest first, at most AGG_TRADES_MAX."""
@@ -150,9 +168,9 @@ class BinanceRest:
         trades = await self._agg_trades(symbol, selection, Priority.HISTORY)
         return self._possible(symbol, trades, 0, start_ms, end_ms)
 
-    def _possible(self, symbol: str, trades: list[Trade], from_id: int, start_ms: int, end_ms: int) -> list[Trade]:
+    def _possible(self, symbol: str, trades: list[Trade], from_id: int, start_ms: int, end_ms: float) -> list[Trade]:
         """Return trades that were asked for in this range. Raises MalformedFrame where they cannot be true."""
-        fault = refuse_trades(trades, from_id, start_ms, min(end_ms, self._answered_ms) + DATE_ERROR_MS)
+        fault = refuse_trades(trades, from_id, start_ms, min(end_ms, self._latest_ms()))
         if fault:
             stats.frames_quarantined.labels(symbol, "trades").inc()
             raise MalformedFrame(f"expected the trades that were asked for, got others: {fault}")
@@ -160,7 +178,7 @@ class BinanceRest:
 
     async def _agg_trades(self, symbol: str, selection: dict[str, str], priority: Priority) -> list[Trade]:
         params = {"symbol": symbol, "limit": str(AGG_TRADES_MAX), **selection}
-        rows = await self._get("/api/v3/aggTrades", params, self.venue.weights.agg_trades, priority)
+        rows, _ = await self._get_dated("/api/v3/aggTrades", params, self.venue.weights.agg_trades, priority)
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of aggregate trades")
         return [answers.parse_agg_trade_row(row) for row in rows[:AGG_TRADES_MAX]]
@@ -168,12 +186,13 @@ class BinanceRest:
     async def time(self) -> RoundTrip:
         """Fetch the exchange's time; the round trip does not include the wait for the budget."""
         await self._wait_for_budget(_request_name("/api/v3/time", {}), self.venue.weights.time, Priority.DEFAULT)
-        sent_ms = self._clock.wall_s() * 1000
-        body = _object(await self._call("/api/v3/time", {}))
+        sent_ms, asked_ms = self._clock.wall_s() * 1000, self._clock.now_ms()
+        body = _object((await self._call("/api/v3/time", {})).body)
         received_ms = self._clock.wall_s() * 1000
         exchange_ms = body.get("serverTime")
         if type(exchange_ms) is not int:
             raise MalformedFrame("expected serverTime to be a whole number")
+        self.exchange_clock.note(exchange_ms, 1.0, asked_ms, self._clock.now_ms())
         return RoundTrip(sent_ms, exchange_ms, received_ms)
 
     async def instruments(self, symbols: Sequence[str]) -> InstrumentRows:
@@ -184,23 +203,25 @@ class BinanceRest:
         now_s = self._now_s()
         self._unlisted = {symbol: until_s for symbol, until_s in self._unlisted.items() if now_s < until_s}
         wanted = [symbol for symbol in symbols if symbol not in self._unlisted]
-        if not wanted:
-            return InstrumentRows({}, {})
-        try:
-            return await self._exchange_info({"symbols": orjson.dumps(wanted).decode()})
-        except UnknownSymbol:
-            pass
-        # One unknown name fails the whole request, so each is requested alone to find it.
         rows = InstrumentRows({}, {})
-        for symbol in wanted:
-            try:
-                found, malformed = await self._exchange_info({"symbol": symbol})
-            except UnknownSymbol:
-                self._unlisted[symbol] = now_s + UNLISTED_S
-                continue
-            rows.found.update(found)
-            rows.malformed.update(malformed)
+        for start in range(0, len(wanted), INSTRUMENTS_MAX):
+            await self._add_instruments(rows, wanted[start : start + INSTRUMENTS_MAX])
         return rows
+
+    async def _add_instruments(self, rows: InstrumentRows, symbols: Sequence[str]) -> None:
+        """Add the instruments of these symbols; one unknown name fails the whole request, so halves of it are made."""
+        try:
+            found, malformed = await self._exchange_info({"symbols": orjson.dumps(symbols).decode()})
+        except UnknownSymbol:
+            if len(symbols) == 1:
+                self._unlisted[symbols[0]] = self._now_s() + UNLISTED_S
+                return
+            middle = len(symbols) // 2
+            await self._add_instruments(rows, symbols[:middle])
+            await self._add_instruments(rows, symbols[middle:])
+            return
+        rows.found.update(found)
+        rows.malformed.update(malformed)
 
     async def listed_symbols(self) -> list[str]:
         """Fetch the names of all listed symbols, from the list of prices, which is the exchange's shortest answer."""
@@ -214,10 +235,12 @@ class BinanceRest:
 
         A row that is malformed or cannot be true is left out, and so is a second one of a symbol.
         """
-        rows = await self._get("/api/v3/ticker/24hr", {}, self.venue.weights.day_tickers, Priority.DEFAULT)
+        rows, made_ms = await self._get_dated(
+            "/api/v3/ticker/24hr", {}, self.venue.weights.day_tickers, Priority.DEFAULT
+        )
         if not isinstance(rows, list):
             raise MalformedFrame("expected a list of tickers")
-        answer = DayTickers(self._answered_ms, {}, [])
+        answer, latest_ms = DayTickers(int(made_ms), {}, []), self._latest_ms()
         for at, row in enumerate(rows[: answers.SYMBOLS_MAX], start=1):
             if at % ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -226,7 +249,8 @@ class BinanceRest:
             except MalformedFrame as malformed:
                 answer.faults.append(str(malformed))
                 continue
-            fault = refuse_day_ticker(ticker, answer.date_ms) or "it is there twice" * (ticker.symbol in answer.found)
+            fault = refuse_day_ticker(ticker, answer.date_ms, latest_ms)
+            fault = fault or "it is there twice" * (ticker.symbol in answer.found)
             if fault:
                 answer.faults.append(f"{ticker.symbol}: {fault}")
             else:
@@ -243,16 +267,29 @@ class BinanceRest:
 
     async def _get(self, path: str, params: Mapping[str, str], weight: int, priority: Priority) -> Any:
         await self._wait_for_budget(_request_name(path, params), weight, priority)
-        return await self._call(path, params)
+        return (await self._call(path, params)).body
 
-    async def _call(self, path: str, params: Mapping[str, str]) -> Any:
+    async def _get_dated(self, path: str, params: Mapping[str, str], weight: int, priority: Priority) -> Answered:
+        """Fetch what is judged by the exchange's date, which is asked for where no answer has shown it."""
+        await self._wait_for_budget(_request_name(path, params), weight, priority)
+        sent_ms = self._clock.now_ms()
+        answered = await self._call(path, params)
+        if self.exchange_clock.is_known or not answered.body:
+            return answered
+        await self.learn_date()
+        return answered._replace(made_ms=self.exchange_clock.date(sent_ms).earliest_ms)
+
+    async def _call(self, path: str, params: Mapping[str, str]) -> Answered:
+        sent_ms = self._clock.now_ms()
         try:
             answer = await self._transport.get(self.venue.rest_url + path, params)
         except ExchangeError as fault:
             stats.rest_errors.labels(path).inc()
             raise ExchangeError(f"{self.venue.title} gave {fault}") from fault
         self._observe_weight(answer.headers)
-        self._answered_ms, self._answered_at_ms = self._date_ms(answer.headers), self._clock.now_ms()
+        date_ms = _date_ms(answer.headers)
+        if date_ms is not None:
+            self.exchange_clock.note(date_ms, DATE_RESOLUTION_MS, sent_ms, self._clock.now_ms())
         refusal = self._refusals.on_status(_request_name(path, params), answer.status, self._now_s())
         if answer.status != 200:
             stats.rest_errors.labels(path).inc()
@@ -262,7 +299,11 @@ class BinanceRest:
         except orjson.JSONDecodeError as fault:
             raise MalformedFrame(f"{self.venue.title} answered with something that is not JSON") from fault
         self._retry_gate.succeeded()
-        return body
+        return Answered(body, self.exchange_clock.date(sent_ms).earliest_ms if date_ms is None else date_ms)
+
+    def _latest_ms(self) -> float:
+        """Return how late a row of an answer that has just come may be."""
+        return self.exchange_clock.date().latest_ms + CLOCKS_DIFFER_MAX_MS
 
     async def _wait_for_budget(self, request: str, weight: int, priority: Priority) -> None:
         """Wait until the budget allows this call, and count it; of those with one share the most urgent goes first.
@@ -292,13 +333,6 @@ class BinanceRest:
         if used.isascii() and used.isdigit() and len(used) < 10:
             self._budget.observe(int(used), self._now_s())
 
-    def _date_ms(self, headers: Mapping[str, str]) -> int:
-        """Return the date of an answer by the exchange's own clock: this machine's may be set wrong."""
-        try:
-            return int(parsedate_to_datetime(headers.get("Date", "")).timestamp() * 1000)
-        except ValueError:
-            return int(self._clock.wall_s() * 1000)
-
     def _error_for(self, answer: Answer) -> ExchangeError:
         """Return the error that an answer other than 200 stands for; 429 and 418 also block all requests."""
         title, status = self.venue.title, answer.status
@@ -311,6 +345,14 @@ class BinanceRest:
         if code == INVALID_SYMBOL:
             return UnknownSymbol(f"{title} does not list this symbol")
         return ExchangeError(f"{title} answered HTTP {status}: {text or 'no reason given'}")
+
+
+def _date_ms(headers: Mapping[str, str]) -> float | None:
+    """Return the date of an answer, which is the exchange's own; None where it has none, or none that can be read."""
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).timestamp() * 1000
+    except (ValueError, OverflowError):
+        return None
 
 
 def _request_name(path: str, params: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from pulse import stats
 from pulse.candle_history.reader import CandleReader
 from pulse.errors import StoreUnavailable
+from pulse.logs import StateOfTrouble
 from pulse.market.coverage import (
     DAY_MS,
     STALLED_MS,
@@ -37,7 +38,7 @@ WRITE_EVERY_S = 20.0
 LAST_WRITE_S = 0.5
 """The most that the last write of a stopping process takes."""
 CLOSED_MAX = 200
-"""Records of closed symbols that are not written yet; beyond it the oldest is dropped."""
+"""Records of closed symbols that are not written yet; beyond it the oldest is dropped, and the log says so."""
 DAYS_MAX = 7
 """How many days a report has at most."""
 GAPS_MAX = 1000
@@ -52,7 +53,8 @@ class CoverageMeter:
         self._reader = reader
         self._records = records
         self._written_ms: dict[ProofRecord, int] = {}  # up to when a record is in the store
-        self._closed: deque[ProofRecord] = deque(maxlen=CLOSED_MAX)
+        self._closed: deque[ProofRecord] = deque()
+        self._dropping = StateOfTrouble(log, "coverage of closed symbols dropped symbol=%s records_kept=%s")
         self._trouble = ""
 
     def open(self, symbol: str) -> None:
@@ -61,6 +63,10 @@ class CoverageMeter:
     def close(self, symbol: str) -> None:
         """Keep the record of a symbol that is being closed until it is written."""
         self._closed.append(self._records()[symbol])
+        if len(self._closed) > CLOSED_MAX:
+            dropped = self._closed.popleft()
+            self._written_ms.pop(dropped, None)
+            self._dropping.warn("there are too many", dropped.symbol, CLOSED_MAX)
 
     async def run(self) -> None:
         """Write and measure every WRITE_EVERY_S, and write at the end; never return."""
@@ -117,8 +123,12 @@ class CoverageMeter:
     async def _write_and_measure(self) -> None:
         try:
             while self._closed:
-                await self._write(self._closed[0])
-                self._written_ms.pop(self._closed.popleft(), None)
+                record = self._closed[0]
+                await self._write(record)
+                self._written_ms.pop(record, None)
+                if self._closed and self._closed[0] is record:  # not dropped meanwhile
+                    self._closed.popleft()
+            self._dropping.over()
             for symbol, record in tuple(self._records().items()):
                 await self._write(record)
                 await self._measure(symbol)

@@ -35,6 +35,13 @@ class ExchangeComparison:
         self._candles = candles
         self._report_mismatch = report_mismatch
 
+    async def learn_date(self) -> None:
+        """Learn the exchange's date, by which minutes are due. Raise ExchangeError.
+
+        By this machine's, which may be hours ahead, minutes that are still to come would be found to be missing.
+        """
+        await self._rest.learn_date()
+
     def settled_minute_ms(self) -> int:
         """Return the open time of the newest minute whose candle the exchange no longer changes."""
         return self._newest_ms(SETTLE_MS)

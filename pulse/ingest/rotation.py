@@ -14,7 +14,8 @@ from pulse.binance.messages import Frame
 from pulse.binance.transport import Stream
 from pulse.clock import Clock
 from pulse.ingest.sequencer import Sequencer
-from pulse.market.types import DepthDiff, Trade
+from pulse.market.depth_sync import LEVEL_BYTES
+from pulse.market.types import DepthDiff, PartialDepth, Trade
 
 ROTATE_AFTER_S = 23.5 * 3600
 """The exchange closes a connection after 24 h."""
@@ -27,6 +28,8 @@ OVERLAP_MAX_S = 30.0
 """After this the successor takes over even if no overlap was seen; a gap then shows in the ids."""
 WAITING_FRAMES_MAX = 10_000
 """Frames of the successor that may wait, 30 s of the busiest recorded stream; at the bound it takes over."""
+FRAME_BYTES = 550
+"""About the memory of a frame without its levels."""
 
 
 @dataclass(eq=False, slots=True)
@@ -36,15 +39,21 @@ class Successor:
     stream: Stream
     opened_ms: float
     frames: list[Frame] = field(default_factory=list)
+    frames_bytes: int = 0  # about their memory
+    is_released: bool = False  # it takes over with its next frame, for want of memory
     took_over: bool = False
     is_ending: bool = False  # the exchange has announced its end too: it is replaced once it has taken over
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # it took over, or ended before it could
 
 
 class Rotation:
-    """The rotation of one symbol's connection; `rotate_after_s` is the age at which a connection is replaced."""
+    """The rotation of one symbol's connection; `rotate_after_s` is the age at which a connection is replaced.
+
+    What waits of the successor counts in a `HeldBudget`, to which the caller adds the rotation.
+    """
 
     def __init__(self, sequencer: Sequencer, clock: Clock, rng: random.Random, rotate_after_s: float) -> None:
+        self.symbol = sequencer.symbol
         self._sequencer = sequencer
         self._clock = clock
         self._rng = rng
@@ -59,6 +68,17 @@ class Rotation:
     def is_due(self) -> bool:
         """Whether the connection is to be replaced now."""
         return self._due.is_set()
+
+    @property
+    def held_bytes(self) -> int:
+        """About the memory of the successor's frames."""
+        successor = self.successor
+        return 0 if successor is None or successor.is_released else successor.frames_bytes
+
+    async def release_oldest(self) -> None:
+        """Have the successor take over with its next frame, whether the ids overlap or not."""
+        if self.successor is not None:
+            self.successor.is_released = True
 
     def request(self, *, awaits_trades: bool = True) -> None:
         """Make the rotation due now, whatever the connection's age.
@@ -94,8 +114,10 @@ class Rotation:
     def hold(self, successor: Successor, frame: Frame) -> bool:
         """Keep a frame of the successor; return whether the successor is to take over now."""
         successor.frames.append(frame)
+        successor.frames_bytes += _bytes_of(frame)
         waited_ms = self._clock.now_ms() - successor.opened_ms
-        if len(successor.frames) >= WAITING_FRAMES_MAX or waited_ms > OVERLAP_MAX_S * 1000:
+        is_full = successor.is_released or len(successor.frames) >= WAITING_FRAMES_MAX
+        if is_full or waited_ms > OVERLAP_MAX_S * 1000:
             return True
         return waited_ms >= OVERLAP_S * 1000 and self._overlaps(successor.frames)
 
@@ -124,3 +146,10 @@ class Rotation:
         """Give up a successor that ended before it could take over; the rotation stays due."""
         self.successor = None
         successor.settled.set()
+
+
+def _bytes_of(frame: Frame) -> int:
+    event = frame.event
+    if not isinstance(event, DepthDiff | PartialDepth):
+        return FRAME_BYTES
+    return FRAME_BYTES + LEVEL_BYTES * (len(event.bids.prices) + len(event.asks.prices))

@@ -24,6 +24,8 @@ REORDER_S = 0.1
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 2.0
 REPAIR_TIMEOUT_S = 5.0
 """Later trades wait for as long as missing ones arrive at least this often; then the missing ones are skipped."""
+ABSENT_AFTER = 3
+"""Answers in a row that begin above the missing id show that the exchange does not have it; one may lack a row."""
 MISSING_TRADES_MAX = 50_000
 """More missing trades than this are not worth the calls, and are skipped at once."""
 
@@ -39,6 +41,7 @@ class TradeRepair:
         self._rng = rng
         self._wake = asyncio.Event()
         self._newest_id: int | None = None  # of the exchange's last answer, unless it may have more
+        self._absent = 0  # answers in a row that began above the missing id
 
     def wake_if_needed(self) -> None:
         """Fetch soon if trades are missing; to be called after each frame."""
@@ -57,7 +60,7 @@ class TradeRepair:
         """Fetch missing trades page by page until none is missing; skip those that cannot be fetched."""
         delays = backoff_delays(RETRY_FIRST_S, RETRY_MAX_S, self._rng)
         progress_ms = self._clock.now_ms()
-        self._newest_id = None
+        self._newest_id, self._absent = None, 0
         while (missing := self._sequencer.missing_trades) is not None:
             left_s = REPAIR_TIMEOUT_S - (self._clock.now_ms() - progress_ms) / 1000
             failure, fetched = await self._fetch(missing, left_s)
@@ -76,6 +79,7 @@ class TradeRepair:
                 failure = failure or f"none arrived within {REPAIR_TIMEOUT_S:g} s"
                 log.warning("trades missing symbol=%s ids=%s-%s reason=%s", self._symbol, *missing, failure)
                 await self._sequencer.skip_missing_trades()
+                self._absent = 0
             else:
                 await asyncio.sleep(delay_s)
 
@@ -93,6 +97,7 @@ class TradeRepair:
         # A full page may be followed by another one.
         newest_id = fetched[-1].trade_id if fetched else missing.first_id - 1
         self._newest_id = newest_id if len(fetched) < AGG_TRADES_MAX else None
-        if fetched and fetched[0].trade_id > missing.first_id:
-            return f"the exchange has none before id {fetched[0].trade_id}", []
-        return "", [trade for trade in fetched if trade.trade_id <= missing.last_id]
+        is_absent = bool(fetched) and fetched[0].trade_id > missing.first_id
+        self._absent = self._absent + 1 if is_absent else 0
+        failure = f"the exchange has none before id {fetched[0].trade_id}" if self._absent >= ABSENT_AFTER else ""
+        return failure, [trade for trade in fetched if trade.trade_id <= missing.last_id]

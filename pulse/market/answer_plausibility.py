@@ -7,20 +7,20 @@ Pure: times are exchange times, in ms since the epoch.
 
 from collections.abc import Iterable, Sequence
 
-from pulse.market.plausibility import AHEAD_MAX_MS, refuse_candle_shape
+from pulse.market.plausibility import refuse_candle_shape
 from pulse.market.types import Candle, DayTicker, Trade
-
-DATE_ERROR_MS = 1_000 + AHEAD_MAX_MS
-"""How much later a row may be than the date of its answer, which is in whole seconds."""
 
 DAY_MS = 86_400_000
 QUOTE_VOLUME_ERROR = 0.01
 """Relative error of a day's quote volume against its prices: the edges of the window may be cut in another way."""
 
 
-def refuse_day_ticker(ticker: DayTicker, date_ms: int) -> str:
-    """Return why a day's prices and volumes cannot be true in an answer of this date, empty where they can."""
-    if ticker.close_time_ms > date_ms + DATE_ERROR_MS:
+def refuse_day_ticker(ticker: DayTicker, date_ms: int, latest_ms: float) -> str:
+    """Return why a day's prices and volumes cannot be true in an answer of this date, empty where they can.
+
+    `latest_ms` is how late the answer can have been made.
+    """
+    if ticker.close_time_ms > latest_ms:
         return f"its day ends at {ticker.close_time_ms}, after the answer"
     if not was_traded(ticker, date_ms):
         return ""
@@ -37,13 +37,13 @@ def was_traded(ticker: DayTicker, date_ms: int) -> bool:
     return ticker.trade_count > 0 and ticker.close_time_ms > date_ms - DAY_MS
 
 
-def possible_candles(rows: Iterable[Candle], start_ms: int, end_ms: int, date_ms: int) -> tuple[list[Candle], str]:
+def possible_candles(rows: Iterable[Candle], start_ms: int, end_ms: float) -> tuple[list[Candle], str]:
     """Return the candles that can be true, in order, and why the first other one cannot, empty if there is none."""
     found: list[Candle] = []
     reason = ""
     for row in rows:
         fault = refuse_candle_shape(row)
-        if not start_ms <= row.open_time_ms <= min(end_ms, date_ms + DATE_ERROR_MS):
+        if not start_ms <= row.open_time_ms <= end_ms:
             fault = fault or f"it opens at {row.open_time_ms}, outside of what was asked for"
         elif found and row.open_time_ms <= found[-1].open_time_ms:
             fault = fault or f"it opens at {row.open_time_ms}, not after the one before"

@@ -51,6 +51,7 @@ from pulse.market.view import (
     TradeView,
     View,
     WindowView,
+    trade_view,
 )
 
 TRADING = "TRADING"
@@ -259,9 +260,7 @@ class Market:
         self._start_session_if_due(trade.time_ms)
         self._trade_flow.add(trade, now_ms)
         self.candles.on_trade(trade)
-        shown = TradeView(
-            trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms, trade.first_trade_id
-        )
+        shown = trade_view(trade)
         self._trades.appendleft(shown)
         self._repeat_buffer.add(shown)
 
@@ -371,8 +370,8 @@ class Market:
         """Return what is watched of the book at this view, which is the newest."""
         return self._liquidity.view(view, self.book, interest, self._repeat_buffer, now_ms)
 
-    def certificate(self, now_ms: float) -> Certificate:
-        """Return the evidence for the book and the candles as of now."""
+    def certificate(self, now_ms: float, audit_every_s: float | None = None) -> Certificate:
+        """Return the evidence for the book and the candles as of now; `audit_every_s` is the interval of audits."""
         state, reason = self.state(now_ms)
         return Certificate(
             symbol=self.symbol,
@@ -390,6 +389,7 @@ class Market:
             quarantined=list(self._quarantined.values()),
             trade_id_restarts=self._trade_id_restarts,
             streams=self.stream_reports(now_ms),
+            audit_every_s=audit_every_s,
         )
 
     def _metrics(self, bids: Pairs, asks: Pairs, state: State, now_ms: float) -> Metrics:

@@ -2,9 +2,9 @@
 
 The parser checks form; this checks meaning, before a frame changes anything. A frame that fails is quarantined: it is
 not applied, and no later frame is judged by its values. Rules, by what a value is compared with:
-1. Times: not ahead of the exchange's clock, which is estimated from the times of accepted frames, or near the date
-   of its REST answers; the first time of all is compared with that date. A trade's own time is near its event's and
-   near the last trade's.
+1. Times: not ahead of the exchange's clock, as estimated from the times of accepted frames or as shown by its REST
+   answers, whichever is later: frames that come late make the estimate too low. Before both the receiver's own date
+   counts, which may be set wrong. A trade's own time is near its event's and near the last trade's.
 2. Ids: a jump is at most what the exchange can have produced meanwhile. A jump of aggregate ids needs one at least as
    large of the ids inside them.
 3. Prices: a trade, a bid and an ask are near one of the newest known prices. The limit lets a fall of 30 % between two
@@ -14,14 +14,13 @@ not applied, and no later frame is judged by its values. Rules, by what a value 
 Times, ids and prices may truly change at once: a run of later values that contradict what is known in the same way,
 with no frame in between that confirms it, is accepted. Levels of the book are left to its cross-checks, but for
 quantities.
-Pure: `now_ms` is the receiver's clock from any fixed start, `date_ms` the exchange's date by its REST answers, or the
-receiver's own where there are none.
+Pure: `now_ms` is the receiver's clock from any fixed start, `date` returns what else is known of the exchange's date.
 """
 
 from collections.abc import Callable
 from math import inf
 from operator import eq
-from typing import Any
+from typing import Any, NamedTuple
 
 from pulse.market.types import (
     MINUTE_MS,
@@ -39,9 +38,11 @@ AHEAD_MAX_MS = 1_500.0
 """How far a time may be ahead of the estimate, less than `candles.CLOSE_GRACE_MS`. In recordings it is 5 ms."""
 BEHIND_MAX_MS = 600_000.0
 """A process that was stopped reads frames that are minutes old; a connection does not survive longer stops."""
-FIRST_BEHIND_MAX_MS = 10_000.0
-"""How far the first time may be behind the exchange's date, as the first frames of a slow connection are; where no
-REST answer has told that date, a machine whose own differs more must see it confirmed."""
+CLOCKS_DIFFER_MAX_MS = 500.0
+"""How far the clocks of the exchange's own machines may differ: one dates its answers, another its frames."""
+OWN_DATE_ERROR_MAX_MS = 86_400_000.0
+"""How far the first time of all may be from the receiver's own date, while no answer has shown the exchange's: clocks
+are set wrong by minutes, and zones by hours. One that is further off must see the time confirmed."""
 RISE_MAX_MS = 250.0
 """How much one frame may raise the estimate: one that is false, but within the limit, changes little."""
 DECAY, DECAY_MAX_MS = 0.001, 500.0
@@ -97,6 +98,34 @@ class _Run:
         return self.count
 
 
+class ExchangeDate(NamedTuple):
+    """What is known of the exchange's date now, in ms since the epoch, beside the times of frames."""
+
+    earliest_ms: float
+    latest_ms: float
+    is_measured: bool  # by its REST answers; otherwise both are the receiver's own date
+
+    @classmethod
+    def of_machine(cls, wall_ms: float) -> "ExchangeDate":
+        """Return the date by a machine's own clock, which may be set wrong."""
+        return cls(wall_ms, wall_ms, is_measured=False)
+
+    def allows(self, time_ms: int) -> bool:
+        """Return whether a frame may have this time, whatever the times of other frames show."""
+        if not self.is_measured:
+            return abs(time_ms - self.latest_ms) <= AHEAD_MAX_MS
+        return self.earliest_ms - BEHIND_MAX_MS <= time_ms <= self.latest_ms + CLOCKS_DIFFER_MAX_MS
+
+    def allows_first(self, time_ms: int) -> bool:
+        """Return whether the first frame of all may have this time."""
+        if not self.is_measured:
+            return abs(time_ms - self.latest_ms) <= OWN_DATE_ERROR_MAX_MS
+        return self.allows(time_ms)
+
+
+DateOf = Callable[[], ExchangeDate]
+
+
 class ExchangeTime:
     """Estimates how far the exchange's clock is ahead of ours: the highest of all differences, as delay lowers them.
 
@@ -114,14 +143,13 @@ class ExchangeTime:
         """Begin with a new connection: fewer times confirm that the clocks differ in another way than before."""
         self._agreed_since_ms = None
 
-    def refusal(self, time_ms: int, now_ms: float, date_ms: float) -> str:
+    def refusal(self, time_ms: int, now_ms: float, date: DateOf) -> str:
         """Return why an event cannot have this time, empty where it can; then it refines the estimate."""
         ahead_ms = time_ms - now_ms
         known_ms = self._ahead_ms
         if known_ms is None:
-            difference_ms = time_ms - date_ms
-            is_possible = -FIRST_BEHIND_MAX_MS <= difference_ms <= AHEAD_MAX_MS
-            refined_ms = ahead_ms
+            difference_ms = time_ms - date().latest_ms
+            is_possible, refined_ms = date().allows_first(time_ms), ahead_ms
         else:
             expected_ms = known_ms - min(DECAY * (now_ms - self._at_ms), DECAY_MAX_MS)
             difference_ms = ahead_ms - expected_ms
@@ -131,14 +159,17 @@ class ExchangeTime:
             if self._agreed_since_ms is None:
                 self._agreed_since_ms = now_ms
         else:
-            is_settled = self._agreed_since_ms is not None and now_ms - self._agreed_since_ms >= SETTLED_AFTER_MS
-            needed = TIMES_CONFIRMED_BY if is_settled else FIRST_TIMES_CONFIRMED_BY
-            if abs(time_ms - date_ms) > AHEAD_MAX_MS and self._contradicting.add(ahead_ms) < needed:
+            if not date().allows(time_ms) and self._contradicting.add(ahead_ms) < self._needed(now_ms):
                 return f"its time {time_ms} is {difference_ms / 1000:.1f} s from the exchange's clock"
             self._agreed_since_ms, refined_ms = now_ms, ahead_ms
         self._contradicting.count = 0
         self._ahead_ms, self._at_ms = refined_ms, now_ms
         return ""
+
+    def _needed(self, now_ms: float) -> int:
+        """Return how many times in a row must contradict the estimate to show that it is wrong."""
+        is_settled = self._agreed_since_ms is not None and now_ms - self._agreed_since_ms >= SETTLED_AFTER_MS
+        return TIMES_CONFIRMED_BY if is_settled else FIRST_TIMES_CONFIRMED_BY
 
 
 class Plausibility:
@@ -163,7 +194,7 @@ class Plausibility:
         self._flat_closes = _Run(eq)
         self._update_ids = _Run(lambda last, update_id: last <= update_id <= last + LEAD_MIN)
         self._prices = _Run(_is_near)
-        self._rules: dict[type, Callable[[Any, float, float], str]] = {
+        self._rules: dict[type, Callable[[Any, float, DateOf], str]] = {
             Trade: self._refuse_trade,
             BookTicker: self._refuse_ticker,
             PartialDepth: self._refuse_partial,
@@ -177,9 +208,9 @@ class Plausibility:
         self._update_id = -1
         self._largest, self._quantities = [0.0] * CONFIRMED_BY, 0
 
-    def refusal(self, event: object, now_ms: float, date_ms: float) -> str:
+    def refusal(self, event: object, now_ms: float, date: DateOf) -> str:
         """Return why an event cannot be true, as a text for people; empty where it can be."""
-        return self._rules[type(event)](event, now_ms, date_ms)
+        return self._rules[type(event)](event, now_ms, date)
 
     def refuse_snapshot(self, snapshot: DepthSnapshot, now_ms: float) -> str:
         """Return why a fetched snapshot cannot be true; crossed prices are left to the book's checks."""
@@ -188,10 +219,14 @@ class Plausibility:
             return f"a quantity above {QUANTITY_MAX:g}"
         has_both = bool(bids.prices and asks.prices)
         reason = self._refuse_price(bids.prices[0], asks.prices[0]) if has_both else ""
-        if not reason and self._is_id_ahead(snapshot.last_update_id, now_ms):
+        return reason or self.refuse_snapshot_id(snapshot.last_update_id, now_ms)
+
+    def refuse_snapshot_id(self, update_id: int, now_ms: float) -> str:
+        """Return why the id of a snapshot cannot be true; before the first frame of a connection any can be."""
+        if self._is_id_ahead(update_id, now_ms):
             # However often it is repeated: ids that have truly jumped come by the stream too.
-            return f"its update id {snapshot.last_update_id} cannot follow on {self._update_id}"
-        return reason
+            return f"its update id {update_id} cannot follow on {self._update_id}"
+        return ""
 
     def refuse_fetched(self, trade: Trade, from_ms: int, to_ms: int) -> str:
         """Return why a fetched trade cannot be true that was made between trades of these times."""
@@ -203,13 +238,13 @@ class Plausibility:
 
     # --- one rule for each kind of frame
 
-    def _refuse_trade(self, trade: Trade, now_ms: float, date_ms: float) -> str:
+    def _refuse_trade(self, trade: Trade, now_ms: float, date: DateOf) -> str:
         reason = (
             self._refuse_quantity(trade.quantity)
             or self._refuse_trade_time(trade)
             or self._refuse_trade_id(trade)
             or self._refuse_price(trade.price, trade.price)
-            or self._time.refusal(trade.event_time_ms, now_ms, date_ms)
+            or self._time.refusal(trade.event_time_ms, now_ms, date)
         )
         if reason:
             return reason
@@ -219,7 +254,7 @@ class Plausibility:
         self._note_quantity(trade.quantity)
         return ""
 
-    def _refuse_ticker(self, ticker: BookTicker, now_ms: float, _: float) -> str:
+    def _refuse_ticker(self, ticker: BookTicker, now_ms: float, _: DateOf) -> str:
         update_id, bid, bid_quantity, ask, ask_quantity = ticker
         if bid_quantity > QUANTITY_MAX or ask_quantity > QUANTITY_MAX:
             return f"a quantity above {QUANTITY_MAX:g}"
@@ -231,7 +266,7 @@ class Plausibility:
             self._note_quantity(bid_quantity if bid_quantity > ask_quantity else ask_quantity)
         return reason
 
-    def _refuse_partial(self, partial: PartialDepth, now_ms: float, _: float) -> str:
+    def _refuse_partial(self, partial: PartialDepth, now_ms: float, _: DateOf) -> str:
         bids, asks = partial.bids, partial.asks
         if max(bids.quantities, default=0.0) > QUANTITY_MAX or max(asks.quantities, default=0.0) > QUANTITY_MAX:
             return f"a quantity above {QUANTITY_MAX:g}"
@@ -246,23 +281,23 @@ class Plausibility:
             self._note_quantity(max(max(bids.quantities), max(asks.quantities)))
         return ""
 
-    def _refuse_diff(self, diff: DepthDiff, now_ms: float, date_ms: float) -> str:
+    def _refuse_diff(self, diff: DepthDiff, now_ms: float, date: DateOf) -> str:
         bids, asks = diff.bids.quantities, diff.asks.quantities
         if (bids and max(bids) > QUANTITY_MAX) or (asks and max(asks) > QUANTITY_MAX):
             return f"a quantity above {QUANTITY_MAX:g}"
         if diff.final_update_id - diff.first_update_id > LEAD_MIN + UPDATES_PER_S_MAX:
             return f"{diff.final_update_id - diff.first_update_id} update ids in one diff"
         reason = self._refuse_update_id(diff.final_update_id, now_ms)
-        reason = reason or self._time.refusal(diff.event_time_ms, now_ms, date_ms)
+        reason = reason or self._time.refusal(diff.event_time_ms, now_ms, date)
         if not reason:
             self._note_update_id(DepthDiff, diff.final_update_id, now_ms)
         return reason
 
-    def _refuse_candle(self, event: ExchangeCandle, now_ms: float, date_ms: float) -> str:
+    def _refuse_candle(self, event: ExchangeCandle, now_ms: float, date: DateOf) -> str:
         candle = event.candle
         reason = refuse_candle_shape(candle) or _refuse_candle_time(candle, event.event_time_ms)
         reason = reason or self._refuse_candle_price(candle)
-        reason = reason or self._time.refusal(event.event_time_ms, now_ms, date_ms)
+        reason = reason or self._time.refusal(event.event_time_ms, now_ms, date)
         if not reason:
             self._candle_close = candle.close
         return reason

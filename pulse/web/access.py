@@ -176,9 +176,13 @@ class Access:
         return f"{text}.{_mac(self._keys[role], text).hex()}"
 
     def is_session(self, connection: HTTPConnection[Any]) -> bool:
-        """Return whether a client whose role was found has more than everyone, by its cookie."""
-        has_cookie = bool(self._tokens) and COOKIE in connection.cookies
-        return has_cookie and role_of(connection) > self._anonymous_role(connection)
+        """Return whether a client's cookie is that of a session which gives more than everyone has.
+
+        Whatever else it sends: a token beside a worthless cookie makes no session.
+        """
+        cookie = connection.cookies.get(COOKIE) if self._tokens else None
+        role = None if cookie is None else self._session_role(cookie)
+        return role is not None and role > self._anonymous_role(connection)
 
     def _anonymous_role(self, connection: HTTPConnection[Any]) -> Role:
         if self._is_owner_local and _is_of_this_machine(connection):

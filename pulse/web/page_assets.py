@@ -29,11 +29,15 @@ CONFIG = "config.js"
 REVALIDATE = "no-cache"  # cached but revalidated on each use, which an ETag makes cheap
 IMMUTABLE = "public, max-age=31536000, immutable"  # the address is another one where the content is
 
+PAGE_SUFFIXES = (".html", ".js", ".mjs", ".css", ".svg", ".png")
+LICENCES = ("LICENSE", "NOTICE")
+"""How the names of vendored libraries' licences begin, which must come with the libraries."""
+
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".html": "text/html", ".css": "text/css",
           ".svg": "image/svg+xml"}  # fmt: skip
 _TEXTS = ("text/", "image/svg+xml", "application/json")
 _STYLESHEET = re.compile(r'<link rel="stylesheet" href="\./([^"]+)">\n?')
-_PRELOAD = re.compile(r'[ \t]*<link rel="modulepreload" href="\./([^"]+)">\n?')
+_PRELOAD = re.compile(r'[ \t]*<link rel="modulepreload" href="\./([^"]+)"( media="[^"]*")?>\n?')
 _SCRIPT = re.compile(r'<script type="module" src="\./([^"]+)">')
 _REFERENCE = re.compile(r'\b(href|src)="\./')
 
@@ -80,7 +84,7 @@ def _asset(name: str, content: bytes, cache_control: str) -> Asset:
 def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
     total = 0
     for path in sorted(folder.rglob("*")):
-        if not path.is_file():
+        if not path.is_file() or not _is_page_file(path):
             continue
         total += path.stat().st_size
         if total > PAGE_BYTES_MAX:
@@ -89,6 +93,11 @@ def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
                 f"Remove from it what is not the page's, or install Pulse again."
             )
         yield path.relative_to(folder).as_posix(), path.read_bytes()
+
+
+def _is_page_file(path: Path) -> bool:
+    """Return whether a file is the page's: what maintains the folder's files lies beside them."""
+    return path.suffix in PAGE_SUFFIXES or path.name.startswith(LICENCES)
 
 
 def _digest(files: Mapping[str, bytes]) -> str:
@@ -131,7 +140,7 @@ def _with_styles(html: str) -> str:
 
 def _with_modules(html: str, files: dict[str, bytes]) -> str:
     """Return the page with one module in place of those that it needs at first, and join them in `files`."""
-    scripts, preloads = _SCRIPT.findall(html), _PRELOAD.findall(html)
+    scripts, preloads = _SCRIPT.findall(html), dict(_PRELOAD.findall(html))
     own = {name: content.decode() for name, content in files.items() if _is_own_module(name)}
     entries = [name for name in [*preloads, *scripts] if name in own]
     if not entries:
@@ -141,8 +150,8 @@ def _with_modules(html: str, files: dict[str, bytes]) -> str:
         del files[name]  # it is part of the joined one, and must not run twice
     files |= {name: text.encode() for name, text in modules.items()}
     vendored = [name for name in re.findall(r'^import .* from "\./([^"]+)";', modules[JOINED], re.M) if name in files]
-    named = dict.fromkeys([name for name in preloads if name not in own] + vendored)
-    links = "".join(f'<link rel="modulepreload" href="./{name}">\n    ' for name in named)
+    named = {name: media for name, media in preloads.items() if name not in own} | dict.fromkeys(vendored, "")
+    links = "".join(f'<link rel="modulepreload" href="./{name}"{media}>\n    ' for name, media in named.items())
     return _SCRIPT.sub(f'{links}<script type="module" src="./{JOINED}">', _PRELOAD.sub("", html), count=1)
 
 

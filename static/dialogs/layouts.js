@@ -2,7 +2,7 @@
 // saves under a name. It is made anew each time it is opened.
 
 import { element } from "../dom.js";
-import { layoutText, placesOf, PRESETS, withPanel, without } from "../layout.js";
+import { keyOf, layoutText, placesOf, PRESETS, withPanel, without } from "../layout.js";
 
 /** @import {Workspace} from "../workspace.js" */
 
@@ -56,7 +56,7 @@ function panels(workspace, changed) {
  * @param {ReturnType<typeof placesOf>} places
  */
 function hidden(tree, places) {
-  return places.reduce((next, { name, pin }) => without(next, pin === "" ? name : `${name}@${pin}`), tree);
+  return places.reduce((next, place) => without(next, keyOf(place)), tree);
 }
 
 /**

@@ -1,7 +1,7 @@
 // Texts of the order book's proof: the report of /api/proof as facts, sentences and incidents. Pure functions of what
 // the server sent; they know no page and no clock.
 
-import { counted, fixed, utcSecond } from "../format.js";
+import { age, counted, fixed, utcSecond } from "../format.js";
 import { silentText, streamList } from "../streams.js";
 
 /** @import {CandleMismatch, Incident, KnownRange, Level} from "../types.js" */
@@ -154,14 +154,15 @@ function compared(total, equal, stream, isSilent) {
  * @param {ProofReport} report
  * @returns {FactBody}
  */
-function audited({ proof, audit_levels_compared: levels, audit_levels_differing: differing }) {
+function audited({ proof, audit_levels_compared: levels, audit_levels_differing: differing, audit_every_s: everyS }) {
   if (proof.audits === 0) {
     return { text: "not compared yet: each new snapshot of the exchange is compared level by level", holds: null };
   }
+  const again = everyS === null ? "" : `; repeated every ${age(everyS * 1000)}`;
   const made = counted(proof.audits, "comparison with a snapshot", "comparisons with snapshots");
   const last = `the last at ${timeText(proof.audited_ms)}: ${levelsText(levels, differing)}`;
   const all = proof.audits === 1 ? "" : `; in total ${levelsText(proof.levels_compared, proof.levels_differing)}`;
-  return { text: `${made}, ${last}${all}`, holds: proof.levels_differing === 0 };
+  return { text: `${made}, ${last}${all}${again}`, holds: proof.levels_differing === 0 };
 }
 
 /**

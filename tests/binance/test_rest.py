@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, cast
+from urllib.parse import quote, urlsplit
 
 import aiohttp
+import orjson
 import pytest
 
 from pulse.binance import rest as module
@@ -20,7 +22,7 @@ from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, Malformed
 from pulse.market.candles import candle_of_trades, candles_equal
 from pulse.market.types import MINUTE_MS
 from pulse.simulator.server import SimulatedExchange
-from tests.support.makers import ManualClock
+from tests.support.makers import MIDNIGHT_MS, ManualClock
 from tests.support.virtual_time import ScenarioClock, at, now_s, run
 from tests.support.waiting import WAIT_S, until
 
@@ -123,8 +125,80 @@ async def test_exchanges_date_is_taken_from_its_answers(setup: Setup) -> None:
         await rest.instruments(["BTCUSDT"])
 
     assert abs(rest.exchange_ms() - setup.exchange.core.now_ms) < 60_000
+    before_ms = rest.exchange_ms()
     wrong.at_ms += 5_000
-    assert rest.exchange_ms() % 1000 == 0
+    assert rest.exchange_ms() - before_ms == pytest.approx(5_000, abs=5)
+
+
+class Dateless:
+    """A network whose answers have no date, of an exchange whose date is MIDNIGHT_MS; `paths` are the requests."""
+
+    def __init__(self, answers: Mapping[str, bytes]) -> None:
+        self.answers = {"/api/v3/time": b'{"serverTime":%d}' % MIDNIGHT_MS, **answers}
+        self.paths: list[str] = []
+
+    async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+        """Answer without a header."""
+        path = urlsplit(url).path
+        self.paths.append(path)
+        return Answer(200, {}, self.answers[path])
+
+
+@pytest.mark.parametrize("behind_s", [0.0, 3.0, 300.0, 3e8])
+async def test_trades_of_an_answer_without_a_date_are_judged_by_the_exchanges_clock(behind_s: float) -> None:
+    """However far this machine's is behind: the exchange's time is asked for, once."""
+    row = b'{"a":%d,"p":"1","q":"1","f":1,"l":1,"T":%d,"m":true,"M":true}'
+    network = Dateless({"/api/v3/aggTrades": b"[" + row % (7, MIDNIGHT_MS - 5) + b"]"})
+    clock = ManualClock(wall_s=MIDNIGHT_MS / 1000 - behind_s)
+    rest = BinanceRest(cast(Transport, network), venue_of("us"), clock, BanFile(None), lambda _: Priority.OTHER_BOOK)
+
+    assert [trade.trade_id for trade in await rest.agg_trades("BTCUSDT", 7)] == [7]
+    assert [trade.trade_id for trade in await rest.agg_trades("BTCUSDT", 7)] == [7]
+    assert network.paths == ["/api/v3/aggTrades", "/api/v3/time", "/api/v3/aggTrades"]
+
+    network.answers["/api/v3/aggTrades"] = b"[" + row % (7, MIDNIGHT_MS + 60_000) + b"]"
+    with pytest.raises(MalformedFrame, match="outside of what was asked for"):
+        await rest.agg_trades("BTCUSDT", 7)
+
+
+async def test_exchanges_date_is_asked_for_once() -> None:
+    """Where no answer has shown it."""
+    network = Dateless({})
+    clock = ManualClock(wall_s=77.0)
+    rest = BinanceRest(cast(Transport, network), venue_of("us"), clock, BanFile(None), lambda _: Priority.OTHER_BOOK)
+    for _ in range(2):
+        await rest.learn_date()
+
+    assert (network.paths, rest.exchange_ms()) == (["/api/v3/time"], MIDNIGHT_MS)
+
+
+@pytest.mark.parametrize("error_s", [-300.0, 0.0, 300.0])
+async def test_minute_of_an_answer_without_a_date_is_closed_once_it_has_ended(error_s: float) -> None:
+    """By the exchange's clock when the request was sent: the answer was made after that."""
+    minute = [MIDNIGHT_MS - MINUTE_MS, *"1111", "0", MIDNIGHT_MS - 1, "0", 0, "0", "0", "0"]
+    rows = [minute, [MIDNIGHT_MS, *"1111", "0", MIDNIGHT_MS + MINUTE_MS - 1, "0", 0, "0", "0", "0"]]
+    network = Dateless({"/api/v3/klines": orjson.dumps(rows)})
+    clock = ManualClock(wall_s=MIDNIGHT_MS / 1000 + error_s)
+    rest = BinanceRest(cast(Transport, network), venue_of("us"), clock, BanFile(None), lambda _: Priority.OTHER_BOOK)
+
+    candles = await rest.klines("BTCUSDT", MIDNIGHT_MS - MINUTE_MS, MIDNIGHT_MS + MINUTE_MS)
+
+    assert [candle.is_closed for candle in candles] == [True, False]
+
+
+@pytest.mark.parametrize("date", ["", "today", "Mon, 01 Jan 99999 00:00:00 GMT", "Fri, 32 Aug 2024 00:00:00 GMT"])
+async def test_date_that_cannot_be_read_is_none(date: str) -> None:
+    """What was known before goes on."""
+
+    class Network:
+        async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+            return Answer(200, {"Date": date}, b"[]")
+
+    clock = ManualClock(wall_s=77.0)
+    rest = BinanceRest(cast(Transport, Network()), venue_of("us"), clock, BanFile(None), lambda _: Priority.OTHER_BOOK)
+    assert await rest.klines("BTCUSDT", 0, 1) == []
+
+    assert (rest.exchange_clock.is_known, rest.exchange_ms()) == (False, 77_000)
 
 
 async def test_unlisted_symbol_has_no_instrument(setup: Setup) -> None:
@@ -212,7 +286,7 @@ async def test_pinned_symbols_snapshot_does_not_wait_for_what_clients_ask(setup:
         )  # fmt: skip
         others = [asyncio.create_task(rest.depth("ETHUSDT", 5000)) for _ in range(12)]
         for _ in range(3):
-            snapshot = await asyncio.wait_for(rest.depth("BTCUSDT", 5000), WAIT_S)
+            snapshot = await asyncio.wait_for(rest.depth("BTCUSDT", 100), WAIT_S)
         await until(lambda: sum(task.done() for task in others) == affordable)
         waiting = [task.cancel() for task in others]
         await asyncio.wait(others)
@@ -222,7 +296,10 @@ async def test_pinned_symbols_snapshot_does_not_wait_for_what_clients_ask(setup:
 
 
 def test_order_of_callers_when_the_budget_is_short() -> None:
-    """Pinned snapshots within the same minute; then watched ones, trades, the clock, other books; history last."""
+    """First snapshots of pinned symbols within the same minute, then those of watched ones, trades, the clock, others.
+
+    What widens a book and what fills the history have shares of their own.
+    """
 
     class Network:
         """Answers at once; `calls` are the time and the name of each."""
@@ -246,8 +323,9 @@ def test_order_of_callers_when_the_budget_is_short() -> None:
         )
         rest._budget.spend(int(1200 * USABLE_SHARE * OTHERS_SHARE), 0.0)
         calls = [
-            rest.klines("HISTORY", 0, 1), rest.depth("OTHER", 5000), rest.depth("OTHER", 5000), rest.time(),
-            rest.agg_trades("TRADES", 1), rest.depth("WATCHED", 5000), rest.depth("PINNED", 5000),
+            rest.klines("HISTORY", 0, 1), rest.depth("OTHER", 100), rest.depth("OTHER", 100), rest.time(),
+            rest.agg_trades("TRADES", 1), rest.depth("WATCHED", 100), rest.depth("PINNED", 100),
+            rest.depth("PINNED", 5000, is_widening=True),
         ]  # fmt: skip
         await asyncio.wait([asyncio.create_task(_outcome(call)) for call in calls])
         return network.calls
@@ -256,8 +334,9 @@ def test_order_of_callers_when_the_budget_is_short() -> None:
     assert calls[0] == (0.0, "PINNED")
     in_next_minute = [name for time_s, name in calls[1:] if time_s == MINUTE_S]
     # The first OTHER had the lock before the more urgent ones came.
-    assert [name for name in in_next_minute if name != "HISTORY"] == ["OTHER", "WATCHED", "TRADES", "time", "OTHER"]
-    assert "HISTORY" in in_next_minute
+    others = [name for name in in_next_minute if name not in ("HISTORY", "PINNED")]
+    assert others == ["OTHER", "WATCHED", "TRADES", "time", "OTHER"]
+    assert {"HISTORY", "PINNED"} <= set(in_next_minute)
 
 
 async def _outcome(call: Awaitable[object]) -> None:
@@ -400,6 +479,39 @@ def test_a_name_that_is_not_ascii_is_requested_as_it_is() -> None:
         return network.params
 
     assert run(scenario()) == [{"symbols": '["\u5e01\u5b89USDT","BTCUSDT"]'}]
+
+
+def test_many_symbols_are_polled_in_few_requests_also_where_one_is_unknown() -> None:
+    """Their names are in addresses that servers take, and the one that fails a request is found by halving it."""
+
+    class Network:
+        """Lists everything but S7; `lengths` are those of the addresses."""
+
+        def __init__(self) -> None:
+            self.lengths: list[int] = []
+
+        async def get(self, url: str, params: Mapping[str, str]) -> Answer:
+            """Refuse the request for S7 and others, answer all others with nothing."""
+            self.lengths.append(len(quote(params["symbols"])))
+            if '"S7"' in params["symbols"]:
+                return Answer(400, {}, b'{"code":-1121,"msg":"Invalid symbol."}')
+            return Answer(200, {}, b'{"symbols":[]}')
+
+    async def scenario() -> list[int]:
+        network = Network()
+        rest = BinanceRest(
+            cast(Transport, network), venue_of("com"), ScenarioClock(), BanFile(None), lambda _: Priority.OTHER_BOOK
+        )
+        symbols = [f"S{number}" for number in range(500)]
+        await rest.instruments(symbols)
+        first = len(network.lengths)
+        await rest.instruments(symbols)
+        assert first <= 3 + 2 * 8
+        return network.lengths[first:]
+
+    lengths = run(scenario())
+    assert len(lengths) == 3
+    assert max(lengths) < 8_000
 
 
 async def test_false_candles_of_an_answer_are_left_out(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:

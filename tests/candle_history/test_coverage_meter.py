@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from pulse.candle_history import coverage_meter as module
-from pulse.candle_history.coverage_meter import WRITE_EVERY_S, CoverageMeter
+from pulse.candle_history.coverage_meter import CLOSED_MAX, WRITE_EVERY_S, CoverageMeter
 from pulse.candle_history.reader import CandleReader
 from pulse.market.coverage import DAY_MS, NOT_RUNNING, ProofRecord
 from pulse.market.intervals import Newest
@@ -248,3 +248,31 @@ def test_while_the_store_is_away_nothing_is_lost_and_one_line_is_logged(caplog: 
 
     assert holes(day["book"])[0] == ("00:01:40", "00:03:20", "offline")
     assert [record.message.partition(" reason")[0] for record in caplog.records] == ["coverage not written"]
+
+
+def test_closed_symbols_beyond_the_bound_are_dropped_with_one_line(caplog: Any) -> None:
+    """While the store is away the oldest go, of which the log names the first; what is kept is written later."""
+    store = MemoryStore()
+    caplog.set_level("INFO", module.__name__)
+    names = [f"COIN{number}USDT" for number in range(CLOSED_MAX + 3)]
+
+    async def away() -> None:
+        store.is_unavailable = True
+        setup = Setup(store)
+        setup.records.update({name: ProofRecord(name) for name in names})
+        tasks = [asyncio.create_task(setup.note()), asyncio.create_task(setup.meter.run())]
+        await asyncio.sleep(WRITE_EVERY_S + 1)
+        for name in names:
+            setup.meter.close(name)
+            del setup.records[name]
+        await asyncio.sleep(WRITE_EVERY_S)
+        store.is_unavailable = False
+        await asyncio.sleep(2 * WRITE_EVERY_S)
+        for task in tasks:
+            task.cancel()
+
+    run(away())
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+    assert lines == [f"coverage of closed symbols dropped symbol={names[0]} records_kept={CLOSED_MAX}"]
+    assert {name for name, _ in store.coverage} == {SYMBOL, *names[3:]}

@@ -285,6 +285,7 @@ async def test_one_address_has_a_share_of_the_topics(monkeypatch: pytest.MonkeyP
 
     assert again["topics"] == accepted["topics"][:2] == ["status.BTCUSDT", "book.BTCUSDT"]
     assert (refused["op"], refused["id"], refused["parameter"]) == ("error", 9, "topics")
+    assert refused["retry_after_s"] == 30
     assert refused["detail"] == "Your address has as many topics subscribed to as this server allows one address: 4."
     assert (status, headers["Retry-After"], counts) == (429, "30", [4, 1, 1])
     assert "as many topics" in problem["detail"]
@@ -308,6 +309,7 @@ async def test_one_address_opens_a_share_of_the_symbols() -> None:
 
     assert refused["detail"] == "Your address has opened as many symbols as this server allows one address: 3."
     assert refused["allowed"] == list(registry)[:5]
+    assert refused["retry_after_s"] == 60
     assert accepted["op"] == "subscribed"
     assert (status, headers["Retry-After"], full) == (429, "60", 503)
 

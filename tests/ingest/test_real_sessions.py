@@ -6,6 +6,7 @@ import gzip
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -19,7 +20,7 @@ from pulse.ingest.replay import Replay
 from pulse.market.candles import CandleBuilder
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
-from pulse.market.plausibility import Plausibility
+from pulse.market.plausibility import ExchangeDate, Plausibility
 from pulse.market.types import (
     MINUTE_MS,
     Aggressor,
@@ -271,6 +272,10 @@ def test_no_frame_of_a_real_session_is_quarantined(folder: str, pattern: str) ->
     assert [session.quarantined for session in played(folder, pattern).values() if session.quarantined] == []
 
 
+def _same(date: ExchangeDate) -> ExchangeDate:
+    return date
+
+
 def test_no_trade_of_a_real_day_is_refused() -> None:
     """All trades of XRPETH in order, each received when it was made."""
     known, refused = Plausibility(), []
@@ -279,7 +284,8 @@ def test_no_trade_of_a_real_day_is_refused() -> None:
             trade_id, time_ms = int(row["trade_id"]), int(row["time_ms"])
             price, quantity = float(row["price"]), float(row["qty"])
             made = Trade(trade_id, price, quantity, time_ms, Aggressor.BUYER, trade_id, trade_id, time_ms)
-            refused.append(known.refusal(made, time_ms, time_ms))
+            date = ExchangeDate(time_ms, time_ms, is_measured=True)
+            refused.append(known.refusal(made, time_ms, partial(_same, date)))
 
     assert set(refused) == {""}
 

@@ -7,8 +7,9 @@ import pytest
 from pulse.binance.messages import Event, Frame
 from pulse.ingest import rotation as module
 from pulse.ingest.held_budget import HeldBudget
-from pulse.ingest.rotation import OVERLAP_MAX_S, OVERLAP_S, ROTATE_SPREAD, Rotation, Successor
+from pulse.ingest.rotation import FRAME_BYTES, OVERLAP_MAX_S, OVERLAP_S, ROTATE_SPREAD, Rotation, Successor
 from pulse.ingest.sequencer import Sequencer
+from pulse.market.depth_sync import LEVEL_BYTES
 from pulse.queues import make_inbox
 from tests.support.makers import ManualClock, diff, snapshot, ticker, trade
 from tests.support.virtual_time import ScenarioClock, now_s, run
@@ -121,6 +122,31 @@ async def test_number_of_waiting_frames_is_bounded(monkeypatch: pytest.MonkeyPat
     successor = await setup.begin()
 
     assert [setup.rotation.hold(successor, frame(ticker(i))) for i in range(3)] == [False, False, True]
+
+
+async def test_waiting_frames_are_counted_in_bytes() -> None:
+    """Each with its levels, until the successor has taken over."""
+    setup = Setup()
+    assert setup.rotation.held_bytes == 0
+    successor = await setup.begin()
+    setup.rotation.hold(successor, frame(ticker(1)))
+    setup.rotation.hold(successor, frame(diff(20, 21, [(1.0, 1.0)] * 3, [(2.0, 1.0)] * 4)))
+    assert setup.rotation.held_bytes == 2 * FRAME_BYTES + 7 * LEVEL_BYTES
+
+    setup.rotation.take_over(successor)
+    assert setup.rotation.held_bytes == 0
+
+
+async def test_successor_that_is_released_takes_over_with_its_next_frame() -> None:
+    """For want of memory, whether or not its ids overlap; without a successor there is nothing to release."""
+    setup = Setup()
+    await setup.rotation.release_oldest()
+    successor = await setup.begin()
+    assert not setup.rotation.hold(successor, frame(ticker(1)))
+    await setup.rotation.release_oldest()
+
+    assert setup.rotation.held_bytes == 0
+    assert setup.rotation.hold(successor, frame(ticker(2)))
 
 
 async def test_take_over_returns_the_waiting_frames_and_ends_the_rotation() -> None:

@@ -13,7 +13,7 @@ from pulse.errors import ExchangeBusy, ExchangeError, PulseError
 from pulse.ingest import trade_repair
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.sequencer import Sequencer
-from pulse.ingest.trade_repair import MISSING_TRADES_MAX, REPAIR_TIMEOUT_S, TradeRepair
+from pulse.ingest.trade_repair import ABSENT_AFTER, MISSING_TRADES_MAX, REPAIR_TIMEOUT_S, TradeRepair
 from pulse.market.trade_sync import TradeSync
 from pulse.market.types import Quarantined, Trade, TradeGap, TradesHeld
 from pulse.queues import make_inbox
@@ -91,15 +91,44 @@ def test_reordered_trade_causes_no_call() -> None:
     assert exchange.calls == []
 
 
-def test_trades_that_the_exchange_lacks_are_skipped_at_once() -> None:
-    """An answer that starts after the first missing id shows that there is no such trade."""
-    exchange = Exchange([3, 4])
-    events = delivered(exchange, 1, 4)
+def gaps_of(events: list[object]) -> list[tuple[int, int]]:
+    """Return the first and the last id of each gap among the events."""
+    return [(event.first_trade_id, event.last_trade_id) for event in events if isinstance(event, TradeGap)]
 
-    gaps = [event for event in events if isinstance(event, TradeGap)]
-    assert [(gap.first_trade_id, gap.last_trade_id) for gap in gaps] == [(2, 3)]
-    assert ids_of(events) == [(1, False), (4, False)]
-    assert len(exchange.calls) == 1
+
+def test_trades_that_the_exchange_lacks_are_skipped_soon() -> None:
+    """Answers that start after the first missing id show that there is no such trade; what they have is used."""
+    exchange = Exchange([3, 4, 7])
+    events = delivered(exchange, 1, 4, 8)
+
+    assert gaps_of(events) == [(2, 2), (5, 6)]
+    assert ids_of(events) == [(1, False), (3, True), (4, False), (7, True), (8, False)]
+    assert [from_id for _, from_id in exchange.calls] == [2] * ABSENT_AFTER + [5] * ABSENT_AFTER
+    assert exchange.calls[-1][0] < REPAIR_TIMEOUT_S
+
+
+@pytest.mark.parametrize("lacking", [[(2,)], [(2,), (2, 3)], [(3,), (2, 3, 4), ()]])
+def test_an_answer_that_lacks_rows_is_no_evidence_yet(lacking: list[tuple[int, ...]]) -> None:
+    """The exchange has them after all: no trade is given up, and each is delivered once."""
+
+    class Flaky(Exchange):
+        async def agg_trades(self, symbol: str, from_id: int) -> list[Trade]:
+            """Leave out the rows that this answer lacks."""
+            left_out = lacking.pop(0) if lacking else ()
+            return [row for row in await super().agg_trades(symbol, from_id) if row.trade_id not in left_out]
+
+    events = delivered(Flaky(range(1, 10)), 1, 5, 6)
+
+    assert gaps_of(events) == []
+    assert ids_of(events) == [(1, False), (2, True), (3, True), (4, True), (5, False), (6, False)]
+
+
+def test_trades_are_held_until_the_last_page_has_come() -> None:
+    """Each page says so again: between two of them no minute may be closed, for it lacks trades."""
+    events = delivered(Exchange(range(1, 20)), 1, 9, 10)
+    kinds = [event.trade_id if isinstance(event, Trade) else type(event) for event in events]
+
+    assert kinds == [1, TradesHeld, 2, 3, 4, TradesHeld, 5, 6, 7, TradesHeld, 8, 9, 10]
 
 
 @pytest.mark.proves("lost-trades")

@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 
 from pulse.market.plausibility import (
+    BEHIND_MAX_MS,
     CONFIRMED_BY,
     DECAY,
     JUMP_MIN,
     LEAD_MIN,
+    OWN_DATE_ERROR_MAX_MS,
     QUANTITIES_MIN,
     TIMES_CONFIRMED_BY,
+    DateOf,
+    ExchangeDate,
     ExchangeTime,
     Plausibility,
 )
@@ -32,7 +36,17 @@ Change = Callable[[Any], object]
 
 def judge(known: Plausibility, event: object, now_ms: float = AT_MS) -> str:
     """Return the reason why an event is refused that arrives at this time after midnight."""
-    return known.refusal(event, now_ms, MIDNIGHT_MS + now_ms)
+    return known.refusal(event, now_ms, dated(MIDNIGHT_MS + now_ms))
+
+
+def dated(date_ms: float) -> DateOf:
+    """Return what gives this date as measured exactly."""
+    return lambda: ExchangeDate(date_ms, date_ms, is_measured=True)
+
+
+def own_date(date_ms: float) -> DateOf:
+    """Return what gives this date as that of the receiver's own clock."""
+    return lambda: ExchangeDate.of_machine(date_ms)
 
 
 def traded(trade_id: int, after_ms: int = AT_MS, **fields: Any) -> Trade:
@@ -280,7 +294,7 @@ def test_quantities_are_compared_once_enough_were_seen() -> None:
 def accepted(clock: ExchangeTime, times: Sequence[tuple[int, int]], date_error_ms: float = 0.0) -> list[bool]:
     """Return which of these times are accepted: each when it was sent and when it arrives, in ms after midnight."""
     return [
-        clock.refusal(MIDNIGHT_MS + sent_ms, now_ms, MIDNIGHT_MS + now_ms + date_error_ms) == ""
+        clock.refusal(MIDNIGHT_MS + sent_ms, now_ms, dated(MIDNIGHT_MS + now_ms + date_error_ms)) == ""
         for sent_ms, now_ms in times
     ]
 
@@ -300,6 +314,47 @@ def test_late_first_frames_do_not_make_later_ones_false(late_ms: int) -> None:
     true = [(now_ms, now_ms) for now_ms in range(40_000, 41_000, 100)]
 
     assert accepted(ExchangeTime(), [*late, *true]) == [True] * 40
+
+
+def test_frames_that_become_less_late_are_true() -> None:
+    """Each is far ahead of what those before it show, and none as late as a frame can be."""
+    times = [(now_ms - late_ms, now_ms) for now_ms, late_ms in enumerate((590_000, 60_000, 9_000, 5_000, 1_600, 0))]
+
+    assert accepted(ExchangeTime(), times) == [True] * 6
+
+
+def test_date_that_is_known_roughly_lets_true_times_pass() -> None:
+    """An answer that took long leaves seconds in which the exchange's date may be: no true time is beyond them."""
+    clock = ExchangeTime()
+
+    def rough() -> ExchangeDate:
+        return ExchangeDate(MIDNIGHT_MS - 4_000, MIDNIGHT_MS + 4_000, is_measured=True)
+
+    assert [clock.refusal(MIDNIGHT_MS + at_ms, 0.0, rough) for at_ms in (-9_000, 0, -4_000, 4_000)] == [""] * 4
+    assert clock.refusal(MIDNIGHT_MS + DAY_MS, 0.0, rough) != ""
+
+
+def test_own_date_that_is_set_wrong_lets_true_times_pass() -> None:
+    """Before any answer has shown the exchange's date, a machine whose clock is off by minutes or hours."""
+    for error_ms in (-OWN_DATE_ERROR_MAX_MS, -600_000.0, 5_000.0, OWN_DATE_ERROR_MAX_MS):
+        clock, own = ExchangeTime(), own_date(MIDNIGHT_MS + error_ms)
+        assert [clock.refusal(MIDNIGHT_MS + at_ms, at_ms, own) for at_ms in range(5)] == [""] * 5
+
+
+def test_own_date_allows_only_the_first_time_to_be_far_from_it() -> None:
+    """A time a day ahead of what a frame has shown is false; one near our own date is not, after frames came late."""
+    clock, own = ExchangeTime(), own_date(MIDNIGHT_MS)
+    assert clock.refusal(MIDNIGHT_MS - 9_000, 0.0, own) == ""
+
+    assert clock.refusal(MIDNIGHT_MS + 60_000, 0.0, own) != ""
+    assert clock.refusal(MIDNIGHT_MS, 0.0, own) == ""
+    assert ExchangeTime().refusal(MIDNIGHT_MS, 0.0, own_date(MIDNIGHT_MS + 2 * OWN_DATE_ERROR_MAX_MS)) != ""
+
+
+def test_first_time_may_not_be_older_than_a_connection_survives() -> None:
+    """Where the exchange's date is known; nor in its future."""
+    for at_ms in (-BEHIND_MAX_MS - 1, 60_000):
+        assert ExchangeTime().refusal(int(MIDNIGHT_MS + at_ms), 0.0, dated(MIDNIGHT_MS)) != ""
 
 
 @pytest.mark.parametrize("ahead_ms", [3_000, DAY_MS, CENTURY_MS])
@@ -336,20 +391,20 @@ def test_frames_of_a_stopped_process_are_old_and_true() -> None:
     clock = ExchangeTime()
     times = [(0, 0), (100, 100), (300_000, 200), (300_001, 150_000), (300_002, 300_002)]
 
-    assert [clock.refusal(MIDNIGHT_MS + sent, now, MIDNIGHT_MS) for now, sent in times] == [""] * 5
+    assert [clock.refusal(MIDNIGHT_MS + sent, now, dated(MIDNIGHT_MS)) for now, sent in times] == [""] * 5
 
 
 def test_estimate_falls_slowly_and_rises_in_steps() -> None:
     """A drifting clock is followed; one time within the limit raises the estimate by a small step alone."""
     clock = ExchangeTime()
-    assert clock.refusal(MIDNIGHT_MS, 0.0, MIDNIGHT_MS) == ""
-    assert clock.refusal(MIDNIGHT_MS + 1_400, 0.0, MIDNIGHT_MS) == ""  # raises it by 250 ms
-    assert clock.refusal(MIDNIGHT_MS + 1_800, 0.0, MIDNIGHT_MS) != ""
+    assert clock.refusal(MIDNIGHT_MS, 0.0, dated(MIDNIGHT_MS)) == ""
+    assert clock.refusal(MIDNIGHT_MS + 1_400, 0.0, dated(MIDNIGHT_MS)) == ""  # raises it by 250 ms
+    assert clock.refusal(MIDNIGHT_MS + 1_800, 0.0, dated(MIDNIGHT_MS)) != ""
     later_ms = 400_000
     drifted_ms = int(later_ms * (1 - DECAY))
 
-    assert clock.refusal(MIDNIGHT_MS + drifted_ms + 1_800, later_ms, MIDNIGHT_MS) != ""
-    assert clock.refusal(MIDNIGHT_MS + drifted_ms + 1_700, later_ms, MIDNIGHT_MS) == ""
+    assert clock.refusal(MIDNIGHT_MS + drifted_ms + 1_800, later_ms, dated(MIDNIGHT_MS)) != ""
+    assert clock.refusal(MIDNIGHT_MS + drifted_ms + 1_700, later_ms, dated(MIDNIGHT_MS)) == ""
 
 
 # --- REST answers

@@ -97,10 +97,11 @@ def test_message_is_bounded() -> None:
     assert (len(message), message[0]) == (TRADES_MAX, 5)
 
 
-def test_trades_that_no_message_carries_any_more_are_dropped() -> None:
-    """What a state of the buffer holds is what later messages need."""
+def test_trades_that_later_messages_carry() -> None:
+    """What a state of the buffer needs for its messages; older ones are kept for the ladder alone."""
     buffer = TradeRepeatBuffer()
     for number in range(1, 3 * REPEATS):
         next_message(buffer, number)
 
-    assert len(buffer._trades) == REPEATS - 1
+    assert [trade.id for trade in buffer.to_repeat()] == list(range(2 * REPEATS + 1, 3 * REPEATS))
+    assert len(buffer.recent(0)[0]) == 3 * REPEATS - 1

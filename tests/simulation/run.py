@@ -73,6 +73,8 @@ async def _run(plan: Plan, folder: Path) -> Outcome:
     exchange = VirtualExchange(clock, plan.seed, plan.symbols, settings.changes_per_s, checker.fail)
     exchange.connection_life_s = settings.rotate_after_s * 24 / 23.5 + OVERLAP_MAX_S
     checker.exchange = exchange
+    if plan.kinds is None:
+        _draw_dates(random.Random(f"{plan.seed}/dates"), clock, exchange)
 
     def make() -> Process:
         return Process(exchange, checker, clock, settings, folder, rng)
@@ -84,6 +86,12 @@ async def _run(plan: Plan, folder: Path) -> Outcome:
         plan, checker.digest, checker.tally, kinds, schedule.injected, context.rotations, context.kills,
         exchange.frames, time.perf_counter() - began_s,
     )  # fmt: skip
+
+
+def _draw_dates(rng: random.Random, clock: VirtualClock, exchange: VirtualExchange) -> None:
+    """Set the machine's clock wrong from the start, in some runs, and leave the exchange's answers without a date."""
+    clock.jump_s = rng.choice([0.0, 0.0, -4.0, -200.0, 200.0, rng.uniform(-43_200, 43_200)])
+    exchange.has_dates = rng.random() < 0.7
 
 
 def _settings(rng: random.Random) -> Settings:

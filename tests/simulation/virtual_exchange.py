@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from pulse.binance.refusals import FORBIDDEN_FIRST_S
+from pulse.binance.refusals import FORBIDDEN_FIRST_S, FORBIDDEN_MAX_S
 from pulse.binance.transport import CONNECT_TIMEOUT_S, HEARTBEAT_S, REQUEST_TIMEOUT_S, Answer
 from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 from pulse.ingest.exchange_stream import STREAMS
@@ -40,7 +40,9 @@ JITTER_S, LATENCY_MAX_S = 0.03, 0.8
 CONNECTIONS_PER_5_MIN = 300
 WEIGHT_SHORT_SHARE = 0.4
 """Beyond this share of a minute's weight a client that uses half may have to wait for the next minute."""
-WEIGHTS = {"/api/v3/klines": 1, "/api/v3/aggTrades": 1, "/api/v3/ping": 1, "/api/v3/exchangeInfo": 10}
+WEIGHTS = {
+    "/api/v3/time": 1, "/api/v3/klines": 1, "/api/v3/aggTrades": 1, "/api/v3/ping": 1, "/api/v3/exchangeInfo": 10,
+}  # fmt: skip
 
 ViolationHandler = Callable[[str], NoReturn]
 
@@ -90,6 +92,7 @@ class VirtualExchange:
         self.connection_life_s = 24 * 3600.0
         # The current faults.
         self.rest_faults = RestFaults()
+        self.has_dates = True  # answers have the header `Date`
         self.depth_lag_ms = 0
         self.is_muted = False  # every stream with timestamps is muted, so that the silence is detectable
         self.muted: dict[str, None] = {}  # streams that new connections do not get either
@@ -98,6 +101,7 @@ class VirtualExchange:
         self.refuse: int | None = None  # an HTTP status; 0: no answer at all
         self.banned_until_s = 0.0  # end of a ban: no REST call is allowed before
         self.forbidden_until_s = 0.0  # a request that the firewall refused is not made again before
+        self._forbidden_waits_s: dict[str, float] = {}  # by path, since its last other answer
         self.klines_failed_s = 0.0  # when candles were last requested in vain
         self.weight_short_until_s = 0.0  # until then the minute's weight is nearly used up
         self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
@@ -213,7 +217,12 @@ class VirtualExchange:
         answer = self._answer(path, params, fault)
         await asyncio.sleep(self.rng.uniform(0.01, 0.3))
         if answer.status == 403:
-            self.forbidden_until_s = self.loop.time() + FORBIDDEN_FIRST_S
+            last_s = self._forbidden_waits_s.get(path)
+            wait_s = FORBIDDEN_FIRST_S if last_s is None else min(last_s * 2, FORBIDDEN_MAX_S)
+            self._forbidden_waits_s[path] = wait_s
+            self.forbidden_until_s = max(self.forbidden_until_s, self.loop.time() + wait_s)
+        else:
+            self._forbidden_waits_s.pop(path, None)
         if answer.status in (429, 418):
             self.banned_until_s = max(self.banned_until_s, self.loop.time() + int(answer.headers["Retry-After"]))
         return answer
@@ -231,8 +240,9 @@ class VirtualExchange:
         headers = {
             "X-MBX-USED-WEIGHT-1M": str(charge.used),
             "Retry-After": str(charge.retry_after_s),
-            "Date": format_datetime(datetime.fromtimestamp(self.now_ms() // 1000, UTC), usegmt=True),
         }
+        if self.has_dates:
+            headers["Date"] = format_datetime(datetime.fromtimestamp(self.now_ms() // 1000, UTC), usegmt=True)
         body = self._view(path, params)
         if fault is not None and fault.edit is not None:
             body = fault.edit(body)
@@ -250,6 +260,8 @@ class VirtualExchange:
             return self.core.agg_trades(params["symbol"], **chosen)
         if path == "/api/v3/ping":
             return {}
+        if path == "/api/v3/time":
+            return {"serverTime": self.now_ms()}
         return self.core.exchange_info()
 
     def _depth(self, symbol: str, limit: int) -> Any:

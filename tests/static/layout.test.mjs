@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { savedLayouts } from "../../static/dialogs/layouts.js";
 import {
   activated,
   layoutText,
@@ -19,8 +20,9 @@ import {
   withPanel,
 } from "../../static/layout.js";
 import { PANELS } from "../../static/panels/table.js";
+import { sizesAfter } from "../../static/workspace.js";
 
-/** @import {Tree} from "../../static/layout.js" */
+/** @import {Split, Tree} from "../../static/layout.js" */
 
 const KNOWN = ["chart", "ladder", "trades", "metrics", "health"];
 
@@ -126,4 +128,25 @@ test("parts of a split get other sizes, wherever it is nested", () => {
 
   assert.equal(layoutText(resized(before, [0], new Map(sizes))), "(chart/metrics:300),ladder:400");
   assert.equal(layoutText(resized(before, [], new Map(sizes))), "(chart/metrics:240),ladder:300");
+});
+
+/**
+ * Return the sizes of both parts of a row after its splitter has moved by 60 px; they were 600 and 400 px wide.
+ * @param {string} text
+ */
+function moved(text) {
+  const sizes = sizesAfter(/** @type {Split} */ (tree(text)), 1, [600, 400], 60);
+  return Object.fromEntries([...sizes].map(([at, { kind, value }]) => [at, `${kind} ${value}`]));
+}
+
+test("a splitter moves pixels to pixels, and shares to shares of the same sum", () => {
+  assert.deepEqual(moved("chart,ladder:400"), { 1: "px 340" });
+  assert.deepEqual(moved("chart:600,ladder:400"), { 0: "px 660", 1: "px 340" });
+  assert.deepEqual(moved("chart*3,ladder*2"), { 0: "share 3.3", 1: "share 1.7" });
+  assert.deepEqual(moved("chart/metrics:a"), { 1: "px 340" });
+});
+
+test("the user's own layouts are those that can be read", () => {
+  assert.deepEqual(savedLayouts('{"mine":"chart,ladder","wrong":7}'), { mine: "chart,ladder" });
+  for (const text of ["", "null", "{", "7"]) assert.deepEqual(savedLayouts(text), {}, text);
 });

@@ -3,6 +3,7 @@
 import base64
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -34,7 +35,7 @@ ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
 DATA = (
     "/readyz", "/orderbook", "/sse?topics=nothing", "/api/symbols", "/api/proof", "/api/proof/BTCUSDT", "/api/ohlcv",
     "/api/gaps", "/api/store", "/api/latency", "/udf/config", "/udf/time", "/openapi.json", "/asyncapi.json",
-    "/nothing", "/api/nothing", "/%2e%2e/support/web.py", "/healthz/",
+    "/nothing", "/api/nothing", "/%2e%2e/static/app.js", "/healthz/", "/package.json",
 )  # fmt: skip
 
 
@@ -58,9 +59,10 @@ def connection(client: str = "203.0.113.9", **headers: str) -> HTTPConnection[An
 @on_server_loop
 async def test_without_a_token_nothing_but_health_and_the_page_is_open() -> None:
     """401 everywhere else, unknown paths included, with the challenge that a 401 must have."""
-    async with serving(WITH_TOKENS) as web:
+    async with serving(WITH_TOKENS, static_dir=Path(__file__).parents[2] / "static") as web:
         health, _, _ = await ask(web, "/healthz")
-        page, _, _ = await ask(web, "/web.py")
+        async with aiohttp.ClientSession() as browser, browser.get(f"{web.url}/app.js") as script:
+            page = script.status
         session, body, _ = await ask(web, "/api/session")
         refused = [await ask(web, path) for path in (*DATA, "/metrics")]
         client, head = await raw_websocket(web.port, "/ws")

@@ -17,7 +17,7 @@ PAGE = """<head>
     <link rel="icon" href="./favicon.svg">
     <link rel="stylesheet" href="./styles/a.css">
     <link rel="stylesheet" href="./styles/b.css">
-    <link rel="modulepreload" href="./vendor/chart-1/chart.mjs">
+    <link rel="modulepreload" href="./vendor/chart-1/chart.mjs" media="(min-width: 9px)">
     <script type="module" src="./app.js"></script>
 </head><a href="https://example.org/">elsewhere</a>
 """
@@ -49,6 +49,18 @@ def version_of(assets: dict[str, Asset]) -> str:
     return next(path.split("/")[1] for path in assets if path.startswith("/v-"))
 
 
+def test_only_files_of_the_page_are_sent(folder: Path) -> None:
+    """What maintains the folder lies beside them; the licence of a vendored library comes with it."""
+    others = ("package.json", "vendor/update.py", "vendor/manifest.json", ".hidden", "app.js.orig")
+    licences = ("vendor/chart-1/LICENSE", "vendor/chart-1/NOTICE")
+    before = read_page(folder)
+    for name in (*others, *licences):
+        (folder / name).write_text("x")
+    added = {path for path in read_page(folder) if not path.startswith("/v-")} - before.keys()
+
+    assert added == {f"/{name}" for name in licences}
+
+
 def test_each_file_has_its_path_and_one_that_names_the_content(folder: Path) -> None:
     """The first is revalidated, the second kept for ever; the page itself is revalidated."""
     assets = read_page(folder)
@@ -77,7 +89,8 @@ def test_the_page_refers_to_the_versioned_files(folder: Path) -> None:
     version, html = version_of(assets), assets["/"].plain.decode()
 
     assert re.findall('rel="stylesheet" href="([^"]+)"', html) == [f"./{version}/styles.css"]
-    assert re.findall('modulepreload" href="([^"]+)"', html) == [f"./{version}/vendor/chart-1/chart.mjs"]
+    chart = f'"./{version}/vendor/chart-1/chart.mjs" media="(min-width: 9px)"'
+    assert re.findall('modulepreload" href=(.+)>', html) == [chart]
     assert re.findall('src="([^"]+)"', html) == [f"./{version}/page.js"]
     assert f'href="./{version}/favicon.svg"' in html
     assert 'href="https://example.org/"' in html

@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
-from pulse.symbols import SymbolRegistry
+from pulse.symbols import LISTING_RETRY_AFTER_S, SymbolRegistry
 from pulse.web import sse
 from tests.fanout.test_subscriptions import trade
 from tests.support.waiting import WAIT_S, until
@@ -173,6 +173,16 @@ async def test_a_symbol_without_room_may_be_requested_again() -> None:
 
     assert (status, headers["Retry-After"], count) == (503, "60", 0)
     assert "3 symbols at once" in problem["detail"]
+
+
+@on_server_loop
+async def test_a_symbol_may_be_requested_again_once_the_listing_is_known() -> None:
+    """503 with Retry-After while the exchange has not answered which symbols it lists."""
+    async with serving(registry=SymbolRegistry(SETTINGS.symbols, running_max=3)) as web:
+        status, problem, headers = await ask(web, "/sse?topics=book.LTCUSDT")
+
+    assert (status, headers["Retry-After"]) == (503, str(LISTING_RETRY_AFTER_S))
+    assert "is starting" in problem["detail"]
 
 
 @pytest.mark.proves("many-clients")

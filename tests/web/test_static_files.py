@@ -25,6 +25,7 @@ def static_dir(tmp_path: Path) -> Path:
         '<!doctype html><title>Pulse</title><script type="module" src="./app.js"></script>'
     )
     (root / "app.js").write_text("export {};")
+    (root / "package.json").write_text("not for you")
     (root / "vendor" / "chart-1.2.3" / "chart.mjs").write_text("export {};")
     return root
 
@@ -90,7 +91,16 @@ async def test_versioned_files_are_everyone_s(static_dir: Path) -> None:
 @pytest.mark.proves("files")
 @pytest.mark.parametrize(
     "path",
-    ["/nothing.js", "/vendor", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "//etc/passwd", "/a%00b"],
+    [
+        "/package.json",
+        "/nothing.js",
+        "/vendor",
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "//etc/passwd",
+        "/a%00b",
+    ],
 )
 @on_server_loop
 async def test_path_that_is_no_file_of_the_page_is_not_found(static_dir: Path, path: str) -> None:

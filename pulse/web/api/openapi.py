@@ -24,6 +24,7 @@ from pulse.web.api import (
     coverage,
     explain,
     gaps,
+    history,
     liquidity,
     session,
     status,
@@ -52,7 +53,7 @@ class RouteGroup(Protocol):
 
 
 GROUPS: tuple[RouteGroup, ...] = (
-    book, liquidity, explain, symbols, watchlist, candles, gaps, coverage, udf, status, session, asyncapi,
+    book, liquidity, explain, symbols, watchlist, candles, gaps, coverage, history, udf, status, session, asyncapi,
 )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ async def test_the_end_of_a_session_drops_the_cookie() -> None:
 @pytest.mark.parametrize("settings", [WITH_TOKENS, replace(SETTINGS, operator_token=OPERATOR)])
 @on_server_loop
 async def test_a_cookie_that_is_worth_nothing_is_dropped(settings: Settings) -> None:
-    """As after a change of the token; it is no session where data is open either."""
+    """As after a change of the token; it is no session where data is open, or beside a token that is right, either."""
     async with serving(settings) as web:
         _, body, headers = await ask(web, "/api/session", Cookie=f"{COOKIE}=operator.9999999999.x.y")
         _, _, without = await ask(web, "/api/session")
@@ -121,6 +121,14 @@ async def test_a_cookie_that_is_worth_nothing_is_dropped(settings: Settings) -> 
     async with serving() as web:
         _, open_to_all, dropped = await ask(web, "/api/session", Cookie=f"{COOKIE}={cookie.value}")
 
+    async with serving(settings) as web:
+        headers_sent = {"Authorization": f"Bearer {OPERATOR}", "Cookie": f"{COOKIE}=operator.9999999999.x.y"}
+        _, beside, beside_headers = await ask(web, "/api/session", **headers_sent)
+        headers_sent["Cookie"] = f"{COOKIE}={cookie.value}"
+        _, both, both_headers = await ask(web, "/api/session", **headers_sent)
+
+    assert (beside["role"], beside["session"], "Set-Cookie" in beside_headers) == ("operator", False, True)
+    assert (both["role"], both["session"], "Set-Cookie" in both_headers) == ("operator", True, False)
     assert (open_to_all["session"], "Set-Cookie" in dropped) == (False, True)
     assert body["session"] is False
     assert SimpleCookie(headers["Set-Cookie"])[COOKIE]["max-age"] == "0"
