@@ -32,6 +32,18 @@ export function command({ key, ctrlKey, metaKey, altKey, target }, isByPointer =
 }
 
 /**
+ * Return what a `keydown` event does to the order book; null for any other key.
+ * @param {{key: string, ctrlKey?: boolean, metaKey?: boolean, altKey?: boolean, target?: EventTarget | null}} event
+ * @returns {"finer" | "coarser" | "unit" | null}
+ */
+export function bookCommand({ key, ctrlKey, metaKey, altKey, target }) {
+  if (ctrlKey || metaKey || altKey || isWithin(target, TYPED_INTO)) return null;
+  if (key === "-") return "finer";
+  if (key === "+") return "coarser";
+  return key === "u" ? "unit" : null;
+}
+
+/**
  * @param {EventTarget | null | undefined} target
  * @param {string} selector
  */
