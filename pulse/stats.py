@@ -130,6 +130,7 @@ held_released = Counter(
     "pulse_held_released", "Times the oldest held diffs or trades were released at the bound in bytes.", ["symbol"]
 )
 held_bytes = Gauge("pulse_held_bytes", "About the memory of diffs that wait for a snapshot, and of held trades.")
+trades_refilled = Counter("pulse_trades_refilled", "Trades that the bus did not bring, fetched by id for clients.")
 trades_lost = Counter("pulse_trades_lost", "Trades recorded as a gap: the exchange no longer has them.", ["symbol"])
 candles_written = Counter("pulse_candles_written", "Closed candles written to the store.")
 candles_dropped = Counter("pulse_candles_dropped", "Closed candles dropped because a queue was full.")

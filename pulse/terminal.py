@@ -45,6 +45,7 @@ from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.subscriptions import Echo
 from pulse.fanout.trade_log import KEPT_MAX, TRADE_BYTES
+from pulse.fanout.trade_refill import Fetch, TradeRefill
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
@@ -59,7 +60,7 @@ from pulse.latency import Latency
 from pulse.market.liquidity import Interest
 from pulse.market.market import Market, Origin
 from pulse.market.order_book import LEVEL_BYTES
-from pulse.market.types import CandleMismatch, Instrument
+from pulse.market.types import CandleMismatch, Instrument, Trade
 from pulse.past.recorder import NOT_RECORDED, Recorder
 from pulse.past.ring import Ring
 from pulse.past.segment_writer import SegmentWriter
@@ -127,7 +128,8 @@ class _Source:
     `parts` follow the lifecycle of symbols, `owned` do where this process owns the symbol, and `live` is the one of
     them that ingests from the exchange, None in a replay. `history` gives each symbol's progress through its past,
     `trouble` why instruments are not known, and `state_file` why bans cannot be kept; `audit_every_s` is how often a
-    whole book is compared with a snapshot; `watchlist` reports on every listed symbol.
+    whole book is compared with a snapshot; `watchlist` reports on every listed symbol, and `fetch_trades` fetches
+    trades by their ids.
     """
 
     parts: Sequence[SymbolLifecycle]
@@ -140,6 +142,7 @@ class _Source:
     state_file: Callable[[], str]
     audit_every_s: Callable[[], float | None]
     watchlist: Callable[[], Mapping[str, Any]]
+    fetch_trades: Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +228,12 @@ class Terminal:
         writer = CandleWriter(self.candles, store, self._make_spool(resources), sharing.fenced if sharing else None)
         reader = CandleReader(store, books.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
-        hub = Hub(self.origin.instance, running_candles.now, engine, trades_kept=self._trade_log_length())
+        refill = TradeRefill(lambda symbol, from_id: source.fetch_trades(symbol, from_id)) if sharing else None
+        hub = Hub(
+            self.origin.instance, running_candles.now, engine, trades_kept=self._trade_log_length(), refill=refill
+        )
+        if sharing and refill:
+            sharing.work["trade-refill"] = refill.run
         relay = self._make_relay(hub, sharing)
         bus = self._make_bus(partial(_deliver, relay, sharing))
         resources.push_async_callback(bus.aclose)
@@ -461,7 +469,9 @@ class Terminal:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
             instruments = self.plan.recording.instruments
-            return _Source((), (replay,), None, work, instruments, dict, str, str, lambda: None, no_watchlist)
+            return _Source(
+                (), (replay,), None, work, instruments, dict, str, str, lambda: None, no_watchlist, no_trades
+            )
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
@@ -504,6 +514,7 @@ class Terminal:
         return _Source(
             (poller,), (ingest, reconciler), ingest, work, poller.instruments, reconciler.progress,
             lambda: poller.trouble, lambda: bans.trouble, lambda: schedule.audit_every_s, watchlist.report,
+            rest.agg_trades,
         )  # fmt: skip
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
@@ -570,6 +581,11 @@ def _deliver(relay: Relay, sharing: _Sharing | None, channel: str, payload: byte
         relay.deliver(channel, payload)
     elif sharing is not None:
         sharing.reports.deliver(channel, payload)
+
+
+async def no_trades(*_: object) -> list[Trade]:
+    """Return no trades: those of a recording are all that there are."""
+    return []
 
 
 async def _has_candles(store: Store, symbol: str) -> bool:

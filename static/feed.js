@@ -5,10 +5,14 @@ import { browserPlatform, Connection } from "./connection.js";
 import { newestFirst } from "./trade_list.js";
 
 /** @import {Platform} from "./connection.js" */
-/** @import {ErrorMessage, FeedMessage, OtherMessage, SubscribeRequest, TopicKind, TopicMessage} from "./types.js" */
+/** @import {ErrorMessage, FeedMessage, FeedRequest, OtherMessage, SubscribeRequest} from "./types.js" */
+/** @import {TopicKind, TopicMessage} from "./types.js" */
 /** @import {Rate, TradePlace, Topics, Trade, TradesMessage, View} from "./types.js" */
 
 export const ECHO_MS = 20_000; // how often a painted view is reported, so that the server can measure its age
+
+const REQUESTS_MAX = 40; // in REQUESTS_MS: the server closes a connection that sends more than 50
+const REQUESTS_MS = 10_000;
 
 /** In the order in which the server sends them.
  * @type {TopicKind[]}
@@ -49,6 +53,14 @@ export class Feed {
   /** @type {Map<string, Followed>} */
   #followed = new Map();
   #echoedAtMs = 0;
+  /** When the newest requests were sent.
+   * @type {number[]}
+   */
+  #sentAtMs = [];
+  /** What is to be followed as soon as the server may be asked again.
+   * @type {Map<string, OtherTopic[]> | null}
+   */
+  #waiting = null;
   #platform;
 
   /**
@@ -88,11 +100,29 @@ export class Feed {
   }
 
   /**
-   * Follow exactly these symbols, each with these further topics. What goes on is not asked for again.
+   * Follow exactly these symbols, each with these further topics. What goes on is not asked for again. Where that
+   * changes more often than the server may be asked, it waits, and only the last change counts.
    * @param {Map<string, OtherTopic[]>} wanted
    */
   follow(wanted) {
+    const nowMs = this.#platform.now();
+    this.#sentAtMs = this.#sentAtMs.filter((sentAtMs) => nowMs - sentAtMs < REQUESTS_MS);
+    if (this.#sentAtMs.length < REQUESTS_MAX) return this.#follow(wanted);
+    const waitMs = this.#sentAtMs[0] + REQUESTS_MS - nowMs;
+    if (this.#waiting === null) this.#platform.setTimeout(() => this.#followWaiting(), waitMs);
+    this.#waiting = wanted;
+  }
+
+  #followWaiting() {
+    const wanted = this.#waiting;
+    this.#waiting = null;
+    if (wanted !== null) this.follow(wanted);
+  }
+
+  /** @param {Map<string, OtherTopic[]>} wanted */
+  #follow(wanted) {
     for (const symbol of [...this.#followed.keys()]) if (!wanted.has(symbol)) this.#leave(symbol);
+    this.#waiting = null;
     for (const [symbol, others] of wanted) {
       const followed = this.#followed.get(symbol) ?? this.#join(symbol);
       this.#setOthers(followed, others);
@@ -116,7 +146,7 @@ export class Feed {
   shown({ instance, timestamp }, nowMs) {
     if (nowMs - this.#echoedAtMs < ECHO_MS) return;
     this.#echoedAtMs = nowMs;
-    this.#connection.send({ op: "echo", instance, timestamp });
+    this.#send({ op: "echo", instance, timestamp });
   }
 
   /** End the wait and reconnect at once. */
@@ -133,6 +163,12 @@ export class Feed {
   close() {
     this.follow(new Map());
     this.#connection.close();
+  }
+
+  /** @param {FeedRequest} request */
+  #send(request) {
+    this.#sentAtMs.push(this.#platform.now());
+    this.#connection.send(request);
   }
 
   /** @param {string} symbol */
@@ -158,7 +194,7 @@ export class Feed {
     if (followed === undefined) return;
     this.#platform.clearTimeout(followed.retryTimer);
     this.#followed.delete(symbol);
-    this.#connection.send({ op: "unsubscribe", topics: [...followed.topics, ...followed.others.keys()] });
+    this.#send({ op: "unsubscribe", topics: [...followed.topics, ...followed.others.keys()] });
   }
 
   /**
@@ -168,13 +204,13 @@ export class Feed {
   #setOthers({ others }, wanted) {
     const requests = new Map(wanted.map(({ topic, ...options }) => [topic, this.#other(topic, options)]));
     const left = [...others.keys()].filter((topic) => !requests.has(topic));
-    if (left.length > 0) this.#connection.send({ op: "unsubscribe", topics: left });
+    if (left.length > 0) this.#send({ op: "unsubscribe", topics: left });
     for (const topic of left) others.delete(topic);
     for (const [topic, request] of requests) {
       const text = JSON.stringify(request);
       if (others.get(topic) === text) continue;
       others.set(topic, text);
-      this.#connection.send(request);
+      this.#send(request);
     }
   }
 
@@ -193,13 +229,14 @@ export class Feed {
   }
 
   #opened() {
+    this.#sentAtMs = [];
     for (const followed of this.#followed.values()) {
       // A restarted simulation repeats its trade ids with other contents; an exchange never does.
       const resumes = followed.place !== null && followed.parts.status?.source === "exchange";
       followed.parts = {};
       followed.trades = [];
       this.#subscribe(followed, resumes ? followed.place : null);
-      for (const request of followed.others.values()) this.#connection.send(JSON.parse(request));
+      for (const request of followed.others.values()) this.#send(JSON.parse(request));
     }
   }
 
@@ -210,7 +247,7 @@ export class Feed {
   #subscribe(followed, place) {
     this.#platform.clearTimeout(followed.retryTimer);
     const topics = [...followed.topics];
-    this.#connection.send({ op: "subscribe", id: followed.symbol, topics, ...this.#rated(), ...place });
+    this.#send({ op: "subscribe", id: followed.symbol, topics, ...this.#rated(), ...place });
   }
 
   /** @param {FeedMessage} message */

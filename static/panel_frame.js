@@ -66,6 +66,8 @@ export class PanelFrame {
   #context;
   /** @type {Panel | null} */
   #panel = null;
+  /** @type {Promise<Panel | null> | null} */
+  #loading = null;
   /** @type {Painter[]} */
   #painters = [];
   #isShown = false;
@@ -114,8 +116,10 @@ export class PanelFrame {
     if (this.#isShown) return;
     this.#isShown = true;
     this.#add(() => this.#paintFrame());
-    if (this.#panel === null) this.#panel = await this.#load();
-    if (this.#panel === null || !this.#isShown) return;
+    this.#loading ??= this.#load();
+    this.#panel = await this.#loading;
+    // It may have been hidden meanwhile, and shown again.
+    if (this.#panel === null || !this.#isShown || this.#painters.length > 1) return;
     this.#start(this.#panel);
     this.#onMounted();
   }

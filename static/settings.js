@@ -3,7 +3,9 @@
 
 import { ReactiveMap } from "./signals.js";
 
-const PREFIX = "pulse.";
+const PREFIX = "pulse."; // of choices that are in the address too
+const OWN_PREFIX = "pulse.own."; // of those that are the user's alone
+const SYMBOL = "symbol"; // the last one that was selected; the address begins with it
 const VALUE_CHARACTERS_MAX = 2_000;
 const SETTINGS_MAX = 50; // of an address; what follows is ignored
 const NAME = /^[a-z][\w.-]{0,60}$/i;
@@ -51,7 +53,11 @@ export class Settings {
   get(name) {
     const known = this.#values.get(name);
     if (known !== undefined) return known;
-    return this.#platform.storage.getItem(PREFIX + name) ?? "";
+    const { storage } = this.#platform;
+    const shared = storage.getItem(PREFIX + name);
+    const value = shared ?? storage.getItem(OWN_PREFIX + name) ?? "";
+    if (shared !== null && name !== SYMBOL) this.#shared.add(name);
+    return value;
   }
 
   /**
@@ -63,8 +69,9 @@ export class Settings {
   set(name, value, { isShared = true } = {}) {
     if (!NAME.test(name)) throw new Error(`expected a setting's name, got ${name}`);
     this.#values.set(name, value);
-    if (value === "") this.#platform.storage.removeItem(PREFIX + name);
-    else this.#platform.storage.setItem(PREFIX + name, value);
+    const key = (isShared ? PREFIX : OWN_PREFIX) + name;
+    if (value === "") this.#platform.storage.removeItem(key);
+    else this.#platform.storage.setItem(key, value);
     if (!isShared) return;
     this.#shared.add(name);
     this.#writeAddress();
@@ -76,12 +83,12 @@ export class Settings {
    */
   setSymbol(symbol) {
     this.#symbol = symbol;
-    this.#platform.storage.setItem(`${PREFIX}symbol`, symbol);
+    this.#platform.storage.setItem(PREFIX + SYMBOL, symbol);
     this.#writeAddress();
   }
 
   #writeAddress() {
-    const pairs = [...this.#shared].sort().map((name) => [name, this.#values.get(name) ?? ""]);
+    const pairs = [...this.#shared].sort().map((name) => [name, this.get(name)]);
     const texts = pairs.filter(([, value]) => value !== "").map(([name, value]) => `&${name}=${encoded(value)}`);
     this.#platform.setHash(`#${encoded(this.#symbol)}${texts.join("")}`);
   }

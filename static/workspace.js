@@ -46,7 +46,8 @@ export function createWorkspace(place, rows, page, frames, context) {
   /** The setting that has the user's own layout at this width; a phone's and a tablet's do not fit elsewhere. */
   const setting = () => (["tablet", "phone"].includes(width.value) ? `panels.${width.value}` : "panels");
   const preset = () => {
-    const layouts = PRESETS[settings.get("layout")] ?? PRESETS.standard;
+    const name = settings.get("layout");
+    const layouts = PRESETS[Object.hasOwn(PRESETS, name) ? name : "standard"];
     return /** @type {Tree} */ (parsedLayout(layouts[width.value], names));
   };
   const tree = computed(() => parsedLayout(settings.get(setting()), names) ?? preset());
@@ -111,18 +112,18 @@ export function createWorkspace(place, rows, page, frames, context) {
     if (tabs.places.length === 1) return element("div", { class: "cell" }, ...sections);
     const buttons = tabs.places.map(tabButton);
     const isPhone = width.value === "phone";
-    const bar = element("div", { class: "tabs", role: "tablist", "aria-label": "Panels" });
-    bar.append(...(isPhone ? buttons.slice(0, PHONE_TABS) : buttons));
-    bar.addEventListener("keydown", (event) => stepTabs(event, bar));
-    if (isPhone && buttons.length > PHONE_TABS) bar.append(more(buttons.slice(PHONE_TABS)));
+    const list = element("div", { class: "tab-list", role: "tablist", "aria-label": "Panels" });
+    list.append(...(isPhone ? buttons.slice(0, PHONE_TABS) : buttons));
+    list.addEventListener("keydown", (event) => stepTabs(event, list));
+    const rest = isPhone ? buttons.slice(PHONE_TABS) : [];
+    const bar = element("div", { class: "tabs" }, list, ...(rest.length > 0 ? more(rest) : []));
     return element("div", { class: "cell tabbed" }, bar, ...sections);
   }
 
-  /**
-   * @param {HTMLElement[]} buttons
-   */
+  /** @param {HTMLElement[]} buttons those that find no room in the bar */
   function more(buttons) {
-    const sheet = element("div", { class: "sheet", hidden: true, "data-testid": "more-sheet" }, ...buttons);
+    const names = { class: "sheet", role: "tablist", "aria-label": "More panels", "data-testid": "more-sheet" };
+    const sheet = element("div", { ...names, hidden: true }, ...buttons);
     const attributes = { type: "button", class: "tab more", "aria-expanded": "false", "data-testid": "tab-more" };
     const button = element("button", attributes, "More");
     const toggle = (/** @type {boolean} */ isOpen) => {
@@ -134,7 +135,7 @@ export function createWorkspace(place, rows, page, frames, context) {
     sheet.addEventListener("keydown", ({ key }) => {
       if (key === "Escape") toggle(false);
     });
-    return element("div", { class: "more-box" }, button, sheet);
+    return [button, sheet];
   }
 
   /** @param {Place} one */
@@ -183,8 +184,10 @@ export function createWorkspace(place, rows, page, frames, context) {
     node.style.flex = flexOf(current.size);
     setAttr(node, "data-auto", current.size.kind === "auto");
     if (current.kind !== "tabs") {
-      const parts = [...node.children].filter((child) => !child.matches(".splitter"));
-      for (const [at, child] of current.children.entries()) size(child, /** @type {HTMLElement} */ (parts[at]));
+      const parts = /** @type {HTMLElement[]} */ ([...node.children].filter((child) => !child.matches(".splitter")));
+      for (const [at, child] of current.children.entries()) size(child, parts[at]);
+      for (const handle of node.querySelectorAll(":scope > .splitter"))
+        setAttr(handle, "aria-valuenow", shareOf(handle));
       return;
     }
     const active = keyOf(current.places[current.active]);
@@ -318,6 +321,17 @@ function shapeOf(tree) {
 function flexOf({ kind, value }) {
   if (kind === "auto") return "0 0 auto";
   return kind === "px" ? `0 1 ${value}px` : `${value} 1 0px`;
+}
+
+/**
+ * Return how much of the room of both parts beside a splitter the first one has, in percent.
+ * @param {Element} handle
+ */
+function shareOf(handle) {
+  const isRow = handle.getAttribute("aria-orientation") === "vertical";
+  const parts = [handle.previousElementSibling, handle.nextElementSibling];
+  const [before, after] = parts.map((part) => (isRow ? part?.clientWidth : part?.clientHeight) ?? 0);
+  return Math.round((100 * before) / Math.max(1, before + after));
 }
 
 /**

@@ -177,10 +177,9 @@ class Leases:
         One that ingests alone uses the highest token known: its views are for its own clients.
         """
         lease = self._leases.get(symbol)
-        seen = self._seen_token(symbol)
         if lease is None:
-            return seen
-        return max(lease.floor, seen) if self.role(symbol) is Role.ALONE else lease.token
+            return self._seen_token(symbol)
+        return max(lease.floor, self._seen_token(symbol)) if self.role(symbol) is Role.ALONE else lease.token
 
     def is_watched_elsewhere(self, symbol: str) -> bool:
         """Return whether clients of other processes watch a symbol that this one owns."""

@@ -155,13 +155,17 @@ class Sequencer:
         self._held.note(self)
 
     async def _quarantine(self, kind: str, reason: str) -> None:
+        await self.put(self._quarantined(kind, reason))
+
+    def _quarantined(self, kind: str, reason: str) -> Quarantined:
+        """Count and log a frame whose values cannot be true; return what the engine is told."""
         stats.frames_quarantined.labels(self.symbol, kind).inc()
         now_ms = self._clock.now_ms()
         logged_ms = self._quarantine_logged_ms.get(kind)
         if logged_ms is None or now_ms - logged_ms >= QUARANTINE_LOG_EVERY_MS:
             self._quarantine_logged_ms[kind] = now_ms
             log.warning("frame quarantined symbol=%s kind=%s reason=%s", self.symbol, kind, reason)
-        await self.put(Quarantined(kind, reason))
+        return Quarantined(kind, reason)
 
     def _count(self, kind: str) -> None:
         if kind not in self._counters:
@@ -270,6 +274,14 @@ class Sequencer:
         await self._put_anchor()
 
     async def _put_anchor(self) -> None:
+        waiting_id = self._depth.waiting_id
+        if waiting_id is not None:
+            # A snapshot that came before the first frame of its connection could not be judged by its id.
+            reason = self._plausibility.refuse_snapshot_id(waiting_id, self._clock.now_ms())
+            if reason:
+                self._depth.drop_snapshot()
+                await self._put(self._quarantined("snapshot", reason))
+                return
         anchor = self._depth.take_anchor()
         if anchor is not None:
             stats.snapshots_joined.labels(self.symbol).inc()

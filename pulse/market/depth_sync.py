@@ -129,6 +129,16 @@ class DepthSync:
             self._snapshot = snapshot
         return reaches_back
 
+    @property
+    def waiting_id(self) -> int | None:
+        """The id of the snapshot that was accepted and waits until the stream has reached it; None without one."""
+        return None if self._snapshot is None else self._snapshot.last_update_id
+
+    def drop_snapshot(self) -> None:
+        """Drop the snapshot that waits: its id is false. The diffs are held for another one."""
+        self._snapshot = None
+        self._release_if_idle()
+
     def reaches(self, diff: DepthDiff) -> bool:
         """Return whether a diff would follow on without a gap; with no book to continue, any does."""
         return not self.is_joined or diff.first_update_id <= self._last_update_id + 1

@@ -51,6 +51,7 @@ from pulse.market.view import (
     TradeView,
     View,
     WindowView,
+    trade_view,
 )
 
 TRADING = "TRADING"
@@ -259,9 +260,7 @@ class Market:
         self._start_session_if_due(trade.time_ms)
         self._trade_flow.add(trade, now_ms)
         self.candles.on_trade(trade)
-        shown = TradeView(
-            trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms, trade.first_trade_id
-        )
+        shown = trade_view(trade)
         self._trades.appendleft(shown)
         self._repeat_buffer.add(shown)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from pulse.market.cross_checks import Incident
-from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState
+from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState, Trade
 
 
 @dataclass
@@ -70,6 +70,13 @@ class TradeView:
     aggressor: str
     time_ms: int
     first_trade_id: int
+
+
+def trade_view(trade: Trade) -> TradeView:
+    """Return a trade as clients receive it."""
+    return TradeView(
+        trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms, trade.first_trade_id
+    )
 
 
 @dataclass

@@ -46,8 +46,8 @@ CLASSES: Mapping[str, type] = {
     for cls in vars(module).values()
     if isinstance(cls, type) and cls.__module__ == module.__name__
 }
-NOT_KEPT = frozenset({"_handlers", "_origin"})
-"""Fields of a market that whoever reads a state provides."""
+NOT_KEPT = frozenset({"_handlers", "_origin", "_liquidity"})
+"""Fields of a market that whoever reads a state provides, or that only spare work: they begin anew."""
 KEYS, QUANTITIES = COLUMNS = ("_keys", "_quantities")
 """Fields of a side of a book that are kept as columns."""
 SENTINEL = (inf, 0.0)

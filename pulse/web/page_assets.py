@@ -37,7 +37,7 @@ _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".html": "text/ht
           ".svg": "image/svg+xml"}  # fmt: skip
 _TEXTS = ("text/", "image/svg+xml", "application/json")
 _STYLESHEET = re.compile(r'<link rel="stylesheet" href="\./([^"]+)">\n?')
-_PRELOAD = re.compile(r'[ \t]*<link rel="modulepreload" href="\./([^"]+)">\n?')
+_PRELOAD = re.compile(r'[ \t]*<link rel="modulepreload" href="\./([^"]+)"( media="[^"]*")?>\n?')
 _SCRIPT = re.compile(r'<script type="module" src="\./([^"]+)">')
 _REFERENCE = re.compile(r'\b(href|src)="\./')
 
@@ -140,7 +140,7 @@ def _with_styles(html: str) -> str:
 
 def _with_modules(html: str, files: dict[str, bytes]) -> str:
     """Return the page with one module in place of those that it needs at first, and join them in `files`."""
-    scripts, preloads = _SCRIPT.findall(html), _PRELOAD.findall(html)
+    scripts, preloads = _SCRIPT.findall(html), dict(_PRELOAD.findall(html))
     own = {name: content.decode() for name, content in files.items() if _is_own_module(name)}
     entries = [name for name in [*preloads, *scripts] if name in own]
     if not entries:
@@ -150,8 +150,8 @@ def _with_modules(html: str, files: dict[str, bytes]) -> str:
         del files[name]  # it is part of the joined one, and must not run twice
     files |= {name: text.encode() for name, text in modules.items()}
     vendored = [name for name in re.findall(r'^import .* from "\./([^"]+)";', modules[JOINED], re.M) if name in files]
-    named = dict.fromkeys([name for name in preloads if name not in own] + vendored)
-    links = "".join(f'<link rel="modulepreload" href="./{name}">\n    ' for name in named)
+    named = {name: media for name, media in preloads.items() if name not in own} | dict.fromkeys(vendored, "")
+    links = "".join(f'<link rel="modulepreload" href="./{name}"{media}>\n    ' for name, media in named.items())
     return _SCRIPT.sub(f'{links}<script type="module" src="./{JOINED}">', _PRELOAD.sub("", html), count=1)
 
 

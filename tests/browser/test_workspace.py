@@ -1,6 +1,7 @@
 """The panels in a real browser: resized, hidden, maximised, pinned to symbols, kept in the address, and on a phone."""
 
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from pulse.simulator.server import SimulatedExchange
-from tests.browser.test_page import WAIT_MS, live, opened, until_live
+from tests.browser.test_page import WAIT_MS, live, opened, static_host, until_live
+from tests.support.services import free_port
 
 SHOWN = """() => [...document.querySelectorAll('.panel')].filter((one) => one.getClientRects().length > 0)
   .map((one) => one.dataset.key)"""
@@ -145,6 +147,52 @@ async def test_two_symbols_stand_on_one_screen(exchange: SimulatedExchange, tmp_
 
     assert len(sockets) == 1
     assert [error for error in errors if "404" not in error] == []
+
+
+CLOCK = """// A panel for a test.
+
+import { element, setText } from "../../dom.js";
+
+export function mount({ body }) {
+  const text = element("p", { class: "values", "data-testid": "clock-text" });
+  body.append(text);
+  return { paint: ({ view, selected }) => setText(text, view === null ? "" : `${selected} at ${view.last_update_id}`) };
+}
+"""
+
+
+async def test_a_panel_is_a_folder_and_a_row(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Nothing else of the page knows it: it is loaded when it is first shown, with its style, and is painted."""
+    static = tmp_path / "static"
+    shutil.copytree(Path(__file__).parents[2] / "static", static)
+    (static / "panels" / "clock").mkdir()
+    (static / "panels" / "clock" / "panel.js").write_text(CLOCK)
+    (static / "panels" / "clock" / "panel.css").write_text(".panel.clock { --styled: 1; text-align: center; }\n")
+    table = static / "panels" / "table.js"
+    row = '  { name: "clock", title: "Clock", tab: "Clock", load: () => import("./clock/panel.js") },\n];'
+    table.write_text(table.read_text().replace("\n];", f"\n{row}", 1))
+    port = free_port()
+    origin = f"http://127.0.0.1:{port}"
+    asked: list[str] = []
+    async with (
+        live(exchange, tmp_path, PULSE_ALLOWED_ORIGINS=origin) as pulse,
+        static_host(port, pulse.url, static),
+        opened(pulse, origin=origin) as (page, errors),
+    ):
+        page.on("request", lambda request: asked.append(request.url.removeprefix(origin)))
+        await until_live(page)
+        assert not any("/clock/" in path for path in asked)
+        await page.keyboard.press("l")
+        await page.get_by_test_id("show-clock").check()
+        await page.get_by_test_id("layouts-close").click()
+        panel = page.get_by_test_id("clock-panel")
+        await expect(page.get_by_test_id("clock-text")).to_contain_text("BTCUSDT at ", timeout=WAIT_MS)
+        await expect(panel).to_have_css("text-align", "center")
+        first = await page.inner_text("[data-testid=clock-text]")
+        await expect(page.get_by_test_id("clock-text")).not_to_have_text(first, timeout=WAIT_MS)
+
+    assert {"/panels/clock/panel.js", "/panels/clock/panel.css"} <= set(asked)
+    assert errors == []
 
 
 async def test_a_phone_has_tabs(exchange: SimulatedExchange, tmp_path: Path) -> None:

@@ -202,6 +202,20 @@ def test_a_second_snapshot_makes_a_book_at_the_running_ones_id() -> None:
     assert sync.on_diff(diff(14, 14)) is DiffOutcome.DELIVER
 
 
+def test_waiting_snapshot_may_be_dropped() -> None:
+    """Where its id turns out to be false; the diffs stay for the next one."""
+    sync = sync_with()
+    assert sync.waiting_id is None
+    assert sync.on_snapshot(snapshot(999))
+    assert sync.waiting_id == 999
+    sync.on_diff(diff(11, 11))
+    sync.drop_snapshot()
+
+    assert (sync.waiting_id, sync.wants_snapshot, sync.take_anchor()) == (None, True, None)
+    assert sync.on_snapshot(snapshot(10))
+    assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(11, 11),))
+
+
 def test_second_snapshot_older_than_its_request_is_refused() -> None:
     """Diffs from before the request were not held, so an older snapshot cannot be brought up to the book."""
     sync = joined_at(10)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from pulse.binance.refusals import FORBIDDEN_FIRST_S
+from pulse.binance.refusals import FORBIDDEN_FIRST_S, FORBIDDEN_MAX_S
 from pulse.binance.transport import CONNECT_TIMEOUT_S, HEARTBEAT_S, REQUEST_TIMEOUT_S, Answer
 from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 from pulse.ingest.exchange_stream import STREAMS
@@ -101,6 +101,7 @@ class VirtualExchange:
         self.refuse: int | None = None  # an HTTP status; 0: no answer at all
         self.banned_until_s = 0.0  # end of a ban: no REST call is allowed before
         self.forbidden_until_s = 0.0  # a request that the firewall refused is not made again before
+        self._forbidden_waits_s: dict[str, float] = {}  # by path, since its last other answer
         self.klines_failed_s = 0.0  # when candles were last requested in vain
         self.weight_short_until_s = 0.0  # until then the minute's weight is nearly used up
         self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
@@ -216,7 +217,12 @@ class VirtualExchange:
         answer = self._answer(path, params, fault)
         await asyncio.sleep(self.rng.uniform(0.01, 0.3))
         if answer.status == 403:
-            self.forbidden_until_s = self.loop.time() + FORBIDDEN_FIRST_S
+            last_s = self._forbidden_waits_s.get(path)
+            wait_s = FORBIDDEN_FIRST_S if last_s is None else min(last_s * 2, FORBIDDEN_MAX_S)
+            self._forbidden_waits_s[path] = wait_s
+            self.forbidden_until_s = max(self.forbidden_until_s, self.loop.time() + wait_s)
+        else:
+            self._forbidden_waits_s.pop(path, None)
         if answer.status in (429, 418):
             self.banned_until_s = max(self.banned_until_s, self.loop.time() + int(answer.headers["Retry-After"]))
         return answer

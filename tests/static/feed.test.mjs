@@ -45,7 +45,19 @@ function subscribed(source = "exchange") {
     receiveTopic("book", { seq, symbol: "BTCUSDT", bids: [[1, seq]] });
   };
   last().open();
-  return { feed, views, refusals, others, last, due: fake.due, timers: fake.timers, receive, receiveTopic, receiveAll };
+  return {
+    feed,
+    views,
+    refusals,
+    others,
+    last,
+    due: fake.due,
+    timers: fake.timers,
+    clock: fake.clock,
+    receive,
+    receiveTopic,
+    receiveAll,
+  };
 }
 
 test("the feed subscribes to what a page shows, the book last", () => {
@@ -162,6 +174,19 @@ test("several symbols are followed over one connection, and only what changes is
   feed.follow(new Map([["ETHUSDT", []]]));
 
   assert.deepEqual(sent.slice(2), [{ op: "unsubscribe", topics: topicsOf("BTCUSDT") }]);
+});
+
+test("a user who leafs through the symbols is not cut off: the last one is asked for when it may be", () => {
+  const { feed, last, clock, due } = subscribed();
+  const { sent } = last();
+  for (let at = 0; at < 60; at += 1) feed.follow(new Map([[`S${at}`, []]]));
+  const asked = sent.length;
+  assert.ok(asked <= 45 && asked > 30, String(asked));
+  clock.nowMs += 10_000;
+  due().act();
+
+  assert.deepEqual(sent.at(-1), subscription("S59"));
+  assert.equal(sent.length, asked + 2);
 });
 
 test("each symbol has its own views, and one that was left has none", () => {

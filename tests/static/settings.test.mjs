@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { parsedHash, Settings } from "../../static/settings.js";
+import { computed } from "../../static/vendor/preact-signals-core-1.14.5/signals-core.mjs";
 
 /** @param {string} hash */
 function opened(hash, stored = /** @type {Record<string, string>} */ ({})) {
@@ -54,11 +55,29 @@ test("a choice is stored and in the address; one that is taken back is in neithe
   );
 });
 
+test("a choice of an earlier visit is in the address of this one", () => {
+  const { settings, address } = opened("", { "pulse.interval": "1h", "pulse.symbol": "LINKUSDT" });
+  assert.deepEqual([settings.get("interval"), settings.get("symbol")], ["1h", "LINKUSDT"]);
+  settings.setSymbol("BTCUSDT");
+
+  assert.equal(address.hash, "#BTCUSDT&interval=1h");
+});
+
+test("whoever has read a choice is told of its change, also of the first one", () => {
+  const { settings } = opened("", { "pulse.layout": "book" });
+  const layout = computed(() => settings.get("layout"));
+  assert.equal(layout.value, "book");
+  settings.set("layout", "chart");
+
+  assert.equal(layout.value, "chart");
+});
+
 test("a choice of the user's alone is not in the address", () => {
   const { settings, kept, address } = opened("#BTCUSDT");
   settings.set("layouts", "mine", { isShared: false });
 
-  assert.deepEqual([address.hash, kept.get("pulse.layouts")], ["#BTCUSDT", "mine"]);
+  assert.deepEqual([address.hash, kept.get("pulse.own.layouts")], ["#BTCUSDT", "mine"]);
+  assert.equal(opened("", Object.fromEntries(kept)).settings.get("layouts"), "mine");
 });
 
 test("names that cannot be settings, and values that are too long, are ignored", () => {

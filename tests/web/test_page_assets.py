@@ -17,7 +17,7 @@ PAGE = """<head>
     <link rel="icon" href="./favicon.svg">
     <link rel="stylesheet" href="./styles/a.css">
     <link rel="stylesheet" href="./styles/b.css">
-    <link rel="modulepreload" href="./vendor/chart-1/chart.mjs">
+    <link rel="modulepreload" href="./vendor/chart-1/chart.mjs" media="(min-width: 9px)">
     <script type="module" src="./app.js"></script>
 </head><a href="https://example.org/">elsewhere</a>
 """
@@ -89,7 +89,8 @@ def test_the_page_refers_to_the_versioned_files(folder: Path) -> None:
     version, html = version_of(assets), assets["/"].plain.decode()
 
     assert re.findall('rel="stylesheet" href="([^"]+)"', html) == [f"./{version}/styles.css"]
-    assert re.findall('modulepreload" href="([^"]+)"', html) == [f"./{version}/vendor/chart-1/chart.mjs"]
+    chart = f'"./{version}/vendor/chart-1/chart.mjs" media="(min-width: 9px)"'
+    assert re.findall('modulepreload" href=(.+)>', html) == [chart]
     assert re.findall('src="([^"]+)"', html) == [f"./{version}/page.js"]
     assert f'href="./{version}/favicon.svg"' in html
     assert 'href="https://example.org/"' in html
