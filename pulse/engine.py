@@ -8,6 +8,7 @@ requests for a snapshot and trade gaps leave on queues that never make it wait.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf, nan
@@ -42,6 +43,8 @@ UNWATCHED_AT_ONCE = 4
 symbol's must not wait for them."""
 BATCH_EVENTS_MAX = 256
 """Events applied in one go before other tasks of the loop run."""
+DEFERRED_AT_ONCE = 8
+"""Events of unwatched symbols that are applied in one go while any symbol is watched, whose events go first."""
 LIQUIDITY_SHARE = 0.1
 """The part of a core that ladders and costs of all symbols may take; beyond it each symbol's are made less often."""
 STATE_EVENTS = (BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
@@ -101,6 +104,7 @@ class _Slot:
 
     __slots__ = (
         "age_ms",
+        "deferred",
         "due_s",
         "incidents_logged",
         "is_watched",
@@ -120,6 +124,7 @@ class _Slot:
         self.market = market
         self.log = event_log
         self.is_watched = is_watched
+        self.deferred = 0  # its events among those that wait for watched symbols' events
         self.record = ProofRecord(market.symbol)
         self.since_s = now_s  # since the epoch: when the newest view's state began
         self.published_s = 0.0  # when the newest view was made
@@ -159,6 +164,7 @@ class Engine:
         self._event_logs = event_logs
         self._slots: dict[str, _Slot] = {}
         self._watchers: dict[str, int] = {}  # how many each symbol has; also of symbols that are not open
+        self._deferred: deque[tuple[_Slot, Received]] = deque()  # BATCH_EVENTS_MAX at most
         self._next_due_s = 0.0  # no view is due before
         self._inbox = inbox
         self._outbox = outbox
@@ -238,12 +244,14 @@ class Engine:
             while True:
                 self._publish_due(loop.time())
                 self._set_alarm(loop)
-                self._apply(await self._inbox.get(), loop.time())
-                for _ in range(min(self._inbox.qsize(), BATCH_EVENTS_MAX)):
-                    self._apply(self._inbox.get_nowait(), loop.time())
-                if not self._inbox.empty():
+                if not self._deferred:
+                    self._apply_or_defer(await self._inbox.get(), loop.time())
+                for _ in range(min(self._inbox.qsize(), BATCH_EVENTS_MAX - len(self._deferred))):
+                    self._apply_or_defer(self._inbox.get_nowait(), loop.time())
+                if self._deferred or not self._inbox.empty():
                     self._publish_due(loop.time())
                     await asyncio.sleep(0)
+                    self._apply_deferred(loop.time())
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -288,10 +296,28 @@ class Engine:
 
     # --- events in
 
-    def _apply(self, received: Received, now_s: float) -> None:
+    def _apply_or_defer(self, received: Received, now_s: float) -> None:
+        """Apply an event, or let it wait for those of watched symbols; a symbol's events keep their order.
+
+        The diffs of all symbols come together. A watched one's view would wait until those of hundreds are applied.
+        """
         slot = self._slots.get(received.symbol)
         if slot is None:
             return  # WAKE_UP, or the symbol was closed while this was on its way
+        if not slot.deferred and (slot.is_watched or not self._watchers):
+            self._apply(slot, received, now_s)
+        else:
+            slot.deferred += 1
+            self._deferred.append((slot, received))
+
+    def _apply_deferred(self, now_s: float) -> None:
+        for _ in range(min(len(self._deferred), DEFERRED_AT_ONCE)):
+            slot, received = self._deferred.popleft()
+            slot.deferred -= 1
+            if self._slots.get(received.symbol) is slot:  # it was not closed meanwhile
+                self._apply(slot, received, now_s)
+
+    def _apply(self, slot: _Slot, received: Received, now_s: float) -> None:
         market, event = slot.market, received.event
         at_ms = int(received.received_ms)
         market.apply(event, at_ms)

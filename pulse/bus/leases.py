@@ -260,6 +260,6 @@ class Leases:
         counts = Counter(self.role(symbol) for symbol in self._leases)
         if counts != self._reported:
             self._reported = counts
-            log.info("leases %s", " ".join(f"{role.value}={counts[role]}" for role in Role))
+            log.info("leases owner=%s follower=%s alone=%s undecided=%s", *(counts[role] for role in Role))
         for event in self._listeners:
             event.set()
