@@ -134,7 +134,9 @@ ROWS = (
         "watched-process-one", "whole process, one symbol x 10 diffs/s: CPU per diff without clients", "us",
         _process_of_one, Budget(4, Against.TIMES), FLOOR,
     ),
-    Row("watched-cpu", "whole process, 100 symbols (500 levels a side) x 10 diffs/s, no client", "of a core", _cpu, Budget(0.25)),
+    Row("watched-cpu", "whole process, 100 symbols (500 levels a side) x 10 diffs/s, no client", "of a core", _cpu,
+        Budget(0.25),
+    ),
     Row(
         "watched-p50", "exchange frame in to client frame out, one watched symbol among 100, p50", "ms",
         lambda context: _delay(context, "p50_s"), None, LOOPBACK,

@@ -55,6 +55,8 @@ BOUNDS: dict[str, Bound] = {
     "rest_down": Bound(30.0, RECOVER_S),
     "ban": Bound(30.0, RECOVER_S),
     "forbid": Bound(30.0, RECOVER_S),
+    "refuse_region": Bound(30.0, RECOVER_S),
+    "swap_store": Bound(0.0, RECOVER_S),
     "clock_jump": Bound(0.0, RECOVER_S),
     "drift": Bound(0.0, RECOVER_S),
     "halt": Bound(30.0, RECOVER_S),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pulse.market.types import Instrument
-from pulse.queues import Received
 from tests.simulation.bounds import Bounds
 from tests.simulation.checker import Checker
 from tests.simulation.loop import VirtualClock
@@ -51,7 +50,7 @@ class FaultContext:
         """Deliver a symbol's trading status to the process, as the instrument poller does."""
         if not self.process.is_stopped:
             instrument = Instrument(symbol, symbol[:-4], symbol[-4:], status, 0.01, 0.001, 2, 3)
-            await self.process.inbox.put(Received(symbol, instrument, self.clock.now_ms()))
+            await self.process.ingest.on_instrument(instrument)
 
     async def wait_for_frames(self, stream: str, count: int) -> None:
         """Wait until the exchange has produced `count` more events of a stream."""

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from pulse.binance.messages import Frame, parse
-from pulse.binance.refusals import FORBIDDEN_FIRST_S
+from pulse.binance.refusals import FORBIDDEN_FIRST_S, REFUSED_WAIT_S
 from pulse.binance.transport import CONNECT_TIMEOUT_S
 from pulse.market.plausibility import CONFIRMED_BY
 from pulse.simulator.faults import SentFrame, cross_depth
@@ -333,6 +333,22 @@ async def _forbid(context: FaultContext) -> None:
     context.exchange.rest_faults.clear()
 
 
+async def _refuse_region(context: FaultContext) -> None:
+    """Refuse the address (451), at one REST call or at the handshakes of a while; then nothing is asked for minutes."""
+    context.bounds.note_audit_outage(REFUSED_WAIT_S)
+    if context.rng.random() < 0.5:
+        context.exchange.rest_faults.answer("/api/*", 451, count=1)
+        if context.rng.random() < 0.7:
+            await context.drop_diff(context.symbol())
+        await asyncio.sleep(60)  # until some request was made
+        context.exchange.rest_faults.clear()
+        return
+    context.exchange.refuse = 451
+    await _cut(context)
+    await asyncio.sleep(context.rng.uniform(2, 120))
+    context.exchange.refuse = None
+
+
 async def _rest_down(context: FaultContext) -> None:
     rng, faults, seconds = context.rng, context.exchange.rest_faults, context.rng.uniform(2, 90)
     context.bounds.note_audit_outage(seconds + 30)
@@ -368,6 +384,17 @@ async def _kill(context: FaultContext) -> None:
         await context.restart(context.rng.uniform(3.0, 300.0))
 
 
+async def _swap_store(context: FaultContext) -> None:
+    """Delete the file of the candles under the running process, or put an empty one in its place."""
+    context.bounds.end("swap_store", context.checker.now_s)  # it must not disturb the book, so nothing is excused
+    if not context.process.is_stopped:
+        context.process.swap_store(leaves_file=context.rng.random() < 0.5)
+    # What was stored is fetched again when the next minute has ended.
+    context.exchange.klines_failed_s = asyncio.get_running_loop().time()
+    await asyncio.sleep(120)
+    context.bounds.begin("swap_store", context.checker.now_s)
+
+
 async def _clock_jump(context: FaultContext) -> None:
     before_s = context.clock.jump_s
     context.clock.jump_s = context.rng.choice([-1, 1]) * context.rng.uniform(5, 7200)
@@ -388,9 +415,22 @@ async def _drift(context: FaultContext) -> None:
 
 
 async def _halt(context: FaultContext) -> None:
-    """Suspend trading; the statuses of the break and of its end are delivered some time after."""
+    """Suspend trading; the statuses of the break and of its end are delivered some time after.
+
+    Some halts are over before a status is asked for. In others orders cross meanwhile, as where nothing is matched:
+    every snapshot is of crossed prices.
+    """
     symbol, rng = context.symbol(), context.rng
     context.exchange.core.set_status(symbol, STATUS_BREAK)
+    if rng.random() < 0.3:
+        await asyncio.sleep(rng.uniform(5, 2 * STATUS_LATE_S))
+        context.exchange.core.set_status(symbol, STATUS_TRADING)
+        await context.wait_for_frames(f"{symbol.lower()}@depth@100ms", 2)
+        return
+    crosses = rng.random() < 0.3
+    if crosses:
+        context.exchange.rest_faults.edit(DEPTH_PATH, cross_depth, count=1000)
+        context.process.streams[symbol].request_snapshot("requested by the fault schedule")
     await asyncio.sleep(rng.uniform(0, STATUS_LATE_S))
     await context.report_status(symbol, STATUS_BREAK)
     await asyncio.sleep(rng.uniform(5, 400))
@@ -399,6 +439,8 @@ async def _halt(context: FaultContext) -> None:
         await context.report_status(symbol, STATUS_TRADING)
         await asyncio.sleep(rng.uniform(0, 150))
     context.exchange.core.set_status(symbol, STATUS_TRADING)
+    if crosses:
+        context.exchange.rest_faults.clear()
     if not is_told_first:
         await asyncio.sleep(rng.uniform(0, STATUS_LATE_S))
         await context.report_status(symbol, STATUS_TRADING)
@@ -431,6 +473,8 @@ FAULTS: dict[str, Fault] = {
     "same_id": _same_id,
     "ban": _ban,
     "forbid": _forbid,
+    "refuse_region": _refuse_region,
+    "swap_store": _swap_store,
     "clock_jump": _clock_jump,
     "drift": _drift,
     "halt": _halt,

@@ -79,7 +79,8 @@ class Process:
         rng: random.Random,
     ) -> None:
         self.checker = checker
-        store = InlineStore(folder / "candles.sqlite3", checker)
+        self._candles_path = folder / "candles.sqlite3"
+        store = InlineStore(self._candles_path, checker)
         self.inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(CANDLES_MAX)
@@ -166,6 +167,13 @@ class Process:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._store.drop()
+
+    def swap_store(self, *, leaves_file: bool) -> None:
+        """Delete the file of the candles, and leave an empty one in its place or none."""
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._candles_path}{suffix}").unlink(missing_ok=True)
+        if leaves_file:
+            self._candles_path.touch()
 
     async def check_table(self) -> None:
         """Check everything that is stored."""

@@ -32,6 +32,8 @@ class Plan:
     symbols: tuple[str, ...] = ("LTCUSDT",)
     settings: Settings | None = None
     pause_s: float = PAUSE_S
+    clock_error_s: float | None = None
+    """The error of the machine's date from the start; where it and `kinds` are None the seed draws it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ async def _run(plan: Plan, folder: Path) -> Outcome:
     exchange = VirtualExchange(clock, plan.seed, plan.symbols, settings.changes_per_s, checker.fail)
     exchange.connection_life_s = settings.rotate_after_s * 24 / 23.5 + OVERLAP_MAX_S
     checker.exchange = exchange
-    if plan.kinds is None:
+    if plan.clock_error_s is not None:
+        clock.jump_s = plan.clock_error_s
+    elif plan.kinds is None:
         _draw_dates(random.Random(f"{plan.seed}/dates"), clock, exchange)
 
     def make() -> Process:

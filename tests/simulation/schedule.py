@@ -42,7 +42,8 @@ class FaultSchedule:
         try:
             await self._until(self._length_s, faults)
             await faults
-            ban_s = context.exchange.banned_until_s - asyncio.get_running_loop().time()
+            refused_until_s = max(context.exchange.banned_until_s, context.exchange.forbidden_until_s)
+            ban_s = refused_until_s - asyncio.get_running_loop().time()
             await self._until(context.checker.now_s + max(0.0, ban_s) + SETTLE_S, faults)
             await context.process.check_table()
         finally:

@@ -36,8 +36,9 @@ REGRESSIONS = {
     Plan(1, 0.25, ("hiccup",), settings=LIVELIER): "a minute closed by time though its last trades had been lost",
     Plan(2, 0.1, ("clock_jump",)): "a running minute was called closed by REST, going by this machine's wrong date",
     Plan(5, 0.2, ("ban", "clock_jump"), pause_s=120.0): "after a jump of the date a restart took a ban for over",
-    Plan(30011, 0.05): "started with a clock hours ahead, minutes to come were taken for ones the exchange lacks",
-    Plan(20053, 0.5): "a flat minute closed over a halt that ended before its status was seen",
+    Plan(1, 0.15, ("refuse",), pause_s=60.0, clock_error_s=18_900.0): (
+        "started with a clock hours ahead, minutes to come were taken for ones that the exchange lacks"
+    ),
 }
 """Runs that have failed once, and the mistake each found."""
 
