@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import crowd, engine, fanout, footprint, latency, scale, watch
+from bench import crowd, engine, fanout, footprint, latency, many, past, scale, watch
 from bench.context import Context
 from bench.docs import with_table
 from bench.machine import describe
@@ -18,7 +18,7 @@ from bench.rows import Outcome, Reading, Row
 from bench.table import figure, render
 
 ROWS: tuple[Row, ...] = tuple(
-    row for part in (fanout, latency, engine, watch, scale, footprint, crowd) for row in part.ROWS
+    row for part in (fanout, latency, engine, watch, scale, footprint, many, past, crowd) for row in part.ROWS
 )
 EXIT_TERMINATED = 128 + signal.SIGTERM
 RESULTS = ROOT / "docs" / "benchmarks.md"

@@ -9,6 +9,7 @@ book, its metrics and its proof. Run as a program; it prints `ready` when it lis
 import argparse
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from typing import Any
 
 import orjson
 from aiohttp import WSCloseCode, web
+from aiohttp.typedefs import Handler
 
 START_TICKS, TICK = 6_183_763, 0.01
 LEVELS_CHANGED = 23
@@ -27,17 +29,18 @@ NEAR_RANK = 60.0
 class PacedExchange:
     """One book and one series of diffs for all symbols: only names and ids differ."""
 
-    def __init__(self, symbols: list[str], rate_hz: float, levels: int, seed: int) -> None:
+    def __init__(self, symbols: list[str], rate_hz: float, levels: int, seed: int, ban_s: float = 0.0) -> None:
         self._symbols = symbols
         self._period_s = 1 / rate_hz
         self._levels = levels
         self._rng = random.Random(seed)
         self._last_id = _now_us()
+        self._banned_until_s = time.monotonic() + ban_s
         self._sockets: dict[web.WebSocketResponse, set[str]] = {}
 
     async def run(self, port: int) -> None:
         """Serve and send until cancelled."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._refuse_if_banned])
         app.router.add_get("/api/v3/exchangeInfo", self._exchange_info)
         app.router.add_get("/api/v3/depth", self._depth)
         app.router.add_get("/api/v3/{rest:.+}", self._empty)
@@ -85,6 +88,14 @@ class PacedExchange:
             await socket.close(code=WSCloseCode.GOING_AWAY)
         return socket
 
+    @web.middleware
+    async def _refuse_if_banned(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse REST calls as the exchange does that has banned an address."""
+        left_s = self._banned_until_s - time.monotonic()
+        if left_s <= 0 or request.path == "/stream":
+            return await handler(request)
+        return web.Response(status=418, headers={"Retry-After": str(math.ceil(left_s))}, text="{}")
+
     async def _depth(self, request: web.Request) -> web.Response:
         count = min(self._levels, int(request.query.get("limit", "100")))
         sides = {name: [_level(sign, rank, 1.0) for rank in range(count)] for name, sign in (("bids", -1), ("asks", 1))}
@@ -130,8 +141,9 @@ def main() -> None:
     parser.add_argument("symbols", help="comma-separated")
     parser.add_argument("rate_hz", type=float)
     parser.add_argument("--levels", type=int, default=5000)
+    parser.add_argument("--ban-s", type=float, default=0.0, help="how long REST calls are refused from the start")
     options = parser.parse_args()
-    exchange = PacedExchange(options.symbols.split(","), options.rate_hz, options.levels, seed=1)
+    exchange = PacedExchange(options.symbols.split(","), options.rate_hz, options.levels, seed=1, ban_s=options.ban_s)
     asyncio.run(exchange.run(options.port))
 
 

@@ -33,12 +33,12 @@ class Terminal:
 
 
 @contextmanager
-def exchange(folder: Path, symbols: Sequence[str], rate_hz: float) -> Iterator[int]:
-    """Run the paced exchange on the driving cores; yield its port."""
+def exchange(folder: Path, symbols: Sequence[str], rate_hz: float, ban_s: float = 0.0) -> Iterator[int]:
+    """Run the paced exchange on the driving cores; yield its port. For `ban_s` seconds it refuses REST calls."""
     port = free_port()
     _, driving = cores()
     with Program(
-        python("bench.exchange", port, ",".join(symbols), rate_hz), driving, folder / "exchange.log"
+        python("bench.exchange", port, ",".join(symbols), rate_hz, "--ban-s", ban_s), driving, folder / "exchange.log"
     ) as program:
         program.read_object(READY_TIMEOUT_S)
         yield port

@@ -1,16 +1,18 @@
 """The engine: applies the market events of every symbol and makes a view of each when it is due.
 
-One Market per symbol. A watched symbol has a view at each change, another one each second: `watch` is for whatever
-reads views, the hub's subscribers among them. The engine waits for nothing but its inbox and calls no producer back:
-views, closed candles, requests for a snapshot and trade gaps leave on queues that never make it wait.
+One Market per symbol. Its clock counts whole ms, so that what it was given can be written down and played again. A
+watched symbol has a view at each change, another one each second: `watch` is for whatever reads views, the hub's
+subscribers among them. The engine waits for nothing but its inbox and calls no producer back: views, closed candles,
+requests for a snapshot and trade gaps leave on queues that never make it wait.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf, nan
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
@@ -41,6 +43,8 @@ UNWATCHED_AT_ONCE = 4
 symbol's must not wait for them."""
 BATCH_EVENTS_MAX = 256
 """Events applied in one go before other tasks of the loop run."""
+DEFERRED_AT_ONCE = 8
+"""Events of unwatched symbols that are applied in one go while any symbol is watched, whose events go first."""
 LIQUIDITY_SHARE = 0.1
 """The part of a core that ladders and costs of all symbols may take; beyond it each symbol's are made less often."""
 STATE_EVENTS = (BookAnchor, BookLost, FeedUp, FeedDown, Instrument)
@@ -75,14 +79,36 @@ MARKET_COUNTERS: Mapping[CounterOf, Callable[[Market], float]] = {
 """What /metrics reads of each market at the time of the request."""
 
 
+class EventLog(Protocol):
+    """Takes what one market is given, as it is given; times are whole ms of the process's clock."""
+
+    def add(self, at_ms: int, event: object) -> None:
+        """Take an event that the market has just been given."""
+
+    def view_made(self, at_ms: int, view: View) -> None:
+        """Take a view that has just been made."""
+
+
+class EventLogs(Protocol):
+    """Makes the logs of markets."""
+
+    def open(self, market: Market) -> EventLog:
+        """Begin the log of a market that has taken nothing yet."""
+
+    def close(self, symbol: str) -> None:
+        """End the log of a symbol."""
+
+
 class _Slot:
     """One symbol's market, and when its views are made. Times are the loop's, in seconds."""
 
     __slots__ = (
         "age_ms",
+        "deferred",
         "due_s",
         "incidents_logged",
         "is_watched",
+        "log",
         "market",
         "mismatches_logged",
         "published",
@@ -94,9 +120,11 @@ class _Slot:
         "streams",
     )
 
-    def __init__(self, market: Market, now_s: float, *, is_watched: bool) -> None:
+    def __init__(self, market: Market, now_s: float, event_log: EventLog | None, *, is_watched: bool) -> None:
         self.market = market
+        self.log = event_log
         self.is_watched = is_watched
+        self.deferred = 0  # its events among those that wait for watched symbols' events
         self.record = ProofRecord(market.symbol)
         self.since_s = now_s  # since the epoch: when the newest view's state began
         self.published_s = 0.0  # when the newest view was made
@@ -121,16 +149,22 @@ class _Slot:
 
 
 class Engine:
-    """Owns the markets. `interest` returns which ladders and costs of a symbol are watched."""
+    """Owns the markets. `interest` returns which ladders and costs of a symbol are watched.
+
+    `audit_every_s` returns how often whole books are compared with snapshots, None where none are requested.
+    """
 
     def __init__(
         self, make_market: Callable[[str], Market], inbox: Inbox, outbox: Outbox, candles: CandleQueue,
         snapshot_requests: SnapshotRequests, silent_streams: SilentStreams, gaps: GapQueue, clock: Clock,
         latency: Latency, *, publish_interval_s: float, interest: Callable[[str], Interest] = lambda _: NO_INTEREST,
+        audit_every_s: Callable[[], float | None] = lambda: None, event_logs: EventLogs | None = None,
     ) -> None:  # fmt: skip
         self._make_market = make_market
+        self._event_logs = event_logs
         self._slots: dict[str, _Slot] = {}
         self._watchers: dict[str, int] = {}  # how many each symbol has; also of symbols that are not open
+        self._deferred: deque[tuple[_Slot, Received]] = deque()  # BATCH_EVENTS_MAX at most
         self._next_due_s = 0.0  # no view is due before
         self._inbox = inbox
         self._outbox = outbox
@@ -141,6 +175,7 @@ class Engine:
         self._clock = clock
         self._latency = latency
         self._interest = interest
+        self._audit_every_s = audit_every_s
         self._liquidity_share = WorkShare(LIQUIDITY_SHARE, HEARTBEAT_S / 2)
         self._interval_s = publish_interval_s
         self._alarm: asyncio.TimerHandle | None = None
@@ -149,7 +184,8 @@ class Engine:
     def open(self, symbol: str) -> None:
         """Begin to make views of a symbol."""
         market, is_watched = self._make_market(symbol), self.is_watched(symbol)
-        self._slots[symbol] = slot = _Slot(market, self._clock.wall_s(), is_watched=is_watched)
+        event_log = None if self._event_logs is None else self._event_logs.open(market)
+        self._slots[symbol] = slot = _Slot(market, self._clock.wall_s(), event_log, is_watched=is_watched)
         self._next_due_s = 0.0
         self._wake_up_if_idle()
         for counter, read in MARKET_COUNTERS.items():
@@ -167,6 +203,8 @@ class Engine:
         """Drop a symbol; events of it that are still in the inbox are ignored."""
         del self._slots[symbol]
         self._liquidity_share.discard(symbol)
+        if self._event_logs is not None:
+            self._event_logs.close(symbol)
         self._snapshot_requests.discard(symbol)
         for kind in KINDS:
             self._silent_streams.discard((symbol, kind))
@@ -206,12 +244,14 @@ class Engine:
             while True:
                 self._publish_due(loop.time())
                 self._set_alarm(loop)
-                self._apply(await self._inbox.get(), loop.time())
-                for _ in range(min(self._inbox.qsize(), BATCH_EVENTS_MAX)):
-                    self._apply(self._inbox.get_nowait(), loop.time())
-                if not self._inbox.empty():
+                if not self._deferred:
+                    self._apply_or_defer(await self._inbox.get(), loop.time())
+                for _ in range(min(self._inbox.qsize(), BATCH_EVENTS_MAX - len(self._deferred))):
+                    self._apply_or_defer(self._inbox.get_nowait(), loop.time())
+                if self._deferred or not self._inbox.empty():
                     self._publish_due(loop.time())
                     await asyncio.sleep(0)
+                    self._apply_deferred(loop.time())
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -238,8 +278,8 @@ class Engine:
 
     def certificates(self) -> dict[str, Certificate]:
         """Return the proof of each symbol's book."""
-        now_ms = self._clock.now_ms()
-        return {symbol: slot.market.certificate(now_ms) for symbol, slot in self._slots.items()}
+        now_ms, every_s = self._clock.now_ms(), self._audit_every_s()
+        return {symbol: slot.market.certificate(now_ms, every_s) for symbol, slot in self._slots.items()}
 
     def proof_records(self) -> dict[str, ProofRecord]:
         """Return the record of when each symbol's book was proven."""
@@ -256,12 +296,33 @@ class Engine:
 
     # --- events in
 
-    def _apply(self, received: Received, now_s: float) -> None:
+    def _apply_or_defer(self, received: Received, now_s: float) -> None:
+        """Apply an event, or let it wait for those of watched symbols; a symbol's events keep their order.
+
+        The diffs of all symbols come together. A watched one's view would wait until those of hundreds are applied.
+        """
         slot = self._slots.get(received.symbol)
         if slot is None:
             return  # WAKE_UP, or the symbol was closed while this was on its way
+        if not slot.deferred and (slot.is_watched or not self._watchers):
+            self._apply(slot, received, now_s)
+        else:
+            slot.deferred += 1
+            self._deferred.append((slot, received))
+
+    def _apply_deferred(self, now_s: float) -> None:
+        for _ in range(min(len(self._deferred), DEFERRED_AT_ONCE)):
+            slot, received = self._deferred.popleft()
+            slot.deferred -= 1
+            if self._slots.get(received.symbol) is slot:  # it was not closed meanwhile
+                self._apply(slot, received, now_s)
+
+    def _apply(self, slot: _Slot, received: Received, now_s: float) -> None:
         market, event = slot.market, received.event
-        market.apply(event, received.received_ms)
+        at_ms = int(received.received_ms)
+        market.apply(event, at_ms)
+        if slot.log is not None:
+            slot.log.add(at_ms, event)
         if isinstance(event, DepthDiff):
             self._latency.applied(
                 received.symbol, received.received_ms, event.event_time_ms,
@@ -345,8 +406,8 @@ class Engine:
         self._next_due_s = min(map(_due_s, self._slots.values()), default=inf)
 
     def _publish(self, slot: _Slot) -> None:
-        market = slot.market
-        view = market.view(self._clock.now_ms(), self._clock.wall_s())
+        market, at_ms = slot.market, int(self._clock.now_ms())
+        view = market.view(at_ms, self._clock.wall_s())
         self._outbox.put(book_channel(market.symbol), view)
         self._latency.published(market.symbol, view.seq, view.timestamp, self._clock.now_ms())
         trades = market.trades_view()
@@ -363,6 +424,8 @@ class Engine:
         self._report_silence(slot)
         self._log_incidents(slot, view.proof.incidents)
         self._log_mismatches(slot)
+        if slot.log is not None:
+            slot.log.view_made(at_ms, view)
 
     def _publish_liquidity(self, market: Market, view: View) -> None:
         """Make what is watched of the book besides its views, as often as LIQUIDITY_SHARE allows."""

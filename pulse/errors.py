@@ -11,6 +11,8 @@ PulseError
         HandshakeRefused    it refused to open a stream
     StoreUnavailable        the database: away, mute or full
     BadBlock                a block of the recorded past: damaged, cut short, or not of this format
+    PastUnavailable         the recorded past: it cannot be read now
+    NotObserved             a client: nothing is recorded of the moment that it asked for
     CheckFailed             what `python -m pulse check` found: the text says what to do
     RequestError            a client: its request is wrong, or cannot be granted now
     UnknownListing          a client: it asked for a symbol that the exchange does not list
@@ -87,6 +89,14 @@ class StoreUnavailable(PulseError):
 
 class BadBlock(PulseError):
     """Bytes of the recorded past that are not what was written; the text says what is wrong with them."""
+
+
+class PastUnavailable(PulseError):
+    """The recorded past cannot be read now; the text is for the client."""
+
+
+class NotObserved(PulseError):
+    """Nothing is recorded of a moment; the text says why."""
 
 
 class CheckFailed(PulseError):

@@ -24,6 +24,7 @@ PLATFORM_NAMES = {
 HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.ASCII)
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 PORT_MAX = 65_535
+SYMBOLS_MAX = 500
 TOKEN_CHARS_MIN, TOKEN_CHARS_MAX = 16, 256
 
 
@@ -66,6 +67,8 @@ class Settings:
     sqlite_path: str = "pulse.sqlite3"  # the SQLite file used without DATABASE_URL
     spool_path: str = "pulse.spool.ndjson"  # where closed candles wait on disk while the store is unavailable
     retention_days: int = 730  # how long candles are kept; 0: for ever
+    history_mb: int = 1024  # the recorded past of the books on disk, beside the SQLite file; 0: in memory alone
+    history_ring_mb: int = 32  # its newest part in memory; 0 with history_mb=0: nothing is recorded
     state_path: str = "pulse.state.json"  # where the end of an exchange's ban is kept across restarts
     log_level: str = "INFO"  # DEBUG, INFO, WARNING or ERROR
     log_format: str = "text"  # text, or json: one object a line
@@ -200,8 +203,8 @@ def _redis_address(text: str) -> str:
 def _symbols(text: str) -> tuple[str, ...]:
     names = dict.fromkeys(symbol_name(part.strip()) for part in text.split(",") if part.strip())
     symbols = tuple(name for name in names if name is not None)
-    if not 1 <= len(symbols) <= 200 or len(symbols) < len(names):
-        raise ValueError("1 to 200 symbols such as BTCUSDT,ETHUSDT")
+    if not 1 <= len(symbols) <= SYMBOLS_MAX or len(symbols) < len(names):
+        raise ValueError(f"1 to {SYMBOLS_MAX} symbols such as BTCUSDT,ETHUSDT")
     return symbols
 
 
@@ -270,7 +273,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "venue": _choice(*VENUES),
     "fallback_venue": _choice("", *VENUES),
     "symbols": _symbols,
-    "symbols_max": _whole(1, 200),
+    "symbols_max": _whole(1, SYMBOLS_MAX),
     "rest_url": _address("http", "https"),
     "stream_url": _address("ws", "wss"),
     "depth_limit": _whole(100, 5000),
@@ -286,6 +289,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "sqlite_path": _text,
     "spool_path": _text,
     "retention_days": _whole(0, 36_500),
+    "history_mb": _whole(0, 10_000_000),
+    "history_ring_mb": _whole(0, 100_000),
     "state_path": _text,
     "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": _choice(*FORMATS),

@@ -97,6 +97,7 @@ clock_is_right = Gauge("pulse_clock_is_right", "1 while this machine's clock is 
 # --- the book
 depth_gaps = Counter("pulse_depth_gaps", "Gaps in the ids of depth diffs.", ["symbol"])
 snapshots_joined = Counter("pulse_snapshots_joined", "Depth snapshots joined to a book.", ["symbol"])
+windows_narrow = Gauge("pulse_windows_narrow", "Symbols whose book is about to become known further than it is.")
 book_is_live = Gauge("pulse_book_is_live", "1 while the newest view's state is live.", ["symbol"])
 book_is_good = Gauge(
     "pulse_book_is_good", "1 while the newest view's state is live, or halted by the exchange.", ["symbol"]
@@ -129,6 +130,7 @@ held_released = Counter(
     "pulse_held_released", "Times the oldest held diffs or trades were released at the bound in bytes.", ["symbol"]
 )
 held_bytes = Gauge("pulse_held_bytes", "About the memory of diffs that wait for a snapshot, and of held trades.")
+trades_refilled = Counter("pulse_trades_refilled", "Trades that the bus did not bring, fetched by id for clients.")
 trades_lost = Counter("pulse_trades_lost", "Trades recorded as a gap: the exchange no longer has them.", ["symbol"])
 candles_written = Counter("pulse_candles_written", "Closed candles written to the store.")
 candles_dropped = Counter("pulse_candles_dropped", "Closed candles dropped because a queue was full.")
@@ -147,6 +149,13 @@ coverage_candles = Gauge(
     "pulse_coverage_candles_ratio", "Share of the minutes of the last 24 hours that are stored.", ["symbol"]
 )
 store_is_up = Gauge("pulse_store_is_up", "1 while closed candles can be written to the store.")
+
+# --- the recorded past
+history_blocks = Counter(
+    "pulse_history_blocks", "Blocks of the recorded past by what became of them: written is of the disk.", ["outcome"]
+)
+history_is_up = Gauge("pulse_history_is_up", "1 while the recorded past can be written where it is to be kept.")
+history_bytes = Gauge("pulse_history_bytes", "Bytes of the recorded past, in memory and on the disk.", ["place"])
 
 # --- views and clients
 views_published = Counter("pulse_views_published", "Views made.", ["symbol"])

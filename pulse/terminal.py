@@ -25,7 +25,7 @@ from pulse.bus.contract import Bus, Deliver
 from pulse.bus.leases import Leases
 from pulse.bus.memory import MemoryBus
 from pulse.bus.relay import Relay
-from pulse.bus.remote_watchers import RemoteWatchers
+from pulse.bus.remote_watchers import RemoteWatchers, interest_text
 from pulse.bus.reports import Books, Reports
 from pulse.candle_history.coverage_meter import CoverageMeter
 from pulse.candle_history.fences import FencedStore, FencedWrites
@@ -44,6 +44,8 @@ from pulse.fanout.broadcast import BroadcastGroups
 from pulse.fanout.flush_scheduler import FlushScheduler
 from pulse.fanout.hub import Hub
 from pulse.fanout.subscriptions import Echo
+from pulse.fanout.trade_log import KEPT_MAX, TRADE_BYTES
+from pulse.fanout.trade_refill import Fetch, TradeRefill
 from pulse.ingest.clock_sync import sync_clock
 from pulse.ingest.exchange_stream import RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
@@ -52,11 +54,17 @@ from pulse.ingest.live import LiveIngest, close_idle_symbols
 from pulse.ingest.recording import Recording
 from pulse.ingest.replay import Replay
 from pulse.ingest.shared import SharedIngest
+from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.ingest.watchlist import Watchlist, no_watchlist
 from pulse.latency import Latency
-from pulse.market.liquidity import Interest
+from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.market.market import Market, Origin
-from pulse.market.types import CandleMismatch, Instrument
+from pulse.market.order_book import LEVEL_BYTES
+from pulse.market.types import CandleMismatch, Instrument, Trade
+from pulse.past.reader import PastReader
+from pulse.past.recorder import NOT_RECORDED, Recorder
+from pulse.past.ring import Ring
+from pulse.past.segment_writer import SegmentWriter
 from pulse.queues import (
     ConflatingQueue,
     Outbox,
@@ -91,6 +99,13 @@ SIMULATION = "simulation"
 HOUSEKEEPING = "housekeeping"
 """The name of the lease under which one of the processes that share a store deletes what is old; no symbol is lower
 case."""
+HISTORY_SUFFIX = ".past"
+"""The folder of the recorded past is beside the SQLite file, and has its name with this suffix."""
+
+BOOKS_BYTES_MAX = 96 * 2**20
+"""The memory of the levels of all books, should all symbols run that may: 5,000 a side of 500 symbols fit."""
+TRADE_LOGS_BYTES_MAX = 48 * 2**20
+"""The same of the trades that are kept for clients that reconnect: 2,000 of 80 symbols fit, 335 of 500."""
 
 Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
 """What is started as a task, by the task's name."""
@@ -113,8 +128,9 @@ class _Source:
 
     `parts` follow the lifecycle of symbols, `owned` do where this process owns the symbol, and `live` is the one of
     them that ingests from the exchange, None in a replay. `history` gives each symbol's progress through its past,
-    `trouble` why instruments are not known, and `state_file` why bans cannot be kept; `watchlist` reports on every
-    listed symbol.
+    `trouble` why instruments are not known, and `state_file` why bans cannot be kept; `audit_every_s` is how often a
+    whole book is compared with a snapshot; `watchlist` reports on every listed symbol, and `fetch_trades` fetches
+    trades by their ids.
     """
 
     parts: Sequence[SymbolLifecycle]
@@ -125,7 +141,9 @@ class _Source:
     history: Callable[[], Mapping[str, Mapping[str, int]]]
     trouble: Callable[[], str]
     state_file: Callable[[], str]
+    audit_every_s: Callable[[], float | None]
     watchlist: Callable[[], Mapping[str, Any]]
+    fetch_trades: Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +152,7 @@ class _Sharing:
 
     leases: Leases
     reports: Reports
+    watchers: RemoteWatchers
     fenced: FencedWrites
     work: Work
 
@@ -159,6 +178,7 @@ class _Parts:
     reader: CandleReader
     running_candles: RunningCandles
     coverage: CoverageMeter
+    recorder: Recorder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +223,21 @@ class Terminal:
     async def _open_parts(self, resources: AsyncExitStack) -> _Parts:
         """Build everything up to the web app."""
         store = await self._open_store(resources)
-        engine = self._make_engine(lambda symbol: hub.interest(symbol))
+        recorder = self._make_recorder()
+        engine = self._make_engine(
+            recorder, lambda symbol: _interest(hub, sharing, symbol), lambda: source.audit_every_s()
+        )
         sharing = self._share(store, engine, lambda: hub, lambda: bus, resources)
         books: Books = sharing.reports if sharing else engine
         writer = CandleWriter(self.candles, store, self._make_spool(resources), sharing.fenced if sharing else None)
         reader = CandleReader(store, books.newest, self.clock)
         running_candles = RunningCandles(reader, time.monotonic)
-        hub = Hub(self.origin.instance, running_candles.now, engine)
+        refill = TradeRefill(lambda symbol, from_id: source.fetch_trades(symbol, from_id)) if sharing else None
+        hub = Hub(
+            self.origin.instance, running_candles.now, engine, trades_kept=self._trade_log_length(), refill=refill
+        )
+        if sharing and refill:
+            sharing.work["trade-refill"] = refill.run
         relay = self._make_relay(hub, sharing)
         bus = self._make_bus(partial(_deliver, relay, sharing))
         resources.push_async_callback(bus.aclose)
@@ -224,7 +252,20 @@ class Terminal:
             clock=time.monotonic,
         )
         return _Parts(
-            registry, source, engine, books, sharing, relay, bus, hub, store, writer, reader, running_candles, coverage
+            registry,
+            source,
+            engine,
+            books,
+            sharing,
+            relay,
+            bus,
+            hub,
+            store,
+            writer,
+            reader,
+            running_candles,
+            coverage,
+            recorder,
         )
 
     def _make_web_context(self, parts: _Parts, scheduler: FlushScheduler) -> WebContext:
@@ -240,6 +281,7 @@ class Terminal:
             self.latency.offset,
             parts.source.trouble,
             parts.source.state_file,
+            parts.recorder.report if parts.recorder is not None else lambda: NOT_RECORDED,
         )
         register_gauges(self.settings, admission, sessions, parts.hub, self.latency, readiness)
         source = parts.source
@@ -265,6 +307,7 @@ class Terminal:
             coverage=parts.coverage.report,
             latency=self.latency.report,
             certificates=parts.books.certificates,
+            past=None if parts.recorder is None else self._make_past_reader(parts.recorder),
             static_dir=assets("static"),
         )
 
@@ -286,6 +329,8 @@ class Terminal:
             }
         )
         is_ours = partial(sharing.owns, HOUSEKEEPING) if sharing else lambda: True
+        if parts.recorder is not None:
+            work["recorder"] = parts.recorder.run
         if self.settings.retention_days:
             work["retention"] = Retention(parts.store, self.settings.retention_days, self._exchange_ms, is_ours).run
         if isinstance(parts.store, SessionStore):
@@ -305,7 +350,7 @@ class Terminal:
         instance = self.origin.instance
         leases = Leases(
             instance, elapsed_s,
-            is_watched=engine.is_watched,
+            watching=lambda symbol: interest_text(hub().interest(symbol)) if engine.is_watched(symbol) else "",
             seen_token=lambda symbol: hub().token(symbol),
         )  # fmt: skip
         leases.open(HOUSEKEEPING)
@@ -314,14 +359,15 @@ class Terminal:
         )
         resources.push_async_callback(keeper.aclose)
         reports = Reports(instance, engine, leases.is_followed, leases.view_token, time.monotonic)
+        watchers = RemoteWatchers(leases, engine)
         fenced = FencedWrites(store, leases, leases.changes())
         work: Work = {
             "leases": keeper.run,
             "reports": lambda: reports.run(bus()),
             "fences": fenced.run,
-            "remote-watchers": RemoteWatchers(leases, engine).run,
+            "remote-watchers": watchers.run,
         }
-        return _Sharing(leases, reports, fenced, work)
+        return _Sharing(leases, reports, watchers, fenced, work)
 
     def _make_relay(self, hub: Hub, sharing: _Sharing | None) -> Relay:
         make = partial(Relay, self.outbox, hub.publish, self.latency, self.clock)
@@ -382,17 +428,48 @@ class Terminal:
 
     # --- what views are made from
 
-    def _make_engine(self, interest: Callable[[str], Interest]) -> Engine:
+    def _make_recorder(self) -> Recorder | None:
+        """Make what records the past of the books; that of a demo or a replay is kept in memory alone."""
+        disk_mb = self.settings.history_mb if self.plan.source == "exchange" else 0
+        if not disk_mb and not self.settings.history_ring_mb:
+            return None
+        writer = SegmentWriter(self._history_folder(), disk_mb * 2**20) if disk_mb else None
+        return Recorder(self.origin, self.clock, Ring(self.settings.history_ring_mb * 2**20), writer)
+
+    def _make_past_reader(self, recorder: Recorder) -> PastReader:
+        folder = self._history_folder() if recorder.is_on_disk else None
+        return PastReader(recorder, folder, self.venue.name, self.clock)
+
+    def _history_folder(self) -> Path:
+        return Path(self.settings.sqlite_path).with_suffix(HISTORY_SUFFIX)
+
+    def _make_engine(
+        self, recorder: Recorder | None, interest: Callable[[str], Interest],
+        audit_every_s: Callable[[], float | None],
+    ) -> Engine:  # fmt: skip
         return Engine(
             self._make_market, self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams,
             self.gaps, self.clock, self.latency, publish_interval_s=self.settings.publish_interval_ms / 1000,
-            interest=interest,
+            interest=interest, audit_every_s=audit_every_s, event_logs=recorder,
         )  # fmt: skip
+
+    def _levels_max(self) -> int:
+        """Return how many levels a side each book may have, so that all books fit into their share of the memory."""
+        return min(self.settings.levels_max, BOOKS_BYTES_MAX // (2 * LEVEL_BYTES * self._running_max))
+
+    def _trade_log_length(self) -> int:
+        """Return how many trades are kept of each symbol for clients that reconnect, so that all of them fit."""
+        return min(KEPT_MAX, TRADE_LOGS_BYTES_MAX // (TRADE_BYTES * self._running_max))
+
+    @property
+    def _running_max(self) -> int:
+        """How many symbols may run at once."""
+        return max(self.settings.symbols_max, len(self.settings.symbols))
 
     def _make_market(self, symbol: str) -> Market:
         return Market(
             symbol, self.origin,
-            levels_max=self.settings.levels_max,
+            levels_max=self._levels_max(),
             trades_kept=self.settings.trades_kept,
             stale_after_ms=self.settings.stale_after_s * 1000,
         )  # fmt: skip
@@ -404,7 +481,9 @@ class Terminal:
             replay = Replay(self.plan.recording, self.inbox, self.replay_clock, self.plan.speed)
             work: Work = {"replay": replay.run, "gap-writer": GapWriter(self.gaps, store).run}
             instruments = self.plan.recording.instruments
-            return _Source((), (replay,), None, work, instruments, dict, str, str, no_watchlist)
+            return _Source(
+                (), (replay,), None, work, instruments, dict, str, str, lambda: None, no_watchlist, no_trades
+            )
         work = {}
         if self.plan.source == SIMULATION:
             work["simulator"] = (await self._open_simulator(resources)).watch
@@ -412,9 +491,16 @@ class Terminal:
         bans = BanFile(None if self.plan.source == SIMULATION else Path(self.settings.state_path))
         bans.check()
         rest = BinanceRest(transport, self.venue, self.clock, bans, partial(self._snapshot_priority, engine))
-        retry_gate, refusals, held = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title), HeldBudget()
+        retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals(self.venue.title)
+        held = HeldBudget(engine.is_watched)
+        schedule = SnapshotSchedule(
+            rest,
+            depth_limit=min(self.settings.depth_limit, self._levels_max()),
+            audit_every_s=self.settings.audit_every_s,
+            is_watched=engine.is_watched,
+        )
         ingest = LiveIngest(
-            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held),
+            lambda symbol: self._make_stream(symbol, transport, rest, retry_gate, refusals, held, schedule),
             self.inbox, self.snapshot_requests, self.silent_streams, self.clock,
         )  # fmt: skip
         is_fixed = self.settings.symbols_max <= len(self.plan.symbols)
@@ -426,8 +512,9 @@ class Terminal:
             may_fall_back=self.may_fall_back,
         )  # fmt: skip
         reconciler = CandleReconciler(
-            rest, store, self.candles, self.gaps, self._on_mismatch, days=self.settings.past_days, rng=random.Random()
-        )
+            rest, store, self.candles, self.gaps, self._on_mismatch,
+            is_widening=schedule.is_widening, days=self.settings.past_days, rng=random.Random(),
+        )  # fmt: skip
         watchlist = Watchlist(rest, time.monotonic)
         work |= {
             "ingest": ingest.run,
@@ -438,7 +525,8 @@ class Terminal:
         }
         return _Source(
             (poller,), (ingest, reconciler), ingest, work, poller.instruments, reconciler.progress,
-            lambda: poller.trouble, lambda: bans.trouble, watchlist.report,
+            lambda: poller.trouble, lambda: bans.trouble, lambda: schedule.audit_every_s, watchlist.report,
+            rest.agg_trades,
         )  # fmt: skip
 
     async def _open_simulator(self, resources: AsyncExitStack) -> SimulatedExchange:
@@ -452,17 +540,16 @@ class Terminal:
 
     def _make_stream(
         self, symbol: str, transport: AiohttpTransport, rest: BinanceRest, retry_gate: RetryGate, refusals: Refusals,
-        held: HeldBudget,
+        held: HeldBudget, schedule: SnapshotSchedule,
     ) -> ExchangeStream:  # fmt: skip
         return ExchangeStream(
             symbol, transport, rest, self.inbox, self.clock, random.Random(),
             retry_gate=retry_gate,
             refusals=refusals,
             held=held,
-            depth_limit=self.settings.depth_limit,
+            schedule=schedule,
             stale_after_ms=self.settings.stale_after_s * 1000,
             may_fall_back=self.may_fall_back,
-            audit_every_s=self.settings.audit_every_s,
         )  # fmt: skip
 
     def _snapshot_priority(self, engine: Engine, symbol: str) -> Priority:
@@ -500,12 +587,23 @@ def _shared(owned: Sequence[SymbolLifecycle], source: _Source, sharing: _Sharing
     return sharing.reports, ingest
 
 
+def _interest(hub: Hub, sharing: _Sharing | None, symbol: str) -> Interest:
+    """Return which ladders and costs of a symbol are watched, here and in the processes that follow it."""
+    own, elsewhere = hub.interest(symbol), sharing.watchers.interest(symbol) if sharing else NO_INTEREST
+    return own | elsewhere if elsewhere else own
+
+
 def _deliver(relay: Relay, sharing: _Sharing | None, channel: str, payload: bytes) -> None:
     """Take a payload from the bus."""
     if not channel.startswith(REPORT):
         relay.deliver(channel, payload)
     elif sharing is not None:
         sharing.reports.deliver(channel, payload)
+
+
+async def no_trades(*_: object) -> list[Trade]:
+    """Return no trades: those of a recording are all that there are."""
+    return []
 
 
 async def _has_candles(store: Store, symbol: str) -> bool:

@@ -1,80 +1,60 @@
-// Composition: data -> state -> panels, painted in one animation frame, and commands back. It connects everything and
-// computes nothing: what data means is in state.js and page_model.js, how it looks is in panels/.
+// Composition: data -> state -> painters, called in one animation frame, and commands back. It connects everything and
+// computes nothing: what data means is in state.js and page_model.js, how it looks is in strip.js and panels/.
 
 import { addresses } from "./api.js";
 import { createCommands } from "./commands.js";
-import { PROOF_MS, ServerData } from "./data.js";
-import { find, setAttr } from "./dom.js";
+import { ServerData } from "./data.js";
+import { find, setAttr, setVisible } from "./dom.js";
 import { intervalOf } from "./intervals.js";
 import { emptyPage, panelModel } from "./page_model.js";
-import { createCandles } from "./panels/candles.js";
-import { createLadder } from "./panels/ladder.js";
-import { createLatency } from "./panels/latency.js";
-import { createSession } from "./panels/login.js";
-import { createMetrics } from "./panels/metrics.js";
-import { createNotice } from "./panels/notice.js";
-import { createProof } from "./panels/proof.js";
-import { createStatus } from "./panels/status.js";
-import { createStreamAges } from "./panels/stream_ages.js";
-import { createSymbolSearch } from "./panels/symbol_search.js";
-import { createSymbols } from "./panels/symbols.js";
-import { createTrades } from "./panels/trades.js";
-import { loadPref } from "./prefs.js";
-import { createSchedule } from "./schedule.js";
+import { PANELS } from "./panels/table.js";
+import { Session } from "./session.js";
+import { Settings } from "./settings.js";
+import { createFrames } from "./signals.js";
+import { createStrip } from "./strip.js";
+import { createSymbols } from "./symbol_buttons.js";
+import { createSymbolSearch } from "./symbol_search.js";
+import { effect, untracked } from "./vendor/preact-signals-core-1.14.5/signals-core.mjs";
+import { createWorkspace } from "./workspace.js";
 
 /** @import {Config} from "./api.js" */
-/** @import {PanelModel} from "./page_model.js" */
 
-const CHARTS = "./vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
-const TICK_MS = 250; // how often ages, countdowns and the chart's running bar are repainted
+const TICK_MS = 250; // how often ages and countdowns are repainted, and the chart with its running bar
 const KEEP_OLD_MS = 1_500; // how long the dimmed book of the symbol before stays while the new one loads
+const LATENCY_AFTER_MS = 5_000; // the footer's latency is not part of the first load
 
 const root = find(document, "#terminal");
 const config = /** @type {Window & {PULSE?: Config}} */ (window).PULSE;
 const server = addresses(config, document.baseURI);
-const page = emptyPage(intervalOf(loadPref("interval")));
-const schedule = createSchedule(paint, paintTitle);
-const session = createSession(root, find(document, "dialog.login"), server, () => data.retry());
-const commands = createCommands(page, {
+const settings = new Settings();
+const page = emptyPage(intervalOf(settings.get("interval")));
+const model = panelModel(page);
+const session = new Session(server, document.baseURI, { onChange: sessionChanged, onOpen: () => data.retry() });
+const { platform } = session;
+const commands = createCommands(page, settings, {
   data: () => data,
-  mark: schedule.mark,
-  open: { help: openHelp, proof: () => panels.proof.open(), find: () => panels.search.open() },
+  open: {
+    help: openHelp,
+    proof: openProof,
+    find: () => search.open(),
+    layouts: openLayouts,
+    maximise: () => workspace.maximiseFocused(),
+  },
 });
-const data = new ServerData(page, server, session.platform, { mark: schedule.mark, onSymbols: commands.choose });
+const data = new ServerData(page, server, platform, { onSymbols: commands.choose });
+const strip = createStrip(root, { onRetry: () => data.retry(), onClose: commands.closeNotice });
+const symbols = createSymbols(find(root, ".symbols"), { onSelect: commands.select });
+const search = createSymbolSearch(find(root, ".symbol-search"), { onSelect: commands.select });
+const frames = createFrames(() => strip.paintTitle(model));
 
-/** The panels by name. To add one: its entry here, and in PAINTED below. */
-const panels = {
-  status: createStatus(root, { onRetry: () => data.retry() }),
-  symbols: createSymbols(find(root, ".symbols"), { onSelect: commands.select }),
-  search: createSymbolSearch(find(root, ".symbol-search"), { onSelect: commands.select }),
-  ladder: createLadder(find(root, ".panel.ladder"), { onResize: () => schedule.mark("book") }),
-  metrics: createMetrics(find(root, ".panel.metrics")),
-  trades: createTrades(find(root, ".panel.trades"), { onScroll: () => schedule.mark("trades") }),
-  proof: createProof(root, find(document, "dialog.proof"), {
-    everyMs: PROOF_MS,
-    onOpen: () => data.startProof(),
-    onClose: () => data.stopProof(),
-  }),
-  latency: createLatency(find(root, ".latency")),
-  ages: createStreamAges(root),
-  notice: createNotice(find(root, ".notice"), { onClose: commands.closeNotice }),
-  /** Created when its library has arrived, which is the largest file: the book does not wait for it.
-   * @type {ReturnType<typeof createCandles> | null}
-   */
-  candles: null,
-};
-
-/** The panels that are painted when a part of the state is marked. The chart joins when it has been created.
- * @type {Record<string, {paint: (model: PanelModel) => void}[]>}
- */
-const PAINTED = {
-  symbols: [panels.symbols, panels.search],
-  book: [panels.ladder, panels.metrics],
-  trades: [panels.trades],
-  candles: [],
-  proof: [panels.proof],
-  latency: [panels.latency],
-};
+// First, so that an error further down cannot leave "Live" over a half-painted book.
+frames.add(paintRoot);
+frames.add(() => strip.paintState(model));
+frames.add(paintBook);
+frames.add(() => symbols.paint(model));
+frames.add(() => search.paint(model));
+const context = { commands, data, settings, server, platform };
+const workspace = createWorkspace(find(root, ".panels"), PANELS, page, frames, context);
 
 start();
 
@@ -88,29 +68,72 @@ function start() {
   find(document, ".skip").addEventListener("click", skipToBook);
   find(root, ".pause").addEventListener("click", commands.togglePause);
   find(root, ".help-open").addEventListener("click", openHelp);
-  find(root, ".chart-retry").addEventListener("click", () => data.retryHistory());
-  setInterval(() => schedule.mark("time", "candles"), TICK_MS);
+  find(root, ".layouts-open").addEventListener("click", openLayouts);
+  find(root, ".shield").addEventListener("click", openProof);
+  find(root, ".log-out").addEventListener("click", () => session.logOut());
+  effect(() => {
+    const { wanted } = workspace;
+    untracked(() => data.show(wanted));
+  });
+  setInterval(tick, TICK_MS);
+  setTimeout(showLatency, LATENCY_AFTER_MS);
   data.start();
   session.check();
-  loadCharts();
 }
 
-async function loadCharts() {
-  /** @type {typeof import("lightweight-charts")} */
-  const library = await import(CHARTS);
-  panels.candles = createCandles(find(root, ".panel.chart"), library, {
-    onHover: () => schedule.mark("candles"),
-    onInterval: commands.selectInterval,
-    onNearStart: () => data.loadOlder(),
-  });
-  PAINTED.candles.push(panels.candles);
-  schedule.mark("candles");
+function tick() {
+  data.tick();
+  dropOldBook(page.nowMs);
+  frames.tick();
+}
+
+/**
+ * Drop the old symbol's dimmed book, which bridges the switch, after KEEP_OLD_MS.
+ * @param {number} nowMs
+ */
+function dropOldBook(nowMs) {
+  if (page.shown !== page.selected && nowMs - page.selectedAtMs >= KEEP_OLD_MS) page.shown = page.selected;
 }
 
 function openHelp() {
   /** @type {HTMLDialogElement} */
   const dialog = find(document, "dialog.help");
   if (!dialog.open) dialog.showModal();
+}
+
+/** @type {Promise<() => void> | null} */
+let proof = null;
+
+async function openProof() {
+  proof ??= import("./dialogs/proof.js").then(({ createProof }) =>
+    createProof(find(document, "dialog.proof"), page, server, platform),
+  );
+  const open = await proof;
+  open();
+}
+
+async function openLayouts() {
+  const { openLayoutDialog } = await import("./dialogs/layouts.js");
+  openLayoutDialog(workspace);
+}
+
+/** @type {Promise<ReturnType<typeof import("./dialogs/login.js").createLogin>> | null} */
+let login = null;
+
+async function sessionChanged() {
+  const { status } = session;
+  setVisible(find(root, ".log-out"), status.canLogOut && !status.isNeeded);
+  if (login === null && !status.isNeeded) return;
+  login ??= import("./dialogs/login.js").then(({ createLogin }) =>
+    createLogin(find(document, "dialog.login"), (token) => session.logIn(token)),
+  );
+  const paint = await login;
+  paint(session.status);
+}
+
+async function showLatency() {
+  const { startLatency } = await import("./latency.js");
+  startLatency(find(root, ".latency"), page, server, platform);
 }
 
 /**
@@ -126,52 +149,10 @@ function skipToBook(event) {
 function failed(error) {
   if (!(error instanceof Error)) return; // for example the browser's own note that a resize came late
   page.fault = error.message;
-  schedule.mark("time");
 }
 
-// ---- one frame: paint what is marked from the newest state
-
-/** @param {Set<string>} marked */
-function paint(marked) {
-  const nowMs = Date.now();
-  if (dropOldBook(nowMs)) for (const name of ["book", "trades", "candles"]) marked.add(name);
-  const model = panelModel(page, data.statuses, nowMs);
-  // First, so that an error further down cannot leave "Live" over a half-painted book.
-  panels.status.paintState(model);
-  panels.ages.paint(model);
-  panels.notice.paint(model);
-  panels.proof.paintShield(model);
-  panels.ladder.paintOverlay(model);
-  panels.candles?.paintNotice(model);
-  paintRoot(model);
-  if (marked.has("book")) {
-    paintBook(model);
-    if (panels.candles?.isOutrun(model)) marked.add("candles");
-  }
-  for (const [name, painted] of Object.entries(PAINTED)) {
-    if (marked.has(name)) for (const panel of painted) panel.paint(model);
-  }
-}
-
-/** Of a hidden tab the title alone is seen. */
-function paintTitle() {
-  panels.status.paintTitle(panelModel(page, data.statuses, Date.now()));
-}
-
-/**
- * Drop the old symbol's dimmed book, which bridges the switch, after KEEP_OLD_MS, or at once where there is no new one.
- * Return whether it was dropped.
- * @param {number} nowMs
- */
-function dropOldBook(nowMs) {
-  if (page.shown === page.selected) return false;
-  if (page.refusal === "" && nowMs - page.selectedAtMs < KEEP_OLD_MS) return false;
-  page.shown = page.selected;
-  return true;
-}
-
-/** @param {PanelModel} model */
-function paintRoot({ status, paused, source, selected }) {
+function paintRoot() {
+  const { status, paused, source, selected } = model;
   setAttr(root, "data-state", status.kind);
   setAttr(root, "data-trusted", String(status.trusted));
   setAttr(root, "data-paused", String(paused !== null));
@@ -179,14 +160,11 @@ function paintRoot({ status, paused, source, selected }) {
   setAttr(root, "data-selected", selected || null);
 }
 
-/**
- * Paint the price and the ids of the view, in one frame with the rows they describe: a reader of both reads one view.
- * @param {PanelModel} model
- */
-function paintBook(model) {
-  const { view } = model;
-  if (view !== null && model.paused === null) data.shown(view, model.nowMs);
-  panels.status.paintPrice(model);
+/** Paint the price and the ids of the view in one frame with its rows: a reader of both reads one view. */
+function paintBook() {
+  const { view, paused } = model;
+  if (view !== null && paused === null) data.shown(view, Date.now());
+  strip.paintPrice(model);
   setAttr(root, "data-symbol", view?.symbol ?? null);
   setAttr(root, "data-seq", view?.seq ?? null);
   setAttr(root, "data-last-update-id", view?.last_update_id ?? null);

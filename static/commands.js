@@ -1,29 +1,30 @@
 // What the user can do: choose a symbol and an interval, pause, try again, open a dialog; by mouse, key or address.
-// Each command changes the page's state, asks for the data it needs, and marks what shows it.
+// Each command changes the page's state; what is requested and painted follows from it.
 
-import { intervalOf } from "./intervals.js";
+import { intervalOf, MINUTE } from "./intervals.js";
 import { command, neighbour } from "./keys.js";
-import { heldDisplay } from "./page_model.js";
-import { loadPref, savePref } from "./prefs.js";
-import { emptyBook } from "./state.js";
-import { firstSymbol, symbolOfHash } from "./symbol_names.js";
+import { heldDisplay, storeOf } from "./page_model.js";
+import { firstSymbol } from "./symbol_names.js";
 
 /** @import {ServerData} from "./data.js" */
 /** @import {Command} from "./keys.js" */
 /** @import {Page} from "./page_model.js" */
+/** @import {Settings} from "./settings.js" */
 /** @import {SymbolList} from "./types.js" */
+
+/** @typedef {ReturnType<typeof createCommands>} Commands */
 
 /**
  * Create the commands over `page`. `open` opens a dialog or a field by name.
  * @param {Page} page
+ * @param {Settings} settings
  * @param {object} options
  * @param {() => ServerData} options.data
- * @param {(...names: string[]) => void} options.mark requests a paint of what shows these parts of the state
- * @param {Record<"help" | "proof" | "find", () => void>} options.open
+ * @param {Record<"help" | "proof" | "find" | "layouts" | "maximise", () => void>} options.open
  */
-export function createCommands(page, { data, mark, open }) {
+export function createCommands(page, settings, { data, open }) {
   /** What to show first; `select` writes over both. */
-  const wishes = [symbolOfHash(window.location.hash), loadPref("symbol")];
+  const wishes = [settings.symbol, settings.get("symbol")];
   /** The symbol that is shown until the server knows whether a wish is listed. */
   let standIn = /** @type {string | null} */ ("");
 
@@ -39,53 +40,47 @@ export function createCommands(page, { data, mark, open }) {
 
   /**
    * Say so if no such symbol is listed; another one is shown then.
-   * @param {string | null} wish
+   * @param {string} wish
    */
   function noteUnlisted(wish) {
-    if (!wish || page.listed.includes(wish)) return;
+    if (wish === "" || page.listed.includes(wish)) return;
     const count = page.listed.length;
     page.notice = `${wish} is not among the ${count} symbols that this exchange lists. Showing ${page.selected}.`;
-    window.history.replaceState(null, "", `#${page.selected}`);
-    mark("time");
+    settings.setSymbol(page.selected);
   }
 
   function addressChanged() {
-    const symbol = symbolOfHash(window.location.hash);
+    settings.readAddress();
+    const { symbol } = settings;
+    selectInterval(settings.get("interval"));
     select(symbol);
     noteUnlisted(symbol);
   }
 
   function closeNotice() {
     page.notice = "";
-    mark("time");
   }
 
   /** @param {string | undefined} symbol */
   function select(symbol) {
     if (symbol === undefined || symbol === page.selected || !page.listed.includes(symbol)) return;
-    Object.assign(page, { selected: symbol, selectedAtMs: Date.now(), paused: null, openedAtMs: 0, refusal: "" });
-    page.notice = "";
-    const book = page.books.get(symbol) ?? emptyBook(symbol);
-    page.books.set(symbol, book);
+    const { book } = storeOf(page, symbol);
+    Object.assign(page, { selected: symbol, selectedAtMs: Date.now(), paused: null, notice: "" });
     if (book.view !== null) page.shown = symbol;
-    window.history.replaceState(null, "", `#${symbol}`);
-    savePref("symbol", symbol);
-    data().openFeed();
-    data().loadHistory();
-    mark("time", "symbols", "book", "trades", "candles");
+    settings.setSymbol(symbol);
   }
 
   /** @param {string | undefined} name */
   function selectInterval(name) {
-    page.interval = intervalOf(name);
-    savePref("interval", page.interval.name);
-    data().loadHistory();
-    mark("time", "candles");
+    const interval = intervalOf(name);
+    if (interval === page.interval) return;
+    page.interval = interval;
+    settings.set("interval", interval === MINUTE ? "" : interval.name);
+    data().loadHistories();
   }
 
   function togglePause() {
-    page.paused = page.paused === null ? heldDisplay(page, data().statuses, Date.now()) : null;
-    mark("time", "book", "trades", "candles");
+    page.paused = page.paused === null ? heldDisplay(page, Date.now()) : null;
   }
 
   let isByPointer = false;
@@ -116,5 +111,5 @@ export function createCommands(page, { data, mark, open }) {
     togglePause();
   }
 
-  return { choose, select, selectInterval, togglePause, keyPressed, addressChanged, closeNotice };
+  return { choose, select, selectInterval, togglePause, keyPressed, addressChanged, closeNotice, open };
 }

@@ -1,29 +1,24 @@
-// Data from the server: the feed of the selected symbol, and every request of the API. What arrives changes the page's
-// state and marks what shows it. It knows no panel and decides nothing for the user.
+// Data from the server: the feed of all symbols on the screen, their candles, and the list of symbols. What arrives
+// changes the page's state. It knows no panel and decides nothing for the user; what one panel alone shows, that panel
+// requests.
 
 import { Feed } from "./feed.js";
 import { Fetcher } from "./fetcher.js";
-import { applyCandles, applyOlder, MINUTE } from "./intervals.js";
-import { chartKey, chartOf, followed, forgetOthers, progressOf } from "./page_model.js";
+import { History } from "./history.js";
+import { followed, forgetOthers, progressOf, storeOf } from "./page_model.js";
 import { paceAfter } from "./replay_clock.js";
-import { applyHistory, applyView, BARS_MAX, emptyBook, lacksNewest, startsOver } from "./state.js";
+import { applyView } from "./state.js";
+import { batch } from "./vendor/preact-signals-core-1.14.5/signals-core.mjs";
 
-/** @import {Interval} from "./intervals.js" */
-/** @import {Page, Statuses} from "./page_model.js" */
+/** @import {OtherTopic} from "./feed.js" */
+/** @import {Page} from "./page_model.js" */
 /** @import {Session} from "./session.js" */
-/** @import {Candle, LatencyReport, ProofReport, StoreReport, SymbolList, View} from "./types.js" */
+/** @import {OtherMessage, StoreReport, SymbolList, View} from "./types.js" */
 
-export const PROOF_MS = 2_000; // how often the proof is requested while its dialog is open
-const HISTORY_LIMIT = 500;
-const OLDER_LIMIT = 1_000; // bars a request further back; the most that the API gives
-const EMPTY_HISTORY_MS = 5_000; // how soon an empty history is requested again
-const NEW_MS = 20_000; // after the connection opened: how long one that lacks its newest minutes is
-const NEWEST_BARS = 3; // the running bar of a longer interval is requested with those before it, every CHART_MS
-const CHART_MS = 2_000;
+const CHART_MS = 2_000; // how often the running bar of a longer interval is requested
 const PROGRESS_MS = 5_000; // how often the progress of the history is requested while it is being loaded
 const LISTING_MS = 1_000; // how often the symbols are requested while the server does not know all of them
 const STORE_MS = 10_000;
-const LATENCY_MS = 10_000;
 
 const PHONE = window.matchMedia("(max-width: 760px)");
 
@@ -33,102 +28,117 @@ const PHONE = window.matchMedia("(max-width: 760px)");
 export class ServerData {
   #page;
   #server;
-  #mark;
+  #platform;
   #onSymbols;
   #feed;
-  /** @type {Fetcher<Candle[], {symbol: string, interval: Interval}>} */
-  #history;
-  /** @type {Fetcher<Candle[], {symbol: string, interval: Interval, before: number}>} */
-  #older;
+  /** Of each symbol on the screen.
+   * @type {Map<string, History>}
+   */
+  #histories = new Map();
   /** @type {Fetcher<SymbolList>} */
   #symbols;
   /** @type {Fetcher<StoreReport>} */
   #store;
-  /** @type {Fetcher<LatencyReport>} */
-  #latency;
-  /** @type {Fetcher<ProofReport, string>} */
-  #proof;
-  /** @type {number | undefined} */
-  #proofTimer;
+  #openedAtMs = 0;
 
   /**
    * @param {Page} page
    * @param {Server} server
    * @param {Session["platform"]} platform
-   * @param {object} options
-   * @param {(...names: string[]) => void} options.mark requests a paint of what shows these parts of the state
-   * @param {(list: SymbolList) => void} options.onSymbols when the symbols have arrived, and are in the state
+   * @param {{onSymbols: (list: SymbolList) => void}} options `onSymbols` is called when they are in the state
    */
-  constructor(page, server, platform, { mark, onSymbols }) {
+  constructor(page, server, platform, { onSymbols }) {
     this.#page = page;
     this.#server = server;
-    this.#mark = mark;
+    this.#platform = platform;
     this.#onSymbols = onSymbols;
-    const markTime = () => mark("time");
     this.#feed = new Feed({
-      onView: (view) => this.#viewArrived(view),
+      onView: (view) => batch(() => this.#viewArrived(view)),
+      onMessage: (message) => this.#messageArrived(message),
       onChange: () => this.#connectionChanged(),
-      onRefused: (detail) => this.#refused(detail),
+      onRefused: (symbol, detail) => this.#refused(symbol, detail),
       rate: () => (PHONE.matches ? "4hz" : "full"), // on a phone, data and battery count
       platform,
     });
-    this.#history = new Fetcher({
-      onData: (candles, subject) => this.#historyArrived(candles, subject),
-      onChange: markTime,
+    this.#symbols = new Fetcher({
+      onData: (list) => this.#symbolsArrived(list),
+      onChange: () => {
+        page.symbolsStatus = this.#symbols.status;
+      },
       platform,
     });
-    this.#older = new Fetcher({
-      onData: (candles, subject) => this.#olderArrived(candles, subject),
+    this.#store = new Fetcher({
+      onData: (report) => {
+        page.store = report;
+      },
       onChange: () => {},
       platform,
     });
-    this.#symbols = new Fetcher({ onData: (list) => this.#symbolsArrived(list), onChange: markTime, platform });
-    this.#store = new Fetcher({ onData: (report) => this.#storeArrived(report), onChange: () => {}, platform });
-    this.#latency = new Fetcher({ onData: (report) => this.#latencyArrived(report), onChange: () => {}, platform });
-    this.#proof = new Fetcher({
-      onData: (body, symbol) => this.#proofArrived(body, symbol),
-      onChange: () => mark("proof"),
-      platform,
-    });
   }
 
-  /** Begin to request what is requested periodically, the symbols at once. */
+  /** Connect, and begin to request what is requested periodically, the symbols at once. */
   start() {
-    setInterval(() => this.#requestRunningBar(), CHART_MS);
+    setInterval(() => this.#requestRunningBars(), CHART_MS);
     setInterval(() => this.#requestStore(), STORE_MS);
-    setInterval(() => this.#requestLatency(), LATENCY_MS);
     this.requestSymbols();
   }
 
-  /** The status of the connection and of each request.
-   * @returns {Statuses}
-   */
-  get statuses() {
-    return {
-      connection: this.#feed.status,
-      history: this.#history.status,
-      symbols: this.#symbols.status,
-      proof: this.#proof.status,
-    };
+  /** Advance the time by which the page tells ages. */
+  tick() {
+    this.#page.connection = { ...this.#feed.status };
+    this.#page.nowMs = Date.now();
   }
 
-  /** Subscribe to the selected symbol, in place of any other. */
-  openFeed() {
-    this.#older.stop();
-    this.#feed.open(this.#server.feed(), this.#page.selected);
+  /**
+   * Follow exactly these symbols, those on the screen, each with these further topics.
+   * @param {Map<string, OtherTopic[]>} wanted
+   */
+  show(wanted) {
+    for (const symbol of [...this.#histories.keys()]) if (!wanted.has(symbol)) this.#leave(symbol);
+    const joined = [...wanted.keys()].filter((symbol) => !this.#histories.has(symbol));
+    for (const symbol of joined) this.#join(symbol);
+    for (const [symbol, others] of wanted) this.#forgetMessages(symbol, others);
+    this.#feed.follow(wanted);
+    if (wanted.size > 0 && this.#feed.status.phase === "idle") this.#feed.open(this.#server.feed());
+  }
+
+  /** @param {string} symbol */
+  #join(symbol) {
+    const store = storeOf(this.#page, symbol);
+    Object.assign(store, { followedAtMs: Date.now(), refusal: "" });
+    const answered = () => {
+      if (store.refusal !== "") this.#feed.again(symbol); // there is room for it now
+    };
+    const history = new History(this.#page, store, this.#server, this.#platform, answered);
+    this.#histories.set(symbol, history);
+    history.load();
+  }
+
+  /**
+   * Drop the messages of further topics that are not wanted any more.
+   * @param {string} symbol
+   * @param {OtherTopic[]} others
+   */
+  #forgetMessages(symbol, others) {
+    const { messages } = storeOf(this.#page, symbol);
+    for (const topic of messages.keys()) if (!others.some((other) => other.topic === topic)) messages.delete(topic);
+  }
+
+  /** @param {string} symbol */
+  #leave(symbol) {
+    this.#histories.get(symbol)?.stop();
+    this.#histories.delete(symbol);
+    storeOf(this.#page, symbol).followedAtMs = 0;
   }
 
   /** Try at once whatever waits or was refused. */
   retry() {
-    if (this.#page.refusal === "") this.#feed.retryNow();
-    else this.openFeed();
-    this.#history.retryNow();
+    this.#feed.retryNow();
     this.#symbols.retryNow();
-  }
-
-  /** Request the candles again now. */
-  retryHistory() {
-    this.#history.retryNow();
+    for (const [symbol, history] of this.#histories) {
+      if (storeOf(this.#page, symbol).refusal !== "") this.#feed.again(symbol);
+      history.retryNow();
+    }
   }
 
   /** Compare the connection with the clock; the device may have slept. */
@@ -145,47 +155,20 @@ export class ServerData {
     this.#feed.shown(view, nowMs);
   }
 
-  /** Request the selected symbol's candles. */
-  loadHistory(limit = HISTORY_LIMIT) {
-    const { selected: symbol, interval } = this.#page;
-    const url = this.#server.http("api/ohlcv", { symbol, interval: interval.name, limit });
-    this.#history.load(url, { symbol, interval });
-  }
-
-  /** Request the candles before the oldest one that is known, unless there are none, or no more can be kept. */
-  loadOlder() {
-    const { selected: symbol, interval, firsts } = this.#page;
-    const { bars } = this.#chart(symbol, interval);
-    const before = bars[0]?.time;
-    const isDone = before === undefined || bars.length >= BARS_MAX || firsts.get(chartKey(symbol, interval)) === before;
-    const { phase } = this.#older.status;
-    if (isDone || phase === "loading" || phase === "waiting") return;
-    const range = { symbol, interval: interval.name, end: before - 1, limit: OLDER_LIMIT };
-    this.#older.load(this.#server.http("api/ohlcv", range), { symbol, interval, before });
+  /** Request the candles of all symbols on the screen: the interval is another one. */
+  loadHistories() {
+    for (const history of this.#histories.values()) {
+      history.stopOlder();
+      history.load();
+    }
   }
 
   /**
+   * Return what requests a symbol's candles; undefined if it is not on the screen.
    * @param {string} symbol
-   * @param {Interval} interval
    */
-  #chart(symbol, interval) {
-    const { books } = this.#page;
-    return interval === MINUTE ? (books.get(symbol) ?? emptyBook(symbol)) : chartOf(this.#page, symbol, interval);
-  }
-
-  /**
-   * @param {Candle[]} candles
-   * @param {{symbol: string, interval: Interval, before: number}} subject
-   */
-  #olderArrived(candles, { symbol, interval, before }) {
-    const { books, charts, firsts } = this.#page;
-    const key = chartKey(symbol, interval);
-    if (candles.length === 0) firsts.set(key, before);
-    const book = books.get(symbol);
-    if (book === undefined) return; // it is no longer kept
-    if (interval === MINUTE) books.set(symbol, applyHistory(book, candles));
-    else charts.set(key, applyOlder(chartOf(this.#page, symbol, interval), candles));
-    this.#mark("candles");
+  history(symbol) {
+    return this.#histories.get(symbol);
   }
 
   /** Request the symbols. */
@@ -193,34 +176,15 @@ export class ServerData {
     this.#symbols.load(this.#server.http("api/symbols"));
   }
 
-  /** Request the proof of the selected symbol from now on. */
-  startProof() {
-    this.#page.proof = null;
-    this.#proofTimer = window.setInterval(() => this.#requestProof(), PROOF_MS);
-    this.#requestProof();
-    this.#mark("proof");
-  }
-
-  /** Request it no longer. */
-  stopProof() {
-    clearInterval(this.#proofTimer);
-    this.#proof.stop();
-  }
-
   /** @param {SymbolList} list */
   #symbolsArrived(list) {
     const page = this.#page;
-    const { selected } = page;
-    const before = progressOf(page, selected);
+    const before = new Map([...this.#histories.keys()].map((symbol) => [symbol, progressOf(page, symbol)?.minutes]));
     Object.assign(page, { symbols: list.symbols, listed: list.listed, source: list.source });
     forgetOthers(page);
-    this.#mark("symbols");
     this.#onSymbols(list);
-    // More of its past has arrived.
-    if (page.selected === selected && progressOf(page, selected)?.minutes !== before?.minutes) {
-      page.firsts.clear();
-      this.loadHistory();
-    }
+    for (const [symbol, minutes] of before)
+      if (progressOf(page, symbol)?.minutes !== minutes) this.#histories.get(symbol)?.grown();
     if (!list.is_listing_known) setTimeout(() => this.requestSymbols(), LISTING_MS);
     else if (list.symbols.some((one) => one.history && one.history.minutes < one.history.of))
       setTimeout(() => this.requestSymbols(), PROGRESS_MS);
@@ -229,103 +193,47 @@ export class ServerData {
   /** @param {View} view */
   #viewArrived(view) {
     const page = this.#page;
-    const known = page.books.get(view.symbol);
-    if (known === undefined) return;
-    const book = applyView(known, view, Date.now());
-    page.books.set(view.symbol, book);
+    const store = storeOf(page, view.symbol);
+    const known = store.book;
+    store.book = applyView(known, view, Date.now());
+    store.refusal = "";
     page.source = view.source;
-    page.pace = paceAfter(page.pace, view, book.receivedAtMs);
-    if (view.symbol !== page.selected) return;
-    page.shown = view.symbol;
-    page.refusal = "";
+    if (view.symbol === page.selected) {
+      page.pace = paceAfter(page.pace, view, store.book.receivedAtMs);
+      page.shown = view.symbol;
+    }
     // It has just been started.
     if (known.view === null && followed(page, view.symbol) === undefined) this.requestSymbols();
-    const hasGap = (book.bars !== known.bars || (!known.live && book.live)) && lacksNewest(book);
-    if (hasGap || startsOver(known.view, view)) this.loadHistory();
-    this.#mark("time", "book", "trades"); // the chart, far more expensive to draw, follows with the next tick
+    this.#histories.get(view.symbol)?.viewArrived(known, view);
+  }
+
+  /** @param {OtherMessage} message */
+  #messageArrived(message) {
+    this.#page.stores.get(message.topic.split(".", 2)[1])?.messages.set(message.topic, message);
   }
 
   #connectionChanged() {
-    const page = this.#page;
     const { openedAtMs } = this.#feed.status;
-    // Minutes that closed while disconnected are in the store, not in the next view.
-    const reopened = page.openedAtMs !== 0 && page.openedAtMs !== openedAtMs;
-    page.openedAtMs = openedAtMs;
-    if (reopened && this.#history.status.phase !== "loading") this.loadHistory();
-    this.#mark("time");
-  }
-
-  /** @param {string} detail */
-  #refused(detail) {
-    this.#page.refusal = detail;
-    this.#mark("time");
-  }
-
-  /** A minute's running candle is in each view; that of a longer interval is requested. */
-  #requestRunningBar() {
-    if (this.#page.interval === MINUTE || this.#history.status.phase !== "ready") return;
-    this.loadHistory(NEWEST_BARS);
+    const reopened = this.#openedAtMs !== 0 && openedAtMs !== this.#openedAtMs;
+    this.#openedAtMs = openedAtMs;
+    this.#page.connection = { ...this.#feed.status };
+    if (reopened) for (const history of this.#histories.values()) history.reopened();
   }
 
   /**
-   * @param {Candle[]} candles
-   * @param {{symbol: string, interval: Interval}} subject
+   * @param {string} symbol
+   * @param {string} detail
    */
-  #historyArrived(candles, { symbol, interval }) {
-    const page = this.#page;
-    const book = applyHistory(page.books.get(symbol) ?? emptyBook(symbol), interval === MINUTE ? candles : []);
-    if (interval === MINUTE) page.books.set(symbol, book);
-    else page.charts.set(chartKey(symbol, interval), applyCandles(chartOf(page, symbol, interval), candles));
-    this.#mark("candles");
-    // A server that has just started is still loading the history, its newest minutes too.
-    const isNew = Date.now() - page.openedAtMs < NEW_MS;
-    if (candles.length === 0 || (isNew && lacksNewest(book)))
-      setTimeout(() => this.#reloadHistory(symbol), EMPTY_HISTORY_MS);
-    if (page.refusal !== "" && symbol === page.selected) this.retry(); // there is room for it now
+  #refused(symbol, detail) {
+    storeOf(this.#page, symbol).refusal = detail;
+    if (symbol === this.#page.selected) this.#page.shown = symbol; // not another one's numbers under its name
   }
 
-  /** @param {string} symbol */
-  #reloadHistory(symbol) {
-    if (this.#history.status.phase === "ready" && this.#page.selected === symbol) this.loadHistory();
+  #requestRunningBars() {
+    for (const history of this.#histories.values()) history.loadRunning();
   }
 
   #requestStore() {
     if (this.#feed.status.phase === "open") this.#store.load(this.#server.http("api/store"));
-  }
-
-  /** @param {StoreReport} report */
-  #storeArrived(report) {
-    this.#page.store = report;
-    this.#mark("time");
-  }
-
-  #requestLatency() {
-    if (this.#feed.status.phase === "open" && !document.hidden) this.#latency.load(this.#server.http("api/latency"));
-  }
-
-  /** @param {LatencyReport} report */
-  #latencyArrived(report) {
-    this.#page.latency = report;
-    this.#mark("latency");
-  }
-
-  /** @param {string} symbol */
-  #proofUrl(symbol) {
-    return this.#server.http(`api/proof/${encodeURIComponent(symbol)}`);
-  }
-
-  #requestProof() {
-    const { selected } = this.#page;
-    if (selected === "" || this.#proof.status.phase === "loading") return;
-    this.#proof.load(this.#proofUrl(selected), selected);
-  }
-
-  /**
-   * @param {ProofReport} body
-   * @param {string} symbol
-   */
-  #proofArrived(body, symbol) {
-    const url = this.#proofUrl(symbol);
-    this.#page.proof = { body, readAtMs: Date.now(), url, instrument: followed(this.#page, symbol) };
   }
 }

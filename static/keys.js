@@ -8,7 +8,7 @@ const OWN_KEYS = "a, button, input, select, textarea, summary, dialog, [contente
 /**
  * A command; `at` is an index into the symbols, `by` a step through them.
  * @typedef {{name: "symbol", at: number} | {name: "step", by: number} |
- *   {name: "find" | "proof" | "help" | "pause"}} Command
+ *   {name: "find" | "proof" | "help" | "pause" | "layouts" | "maximise"}} Command
  */
 
 /**
@@ -24,6 +24,8 @@ export function command({ key, ctrlKey, metaKey, altKey, target }, isByPointer =
   if (key === "]") return { name: "step", by: 1 };
   if (key === "/") return { name: "find" };
   if (key === "p") return { name: "proof" };
+  if (key === "f") return { name: "maximise" };
+  if (key === "l") return { name: "layouts" };
   if (key === "?") return { name: "help" };
   return key === " " && (isByPointer || !isWithin(target, OWN_KEYS)) ? { name: "pause" } : null;
 }

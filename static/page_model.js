@@ -1,59 +1,66 @@
-// The page's state, and what panels paint: a pure function from the state, the connection and the clock to one model.
-// It knows no document and makes no request.
+// The page's state, and what panels paint: the page's own part, one store for each symbol, and a model that joins them.
+// All of it is made of signals, so that what a panel reads is what it is painted for. It knows no document and makes no
+// request.
 
 import { waitText } from "./format.js";
 import { EMPTY_CHART, heldChart, MINUTE, runningChart } from "./intervals.js";
 import { NO_PACE } from "./replay_clock.js";
+import { ReactiveMap, reactive } from "./signals.js";
 import { bookStatus, emptyBook, paintable } from "./state.js";
+import { computed } from "./vendor/preact-signals-core-1.14.5/signals-core.mjs";
 
 /** @import {ConnectionStatus} from "./connection.js" */
 /** @import {FetchStatus} from "./fetcher.js" */
 /** @import {Chart, Interval} from "./intervals.js" */
 /** @import {Pace} from "./replay_clock.js" */
 /** @import {Book, BookStatus} from "./state.js" */
-/** @import {HistoryProgress, Instrument, LatencyReport, ProofReport} from "./types.js" */
-/** @import {Source, StoreReport, SymbolInfo} from "./types.js" */
+/** @import {HistoryProgress, Instrument, OtherMessage, Source, StoreReport, SymbolInfo} from "./types.js" */
 
-/** A proof, when it was read, and its symbol's description.
- * @typedef {{body: ProofReport, readAtMs: number, url: string, instrument: SymbolInfo | undefined}} ShownProof
+/** What the page keeps of one symbol. `charts` has intervals longer than a minute, `firsts` the open of the first bar
+ * that the server has of an interval, where known, `messages` the newest one of each further topic.
+ * @typedef {object} SymbolStore
+ * @property {string} symbol
+ * @property {Book} book
+ * @property {string} refusal why the server does not send it
+ * @property {number} followedAtMs since when it is subscribed to; 0 while it is not
+ * @property {FetchStatus} history
+ * @property {ReactiveMap<Chart>} charts
+ * @property {Map<string, number>} firsts
+ * @property {ReactiveMap<OtherMessage>} messages
  */
 
 /** What the user holds on the screen: everything as it was at `atMs`. All of it is immutable, so keeping it is enough.
- * @typedef {{atMs: number, wasTrusted: boolean, book: Book, charts: Map<string, Chart>}} Paused
+ * @typedef {object} Paused
+ * @property {number} atMs
+ * @property {Map<string, {wasTrusted: boolean, book: Book, charts: Map<string, Chart>}>} held by symbol
  */
 
 /** Everything the page remembers.
  * @typedef {object} Page
- * @property {Map<string, Book>} books by symbol
- * @property {Map<string, Chart>} charts by `chartKey`, of intervals longer than a minute
- * @property {Map<string, number>} firsts by `chartKey`, the open of the first bar that the server has, where known
+ * @property {ReactiveMap<SymbolStore>} stores by symbol
+ * @property {number} nowMs the time by which ages are told
+ * @property {ConnectionStatus} connection
  * @property {SymbolInfo[]} symbols those the server follows
  * @property {string[]} listed the names of all that the exchange lists
+ * @property {FetchStatus} symbolsStatus
  * @property {Source | ""} source
  * @property {Pace} pace of a replay
  * @property {string} fault an error in the page's own code
- * @property {string} refusal why the server does not send the selected symbol
  * @property {string} notice what the user asked for and cannot have
  * @property {Interval} interval
  * @property {string} selected the symbol that the user selected
  * @property {number} selectedAtMs
  * @property {string} shown the symbol whose book is on the screen: for a moment still the one before
  * @property {Paused | null} paused while the user holds the display
- * @property {number} openedAtMs when the connection last opened
  * @property {StoreReport | null} store
- * @property {ShownProof | null} proof while its dialog is open
- * @property {LatencyReport | null} latency
  */
 
-/** The status of the connection and of each request.
- * @typedef {{connection: ConnectionStatus, history: FetchStatus, symbols: FetchStatus, proof: FetchStatus}} Statuses
- */
-
-/** What panels paint: the displayed book and chart, and everything about them.
+/** What a panel paints: the displayed book and chart of its symbol, and everything about them. Each field is read anew
+ * where it is named.
  * @typedef {object} PanelParts
  * @property {Interval} interval
  * @property {HistoryProgress | null} progress how far the symbol's history has been loaded
- * @property {number} nowMs
+ * @property {number} nowMs the time by which ages are told; it advances every TICK_MS
  * @property {Instrument | null} instrument
  * @property {BookStatus} status
  * @property {ConnectionStatus} connection
@@ -64,16 +71,18 @@ import { bookStatus, emptyBook, paintable } from "./state.js";
  * @property {Pace} pace
  * @property {SymbolInfo[]} symbols
  * @property {string[]} listed
- * @property {string} selected
+ * @property {string} selected the panel's symbol: the page's, or the one that the panel is pinned to
+ * @property {boolean} isPinned
  * @property {string} notice
  * @property {{atMs: number, wasTrusted: boolean} | null} paused
- * @property {ShownProof | null} proof
- * @property {string} proofError
- * @property {LatencyReport | null} latency
  * @property {number} newTrades how many arrived while paused
+ * @property {(topic: string) => OtherMessage | null} message the newest message of a further topic
  */
 
 /** @typedef {Book & PanelParts} PanelModel */
+
+/** @type {FetchStatus} */
+const NOT_ASKED = { phase: "idle", reason: "", retryAtMs: 0 };
 
 /**
  * Return the state of a page that has just been opened.
@@ -81,27 +90,43 @@ import { bookStatus, emptyBook, paintable } from "./state.js";
  * @returns {Page}
  */
 export function emptyPage(interval) {
-  return {
-    books: new Map(),
-    charts: new Map(),
-    firsts: new Map(),
-    symbols: [],
-    listed: [],
-    source: "",
-    pace: NO_PACE,
-    fault: "",
-    refusal: "",
-    notice: "",
-    interval,
-    selected: "",
-    selectedAtMs: 0,
-    shown: "",
-    paused: null,
-    openedAtMs: 0,
-    store: null,
-    proof: null,
-    latency: null,
-  };
+  return reactive(
+    /** @type {Page} */ ({
+      stores: new ReactiveMap(),
+      nowMs: 0,
+      connection: { phase: "idle", attempt: 0, retryAtMs: 0, openedAtMs: 0, lastMessageAtMs: 0, reason: "" },
+      symbols: [],
+      listed: [],
+      symbolsStatus: NOT_ASKED,
+      source: "",
+      pace: NO_PACE,
+      fault: "",
+      notice: "",
+      interval,
+      selected: "",
+      selectedAtMs: 0,
+      shown: "",
+      paused: null,
+      store: null,
+    }),
+  );
+}
+
+/**
+ * Return what is kept of a symbol, from now on.
+ * @param {Page} page
+ * @param {string} symbol
+ */
+export function storeOf(page, symbol) {
+  const known = page.stores.get(symbol);
+  if (known !== undefined) return known;
+  const charts = /** @type {ReactiveMap<Chart>} */ (new ReactiveMap());
+  const messages = /** @type {ReactiveMap<OtherMessage>} */ (new ReactiveMap());
+  const firsts = /** @type {Map<string, number>} */ (new Map());
+  const fields = { symbol, book: emptyBook(symbol), refusal: "", followedAtMs: 0, history: NOT_ASKED };
+  const store = reactive({ ...fields, charts, firsts, messages });
+  page.stores.set(symbol, store);
+  return store;
 }
 
 /**
@@ -123,54 +148,42 @@ export function progressOf(page, symbol) {
 }
 
 /**
- * @param {string} symbol
- * @param {Interval} interval
- */
-export function chartKey(symbol, interval) {
-  return `${symbol} ${interval.name}`;
-}
-
-/**
- * @param {Page} page
- * @param {string} symbol
- * @param {Interval} interval
- */
-export function chartOf(page, symbol, interval) {
-  return page.charts.get(chartKey(symbol, interval)) ?? EMPTY_CHART;
-}
-
-/**
  * Drop what was kept of symbols that the server no longer follows; it would grow with every symbol ever selected.
  * @param {Page} page
  */
 export function forgetOthers(page) {
-  /** @param {string} symbol */
-  const isKept = (symbol) => followed(page, symbol) !== undefined || symbol === page.selected || symbol === page.shown;
-  for (const symbol of page.books.keys()) if (!isKept(symbol)) page.books.delete(symbol);
-  for (const kept of [page.charts, page.firsts])
-    for (const key of kept.keys()) if (!isKept(key.split(" ", 1)[0])) kept.delete(key);
+  for (const symbol of page.stores.keys()) {
+    const isShown = symbol === page.selected || symbol === page.shown || page.stores.get(symbol)?.followedAtMs !== 0;
+    if (!isShown && followed(page, symbol) === undefined) page.stores.delete(symbol);
+  }
 }
 
 /**
- * Return the book on the screen.
- * @param {Page} page
+ * Return the bars of one interval, as they are now.
+ * @param {SymbolStore | undefined} store
+ * @param {Interval} interval
+ * @returns {Chart}
  */
-export function shownBook(page) {
-  if (page.paused !== null) return page.paused.book;
-  return page.books.get(page.shown) ?? page.books.get(page.selected) ?? emptyBook("");
+export function chartOf(store, interval) {
+  return (interval === MINUTE ? store?.book : store?.charts.get(interval.name)) ?? EMPTY_CHART;
 }
 
 /**
  * Return the display as it is now, to be held; null while there is nothing to hold.
  * @param {Page} page
- * @param {Statuses} statuses
  * @param {number} nowMs
  * @returns {Paused | null}
  */
-export function heldDisplay(page, statuses, nowMs) {
-  const book = shownBook(page);
-  const { trusted: wasTrusted } = statusOf(page, statuses, book, nowMs);
-  return book.view === null ? null : { atMs: nowMs, wasTrusted, book, charts: new Map(page.charts) };
+export function heldDisplay(page, nowMs) {
+  const held = new Map();
+  for (const symbol of page.stores.keys()) {
+    const store = storeOf(page, symbol);
+    if (store.book.view === null) continue;
+    const wasTrusted = statusOf(page, store, nowMs).trusted;
+    const charts = new Map(store.charts.keys().map((name) => [name, store.charts.get(name)]));
+    held.set(symbol, { wasTrusted, book: store.book, charts });
+  }
+  return held.has(page.shown) ? { atMs: nowMs, held } : null;
 }
 
 /**
@@ -180,75 +193,132 @@ export function heldDisplay(page, statuses, nowMs) {
  * @param {Book} book
  * @returns {Chart}
  */
-function shownChart({ interval, charts, books, paused }, book) {
-  const key = chartKey(book.symbol, interval);
-  const newest = interval === MINUTE ? books.get(book.symbol) : charts.get(key);
-  const held = interval === MINUTE ? paused?.book : paused?.charts.get(key);
-  const chart =
-    paused === null
-      ? (newest ?? EMPTY_CHART)
-      : heldChart(held ?? EMPTY_CHART, newest ?? EMPTY_CHART, interval, paused.atMs);
-  return runningChart(chart, interval, book);
+function shownChart({ interval, stores, paused }, book) {
+  const newest = chartOf(stores.get(book.symbol), interval);
+  const held = paused?.held.get(book.symbol);
+  if (paused === null || held === undefined) return runningChart(newest, interval, book);
+  const kept = interval === MINUTE ? held.book : held.charts.get(interval.name);
+  return runningChart(heldChart(kept ?? EMPTY_CHART, newest, interval, paused.atMs), interval, book);
 }
 
 /**
- * Return what panels paint at `nowMs`.
+ * Return what the panels of one symbol paint: of the one that is selected, or of the one that they are pinned to.
  * @param {Page} page
- * @param {Statuses} statuses
- * @param {number} nowMs
+ * @param {string} pin "" for the selected symbol
  * @returns {PanelModel}
  */
-export function panelModel(page, statuses, nowMs) {
-  const book = paintable(shownBook(page));
-  const newest = page.books.get(page.selected) ?? emptyBook("");
-  const { bars, live } = shownChart(page, book);
+export function panelModel(page, pin = "") {
+  const selected = () => (pin === "" ? page.selected : pin);
+  const newest = computed(() => page.stores.get(selected())?.book ?? emptyBook(selected()));
+  const held = computed(() => page.paused?.held.get(pin === "" ? page.shown : pin) ?? null);
+  const book = computed(() => {
+    const shown = held.value?.book ?? (pin === "" ? page.stores.get(page.shown)?.book : undefined) ?? newest.value;
+    return paintable(shown);
+  });
+  const chart = computed(() => shownChart(page, book.value));
+  const status = computed(() => statusOf(page, page.stores.get(selected()), page.nowMs, selected()));
   return {
-    ...book,
-    bars,
-    live,
-    interval: page.interval,
-    progress: progressOf(page, page.selected),
-    nowMs,
-    instrument: book.view?.instrument ?? null,
-    status: statusOf(page, statuses, newest, nowMs),
-    connection: statuses.connection,
-    store: page.store,
-    isRetryable: isRetryable(page, statuses),
-    history: statuses.history,
-    source: page.source,
-    pace: page.pace,
-    symbols: page.symbols,
-    listed: page.listed,
-    selected: page.selected,
-    notice: page.notice,
-    paused: page.paused,
-    proof: page.proof,
-    proofError: statuses.proof.reason,
-    latency: page.latency,
-    newTrades: page.paused === null ? 0 : newest.received - page.paused.book.received,
+    get symbol() {
+      return book.value.symbol;
+    },
+    get view() {
+      return book.value.view;
+    },
+    get receivedAtMs() {
+      return book.value.receivedAtMs;
+    },
+    get trades() {
+      return book.value.trades;
+    },
+    get received() {
+      return book.value.received;
+    },
+    get samples() {
+      return book.value.samples;
+    },
+    get joined() {
+      return book.value.joined;
+    },
+    get bars() {
+      return chart.value.bars;
+    },
+    get live() {
+      return chart.value.live;
+    },
+    get interval() {
+      return page.interval;
+    },
+    get progress() {
+      return progressOf(page, selected());
+    },
+    get nowMs() {
+      return page.nowMs;
+    },
+    get instrument() {
+      return book.value.view?.instrument ?? null;
+    },
+    get status() {
+      return status.value;
+    },
+    get connection() {
+      return page.connection;
+    },
+    get store() {
+      return page.store;
+    },
+    get isRetryable() {
+      const isRefused = (page.stores.get(selected())?.refusal ?? "") !== "";
+      return isRefused || page.connection.phase === "waiting" || page.symbolsStatus.phase === "waiting";
+    },
+    get history() {
+      return page.stores.get(selected())?.history ?? NOT_ASKED;
+    },
+    get source() {
+      return page.source;
+    },
+    get pace() {
+      return page.pace;
+    },
+    get symbols() {
+      return page.symbols;
+    },
+    get listed() {
+      return page.listed;
+    },
+    get selected() {
+      return selected();
+    },
+    get isPinned() {
+      return pin !== "";
+    },
+    get notice() {
+      return page.notice;
+    },
+    get paused() {
+      if (page.paused === null) return null;
+      return { atMs: page.paused.atMs, wasTrusted: held.value?.wasTrusted ?? false };
+    },
+    get newTrades() {
+      return held.value === null ? 0 : newest.value.received - held.value.book.received;
+    },
+    message: (topic) => page.stores.get(selected())?.messages.get(topic) ?? null,
   };
 }
 
 /**
  * @param {Page} page
- * @param {Statuses} statuses
- */
-function isRetryable(page, { connection, symbols }) {
-  return page.refusal !== "" || connection.phase === "waiting" || symbols.phase === "waiting";
-}
-
-/**
- * @param {Page} page
- * @param {Statuses} statuses
- * @param {Book} book
+ * @param {SymbolStore | undefined} store
  * @param {number} nowMs
+ * @param {string} symbol
  * @returns {BookStatus}
  */
-function statusOf(page, { connection, symbols }, book, nowMs) {
-  const status = bookStatus({ connection, book, nowMs, refusal: page.refusal, fault: page.fault });
-  if (page.fault !== "") return status;
-  if (page.symbols.length === 0) return withoutSymbols(status, symbols, nowMs);
-  return status.kind === "connecting" ? { ...status, text: `Loading ${page.selected}` } : status;
+function statusOf(page, store, nowMs, symbol = store?.symbol ?? "") {
+  const { connection, symbolsStatus, symbols, fault } = page;
+  const { refusal = "", followedAtMs: sinceMs = 0, book = undefined } = store ?? {};
+  const status = bookStatus({ connection, book, nowMs, sinceMs, refusal, fault });
+  if (fault !== "") return status;
+  if (symbols.length === 0) return withoutSymbols(status, symbolsStatus, nowMs);
+  return status.kind === "connecting" ? { ...status, text: `Loading ${symbol}` } : status;
 }
 
 /**

@@ -2,12 +2,12 @@
 // merged trades, bars, and the status that says whether they may be trusted. No sockets, no document, no clock.
 
 import { waitText } from "./format.js";
-import { baseline } from "./proof_text.js";
+import { baseline } from "./shield.js";
 import { streamAge } from "./streams.js";
 import { addTrades } from "./trade_list.js";
 
 /** @import {ConnectionStatus} from "./connection.js" */
-/** @import {Baseline} from "./proof_text.js" */
+/** @import {Baseline} from "./shield.js" */
 /** @import {Candle, Level, Metrics, Source, State, StoreReport, Trade, View} from "./types.js" */
 
 export const BARS_MAX = 50_000; // kept bars of one interval: 30 days of minutes are 43,200
@@ -255,11 +255,12 @@ function sampled(samples, view, nowMs) {
  * @param {ConnectionStatus} known.connection
  * @param {Book | undefined} known.book
  * @param {number} known.nowMs
+ * @param {number} [known.sinceMs] since when the symbol is subscribed to; a view from before is not of now
  * @param {string} [known.refusal] why the server does not send the selected symbol
  * @param {string} [known.fault] an error in the page's own code
  * @returns {BookStatus}
  */
-export function bookStatus({ connection, book, nowMs, refusal = "", fault = "" }) {
+export function bookStatus({ connection, book, nowMs, sinceMs = 0, refusal = "", fault = "" }) {
   const view = book?.view ?? null;
   const receivedAtMs = book?.receivedAtMs ?? 0;
   // The age of the book's own stream: others may go on while it stands still.
@@ -271,7 +272,8 @@ export function bookStatus({ connection, book, nowMs, refusal = "", fault = "" }
   if (refusal !== "") return status("refused", `${book?.symbol} not available: ${refusal}`);
   const silenceMs = nowMs - connection.lastMessageAtMs;
   if (silenceMs > SILENCE_STALE_MS) return status("stale", `Stale: server silent for ${seconds(silenceMs)}`, true);
-  if (view === null || receivedAtMs < connection.openedAtMs) return status("connecting", "Connected: waiting for data");
+  if (view === null || receivedAtMs < Math.max(connection.openedAtMs, sinceMs))
+    return status("connecting", "Connected: waiting for data");
   if (view.state === "stale" && !view.state_reason) {
     return status("stale", `Stale: no update for ${seconds(ageMs)}`, true);
   }

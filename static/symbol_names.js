@@ -1,5 +1,4 @@
-// Choosing a symbol by its name: which one is shown first, which one the page's address names, and which ones a typed
-// text finds. Pure functions of names.
+// Choosing a symbol by its name: which one is shown first, and which ones a typed text finds. Pure functions of names.
 
 /**
  * Return the symbol to show first: the first wish that is listed, else the default, else the first one listed.
@@ -9,19 +8,6 @@
  */
 export function firstSymbol(listed, fallback, ...wishes) {
   return [...wishes, fallback].find((wish) => wish !== null && listed.includes(wish)) ?? listed[0] ?? "";
-}
-
-/**
- * Return the symbol that an address's fragment names, in capitals; browsers encode a name that is not ASCII.
- * @param {string} hash such as #btcusdt, or empty
- */
-export function symbolOfHash(hash) {
-  const text = hash.slice(1);
-  try {
-    return decodeURIComponent(text).toUpperCase();
-  } catch {
-    return text.toUpperCase(); // a % that encodes nothing
-  }
 }
 
 /**

@@ -193,6 +193,7 @@
 /** A request that changed nothing, and why.
  * @typedef {object} ErrorMessage
  * @property {"error"} op
+ * @property {string | number | null} [id] that of the request
  * @property {string} parameter
  * @property {string} detail
  * @property {number | null} retry_after_s when it may be sent again unchanged; null where that is pointless
@@ -203,7 +204,15 @@
  * @property {"subscribed" | "unsubscribed" | "pong"} op
  */
 
-/** @typedef {TopicMessage | ErrorMessage | Acknowledgement} FeedMessage */
+/** A message of a topic that is not part of a view; its panel knows its fields.
+ * @typedef {object} OtherMessage
+ * @property {string} topic
+ * @property {number} seq
+ * @property {string} instance
+ * @property {string} symbol
+ */
+
+/** @typedef {TopicMessage | OtherMessage | ErrorMessage | Acknowledgement} FeedMessage */
 
 /** A place among trades: from the trade of this id on, of that one's fills from the second id on.
  * @typedef {{from_id: number, from_first_trade_id: number}} TradePlace
@@ -213,13 +222,17 @@
  * @typedef {"full" | "4hz" | "1hz"} Rate
  */
 
-/** @typedef {{op: "subscribe", topics: string[], rate?: Rate} & Partial<TradePlace>} SubscribeRequest */
+/** `id` comes back with the answer; further options are those of one kind of topic.
+ * @typedef {{op: "subscribe", id: string, topics: string[], rate?: Rate} & Partial<TradePlace>} SubscribeRequest
+ */
+
+/** @typedef {{op: "unsubscribe", topics: string[]}} UnsubscribeRequest */
 
 /** A view was shown; the server measures its age and does not answer.
  * @typedef {{op: "echo", instance: string, timestamp: number}} EchoRequest
  */
 
-/** @typedef {SubscribeRequest | EchoRequest} FeedRequest */
+/** @typedef {SubscribeRequest | UnsubscribeRequest | EchoRequest} FeedRequest */
 
 /** One complete view of a symbol: any later one replaces it. Levels best first, trades newest first.
  * @typedef {Omit<Head, "topic"> & BookBody & MetricsBody & KlineBody & ProofBody & StatusBody & {trades: Trade[]}} View
@@ -257,6 +270,22 @@
 
 /** /api/store; `pending` counts candles that wait to be stored.
  * @typedef {{kind: string, ok: boolean, detail: string, pending: number}} StoreReport
+ */
+
+/** A span of a day that is missing, with its cause.
+ * @typedef {{from: string, to: string, cause: string, reason: string}} Hole
+ */
+
+/** How much of a day the book was proven and the candles are whole; `share` is null where nothing is known.
+ * @typedef {object} DayCoverage
+ * @property {string} day
+ * @property {string} until
+ * @property {{share: number | null, holes: Hole[]}} book
+ * @property {{share: number | null, missing_minutes: number, holes: Hole[]}} candles
+ */
+
+/** /api/coverage; days newest first.
+ * @typedef {{symbol: string, days: DayCoverage[]}} Coverage
  */
 
 /** One step from the exchange to the screen; null before it was measured.
@@ -316,6 +345,7 @@
  * @property {ProofCounts} proof
  * @property {number} audit_levels_compared
  * @property {number} audit_levels_differing
+ * @property {number | null} audit_every_s how often the whole book is compared; null where nothing is requested
  * @property {Incident[]} incidents
  * @property {CandleMismatch[]} candle_mismatches
  * @property {StreamReport[]} streams

@@ -273,6 +273,16 @@ FAULTS = Table(
                 "It is gone round and held off; one line per change.",
             ),
             Row(
+                "owner-gone",
+                "Of processes that share symbols the owner is killed, stopped or cut off, or its clock is set.",
+                "Another owns them; what the former sends late is neither shown nor stored; no trade is missing.",
+            ),
+            Row(
+                "leases-lost",
+                "Redis is killed, paused or emptied below processes that share symbols.",
+                "Each shows its own book; then one owns each symbol again, under a higher token.",
+            ),
+            Row(
                 "two-sources",
                 "Another venue, a demo or another deployment is on the same Redis.",
                 "Each has names of its own, and shows its own views and trades alone.",

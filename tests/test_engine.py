@@ -15,6 +15,7 @@ from pulse.engine import (
     TRADES_WAITING_MAX,
     UNWATCHED_AT_ONCE,
     Engine,
+    EventLogs,
 )
 from pulse.latency import Latency
 from pulse.market.depth_sync import BookAnchor
@@ -44,12 +45,37 @@ Script = Callable[["EngineRun"], Awaitable[None]]
 
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
+ORIGIN = Origin("9f3ac21b", "exchange", "us")
+
+
+class NotedMarket(Market):
+    """A market that reports what is done with it."""
+
+    def __init__(self, engine_run: "EngineRun", symbol: str) -> None:
+        super().__init__(symbol, ORIGIN, levels_max=100, trades_kept=5, stale_after_ms=5000)
+        self.engine_run = engine_run
+
+    def apply(self, event: object, now_ms: float) -> None:
+        """Take an event, and report it."""
+        self.engine_run.on_apply(self.symbol)
+        super().apply(event, now_ms)
+
+    def view(self, now_ms: float, wall_s: float) -> View:
+        """Make a view, and report it."""
+        self.engine_run.on_view(self.symbol)
+        return super().view(now_ms, wall_s)
 
 
 class EngineRun:
     """An engine of two symbols, these of them watched, and everything that it put out."""
 
-    def __init__(self, candles_max: int = 100, watched: Sequence[str] = SYMBOLS, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        candles_max: int = 100,
+        watched: Sequence[str] = SYMBOLS,
+        clock: Clock | None = None,
+        event_logs: EventLogs | None = None,
+    ) -> None:
         self.inbox: Inbox = make_inbox()
         self.outbox: Outbox = ConflatingQueue()
         self.candles: CandleQueue = asyncio.Queue(candles_max)
@@ -61,12 +87,14 @@ class EngineRun:
         self.trades: list[list[int]] = []
         self.liquidity: list[tuple[float, LiquidityView]] = []
         self.interest: dict[str, Interest] = {}
-        origin = Origin("9f3ac21b", "exchange", "us")
+        self.on_apply: Callable[[str], None] = lambda symbol: None
+        self.on_view = self.on_apply
         self.engine = Engine(
-            lambda symbol: Market(symbol, origin, levels_max=100, trades_kept=5, stale_after_ms=5000),
+            lambda symbol: NotedMarket(self, symbol),
             self.inbox, self.outbox, self.candles, self.snapshot_requests, self.silent_streams, self.gaps,
             clock or ScenarioClock(), self.latency, publish_interval_s=INTERVAL_S,
             interest=lambda symbol: self.interest.get(symbol, NO_INTEREST),
+            event_logs=event_logs,
         )  # fmt: skip
         for symbol in SYMBOLS:
             self.engine.open(symbol)
@@ -99,11 +127,14 @@ class EngineRun:
         return [at for at, view in self.views if view.symbol == symbol]
 
 
-def run_engine(script: Script, until_s: float, candles_max: int = 100, watched: Sequence[str] = SYMBOLS) -> EngineRun:
+def run_engine(
+    script: Script, until_s: float, candles_max: int = 100, watched: Sequence[str] = SYMBOLS,
+    event_logs: EventLogs | None = None,
+) -> EngineRun:  # fmt: skip
     """Run an engine through a script, and return what it put out until this time."""
 
     async def play() -> EngineRun:
-        engine_run = EngineRun(candles_max, watched)
+        engine_run = EngineRun(candles_max, watched, event_logs=event_logs)
         tasks = [asyncio.create_task(work) for work in (engine_run.engine.run(), engine_run.take_views())]
         await script(engine_run)
         await at(until_s)
@@ -299,6 +330,65 @@ def test_watched_symbols_do_not_wait_for_the_others() -> None:
     order = [view.symbol for _, view in engine_run.views]
     assert order.index("S30USDT") < UNWATCHED_AT_ONCE
     assert len(order) == len(set(order)) == 10 * UNWATCHED_AT_ONCE + 2
+
+
+def in_order(engine_run: EngineRun) -> list[str]:
+    """Return the symbols of an engine's applied events and made views, noted from now on, in their order."""
+    noted: list[str] = []
+    engine_run.on_apply = lambda symbol: noted.append(symbol)
+    engine_run.on_view = lambda symbol: noted.append(f"view of {symbol}")
+    return noted
+
+
+def test_events_of_watched_symbols_go_first() -> None:
+    """Their view is made before those of a long burst are applied, of which none is lost."""
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp())
+        await engine_run.put(0.6, FeedUp(), ANCHOR, symbol="ETHUSDT")
+        await at(0.7)
+        noted.append(in_order(engine_run))
+        for i in range(100):
+            engine_run.inbox.put_nowait(Received("BTCUSDT", trade(i), 700.0))
+        engine_run.inbox.put_nowait(Received("ETHUSDT", diff(11, 11), 700.0))
+
+    noted: list[list[str]] = []
+    engine_run = run_engine(script, until_s=1.55, watched=["ETHUSDT"])
+
+    assert noted[0][:2] == ["ETHUSDT", "view of ETHUSDT"]
+    assert noted[0].count("BTCUSDT") == 100
+    assert engine_run.trades[-1] == list(range(100))
+
+
+def test_events_of_a_symbol_keep_their_order_when_it_is_watched() -> None:
+    """Those that wait are applied before those that come after its first watcher."""
+
+    async def script(engine_run: EngineRun) -> None:
+        for i in range(100):
+            engine_run.inbox.put_nowait(Received("BTCUSDT", trade(i), 500.0))
+        await asyncio.sleep(0)
+        engine_run.engine.watch("BTCUSDT")
+        for i in range(100, 200):
+            engine_run.inbox.put_nowait(Received("BTCUSDT", trade(i), 500.0))
+
+    engine_run = run_engine(script, until_s=1.0, watched=["ETHUSDT"])
+    assert sorted({trade_id for trades in engine_run.trades for trade_id in trades}) == list(range(200))
+
+
+def test_waiting_events_of_a_closed_symbol_are_dropped() -> None:
+    """Also where it has been opened again: they are not of its new book."""
+
+    async def script(engine_run: EngineRun) -> None:
+        for i in range(100):
+            engine_run.inbox.put_nowait(Received("BTCUSDT", trade(i), 500.0))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        engine_run.engine.close("BTCUSDT")
+        engine_run.engine.open("BTCUSDT")
+        await engine_run.put(0.5, trade(500))
+
+    engine_run = run_engine(script, until_s=1.6, watched=["ETHUSDT"])
+    assert engine_run.trades[-1] == [500]
 
 
 def test_an_engine_without_symbols_waits_for_one() -> None:
@@ -510,6 +600,50 @@ def test_before_a_replays_first_line_its_date_is_not_known() -> None:
         return found
 
     assert run(scenario()) == [None, MIDNIGHT_MS]
+
+
+class Logs:
+    """Notes what the engine tells of its markets."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[object, ...]] = []
+
+    def open(self, market: Market) -> "Logs":
+        """Note that a market is opened."""
+        self.noted.append(("open", market.symbol))
+        return self
+
+    def close(self, symbol: str) -> None:
+        """Note that a symbol is closed."""
+        self.noted.append(("close", symbol))
+
+    def add(self, at_ms: int, event: object) -> None:
+        """Note an event."""
+        self.noted.append((at_ms, event))
+
+    def view_made(self, at_ms: int, view: View) -> None:
+        """Note a view."""
+        self.noted.append((at_ms, view.last_update_id, view.data_age_ms))
+
+
+def test_a_log_is_told_all_that_a_market_is_given() -> None:
+    """Each event in its order and each view, at whole ms: a market that is given the same shows the same."""
+    logs = Logs()
+
+    async def script(engine_run: EngineRun) -> None:
+        await engine_run.put(0.5, FeedUp(), ANCHOR)
+        await at(0.7)
+        await engine_run.inbox.put(Received("BTCUSDT", diff(11, 11), 699.9))
+        await engine_run.inbox.put(Received("LINKUSDT", diff(11, 11), 699.9))
+        await at(0.75)
+        engine_run.engine.close("BTCUSDT")
+
+    run_engine(script, until_s=0.8, event_logs=logs)
+
+    assert logs.noted == [
+        ("open", "BTCUSDT"), ("open", "ETHUSDT"), (0, 0, None), (0, 0, None),
+        (500, FeedUp()), (500, ANCHOR), (500, 10, 0), (699, diff(11, 11)), (700, 11, 1), ("close", "BTCUSDT"),
+    ]  # fmt: skip
 
 
 def test_certificates_of_every_symbol() -> None:

@@ -20,12 +20,14 @@ import aiohttp
 import pytest
 import redis
 
+from pulse.binance.venues import VENUES
 from pulse.fanout.hub import OWN_SILENCE_MAX_S
 from pulse.latency import ECHOES_PER_ADDRESS
 from pulse.server.listener import EXTRA_CONNECTIONS
 from pulse.settings import Settings
 from pulse.simulator.instruments import INSTRUMENTS
 from pulse.simulator.server import SimulatedExchange
+from pulse.terminal import Plan, Terminal
 from tests.support.process import ROOT, SYMBOLS, Pulse, run_pulse, stalled_reader, terminal_on
 from tests.support.recordings import recording
 from tests.support.services import PostgresServer, ValkeyServer, free_port
@@ -432,7 +434,7 @@ async def test_a_name_that_is_not_ascii_works_on_every_route(
     )  # fmt: skip
     assert csv_text.splitlines()[1].startswith(CHINESE + ",")
     assert earlier[-1]["timestamp"] < page[0]["timestamp"]
-    assert proof["symbol"] == CHINESE
+    assert (proof["symbol"], proof["audit_every_s"]) == (CHINESE, 600.0)
     assert listed == [CHINESE, OTHER_CHINESE]
     assert [row["symbol"] for row in found] == [OTHER_CHINESE]
     assert info is not None
@@ -855,3 +857,14 @@ async def test_coverage_goes_on_over_a_restart(
     parts = [key for key, _ in groupby("starting" if cause in ("offline", "syncing") else cause for cause in causes)]
     assert parts == ["not running", "starting", "not running", "starting"]
     assert 0 < days[0]["book"]["share"] < 1
+
+
+@pytest.mark.parametrize(
+    ("symbols_max", "levels", "trades"), [(1, 20_000, 2_000), (100, 20_000, 1_677), (500, 5_592, 335)]
+)
+def test_what_is_kept_of_a_symbol_shrinks_with_their_number(symbols_max: int, levels: int, trades: int) -> None:
+    """The books of all that may run, and the trades that are kept of them, fit into their shares of the memory."""
+    settings = Settings(symbols_max=symbols_max)
+    terminal = Terminal(settings, Plan("exchange", ("BTCUSDT",)), VENUES["us"], may_fall_back=False)
+
+    assert (terminal._levels_max(), terminal._trade_log_length()) == (levels, trades)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from pulse.simulator.server import SimulatedExchange
 from tests.support.process import Pulse, terminal_on
@@ -144,3 +145,28 @@ async def test_a_symbol_that_a_followers_client_asks_for_is_taken_and_given_back
 
     owners = [view["instance"] for view in shown]
     assert owners[0] == owners[1] != owners[2] == owners[3]
+
+
+@pytest.mark.proves("two-sources")
+async def test_nothing_crosses_between_venues_and_a_demo(
+    exchange: SimulatedExchange, tmp_path: Path, redis_url: str, postgres_url: str
+) -> None:
+    """On the same servers each venue has an owner of its own, and a demo takes no lease."""
+    shared_by_all = {"REDIS_URL": redis_url, "DATABASE_URL": postgres_url, "PULSE_SYMBOLS": BTC}
+    folders = [tmp_path / name for name in ("venue", "other", "demo")]
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        SimulatedExchange([BTC], seed=6) as other_exchange,
+        terminal_on(exchange, folders[0], **shared_by_all) as venue,
+        terminal_on(other_exchange, folders[1], PULSE_VENUE="com", **shared_by_all) as other,
+        Pulse(folders[2], "--demo", **shared_by_all) as demo,
+    ):
+        shown = [await pulse.until_live() for pulse in (venue, other, demo)]
+        with redis.Redis.from_url(redis_url) as client:
+            leases = sorted(name.decode() for name in client.keys(f"*:lease:{BTC}"))
+
+    assert len({view["instance"] for view in shown}) == 3
+    assert [view["source"] for view in shown] == ["exchange", "exchange", "simulation"]
+    assert [view["token"] > 0 for view in shown] == [True, True, False]
+    assert [name.partition("-")[0] for name in leases] == ["pulse:com", "pulse:us"]

@@ -31,12 +31,19 @@ BAN_MAX_S = 3 * 24 * 3600.0
 class Priority(IntEnum):
     """The order of callers where the budget is short: the lowest number goes first."""
 
-    PINNED_BOOK = 0  # the snapshot of a symbol of the settings
+    PINNED_BOOK = 0  # the first snapshot, of few levels, of a symbol of the settings
     WATCHED_BOOK = 1  # that of a symbol that a client follows
     TRADES = 2  # missing ones, for which later ones wait
     DEFAULT = 3  # the clock, and the list of instruments
-    OTHER_BOOK = 4  # the snapshot of a symbol that no client follows
-    HISTORY = 5  # candles, and the trades of past minutes
+    OTHER_BOOK = 4  # the first snapshot of a symbol that no client follows
+    PINNED_WIDENING = 5  # a snapshot of all levels, of a symbol of the settings whose book has joined
+    OTHER_WIDENING = 6  # that of any other
+    HISTORY = 7  # candles, and the trades of past minutes
+
+    @property
+    def widening(self) -> "Priority":
+        """The priority of a snapshot of all levels, where this is the one of the symbol's first."""
+        return Priority.PINNED_WIDENING if self is Priority.PINNED_BOOK else Priority.OTHER_WIDENING
 
     @property
     def share(self) -> float:
@@ -49,15 +56,22 @@ class Priority(IntEnum):
         return COUNTED_SHARE if self is Priority.PINNED_BOOK else self.share
 
 
-OTHERS_SHARE = 0.75
-"""The rest is there for the snapshots of pinned symbols alone, whatever clients ask for: three whole ones at Binance.US
-and Binance.com."""
+OTHERS_SHARE = 0.95
+"""The rest is there for the first snapshots of pinned symbols alone, whatever clients ask for: thirty of them."""
+WIDENING_SHARE, OTHER_WIDENING_SHARE = 0.9, 0.75
+"""Snapshots of all levels cost fifty times as much, and leave room for first ones and missing trades. Those of books
+that clients open leave room for those of pinned ones too."""
 HISTORY_SHARE = 0.5
 """The next quarter is there for books that clients open."""
 COUNTED_SHARE = 0.9 / USABLE_SHARE
-"""For a pinned snapshot the exchange's count may come near to its limit: else what others have spent in the overlap of
-the exchange's minute and ours would make it wait after all."""
-SHARES = {Priority.PINNED_BOOK: 1.0, Priority.HISTORY: HISTORY_SHARE}
+"""For a pinned book's first snapshot the exchange's count may come near to its limit: else what others have spent in
+the overlap of the exchange's minute and ours would make it wait after all."""
+SHARES = {
+    Priority.PINNED_BOOK: 1.0,
+    Priority.PINNED_WIDENING: WIDENING_SHARE,
+    Priority.OTHER_WIDENING: OTHER_WIDENING_SHARE,
+    Priority.HISTORY: HISTORY_SHARE,
+}
 
 
 class WeightBudget:

@@ -41,6 +41,8 @@ KLINES_MAX = 1000
 AGG_TRADES_MAX = 1000
 ROWS_AT_ONCE = 100
 """Rows of an answer about all symbols that are parsed before other tasks get their turn: less than a millisecond."""
+INSTRUMENTS_MAX = 200
+"""Symbols in one request: their names are in its address, of which servers take 8 KB."""
 INVALID_SYMBOL = -1121
 UNLISTED_S = 900.0
 """How long a symbol that the exchange does not list is left out of requests: with it, each other one costs its own."""
@@ -77,7 +79,7 @@ class DayTickers(NamedTuple):
 class BinanceRest:
     """The REST side of one venue. Every method that calls it raises ExchangeError or one of its kinds.
 
-    `priority_of(symbol)` is the priority of a symbol's snapshot.
+    `priority_of(symbol)` is the priority of a symbol's first snapshot.
     """
 
     def __init__(
@@ -130,11 +132,12 @@ class BinanceRest:
                 continue
             return
 
-    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
-        """Fetch the order book, up to `limit` levels a side."""
+    async def depth(self, symbol: str, limit: int, *, is_widening: bool = False) -> DepthSnapshot:
+        """Fetch the order book, up to `limit` levels a side; `is_widening` where the symbol has a live book already."""
         weight = self.venue.weights.depth_weight(limit)
         params = {"symbol": symbol, "limit": str(limit)}
-        body = await self._get("/api/v3/depth", params, weight, self._priority_of(symbol))
+        priority = self._priority_of(symbol)
+        body = await self._get("/api/v3/depth", params, weight, priority.widening if is_widening else priority)
         return answers.parse_snapshot(_object(body), limit)
 
     async def klines(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
@@ -200,23 +203,25 @@ class BinanceRest:
         now_s = self._now_s()
         self._unlisted = {symbol: until_s for symbol, until_s in self._unlisted.items() if now_s < until_s}
         wanted = [symbol for symbol in symbols if symbol not in self._unlisted]
-        if not wanted:
-            return InstrumentRows({}, {})
-        try:
-            return await self._exchange_info({"symbols": orjson.dumps(wanted).decode()})
-        except UnknownSymbol:
-            pass
-        # One unknown name fails the whole request, so each is requested alone to find it.
         rows = InstrumentRows({}, {})
-        for symbol in wanted:
-            try:
-                found, malformed = await self._exchange_info({"symbol": symbol})
-            except UnknownSymbol:
-                self._unlisted[symbol] = now_s + UNLISTED_S
-                continue
-            rows.found.update(found)
-            rows.malformed.update(malformed)
+        for start in range(0, len(wanted), INSTRUMENTS_MAX):
+            await self._add_instruments(rows, wanted[start : start + INSTRUMENTS_MAX])
         return rows
+
+    async def _add_instruments(self, rows: InstrumentRows, symbols: Sequence[str]) -> None:
+        """Add the instruments of these symbols; one unknown name fails the whole request, so halves of it are made."""
+        try:
+            found, malformed = await self._exchange_info({"symbols": orjson.dumps(symbols).decode()})
+        except UnknownSymbol:
+            if len(symbols) == 1:
+                self._unlisted[symbols[0]] = self._now_s() + UNLISTED_S
+                return
+            middle = len(symbols) // 2
+            await self._add_instruments(rows, symbols[:middle])
+            await self._add_instruments(rows, symbols[middle:])
+            return
+        rows.found.update(found)
+        rows.malformed.update(malformed)
 
     async def listed_symbols(self) -> list[str]:
         """Fetch the names of all listed symbols, from the list of prices, which is the exchange's shortest answer."""

@@ -8,6 +8,7 @@ one that the caller knows and than the server's time in ms, so a server that has
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -32,7 +33,7 @@ local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local me, lease_ms = ARGV[1], ARGV[2]
 for i = 1, #KEYS / 4 do
   local lease, counter, followed, watched = KEYS[4*i-3], KEYS[4*i-2], KEYS[4*i-1], KEYS[4*i]
-  local held, floor, wish, is_watched = ARGV[4*i-1], tonumber(ARGV[4*i]), ARGV[4*i+1], ARGV[4*i+2]
+  local held, floor, wish, watching = ARGV[4*i-1], tonumber(ARGV[4*i]), ARGV[4*i+1], ARGV[4*i+2]
   local value = redis.call('GET', lease)
   local is_mine = value and string.sub(value, 1, #me + 1) == me .. ':'
   if wish == 'leave' then
@@ -53,24 +54,35 @@ for i = 1, #KEYS / 4 do
     is_mine = true
   elseif value then
     redis.call('SET', followed, '1', 'PX', lease_ms)
-    if is_watched == '1' then
-      redis.call('SET', watched, '1', 'PX', lease_ms)
+    if watching ~= '' then
+      redis.call('HSET', watched, me, string.format('%.0f', now_ms + lease_ms) .. ':' .. watching)
+      redis.call('PEXPIRE', watched, lease_ms)
+    else
+      redis.call('HDEL', watched, me)
     end
   end
   if not value then
-    answers[i] = {'', 0, 0, 0}
+    answers[i] = {'', 0, 0, {}}
   elseif is_mine then
-    answers[i] = {value, redis.call('PTTL', lease), redis.call('EXISTS', followed), redis.call('EXISTS', watched)}
+    local others = {}
+    for _, entry in ipairs(redis.call('HVALS', watched)) do
+      local colon = string.find(entry, ':', 1, true)
+      if tonumber(string.sub(entry, 1, colon - 1)) > now_ms then
+        others[#others + 1] = string.sub(entry, colon + 1)
+      end
+    end
+    answers[i] = {value, redis.call('PTTL', lease), redis.call('EXISTS', followed), others}
   else
-    answers[i] = {value, redis.call('PTTL', lease), 0, 0}
+    answers[i] = {value, redis.call('PTTL', lease), 0, {}}
   end
 end
 return answers
 """
-"""KEYS are four of each symbol: its lease, its counter, whether it is followed, whether it is watched elsewhere.
+"""KEYS are four of each symbol: its lease, its counter, whether it is followed, and what each follower watches, by
+instance, each until a time in ms.
 
 ARGV are the instance and the life of a lease in ms; then of each symbol the token held, the floor, the wish (take, wait
-or leave) and whether this process watches it.
+or leave) and what clients of this process watch.
 """
 
 
@@ -156,13 +168,13 @@ def _keys_of(symbol: str) -> tuple[str, ...]:
 
 def _arguments_of(request: Request) -> tuple[str, ...]:
     wish = "leave" if request.is_leaving else "take" if request.may_take else "wait"
-    return str(request.token), str(request.floor), wish, str(int(request.is_watched))
+    return str(request.token), str(request.floor), wish, request.watching
 
 
-def _answer(row: Sequence[bytes | int]) -> Answer:
-    value, ends_in_ms, is_followed, is_watched = row
-    owner, _, token = bytes(value).decode().partition(":")
-    return Answer(owner, int(token or 0), int(ends_in_ms) / 1000, bool(is_followed), bool(is_watched))
+def _answer(row: Sequence[Any]) -> Answer:
+    value, ends_in_ms, is_followed, watching = row
+    owner, _, token = value.decode().partition(":")
+    return Answer(owner, int(token or 0), ends_in_ms / 1000, bool(is_followed), tuple(one.decode() for one in watching))
 
 
 async def probe_leases(url: str, prefix: str) -> None:
@@ -170,7 +182,7 @@ async def probe_leases(url: str, prefix: str) -> None:
     client = connect_to(url, CONNECT_TIMEOUT_S)
     keys = [f"{prefix}check:{name}" for name in ("lease", "token", "followed", "watched")]
     try:
-        await client.eval(ROUND, len(keys), *keys, "check", "1", "0", "0", "take", "0")
+        await client.eval(ROUND, len(keys), *keys, "check", "1", "0", "0", "take", "")
         await client.expire(keys[1], LATEST_LIFE_S)
     except RedisError as fault:
         raise CheckFailed(f"{sentence_of(fault)} Redis must let this user run scripts (EVAL).") from fault

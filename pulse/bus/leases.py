@@ -53,7 +53,7 @@ class Request(NamedTuple):
     """What is asked of the server about one symbol.
 
     `token` is that of our lease, 0 without one. A new token must be higher than `floor`. `is_leaving` gives the lease
-    back instead. `is_watched` tells the owner that this process has clients that watch.
+    back instead. `watching` tells the owner what clients of this process watch, empty where none do.
     """
 
     symbol: str
@@ -61,20 +61,21 @@ class Request(NamedTuple):
     floor: int
     may_take: bool
     is_leaving: bool
-    is_watched: bool
+    watching: str
 
 
 class Answer(NamedTuple):
     """What the server says of one symbol: the owner, empty without one, its token, and when the lease ends.
 
-    `is_followed` and `is_watched` are for the owner: whether other processes have the symbol open, and watch it.
+    `is_followed` and `watching` are for the owner: whether other processes have the symbol open, and what each of them
+    watches.
     """
 
     owner: str
     token: int
     ends_in_s: float
     is_followed: bool
-    is_watched: bool
+    watching: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -91,15 +92,15 @@ class _Lease:
     left_s: float | None = None
     """When the symbol was closed."""
     is_followed: bool = False
-    is_watched: bool = False
+    watching: tuple[str, ...] = ()
 
 
 class Leases:
     """The leases of the symbols that this process has open.
 
     `instance` names this process, `clock` returns seconds of a clock that cannot be set and goes on while the process
-    is stopped. `is_watched` tells whether clients of this process watch a symbol, and `seen_token` returns the highest
-    token among the views that it has received.
+    is stopped. `watching` returns what clients of this process watch of a symbol, in the words of whoever reads them on
+    the other side, empty where none do; `seen_token` the highest token among the views that it has received.
     """
 
     def __init__(
@@ -107,12 +108,12 @@ class Leases:
         instance: str,
         clock: Callable[[], float],
         *,
-        is_watched: Callable[[str], bool] = lambda _: False,
+        watching: Callable[[str], str] = lambda _: "",
         seen_token: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._instance = instance
         self._clock = clock
-        self._is_watched = is_watched
+        self._watching = watching
         self._seen_token = seen_token
         self._leases: dict[str, _Lease] = {}
         self._listeners: list[asyncio.Event] = []
@@ -177,15 +178,14 @@ class Leases:
         One that ingests alone uses the highest token known: its views are for its own clients.
         """
         lease = self._leases.get(symbol)
-        seen = self._seen_token(symbol)
         if lease is None:
-            return seen
-        return max(lease.floor, seen) if self.role(symbol) is Role.ALONE else lease.token
+            return self._seen_token(symbol)
+        return max(lease.floor, self._seen_token(symbol)) if self.role(symbol) is Role.ALONE else lease.token
 
-    def is_watched_elsewhere(self, symbol: str) -> bool:
-        """Return whether clients of other processes watch a symbol that this one owns."""
+    def watching_elsewhere(self, symbol: str) -> tuple[str, ...]:
+        """Return what clients of each other process watch of a symbol that this one owns."""
         lease = self._leases.get(symbol)
-        return lease is not None and lease.is_watched and self.role(symbol) is Role.OWNER
+        return lease.watching if lease is not None and self.role(symbol) is Role.OWNER else ()
 
     def is_followed(self, symbol: str) -> bool:
         """Return whether other processes have a symbol open that this one owns."""
@@ -209,14 +209,16 @@ class Leases:
     def requests(self) -> list[Request]:
         """Return what to ask of the server now."""
         now_s = self._clock()
+        # An outage is over with the first answer: until then it is not known since when.
+        may_take_over = not self._has_contact or (self._lost_s is None and now_s - self._regained_s >= RETURN_S)
         return [
             Request(
                 symbol=symbol,
                 token=lease.token,
                 floor=max(lease.floor, self._seen_token(symbol)),
-                may_take=lease.left_s is None and (lease.token > 0 or now_s - self._regained_s >= RETURN_S),
+                may_take=lease.left_s is None and (lease.token > 0 or may_take_over),
                 is_leaving=lease.left_s is not None and now_s - lease.left_s >= LINGER_S,
-                is_watched=lease.left_s is None and self._is_watched(symbol),
+                watching=self._watching(symbol) if lease.left_s is None else "",
             )
             for symbol, lease in self._leases.items()
         ]
@@ -252,7 +254,7 @@ class Leases:
         lease.floor = max(lease.floor, answer.token)
         if answer.owner == self._instance:
             lease.token, lease.held_until_s = answer.token, sent_s + HELD_S
-            lease.is_followed, lease.is_watched = answer.is_followed, answer.is_watched
+            lease.is_followed, lease.watching = answer.is_followed, answer.watching
         elif answer.owner:
             lease.token, lease.held_until_s = 0, -inf
 
@@ -261,6 +263,6 @@ class Leases:
         counts = Counter(self.role(symbol) for symbol in self._leases)
         if counts != self._reported:
             self._reported = counts
-            log.info("leases %s", " ".join(f"{role.value}={counts[role]}" for role in Role))
+            log.info("leases owner=%s follower=%s alone=%s undecided=%s", *(counts[role] for role in Role))
         for event in self._listeners:
             event.set()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
@@ -34,6 +34,12 @@ GAP_TRIES_MAX = 12
 """A gap that cannot be checked so often, over some minutes, is stored as lost: others wait behind it."""
 EARLY_S = 0.001
 """Work this close to its time is due: what rounding leaves of a wait may be too short for a clock to pass it."""
+CHECK_SHARE, WIDENING_CHECK_SHARE = 0.25, 0.05
+"""The part of our request weight that the checks of all symbols may take: with more symbols than that allows for, each
+is checked less often than every minute. The second one counts while books become known further."""
+MINUTE_S = 60.0
+WIDENING_PAUSE_S = 1.0
+"""How soon a walk that waits for the books looks again."""
 RECENT_MINUTES = KLINES_MAX
 """What every check covers; a longer outage is filled by the walk through the history after the start."""
 COMPARED_AGAIN_MINUTES = 10
@@ -69,18 +75,21 @@ class _OpenSymbol:
 class CandleReconciler:
     """Keeps the stored minutes of the open symbols equal to the exchange's, `days` back.
 
-    Candles to be written go to `candles`. The trades of each gap in `gaps` are requested once more, and stored as lost
-    where the exchange does not return them. `report_mismatch` is awaited with each stored minute that differs.
+    The walks through the history wait while `is_widening()`: books that become known further need the same request
+    weight. Candles to be written go to `candles`. The trades of each gap in `gaps` are requested once more, and stored
+    as lost where the exchange does not return them. `report_mismatch` is awaited with each stored minute that differs.
     """
 
     def __init__(
         self, rest: BinanceRest, store: Store, candles: CandleQueue, gaps: GapQueue, report_mismatch: ReportMismatch,
-        *, days: int, rng: random.Random,
+        *, is_widening: Callable[[], bool], days: int, rng: random.Random,
     ) -> None:  # fmt: skip
+        self._rest = rest
         self._store = store
         self._comparison = ExchangeComparison(rest, candles, report_mismatch)
         self._backfill = TradeBackfill(rest, store, candles)
         self._gaps = gaps
+        self._is_widening = is_widening
         self._walk_minutes = max(0, days * 1440 - RECENT_MINUTES)
         self._rng = rng
         self._symbols: dict[str, _OpenSymbol] = {}
@@ -125,7 +134,8 @@ class CandleReconciler:
 
     async def _step(self, symbol: _OpenSymbol, loop: asyncio.AbstractEventLoop) -> None:
         """Do one thing that is due for a symbol, and decide when it is due next; after a failure the delay grows."""
-        is_check = symbol.check_due_s - loop.time() <= EARLY_S
+        began_s = loop.time()
+        is_check = symbol.check_due_s - began_s <= EARLY_S
         newest, is_done = 0, False
         try:
             if is_check:
@@ -143,12 +153,20 @@ class CandleReconciler:
                 symbol.check_due_s = symbol.rest_due_s
             return
         if is_check:
-            symbol.check_due_s = loop.time() + self._comparison.until_ended_s(newest + MINUTE_MS)
+            ended_s = loop.time() + self._comparison.until_ended_s(newest + MINUTE_MS)
+            symbol.check_due_s = max(ended_s, began_s + self._check_spacing_s())
             if symbol.retry_delays is None:
                 symbol.rest_due_s = loop.time()
         else:
             symbol.retry_delays, symbol.last_error = None, ""
-            symbol.rest_due_s = inf if is_done else loop.time()
+            pause_s = WIDENING_PAUSE_S if self._is_widening() else 0.0
+            symbol.rest_due_s = inf if is_done else loop.time() + pause_s
+
+    def _check_spacing_s(self) -> float:
+        """Return the least time between two checks of a symbol."""
+        share = WIDENING_CHECK_SHARE if self._is_widening() else CHECK_SHARE
+        checks_per_minute = self._rest.weight()[1] * share / self._rest.venue.weights.klines
+        return MINUTE_S * len(self._symbols) / checks_per_minute
 
     async def _check_recent(self, symbol: _OpenSymbol) -> int:
         """Compare the recent minutes that have settled, and fill those that ended since; return the newest of these."""
@@ -218,6 +236,8 @@ class CandleReconciler:
         if symbol.walk is None:
             newest_ms = self._comparison.ended_minute_ms() - RECENT_MINUTES * MINUTE_MS
             symbol.walk = HistoryWalk(symbol.name, newest_ms, self._walk_minutes, self._store, self._comparison)
+        if self._is_widening():
+            return
         if not symbol.walk.is_done:
             stats.owned_work.labels("history_walk").inc()
         await symbol.walk.step()

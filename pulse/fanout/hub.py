@@ -6,16 +6,29 @@ go to a log, which each subscriber reads with its own cursor.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from pulse.fanout.recent_views import RecentViews
 from pulse.fanout.requests import Topic
 from pulse.fanout.topic_stream import CallLater, Listener, RunningCandles, TopicStream, ViewMessage
-from pulse.fanout.trade_log import TradeLog
+from pulse.fanout.trade_log import KEPT_MAX, Position, TradeLog
+from pulse.fanout.trade_refill import TradeRefill
 from pulse.market.liquidity import NO_INTEREST, Interest
 from pulse.server.ws_frames import EncodedMessage
-from pulse.wire import AnyView, Stamp, book_channel, channels_of, liquidity_channel, read_stamp, trades_channel
+from pulse.wire import (
+    BOOK,
+    TRADES,
+    AnyView,
+    Stamp,
+    book_channel,
+    channels_of,
+    liquidity_channel,
+    read_stamp,
+    trades_channel,
+)
 
 OWN_SILENCE_MAX_S = 3.0
 """While an instance publishes at least this often, views of other instances are ignored: two processes overlap for a
@@ -63,8 +76,8 @@ class Hub:
 
     `instance` is this process's id, `clock` gives monotonic seconds, `running_candles` knows the candles of intervals
     longer than a view's minute. `watched` is told which symbols have subscribers: all those of a symbol are one
-    watcher, and each ladder and cost is one more, because it is made anew. `dropped` counts messages that were not
-    passed on.
+    watcher, and each ladder and cost is one more, because it is made anew. `trades_kept` are kept of each symbol, and
+    with `refill` holes in the trades are filled. `dropped` counts messages that were not passed on.
     """
 
     def __init__(
@@ -74,16 +87,22 @@ class Hub:
         watched: Watched,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater = call_later,
+        *,
+        trades_kept: int = KEPT_MAX,
+        refill: TradeRefill | None = None,
     ) -> None:
         self._held: dict[str, _Held | None] = {}  # by channel
         self._streams: dict[str, dict[Topic, TopicStream]] = {}  # by channel
         self._logs: dict[str, TradeLog] = {}  # by channel
+        self._recent = RecentViews()
         self._watched_since_s: dict[str, float] = {}  # the symbols with subscribers
         self._instance = instance
         self._running_candles = running_candles
         self._watched = watched
         self._clock = clock
         self._call_later = call_later
+        self._trades_kept = trades_kept
+        self._refill = refill
         self._clients: set[Closable] = set()
         self._is_shut_down = False
         self.dropped = 0
@@ -93,13 +112,16 @@ class Hub:
         for channel in channels_of(symbol):
             self._held[channel] = None
             self._streams[channel] = {}
-        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}")
+        self._logs[trades_channel(symbol)] = TradeLog(f"trades.{symbol}", self._trades_kept)
 
     def close(self, symbol: str) -> None:
         """Drop everything of a symbol, which has no subscribers."""
         for channel in channels_of(symbol):
             del self._held[channel], self._streams[channel]
         del self._logs[trades_channel(symbol)]
+        self._recent.close(symbol)
+        if self._refill is not None:
+            self._refill.close(symbol)
 
     # --- messages in
 
@@ -117,8 +139,17 @@ class Hub:
         if log is None:
             for stream in streams:
                 stream.offer(message)
-        elif log.extend(message.trades()):
-            for stream in streams:
+        elif self._refill is None:
+            self._add_trades(channel, message.trades())
+        else:
+            symbol = channel.removeprefix(TRADES)
+            add = partial(self._add_trades, channel)
+            add(self._refill.admit(symbol, log.end, message.trades(), add))
+
+    def _add_trades(self, channel: str, trades: Sequence[tuple[Position, object]]) -> None:
+        """Add trades to the log of a channel, and have its subscribers read them."""
+        if self._logs[channel].extend(trades):
+            for stream in tuple(self._streams[channel].values()):
                 stream.notify()
 
     def _accept(self, channel: str, payload: bytes, view: AnyView | None) -> ViewMessage | None:
@@ -136,6 +167,9 @@ class Hub:
             return None
         message = ViewMessage(payload, view, self._running_candles)
         self._held[channel] = _Held(message, stamp, now_s)
+        symbol = channel.removeprefix(BOOK)
+        if self.is_watched(symbol):  # false for other channels: no symbol has a colon
+            self._recent.add(symbol, stamp.seq, payload)
         return message
 
     def _supersedes(self, stamp: Stamp, held: _Held, now_s: float) -> bool:
@@ -152,10 +186,21 @@ class Hub:
         held = self._held.get(channel)
         return None if held is None else held.view.whole.payload
 
+    def view(self, symbol: str, seq: int) -> bytes | None:
+        """Return the encoded view with this number: the newest one, or one that was made while it was watched."""
+        held = self._held.get(book_channel(symbol))
+        if held is not None and held.stamp.seq == seq:
+            return held.view.whole.payload
+        return self._recent.find(symbol, seq)
+
     def token(self, symbol: str) -> int:
         """Return the highest token of a symbol's views that are held; 0 without one."""
-        held = (self._held.get(channel) for channel in channels_of(symbol))
-        return max((one.stamp.token for one in held if one is not None), default=0)
+        highest = 0
+        for channel in channels_of(symbol):
+            held = self._held.get(channel)
+            if held is not None and held.stamp.token > highest:
+                highest = held.stamp.token
+        return highest
 
     def is_current(self, symbol: str) -> bool:
         """Return whether the newest view of a symbol is the one that a subscriber would have now.

@@ -13,6 +13,8 @@ from pulse.server.ws_frames import EncodedMessage
 
 KEPT_MAX = 2_000
 """Trades kept for clients that reconnect; of the busiest symbol about a minute."""
+TRADE_BYTES = 300
+"""About the memory of a trade: its text, its place, and their places in two lists."""
 DEFAULT_COUNT = 30
 """Trades that a client gets at once if it gives no `from_id`."""
 PER_MESSAGE_MAX = 300
@@ -48,10 +50,11 @@ class TradesMessage(EncodedMessage):
 
 
 class TradeLog:
-    """The newest trades of one topic, in the order of their ids."""
+    """The newest trades of one topic, at most `kept_max`, in the order of their ids."""
 
-    def __init__(self, topic_name: str) -> None:
+    def __init__(self, topic_name: str, kept_max: int = KEPT_MAX) -> None:
         self._topic_name = topic_name
+        self._kept_max = kept_max
         self._places: list[Position] = []  # of each trade: its id and that of its first fill
         self._encoded: list[bytes] = []
         self._shared: dict[Position, TradesMessage] = {}
@@ -70,8 +73,9 @@ class TradeLog:
         if not new:
             return False
         self._places += [place for place, _ in new]
-        self._encoded += [orjson.dumps(trade) for _, trade in new]
-        del self._places[:-KEPT_MAX], self._encoded[:-KEPT_MAX]
+        # Copied, because the library's own bytes keep the 4 KB that they were written into.
+        self._encoded += [bytes(memoryview(orjson.dumps(trade))) for _, trade in new]
+        del self._places[: -self._kept_max], self._encoded[: -self._kept_max]
         self._shared.clear()
         return True
 

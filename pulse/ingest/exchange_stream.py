@@ -32,6 +32,7 @@ from pulse.errors import (
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import ROTATE_AFTER_S, Rotation, Successor
 from pulse.ingest.sequencer import Sequencer
+from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.ingest.snapshots import SnapshotFetcher
 from pulse.ingest.stream_remedy import StreamRemedy
 from pulse.ingest.trade_repair import TradeRepair
@@ -64,14 +65,14 @@ class ExchangeStream:
     """Keeps one symbol's stream flowing into the inbox.
 
     Reconnects of all symbols wait at the same `retry_gate`, what the host refused to one of them is in the shared
-    `refusals`, and what they hold counts in the shared `held`. With `may_fall_back` a refusal of the address ends
-    `run`, so that another venue can be tried.
+    `refusals`, what they hold counts in the shared `held`, and the shared `schedule` decides whose book is fetched with
+    all levels next. With `may_fall_back` a refusal of the address ends `run`, so that another venue can be tried.
     """
 
     def __init__(
         self, symbol: str, transport: Transport, rest: BinanceRest, inbox: Inbox, clock: Clock, rng: random.Random,
-        *, retry_gate: RetryGate, refusals: Refusals, held: HeldBudget, depth_limit: int, stale_after_ms: float,
-        may_fall_back: bool, audit_every_s: float, rotate_after_s: float = ROTATE_AFTER_S,
+        *, retry_gate: RetryGate, refusals: Refusals, held: HeldBudget, schedule: SnapshotSchedule,
+        stale_after_ms: float, may_fall_back: bool, rotate_after_s: float = ROTATE_AFTER_S,
     ) -> None:  # fmt: skip
         self.symbol = symbol
         self._transport = transport
@@ -82,10 +83,10 @@ class ExchangeStream:
         self._retry_gate = retry_gate
         self._refusals = refusals
         self._may_fall_back = may_fall_back
-        self._audit_every_s = audit_every_s
         self._held = held
+        self._schedule = schedule
         self._sequencer = Sequencer(symbol, inbox, clock, held, repairs_trades=True, date=rest.exchange_clock.date)
-        self._snapshots = SnapshotFetcher(symbol, rest, self._sequencer, rng, depth_limit)
+        self._snapshots = SnapshotFetcher(symbol, rest, self._sequencer, rng, schedule)
         self._repair = TradeRepair(symbol, rest, self._sequencer, clock, rng)
         self._rotation = Rotation(self._sequencer, clock, rng, rotate_after_s)
         self._watchdog = StreamWatchdog(stale_after_ms)
@@ -124,9 +125,11 @@ class ExchangeStream:
         holders = (self._sequencer, self._rotation)
         for holder in holders:
             self._held.add(holder)
+        self._schedule.open(self.symbol)
         try:
             await self._connect_for_ever()
         finally:
+            self._schedule.close(self.symbol)
             for holder in holders:
                 self._held.remove(holder)
 
@@ -135,6 +138,7 @@ class ExchangeStream:
         while True:
             self._connected_ms: float | None = None
             is_told_to_wait = False
+            self._schedule.begin(self.symbol)
             try:
                 # In a task of its own: early 3.11 leaves the task of a task group that failed marked as cancelled, and
                 # a time-out in such a task ends it.
@@ -151,6 +155,7 @@ class ExchangeStream:
             if self._has_settled():
                 self._down.over()
             self._down.warn(reason, self.symbol, reason, wait_s)
+            self._schedule.give_up(self.symbol)
             await self._sequencer.put(FeedDown(reason))
             await self._retry_gate.wait(wait_s, is_capped=not is_told_to_wait)
 
@@ -176,7 +181,7 @@ class ExchangeStream:
                 self._start(self._snapshots.run(), "snapshots")
                 self._start(self._repair.run(), "repair")
                 self._start(self._watch_for_silence(), "watch")
-                self._start(self._snapshots.request_periodically(self._audit_every_s), "audit")
+                self._start(self._snapshots.run_whole(), "whole-book")
                 self._start(self._rotate(), "rotation")
         except* ConnectionEnded as group:
             ended = group.exceptions[0]
@@ -191,6 +196,7 @@ class ExchangeStream:
                 await stream.close()
         self._current = None
         self._rotation.reset()
+        self._held.note(self._rotation)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Start a task that lives no longer than the connection."""
@@ -236,6 +242,7 @@ class ExchangeStream:
         successor = self._rotation.successor
         if successor is not None and stream is successor.stream:
             self._rotation.abandon(successor)
+            self._held.note(self._rotation)
             return
         async with self._delivery_lock:
             if stream is not self._current:
@@ -262,6 +269,7 @@ class ExchangeStream:
             if self._rotation.hold(successor, message):
                 await self._take_over(successor)
             else:
+                self._held.note(self._rotation)
                 await self._held.make_room()
 
     def _on_shutdown(self, stream: Stream) -> None:
@@ -354,6 +362,7 @@ class ExchangeStream:
     async def _take_over(self, successor: Successor) -> None:
         previous, self._current = self._current, successor.stream
         frames = self._rotation.take_over(successor)
+        self._held.note(self._rotation)
         log.info("connection rotated symbol=%s waiting_frames=%s", self.symbol, len(frames))
         for frame in frames:
             await self._deliver(frame)

@@ -61,6 +61,7 @@ class Sequencer:
         self._trades = TradeSync(symbol, BUFFERED_TRADES_MAX)
         self._plausibility = Plausibility()
         self._quarantine_logged_ms: dict[str, float] = {}  # by kind
+        self._noted_bytes = 0
         self._counters: dict[str, Counter] = {}  # by kind, found once: looking a label up costs more than counting
         # A full inbox suspends a put; a later event must not overtake it.
         self._order = asyncio.Lock()
@@ -96,6 +97,7 @@ class Sequencer:
             await self.skip_missing_trades()
         else:
             self._depth.release_oldest()
+        self._noted_bytes = self.held_bytes
 
     def is_contiguous(self, diff: DepthDiff) -> bool:
         """Return whether a diff follows or overlaps the newest delivered one; without a book any diff does."""
@@ -104,11 +106,17 @@ class Sequencer:
     def restart(self) -> None:
         """Forget the book: a new connection begins."""
         self._depth.restart()
+        self._note_held()
         self._plausibility.restart()
 
     def expect_snapshot(self) -> None:
         """Keep diffs from now on: a snapshot is about to be requested."""
         self._depth.expect_snapshot()
+
+    def expect_no_snapshot(self) -> None:
+        """Take back one `expect_snapshot`: it has come, or could not be fetched."""
+        self._depth.expect_no_snapshot()
+        self._note_held()
 
     async def put(self, event: object) -> None:
         """Pass on an event that needs no joining."""
@@ -126,6 +134,7 @@ class Sequencer:
         if reason:
             await self._quarantine(frame.kind, reason)
             if isinstance(frame.event, DepthDiff) and self._repairs_trades and self._depth.lose():
+                self._note_held()
                 await self.put(BookLost("a depth update was quarantined; loading a new snapshot"))
             return False
         async with self._order:
@@ -135,18 +144,28 @@ class Sequencer:
                 await self._put_trade(frame.event)
             else:
                 await self._put(frame.event)
-        if self._depth.held_bytes or self._trades.is_waiting:
+        if self.held_bytes != self._noted_bytes:
+            self._note_held()
             await self._held.make_room()
         return True
 
+    def _note_held(self) -> None:
+        """Have what is held now counted."""
+        self._noted_bytes = self.held_bytes
+        self._held.note(self)
+
     async def _quarantine(self, kind: str, reason: str) -> None:
+        await self.put(self._quarantined(kind, reason))
+
+    def _quarantined(self, kind: str, reason: str) -> Quarantined:
+        """Count and log a frame whose values cannot be true; return what the engine is told."""
         stats.frames_quarantined.labels(self.symbol, kind).inc()
         now_ms = self._clock.now_ms()
         logged_ms = self._quarantine_logged_ms.get(kind)
         if logged_ms is None or now_ms - logged_ms >= QUARANTINE_LOG_EVERY_MS:
             self._quarantine_logged_ms[kind] = now_ms
             log.warning("frame quarantined symbol=%s kind=%s reason=%s", self.symbol, kind, reason)
-        await self.put(Quarantined(kind, reason))
+        return Quarantined(kind, reason)
 
     def _count(self, kind: str) -> None:
         if kind not in self._counters:
@@ -166,6 +185,7 @@ class Sequencer:
         async with self._order:
             is_usable = self._depth.on_snapshot(snapshot)
             await self._put_anchor()
+        self._note_held()
         return is_usable
 
     async def add_fetched_trades(self, fetched: list[Trade]) -> int:
@@ -181,6 +201,7 @@ class Sequencer:
             false_ids = self._trades.false_ids
             ready = self._trades.fill(fetched)
             await self._put_ready(ready)
+        self._note_held()
         if self._trades.false_ids > false_ids:
             await self._quarantine("trade", "its fills are those of trades that the exchange has under other ids")
         return len(ready)
@@ -196,10 +217,12 @@ class Sequencer:
         """Go on without the missing trades; a TradeGap event names them."""
         async with self._order:
             await self._skip_missing_trades()
+        self._note_held()
 
     async def drop_trades_above(self, newest_id: int) -> None:
         """Drop the trades that wait although the exchange's own history has none beyond this id."""
         self._trades.drop_held_above(newest_id)
+        self._note_held()
         await self._quarantine("trade", f"the exchange has no trade beyond id {newest_id}")
 
     async def _skip_missing_trades(self) -> None:
@@ -251,6 +274,14 @@ class Sequencer:
         await self._put_anchor()
 
     async def _put_anchor(self) -> None:
+        waiting_id = self._depth.waiting_id
+        if waiting_id is not None:
+            # A snapshot that came before the first frame of its connection could not be judged by its id.
+            reason = self._plausibility.refuse_snapshot_id(waiting_id, self._clock.now_ms())
+            if reason:
+                self._depth.drop_snapshot()
+                await self._put(self._quarantined("snapshot", reason))
+                return
         anchor = self._depth.take_anchor()
         if anchor is not None:
             stats.snapshots_joined.labels(self.symbol).inc()

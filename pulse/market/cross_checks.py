@@ -23,6 +23,8 @@ TICKERS_MAX = 4096
 INCIDENT_CAUSES = ("gap", "crossed", "touch", "top", "whole", "snapshot")
 INCIDENTS_MAX = 50
 """Incidents kept per symbol; older ones are in the log."""
+TICKERS_WITHOUT_BOOK_MAX = 512
+"""And while there is no book, a second of that stream: a book joins at an id that the exchange has just sent."""
 PENDING_MAX = 512
 """Diffs that wait for a ticker at most: 50 s of a book whose best levels do not change."""
 
@@ -85,6 +87,11 @@ class TouchCheck:
             return self._compare(touch, tickers[0])
         self._pending.append(touch)
         return None
+
+    def keep_newest(self) -> None:
+        """Keep no more tickers than a book that is about to join can be compared with; O(1) after each ticker."""
+        while len(self._tickers) > TICKERS_WITHOUT_BOOK_MAX:
+            self._tickers.popleft()
 
     def on_ticker(self, ticker: BookTicker) -> Mismatch | None:
         """Take the next ticker and compare every waiting diff at or below its id; return the last mismatch."""

@@ -61,7 +61,7 @@ class DepthSync:
         self._last_update_id = 0
         self._last_time_ms = 0  # of the diff applied last
         self._late_old = 0  # diffs in a row that are old by their ids and later by their times
-        self._holds_diffs = True  # also while the book continues, for a second snapshot
+        self._expected = 0  # snapshots on their way: diffs are held for them also while the book continues
         self._has_begun = False  # diffs have arrived on this connection, though none is held: its book was lost
         self.is_joined = False
 
@@ -69,7 +69,6 @@ class DepthSync:
         """Discard book and diffs: a new connection begins, and what was missed before it is unknown."""
         self._release(len(self._held))
         self._snapshot = None
-        self._holds_diffs = True
         self._has_begun = False
         self.is_joined = False
 
@@ -83,7 +82,12 @@ class DepthSync:
 
     def expect_snapshot(self) -> None:
         """Hold diffs from now on, also while the book continues: a snapshot is about to be requested."""
-        self._holds_diffs = True
+        self._expected += 1
+
+    def expect_no_snapshot(self) -> None:
+        """Take back one `expect_snapshot`: the snapshot has come, or will not."""
+        self._expected -= 1
+        self._release_if_idle()
 
     def on_diff(self, diff: DepthDiff) -> DiffOutcome:
         """Take the next diff of the stream."""
@@ -102,7 +106,7 @@ class DepthSync:
             return DiffOutcome.GAP
         self._last_first_id, self._last_update_id = diff.first_update_id, diff.final_update_id
         self._last_time_ms, self._late_old = diff.event_time_ms, 0
-        if self._holds_diffs:
+        if self._expected or self._snapshot is not None:
             self._append(diff)
         return DiffOutcome.DELIVER
 
@@ -121,10 +125,19 @@ class DepthSync:
         else:
             reaches_back = snapshot.last_update_id >= self._last_update_id
         if reaches_back:
-            self._snapshot = snapshot
             # It may come without a request, as in a recording; the diffs until it is reached belong to its book.
-            self._holds_diffs = True
+            self._snapshot = snapshot
         return reaches_back
+
+    @property
+    def waiting_id(self) -> int | None:
+        """The id of the snapshot that was accepted and waits until the stream has reached it; None without one."""
+        return None if self._snapshot is None else self._snapshot.last_update_id
+
+    def drop_snapshot(self) -> None:
+        """Drop the snapshot that waits: its id is false. The diffs are held for another one."""
+        self._snapshot = None
+        self._release_if_idle()
 
     def reaches(self, diff: DepthDiff) -> bool:
         """Return whether a diff would follow on without a gap; with no book to continue, any does."""
@@ -136,14 +149,11 @@ class DepthSync:
         if snapshot is None or not self._has_reached(snapshot):
             return None
         self._snapshot = None
-        self._holds_diffs = False
         diffs = tuple(d for d in self._held if d.final_update_id > snapshot.last_update_id)
         if diffs and diffs[0].first_update_id > snapshot.last_update_id + 1:
             self._release(len(self._held) - len(diffs))
             self.is_joined = False
-            self._holds_diffs = True
             return None
-        self._release(len(self._held))
         if not self.is_joined:
             self._last_update_id = diffs[-1].final_update_id if diffs else snapshot.last_update_id
             # With no diff after it the snapshot's own id is the bound: diffs up to it are old, wherever they begin.
@@ -151,6 +161,9 @@ class DepthSync:
             self._last_time_ms, self._late_old = diffs[-1].event_time_ms if diffs else NEVER_MS, 0
             self._has_begun = False
             self.is_joined = True
+            if not diffs:
+                self._release(len(self._held))  # they end before the book's id, to which a second book must come
+        self._release_if_idle()
         return BookAnchor(snapshot, diffs)
 
     def release_oldest(self) -> None:
@@ -172,10 +185,14 @@ class DepthSync:
     def _lose_book(self, diff: DepthDiff) -> None:
         """Stop continuing the book; hold this diff and the later ones for the next snapshot."""
         self.is_joined = False
-        self._holds_diffs = True
         self._snapshot = None
         self._release(len(self._held))
         self._hold(diff)
+
+    def _release_if_idle(self) -> None:
+        """Drop the held diffs where the book continues and no snapshot is on its way that they belong to."""
+        if self.is_joined and not self._expected and self._snapshot is None:
+            self._release(len(self._held))
 
     def _hold(self, diff: DepthDiff) -> None:
         """Hold a diff; only an unbroken run of diffs is held."""

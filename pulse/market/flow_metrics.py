@@ -73,6 +73,13 @@ class OrderFlowImbalance:
             self._buckets.popleft()
         return sum([change for _, change in self._buckets])
 
+    def parts(self, value: Quantity | None) -> tuple[Quantity, Quantity]:
+        """Return the buckets that raise and that lower the sum `value`, each summed without its sign."""
+        if value is None:
+            return 0.0, 0.0
+        up = sum([change for _, change in self._buckets if change > 0])
+        return up, up - value
+
 
 class TradeFlow:
     """Sums over the trades since the session's start: CVD and VWAP; and the trade rate, which knows no session."""
@@ -108,9 +115,18 @@ class TradeFlow:
         """Return the volume-weighted mean price; None before the first trade."""
         return self._notional / self._volume if self._volume else None
 
+    def sums(self) -> tuple[Quantity, float]:
+        """Return the session's volume in base and in quote."""
+        return self._volume, self._notional
+
+    def rate_basis(self, now_ms: float) -> tuple[float, float]:
+        """Return the rate after the last trade that counts, and how many seconds ago that was."""
+        return self._rate, max(0.0, now_ms - self._rate_at_ms) / 1000
+
     def rate(self, now_ms: float) -> float:
         """Return trades per second, decayed with a time constant of RATE_TAU_S."""
-        return self._rate * exp(-max(0.0, now_ms - self._rate_at_ms) / 1000 / RATE_TAU_S)
+        rate, age_s = self.rate_basis(now_ms)
+        return rate * exp(-age_s / RATE_TAU_S)
 
 
 class Volatility:
@@ -144,6 +160,10 @@ class Volatility:
         """Return over how many seconds the estimates are: fewer than the window soon after a start; None before any."""
         samples = len(self._squares)
         return None if samples < VOLATILITY_SAMPLES_MIN else samples * VOLATILITY_SAMPLE_MS // 1000
+
+    def sums(self) -> tuple[float, int]:
+        """Return the sum of squared returns over the window, and their number."""
+        return self._variance, len(self._squares)
 
     def bps(self) -> float | None:
         """Return the root of summed squared returns over the window, in basis points; None while samples are few."""

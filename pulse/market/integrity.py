@@ -140,6 +140,8 @@ class BookIntegrity:
     def ticker(self, ticker: BookTicker, time_ms: int) -> None:
         """Compare with the exchange's best bid and ask."""
         self._handle("touch", self.touch.on_ticker(ticker), time_ms)
+        if not self.is_trusted:
+            self.touch.keep_newest()
 
     def partial(self, book: OrderBook, partial: PartialDepth, time_ms: int) -> None:
         """Compare with the exchange's best levels."""

@@ -87,7 +87,7 @@ class LiquidityMaker:
             self._fitted_ms = now_ms
             self._fitting, self._covering = fitting_multiples(book, tick), covering_multiple(book, tick)
         recent, since_ms = trades.recent(max(view.session_start_ms, view.event_time_ms - TRADED_MS))
-        traded = Traded(recent)
+        traded = Traded(recent if interest.multiples else ())
         return LiquidityView(
             seq=view.seq,
             instance=view.instance,

@@ -42,6 +42,7 @@ from pulse.market.types import (
 from pulse.market.view import (
     CandleView,
     Certificate,
+    FlowBasis,
     Metrics,
     QuarantineView,
     StreamReport,
@@ -50,6 +51,7 @@ from pulse.market.view import (
     TradeView,
     View,
     WindowView,
+    trade_view,
 )
 
 TRADING = "TRADING"
@@ -258,9 +260,7 @@ class Market:
         self._start_session_if_due(trade.time_ms)
         self._trade_flow.add(trade, now_ms)
         self.candles.on_trade(trade)
-        shown = TradeView(
-            trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms, trade.first_trade_id
-        )
+        shown = trade_view(trade)
         self._trades.appendleft(shown)
         self._repeat_buffer.add(shown)
 
@@ -325,6 +325,7 @@ class Market:
         book = self.book
         bids = book.bids.top(TOP_LEVELS) if book else []
         asks = book.asks.top(TOP_LEVELS) if book else []
+        metrics = self._metrics(bids, asks, state, now_ms)
         self._seq += 1
         return View(
             seq=self._seq,
@@ -338,7 +339,8 @@ class Market:
             last_update_id=book.last_update_id if book else 0,
             bids=bids,
             asks=asks,
-            metrics=self._metrics(bids, asks, state, now_ms),
+            metrics=metrics,
+            basis=self._basis(metrics.ofi, now_ms),
             session_start_ms=self._session_start_ms,
             trades=list(self._trades),
             candle=_candle_view(self.candles.live()),
@@ -368,8 +370,8 @@ class Market:
         """Return what is watched of the book at this view, which is the newest."""
         return self._liquidity.view(view, self.book, interest, self._repeat_buffer, now_ms)
 
-    def certificate(self, now_ms: float) -> Certificate:
-        """Return the evidence for the book and the candles as of now."""
+    def certificate(self, now_ms: float, audit_every_s: float | None = None) -> Certificate:
+        """Return the evidence for the book and the candles as of now; `audit_every_s` is the interval of audits."""
         state, reason = self.state(now_ms)
         return Certificate(
             symbol=self.symbol,
@@ -387,6 +389,7 @@ class Market:
             quarantined=list(self._quarantined.values()),
             trade_id_restarts=self._trade_id_restarts,
             streams=self.stream_reports(now_ms),
+            audit_every_s=audit_every_s,
         )
 
     def _metrics(self, bids: Pairs, asks: Pairs, state: State, now_ms: float) -> Metrics:
@@ -403,6 +406,13 @@ class Market:
         metrics.realised_volatility_bps = self._volatility.bps()
         metrics.realised_volatility_s = self._volatility.measured_s()
         return metrics
+
+    def _basis(self, ofi: float | None, now_ms: float) -> FlowBasis:
+        ofi_up, ofi_down = self._order_flow.parts(ofi)
+        volume, notional = self._trade_flow.sums()
+        rate_then, rate_age_s = self._trade_flow.rate_basis(now_ms)
+        squared_returns, returns = self._volatility.sums()
+        return FlowBasis(ofi_up, ofi_down, volume, notional, rate_then, rate_age_s, squared_returns, returns)
 
 
 def _is_low(side: BookSide, low: int) -> bool:

@@ -8,19 +8,24 @@ Rules (the exchange's documentation of local order books, and arithmetic):
 3. A change beyond the horizon shows nothing about the prices next to it: it is dropped.
 4. Dropping the worst levels, to stay within a bound, moves the horizon to the worst level kept.
 
-Prices are kept as signed keys (bid +price, ask -price), so that for both sides larger is better, in two parallel lists
-with the best level last: most changes are near the best price, where an insert then moves little memory. Lists,
-because a search in an array makes a float object of every number it compares.
+Prices are kept as signed keys (bid +price, ask -price), so that for both sides larger is better, in two parallel arrays
+with the best level last: most changes are near the best price, where an insert then moves little memory. Arrays,
+because a list has a float object of each number, which takes five times the memory. A search makes a float object of
+every number that it compares, but the numbers are in one place: with many books, whose levels are not in the caches,
+arrays are faster too.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from math import inf
 from operator import neg
 
 from pulse.market.types import DepthDiff, DepthSnapshot, Level, Levels, Pairs, Price, Quantity
 
+LEVEL_BYTES = 18
+"""The memory of a level: two numbers, and what an array that grows has spare."""
 SPARE_PART = 8
 """A side that grows beyond its bound drops this part of it more than it must."""
 NEAR_REUSED_MAX = 1000
@@ -42,8 +47,8 @@ class BookSide:
         ordered = sorted(zip((sign * p for p in levels.prices), levels.quantities, strict=True))
         ordered = [(key, quantity) for key, quantity in ordered if quantity]
         # A sentinel better than any price saves every look-up a bounds check.
-        self._keys = [*(key for key, _ in ordered), inf]
-        self._quantities = [*(quantity for _, quantity in ordered), 0.0]
+        self._keys = array("d", (*(key for key, _ in ordered), inf))
+        self._quantities = array("d", (*(quantity for _, quantity in ordered), 0.0))
         # The quantity at `_near_key` or better, kept up to date with each change.
         self._near, self._near_peak, self._near_key, self._near_reused = 0.0, 0.0, inf, NEAR_REUSED_MAX
         self.horizon = -inf if is_complete else self._keys[0]
@@ -99,7 +104,7 @@ class BookSide:
 
     def groups(
         self, floor: Callable[[float], float], count: int
-    ) -> Iterator[tuple[Price, list[float], list[Quantity]]]:
+    ) -> Iterator[tuple[Price, Sequence[float], Sequence[Quantity]]]:
         """Yield up to `count` groups of known levels, best first: the group's price, its levels' keys and quantities.
 
         `floor` returns the key of the group that a level's key belongs to: at or below it.
@@ -128,6 +133,10 @@ class BookSide:
         self._near_key = key
         self._near_reused += 1
         return self._near, key >= self.horizon
+
+    def contents(self) -> tuple[list[float], list[Quantity], float]:
+        """Return copies of the signed keys and the quantities, the best level last, and the horizon."""
+        return self._keys[:-1].tolist(), self._quantities[:-1].tolist(), self.horizon
 
     def is_known(self, price: Price) -> bool:
         """Return whether the side is exact at this price: at or inside its horizon."""

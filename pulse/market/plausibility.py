@@ -219,10 +219,14 @@ class Plausibility:
             return f"a quantity above {QUANTITY_MAX:g}"
         has_both = bool(bids.prices and asks.prices)
         reason = self._refuse_price(bids.prices[0], asks.prices[0]) if has_both else ""
-        if not reason and self._is_id_ahead(snapshot.last_update_id, now_ms):
+        return reason or self.refuse_snapshot_id(snapshot.last_update_id, now_ms)
+
+    def refuse_snapshot_id(self, update_id: int, now_ms: float) -> str:
+        """Return why the id of a snapshot cannot be true; before the first frame of a connection any can be."""
+        if self._is_id_ahead(update_id, now_ms):
             # However often it is repeated: ids that have truly jumped come by the stream too.
-            return f"its update id {snapshot.last_update_id} cannot follow on {self._update_id}"
-        return reason
+            return f"its update id {update_id} cannot follow on {self._update_id}"
+        return ""
 
     def refuse_fetched(self, trade: Trade, from_ms: int, to_ms: int) -> str:
         """Return why a fetched trade cannot be true that was made between trades of these times."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from pulse.market.cross_checks import Incident
-from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState
+from pulse.market.types import CandleMismatch, Instrument, Pairs, Price, Quantity, State, StreamState, Trade
 
 
 @dataclass
@@ -42,6 +42,25 @@ class Metrics:
 
 
 @dataclass
+class FlowBasis:
+    """The sums that the metrics over time are computed from, so that each can be computed again by hand.
+
+    `ofi_up` and `ofi_down` are the buckets of the window that raised and lowered `ofi`. `volume`, `notional` and
+    `trade_cvd` are those of the session. `rate_then` was the trade rate `rate_age_s` ago, after the last trade.
+    `squared_returns` is the sum over `returns` one-second returns.
+    """
+
+    ofi_up: Quantity = 0.0
+    ofi_down: Quantity = 0.0
+    volume: Quantity = 0.0
+    notional: float = 0.0
+    rate_then: float = 0.0
+    rate_age_s: float = 0.0
+    squared_returns: float = 0.0
+    returns: int = 0
+
+
+@dataclass
 class TradeView:
     """One trade of a view. The exchange has used one `id` twice; `first_trade_id` tells such two trades apart."""
 
@@ -51,6 +70,13 @@ class TradeView:
     aggressor: str
     time_ms: int
     first_trade_id: int
+
+
+def trade_view(trade: Trade) -> TradeView:
+    """Return a trade as clients receive it."""
+    return TradeView(
+        trade.trade_id, trade.price, trade.quantity, trade.aggressor.value, trade.time_ms, trade.first_trade_id
+    )
 
 
 @dataclass
@@ -149,7 +175,8 @@ class QuarantineView:
 class Certificate:
     """The evidence for a book and its candles: state, counts, incidents. Times are the exchange's, in ms, 0 for never.
 
-    Incidents and mismatches come newest first.
+    `audit_every_s` is how often the whole book is compared with a snapshot; None where nothing is requested. Incidents
+    and mismatches come newest first.
     """
 
     symbol: str
@@ -167,6 +194,7 @@ class Certificate:
     quarantined: list[QuarantineView]
     trade_id_restarts: int
     streams: list[StreamReport]
+    audit_every_s: float | None
 
 
 @dataclass
@@ -188,6 +216,7 @@ class View:
     bids: Pairs
     asks: Pairs
     metrics: Metrics
+    basis: FlowBasis
     session_start_ms: int
     trades: list[TradeView]
     candle: CandleView | None
@@ -231,13 +260,15 @@ class TradeRepeatBuffer:
         """How many trades are in no message yet."""
         return self._count - self._counts[-1]
 
+    def to_repeat(self) -> list[TradeView]:
+        """Return the trades that later messages carry, oldest first."""
+        count = min(self._count - self._counts[0], len(self._trades))
+        return list(islice(self._trades, len(self._trades) - count, None))
+
     def take(self) -> list[TradeView]:
         """Return the trades of the next message, oldest first; none if no trade is new since the last one."""
         if not self.waiting:
             return []
-        count = min(self._count - self._counts[0], len(self._trades))
-        trades = list(islice(self._trades, len(self._trades) - count, None))
+        trades = self.to_repeat()
         self._counts.append(self._count)
-        for _ in range(len(self._trades) - (self._count - self._counts[0])):
-            self._trades.popleft()  # no later message carries it
         return trades

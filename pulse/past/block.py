@@ -36,8 +36,10 @@ class BlockMeta:
     """What is known of a block without reading it. Times are ms since the epoch by the recorder's clock.
 
     `after` is why nothing is known of the time before it, empty where block `number` - 1 of the same `run` ends where
-    it begins; `ends` is why nothing follows it, empty where something should. `states` has each state of the book from
-    its beginning on: since when, which, and why; `incidents` those found in it: time, cause, reason, update id.
+    it begins; `ends` is why nothing follows it, empty where something should. `flaw` is empty where the block, read and
+    played, showed at its end the book and the view that were live then; else it says what differed, and the block shows
+    nothing. `states` has each state of the book from its beginning on: since when, which, and why; `incidents` those
+    found in it: time, cause, reason, update id.
     """
 
     symbol: str
@@ -49,10 +51,9 @@ class BlockMeta:
     clock_ms: int  # the process's clock at `from_ms`, as rows have it
     last_update_id: int  # of the book at its end
     rows: int
-    diffs: int
-    trades: int
     after: str
     ends: str
+    flaw: str = ""
     states: list[list[Any]] = field(default_factory=list)
     incidents: list[list[Any]] = field(default_factory=list)
     proof: dict[str, Any] = field(default_factory=dict)  # the counts of all cross-checks and audits at its end

@@ -38,6 +38,7 @@ class SegmentWriter:
         self._part_bytes = max(PART_BYTES_MIN, bytes_max // PARTS)
         self._lock = -1
         self._sizes: dict[Path, int] = {}  # of every segment, the oldest first where they were found
+        self._reported: set[tuple[Path, int]] = set()  # damages that are in the log
         self._newest: dict[Path, Path] = {}  # the segment that is being written, by its symbol's folder
 
     @property
@@ -109,6 +110,8 @@ class SegmentWriter:
                 _write_all(file, data, begun)
             except OSError:
                 os.ftruncate(file, begun)
+                if not begun:
+                    path.unlink()
                 raise
         finally:
             os.close(file)
@@ -120,6 +123,9 @@ class SegmentWriter:
         """Cut off what follows the last whole block of a segment. A damage within it stays, and is skipped."""
         scan = scan_segment(path)
         for damage in scan.damages:
+            if (path, damage.offset) in self._reported:
+                continue
+            self._reported.add((path, damage.offset))
             log.warning(
                 "history damaged file=%s offset=%s bytes=%s reason=%s", path, damage.offset, damage.size, damage.reason
             )

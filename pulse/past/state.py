@@ -1,10 +1,11 @@
 """A market's whole state as plain values and back: what a view shows depends on the past, not on the book alone. Pure.
 
 Every object of `pulse.market` that a market holds is written with its class and its fields, by names; shared objects
-stay shared. The levels of the book are kept apart, as columns. A state whose classes or fields are not those of this
-program is refused: whoever reads it then has the book, and metrics that begin anew.
+stay shared. The levels of the book are kept apart, as columns. A later program may have other parts of a market: what
+the state has not begins anew there, and what it has in excess is left out. Values of another form are refused.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -32,6 +33,7 @@ from pulse.market import (
 )
 from pulse.market.market import Market, Origin
 from pulse.market.order_book import BookSide
+from pulse.market.view import TRADES_MAX, TradeRepeatBuffer
 from pulse.past.columns import ColumnReader, ColumnWriter
 
 MODULES = (
@@ -45,8 +47,8 @@ CLASSES: Mapping[str, type] = {
     for cls in vars(module).values()
     if isinstance(cls, type) and cls.__module__ == module.__name__
 }
-NOT_KEPT = frozenset({"_handlers", "_origin"})
-"""Fields of a market that whoever reads a state provides."""
+NOT_KEPT = frozenset({"_handlers", "_origin", "_liquidity"})
+"""Fields of a market that whoever reads a state provides, or that only spare work: they begin anew."""
 KEYS, QUANTITIES = COLUMNS = ("_keys", "_quantities")
 """Fields of a side of a book that are kept as columns."""
 SENTINEL = (inf, 0.0)
@@ -69,7 +71,7 @@ def write_market(source: Market, writer: ColumnWriter) -> None:
     freezer = _Freezer()
     writer.blob(orjson.dumps(freezer.of(source)))
     for side in freezer.sides:
-        keys, quantities = getattr(side, KEYS)[:-1], getattr(side, QUANTITIES)[:-1]
+        keys, quantities = (list(getattr(side, column)[:-1]) for column in COLUMNS)
         writer.ints([len(keys)])
         writer.runs([keys], 1)
         writer.decimals(quantities)
@@ -81,9 +83,9 @@ def read_market(reader: ColumnReader, target: Market) -> None:
         plain = orjson.loads(reader.blob())
     except orjson.JSONDecodeError as fault:
         raise BadBlock("the state of its market is no JSON") from fault
-    thawer = _Thawer(target)
+    thawer = _Thawer()
     try:
-        root = thawer.of(plain)
+        root = thawer.of(plain, target)
     except (LookupError, TypeError, ValueError) as fault:
         raise BadBlock(f"the state of its market is not one of this program: {fault}") from fault
     if root is not target:
@@ -93,8 +95,8 @@ def read_market(reader: ColumnReader, target: Market) -> None:
         if not 0 <= count <= LEVELS_MAX:
             raise BadBlock("a side has more levels than it can have")
         (keys,), quantities = reader.runs([count], 1), reader.decimals(count)
-        setattr(side, KEYS, [*keys, SENTINEL[0]])
-        setattr(side, QUANTITIES, [*quantities, SENTINEL[1]])
+        setattr(side, KEYS, array("d", (*keys, SENTINEL[0])))
+        setattr(side, QUANTITIES, array("d", (*quantities, SENTINEL[1])))
 
 
 class _Freezer:
@@ -124,7 +126,11 @@ class _Freezer:
         self._numbers[id(value)] = len(self._numbers)
         if isinstance(value, BookSide):
             self.sides.append(value)
-        return {"o": [kind.__name__, {name: self.of(getattr(value, name)) for name in _kept(value)}]}
+        fields_of = {name: getattr(value, name) for name in _kept(value)}
+        if isinstance(value, TradeRepeatBuffer):
+            # Of thousands of trades those that its messages need: the ladders of the past are not made.
+            fields_of["_trades"] = deque(value.to_repeat(), maxlen=TRADES_MAX)
+        return {"o": [kind.__name__, {name: self.of(item) for name, item in fields_of.items()}]}
 
     def _float(self, value: float) -> Json:
         return value if isfinite(value) else {"f": repr(value)}
@@ -152,19 +158,18 @@ class _Freezer:
 class _Thawer:
     """Turns plain values into objects again. Raises LookupError, TypeError or ValueError for what was not frozen."""
 
-    def __init__(self, target: Market) -> None:
+    def __init__(self) -> None:
         self.sides: list[BookSide] = []
-        self._target = target
         self._objects: list[Any] = []
 
-    def of(self, value: Json) -> Any:
-        """Return what was frozen."""
+    def of(self, value: Json, existing: object = None) -> Any:
+        """Return what was frozen; an object is given to `existing`, if that is one of its class."""
         if type(value) is list:
             return list(map(self.of, value))
         if type(value) is not dict:
             return value
         ((tag, content),) = value.items()
-        return self._by_tag[tag](self, content)
+        return self._object(content, existing) if tag == "o" else self._by_tag[tag](self, content)
 
     def _enum(self, content: Json) -> Any:
         name, member = content
@@ -174,17 +179,19 @@ class _Thawer:
         cls: Any = CLASSES[content[0]]
         return cls._make(map(self.of, content[1:]))
 
-    def _object(self, content: Json) -> Any:
+    def _object(self, content: Json, existing: object) -> Any:
         name, values = content
         cls = CLASSES[name]
-        made = self._target if cls is Market else object.__new__(cls)
-        if values.keys() != _layout(cls) or len(self._objects) >= OBJECTS_MAX:
+        is_given = type(existing) is cls
+        made: Any = existing if is_given else object.__new__(cls)
+        known = _layout(cls)
+        if (values.keys() != known and not is_given) or len(self._objects) >= OBJECTS_MAX:
             raise ValueError(f"a {name} has other fields")
         self._objects.append(made)
         if isinstance(made, BookSide):
             self.sides.append(made)
-        for field, item in values.items():
-            object.__setattr__(made, field, self.of(item))  # some are frozen
+        for field in (name for name in values if name in known):
+            object.__setattr__(made, field, self.of(values[field], getattr(made, field, None)))  # some are frozen
         return made
 
     def _deque(self, content: Json) -> Any:
@@ -201,7 +208,6 @@ class _Thawer:
         "m": _dict,
         "e": _enum,
         "n": _named_tuple,
-        "o": _object,
         "r": lambda self, content: self._objects[content],
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 from pulse.candle_history.reader import CandleReader
 from pulse.fanout.hub import Hub
 from pulse.market.view import Certificate
+from pulse.past.reader import PastReader
 from pulse.settings import Settings
 from pulse.symbols import SymbolRegistry
 from pulse.web.access import Access
@@ -40,4 +41,5 @@ class WebContext:
     coverage: Callable[[str, int], Awaitable[Mapping[str, Any]]]  # /api/coverage, of a symbol and the newest days
     latency: Report  # /api/latency
     certificates: Callable[[], Mapping[str, Certificate | Mapping[str, Any]]]  # /api/proof, by symbol
+    past: PastReader | None  # /api/history and /orderbook?at=; None where nothing is recorded
     static_dir: Path  # the page's files

@@ -1,8 +1,8 @@
 """The page's files as they are sent: read once, compressed, and each under an address that names its content.
 
 Pure but for reading the folder. A file is sent under its own path, which a browser revalidates, and below a folder
-named after all files' content, where it may be cached for ever. The page itself refers to that folder, asks for all its
-styles as one file, and names every module that its own ones import, so that a browser need not find them one by one.
+named after all files' content, where it may be cached for ever. The page itself refers to that folder, where its styles
+are one file and the modules that it needs at first another.
 """
 
 import gzip
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pulse.errors import SettingsError
+from pulse.web.page_modules import JOINED, joined
 from pulse.web.routing import COMPRESSED_FROM_BYTES
 
 PAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -23,6 +24,8 @@ INDEX = "index.html"
 STYLES = "styles.css"
 """All style sheets of the page, one after the other."""
 VENDORED = "vendor/"
+CONFIG = "config.js"
+"""Not a module: a static host replaces it."""
 REVALIDATE = "no-cache"  # cached but revalidated on each use, which an ETag makes cheap
 IMMUTABLE = "public, max-age=31536000, immutable"  # the address is another one where the content is
 
@@ -34,10 +37,9 @@ _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".html": "text/ht
           ".svg": "image/svg+xml"}  # fmt: skip
 _TEXTS = ("text/", "image/svg+xml", "application/json")
 _STYLESHEET = re.compile(r'<link rel="stylesheet" href="\./([^"]+)">\n?')
-_MODULE = re.compile(r'<(?:script type="module" src|link rel="modulepreload" href)="\./([^"]+)">')
+_PRELOAD = re.compile(r'[ \t]*<link rel="modulepreload" href="\./([^"]+)"( media="[^"]*")?>\n?')
+_SCRIPT = re.compile(r'<script type="module" src="\./([^"]+)">')
 _REFERENCE = re.compile(r'\b(href|src)="\./')
-_IMPORT = re.compile(r'^(?:import|export)\b[^;]*? from "(\.{1,2}/[^"]+)";', re.MULTILINE)
-_FIRST_MODULE = '<script type="module"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +57,28 @@ def read_page(folder: Path) -> dict[str, Asset]:
     """Return what is sent for each path of the page in `folder`. Raises SettingsError."""
     files = dict(_read(folder))
     version = f"v-{_digest(files)}"
-    sent = {name: _uncommented(name, content) for name, content in files.items()}
-    if INDEX in sent:
-        sheets = _STYLESHEET.findall(sent[INDEX].decode())
-        sent[STYLES] = b"\n".join(sent[sheet] for sheet in sheets if sheet in sent)
-        sent[INDEX] = _page(sent[INDEX].decode(), sent, version).encode()
-    assets = {}
-    for name, content in sent.items():
-        media_type = _TYPES.get(PurePosixPath(name).suffix) or mimetypes.guess_type(name)[0] or "text/plain"
-        gzipped = _compressed(content, media_type)
-        tag = hashlib.blake2b(content, digest_size=12).hexdigest()
-        held = REVALIDATE if not name.startswith(VENDORED) else IMMUTABLE  # a vendored file has its version in its path
-        assets[f"/{name}"] = Asset(content, gzipped, media_type, tag, held)
-        if name != INDEX:
-            assets[f"/{version}/{name}"] = Asset(content, gzipped, media_type, tag, IMMUTABLE)
-    if INDEX in sent:
+    plain = {name: _uncommented(name, content) for name, content in files.items()}
+    versioned = {name: content for name, content in plain.items() if name != INDEX}
+    if INDEX in plain:
+        html = plain[INDEX].decode()
+        versioned |= {STYLES: b"\n".join(plain[sheet] for sheet in _STYLESHEET.findall(html) if sheet in plain)}
+        html = _with_modules(_with_styles(html), versioned)
+        plain[INDEX] = _REFERENCE.sub(rf'\1="./{version}/', html).encode()
+    # A vendored file has its version in its path.
+    assets = {
+        f"/{name}": _asset(name, content, IMMUTABLE if name.startswith(VENDORED) else REVALIDATE)
+        for name, content in plain.items()
+    }
+    assets |= {f"/{version}/{name}": _asset(name, content, IMMUTABLE) for name, content in versioned.items()}
+    if INDEX in plain:
         assets["/"] = assets[f"/{INDEX}"]
     return assets
+
+
+def _asset(name: str, content: bytes, cache_control: str) -> Asset:
+    media_type = _TYPES.get(PurePosixPath(name).suffix) or mimetypes.guess_type(name)[0] or "text/plain"
+    tag = hashlib.blake2b(content, digest_size=12).hexdigest()
+    return Asset(content, _compressed(content, media_type), media_type, tag, cache_control)
 
 
 def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -115,44 +122,41 @@ def _without_comments(lines: Iterable[str]) -> Iterator[str]:
     is_within = False
     for line in lines:
         text = line.strip()
-        is_comment = is_within or text.startswith(("//", "/*"))
-        is_within = (is_within or text.startswith("/*")) and not text.endswith("*/")
-        yield "" if is_comment else line
-
-
-def _page(html: str, files: Mapping[str, bytes], version: str) -> str:
-    """Return the page with its references into the versioned folder, its styles as one file, and its modules named."""
-    modules = _closure(_MODULE.findall(html), files)
-    named = set(_MODULE.findall(html))
-    preloads = "".join(f'<link rel="modulepreload" href="./{name}">\n    ' for name in modules if name not in named)
-    before, *between = _STYLESHEET.split(html)[::2]  # around the links, whose names are between
-    html = "".join([before, f'<link rel="stylesheet" href="./{STYLES}">\n', *between]) if between else html
-    html = html.replace(_FIRST_MODULE, preloads + _FIRST_MODULE, 1)
-    return _REFERENCE.sub(rf'\1="./{version}/', html)
-
-
-def _closure(entries: Iterable[str], files: Mapping[str, bytes]) -> list[str]:
-    """Return these modules and all that they import, directly or not, in the order in which they are found."""
-    found: dict[str, None] = {}
-    waiting = list(entries)
-    while waiting:
-        name = waiting.pop(0)
-        if name in found or name not in files:
-            continue
-        found[name] = None
-        if not name.startswith(VENDORED):
-            waiting += [_joined(name, target) for target in _IMPORT.findall(files[name].decode())]
-    return list(found)
-
-
-def _joined(name: str, target: str) -> str:
-    parts = list(PurePosixPath(name).parent.parts)
-    for part in PurePosixPath(target).parts:
-        if part == "..":
-            parts.pop()
+        if is_within:
+            is_within = "*/" not in text
+            yield line.partition("*/")[2]
+        elif text.startswith("/*") and text.find("*/") in (-1, len(text) - 2):
+            is_within = "*/" not in text
+            yield ""
         else:
-            parts.append(part)
-    return "/".join(parts)
+            yield "" if text.startswith("//") else line
+
+
+def _with_styles(html: str) -> str:
+    """Return the page with one style sheet in place of all of them."""
+    before, *between = _STYLESHEET.split(html)[::2]  # around the links, whose names are between
+    return "".join([before, f'<link rel="stylesheet" href="./{STYLES}">\n', *between]) if between else html
+
+
+def _with_modules(html: str, files: dict[str, bytes]) -> str:
+    """Return the page with one module in place of those that it needs at first, and join them in `files`."""
+    scripts, preloads = _SCRIPT.findall(html), dict(_PRELOAD.findall(html))
+    own = {name: content.decode() for name, content in files.items() if _is_own_module(name)}
+    entries = [name for name in [*preloads, *scripts] if name in own]
+    if not entries:
+        return html
+    modules = joined(entries, own)
+    for name in own.keys() - modules.keys():
+        del files[name]  # it is part of the joined one, and must not run twice
+    files |= {name: text.encode() for name, text in modules.items()}
+    vendored = [name for name in re.findall(r'^import .* from "\./([^"]+)";', modules[JOINED], re.M) if name in files]
+    named = {name: media for name, media in preloads.items() if name not in own} | dict.fromkeys(vendored, "")
+    links = "".join(f'<link rel="modulepreload" href="./{name}"{media}>\n    ' for name, media in named.items())
+    return _SCRIPT.sub(f'{links}<script type="module" src="./{JOINED}">', _PRELOAD.sub("", html), count=1)
+
+
+def _is_own_module(name: str) -> bool:
+    return name.endswith(".js") and not name.startswith(VENDORED) and name != CONFIG
 
 
 def _compressed(content: bytes, media_type: str) -> bytes | None:

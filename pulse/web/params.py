@@ -114,10 +114,18 @@ def read_gap_query(parameters: Mapping[str, Sequence[str]], registry: SymbolRegi
 def read_coverage_query(
     parameters: Mapping[str, Sequence[str]], registry: SymbolRegistry, address: str, days_max: int
 ) -> tuple[str, int]:
-    """Read the parameters of GET /api/coverage: a symbol, and the number of days."""
+    """Read the parameters of GET /api/coverage and /api/history: a symbol, and the number of days."""
     given = {name: single(parameters, name) for name in ("symbol", "days")}
     days = whole_number("days", given["days"], 1, days_max)
     return known_symbol(given["symbol"], registry, address, HTTPStatus.BAD_REQUEST), days
+
+
+def read_moment(text: str) -> int:
+    """Read the parameter `at` of GET /orderbook: a moment in ms since the epoch. Raises RequestError."""
+    at_ms = _time_ms("at", text)
+    if at_ms is None or at_ms > TIME_MAX_MS:
+        raise wrong_parameter("at", text, TIME_ALLOWED)
+    return at_ms
 
 
 def parameters_of(request: Request) -> dict[str, list[str]]:

@@ -57,7 +57,7 @@ class Package:
     @property
     def folder(self) -> str:
         """The folder's name carries the version, so that a browser may keep its files for ever."""
-        return f"{self.name}-{self.version}"
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}"
 
 
 PACKAGES = [
@@ -71,6 +71,17 @@ PACKAGES = [
             "LICENSE": "LICENSE",
         },
         texts={"NOTICE": CHARTS_NOTICE, "LICENSE-fancy-canvas": FANCY_CANVAS_LICENSE},
+    ),
+    Package(
+        name="@preact/signals-core",
+        version="1.14.5",
+        integrity="sha512-vcRv7Ityz5JVmeiVqIluLFzT/PDS/AlhHUpw3/aUWqcVUs6bDGIPXE/6RSC4evBNWYvnniozg5Syfj33al3gkg==",
+        licence="MIT",
+        take={
+            "dist/signals-core.mjs": "signals-core.mjs",
+            "dist/signals-core.d.ts": "signals-core.d.mts",
+            "LICENSE": "LICENSE",
+        },
     ),
 ]
 

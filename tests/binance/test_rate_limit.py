@@ -74,6 +74,19 @@ def test_pinned_snapshot_goes_through_whatever_the_exchange_has_counted(budget: 
     assert wait_s(1, Priority.PINNED_BOOK) == 60.0
 
 
+@pytest.mark.parametrize(
+    ("priority", "share"),
+    [
+        (Priority.PINNED_BOOK, 1.0), (Priority.TRADES, 0.95), (Priority.OTHER_BOOK, 0.95),
+        (Priority.PINNED_BOOK.widening, 0.9), (Priority.WATCHED_BOOK.widening, 0.75),
+        (Priority.OTHER_BOOK.widening, 0.75), (Priority.HISTORY, 0.5),
+    ],
+)  # fmt: skip
+def test_first_snapshots_find_room_when_books_have_been_widened(priority: Priority, share: float) -> None:
+    """What widens a book leaves room for first ones and missing trades; that of others, also for pinned symbols."""
+    assert priority.share == share
+
+
 def test_pinned_snapshots_keep_to_our_half_too(budget: WeightBudget) -> None:
     """Our own spending of two minutes that the exchange counts as one stays within its limit."""
     budget.spend(560, 600.0)

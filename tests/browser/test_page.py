@@ -342,9 +342,10 @@ async def test_a_phone_needs_no_horizontal_scroll(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def static_host(port: int, server_url: str) -> AsyncIterator[None]:
+async def static_host(
+    port: int, server_url: str, static: Path = Path(__file__).parents[2] / "static"
+) -> AsyncIterator[None]:
     """Serve `static/` on another origin, with the server's address in config.js."""
-    static = Path(__file__).parents[2] / "static"
     config = f'window.PULSE = {{ apiBase: "{server_url}", wsBase: "{server_url.replace("http", "ws")}" }};\n'
 
     async def configured(_: web.Request) -> web.Response:

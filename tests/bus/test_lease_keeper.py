@@ -26,9 +26,9 @@ class Process:
 
     def __init__(self, url: str, instance: str, seen: int) -> None:
         self.is_bus_ok = True
-        self.watched: set[str] = set()
+        self.watched: dict[str, str] = {}
         self.leases = Leases(
-            instance, elapsed_s, is_watched=lambda symbol: symbol in self.watched, seen_token=lambda _: seen
+            instance, elapsed_s, watching=lambda symbol: self.watched.get(symbol, ""), seen_token=lambda _: seen
         )
         self.keeper = LeaseKeeper(url, PREFIX, instance, self.leases, elapsed_s, lambda: self.is_bus_ok)
         self.task: asyncio.Task[None] | None = None
@@ -103,6 +103,7 @@ async def test_a_lease_that_is_given_back_is_taken_at_once(redis_url: str) -> No
         assert follower.token() > token
 
 
+@pytest.mark.proves("owner-gone")
 async def test_the_lease_of_a_process_that_stops_goes_to_another(redis_url: str) -> None:
     """The one that was stopped knows by its own clock that it is no owner, before the other is one."""
     async with (
@@ -119,6 +120,7 @@ async def test_the_lease_of_a_process_that_stops_goes_to_another(redis_url: str)
         await owner.until(Role.FOLLOWER)
 
 
+@pytest.mark.proves("owner-gone")
 async def test_an_owner_whose_bus_is_lost_makes_room(redis_url: str) -> None:
     """Its views do not reach the others, so another takes over, and it follows once the bus is back."""
     async with (
@@ -132,6 +134,7 @@ async def test_an_owner_whose_bus_is_lost_makes_room(redis_url: str) -> None:
         await owner.until(Role.FOLLOWER)
 
 
+@pytest.mark.proves("leases-lost")
 async def test_an_emptied_server_gives_higher_tokens(redis_url: str) -> None:
     """It has lost the leases and the counters; there is one owner again."""
     async with (
@@ -171,19 +174,25 @@ async def test_tokens_only_grow(redis_url: str) -> None:
 
 
 async def test_an_owner_is_told_who_follows_and_watches(redis_url: str) -> None:
-    """And that they no longer do."""
+    """What each of the others watches, and that they no longer do, or have gone."""
     async with process(redis_url, "a", first=Role.OWNER) as owner:
         assert not owner.leases.is_followed(BTC)
-        async with process(redis_url, "b", first=Role.FOLLOWER) as follower:
+        async with (
+            process(redis_url, "b", first=Role.FOLLOWER) as follower,
+            process(redis_url, "c", first=Role.FOLLOWER) as other,
+        ):
             await until(lambda: owner.leases.is_followed(BTC))
-            assert not owner.leases.is_watched_elsewhere(BTC)
-            follower.watched.add(BTC)
-            await until(lambda: owner.leases.is_watched_elsewhere(BTC))
+            assert owner.leases.watching_elsewhere(BTC) == ()
+            follower.watched[BTC] = ";"
+            other.watched[BTC] = "10,50;1000.0"
+            await until(lambda: sorted(owner.leases.watching_elsewhere(BTC)) == ["10,50;1000.0", ";"])
             follower.watched.clear()
-            await until(lambda: not owner.leases.is_watched_elsewhere(BTC))
+            await until(lambda: owner.leases.watching_elsewhere(BTC) == ("10,50;1000.0",))
+        await until(lambda: owner.leases.watching_elsewhere(BTC) == ())
         await until(lambda: not owner.leases.is_followed(BTC))
 
 
+@pytest.mark.proves("leases-lost")
 async def test_a_killed_server_leaves_everyone_alone(
     own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,9 +8,9 @@ from pulse.bus.leases import ALONE_AFTER_S, HELD_S, LEASE_S, LINGER_S, RENEW_EVE
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 OURS, THEIRS, NOBODYS = (
-    Answer("us", 7, 2.0, False, False),
-    Answer("them", 8, 1.2, False, False),
-    Answer("", 0, 0, False, False),
+    Answer("us", 7, 2.0, False, ()),
+    Answer("them", 8, 1.2, False, ()),
+    Answer("", 0, 0, False, ()),
 )
 
 
@@ -21,7 +21,10 @@ class Scene:
         self.now_s = 100.0
         self.seen = {BTC: 0}
         self.leases = Leases(
-            "us", lambda: self.now_s, is_watched=lambda symbol: symbol == ETH, seen_token=lambda s: self.seen.get(s, 0)
+            "us",
+            lambda: self.now_s,
+            watching=lambda symbol: "10;" if symbol == ETH else "",
+            seen_token=lambda s: self.seen.get(s, 0),
         )
         self.leases.open(BTC)
 
@@ -66,7 +69,7 @@ def test_a_process_that_was_stopped_is_no_owner_when_it_goes_on(scene: Scene) ->
 
     assert scene.role() is Role.UNDECIDED
     assert (scene.leases.token(BTC), scene.leases.view_token(BTC)) == (None, 7)
-    assert not scene.leases.is_watched_elsewhere(BTC)
+    assert scene.leases.watching_elsewhere(BTC) == ()
 
 
 def test_another_owner_is_followed(scene: Scene) -> None:
@@ -153,6 +156,7 @@ def test_after_an_outage_the_last_owner_comes_first(scene: Scene) -> None:
     scene.answer(THEIRS)
     scene.leases.on_outage()
     scene.now_s += 10
+    assert not scene.leases.requests()[0].may_take  # this round may be the first that is answered
     assert scene.answer(NOBODYS) < RETURN_S
     assert not scene.leases.requests()[0].may_take
 
@@ -182,7 +186,7 @@ def test_a_start_before_the_server_answers_is_no_outage(scene: Scene) -> None:
 def test_the_next_round_comes_when_another_lease_ends(scene: Scene) -> None:
     """One whose owner dies is free for no longer than that; otherwise the own renewals decide."""
     assert scene.answer(OURS) == RENEW_EVERY_S
-    assert scene.answer(Answer("them", 8, 0.25, False, False)) == 0.25
+    assert scene.answer(Answer("them", 8, 0.25, False, ())) == 0.25
     assert scene.answer(THEIRS) == RENEW_EVERY_S
 
 
@@ -205,18 +209,18 @@ def test_a_closed_symbol_is_given_back_later(scene: Scene) -> None:
 
 def test_what_others_do_with_a_symbol_is_known_to_its_owner(scene: Scene) -> None:
     """While it is the owner."""
-    scene.answer(Answer("us", 7, 2.0, True, True))
-    assert (scene.leases.is_followed(BTC), scene.leases.is_watched_elsewhere(BTC)) == (True, True)
+    scene.answer(Answer("us", 7, 2.0, True, ("10;", ";")))
+    assert (scene.leases.is_followed(BTC), scene.leases.watching_elsewhere(BTC)) == (True, ("10;", ";"))
 
     scene.answer(THEIRS)
-    assert (scene.leases.is_followed(BTC), scene.leases.is_watched_elsewhere(BTC)) == (False, False)
+    assert (scene.leases.is_followed(BTC), scene.leases.watching_elsewhere(BTC)) == (False, ())
 
 
 def test_own_watchers_are_told(scene: Scene) -> None:
     """Of the symbols that have some."""
     scene.leases.open(ETH)
 
-    assert [(request.symbol, request.is_watched) for request in scene.leases.requests()] == [(BTC, False), (ETH, True)]
+    assert [(request.symbol, request.watching) for request in scene.leases.requests()] == [(BTC, ""), (ETH, "10;")]
 
 
 def test_an_unknown_symbol_is_undecided(scene: Scene) -> None:
@@ -224,7 +228,7 @@ def test_an_unknown_symbol_is_undecided(scene: Scene) -> None:
     scene.answer(OURS, ETH)
 
     assert (scene.leases.role(ETH), scene.leases.token(ETH)) == (Role.UNDECIDED, None)
-    assert (scene.leases.is_followed(ETH), scene.leases.is_watched_elsewhere(ETH)) == (False, False)
+    assert (scene.leases.is_followed(ETH), scene.leases.watching_elsewhere(ETH)) == (False, ())
 
 
 def test_changes_wake_every_listener_and_are_logged_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

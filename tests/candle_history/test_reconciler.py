@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -55,13 +56,15 @@ class Running:
     def __init__(self, rest: FakeRest, store: MemoryStore, days: int) -> None:
         self.rest = rest
         self.store = store
+        self.is_widening = False
         self.queued: list[Candle] = []
         self.mismatches: list[CandleMismatch] = []
         self.gaps: GapQueue = make_gap_queue()
         self._queue: asyncio.Queue[Candle] = asyncio.Queue()
         self.reconciler = CandleReconciler(
-            cast(BinanceRest, rest), store, self._queue, self.gaps, self._report, days=days, rng=random.Random(1)
-        )
+            cast(BinanceRest, rest), store, self._queue, self.gaps, self._report,
+            is_widening=lambda: self.is_widening, days=days, rng=random.Random(1),
+        )  # fmt: skip
 
     async def _report(self, _: str, mismatch: CandleMismatch) -> None:
         self.mismatches.append(mismatch)
@@ -401,6 +404,43 @@ def test_the_history_is_walked_once_after_the_start() -> None:
 
     assert sorted(found.minutes) == [minute for minute in HISTORY if minute < OLDEST]
     assert found.reconciler.progress() == {"BTCUSDT": {"minutes": 3320, "of": 3320}}
+
+
+@pytest.mark.parametrize(("is_widening", "checks"), [(False, 7), (True, 2)])
+def test_many_symbols_are_checked_less_often(is_widening: bool, checks: int) -> None:
+    """The checks take a quarter of the request weight, here two a minute, and a twentieth while books are widened."""
+    symbols = [f"S{number}" for number in range(4)]
+    rest = exchange(ALL)
+    rest.weight_per_minute = 8
+
+    async def scenario(running: Running) -> None:
+        running.is_widening = is_widening
+        for _ in range(12):
+            await running.checks(1)
+            rest.now_ms += MINUTE_MS
+
+    reconciled(rest, stored(ALL), symbols, scenario=scenario)
+
+    requests = Counter(symbol for symbol, _, _ in rest.kline_requests)
+    assert set(requests.values()) == {checks}
+
+
+def test_the_history_is_walked_when_all_books_are_known() -> None:
+    """The recent minutes are compared meanwhile: books that become known further need the weight of the rest."""
+    compared: list[int] = []
+
+    async def scenario(running: Running) -> None:
+        running.is_widening = True
+        await running.checks(3)
+        compared.append(len(running.rest.kline_requests))
+        assert running.reconciler.progress() == {"BTCUSDT": {"minutes": 0, "of": 3320}}
+        running.is_widening = False
+        await running.checks(1)
+
+    found = reconciled(exchange(HISTORY), stored(ALL), days=DAYS, scenario=scenario)
+
+    assert compared == [3]
+    assert found.reconciler.progress()["BTCUSDT"]["minutes"] > 0
 
 
 def test_the_length_of_the_walk_is_known_before_it_begins() -> None:

@@ -325,3 +325,17 @@ def test_each_ladder_is_a_watcher_of_its_own(hub: Hub, watchers: Watchers) -> No
     hub.unsubscribe(TOPIC, subscribers[0])
 
     assert (during, after, watchers.counts["BTCUSDT"]) == (2, 1, 0)
+
+
+def test_views_are_found_by_number_while_they_are_watched(hub: Hub) -> None:
+    """And the newest in any case; trades and ladders, which have the same numbers, are no views."""
+    hub.publish(CHANNEL, view(1))
+    hub.subscribe(TOPIC, Subscriber())
+    hub.publish(CHANNEL, view(2))
+    hub.publish(CHANNEL, view(3))
+    hub.publish(liquidity_channel("BTCUSDT"), encode_view(liquidity_of(Interest(frozenset({10})))))
+    hub.publish(OTHER_CHANNEL, view(8, "ETHUSDT"))
+
+    assert [hub.view("BTCUSDT", seq) for seq in (1, 2, 3)] == [None, view(2), view(3)]
+    assert hub.view("ETHUSDT", 8) == view(8, "ETHUSDT")
+    assert hub.view("NONE", 1) is None

@@ -1,11 +1,13 @@
 """The trade log: no trade is skipped without a reported gap, however a client reconnects."""
 
+import tracemalloc
 from typing import Any
 
 import orjson
 import pytest
 
-from pulse.fanout.trade_log import DEFAULT_COUNT, KEPT_MAX, PER_MESSAGE_MAX, SHARED_MAX, Position, TradeLog
+from pulse.fanout.trade_log import DEFAULT_COUNT, KEPT_MAX, PER_MESSAGE_MAX, SHARED_MAX, TRADE_BYTES, Position, TradeLog
+from tests.support.makers import MIDNIGHT_MS
 
 
 def trades(*ids: int) -> list[dict[str, Any]]:
@@ -118,6 +120,38 @@ def test_trades_and_shared_messages_are_bounded() -> None:
 
     assert len(log._places) == len(log._encoded) == KEPT_MAX
     assert len(log._shared) <= SHARED_MAX
+
+
+def test_fewer_trades_are_kept_where_there_are_many_symbols() -> None:
+    """A client that wants an older one gets a gap."""
+    log = TradeLog("trades.BTCUSDT", 10)
+    add(log, *range(1, 31))
+
+    message, next_id = read(log, 15)
+    assert message is not None
+    assert (message["gap"], next_id) == ({"first_id": 15, "last_id": 20}, 31)
+
+
+def test_memory_of_a_trade_is_what_the_bound_reckons_with() -> None:
+    """The encoder's own bytes would keep the whole buffer that they were written into, fourteen times as much."""
+    common = {"price": 61_831.55, "quantity": 0.00123, "aggressor": "buy", "time_ms": MIDNIGHT_MS}
+
+    def fill() -> TradeLog:
+        log = TradeLog("trades.BTCUSDT")
+        for number in range(10**9, 10**9 + 1_000):
+            log.extend([(Position(number, 3 * number), {"id": number, **common, "first_trade_id": 3 * number})])
+        return log
+
+    fill()  # what is made once and kept is made here
+    tracemalloc.start()
+    try:
+        log = fill()
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert log.end.next_id == 10**9 + 1_000
+    assert 0.7 * TRADE_BYTES < used / 1_000 < 1.1 * TRADE_BYTES
 
 
 @pytest.mark.parametrize("next_id", [2_000_000, 1_000_101])

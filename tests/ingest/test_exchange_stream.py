@@ -24,6 +24,7 @@ from pulse.ingest import stream_remedy
 from pulse.ingest.exchange_stream import DATE_WAIT_S, RECONNECT_SPACING_S, ExchangeStream
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.rotation import FRAME_BYTES, OVERLAP_S
+from pulse.ingest.snapshot_schedule import JOIN_LEVELS
 from pulse.market.depth_sync import BookAnchor
 from pulse.market.market import Market, Origin
 from pulse.market.types import BookLost, BookTicker, DepthDiff, FeedDown, FeedUp, State, Trade, TradesHeld
@@ -31,6 +32,7 @@ from pulse.queues import Inbox, make_inbox
 from pulse.simulator.connection import FIN
 from pulse.simulator.server import SimulatedExchange
 from tests.support import frames
+from tests.support.rest import make_schedule
 from tests.support.virtual_time import ScenarioClock, at, now_s, run
 from tests.support.waiting import WAIT_S
 
@@ -62,7 +64,7 @@ class Setup:
         self.stream = ExchangeStream(
             SYMBOL, transport, self.rest, self.inbox, self.clock, random.Random(1),
             retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals(venue.title), held=self.held,
-            depth_limit=1000, stale_after_ms=400, may_fall_back=may_fall_back, audit_every_s=600.0,
+            schedule=make_schedule(self.rest), stale_after_ms=400, may_fall_back=may_fall_back,
         )  # fmt: skip
 
     async def until(self, condition: Callable[["Setup"], bool]) -> None:
@@ -80,6 +82,23 @@ class Setup:
     def count(self, kind: type) -> int:
         """Return how many events of a kind were applied."""
         return sum(isinstance(event, kind) for event in self.events)
+
+    @property
+    def joins(self) -> int:
+        """How many books were joined, however many snapshots widened each."""
+        joins, has_book = 0, False
+        for event in self.events:
+            if isinstance(event, BookAnchor):
+                joins += not has_book
+                has_book = True
+            elif isinstance(event, BookLost | FeedDown):
+                has_book = False
+        return joins
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether more is known than the levels of a first snapshot."""
+        return self.market.book is not None and len(self.market.book.bids) > 2 * JOIN_LEVELS
 
     @property
     def is_live(self) -> bool:
@@ -118,9 +137,9 @@ async def setup_of(may_fall_back: bool = False, prepare: Callable[[SimulatedExch
 
 @pytest.fixture
 async def setup() -> AsyncIterator[Setup]:
-    """Run a stream of an exchange without faults until it is live."""
+    """Run a stream of an exchange without faults until it is live and its whole book is known."""
     async with setup_of() as running:
-        await running.until(lambda s: s.is_live)
+        await running.until(lambda s: s.is_live and s.is_wide)
         yield running
 
 
@@ -139,7 +158,7 @@ async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> Non
     await setup.until(lambda s: s.count(BookLost) == 1)
     is_live_after_gap = setup.is_live
     await setup.until(lambda s: s.is_live)
-    await setup.until(lambda s: s.count(BookAnchor) == 2)
+    await setup.until(lambda s: s.joins == 2)
 
     assert not is_live_after_gap
     assert setup.exchange.connections_opened == 1
@@ -150,7 +169,7 @@ async def test_lost_diff_is_repaired_on_the_same_connection(setup: Setup) -> Non
 async def test_malformed_diff_is_repaired_like_a_lost_one(setup: Setup) -> None:
     """A frame that is not JSON costs one resync and nothing else."""
     setup.exchange.faults.frames.edit(DEPTH, lambda _: "{broken")
-    await setup.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
+    await setup.until(lambda s: s.joins == 2 and s.is_live)
 
     assert setup.exchange.connections_opened == 1
     assert setup.wrong == []
@@ -179,7 +198,7 @@ async def test_false_final_id_is_repaired_on_the_same_connection(setup: Setup) -
     """A diff whose final id is too high costs one resync, and later diffs are not taken for old ones."""
     setup.exchange.faults.frames.edit(DEPTH, lambda diff: {**diff, "u": diff["u"] + 10**6})
     await setup.until(lambda s: s.count(BookLost) == 1)
-    await setup.until(lambda s: s.count(BookAnchor) == 2 and s.is_live)
+    await setup.until(lambda s: s.joins == 2 and s.is_live)
 
     assert setup.exchange.connections_opened == 1
     assert setup.wrong == []
@@ -261,7 +280,7 @@ async def test_silent_stream_is_subscribed_to_again_then_its_connection_replaced
     ids = [event.trade_id for event in setup.events if isinstance(event, Trade)]
 
     assert ids == list(range(ids[0], ids[-1] + 1))
-    assert (setup.count(FeedUp), setup.count(BookLost), setup.count(BookAnchor)) == (1, 0, 1)
+    assert (setup.count(FeedUp), setup.count(BookLost), setup.joins) == (1, 0, 1)
     assert setup.wrong == []
 
 
@@ -281,9 +300,10 @@ async def test_snapshot_older_than_the_stream_is_fetched_again() -> None:
 
 
 async def test_requested_snapshot_is_compared_with_the_running_book(setup: Setup) -> None:
-    """It is compared level by level, and the book stays live."""
+    """It is compared level by level, and so is the one of all levels that follows; the book stays live."""
+    anchors = setup.count(BookAnchor)
     setup.stream.request_snapshot("test")
-    await setup.until(lambda s: s.count(BookAnchor) == 2)
+    await setup.until(lambda s: s.count(BookAnchor) == anchors + 2)
 
     assert setup.is_live
     assert setup.market.integrity.audit.compared > 1000
@@ -299,7 +319,7 @@ async def test_announced_shutdown_causes_no_gap(setup: Setup) -> None:
     await setup.until(lambda s: s.checked >= 10)
 
     assert setup.exchange.connections_opened == 2
-    assert setup.count(FeedUp) == setup.count(BookAnchor) == 1
+    assert setup.count(FeedUp) == setup.joins == 1
     assert setup.wrong == []
 
 
@@ -317,7 +337,7 @@ async def test_shutdown_announced_to_the_successor_causes_no_gap(setup: Setup) -
     await setup.until(lambda s: s.checked >= 10)
 
     assert setup.exchange.connections_opened == 3
-    assert setup.count(FeedUp) == setup.count(BookAnchor) == 1
+    assert setup.count(FeedUp) == setup.joins == 1
     assert setup.wrong == []
 
 
@@ -359,11 +379,13 @@ def test_refused_stream_is_retried_after_minutes() -> None:
         return transport.attempts_s
 
     def make(symbol: str, transport: RefusingTransport, refusals: Refusals) -> ExchangeStream:
-        rest = cast(BinanceRest, SimpleNamespace(venue=venue_of("us"), exchange_clock=ExchangeClock(ScenarioClock())))
+        date = ExchangeClock(ScenarioClock())
+        venue = venue_of("us")
+        rest = cast(BinanceRest, SimpleNamespace(venue=venue, exchange_clock=date, weight=lambda: (0, 600)))
         return ExchangeStream(
             symbol, cast(Transport, transport), rest, make_inbox(), ScenarioClock(), random.Random(1),
             retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=refusals, held=HeldBudget(),
-            depth_limit=1000, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            schedule=make_schedule(rest), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
 
     assert run(scenario()) == [0.0, REFUSED_WAIT_S, 2 * REFUSED_WAIT_S]
@@ -436,7 +458,11 @@ class ScriptedExchange:
         """Open the next stream."""
         return self._streams.pop(0)
 
-    async def depth(self, symbol: str, limit: int) -> None:
+    def weight(self) -> tuple[int, int]:
+        """Return that nothing of the budget is used."""
+        return 0, 600
+
+    async def depth(self, symbol: str, limit: int, *, is_widening: bool) -> None:
         """Wait for ever."""
         await asyncio.Event().wait()
 
@@ -450,8 +476,8 @@ def test_end_of_a_stream_after_its_successor_took_over_is_ignored() -> None:
         inbox: Inbox = asyncio.Queue(1)
         stream = ExchangeStream(
             SYMBOL, exchange, exchange, inbox, ScenarioClock(FRAMES_MS), random.Random(1),
-            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
-            may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(),
+            schedule=make_schedule(exchange, depth_limit=100), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())
         await at(0.1)
@@ -487,8 +513,8 @@ def test_first_frames_are_true_where_the_machines_clock_is_wrong(error_s: float,
         exchange.exchange_clock = ExchangeClock(clock)
         stream = ExchangeStream(
             SYMBOL, cast(Any, exchange), cast(Any, exchange), inbox, clock, random.Random(1),
-            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
-            may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(),
+            schedule=make_schedule(cast(Any, exchange), depth_limit=100), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
         for raw in (frames.TRADE, frames.TICKER):
             first.messages.put_nowait(raw)
@@ -510,11 +536,12 @@ def test_memory_of_all_symbols_bounds_what_a_second_connection_holds() -> None:
 
     async def scenario() -> tuple[int, int, list[int]]:
         first, second = ScriptedStream(), ScriptedStream()
-        exchange, inbox, held = cast(Any, ScriptedExchange(first, second)), make_inbox(), HeldBudget(4 * FRAME_BYTES)
+        exchange, inbox = cast(Any, ScriptedExchange(first, second)), make_inbox()
+        held = HeldBudget(bytes_max=4 * FRAME_BYTES)
         stream = ExchangeStream(
             SYMBOL, exchange, exchange, inbox, ScenarioClock(FRAMES_MS), random.Random(1),
-            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=held, depth_limit=100, stale_after_ms=5000,
-            may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=held,
+            schedule=make_schedule(exchange, depth_limit=100), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
         task = asyncio.create_task(stream.run())
         await at(0.1)
@@ -562,8 +589,8 @@ def play_script(exchange: FlakyExchange, acts: Sequence[tuple[float, Callable[[]
         flaky = cast(Any, exchange)
         stream = ExchangeStream(
             SYMBOL, flaky, flaky, make_inbox(), ScenarioClock(FRAMES_MS), random.Random(1),
-            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(), depth_limit=100, stale_after_ms=5000,
-            may_fall_back=False, audit_every_s=600.0,
+            retry_gate=RetryGate(1.0), refusals=Refusals(""), held=HeldBudget(),
+            schedule=make_schedule(flaky, depth_limit=100), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
         stream.set_trading(False)
         task = asyncio.create_task(stream.run())

@@ -20,9 +20,9 @@ ROOM = 8 * DIFF_BYTES
 class Two:
     """Two symbols that share a bound of eight diffs without levels."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: str = "") -> None:
         self.inbox: Inbox = make_inbox()
-        self.held = HeldBudget(ROOM)
+        self.held = HeldBudget(lambda symbol: symbol == watched, ROOM)
         self.a, self.b = (
             Sequencer(symbol, self.inbox, ManualClock(), self.held, repairs_trades=True) for symbol in ("A", "B")
         )
@@ -54,6 +54,30 @@ async def test_symbol_that_holds_most_releases_its_older_half() -> None:
         BookAnchor(snapshot(4), (diff(5, 5), diff(6, 6), diff(7, 7))),
         BookAnchor(snapshot(1), (diff(2, 2),)),
     ]
+    assert two.held.held_bytes == 0
+
+
+@pytest.mark.proves("no-snapshot")
+async def test_symbols_that_nobody_watches_release_first() -> None:
+    """A watched one that holds more keeps all, until the other holds nothing."""
+    two = Two(watched="A")
+    await put_diffs(two.a, 1, 6)
+    await put_diffs(two.b, 1, 3)
+    assert (two.a.held_bytes, two.b.held_bytes) == (6 * DIFF_BYTES, DIFF_BYTES)
+
+    await put_diffs(two.a, 7, 9)
+    assert (two.a.held_bytes, two.b.held_bytes) == (4 * DIFF_BYTES, 0)
+
+
+async def test_what_is_no_longer_held_makes_room_at_once() -> None:
+    """A snapshot that joins one symbol leaves its room to the others, before its next frame."""
+    two = Two()
+    await put_diffs(two.a, 1, 6)
+    await two.a.put_snapshot(snapshot(3))
+    await put_diffs(two.b, 1, 8)
+
+    assert two.held.held_bytes == two.b.held_bytes == 8 * DIFF_BYTES
+    two.b.restart()
     assert two.held.held_bytes == 0
 
 

@@ -46,6 +46,7 @@ from pulse.simulator.server import SimulatedExchange
 from pulse.stats import SymbolMetrics
 from pulse.symbols import IDLE_AFTER_S, SymbolRegistry
 from pulse.wire import book_channel
+from tests.support.rest import make_schedule
 from tests.support.waiting import until
 from tests.support.web import INSTANCE, no_candles
 
@@ -79,6 +80,7 @@ class Process:
         self.rest = BinanceRest(self.transport, venue, self.clock, BanFile(None), lambda _: Priority.WATCHED_BOOK)
         self.retry_gate = RetryGate(RECONNECT_SPACING_S)
         self.refusals = Refusals(venue.title)
+        self.schedule = make_schedule(self.rest)
         self.ingest = LiveIngest(self.make_stream, self.inbox, self.snapshot_requests, self.silent_streams, self.clock)
         self.parts = (SymbolMetrics(), self.latency, self.relay, self.hub, self.bus, self.engine, self.ingest)
         self.registry = SymbolRegistry(
@@ -95,8 +97,7 @@ class Process:
         """Make a stream as the program does."""
         return ExchangeStream(
             symbol, self.transport, self.rest, self.inbox, self.clock, random.Random(1), retry_gate=self.retry_gate,
-            refusals=self.refusals, held=HeldBudget(), depth_limit=1000, stale_after_ms=5000, may_fall_back=False,
-            audit_every_s=600.0,
+            refusals=self.refusals, held=HeldBudget(), schedule=self.schedule, stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
 
     def state(self, symbol: str) -> str:

@@ -48,6 +48,7 @@ from pulse.queues import (
 from pulse.wire import encode_view
 from tests.support.mutations import mutated
 from tests.support.recorded_exchange import SYMBOL, TOP_LEVELS, RecordedExchange, Sent, Session, Top, load_session
+from tests.support.rest import make_schedule
 from tests.support.virtual_time import ScenarioClock, run
 
 COUNT = int(os.environ.get("PULSE_TEST_MUTATED_FRAMES", "4000"))
@@ -255,7 +256,7 @@ class Player:
         return ExchangeStream(
             symbol, self._exchange, self._rest, self._inbox, self._clock, random.Random(1),
             retry_gate=RetryGate(RECONNECT_SPACING_S), refusals=Refusals("the recording"), held=HeldBudget(),
-            depth_limit=DEPTH_LIMIT, stale_after_ms=5000, may_fall_back=False, audit_every_s=600.0,
+            schedule=make_schedule(self._rest, depth_limit=DEPTH_LIMIT), stale_after_ms=5000, may_fall_back=False,
         )  # fmt: skip
 
     async def _take_views(self) -> None:

@@ -286,6 +286,20 @@ async def test_quarantined_diff_calls_for_a_snapshot_at_once(inbox: Inbox, repai
         assert delivered(inbox) == [BookAnchor(snapshot(11), ())]
 
 
+async def test_false_snapshot_before_the_first_diff_is_dropped_at_it(sequencer: Sequencer, inbox: Inbox) -> None:
+    """Its id cannot be judged before; joined, all later diffs would be older than the book."""
+    sequencer.restart()
+    assert await sequencer.judge_snapshot(snapshot(10 + 10**9)) == ""
+    assert await sequencer.put_snapshot(snapshot(10 + 10**9))
+    await sequencer.put_frame(frame(diff(11, 12)))
+    (quarantined,) = delivered(inbox)
+
+    assert quarantined == Quarantined("snapshot", f"its update id {10 + 10**9} cannot follow on 12")
+    assert sequencer.needs_snapshot
+    assert await sequencer.put_snapshot(snapshot(10))
+    assert delivered(inbox) == [BookAnchor(snapshot(10), (diff(11, 12),))]
+
+
 async def test_false_fetched_trades_are_not_taken(sequencer: Sequencer, inbox: Inbox) -> None:
     """None of the answer is: it is fetched again. Trades that nothing waits for are ignored."""
     for trade_id in (7, 9):

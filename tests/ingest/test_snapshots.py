@@ -11,12 +11,13 @@ import pytest
 
 from pulse.binance.messages import Frame
 from pulse.binance.rest import BinanceRest
+from pulse.binance.venues import venue_of
 from pulse.errors import ExchangeBusy, ExchangeError, ExchangeRefused, PulseError, UnknownSymbol
 from pulse.ingest.held_budget import HeldBudget
 from pulse.ingest.sequencer import Sequencer
+from pulse.ingest.snapshot_schedule import JOIN_LEVELS
 from pulse.ingest.snapshots import (
     HALTED_SPACING_S,
-    REPEATED_LEVELS,
     REPEATED_SPACING_MAX_S,
     SNAPSHOT_FIRST_S,
     SNAPSHOT_SPACING_S,
@@ -28,29 +29,44 @@ from pulse.market.depth_sync import BookAnchor
 from pulse.market.types import BookLost, DepthSnapshot, Quarantined
 from pulse.queues import Inbox, make_inbox
 from tests.support.makers import diff, snapshot
+from tests.support.rest import make_schedule
 from tests.support.virtual_time import ScenarioClock, at, now_s, run
 
 UPDATE_ID = 10
+DEEP_BIDS = tuple((10_000.0 - level, 1.0) for level in range(5000))
+DEEP_ASKS = tuple((10_001.0 + level, 1.0) for level in range(5000))
 
 
 class Exchange:
-    """Answers each depth call at once: with the errors in turn, then with a snapshot at UPDATE_ID."""
+    """Answers each depth call at once: with the errors in turn, then with a snapshot at UPDATE_ID.
+
+    It has no levels, unless `is_deep`: then there are as many as are asked for.
+    """
 
     def __init__(self, *errors: PulseError | None, last_update_id: int = UPDATE_ID) -> None:
         self.errors = list(errors)
         self.last_update_id = last_update_id
+        self.venue = venue_of("us")
+        self.is_deep = False
         self.calls_s: list[float] = []
         self.limits: list[int] = []
         self.waits_s: list[float] = []
 
-    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
+    def weight(self) -> tuple[int, int]:
+        """Return that nothing is used of a budget of six snapshots of all levels a minute, two of them for audits."""
+        return 0, 300
+
+    async def depth(self, symbol: str, limit: int, *, is_widening: bool) -> DepthSnapshot:
         """Return a snapshot or raise the next error."""
+        assert is_widening or limit <= JOIN_LEVELS
         self.calls_s.append(now_s())
         self.limits.append(limit)
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
-        return snapshot(self.last_update_id, limit=limit)
+        if not self.is_deep:
+            return snapshot(self.last_update_id, limit=limit)
+        return snapshot(self.last_update_id, DEEP_BIDS[:limit], DEEP_ASKS[:limit], limit)
 
     async def wait_until_reachable(self, max_s: float) -> None:
         """Wait for the whole time."""
@@ -70,12 +86,14 @@ def fetch(
         inbox: Inbox = make_inbox()
         sequencer = Sequencer("BTCUSDT", inbox, ScenarioClock(), HeldBudget(), repairs_trades=True)
         rest = cast(BinanceRest, exchange)
-        fetcher = SnapshotFetcher("BTCUSDT", rest, sequencer, random.Random(1), depth_limit)
+        audit_every_s = 20.0 if depth_limit == 100 else 1e6
+        schedule = make_schedule(rest, depth_limit=depth_limit, audit_every_s=audit_every_s)
+        fetcher = SnapshotFetcher("BTCUSDT", rest, sequencer, random.Random(1), schedule)
         await sequencer.put_frame(Frame("BTCUSDT", "depth", diff(UPDATE_ID, UPDATE_ID)))
         fetcher.wake_if_needed()
         tasks = [
             asyncio.create_task(fetcher.run()),
-            asyncio.create_task(fetcher.request_periodically(20.0 if depth_limit == 100 else 1e6)),
+            asyncio.create_task(fetcher.run_whole()),
         ]
         if script is not None:
             await at(5.0)
@@ -122,6 +140,77 @@ def test_whole_book_is_audited_periodically() -> None:
     assert exchange.calls_s == [0.0, 20.0, 40.0]
 
 
+def test_book_joins_on_few_levels_and_is_widened_at_once() -> None:
+    """The second snapshot, of all levels, follows the first."""
+    exchange = Exchange()
+    exchange.is_deep = True
+    events = fetch(exchange, 10.0, depth_limit=5000)
+
+    assert list(zip(exchange.calls_s, exchange.limits, strict=True)) == [(0.0, JOIN_LEVELS), (0.0, 5000)]
+    assert [len(event.snapshot.bids.prices) for event in events if isinstance(event, BookAnchor)] == [100, 5000]
+
+
+def test_book_that_has_few_levels_is_whole_at_once() -> None:
+    """Nothing is beyond the first snapshot, so no other is fetched."""
+    exchange = Exchange()
+    fetch(exchange, 10.0, depth_limit=5000)
+
+    assert exchange.limits == [JOIN_LEVELS]
+
+
+def test_widening_that_fails_is_repeated_and_loses_no_book() -> None:
+    """The delay grows; what fails meanwhile holds no diffs."""
+    exchange = Exchange(None, *[ExchangeError("busy")] * 4)
+    exchange.is_deep = True
+    held: list[int] = []
+
+    def note(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        held.append(sequencer.held_bytes)
+
+    events = fetch(exchange, 20.0, note, depth_limit=5000)
+
+    assert exchange.limits == [JOIN_LEVELS, *[5000] * 5]
+    assert [type(event) for event in events] == [BookAnchor] * 2
+    assert held == [0]
+
+
+def test_widening_that_lags_is_not_repeated_soon() -> None:
+    """The book is live: there is no hurry, and each costs fifty first ones."""
+    exchange = Exchange()
+    exchange.is_deep = True
+
+    def lag(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        exchange.last_update_id = UPDATE_ID - 5
+        fetcher._widen.set()
+
+    fetch(exchange, 65.0, lag, depth_limit=5000)
+
+    assert 5 <= len(exchange.calls_s) - 2 <= 9
+
+
+def test_book_that_was_lost_joins_on_few_levels_before_it_is_widened() -> None:
+    """A symbol whose turn comes while it has no book lets it pass."""
+    exchange = Exchange(None, None, ExchangeBusy("busy", 5.0))
+    exchange.is_deep = True
+
+    def lose(fetcher: SnapshotFetcher, sequencer: Sequencer) -> None:
+        sequencer.restart()
+        fetcher.wake_if_needed()
+        fetcher._widen.set()
+
+    fetch(exchange, 20.0, lose, depth_limit=5000)
+
+    assert exchange.limits == [JOIN_LEVELS, 5000, JOIN_LEVELS, JOIN_LEVELS, 5000]
+
+
+def test_audit_that_fails_waits_for_the_next_of_all() -> None:
+    """Audits have a share of the weight, whatever becomes of them."""
+    exchange = Exchange(None, *[ExchangeError("busy")] * 2)
+    fetch(exchange, 30.0)
+
+    assert exchange.calls_s == pytest.approx([0.0, 20.0, 20.6, 21.2])
+
+
 def test_fetches_keep_their_distance() -> None:
     """A book that is lost again right after a snapshot waits for SNAPSHOT_SPACING_S."""
     exchange = Exchange()
@@ -154,20 +243,21 @@ class LaggingExchange(Exchange):
         super().__init__(last_update_id=UPDATE_ID - 5)
         self.until_s = until_s
 
-    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
+    async def depth(self, symbol: str, limit: int, *, is_widening: bool) -> DepthSnapshot:
         """Return a snapshot, from `until_s` on one that joins."""
         if now_s() >= self.until_s:
             self.last_update_id = UPDATE_ID
-        return await super().depth(symbol, limit)
+        return await super().depth(symbol, limit, is_widening=is_widening)
 
 
 def test_snapshots_that_lag_cost_little() -> None:
-    """From the second on they have few levels; the first that joins is followed by one of all levels."""
+    """They have few levels; the first that joins is followed by one of all levels."""
     exchange = LaggingExchange(60.0)
+    exchange.is_deep = True
     events = fetch(exchange, 70.0, depth_limit=5000)
 
-    assert exchange.limits == [5000, *[REPEATED_LEVELS] * (len(exchange.limits) - 2), 5000]
-    assert exchange.calls_s[-1] - 60.0 <= STALE_SNAPSHOT_MAX_S + SNAPSHOT_SPACING_S
+    assert exchange.limits == [*[JOIN_LEVELS] * (len(exchange.limits) - 1), 5000]
+    assert exchange.calls_s[-1] - 60.0 <= STALE_SNAPSHOT_MAX_S
     assert any(isinstance(event, BookAnchor) for event in events)
 
 
@@ -214,11 +304,11 @@ class CrossedExchange(Exchange):
         self.crossed_until_s = crossed_until_s
         self.fetcher: SnapshotFetcher | None = None
 
-    async def depth(self, symbol: str, limit: int) -> DepthSnapshot:
+    async def depth(self, symbol: str, limit: int, *, is_widening: bool) -> DepthSnapshot:
         """Return a snapshot, and have the book distrusted right after it."""
         if self.fetcher is not None and now_s() < self.crossed_until_s:
             asyncio.get_running_loop().call_later(0.1, self.fetcher.request, "crossed")
-        return await super().depth(symbol, limit)
+        return await super().depth(symbol, limit, is_widening=is_widening)
 
     def begin(self, fetcher: SnapshotFetcher, _: Sequencer) -> None:
         """Have the prices cross."""
@@ -230,13 +320,14 @@ class CrossedExchange(Exchange):
 def test_book_that_stays_crossed_costs_little() -> None:
     """Its snapshots have few levels and are seconds apart; the first that helps is followed by one of all levels."""
     exchange = CrossedExchange(crossed_until_s=100.0)
+    exchange.is_deep = True
     fetch(exchange, 110.0, exchange.begin, depth_limit=5000)
     calls = [(at_s, limit) for at_s, limit in zip(exchange.calls_s, exchange.limits, strict=True) if at_s >= 5.0]
     pauses_s = [after - before for (before, _), (after, _) in itertools.pairwise(calls)]
 
-    assert pauses_s[:3] == pytest.approx([1.0, 2.0, REPEATED_SPACING_MAX_S])
-    assert set(pauses_s[2:-1]) == {REPEATED_SPACING_MAX_S}
-    assert [limit for _, limit in calls] == [5000, 5000, *[REPEATED_LEVELS] * (len(calls) - 3), 5000]
+    assert pauses_s[:4] == pytest.approx([0.0, 1.0, 2.0, REPEATED_SPACING_MAX_S])
+    assert set(pauses_s[3:-1]) == {REPEATED_SPACING_MAX_S}
+    assert [limit for _, limit in calls] == [JOIN_LEVELS, 5000, *[JOIN_LEVELS] * (len(calls) - 3), 5000]
     assert calls[-1][0] < 100.0 + 3 * REPEATED_SPACING_MAX_S
 
 

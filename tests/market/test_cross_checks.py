@@ -152,6 +152,19 @@ def test_tickers_ahead_are_bounded() -> None:
     assert check.compared == 0
 
 
+def test_fewer_tickers_are_kept_while_there_is_no_book() -> None:
+    """They would be kept for as long as no snapshot comes; those around the id at which a book joins are enough."""
+    check, _ = check_of()
+    count = 3 * cross_checks.TICKERS_WITHOUT_BOOK_MAX
+    for update_id in range(1, count + 1):
+        check.on_ticker(ticker(update_id))
+        check.keep_newest()
+
+    assert len(check._tickers) == cross_checks.TICKERS_WITHOUT_BOOK_MAX
+    assert check.on_touch(touch(count - 5)) is None
+    assert (check.compared, check.equal) == (1, 1)
+
+
 def test_waiting_diffs_are_bounded() -> None:
     """Of too many waiting diffs the oldest are dropped without a comparison."""
     check, _ = check_of(ticker(1), *(touch(2 + i) for i in range(cross_checks.PENDING_MAX + 5)))

@@ -202,6 +202,20 @@ def test_a_second_snapshot_makes_a_book_at_the_running_ones_id() -> None:
     assert sync.on_diff(diff(14, 14)) is DiffOutcome.DELIVER
 
 
+def test_waiting_snapshot_may_be_dropped() -> None:
+    """Where its id turns out to be false; the diffs stay for the next one."""
+    sync = sync_with()
+    assert sync.waiting_id is None
+    assert sync.on_snapshot(snapshot(999))
+    assert sync.waiting_id == 999
+    sync.on_diff(diff(11, 11))
+    sync.drop_snapshot()
+
+    assert (sync.waiting_id, sync.wants_snapshot, sync.take_anchor()) == (None, True, None)
+    assert sync.on_snapshot(snapshot(10))
+    assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(11, 11),))
+
+
 def test_second_snapshot_older_than_its_request_is_refused() -> None:
     """Diffs from before the request were not held, so an older snapshot cannot be brought up to the book."""
     sync = joined_at(10)
@@ -228,9 +242,64 @@ def test_a_second_snapshot_ahead_of_the_book_waits_for_it(is_requested: bool) ->
     assert sync.take_anchor() == BookAnchor(snapshot(12), (diff(12, 14),))
 
 
+def test_diffs_are_held_until_every_expected_snapshot_has_come() -> None:
+    """The first that joins leaves the second the diffs that it needs, and then nothing is held."""
+    sync = joined_at(10)
+    sync.expect_snapshot()
+    sync.expect_snapshot()
+    sync.on_diff(diff(11, 11))
+    assert sync.on_snapshot(snapshot(10))
+    assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(11, 11),))
+    sync.expect_no_snapshot()
+    sync.on_diff(diff(12, 12))
+
+    assert sync.on_snapshot(snapshot(10))
+    assert sync.take_anchor() == BookAnchor(snapshot(10), (diff(11, 11), diff(12, 12)))
+    sync.expect_no_snapshot()
+    assert sync.held_bytes == 0
+    sync.on_diff(diff(13, 13))
+    assert sync.held_bytes == 0
+
+
+def test_diffs_before_the_first_snapshots_id_are_not_kept_for_the_second() -> None:
+    """A book made of them would be behind the running one."""
+    sync = sync_with(diff(5, 8))
+    sync.expect_snapshot()
+    sync.expect_snapshot()
+    assert sync.on_snapshot(snapshot(9))
+    assert sync.take_anchor() == BookAnchor(snapshot(9), ())
+
+    assert not sync.on_snapshot(snapshot(8))
+    sync.on_diff(diff(9, 10))
+    assert sync.on_snapshot(snapshot(8))
+    assert sync.take_anchor() == BookAnchor(snapshot(8), (diff(9, 10),))
+
+
+def test_snapshot_that_waits_for_the_stream_keeps_its_diffs() -> None:
+    """It has come, and is expected no more, but its book needs the diffs after it."""
+    sync = joined_at(10)
+    sync.expect_snapshot()
+    sync.on_snapshot(snapshot(12))
+    sync.expect_no_snapshot()
+    sync.on_diff(diff(11, 12))
+    sync.on_diff(diff(13, 13))
+
+    assert sync.take_anchor() == BookAnchor(snapshot(12), (diff(13, 13),))
+    assert sync.held_bytes == 0
+
+
+def test_snapshot_that_could_not_be_fetched_leaves_a_lost_book_its_diffs() -> None:
+    """Without a book the next snapshot needs them."""
+    sync = sync_with(diff(11, 11))
+    sync.expect_snapshot()
+    sync.expect_no_snapshot()
+
+    assert sync.on_snapshot(snapshot(10))
+
+
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["next"] * 6 + ["drop", "repeat", "swap", "ask", "snapshot", "early", "restart"]),
+        st.sampled_from(["next"] * 6 + ["drop", "repeat", "swap", "ask", "answered", "snapshot", "early", "restart"]),
         st.integers(0, 9),
     ),
     max_size=40,
@@ -246,12 +315,17 @@ def test_book_is_true_whatever_the_transport_does(
     truth = Truth(start, stream)
     receiver = Receiver(truth)
     todo = truth.diffs(sizes)
-    at = 0
+    at = asked = 0
     for step, amount in steps:
         if step == "swap":
             todo[at : at + 2] = reversed(todo[at : at + 2])
         elif step == "ask":
             receiver.sync.expect_snapshot()
+            asked += 1
+        elif step == "answered":
+            if asked:
+                receiver.sync.expect_no_snapshot()
+            asked = max(0, asked - 1)
         elif step == "restart":
             receiver.restart()
         elif step in ("snapshot", "early"):

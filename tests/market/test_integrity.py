@@ -2,6 +2,7 @@
 
 import pytest
 
+from pulse.market.cross_checks import TICKERS_WITHOUT_BOOK_MAX
 from pulse.market.integrity import BookIntegrity
 from pulse.market.order_book import OrderBook
 from pulse.market.types import BookTicker, DepthDiff, DepthSnapshot, Levels, PartialDepth
@@ -55,6 +56,16 @@ def test_book_that_joined_before_any_time_is_contiguous_since_its_first_diff() -
     integrity.applied(book, 10, change, TIME_MS)
 
     assert integrity.view().contiguous_since_ms == TIME_MS
+
+
+def test_tickers_do_not_pile_up_while_there_is_no_book() -> None:
+    """However long no snapshot comes."""
+    integrity = BookIntegrity()
+    integrity.connected("joining")
+    for update_id in range(1, 4 * TICKERS_WITHOUT_BOOK_MAX):
+        integrity.ticker(BookTicker(update_id, 100.0, 5.0, 101.0, 2.0), TIME_MS)
+
+    assert len(integrity.touch._tickers) == TICKERS_WITHOUT_BOOK_MAX
 
 
 def test_a_gap_is_an_incident_and_ends_the_trust() -> None:

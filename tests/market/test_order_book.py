@@ -1,12 +1,13 @@
 """The book: exact inside its known window, without a claim outside; compared with a naive model of the truth."""
 
 import random
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.market.order_book import NEAR_REUSED_MAX, BookSide, OrderBook
+from pulse.market.order_book import LEVEL_BYTES, NEAR_REUSED_MAX, BookSide, OrderBook
 from pulse.market.types import DepthDiff, Level, Levels
 from tests.support.book_truth import FIRST_ID, Change, Truth, changes, cuts, held, is_true
 from tests.support.makers import diff, levels, snapshot, unhurried
@@ -347,3 +348,20 @@ def shuffled(side: Levels, rng: random.Random) -> Levels:
     rows = list(zip(side.prices, side.quantities, strict=True))
     rng.shuffle(rows)
     return levels(rows)
+
+
+def test_memory_of_a_level_is_what_the_bound_reckons_with() -> None:
+    """Also of a side that has grown by single levels."""
+    side = BookSide(1.0, levels([(100_000.0 - level, 1.0) for level in range(5000)]), False, 20_000)
+    side.apply(levels([(100_000.5 + level, 1.0) for level in range(5000)]))
+
+    assert (sys.getsizeof(side._keys) + sys.getsizeof(side._quantities)) / len(side) <= LEVEL_BYTES
+
+
+def test_contents_are_copies() -> None:
+    """Signed keys and quantities, the best level last, as they were when they were asked for."""
+    book = book_of(limit=3)
+    contents = book.asks.contents()
+    book.apply(diff(11, 11, [], [(100.02, 7.0)]))
+
+    assert contents == ([-100.05, -100.03, -100.02], [4.0, 4.0, 2.0], -100.05)

@@ -29,9 +29,9 @@ def test_view_begins_with_sequence_instance_token_and_symbol() -> None:
 def test_view_is_complete() -> None:
     """A view has state, book, metrics, trades, candles, window, proof, instrument, its times and its streams."""
     assert names(View)[4:] == [
-        "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "session_start_ms",
-        "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp", "event_time_ms",
-        "data_age_ms", "streams",
+        "state", "state_reason", "source", "venue", "last_update_id", "bids", "asks", "metrics", "basis",
+        "session_start_ms", "trades", "candle", "closed_candle", "window", "proof", "instrument", "timestamp",
+        "event_time_ms", "data_age_ms", "streams",
     ]  # fmt: skip
 
 
@@ -97,10 +97,11 @@ def test_message_is_bounded() -> None:
     assert (len(message), message[0]) == (TRADES_MAX, 5)
 
 
-def test_trades_that_no_message_carries_any_more_are_dropped() -> None:
-    """What a state of the buffer holds is what later messages need."""
+def test_trades_that_later_messages_carry() -> None:
+    """What a state of the buffer needs for its messages; older ones are kept for the ladder alone."""
     buffer = TradeRepeatBuffer()
     for number in range(1, 3 * REPEATS):
         next_message(buffer, number)
 
-    assert len(buffer._trades) == REPEATS - 1
+    assert [trade.id for trade in buffer.to_repeat()] == list(range(2 * REPEATS + 1, 3 * REPEATS))
+    assert len(buffer.recent(0)[0]) == 3 * REPEATS - 1

@@ -1,5 +1,8 @@
 """The state of a market: a market that is given it goes on exactly as the one that it is of."""
 
+from collections.abc import Callable
+from typing import Any
+
 import orjson
 import pytest
 
@@ -81,7 +84,6 @@ def test_what_no_market_holds_is_not_written() -> None:
     [
         b"[",
         b"[]",
-        b'{"o":["Market",{}]}',
         b'{"o":["int",{}]}',
         b'{"o":["State",{}]}',
         b'{"o":["OrderBook",{"asks":1,"bids":2,"last_update_id":3}]}',
@@ -103,16 +105,42 @@ def test_state_of_another_program_is_refused(state: bytes) -> None:
         read_market(ColumnReader(writer.finish()), new_market())
 
 
-def test_state_with_a_field_more_is_refused() -> None:
-    """What it means is not known."""
-    blob = ColumnReader(keyframe_of(new_market())).blob()
-    plain = orjson.loads(blob)
-    plain["o"][1]["_news"] = 1
+def changed(market: Market, change: Callable[[dict[str, Any]], None]) -> Market:
+    """Return a market in the state of another one, changed as JSON."""
+    reader = ColumnReader(keyframe_of(market))
+    plain = orjson.loads(reader.blob())
+    change(plain["o"][1])
     writer = ColumnWriter()
     writer.blob(orjson.dumps(plain))
+    made = new_market()
+    read_market(ColumnReader(writer.finish()), made)
+    return made
+
+
+def test_state_of_an_earlier_program_is_read() -> None:
+    """A part of a market that is new begins anew, and one that is gone is left out."""
+
+    def earlier(plain: dict[str, Any]) -> None:
+        del plain["_order_flow"]
+        del plain["integrity"]["o"][1]["resyncs"]
+        plain["_news"] = {"o": ["News", {}]}
+
+    market = changed(new_market(), earlier)
+    rows = small_session()
+
+    assert [difference(*pair) for pair in zip(played(market, rows), played(new_market(), rows), strict=True)] == [
+        ""
+    ] * 41
+    assert not hasattr(market, "_news")
+
+
+def test_value_of_another_form_is_refused() -> None:
+    """What its fields mean is not known."""
+    market = new_market()
+    played(market, small_session()[:60])
 
     with pytest.raises(BadBlock, match="other fields"):
-        read_market(ColumnReader(writer.finish()), new_market())
+        changed(market, lambda plain: plain["_trades"]["d"][1]["o"][1].update(colour="red"))
 
 
 def test_side_of_an_impossible_size_is_refused() -> None:

@@ -40,6 +40,7 @@ from tests.simulation.checker import HOLES_MS, CheckedMarket, Checker
 from tests.simulation.loop import VirtualClock
 from tests.simulation.store import InlineStore
 from tests.simulation.virtual_exchange import VirtualExchange
+from tests.support.rest import make_schedule
 
 CANDLES_MAX = 1000
 ROWS_MAX = 100_000
@@ -93,7 +94,13 @@ class Process:
 
         self.rest = BinanceRest(exchange, venue_of("us"), clock, bans, priority_of)
         retry_gate, refusals = RetryGate(RECONNECT_SPACING_S), Refusals("the simulator")
-        held = HeldBudget(settings.held_bytes_max)
+        held = HeldBudget(bytes_max=settings.held_bytes_max)
+        schedule = make_schedule(
+            self.rest,
+            depth_limit=settings.depth_limit,
+            audit_every_s=settings.audit_every_s,
+            watched=exchange.symbols[1:],
+        )
         self.streams: dict[str, ExchangeStream] = {}
 
         def make_market(symbol: str) -> CheckedMarket:
@@ -105,9 +112,8 @@ class Process:
         def make_stream(symbol: str) -> ExchangeStream:
             stream = ExchangeStream(
                 symbol, exchange, self.rest, self.inbox, clock, random.Random(rng.random()),
-                retry_gate=retry_gate, refusals=refusals, held=held, depth_limit=settings.depth_limit,
+                retry_gate=retry_gate, refusals=refusals, held=held, schedule=schedule,
                 stale_after_ms=5000, may_fall_back=False, rotate_after_s=settings.rotate_after_s,
-                audit_every_s=settings.audit_every_s,
             )  # fmt: skip
             self.streams[symbol] = stream
             return stream
@@ -120,8 +126,9 @@ class Process:
         self._store = store
         self._writer = CandleWriter(self.candles, store)
         self._reconciler = CandleReconciler(
-            self.rest, store, self.candles, gaps, self._put_mismatch, days=0, rng=random.Random(rng.random())
-        )
+            self.rest, store, self.candles, gaps, self._put_mismatch,
+            is_widening=schedule.is_widening, days=0, rng=random.Random(rng.random()),
+        )  # fmt: skip
         for symbol in exchange.symbols:
             for part in (self.engine, self.ingest, self._reconciler):
                 part.open(symbol)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from pulse.binance.refusals import FORBIDDEN_FIRST_S, REFUSED_WAIT_S, TRIAL_S
+from pulse.binance.refusals import FORBIDDEN_FIRST_S, FORBIDDEN_MAX_S, REFUSED_WAIT_S, TRIAL_S
 from pulse.binance.transport import CONNECT_TIMEOUT_S, HEARTBEAT_S, REQUEST_TIMEOUT_S, Answer
 from pulse.errors import ConnectionEnded, ExchangeError, HandshakeRefused
 from pulse.ingest.exchange_stream import STREAMS
@@ -101,6 +101,7 @@ class VirtualExchange:
         self.refuse: int | None = None  # an HTTP status; 0: no answer at all
         self.banned_until_s = 0.0  # end of a ban: no REST call is allowed before
         self.forbidden_until_s = 0.0  # a request that was refused (403, 451) is not made again before
+        self._forbidden_waits_s: dict[str, float] = {}  # by path, since its last other answer
         self.klines_failed_s = 0.0  # when candles were last requested in vain
         self.weight_short_until_s = 0.0  # until then the minute's weight is nearly used up
         self.snapshot_reach = dict.fromkeys(symbols, (float("inf"), 0.0))  # the worst prices in any snapshot
@@ -189,7 +190,7 @@ class VirtualExchange:
             raise ExchangeError("the handshake was not answered")
         await asyncio.sleep(self.rng.uniform(0.05, 0.4))
         if self.refuse is not None:
-            self._note_refusal(self.refuse)
+            self._note_refusal("", self.refuse)
             raise HandshakeRefused(self.refuse)
         self.advance()
         names = parse_qs(urlsplit(url).query)["streams"][0].split("/")
@@ -216,18 +217,23 @@ class VirtualExchange:
         self.advance()
         answer = self._answer(path, params, fault)
         await asyncio.sleep(self.rng.uniform(0.01, 0.3))
-        self._note_refusal(answer.status)
+        self._note_refusal(path, answer.status)
         if answer.status in (429, 418):
             self.banned_until_s = max(self.banned_until_s, self.loop.time() + int(answer.headers["Retry-After"]))
         return answer
 
-    def _note_refusal(self, status: int) -> None:
+    def _note_refusal(self, path: str, status: int) -> None:
         """Note until when a client does not ask again that was refused by this status."""
         if status == 403:
-            self.forbidden_until_s = max(self.forbidden_until_s, self.loop.time() + FORBIDDEN_FIRST_S)
+            last_s = self._forbidden_waits_s.get(path)
+            wait_s = FORBIDDEN_FIRST_S if last_s is None else min(last_s * 2, FORBIDDEN_MAX_S)
+            self._forbidden_waits_s[path] = wait_s
         elif status == 451:
-            # One request goes first then, and the others wait for its answer.
-            self.forbidden_until_s = max(self.forbidden_until_s, self.loop.time() + REFUSED_WAIT_S + TRIAL_S)
+            wait_s = REFUSED_WAIT_S + TRIAL_S  # one request goes first then, and the others wait for its answer
+        else:
+            self._forbidden_waits_s.pop(path, None)
+            return
+        self.forbidden_until_s = max(self.forbidden_until_s, self.loop.time() + wait_s)
 
     def _answer(self, path: str, params: Mapping[str, str], fault: RestFault | None) -> Answer:
         if fault is not None and fault.status:

@@ -8,6 +8,14 @@ import { fakePlatform } from "./support.mjs";
 
 /** @import {View} from "../../static/types.js" */
 
+/** @type {Map<string, {topic: string}[]>} */
+const BTC_ONLY = new Map([["BTCUSDT", []]]);
+
+/** @param {string} symbol */
+function subscription(symbol) {
+  return { op: "subscribe", id: symbol, topics: topicsOf(symbol) };
+}
+
 function subscribed(source = "exchange") {
   const fake = fakePlatform(0);
   const { last } = fake;
@@ -15,13 +23,17 @@ function subscribed(source = "exchange") {
   const views = [];
   /** @type {string[]} */
   const refusals = [];
+  /** @type {string[]} */
+  const others = [];
   const feed = new Feed({
     onView: (view) => views.push(view),
     onChange: () => {},
-    onRefused: (detail) => refusals.push(detail),
+    onMessage: (message) => others.push(message.topic),
+    onRefused: (symbol, detail) => refusals.push(`${symbol}: ${detail}`),
     platform: fake.platform,
   });
-  feed.open("ws://server/ws", "BTCUSDT");
+  feed.follow(BTC_ONLY);
+  feed.open("ws://server/ws");
   const receive = (/** @type {object} */ message) => last().receive(JSON.stringify(message));
   const receiveTopic = (/** @type {string} */ kind, fields = {}) =>
     receive({ topic: topicsOf("BTCUSDT").find((topic) => topic.startsWith(kind)), ...fields });
@@ -33,23 +45,39 @@ function subscribed(source = "exchange") {
     receiveTopic("book", { seq, symbol: "BTCUSDT", bids: [[1, seq]] });
   };
   last().open();
-  return { feed, views, refusals, last, due: fake.due, timers: fake.timers, receive, receiveTopic, receiveAll };
+  return {
+    feed,
+    views,
+    refusals,
+    others,
+    last,
+    due: fake.due,
+    timers: fake.timers,
+    clock: fake.clock,
+    receive,
+    receiveTopic,
+    receiveAll,
+  };
 }
 
 test("the feed subscribes to what a page shows, the book last", () => {
   const { last } = subscribed();
 
-  assert.deepEqual(last().sent, [{ op: "subscribe", topics: topicsOf("BTCUSDT") }]);
+  assert.deepEqual(last().sent, [subscription("BTCUSDT")]);
   assert.equal(topicsOf("BTCUSDT").at(-1), "book.BTCUSDT");
 });
 
 test("a slower rate is part of the subscription", () => {
   const fake = fakePlatform(0);
   const feed = new Feed({ onView: () => {}, onChange: () => {}, rate: () => "4hz", platform: fake.platform });
-  feed.open("ws://server/ws", "BTCUSDT");
+  feed.follow(new Map([["BTCUSDT", [{ topic: "ladder.BTCUSDT.5" }]]]));
+  feed.open("ws://server/ws");
   fake.last().open();
 
-  assert.deepEqual(fake.last().sent, [{ op: "subscribe", topics: topicsOf("BTCUSDT"), rate: "4hz" }]);
+  assert.deepEqual(fake.last().sent, [
+    { ...subscription("BTCUSDT"), rate: "4hz" },
+    { op: "subscribe", id: "ladder.BTCUSDT.5", topics: ["ladder.BTCUSDT.5"], rate: "4hz" },
+  ]);
 });
 
 test("a view is delivered only when all of its parts have arrived", () => {
@@ -98,11 +126,11 @@ test("after a lost connection the exchange's trades resume where they ended", ()
   assert.deepEqual([fromId, fromFirst], [41, 91]);
 });
 
-test("trades of a simulation, and of another symbol, do not resume", () => {
+test("trades of a simulation do not resume", () => {
   const { feed, receiveTopic, receiveAll, last } = subscribed("simulation");
   receiveAll(1);
   receiveTopic("trades", { last_id: 41, trades: [{ id: 41, first_trade_id: 90 }] });
-  feed.open("ws://server/ws", "BTCUSDT");
+  feed.open("ws://server/ws");
   last().open();
 
   assert.equal(last().sent[0].from_id, undefined);
@@ -110,32 +138,86 @@ test("trades of a simulation, and of another symbol, do not resume", () => {
 
 test("when the server refuses the trade id to resume from, the feed subscribes without it", () => {
   const { receive, last, refusals } = subscribed();
-  receive({ op: "error", parameter: "from_id", detail: "too far" });
+  receive({ op: "error", id: "BTCUSDT", parameter: "from_id", detail: "too far" });
 
-  assert.deepEqual(last().sent[1], { op: "subscribe", topics: topicsOf("BTCUSDT") });
+  assert.deepEqual(last().sent[1], subscription("BTCUSDT"));
   assert.deepEqual(refusals, []);
 });
 
-test("a subscription that is refused for now is sent again when the server says, unless the connection is another", () => {
+test("a subscription that is refused for now is sent again when the server says, unless the symbol has been left", () => {
   const { feed, receive, last, refusals, due, timers } = subscribed();
-  const refusal = { op: "error", parameter: "topics", detail: "starting", retry_after_s: 2 };
+  const refusal = { op: "error", id: "BTCUSDT", parameter: "topics", detail: "starting", retry_after_s: 2 };
   receive(refusal);
   assert.equal(due().ms, 2_000);
   due().act();
   assert.deepEqual(last().sent[1], last().sent[0]);
   assert.equal(last().sent.length, 2);
   receive(refusal);
-  feed.open("ws://server/ws", "ETHUSDT");
+  feed.follow(new Map([["ETHUSDT", []]]));
 
   assert.equal(timers.size, 0);
-  assert.deepEqual(refusals, ["starting", "starting"]);
+  assert.deepEqual(refusals, ["BTCUSDT: starting", "BTCUSDT: starting"]);
 });
 
 test("any other refusal is reported", () => {
   const { receive, refusals } = subscribed();
-  receive({ op: "error", parameter: "topics", detail: "unknown symbol" });
+  receive({ op: "error", id: "BTCUSDT", parameter: "topics", detail: "unknown symbol" });
 
-  assert.deepEqual(refusals, ["unknown symbol"]);
+  assert.deepEqual(refusals, ["BTCUSDT: unknown symbol"]);
+});
+
+test("several symbols are followed over one connection, and only what changes is asked for", () => {
+  const { feed, last } = subscribed();
+  const { sent } = last();
+  feed.follow(new Map([...BTC_ONLY, ["ETHUSDT", []]]));
+  assert.deepEqual(sent.slice(1), [subscription("ETHUSDT")]);
+  feed.follow(new Map([["ETHUSDT", []]]));
+
+  assert.deepEqual(sent.slice(2), [{ op: "unsubscribe", topics: topicsOf("BTCUSDT") }]);
+});
+
+test("a user who leafs through the symbols is not cut off: the last one is asked for when it may be", () => {
+  const { feed, last, clock, due } = subscribed();
+  const { sent } = last();
+  for (let at = 0; at < 60; at += 1) feed.follow(new Map([[`S${at}`, []]]));
+  const asked = sent.length;
+  assert.ok(asked <= 45 && asked > 30, String(asked));
+  clock.nowMs += 10_000;
+  due().act();
+
+  assert.deepEqual(sent.at(-1), subscription("S59"));
+  assert.equal(sent.length, asked + 2);
+});
+
+test("each symbol has its own views, and one that was left has none", () => {
+  const { feed, views, receive, receiveAll } = subscribed();
+  feed.follow(new Map([["ETHUSDT", []]]));
+  for (const topic of topicsOf("ETHUSDT"))
+    if (!topic.startsWith("trades")) receive({ topic, seq: 5, symbol: "ETHUSDT", metrics: {} });
+  receiveAll(6);
+
+  assert.deepEqual(
+    views.map(({ symbol, seq }) => [symbol, seq]),
+    [["ETHUSDT", 5]],
+  );
+});
+
+test("further topics are subscribed to one by one, and again after a reconnection", () => {
+  const { feed, others, receive, last, refusals } = subscribed();
+  const { sent } = last();
+  feed.follow(new Map([["BTCUSDT", [{ topic: "ladder.BTCUSDT.5", rows: 20 }]]]));
+  const request = { op: "subscribe", id: "ladder.BTCUSDT.5", topics: ["ladder.BTCUSDT.5"], rows: 20 };
+  assert.deepEqual(sent.slice(1), [request]);
+  receive({ topic: "ladder.BTCUSDT.5" });
+  receive({ op: "error", id: "ladder.BTCUSDT.5", parameter: "topics", detail: "no such group" });
+  assert.deepEqual([others, refusals], [["ladder.BTCUSDT.5"], []]);
+  last().lose(1006);
+  feed.retryNow();
+  last().open();
+  assert.deepEqual(last().sent.slice(1), [request]);
+  feed.follow(BTC_ONLY);
+
+  assert.deepEqual(last().sent.at(-1), { op: "unsubscribe", topics: ["ladder.BTCUSDT.5"] });
 });
 
 test("answers that need no action are ignored", () => {

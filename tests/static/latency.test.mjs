@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { latencyText, latencyTitle } from "../../static/panels/latency.js";
+import { latencyText, latencyTitle } from "../../static/latency.js";
 
 const REPORT = {
   hops: [

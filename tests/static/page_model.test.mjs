@@ -4,12 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { intervalOf, MINUTE } from "../../static/intervals.js";
-import { chartKey, emptyPage, forgetOthers, heldDisplay, panelModel } from "../../static/page_model.js";
+import { emptyPage, forgetOthers, heldDisplay, panelModel, storeOf } from "../../static/page_model.js";
 import { applyView, emptyBook } from "../../static/state.js";
 import { trades, view } from "./support.mjs";
 
 /** @import {FetchStatus} from "../../static/fetcher.js" */
-/** @import {Page, Statuses} from "../../static/page_model.js" */
+/** @import {Page} from "../../static/page_model.js" */
 /** @import {SymbolInfo, View} from "../../static/types.js" */
 
 /** @type {SymbolInfo} */
@@ -29,33 +29,26 @@ const BTC_INFO = {
 /** @type {FetchStatus} */
 const READY = { phase: "ready", reason: "", retryAtMs: 0 };
 
-/** @type {Statuses} */
-const STATUSES = {
-  connection: { phase: "open", attempt: 0, retryAtMs: 0, openedAtMs: 1, lastMessageAtMs: 1_000, reason: "" },
-  history: READY,
-  symbols: READY,
-  proof: READY,
-};
-
 /**
- * Return a page that shows this view of BTCUSDT, received at 1 s.
+ * Return a page at `nowMs` that shows this view of BTCUSDT, received at 1 s.
  * @param {Partial<View>} change
  * @returns {Page}
  */
-function showing(change = {}) {
-  const page = {
-    ...emptyPage(MINUTE),
-    symbols: [BTC_INFO],
-    listed: ["BTCUSDT"],
-    selected: "BTCUSDT",
-    shown: "BTCUSDT",
-  };
-  page.books.set("BTCUSDT", applyView(emptyBook("BTCUSDT"), view(change), 1_000));
+function showing(change = {}, nowMs = 1_100) {
+  const page = opened(nowMs);
+  Object.assign(page, { symbols: [BTC_INFO], listed: ["BTCUSDT"], selected: "BTCUSDT", shown: "BTCUSDT" });
+  storeOf(page, "BTCUSDT").book = applyView(emptyBook("BTCUSDT"), view(change), 1_000);
   return page;
 }
 
+function opened(nowMs = 1_000) {
+  const page = emptyPage(MINUTE);
+  const connection = { attempt: 0, retryAtMs: 0, openedAtMs: 1, lastMessageAtMs: 1_000, reason: "" };
+  return Object.assign(page, { nowMs, symbolsStatus: READY, connection: { ...connection, phase: "open" } });
+}
+
 test("the model has the displayed book, its instrument and its status", () => {
-  const model = panelModel(showing(), STATUSES, 1_100);
+  const model = panelModel(showing());
 
   assert.equal(model.view?.symbol, "BTCUSDT");
   assert.equal(model.instrument?.price_decimals, 2);
@@ -64,23 +57,25 @@ test("the model has the displayed book, its instrument and its status", () => {
 
 test("a paused display keeps its book and counts the trades that arrive meanwhile", () => {
   const page = showing({ trades: trades(2, 1) });
-  const book = page.books.get("BTCUSDT") ?? emptyBook("");
-  page.paused = heldDisplay(page, STATUSES, 1_000);
-  page.books.set("BTCUSDT", applyView(book, view({ seq: 2, trades: trades(4, 3) }), 1_050));
-  const model = panelModel(page, STATUSES, 1_100);
+  const store = storeOf(page, "BTCUSDT");
+  page.paused = heldDisplay(page, 1_000);
+  store.book = applyView(store.book, view({ seq: 2, trades: trades(4, 3) }), 1_050);
+  const model = panelModel(page);
 
   assert.equal(model.view?.seq, 1);
-  assert.equal(model.newTrades, 2);
+  assert.deepEqual([model.newTrades, model.paused?.wasTrusted], [2, true]);
 });
 
 test("an interval longer than a minute has bars of its own", () => {
   const hour = intervalOf("1h");
   const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
-  const page = { ...showing(), interval: hour };
-  page.charts.set(chartKey("BTCUSDT", hour), { bars: [bar], live: null });
+  const page = Object.assign(showing(), { interval: hour });
+  storeOf(page, "BTCUSDT").charts.set("1h", { bars: [bar], live: null });
+  const model = panelModel(page);
 
-  assert.deepEqual(panelModel(page, STATUSES, 1_100).bars, [bar]);
-  assert.deepEqual(panelModel({ ...page, interval: MINUTE }, STATUSES, 1_100).bars, []);
+  assert.deepEqual(model.bars, [bar]);
+  page.interval = MINUTE;
+  assert.deepEqual(model.bars, []);
 });
 
 test("a paused display keeps its bars on every interval", () => {
@@ -90,11 +85,11 @@ test("a paused display keeps its bars on every interval", () => {
     { bars: [bar], live: { ...bar, time: 3_600 } },
     { bars: [bar, { ...bar, time: 3_600 }], live: { ...bar, time: 7_200 } },
   ];
-  const page = { ...showing(), interval: hour };
-  page.charts.set(chartKey("BTCUSDT", hour), before);
-  page.paused = heldDisplay(page, STATUSES, 5_000_000);
-  page.charts.set(chartKey("BTCUSDT", hour), after);
-  const model = panelModel(page, STATUSES, 8_000_000);
+  const page = Object.assign(showing(), { interval: hour });
+  storeOf(page, "BTCUSDT").charts.set("1h", before);
+  page.paused = heldDisplay(page, 5_000_000);
+  storeOf(page, "BTCUSDT").charts.set("1h", after);
+  const model = panelModel(page);
 
   assert.deepEqual({ bars: model.bars, live: model.live }, before);
 });
@@ -103,17 +98,17 @@ test("an interval chosen while paused has the bars that had closed by then", () 
   const hour = intervalOf("1h");
   const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
   const page = showing();
-  page.paused = heldDisplay(page, STATUSES, 5_000_000); // at 1 h 23 min
+  page.paused = heldDisplay(page, 5_000_000); // at 1 h 23 min
   page.interval = hour;
   const bars = [bar, { ...bar, time: 3_600 }];
-  page.charts.set(chartKey("BTCUSDT", hour), { bars, live: { ...bar, time: 7_200 } });
-  const model = panelModel(page, STATUSES, 8_000_000);
+  storeOf(page, "BTCUSDT").charts.set("1h", { bars, live: { ...bar, time: 7_200 } });
+  const model = panelModel(page);
 
   assert.deepEqual([model.bars, model.live], [[bar], null]);
 });
 
 test("before the symbols are known the status says what is loading, or why it is not", () => {
-  const page = emptyPage(MINUTE);
+  const page = opened();
   const waiting = {
     ...READY,
     phase: /** @type {const} */ ("waiting"),
@@ -121,27 +116,62 @@ test("before the symbols are known the status says what is loading, or why it is
     retryAtMs: 4_000,
   };
 
-  assert.equal(panelModel(page, STATUSES, 1_000).status.text, "Connecting: loading the symbols");
-  const { status, isRetryable } = panelModel(page, { ...STATUSES, symbols: waiting }, 1_000);
+  assert.equal(panelModel(page).status.text, "Connecting: loading the symbols");
+  page.symbolsStatus = waiting;
+  const { status, isRetryable } = panelModel(page);
   assert.equal(status.text, "Disconnected: The server cannot be reached. Trying again in 3 s");
   assert.deepEqual([status.kind, isRetryable], ["disconnected", true]);
 });
 
 test("a selected symbol without a view is loading", () => {
-  const page = { ...showing(), selected: "ETHUSDT", shown: "ETHUSDT" };
+  const page = Object.assign(showing(), { selected: "ETHUSDT", shown: "ETHUSDT" });
 
-  assert.equal(panelModel(page, STATUSES, 1_100).status.text, "Loading ETHUSDT");
+  assert.equal(panelModel(page).status.text, "Loading ETHUSDT");
 });
 
-test("books and charts of symbols that are no longer followed are dropped", () => {
+test("what is kept of symbols that are no longer followed is dropped, unless they are on the screen", () => {
   const page = showing();
-  const hour = intervalOf("1h");
-  for (const symbol of ["BTCUSDT", "OLDUSDT"]) {
-    page.books.set(symbol, emptyBook(symbol));
-    page.charts.set(chartKey(symbol, hour), { bars: [], live: null });
-  }
+  for (const symbol of ["OLDUSDT", "PINUSDT"]) storeOf(page, symbol);
+  storeOf(page, "PINUSDT").followedAtMs = 1;
   forgetOthers(page);
 
-  assert.deepEqual([...page.books.keys()], ["BTCUSDT"]);
-  assert.deepEqual([...page.charts.keys()], ["BTCUSDT 1h"]);
+  assert.deepEqual(page.stores.keys(), ["BTCUSDT", "PINUSDT"]);
+});
+
+test("a view from before the symbol was subscribed to again is not of now", () => {
+  const page = showing();
+  storeOf(page, "BTCUSDT").followedAtMs = 1_050;
+
+  assert.equal(panelModel(page).status.text, "Loading BTCUSDT");
+  assert.equal(panelModel(page).status.trusted, false);
+});
+
+test("a pinned panel has its own symbol's book, whatever is selected, and its status", () => {
+  const page = showing();
+  const store = storeOf(page, "ETHUSDT");
+  store.book = applyView(emptyBook("ETHUSDT"), view({ symbol: "ETHUSDT", state: "halted", seq: 9 }), 1_000);
+  const pinned = panelModel(page, "ETHUSDT");
+
+  assert.deepEqual([pinned.view?.seq, pinned.status.kind, pinned.isPinned], [9, "halted", true]);
+  assert.deepEqual([panelModel(page).view?.seq, panelModel(page).status.kind], [1, "live"]);
+});
+
+test("a pause holds every symbol on the screen", () => {
+  const page = showing();
+  const store = storeOf(page, "ETHUSDT");
+  store.book = applyView(emptyBook("ETHUSDT"), view({ symbol: "ETHUSDT", seq: 9 }), 1_000);
+  page.paused = heldDisplay(page, 1_000);
+  store.book = applyView(store.book, view({ symbol: "ETHUSDT", seq: 10 }), 1_050);
+
+  assert.equal(panelModel(page, "ETHUSDT").view?.seq, 9);
+});
+
+test("a further topic's message is that of the panel's symbol", () => {
+  const page = showing();
+  const message = { topic: "ladder.BTCUSDT.5", seq: 1, instance: "a", symbol: "BTCUSDT" };
+  const model = panelModel(page);
+  assert.equal(model.message("ladder.BTCUSDT.5"), null);
+  storeOf(page, "BTCUSDT").messages.set("ladder.BTCUSDT.5", message);
+
+  assert.equal(model.message("ladder.BTCUSDT.5"), message);
 });

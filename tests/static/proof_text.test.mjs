@@ -4,15 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  baseline,
   errorText,
   facts,
   incidentCountText,
   incidentList,
   incidentText,
   leadText,
-  shield,
-} from "../../static/proof_text.js";
+} from "../../static/dialogs/proof_text.js";
+import { baseline, shield } from "../../static/shield.js";
 import { PROOF as NO_PROOF, BTC } from "./support.mjs";
 
 /** @import {Incident, Minute, ProofCounts, ProofReport} from "../../static/types.js" */
@@ -50,6 +49,7 @@ function report(change = {}, proof = {}) {
     proof: { ...PROOF, ...proof },
     audit_levels_compared: 0,
     audit_levels_differing: 0,
+    audit_every_s: null,
     incidents: [],
     candle_mismatches: [],
     streams: [],
@@ -226,13 +226,13 @@ test("comparisons are counted, equal or different", () => {
 
 test("comparisons with snapshots name the last one and the total", () => {
   const audits = { audits: 3, audited_ms: 1723161255208, levels_compared: 9000, levels_differing: 1 };
-  const many = fact("whole", { audit_levels_compared: 3000 }, audits);
+  const many = fact("whole", { audit_levels_compared: 3000, audit_every_s: 1500 }, audits);
   const one = fact("whole", { audit_levels_compared: 10 }, { ...audits, audits: 1, levels_differing: 0 });
 
   assert.equal(
     many.text,
     "3 comparisons with snapshots, the last at 2024-08-08 23:54:15 UTC: 3,000 levels compared, none different; " +
-      "in total 9,000 levels compared, 1 different",
+      "in total 9,000 levels compared, 1 different; repeated every 25 min 00 s",
   );
   assert.equal(many.holds, false);
   assert.equal(one.holds, true);

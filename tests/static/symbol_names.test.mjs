@@ -1,9 +1,9 @@
-// Which symbol is shown first, found by typed text, or named by the address.
+// Which symbol is shown first, or found by typed text.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { firstSymbol, matching, symbolOfHash } from "../../static/symbol_names.js";
+import { firstSymbol, matching } from "../../static/symbol_names.js";
 
 test("the first symbol is the address's, else the stored one, else the server's default", () => {
   const symbols = ["BTCUSDT", "ETHUSDT"];
@@ -22,11 +22,4 @@ test("a symbol is found whatever separates its assets, exact matches and prefixe
   assert.deepEqual(matching(names, " Sol-usdt "), ["SOLUSDT"]);
   assert.deepEqual(matching(names, ""), names);
   assert.deepEqual(matching(names, "(.*"), []);
-});
-
-test("the address names a symbol in any spelling", () => {
-  assert.equal(symbolOfHash("#btcusdt"), "BTCUSDT");
-  assert.equal(symbolOfHash("#%E5%B8%81%E5%AE%89usdt"), "\u5e01\u5b89USDT");
-  assert.equal(symbolOfHash("#100%"), "100%");
-  assert.equal(symbolOfHash(""), "");
 });

@@ -358,6 +358,7 @@ async def test_a_unix_socket(own_postgres: PostgresServer) -> None:
 # --- leases
 
 
+@pytest.mark.proves("owner-gone")
 async def test_a_stale_token_writes_nothing(postgres_url: str) -> None:
     """The deposed owner is told the newer token; symbols whose token is the highest are written in the same call."""
     btc, eth = minute_candle(close=1.0), minute_candle(symbol="ETHUSDT", close=1.0)
@@ -398,6 +399,7 @@ async def test_venues_have_their_own_tokens(postgres_url: str) -> None:
     await other.aclose()
 
 
+@pytest.mark.proves("owner-gone")
 async def test_a_write_that_waited_for_the_lock_is_checked_after_it(postgres_url: str) -> None:
     """The old owner's statement has been on the server since before the new owner claimed the symbol."""
     async with store_at(postgres_url) as store:

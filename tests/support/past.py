@@ -1,12 +1,15 @@
 """Rows of the recorded past: drawn at random, of every kind, and of real sessions."""
 
 import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 from pulse.clock import ReplayClock
+from pulse.engine import EventLog
 from pulse.ingest.recording import open_recording
 from pulse.ingest.replay import Replay
 from pulse.market.depth_sync import BookAnchor
@@ -30,11 +33,12 @@ from pulse.market.types import (
     TradeIdsRestarted,
     TradesHeld,
 )
+from pulse.market.view import View
 from pulse.past.block import Block, BlockMeta
 from pulse.past.events import VIEW, Row
 from pulse.past.playback import encode_rows, keyframe_of
 from pulse.queues import Inbox, Received
-from tests.support.makers import MIDNIGHT_MS, candle, diff, levels, ticker, trade
+from tests.support.makers import MIDNIGHT_MS, ManualClock, candle, diff, levels, ticker, trade
 from tests.support.market import ASKS, BIDS, anchor, instrument
 
 ids = st.integers(0, 2**62)
@@ -104,7 +108,7 @@ def block_of(rows: list[Row], number: int = 0, market: Market | None = None, **c
     values = {
         "symbol": source.symbol, "venue": "us", "run": "9f3ac21b", "number": number, "from_ms": from_ms,
         "to_ms": from_ms + rows[-1].at_ms - rows[0].at_ms, "clock_ms": rows[0].at_ms, "last_update_id": 0,
-        "rows": len(rows), "diffs": 0, "trades": 0, "after": "" if number else "the process was started", "ends": "",
+        "rows": len(rows), "after": "" if number else "the process was started", "ends": "",
     } | changes  # fmt: skip
     return Block(BlockMeta(**values), keyframe_of(source), encode_rows(rows))  # type: ignore[arg-type]
 
@@ -122,7 +126,9 @@ def recorded_rows(folder: Path, pattern: str, symbol: str) -> list[Row]:
                     rows.append(Row(int(received.received_ms) + 1, VIEW))
 
     inbox: Inbox = Box()  # type: ignore[assignment]  # all that a replay uses of it
-    asyncio.run(Replay(open_recording(sorted(folder.glob(pattern))), inbox, ReplayClock(), float("inf")).run())
+    replay = Replay(open_recording(sorted(folder.glob(pattern))), inbox, ReplayClock(), float("inf"))
+    with ThreadPoolExecutor(1) as thread:  # a test may have a loop of its own
+        thread.submit(asyncio.run, replay.run()).result()
     start_ms = next(row.at_ms for row in rows if row.at_ms)
     return [row._replace(at_ms=row.at_ms or start_ms) for row in rows]
 
@@ -133,3 +139,47 @@ def by_minute(rows: list[Row]) -> list[list[Row]]:
     for row in rows:
         blocks.setdefault((row.at_ms - rows[0].at_ms) // 60_000, []).append(row)
     return list(blocks.values())
+
+
+class Live:
+    """A market as the engine drives it, with its log; `clock` shows the time of the row that was applied last."""
+
+    def __init__(self, open_log: Callable[[Market], EventLog], clock: ManualClock, symbol: str = "BTCUSDT") -> None:
+        self.market = new_market(symbol)
+        self.clock = clock
+        self.log = open_log(self.market)
+        self.views: list[tuple[int, View]] = []
+        """Each view, and when it was made, in ms since the epoch."""
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """Apply rows, and make the views among them."""
+        for at_ms, event in rows:
+            self.clock.at_wall_s += (at_ms - self.clock.at_ms) / 1000
+            self.clock.at_ms = at_ms
+            if event is not VIEW:
+                self.market.apply(event, at_ms)
+                self.log.add(at_ms, event)
+                self.market.candles.take_closed()
+                self.market.integrity.pop_resync_request()
+                continue
+            view = self.market.view(at_ms, self.clock.at_wall_s)
+            self.market.trades_view()
+            self.market.take_silences()
+            self.log.view_made(at_ms, view)
+            self.views.append((round(self.clock.at_wall_s * 1000), view))
+
+
+def quiet_session(seconds: int, first_id: int = 10, at_ms: int = 1000) -> list[Row]:
+    """Return a session of one diff, one ticker, one trade and one view a second."""
+    start = [FeedUp(frozenset({"depth"})), instrument("TRADING"), anchor(first_id)] if first_id == 10 else []
+    rows = [Row(at_ms, event) for event in start]
+    for step in range(seconds):
+        now_ms, update_id = at_ms + 1000 * (step + 1), first_id + step + 1
+        quantity = 3.0 + update_id % 7
+        rows += [
+            Row(now_ms, diff(update_id, update_id, [(99.99, quantity)], [], MIDNIGHT_MS + now_ms)),
+            Row(now_ms + 1, ticker(update_id, BIDS[0], ASKS[0])),
+            Row(now_ms + 2, trade(update_id, 100.0, 0.5, MIDNIGHT_MS + now_ms)),
+            Row(now_ms + 3, VIEW),
+        ]
+    return rows

@@ -1,13 +1,24 @@
-"""The exchange's REST side as the candle history uses it: candles and trades from memory, and a log of requests."""
+"""The exchange's REST side as the candle history uses it, from memory; and the schedule of snapshots for real ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pulse.binance.rate_limit import Priority
-from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX
+from pulse.binance.rest import AGG_TRADES_MAX, KLINES_MAX, BinanceRest
+from pulse.binance.venues import VENUES, Venue
 from pulse.errors import PulseError
+from pulse.ingest.snapshot_schedule import SnapshotSchedule
 from pulse.market.types import Candle, Trade
 from tests.support.makers import MIDNIGHT_MS, candle
+
+
+def make_schedule(
+    rest: BinanceRest, *, depth_limit: int = 1000, audit_every_s: float = 600.0, watched: Iterable[str] = ()
+) -> SnapshotSchedule:
+    """Make the schedule of the snapshots of all symbols, as the program does, with these symbols watched."""
+    return SnapshotSchedule(
+        rest, depth_limit=depth_limit, audit_every_s=audit_every_s, is_watched=frozenset(watched).__contains__
+    )
 
 
 @dataclass
@@ -26,8 +37,14 @@ class FakeRest:
     now_ms: int = MIDNIGHT_MS
     own_error_ms: int = 0
     candles: dict[int, Candle] = field(default_factory=dict)
+    venue: Venue = VENUES["us"]
+    weight_per_minute: int = 600
     kline_requests: list[tuple[str, int, int]] = field(default_factory=list)
     trade_requests: list[int] = field(default_factory=list)
+
+    def weight(self) -> tuple[int, int]:
+        """Return how much weight is used of that of a minute."""
+        return 0, self.weight_per_minute
 
     def exchange_ms(self) -> int:
         """Return the exchange's time, as far as it is known."""

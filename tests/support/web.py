@@ -30,6 +30,7 @@ from pulse.latency import Latency
 from pulse.market.intervals import Newest
 from pulse.market.market import Market, Origin
 from pulse.market.types import Instrument
+from pulse.past.reader import PastReader
 from pulse.queues import ConflatingQueue, make_candle_queue, make_gap_queue, make_inbox
 from pulse.server.listener import open_listener, serve
 from pulse.server.loop import loop_factory
@@ -190,6 +191,7 @@ async def serving(
     on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
     access: Access | None = None,
+    past: PastReader | None = None,
 ) -> AsyncIterator[Web]:
     """Serve the real app with the real server on a free port of loopback. `clock` is that of its `Admission`.
 
@@ -209,6 +211,7 @@ async def serving(
         on_echo=on_echo,
         clock=clock,
         access=access,
+        past=past,
     )
     listener = open_listener("127.0.0.1", 0)
     port, stop = listener.getsockname()[1], asyncio.Event()
@@ -234,6 +237,7 @@ def make_context(
     on_echo: OnEcho = ignore_echo,
     clock: Callable[[], float] = time.monotonic,
     access: Access | None = None,
+    past: PastReader | None = None,
 ) -> WebContext:
     """Return the context of an app whose books are offline and whose reports are the given ones."""
     hub = make_hub(settings.symbols) if hub is None else hub
@@ -269,5 +273,6 @@ def make_context(
         coverage=CoverageMeter(kept, reader, dict).report,
         latency=Latency(INSTANCE).report,
         certificates=lambda: certificates,
+        past=past,
         static_dir=static_dir,
     )

@@ -2,6 +2,8 @@
 
 import gzip
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ PAGE = """<head>
     <link rel="icon" href="./favicon.svg">
     <link rel="stylesheet" href="./styles/a.css">
     <link rel="stylesheet" href="./styles/b.css">
-    <link rel="modulepreload" href="./vendor/chart-1/chart.mjs">
+    <link rel="modulepreload" href="./vendor/chart-1/chart.mjs" media="(min-width: 9px)">
     <script type="module" src="./app.js"></script>
 </head><a href="https://example.org/">elsewhere</a>
 """
@@ -31,7 +33,8 @@ def folder(tmp_path: Path) -> Path:
         "styles/b.css": "b {}\n",
         "app.js": 'import { x } from "./lib/x.js";\nimport {\n  y,\n} from "./y.js";\nconst z = import("./late.js");\n',
         "lib/x.js": 'import { y } from "../y.js";\nexport const x = y;\n',
-        "y.js": "// What it is.\n/**\n * @param {string} a\n */\nexport const y = (a) => a; // kept\n",
+        "y.js": "// What it is.\n/**\n * @param {string} a\n */\nexport const y = (a) => a; // kept\n"
+        "/** One line. */\n/** @type {number} */ (y);\n",
         "late.js": "export {};\n",
         "vendor/chart-1/chart.mjs": "// Its own comment.\nexport {};\n",
     }
@@ -64,7 +67,7 @@ def test_each_file_has_its_path_and_one_that_names_the_content(folder: Path) -> 
     version = version_of(assets)
 
     assert re.fullmatch("v-[0-9a-f]{12}", version)
-    assert (assets["/app.js"].cache_control, assets[f"/{version}/app.js"].cache_control) == (REVALIDATE, IMMUTABLE)
+    assert (assets["/late.js"].cache_control, assets[f"/{version}/late.js"].cache_control) == (REVALIDATE, IMMUTABLE)
     assert assets["/vendor/chart-1/chart.mjs"].cache_control == IMMUTABLE
     assert assets["/"] is assets["/index.html"]
     assert assets["/"].cache_control == REVALIDATE
@@ -81,25 +84,26 @@ def test_another_content_has_other_addresses(folder: Path) -> None:
 
 
 def test_the_page_refers_to_the_versioned_files(folder: Path) -> None:
-    """It asks for its styles as one file, and names all modules that are imported, not those that are loaded late."""
+    """It asks for its styles as one file, and for its modules as another one; what is loaded late stays alone."""
     assets = read_page(folder)
     version, html = version_of(assets), assets["/"].plain.decode()
 
     assert re.findall('rel="stylesheet" href="([^"]+)"', html) == [f"./{version}/styles.css"]
-    assert re.findall('modulepreload" href="([^"]+)"', html) == [
-        f"./{version}/{name}" for name in ("vendor/chart-1/chart.mjs", "lib/x.js", "y.js")
-    ]
-    assert f'src="./{version}/app.js"' in html
+    chart = f'"./{version}/vendor/chart-1/chart.mjs" media="(min-width: 9px)"'
+    assert re.findall('modulepreload" href=(.+)>', html) == [chart]
+    assert re.findall('src="([^"]+)"', html) == [f"./{version}/page.js"]
     assert f'href="./{version}/favicon.svg"' in html
     assert 'href="https://example.org/"' in html
-    assert assets["/styles.css"].plain.decode().split() == ["a", "{}", "b", "{}"]
+    assert assets[f"/{version}/styles.css"].plain.decode().split() == ["a", "{}", "b", "{}"]
+    assert {f"/{version}/late.js", "/app.js", "/y.js"} <= assets.keys()
+    assert f"/{version}/app.js" not in assets  # it would be run twice
 
 
 def test_whole_line_comments_are_not_sent(folder: Path) -> None:
     """Their lines stay, so that line numbers are right; vendored files are sent as they are."""
     assets = read_page(folder)
 
-    assert assets["/y.js"].plain == b"\n\n\n\nexport const y = (a) => a; // kept\n"
+    assert assets["/y.js"].plain == (b"\n\n\n\nexport const y = (a) => a; // kept\n\n/** @type {number} */ (y);\n")
     assert assets["/vendor/chart-1/chart.mjs"].plain == b"// Its own comment.\nexport {};\n"
 
 
@@ -128,8 +132,24 @@ def test_first_load_is_small() -> None:
     html = assets["/"].plain.decode()
     loaded = [assets["/"], *(assets[path[1:]] for path in re.findall(r'(?:src|href)="(\./v-[^"]+)"', html))]
 
-    assert len(loaded) > 10
+    assert 4 < len(loaded) < 15
     assert sum(len(asset.gzipped or asset.plain) for asset in loaded) <= 130_000
+
+
+def test_modules_are_whole_without_their_comments(tmp_path: Path) -> None:
+    """Every module that is sent can still be parsed."""
+    for path, asset in read_page(STATIC).items():
+        if path.endswith(".js"):
+            (tmp_path / path[1:].replace("/", "__")).write_bytes(asset.plain)
+    parse = """for (const name of fs.readdirSync(".")) new vm.SourceTextModule(fs.readFileSync(name, "utf8"), {
+      identifier: name});"""
+    node = shutil.which("node")
+    assert node is not None, "Node.js is missing: install version 18 or newer (apt-get install nodejs)"
+    command = [node, "--experimental-vm-modules", "-e", parse]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert len(list(tmp_path.iterdir())) > 30
+    assert result.returncode == 0, result.stderr
 
 
 def test_no_string_of_a_module_could_be_taken_for_a_comment() -> None:

@@ -82,8 +82,8 @@ async def test_versioned_files_are_everyone_s(static_dir: Path) -> None:
     """What the page refers to is served without a token, and may be kept for ever."""
     async with browsing(static_dir, replace(SETTINGS, token="t" * 20)) as client:
         async with client.get("/") as page:
-            address = re.findall(r'src="\.(/v-\w+/app\.js)"', await page.text())
-        async with client.get(address[0]) as script, client.get("/v-0/app.js") as other:
+            address = re.findall(r'src="\.(/v-\w+/page\.js)"', await page.text())
+        async with client.get(address[0]) as script, client.get("/v-0/page.js") as other:
             assert (script.status, other.status) == (200, 401)
             assert "immutable" in script.headers["Cache-Control"]
 

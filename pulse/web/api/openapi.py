@@ -17,7 +17,21 @@ from pulse.fanout.requests import DEPTHS, RATES_S, TOPICS_MAX, TRADE_ID_MAX
 from pulse.market.ladder import ROWS
 from pulse.market.symbol_names import CHARS_MAX, CHARS_MIN
 from pulse.web.access import COOKIE, SESSION_PATH
-from pulse.web.api import asyncapi, book, candles, coverage, gaps, liquidity, session, status, symbols, udf, watchlist
+from pulse.web.api import (
+    asyncapi,
+    book,
+    candles,
+    coverage,
+    explain,
+    gaps,
+    history,
+    liquidity,
+    session,
+    status,
+    symbols,
+    udf,
+    watchlist,
+)
 from pulse.web.api.operations import WRONG_PARAMETER, answer, get, problems, query
 from pulse.web.api.schemas import SYMBOL_CHARACTER, Json, Schemas
 from pulse.web.context import WebContext
@@ -39,7 +53,7 @@ class RouteGroup(Protocol):
 
 
 GROUPS: tuple[RouteGroup, ...] = (
-    book, liquidity, symbols, watchlist, candles, gaps, coverage, udf, status, session, asyncapi,
+    book, liquidity, explain, symbols, watchlist, candles, gaps, coverage, history, udf, status, session, asyncapi,
 )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ from pulse.web.routing import NO_STORE, json_response, limited
 from pulse.web.websocket import WebSocketSessions
 
 SPOOL_TROUBLE = "the spool file cannot be used: closed candles that wait for the store do not outlive the process"
+HISTORY_TROUBLE = "the recorded past of the books cannot be written: only its newest part is kept, in memory"
 STATE_FILE_TROUBLE = "the state file cannot be written: bans by the exchange would be forgotten at a restart"
 
 
@@ -62,6 +63,7 @@ class ReadinessReport:
     offset: ClockOffset
     instruments: Callable[[], str]
     state_file: Callable[[], str]
+    history: Callable[[], Mapping[str, Any]]
 
     def __call__(self) -> dict[str, Any]:
         """Return the current state."""
@@ -84,12 +86,17 @@ class ReadinessReport:
             },
             "clock": {"ok": not clock, "since_ms": _whole(self.offset.wrong_since_ms), "detail": clock},
             "instruments": {"ok": not instruments, "detail": instruments},
+            "history": self.history(),
             "versions": dict(machine.versions()),
         }  # fmt: skip
 
     def _file_troubles(self) -> list[str]:
         """Return a text for each file that cannot be written, without its path, which is in the log."""
-        troubles = {SPOOL_TROUBLE: self.writer.spool_trouble, STATE_FILE_TROUBLE: self.state_file()}
+        troubles = {
+            SPOOL_TROUBLE: self.writer.spool_trouble,
+            STATE_FILE_TROUBLE: self.state_file(),
+            HISTORY_TROUBLE: not self.history()["ok"],
+        }
         return [text for text, trouble in troubles.items() if trouble]
 
 
@@ -104,12 +111,13 @@ def _whole(time_ms: float | None) -> int | None:
 PUBLIC_DETAILS = {
     "bus": "Views do not travel through the bus server since {since}; they stay within this process.",
     "store": "Closed candles cannot be written since {since}; they wait until they can be.",
+    "history": "The recorded past of the books cannot be written since {since}; its newest part is kept in memory.",
 }
 """What others than the operator are told: the true texts name hosts, paths, roles and databases."""
 
 
 def public_part(name: str, part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the state of the bus or the store without what is for the operator alone."""
+    """Return the state of the bus, the store or the recorded past without what is for the operator alone."""
     if part["ok"]:
         return part
     since_ms = part["since_ms"]
@@ -212,9 +220,11 @@ def paths(schemas: Schemas, _: Sequence[str]) -> Json:
     feeds = {"type": "object", "additionalProperties": state}
     clock = object_of({"ok": BOOLEAN, "since_ms": since, "detail": STRING})
     instruments = object_of({"ok": BOOLEAN, "detail": STRING})
+    kinds = {"enum": ["disk", "memory", "off"]}
+    history = object_of({"kind": kinds, "ok": BOOLEAN, "since_ms": since, "detail": STRING, "bytes": INTEGER})
     readiness = schemas.named("Readiness", object_of({
         "ready": BOOLEAN, "degraded": array(STRING), "feeds": feeds, "bus": bus, "store": store, "clock": clock,
-        "instruments": instruments, "versions": {"type": "object", "additionalProperties": STRING},
+        "instruments": instruments, "history": history, "versions": {"type": "object", "additionalProperties": STRING},
     }))  # fmt: skip
     hop = schemas.named("Hop", object_of({
         "hop": STRING, "meaning": STRING, "count": INTEGER, "p50_ms": or_null(NUMBER), "p99_ms": or_null(NUMBER),

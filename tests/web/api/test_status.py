@@ -1,8 +1,9 @@
 """The state of the process, reported by an engine in memory and by the real server."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,9 +16,10 @@ from pulse.engine import Engine
 from pulse.latency import MEASURED_HOPS, Latency
 from pulse.market.stream_states import KLINE_LATE_MS
 from pulse.market.types import FeedUp
+from pulse.past.recorder import NOT_RECORDED
 from pulse.queues import make_candle_queue
 from pulse.symbols import SymbolRegistry
-from pulse.web.api.status import SPOOL_TROUBLE, STATE_FILE_TROUBLE, ReadinessReport, register_gauges
+from pulse.web.api.status import HISTORY_TROUBLE, SPOOL_TROUBLE, STATE_FILE_TROUBLE, ReadinessReport, register_gauges
 from tests.support.makers import trade
 from tests.support.metrics import sample_of
 from tests.support.stores import MemoryStore
@@ -38,6 +40,7 @@ class FakeBus(MemoryBus):
 def readiness(
     symbols: str, *, pinned: list[str], bus_ok: bool = True, trouble: str = "", clock_ahead_ms: float = 0.0,
     instruments: str = "", spool: str = "", state_file: str = "", engine: Engine | None = None,
+    history: Mapping[str, Any] = NOT_RECORDED,
 ) -> ReadinessReport:  # fmt: skip
     """Return the report of a process with these symbols, the first of them halted, the others offline."""
     store = MemoryStore()
@@ -55,6 +58,7 @@ def readiness(
         offset,
         lambda: instruments,
         lambda: state_file,
+        lambda: history,
     )
 
 
@@ -109,10 +113,14 @@ def test_silent_stream_degrades_and_does_not_decide() -> None:
 
 def test_a_file_that_cannot_be_written_is_reported_and_does_not_decide() -> None:
     """Each in a text of its own, without the path: anyone may read it."""
-    answer = readiness("BTCUSDT", pinned=["BTCUSDT"], spool="No space: /secret", state_file="Permission denied")()
+    history = {"kind": "disk", "ok": False, "since_ms": 1, "detail": "/secret: No space", "bytes": 0}
+    answer = readiness(
+        "BTCUSDT", pinned=["BTCUSDT"], spool="No space: /secret", state_file="Permission denied", history=history
+    )()
 
     assert answer["ready"]
-    assert answer["degraded"] == [SPOOL_TROUBLE, STATE_FILE_TROUBLE]
+    assert answer["degraded"] == [SPOOL_TROUBLE, STATE_FILE_TROUBLE, HISTORY_TROUBLE]
+    assert answer["history"] == history
     assert readiness("BTCUSDT", pinned=["BTCUSDT"])()["degraded"] == []
 
 
@@ -158,10 +166,11 @@ async def test_store_report_has_status_200() -> None:
 @on_server_loop
 async def test_only_the_operator_is_told_why() -> None:
     """Everyone else learns which part is in trouble, and since when; here the client is behind a proxy."""
-    report = {
+    report: dict[str, Any] = {
         "ready": False,
         "bus": {"kind": "redis", "ok": False, "detail": "secret-host", "since_ms": None},
         "store": {"kind": "sqlite", "ok": False, "detail": "/secret/path", "pending": 3, "since_ms": 1_700_000_000_999},
+        "history": {"kind": "disk", "ok": False, "detail": "/secret/path", "since_ms": 1_700_000_000_999, "bytes": 7},
     }
     async with serving(readiness=report) as web:
         _, own, _ = await ask(web, "/readyz")
@@ -173,6 +182,10 @@ async def test_only_the_operator_is_told_why() -> None:
     assert store["detail"] == (
         "Closed candles cannot be written since 2023-11-14T22:13:20+00:00; they wait until they can be."
     )
+    assert public["history"] == report["history"] | {"detail": (
+        "The recorded past of the books cannot be written since 2023-11-14T22:13:20+00:00; "
+        "its newest part is kept in memory."
+    )}  # fmt: skip
     assert public["bus"]["detail"] == (
         "Views do not travel through the bus server since the start; they stay within this process."
     )
