@@ -37,6 +37,7 @@ const commands = createCommands(page, settings, {
     help: openHelp,
     proof: openProof,
     find: () => search.open(),
+    filter: openFilter,
     layouts: openLayouts,
     maximise: () => workspace.maximiseFocused(),
   },
@@ -93,6 +94,13 @@ function tick() {
  */
 function dropOldBook(nowMs) {
   if (page.shown !== page.selected && nowMs - page.selectedAtMs >= KEEP_OLD_MS) page.shown = page.selected;
+}
+
+/** Go to the field of the tape that leaves out small trades, where there is a tape. */
+function openFilter() {
+  /** @type {HTMLElement | null} */
+  const field = root.querySelector(".tape-least");
+  field?.focus();
 }
 
 function openHelp() {

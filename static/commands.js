@@ -20,7 +20,7 @@ import { firstSymbol } from "./symbol_names.js";
  * @param {Settings} settings
  * @param {object} options
  * @param {() => ServerData} options.data
- * @param {Record<"help" | "proof" | "find" | "layouts" | "maximise", () => void>} options.open
+ * @param {Record<"help" | "proof" | "find" | "filter" | "layouts" | "maximise", () => void>} options.open
  */
 export function createCommands(page, settings, { data, open }) {
   /** What to show first; `select` writes over both. */

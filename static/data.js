@@ -13,9 +13,8 @@ import { batch } from "./vendor/preact-signals-core-1.14.5/signals-core.mjs";
 /** @import {OtherTopic} from "./feed.js" */
 /** @import {Page} from "./page_model.js" */
 /** @import {Session} from "./session.js" */
-/** @import {OtherMessage, StoreReport, SymbolList, View} from "./types.js" */
+/** @import {OtherMessage, StoreReport, SymbolList, Topics, View} from "./types.js" */
 
-const CHART_MS = 2_000; // how often the running bar of a longer interval is requested
 const PROGRESS_MS = 5_000; // how often the progress of the history is requested while it is being loaded
 const LISTING_MS = 1_000; // how often the symbols are requested while the server does not know all of them
 const STORE_MS = 10_000;
@@ -78,7 +77,6 @@ export class ServerData {
 
   /** Connect, and begin to request what is requested periodically, the symbols at once. */
   start() {
-    setInterval(() => this.#requestRunningBars(), CHART_MS);
     setInterval(() => this.#requestStore(), STORE_MS);
     this.requestSymbols();
   }
@@ -209,7 +207,10 @@ export class ServerData {
 
   /** @param {OtherMessage} message */
   #messageArrived(message) {
-    this.#page.stores.get(message.topic.split(".", 2)[1])?.messages.set(message.topic, message);
+    const [kind, symbol, interval] = message.topic.split(".");
+    if (kind === "kline")
+      this.#histories.get(symbol)?.runningArrived(interval, /** @type {Topics["kline"]} */ (message));
+    else this.#page.stores.get(symbol)?.messages.set(message.topic, message);
   }
 
   #connectionChanged() {
@@ -227,10 +228,6 @@ export class ServerData {
   #refused(symbol, detail) {
     storeOf(this.#page, symbol).refusal = detail;
     if (symbol === this.#page.selected) this.#page.shown = symbol; // not another one's numbers under its name
-  }
-
-  #requestRunningBars() {
-    for (const history of this.#histories.values()) history.loadRunning();
   }
 
   #requestStore() {

@@ -202,7 +202,10 @@ export class Feed {
    * @param {OtherTopic[]} wanted
    */
   #setOthers({ others }, wanted) {
-    const requests = new Map(wanted.map(({ topic, ...options }) => [topic, this.#other(topic, options)]));
+    /** @type {Map<string, Record<string, string | number>>} */
+    const options = new Map();
+    for (const { topic, ...each } of wanted) options.set(topic, widest(options.get(topic), each));
+    const requests = new Map([...options].map(([topic, each]) => [topic, this.#other(topic, each)]));
     const left = [...others.keys()].filter((topic) => !requests.has(topic));
     if (left.length > 0) this.#send({ op: "unsubscribe", topics: left });
     for (const topic of left) others.delete(topic);
@@ -286,6 +289,22 @@ export class Feed {
     followed.trades = [];
     this.#onView({ ...status, ...proof, ...kline, ...metrics, ...book, trades });
   }
+}
+
+/**
+ * Return the options of a topic that several panels want: the most rows, and a rate only where all want one.
+ * @param {Record<string, string | number> | undefined} one
+ * @param {Record<string, string | number>} other
+ */
+function widest(one, other) {
+  if (one === undefined) return other;
+  const { rate, ...rest } = { ...one, ...other };
+  const rows = [one.rows, other.rows].filter(Number.isFinite).map(Number);
+  return {
+    ...rest,
+    ...(one.rate === other.rate && rate !== undefined ? { rate } : {}),
+    ...(rows.length > 0 ? { rows: Math.max(...rows) } : {}),
+  };
 }
 
 /**

@@ -23,6 +23,17 @@ export function isKnown(value) {
 }
 
 /**
+ * Return a figure with all its digits, as it was computed, and without an exponent down to 0.00000001.
+ * @param {number | boolean | null} value
+ */
+export function figureText(value) {
+  if (value === null) return UNKNOWN;
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  const text = String(value);
+  return (text.includes("e") ? value.toFixed(20).replace(/0+$/, "") : text).replace("-", MINUS);
+}
+
+/**
  * Format `value` with exactly `decimals` decimals and grouped thousands.
  * @param {Value} value
  * @param {number} decimals

@@ -2,7 +2,7 @@
 // arrives changes the symbol's store. It knows no panel and decides nothing for the user.
 
 import { Fetcher } from "./fetcher.js";
-import { applyCandles, applyOlder, MINUTE } from "./intervals.js";
+import { applyCandles, applyOlder, applyRunning, EMPTY_CHART, intervalOf, MINUTE } from "./intervals.js";
 import { chartOf } from "./page_model.js";
 import { applyHistory, BARS_MAX, lacksNewest, startsOver } from "./state.js";
 
@@ -11,13 +11,12 @@ import { applyHistory, BARS_MAX, lacksNewest, startsOver } from "./state.js";
 /** @import {Page, SymbolStore} from "./page_model.js" */
 /** @import {Session} from "./session.js" */
 /** @import {Book} from "./state.js" */
-/** @import {Candle, View} from "./types.js" */
+/** @import {Candle, Topics, View} from "./types.js" */
 
 const HISTORY_LIMIT = 500;
 const OLDER_LIMIT = 1_000; // bars a request further back; the most that the API gives
 const EMPTY_HISTORY_MS = 5_000; // how soon an empty history is requested again
 const NEW_MS = 20_000; // after the connection opened: how long one that lacks its newest minutes is
-const NEWEST_BARS = 3; // the running bar of a longer interval is requested with those before it, every CHART_MS
 
 /** The candles of one symbol. */
 export class History {
@@ -65,9 +64,17 @@ export class History {
     this.#newest.load(this.#server.http("api/ohlcv", range), interval);
   }
 
-  /** A minute's running candle is in each view; that of a longer interval is requested. */
-  loadRunning() {
-    if (this.#page.interval !== MINUTE && this.#newest.status.phase === "ready") this.load(NEWEST_BARS);
+  /**
+   * Take over the running bar of a longer interval, and the newest closed one, once its history is known. A minute's
+   * are in each view.
+   * @param {string} name of the interval
+   * @param {Topics["kline"]} message
+   */
+  runningArrived(name, message) {
+    const known = chartOf(this.#store, intervalOf(name));
+    if (known === EMPTY_CHART) return;
+    const chart = applyRunning(known, message);
+    if (chart !== known) this.#store.charts.set(name, chart);
   }
 
   /** Request the candles before the oldest one that is known, unless there are none, or no more can be kept. */

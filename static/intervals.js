@@ -1,7 +1,8 @@
 // The chart's intervals: which there are, and the bars of one longer than a minute. Pure.
 
 import { fixed } from "./format.js";
-import { barsOf, mergeBars } from "./state.js";
+import { barsOf, mergeBars, sameBar } from "./state.js";
+import { tradeBalance } from "./trade_list.js";
 
 /** @import {Bar} from "./state.js" */
 /** @import {Candle, HistoryProgress, Trade} from "./types.js" */
@@ -55,6 +56,20 @@ export function intervalOf(name) {
 export function applyCandles(chart, candles) {
   const live = candles.at(-1)?.is_closed === false ? barsOf(candles.slice(-1))[0] : null;
   return { bars: mergeBars(chart.bars, barsOf(candles.filter((candle) => candle.is_closed))), live };
+}
+
+/**
+ * Return the chart after a message of its `kline` topic: the running bar, and the newest closed one. Nulls, which come
+ * while the server does not know them yet, change nothing.
+ * @param {Chart} chart
+ * @param {{candle: Candle | null, closed_candle: Candle | null}} message
+ * @returns {Chart}
+ */
+export function applyRunning(chart, { candle, closed_candle: closed }) {
+  const bars = closed === null ? chart.bars : mergeBars(chart.bars, barsOf([closed]));
+  const live = candle === null ? chart.live : barsOf([candle])[0];
+  if (bars === chart.bars && live !== null && chart.live !== null && sameBar(chart.live, live)) return chart;
+  return { bars, live };
 }
 
 /**
@@ -134,10 +149,12 @@ function extended(chart, bar, interval) {
 function tradedBar(trades) {
   if (trades.length === 0) return null;
   const prices = trades.map(({ price }) => price);
-  const volume = trades.reduce((sum, { quantity }) => sum + quantity, 0);
   const [close, open] = [prices[0], prices[prices.length - 1]];
-  const time = trades[0].time_ms / 1000;
-  return { time, open, high: Math.max(...prices), low: Math.min(...prices), close, volume, missing: 0 };
+  const bar = { time: trades[0].time_ms / 1000, open, high: Math.max(...prices), low: Math.min(...prices), close };
+  const { bought, sold } = tradeBalance(trades);
+  const quoteVolume = trades.reduce((sum, { price, quantity }) => sum + price * quantity, 0);
+  const volumes = { volume: bought + sold, quoteVolume, takerBuyVolume: bought };
+  return { ...bar, ...volumes, missing: 0, source: "live", isReconciled: false };
 }
 
 /**

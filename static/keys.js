@@ -8,7 +8,7 @@ const OWN_KEYS = "a, button, input, select, textarea, summary, dialog, [contente
 /**
  * A command; `at` is an index into the symbols, `by` a step through them.
  * @typedef {{name: "symbol", at: number} | {name: "step", by: number} |
- *   {name: "find" | "proof" | "help" | "pause" | "layouts" | "maximise"}} Command
+ *   {name: "find" | "filter" | "proof" | "help" | "pause" | "layouts" | "maximise"}} Command
  */
 
 /**
@@ -23,11 +23,24 @@ export function command({ key, ctrlKey, metaKey, altKey, target }, isByPointer =
   if (key === "[") return { name: "step", by: -1 };
   if (key === "]") return { name: "step", by: 1 };
   if (key === "/") return { name: "find" };
+  if (key === "t") return { name: "filter" };
   if (key === "p") return { name: "proof" };
   if (key === "f") return { name: "maximise" };
   if (key === "l") return { name: "layouts" };
   if (key === "?") return { name: "help" };
   return key === " " && (isByPointer || !isWithin(target, OWN_KEYS)) ? { name: "pause" } : null;
+}
+
+/**
+ * Return what a `keydown` event does to the order book; null for any other key.
+ * @param {{key: string, ctrlKey?: boolean, metaKey?: boolean, altKey?: boolean, target?: EventTarget | null}} event
+ * @returns {"finer" | "coarser" | "unit" | null}
+ */
+export function bookCommand({ key, ctrlKey, metaKey, altKey, target }) {
+  if (ctrlKey || metaKey || altKey || isWithin(target, TYPED_INTO)) return null;
+  if (key === "-") return "finer";
+  if (key === "+") return "coarser";
+  return key === "u" ? "unit" : null;
 }
 
 /**

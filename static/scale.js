@@ -53,25 +53,6 @@ export function fitRows(height, { most, fewest, low, high }) {
 }
 
 /**
- * Return the cost of taking every level from the best one to `index`: base quantity, quote amount, average price and
- * its distance from `mid` in basis points. Null when there is no such level.
- * @param {Level[]} levels
- * @param {number} index
- * @param {number} mid
- */
-export function sweep(levels, index, mid) {
-  if (index < 0 || index >= levels.length) return null;
-  let quantity = 0;
-  let quote = 0;
-  for (const [price, size] of levels.slice(0, index + 1)) {
-    quantity += size;
-    quote += price * size;
-  }
-  const average = quote / quantity;
-  return { quantity, quote, average, price: levels[index][0], slippage_bps: (Math.abs(average - mid) / mid) * 1e4 };
-}
-
-/**
  * Return the bars with a bare `{time}` in each missing step, so that a chart leaves the gap open. `slotsMax` bounds
  * the result: a gap of days drops older bars.
  * @template {{time: number}} Bar

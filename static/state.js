@@ -8,7 +8,7 @@ import { addTrades } from "./trade_list.js";
 
 /** @import {ConnectionStatus} from "./connection.js" */
 /** @import {Baseline} from "./shield.js" */
-/** @import {Candle, Level, Metrics, Source, State, StoreReport, Trade, View} from "./types.js" */
+/** @import {Candle, CandleSource, Level, Metrics, Source, State, StoreReport, Trade, View} from "./types.js" */
 
 export const BARS_MAX = 50_000; // kept bars of one interval: 30 days of minutes are 43,200
 export const SAMPLES_MAX = 300; // kept seconds of metrics: five minutes of sparklines
@@ -16,7 +16,8 @@ export const MINUTE_S = 60;
 const RECENT_BARS = 10; // how far back a gap is still requested again, once a minute
 export const SILENCE_STALE_MS = 3_000; // the server sends at least once a second
 
-/** One candle of the chart; `time` is its open in seconds, `missing` how many of its minutes are not there.
+/** One candle of the chart; `time` is its open in seconds, `missing` how many of its minutes are not there, and
+ * `isReconciled` whether the exchange's own candle is known to equal it.
  * @typedef {object} Bar
  * @property {number} time
  * @property {number} open
@@ -24,7 +25,11 @@ export const SILENCE_STALE_MS = 3_000; // the server sends at least once a secon
  * @property {number} low
  * @property {number} close
  * @property {number} volume
+ * @property {number} quoteVolume
+ * @property {number} takerBuyVolume
  * @property {number} missing
+ * @property {CandleSource} source
+ * @property {boolean} isReconciled
  */
 
 /** The metrics of one second; null while the book was not live.
@@ -142,8 +147,10 @@ export function barsOf(candles) {
  * @returns {Bar}
  */
 function barOf(candle) {
-  const { open, high, low, close, volume, missing_minutes: missing = 0 } = candle;
-  return { time: Date.parse(candle.timestamp) / 1000, open, high, low, close, volume, missing };
+  const { open, high, low, close, volume, source, missing_minutes: missing = 0 } = candle;
+  const { quote_volume: quoteVolume, taker_buy_volume: takerBuyVolume, reconciled: isReconciled = false } = candle;
+  const time = Date.parse(candle.timestamp) / 1000;
+  return { time, open, high, low, close, volume, quoteVolume, takerBuyVolume, missing, source, isReconciled };
 }
 
 /**
@@ -163,7 +170,19 @@ export function mergeBars(bars, incoming, most = BARS_MAX) {
 }
 
 /** @type {(keyof Bar)[]} */
-const BAR_FIELDS = ["time", "open", "high", "low", "close", "volume", "missing"];
+const BAR_FIELDS = [
+  "time",
+  "open",
+  "high",
+  "low",
+  "close",
+  "volume",
+  "quoteVolume",
+  "takerBuyVolume",
+  "missing",
+  "source",
+  "isReconciled",
+];
 
 /**
  * Whether two bars of one minute are equal; an undefined one equals none.

@@ -40,20 +40,29 @@ const tradeKey = ({ id, first_trade_id: firstTradeId }) => `${id}/${firstTradeId
  */
 
 /**
- * Return the tape's rows, newest first, at most `most`. Ids on the exchange are contiguous, so a jump of ids is trades
- * that this page never received.
+ * Return the tape's rows, newest first, at most `most`: the trades worth at least `least` in the quote asset. Ids on
+ * the exchange are contiguous, so a jump of ids is trades that this page never received; such a row is never left out,
+ * because their sizes are not known.
  * @param {Trade[]} trades
  */
-export function tapeRows(trades, most = TRADES_KEPT) {
+export function tapeRows(trades, most = TRADES_KEPT, least = 0) {
   /** @type {TapeRow[]} */
   const rows = [];
   for (let at = 0; at < trades.length && rows.length < most; at += 1) {
     const trade = trades[at];
     const missing = at === 0 ? 0 : trades[at - 1].id - trade.id - 1;
     if (missing > 0) rows.push({ key: `${trades[at - 1].id}-${missing}`, missing });
-    if (rows.length < most) rows.push({ key: tradeKey(trade), trade });
+    if (rows.length < most && worth(trade) >= least) rows.push({ key: tradeKey(trade), trade });
   }
   return rows;
+}
+
+/**
+ * Return what a trade is worth in the quote asset.
+ * @param {Pick<Trade, "price" | "quantity">} trade
+ */
+export function worth({ price, quantity }) {
+  return price * quantity;
 }
 
 /** 1 up, -1 down, 0 unknown.

@@ -27,7 +27,13 @@
  * @property {number} first_trade_id of the single trades in it; tells two trades of one id apart
  */
 
-/** One candle; `timestamp` is the interval's open, ISO 8601, UTC. `missing_minutes` comes with the API's candles only.
+/** Where a candle comes from: built here as trades came, with some fetched afterwards, or the exchange's own; of a
+ * longer interval also minutes of several kinds.
+ * @typedef {"live" | "repaired" | "exchange" | "mixed"} CandleSource
+ */
+
+/** One candle; `timestamp` is the interval's open, ISO 8601, UTC. `missing_minutes` and `reconciled` come with the
+ * API's candles only.
  * @typedef {object} Candle
  * @property {string} symbol
  * @property {string} timestamp
@@ -36,7 +42,11 @@
  * @property {number} low
  * @property {number} close
  * @property {number} volume
+ * @property {number} quote_volume
+ * @property {number} taker_buy_volume
+ * @property {CandleSource} source
  * @property {boolean} is_closed
+ * @property {boolean} [reconciled]
  * @property {number} [missing_minutes]
  */
 
@@ -266,6 +276,27 @@
  * @property {SymbolInfo[]} symbols
  * @property {string[]} listed
  * @property {boolean} is_listing_known
+ */
+
+/** The last 24 hours of a symbol; null where it was not traded in that time.
+ * @typedef {object} WatchRow
+ * @property {string} symbol
+ * @property {number | null} last
+ * @property {number | null} change_percent
+ * @property {number | null} high
+ * @property {number | null} low
+ * @property {number | null} quote_volume
+ * @property {number} trade_count
+ */
+
+/** /api/watchlist; `age_ms` is null before the exchange's first answer.
+ * @typedef {object} WatchReport
+ * @property {number | null} date_ms
+ * @property {number | null} age_ms
+ * @property {number} every_ms
+ * @property {number} left_out
+ * @property {string} trouble
+ * @property {WatchRow[]} rows
  */
 
 /** /api/store; `pending` counts candles that wait to be stored.

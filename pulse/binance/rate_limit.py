@@ -56,9 +56,9 @@ class Priority(IntEnum):
         return COUNTED_SHARE if self is Priority.PINNED_BOOK else self.share
 
 
-OTHERS_SHARE = 0.95
-"""The rest is there for the first snapshots of pinned symbols alone, whatever clients ask for: thirty of them."""
-WIDENING_SHARE, OTHER_WIDENING_SHARE = 0.9, 0.75
+OTHERS_SHARE = 0.97
+"""The rest is there for the first snapshots of pinned symbols alone, whatever clients ask for: eighteen of them."""
+WIDENING_SHARE, OTHER_WIDENING_SHARE = 0.95, 0.75
 """Snapshots of all levels cost fifty times as much, and leave room for first ones and missing trades. Those of books
 that clients open leave room for those of pinned ones too."""
 HISTORY_SHARE = 0.5

@@ -13,5 +13,8 @@ export const PANELS = [
   { name: "ladder", title: "Order book", tab: "Book", load: () => import("./ladder/panel.js") },
   { name: "trades", title: "Trades", tab: "Tape", load: () => import("./trades/panel.js") },
   { name: "metrics", title: "Metrics", tab: "Metrics", load: () => import("./metrics/panel.js") },
+  { name: "watchlist", title: "Watchlist", tab: "Watch", load: () => import("./watchlist/panel.js") },
+  { name: "size", title: "My size", tab: "Size", load: () => import("./size/panel.js") },
+  { name: "depth", title: "Depth", tab: "Depth", load: () => import("./depth/panel.js") },
   { name: "health", title: "Health", tab: "Health", load: () => import("./health/panel.js") },
 ];

@@ -77,8 +77,8 @@ def test_pinned_snapshot_goes_through_whatever_the_exchange_has_counted(budget: 
 @pytest.mark.parametrize(
     ("priority", "share"),
     [
-        (Priority.PINNED_BOOK, 1.0), (Priority.TRADES, 0.95), (Priority.OTHER_BOOK, 0.95),
-        (Priority.PINNED_BOOK.widening, 0.9), (Priority.WATCHED_BOOK.widening, 0.75),
+        (Priority.PINNED_BOOK, 1.0), (Priority.TRADES, 0.97), (Priority.OTHER_BOOK, 0.97),
+        (Priority.PINNED_BOOK.widening, 0.95), (Priority.WATCHED_BOOK.widening, 0.75),
         (Priority.OTHER_BOOK.widening, 0.75), (Priority.HISTORY, 0.5),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """The page's layout in a real browser: nothing moves with the state, and no number is cut at any width."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -201,6 +202,24 @@ async def test_a_metric_is_explained_without_a_mouse(exchange: SimulatedExchange
         await expect(explanation).to_contain_text("signed changes of quantity at the best bid and ask")
         await page.keyboard.press("Escape")
         await expect(explanation).to_be_hidden()
+
+    assert errors == []
+
+
+async def test_a_number_is_explained_by_the_view_that_showed_it(exchange: SimulatedExchange, tmp_path: Path) -> None:
+    """Its figures, arithmetic, code and paper; the result is the number, and nothing moves while the dialog is open."""
+    async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
+        await until_live(page)
+        await page.locator("[data-metric=mid_price] button").click()
+        arithmetic, working = page.get_by_test_id("explain-arithmetic"), page.get_by_test_id("explain-working")
+        await expect(arithmetic).to_contain_text("=", timeout=WAIT_MS)
+        await expect(working).to_contain_text("pulse/market/book_metrics.py")
+        text, seen = await arithmetic.inner_text(), await page.locator("html").get_attribute("data-seq")
+        term, _, result = text.partition(" = ")
+        prices = [float(price) for price in re.findall(r"[0-9.]+", term)[:2]]
+        assert float(result.split()[0]) == sum(prices) / 2
+        await page.wait_for_function("(seen) => document.documentElement.dataset.seq !== seen", arg=seen)
+        assert await arithmetic.inner_text() == text
 
     assert errors == []
 

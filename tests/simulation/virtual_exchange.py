@@ -190,7 +190,7 @@ class VirtualExchange:
             raise ExchangeError("the handshake was not answered")
         await asyncio.sleep(self.rng.uniform(0.05, 0.4))
         if self.refuse is not None:
-            self._note_refusal("", self.refuse)
+            self._note_refusal(urlsplit(url).path, self.refuse)
             raise HandshakeRefused(self.refuse)
         self.advance()
         names = parse_qs(urlsplit(url).query)["streams"][0].split("/")
@@ -228,12 +228,12 @@ class VirtualExchange:
             last_s = self._forbidden_waits_s.get(path)
             wait_s = FORBIDDEN_FIRST_S if last_s is None else min(last_s * 2, FORBIDDEN_MAX_S)
             self._forbidden_waits_s[path] = wait_s
-        elif status == 451:
-            wait_s = REFUSED_WAIT_S + TRIAL_S  # one request goes first then, and the others wait for its answer
-        else:
-            self._forbidden_waits_s.pop(path, None)
+            self.forbidden_until_s = max(self.forbidden_until_s, self.loop.time() + wait_s)
             return
-        self.forbidden_until_s = max(self.forbidden_until_s, self.loop.time() + wait_s)
+        self._forbidden_waits_s.pop(path, None)
+        if status == 451:
+            # One request goes first then, and the others wait for its answer.
+            self.forbidden_until_s = max(self.forbidden_until_s, self.loop.time() + REFUSED_WAIT_S + TRIAL_S)
 
     def _answer(self, path: str, params: Mapping[str, str], fault: RestFault | None) -> Answer:
         if fault is not None and fault.status:

@@ -220,6 +220,19 @@ test("further topics are subscribed to one by one, and again after a reconnectio
   assert.deepEqual(last().sent.at(-1), { op: "unsubscribe", topics: ["ladder.BTCUSDT.5"] });
 });
 
+test("a topic that two panels want is asked for once, with the most rows and the higher rate", () => {
+  const { feed, last } = subscribed();
+  const topic = "ladder.BTCUSDT.5";
+  /** @type {import("../../static/feed.js").OtherTopic[]} */
+  const wanted = [
+    { topic, rows: 100, rate: "4hz" },
+    { topic, rows: 20 },
+  ];
+  feed.follow(new Map([["BTCUSDT", wanted]]));
+
+  assert.deepEqual(last().sent.slice(1), [{ op: "subscribe", id: topic, topics: [topic], rows: 100 }]);
+});
+
 test("answers that need no action are ignored", () => {
   const { receive, views, refusals } = subscribed();
   receive({ op: "subscribed", topics: [] });

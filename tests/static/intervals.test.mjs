@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import {
   applyCandles,
+  applyRunning,
   EMPTY_CHART,
   INTERVALS,
   intervalOf,
@@ -13,7 +14,7 @@ import {
   progressTitle,
   runningChart,
 } from "../../static/intervals.js";
-import { candle, trades } from "./support.mjs";
+import { BAR_REST, candle, trades } from "./support.mjs";
 
 /** @import {Bar} from "../../static/state.js" */
 /** @import {Candle} from "../../static/types.js" */
@@ -48,7 +49,7 @@ test("closed candles become bars and the running one is live", () => {
 test("the running minute extends the running bar of a longer interval, and begins the next one", () => {
   const hour = intervalOf("1h");
   const open = Date.parse("2024-08-08T12:00Z") / 1000;
-  const bar = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, missing: 0 };
+  const bar = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, ...BAR_REST };
   const minute = { ...bar, open: 5, high: 8, low: 5, close: 7, volume: 1 };
   const chart = { bars: [{ ...bar, time: open - 3_600 }], live: bar };
   const running = (/** @type {Bar} */ live) => runningChart(chart, hour, { live, trades: [] });
@@ -63,7 +64,7 @@ test("the running minute extends the running bar of a longer interval, and begin
 test("while no minute runs yet the kept trades extend the running bar", () => {
   const hour = intervalOf("1h");
   const open = Date.parse("2024-08-08T12:00Z") / 1000;
-  const live = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, missing: 0 };
+  const live = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, ...BAR_REST };
   const [newest, older] = trades(9, 2);
   const seen = [
     { ...newest, time_ms: (open + 5) * 1000 },
@@ -79,7 +80,7 @@ test("while no minute runs yet the kept trades extend the running bar", () => {
 
 test("a trade after the running minute begins the next one", () => {
   const open = Date.parse("2024-08-08T12:00Z") / 1000;
-  const live = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, missing: 0 };
+  const live = { time: open, open: 5, high: 6, low: 4, close: 5, volume: 10, ...BAR_REST };
   const [newest, older] = trades(9, 3);
   const seen = [
     { ...newest, time_ms: (open + 61) * 1000 },
@@ -88,11 +89,12 @@ test("a trade after the running minute begins the next one", () => {
   const chart = runningChart({ bars: [], live }, MINUTE, { live, trades: seen });
 
   assert.deepEqual(chart.bars, [{ ...live, low: 3, close: 3 }]);
-  assert.deepEqual(chart.live, { time: open + 60, open: 9, high: 9, low: 9, close: 9, volume: 1, missing: 0 });
+  const volumes = { volume: 1, ...BAR_REST, quoteVolume: 9, takerBuyVolume: 1 };
+  assert.deepEqual(chart.live, { time: open + 60, open: 9, high: 9, low: 9, close: 9, ...volumes });
 });
 
 test("weeks open on Mondays, months on the first", () => {
-  const bar = { open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
+  const bar = { open: 1, high: 1, low: 1, close: 1, volume: 1, ...BAR_REST };
   const at = (/** @type {string} */ text) => Date.parse(text) / 1000;
   const running = (/** @type {string} */ name, /** @type {string} */ live, /** @type {string} */ minute) =>
     runningChart({ bars: [], live: { ...bar, time: at(live) } }, intervalOf(name), {
@@ -136,4 +138,18 @@ test("the title of the progress counts minutes", () => {
   assert.match(progressTitle({ minutes: 12_000, of: 42_200 }), / 12,000 of 42,200 minutes so far\./);
   assert.equal(progressTitle({ minutes: 5, of: 5 }), "");
   assert.equal(progressTitle(null), "");
+});
+
+test("a message of the kline topic brings the running bar and the newest closed one", () => {
+  const chart = applyCandles(EMPTY_CHART, [hourly(1, 2), hourly(2, 3, { is_closed: false })]);
+  const message = { candle: hourly(3, 5, { is_closed: false }), closed_candle: hourly(2, 4) };
+  const after = applyRunning(chart, message);
+
+  assert.deepEqual(
+    after.bars.map(({ close }) => close),
+    [2, 4],
+  );
+  assert.equal(after.live?.close, 5);
+  assert.equal(applyRunning(after, message), after);
+  assert.equal(applyRunning(after, { candle: null, closed_candle: null }), after);
 });

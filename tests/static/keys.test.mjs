@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { command, neighbour } from "../../static/keys.js";
+import { bookCommand, command, neighbour } from "../../static/keys.js";
 
 /**
  * Return a target whose nearest matching ancestor is itself for these selectors.
@@ -58,4 +58,13 @@ test("stepping through the symbols wraps around", () => {
   assert.equal(neighbour(symbols, "C", 1), "A");
   assert.equal(neighbour(symbols, "A", -1), "C");
   assert.equal(neighbour([], "A", 1), "");
+});
+
+test("minus, plus and u are the order book's, but not in a field", () => {
+  assert.deepEqual(
+    ["-", "+", "u", "x"].map((key) => bookCommand({ key, target: BODY })),
+    ["finer", "coarser", "unit", null],
+  );
+  assert.equal(bookCommand({ key: "-", target: FIELD }), null);
+  assert.equal(bookCommand({ key: "-", ctrlKey: true, target: BODY }), null);
 });

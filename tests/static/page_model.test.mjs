@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { intervalOf, MINUTE } from "../../static/intervals.js";
 import { emptyPage, forgetOthers, heldDisplay, panelModel, storeOf } from "../../static/page_model.js";
 import { applyView, emptyBook } from "../../static/state.js";
-import { trades, view } from "./support.mjs";
+import { BAR_REST, trades, view } from "./support.mjs";
 
 /** @import {FetchStatus} from "../../static/fetcher.js" */
 /** @import {Page} from "../../static/page_model.js" */
@@ -68,7 +68,7 @@ test("a paused display keeps its book and counts the trades that arrive meanwhil
 
 test("an interval longer than a minute has bars of its own", () => {
   const hour = intervalOf("1h");
-  const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
+  const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, ...BAR_REST };
   const page = Object.assign(showing(), { interval: hour });
   storeOf(page, "BTCUSDT").charts.set("1h", { bars: [bar], live: null });
   const model = panelModel(page);
@@ -80,7 +80,7 @@ test("an interval longer than a minute has bars of its own", () => {
 
 test("a paused display keeps its bars on every interval", () => {
   const hour = intervalOf("1h");
-  const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
+  const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, ...BAR_REST };
   const [before, after] = [
     { bars: [bar], live: { ...bar, time: 3_600 } },
     { bars: [bar, { ...bar, time: 3_600 }], live: { ...bar, time: 7_200 } },
@@ -96,7 +96,7 @@ test("a paused display keeps its bars on every interval", () => {
 
 test("an interval chosen while paused has the bars that had closed by then", () => {
   const hour = intervalOf("1h");
-  const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, missing: 0 };
+  const bar = { time: 0, open: 1, high: 1, low: 1, close: 1, volume: 1, ...BAR_REST };
   const page = showing();
   page.paused = heldDisplay(page, 5_000_000); // at 1 h 23 min
   page.interval = hour;

@@ -1,9 +1,9 @@
-// Lengths, rows, costs and lines. The two-sided test book is asks 100.02 x 2, 100.03 x 4, 100.05 x 4 around mid 100.01.
+// Lengths, rows and lines. The asks of the tests are 100.02 x 2, 100.03 x 4, 100.05 x 4.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cumulative, fitRows, lineRuns, percentile, share, sweep, withGaps } from "../../static/scale.js";
+import { cumulative, fitRows, lineRuns, percentile, share, withGaps } from "../../static/scale.js";
 
 /** @import {Level} from "../../static/types.js" */
 
@@ -36,21 +36,6 @@ test("all twenty levels are shown while their rows stay readable", () => {
 test("a low panel shows fewer levels, but at least four", () => {
   assert.deepEqual(fitRows(330, ROWS), { count: 10, rowHeight: 16 });
   assert.deepEqual(fitRows(20, ROWS), { count: 4, rowHeight: 16 });
-});
-
-test("a sweep up to a level has its average price and the distance of that from the mid", () => {
-  const cost = sweep(ASKS, 1, 100.01);
-
-  assert.ok(cost !== null);
-  assert.equal(cost.quantity, 6);
-  assert.ok(Math.abs(cost.quote - 600.16) < 1e-9);
-  assert.ok(Math.abs(cost.average - 600.16 / 6) < 1e-9);
-  assert.ok(Math.abs(cost.slippage_bps - 1.6665) < 1e-4);
-});
-
-test("a sweep to a level that does not exist is null", () => {
-  assert.equal(sweep(ASKS, 3, 100.01), null);
-  assert.equal(sweep(ASKS, -1, 100.01), null);
 });
 
 test("missing minutes become empty slots", () => {

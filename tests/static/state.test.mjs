@@ -19,7 +19,7 @@ import {
   sourceText,
   storeText,
 } from "../../static/state.js";
-import { candle, METRICS, PROOF, trades, view } from "./support.mjs";
+import { BAR_REST, METRICS, PROOF, candle, trades, view } from "./support.mjs";
 
 /** @import {ConnectionStatus} from "../../static/connection.js" */
 /** @import {Bar} from "../../static/state.js" */
@@ -43,7 +43,7 @@ function closed(minute, change = {}) {
  * @returns {Bar}
  */
 function bar(time, open = 1) {
-  return { time, open, high: 2, low: 0.5, close: 1.5, volume: 3, missing: 0 };
+  return { time, open, high: 2, low: 0.5, close: 1.5, volume: 3, ...BAR_REST };
 }
 
 /** @param {{id: number}[]} list */

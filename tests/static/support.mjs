@@ -1,5 +1,6 @@
 // Complete views, trades, candles and instruments for tests, and a clock and sockets that a test controls.
 
+/** @import {Bar} from "../../static/state.js" */
 /** @import {Candle, Instrument, Level, Metrics, ProofCounts, Trade, View} from "../../static/types.js" */
 
 /** @type {ProofCounts} */
@@ -100,10 +101,18 @@ export function candle(timestamp, change = {}) {
     low: 0.5,
     close: 1.5,
     volume: 3,
+    quote_volume: 4,
+    taker_buy_volume: 2,
+    source: "live",
     is_closed: true,
     ...change,
   };
 }
+
+/** What a bar has beside its prices and its volume.
+ * @type {Pick<Bar, "quoteVolume" | "takerBuyVolume" | "missing" | "source" | "isReconciled">}
+ */
+export const BAR_REST = { quoteVolume: 4, takerBuyVolume: 2, missing: 0, source: "live", isReconciled: false };
 
 /**
  * @param {number[]} ids

@@ -89,3 +89,13 @@ test("the balance compares what takers bought with what they sold", () => {
   assert.deepEqual(tradeBalance([...trades(2), sold]), { bought: 1, sold: 3, part: 0.25 });
   assert.equal(tradeBalance([]).part, null);
 });
+
+test("a least worth leaves out trades, and never a row of missing ones", () => {
+  const list = trades(9, 8, 5, 4).map((trade, at) => ({ ...trade, price: 10, quantity: at }));
+  const rows = tapeRows(list, TRADES_KEPT, 20);
+
+  assert.deepEqual(
+    rows.map((row) => ("trade" in row ? row.trade.id : -row.missing)),
+    [-2, 5, 4],
+  );
+});

@@ -1,14 +1,15 @@
 // The drawing of the candle chart, over the chart library: bars, volume, the line of the current price, and where the
 // user has scrolled to. It draws the bars it is given; which ones, and what is written beside them, the panel decides.
 
-import { fixed, utcMinute } from "../../format.js";
+import { fixed } from "../../format.js";
 import { withGaps } from "../../scale.js";
+import { axisText, cursorText, zoneFor } from "../../time_zone.js";
 
 /** @import * as Charts from "lightweight-charts" */
 /** @import {Interval} from "../../intervals.js" */
 /** @import {Bar} from "../../state.js" */
 /** @import {Direction} from "../../trade_list.js" */
-/** @import {Instrument} from "../../types.js" */
+/** @import {CandleSource, Instrument} from "../../types.js" */
 
 /** @typedef {ReturnType<typeof palette>} Palette */
 /** A bar, or the place of a missing one.
@@ -20,6 +21,8 @@ const NEAR_START_BARS = 60; // so close to the first bar in sight, further ones 
 const BARS_SHOWN_MAX = 150;
 const BARS_SHOWN_MIN = 30;
 const RIGHT_BARS = 3; // empty room to the right of the running bar
+const SOURCE_SHARE = 0.012; // height of the marks of the bars' sources
+const INCOMPLETE_SHARE = 0.5;
 const BAR_PX = 7; // width of a bar, to choose how many to show at first
 
 /**
@@ -40,6 +43,8 @@ export function createDrawing(charts, box) {
     lastValueVisible: false,
     priceLineVisible: false,
   });
+  /** @type {Charts.IPriceLine[]} */
+  let lines = [];
   const lastLine = candles.createPriceLine({ price: 0, lineWidth: 1, lineStyle: charts.LineStyle.Dotted });
   const volume = chart.addSeries(charts.HistogramSeries, {
     priceScaleId: "volume",
@@ -48,13 +53,29 @@ export function createDrawing(charts, box) {
     priceLineVisible: false,
   });
   candles.priceScale().applyOptions({ scaleMargins: { top: 0.06, bottom: 0.24 } });
-  volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
+  volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0.02 } });
+  const [gaps, sources] = [markSeries("gaps", 0), markSeries("sources", 1 - SOURCE_SHARE)];
   let stepSeconds = 0;
+  let zone = "UTC";
+
+  /**
+   * Add a series of marks, each as high as its share of the chart.
+   * @param {string} name
+   * @param {number} top
+   */
+  function markSeries(name, top) {
+    const options = { priceScaleId: name, lastValueVisible: false, priceLineVisible: false };
+    const series = chart.addSeries(charts.HistogramSeries, options);
+    series.priceScale().applyOptions({ scaleMargins: { top, bottom: 0 }, visible: false });
+    return series;
+  }
+
   /** @param {Bar[]} bars */
   const slotsOf = (bars) => (stepSeconds > 0 ? withGaps(bars, stepSeconds, SLOTS_MAX) : bars.slice(-SLOTS_MAX));
 
   return {
     chart,
+    colour,
     /**
      * @param {Instrument} instrument
      * @param {Interval} interval
@@ -66,11 +87,62 @@ export function createDrawing(charts, box) {
       const minMove = tick_size > 0 ? tick_size : 10 ** -price_decimals;
       candles.applyOptions({ priceFormat: { type: "custom", formatter, minMove } });
     },
+    /**
+     * Write times in this zone.
+     * @param {string} name
+     */
+    setZone(name) {
+      const next = zoneFor(name, stepSeconds);
+      if (next === zone) return;
+      zone = next;
+      chart.applyOptions(zoneOptions(zone));
+    },
+    /**
+     * Draw horizontal lines at these prices, in place of others.
+     * @param {number[]} prices
+     */
+    setLines(prices) {
+      for (const line of lines) candles.removePriceLine(line);
+      const style = { lineWidth: /** @type {const} */ (1), color: colour.cursor };
+      lines = prices.map((price) => candles.createPriceLine({ price, ...style, title: "", axisLabelVisible: true }));
+    },
+    /**
+     * Return the bar's open and the price at a place of the chart; null beside the bars.
+     * @param {number} x
+     * @param {number} y
+     */
+    pointAt(x, y) {
+      const [time, price] = [chart.timeScale().coordinateToTime(x), candles.coordinateToPrice(y)];
+      return typeof time === "number" && price !== null ? { time, price } : null;
+    },
+    /**
+     * Return the place of a point; null where it is out of sight.
+     * @param {{time: number, price: number}} point
+     */
+    placeOf({ time, price }) {
+      const x = chart.timeScale().timeToCoordinate(/** @type {Charts.UTCTimestamp} */ (time));
+      const y = candles.priceToCoordinate(price);
+      return x === null || y === null ? null : { x, y };
+    },
+    /**
+     * Return how much the price differs over so many pixels of height.
+     * @param {number} pixels
+     */
+    priceOver(pixels) {
+      const [top, below] = [candles.coordinateToPrice(0), candles.coordinateToPrice(pixels)];
+      return top === null || below === null ? 0 : Math.abs(top - below);
+    },
+    /** The chart as it is drawn now. */
+    picture() {
+      return chart.takeScreenshot(true);
+    },
     /** @param {Bar[]} bars */
     start(bars) {
       const slots = slotsOf(bars);
       candles.setData(slots.map(candleOf));
       volume.setData(slots.map((slot) => volumeOf(slot, colour)));
+      gaps.setData(slots.map((slot) => gapOf(slot, colour)));
+      sources.setData(slots.map((slot) => sourceOf(slot, colour)));
       return slots.length;
     },
     /**
@@ -128,6 +200,8 @@ export function createDrawing(charts, box) {
       for (const slot of [...gap, ...bars]) {
         candles.update(candleOf(slot));
         volume.update(volumeOf(slot, colour));
+        gaps.update(gapOf(slot, colour));
+        sources.update(sourceOf(slot, colour));
       }
       return bars.at(-1) ?? last;
     },
@@ -155,6 +229,40 @@ function volumeOf(slot, colour) {
 }
 
 /**
+ * Return the mark of a missing bar, and the fainter one of a bar with missing minutes.
+ * @param {Slot} slot
+ * @param {Palette} colour
+ * @returns {Charts.HistogramData | Charts.WhitespaceData}
+ */
+function gapOf(slot, colour) {
+  const time = /** @type {Charts.UTCTimestamp} */ (slot.time);
+  if ("open" in slot && slot.missing === 0) return { time };
+  return { time, value: "open" in slot ? INCOMPLETE_SHARE : 1, color: colour.gap };
+}
+
+/**
+ * Return the mark of where a bar comes from.
+ * @param {Slot} slot
+ * @param {Palette} colour
+ * @returns {Charts.HistogramData | Charts.WhitespaceData}
+ */
+function sourceOf(slot, colour) {
+  const time = /** @type {Charts.UTCTimestamp} */ (slot.time);
+  return "open" in slot ? { time, value: 1, color: colour.sources[slot.source] } : { time };
+}
+
+/** @param {string} zone */
+function zoneOptions(zone) {
+  return {
+    localization: { timeFormatter: (/** @type {Charts.Time} */ time) => cursorText(Number(time), zone) },
+    timeScale: {
+      tickMarkFormatter: (/** @type {Charts.Time} */ time, /** @type {number} */ kind) =>
+        axisText(Number(time), kind, zone),
+    },
+  };
+}
+
+/**
  * Read the style sheet's colours: the chart draws on a canvas and does not inherit them.
  * @param {HTMLElement} box
  */
@@ -171,6 +279,14 @@ function palette(box) {
     ask: read("--ask"),
     bidVolume: read("--bid-volume"),
     askVolume: read("--ask-volume"),
+    gap: read("--gap-mark"),
+    /** @type {Record<CandleSource, string>} */
+    sources: {
+      live: read("--source-live"),
+      repaired: read("--source-repaired"),
+      exchange: read("--source-exchange"),
+      mixed: read("--source-mixed"),
+    },
     font: style.fontFamily,
   };
 }
@@ -188,6 +304,7 @@ function chartOptions(charts, colour) {
       textColor: colour.text,
       fontSize: 11,
       fontFamily: colour.font,
+      panes: { separatorColor: colour.line, separatorHoverColor: colour.cursor },
       attributionLogo: false, // its inline style would violate the page's content policy
     },
     grid: { vertLines: { color: colour.faint }, horzLines: { color: colour.faint } },
@@ -205,11 +322,9 @@ function chartOptions(charts, colour) {
       rightOffset: RIGHT_BARS,
       minBarSpacing: 1,
     },
-    localization: { timeFormatter: timeText, dateFormat: "yyyy-MM-dd" },
+    localization: {
+      dateFormat: "yyyy-MM-dd",
+      timeFormatter: (/** @type {Charts.Time} */ time) => cursorText(Number(time), "UTC"),
+    },
   };
-}
-
-/** @param {Charts.Time} time */
-function timeText(time) {
-  return `${utcMinute(Number(time) * 1000)} UTC`;
 }

@@ -1,22 +1,24 @@
-// The candle chart: closed bars from the store and the running one, volume below, gaps left open. It draws the bars it
-// is given and says why there are none; requesting them is the caller's business.
+// The candle chart: closed bars from the store and the running one, volume and layers, gaps left open and marked. It
+// draws the bars it is given and says why there are none; requesting them is the caller's business.
 
-import { createDrawing } from "./drawing.js";
 import { closest, element, find, setAttr, setText, setVisible } from "../../dom.js";
-import { fixed, quantityColumn, utcMinute, waitText } from "../../format.js";
-import { INTERVALS, progressText, progressTitle } from "../../intervals.js";
+import { waitText } from "../../format.js";
+import { INTERVALS, MINUTE, progressText, progressTitle } from "../../intervals.js";
 import { continues, sameBar } from "../../state.js";
+import { zoneFor, zoneOf } from "../../time_zone.js";
 import { lastTrade } from "../../trade_list.js";
+import { createDrawing } from "./drawing.js";
+import { paintLegend } from "./legend.js";
 
 /** @import * as Charts from "lightweight-charts" */
 /** @import {FetchStatus} from "../../fetcher.js" */
 /** @import {Interval} from "../../intervals.js" */
 /** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
 /** @import {Bar} from "../../state.js" */
-/** @import {Instrument, Trade} from "../../types.js" */
+/** @import {createToolbox} from "./toolbox.js" */
+/** @import {Trade} from "../../types.js" */
 
 const CHARTS = "../../vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
-const DAY_S = 86_400;
 const FAR_STEP = 10; // bars a step of an arrow key with Shift
 /** @type {{key: string, bars: Bar[], last: Bar | null}} */
 const NOTHING = Object.freeze({ key: "", bars: [], last: null });
@@ -27,7 +29,7 @@ const NOTHING = Object.freeze({ key: "", bars: [], last: null });
  * @param {PanelContext} context
  * @returns {Promise<Panel>}
  */
-export async function mount(frame, { repaint: onHover, commands, data }) {
+export async function mount(frame, { repaint, commands, data, settings }) {
   fill(frame);
   const { section } = frame;
   /** @type {typeof Charts} */
@@ -44,7 +46,16 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
     toNow: find(section, ".to-now"),
     body: find(section, ".chart-body"),
     spoken: find(section, ".chart-spoken"),
+    values: find(section, ".legend-layers"),
   };
+  /** Loaded after the candles have been drawn.
+   * @type {ReturnType<typeof createToolbox> | null}
+   */
+  let toolbox = null;
+  import("./toolbox.js").then((module) => {
+    toolbox = module.createToolbox(frame, nodes, charts, drawing, settings, repaint);
+    repaint();
+  });
   const buttons = INTERVALS.map(intervalButton);
   nodes.intervals.append(...buttons);
   nodes.intervals.addEventListener("click", (event) => {
@@ -60,7 +71,7 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
   let hovered = null;
   drawing.chart.subscribeCrosshairMove(({ time }) => {
     hovered = typeof time === "number" ? time : null;
-    onHover();
+    repaint();
   });
 
   let isKeyMove = false;
@@ -68,13 +79,15 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
   nodes.body.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key] ?? 0;
     if (event.key === "Escape") drawing.point(null);
+    const pointed = hovered === null ? null : barAt(hovered, painted.bars, painted.last);
+    if (toolbox?.keyPressed(event, pointed)) return event.preventDefault();
     if (step === 0) return;
     event.preventDefault();
     const bar = stepped(painted.bars, painted.last, hovered, step * (event.shiftKey ? FAR_STEP : 1));
     isKeyMove = bar !== null;
     hovered = bar?.time ?? null;
     drawing.point(bar);
-    onHover();
+    repaint();
   });
 
   /** Remove another symbol's bars, which must not appear under the name of a symbol without any. */
@@ -82,7 +95,9 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
     if (painted !== NOTHING) drawing.start([]);
     painted = NOTHING;
     drawing.markLast(null);
+    toolbox?.clear();
     setText(nodes.legend, "");
+    setText(nodes.values, "");
   }
 
   /**
@@ -105,29 +120,39 @@ export async function mount(frame, { repaint: onHover, commands, data }) {
    * @param {Trade[]} trades
    * @param {Bar[]} bars
    * @param {Bar | null} live
+   * @param {number} step seconds of a bar
    */
-  function paintNewest(trades, bars, live) {
+  function paintNewest(trades, bars, live, step) {
     // Not the last bar's close: a server that has just started has no running bar yet.
     const last = lastTrade(trades);
     drawing.markLast(last);
     setAttr(section, "data-last", last?.price);
     setAttr(section, "data-first", bars[0]?.time);
+    setAttr(section, "data-gaps", step > 0 ? missingBars(bars, step) : null);
     setAttr(nodes.legend, "data-running", live !== null && barAt(hovered, bars, live) === live);
   }
 
   return {
     isPaced: true,
+    topics: ({ interval, selected }) => (interval === MINUTE ? [] : [{ topic: `kline.${selected}.${interval.name}` }]),
     paint({ bars, live, trades, instrument, view, interval, selected }) {
       symbol = selected;
       paintButtons(buttons, interval);
       if (instrument === null || view === null) return clear();
+      const { stepSeconds } = interval;
       const key = `${view.symbol} ${interval.name}`;
       if (painted.key !== key) drawing.adopt(instrument, interval);
+      const zone = zoneFor(zoneOf(settings.get("zone")), stepSeconds);
+      drawing.setZone(zone);
       draw(key, bars, live);
-      if (drawing.isNearStart()) data.history(symbol)?.loadOlder();
-      paintNewest(trades, bars, live);
-      paintLegend(nodes.legend, barAt(hovered, bars, live), instrument, interval);
-      if (isKeyMove) setText(nodes.spoken, nodes.legend.textContent ?? "");
+      toolbox?.paintLayers(key, bars, live, instrument, stepSeconds);
+      if (toolbox?.lacksDay(bars, stepSeconds) || drawing.isNearStart()) data.history(symbol)?.loadOlder();
+      paintNewest(trades, bars, live, stepSeconds);
+      const shown = barAt(hovered, bars, live);
+      const readings = shown === null ? [] : toolbox?.read(shown, instrument);
+      paintLegend(nodes, shown, readings ?? [], instrument, interval, zone);
+      toolbox?.paint({ bars, live, instrument, interval, symbol: view.symbol, zone });
+      if (isKeyMove) setText(nodes.spoken, `${nodes.legend.textContent} ${nodes.values.textContent}`);
       isKeyMove = false;
     },
     /** Whether the newest bar as it is drawn does not contain the last price, which is painted more often. */
@@ -159,14 +184,15 @@ function fill({ section, head, body, streamAge }) {
   setAttr(section, "data-testid", "candles");
   head.append(
     element("div", { class: "intervals", role: "group", "aria-label": "Interval", "data-testid": "intervals" }),
-    element("p", { class: "panel-note" }, "UTC"),
     streamAge("kline", "candles-age"),
     element("p", { class: "panel-note chart-progress", "data-testid": "chart-progress" }),
   );
-  const label = "Candle chart: arrow keys read the candles";
+  const label = "Candle chart: arrow keys read the candles, r measures from one, h draws a line at its close";
   const toNow = { type: "button", class: "tool to-now", "data-testid": "to-now", hidden: true };
   body.append(
+    element("div", { class: "chart-tools-place" }),
     element("p", { class: "legend figure values of-kline", "data-testid": "legend" }),
+    element("p", { class: "legend-layers figure values of-kline", "data-testid": "legend-layers" }),
     element(
       "div",
       { class: "chart-body", tabindex: 0, role: "group", "aria-label": label },
@@ -218,6 +244,16 @@ function newerBars(last, bars, live) {
 }
 
 /**
+ * Return how many bars are missing between the first and the last one.
+ * @param {Bar[]} bars
+ * @param {number} step
+ */
+function missingBars(bars, step) {
+  const last = bars.at(-1);
+  return last === undefined ? 0 : (last.time - bars[0].time) / step + 1 - bars.length;
+}
+
+/**
  * Return the bar at `time`, or the newest one.
  * @param {number | null} time
  * @param {Bar[]} bars
@@ -241,30 +277,6 @@ function stepped(bars, last, time, steps) {
   const at = time === null ? all.length - 1 : all.findLastIndex((bar) => bar.time <= time);
   const from = time === null && steps < 0 ? all.length : at; // the first key points at the newest one
   return all[Math.min(all.length - 1, Math.max(0, from + steps))] ?? null;
-}
-
-/**
- * @param {HTMLElement} node
- * @param {Bar | null} bar
- * @param {Instrument} instrument
- * @param {Interval} interval
- */
-function paintLegend(node, bar, { price_decimals, quantity_decimals, base_asset }, { stepSeconds }) {
-  if (bar === null) return setText(node, "");
-  /** @param {number} value */
-  const price = (value) => fixed(value, price_decimals);
-  const volume = quantityColumn(bar.volume, Math.min(3, quantity_decimals))(bar.volume);
-  // No break within a pair: on two lines each letter stays with its number.
-  const pair = (/** @type {string} */ name, /** @type {string} */ text) => `${name}\u00a0${text}`;
-  const figures = [pair("O", price(bar.open)), pair("H", price(bar.high)), pair("L", price(bar.low))];
-  figures.push(pair("C", price(bar.close)), pair("V", `${volume}\u00a0${base_asset}`));
-  const time = utcMinute(bar.time * 1000);
-  const shortTime = stepSeconds > 0 && stepSeconds < DAY_S ? time.slice(11) : time.slice(0, 10);
-  const missing = bar.missing > 0 ? `  ${bar.missing} min missing` : "";
-  setAttr(node, "data-side", bar.close >= bar.open ? "bid" : "ask");
-  setAttr(node, "data-low", bar.low);
-  setAttr(node, "data-high", bar.high);
-  setText(node, `${shortTime}  ${figures.join("  ")}${missing}`);
 }
 
 /**

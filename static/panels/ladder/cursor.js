@@ -1,11 +1,10 @@
-// The level of the order book that the user points at, by pointer or by arrow keys, and the cost of taking the book up
-// to it. The cursor is a position in the ladder, not a price, so it stays where it is while the book moves.
+// The row of the order book that the user points at, by pointer or by arrow keys. The cursor is a position in the
+// ladder, not a price, so it stays where it is while the book moves.
 
 import { closest } from "../../dom.js";
 import { TOP_LEVELS } from "../../known_range.js";
-import { sweep } from "../../scale.js";
 
-/** @import {Level, Side, View} from "../../types.js" */
+/** @import {Level, Side} from "../../types.js" */
 
 /** @typedef {{side: Side, level: number}} Position */
 /** @typedef {Position & {levels: Level[]}} Place */
@@ -77,14 +76,4 @@ function stepped(from, step) {
   const outward = from.side === "ask" ? step : -step;
   if (from.level + outward < 0) return { side: from.side === "ask" ? "bid" : "ask", level: 0 };
   return { side: from.side, level: Math.min(TOP_LEVELS - 1, from.level + outward) };
-}
-
-/**
- * Return the cost of taking the book up to `place`; null where it cannot be known.
- * @param {Place | null} place
- * @param {View | null} view
- */
-export function sweepOf(place, view) {
-  const mid = view?.metrics.mid_price ?? null;
-  return place === null ? null : sweep(place.levels, place.level, mid ?? NaN);
 }

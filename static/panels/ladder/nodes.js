@@ -24,7 +24,7 @@ export function fill({ head, body, heading, id, streamAge }) {
   /** @param {string} name @param {string} asset */
   const column = (name, asset) =>
     element("th", { role: "columnheader", scope: "col" }, `${name} `, element("span", { class: `unit ${asset}` }));
-  const columns = [column("Price", "quote-asset"), column("Size", "base-asset"), column("Total", "base-asset")];
+  const columns = [column("Price", "quote-asset"), column("Size", "size-asset"), column("Total", "size-asset")];
   const table = element(
     "table",
     {
@@ -38,7 +38,15 @@ export function fill({ head, body, heading, id, streamAge }) {
     element("thead", { role: "rowgroup" }, element("tr", { role: "row", class: "level level-head" }, ...columns)),
   );
   const overlay = element("p", { class: "overlay-text" });
+  const group = element("select", { class: "ladder-group", "data-testid": "ladder-group", "aria-keyshortcuts": "- +" });
+  const unit = element("select", { class: "ladder-unit", "data-testid": "ladder-unit", "aria-keyshortcuts": "u" });
   body.append(
+    element(
+      "div",
+      { class: "ladder-tools" },
+      element("label", {}, element("span", {}, "Group "), group),
+      element("label", {}, element("span", {}, "in "), unit),
+    ),
     element(
       "div",
       { class: "ladder-body" },

@@ -4,8 +4,10 @@
 import { createDepthBars } from "./bars.js";
 import { find, setAttr, setText, setVisible } from "../../dom.js";
 import { age, bps, commonLead, figure, fixed, isKnown, quantityColumn, UNKNOWN } from "../../format.js";
-import { firstUnknown, rangeEndText, shortBook, TOP_LEVELS } from "../../known_range.js";
-import { createCursor, sweepOf } from "./cursor.js";
+import { rangeEndText, shortBook, TOP_LEVELS } from "../../known_range.js";
+import { createCursor } from "./cursor.js";
+import { createGrouping } from "./grouping.js";
+import { costTo } from "./groups.js";
 import { createSide, fill, spreadRow } from "./nodes.js";
 import { cumulative, fitRows, percentile, share } from "../../scale.js";
 import { levelChanges } from "../../state.js";
@@ -13,6 +15,9 @@ import { lastTrade } from "../../trade_list.js";
 
 /** @import {BarRow, Flash} from "./bars.js" */
 /** @import {Place} from "./cursor.js" */
+/** @import {Unit} from "./grouping.js" */
+/** @import {Source} from "./groups.js" */
+/** @import {GroupRow} from "../../liquidity_types.js" */
 /** @import {Row, SideNodes, SpreadNodes, Started} from "./nodes.js" */
 /** @import {PanelModel} from "../../page_model.js" */
 /** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
@@ -25,6 +30,7 @@ const FADE_MS = 280; // ... and gone after this
 const FLASH_MS_MIN = 340; // at most three flashes a second at one price (WCAG 2.3.1)
 const WALL_PART = 0.95; // a level as large as this percentile of the shown ones gets the densest bar
 const QUOTE_DECIMALS_MAX = 3;
+const QUOTE_DECIMALS = 2;
 /** The size column, as parts of the width: where a change flashes.
  * @type {[number, number]}
  */
@@ -46,7 +52,7 @@ const ARROWS = { up: "\u25b2", down: "\u25bc", none: "" };
  * @param {PanelContext} context
  * @returns {Panel}
  */
-export function mount(frame, { repaint: onResize }) {
+export function mount(frame, { repaint: onResize, settings }) {
   fill(frame);
   const { section } = frame;
   const nodes = findNodes(section);
@@ -60,8 +66,11 @@ export function mount(frame, { repaint: onResize }) {
   /** @type {{key: string, bids: Level[], asks: Level[]}} */
   let before = { key: "", bids: [], asks: [] };
 
+  const grouping = createGrouping(section, settings);
+
   new ResizeObserver(() => {
     fit = measured(nodes);
+    grouping.setRows(fit.count);
     bars.resize(fit.width, fit.height);
     table.style.setProperty("--row-height", `${fit.rowHeight}px`);
     onResize();
@@ -70,8 +79,9 @@ export function mount(frame, { repaint: onResize }) {
   return {
     paint(model) {
       const nowMs = Date.now();
-      const book = readBook(model, fit.count);
-      const key = model.view === null ? "" : `${model.view.symbol} ${model.view.instance}`;
+      const { source, multiple, message } = grouping.read(model);
+      const book = readBook(model, source, fit.count, grouping.unit);
+      const key = model.view === null ? "" : `${model.view.symbol} ${model.view.instance} ${multiple} ${grouping.unit}`;
       const known = before.key === key ? before : { bids: [], asks: [] };
       before = { key, bids: book.bids, asks: book.asks };
       noteChanges(sides.ask.flashes, levelChanges(known.asks, book.asks), nowMs);
@@ -81,11 +91,14 @@ export function mount(frame, { repaint: onResize }) {
       bars.draw([...barRows(sides.ask, book, fit, nowMs), ...barRows(sides.bid, book, fit, nowMs)]);
       if (sides.ask.flashes.size + sides.bid.flashes.size > 0) fade.restart();
       paintSpread(spread, model);
-      paintHead(nodes, model);
-      paintCursor(nodes, cursor.place(book), model);
+      paintHead(nodes, model, grouping.unit);
+      setAttr(table, "data-multiple", multiple);
+      setAttr(table, "data-update-id", (message ?? model.view)?.last_update_id ?? null);
+      paintCursor(nodes, cursor.place(book), model, source);
       // Said once for each key, not with each view.
       if (cursor.takeKeyMove()) setText(nodes.spoken, nodes.sweep.textContent ?? "");
     },
+    topics: (model) => grouping.topics(model),
     /** Paint the overlay on a book that may not be trusted. */
     paintTime({ status }) {
       setVisible(nodes.overlay, !status.trusted);
@@ -110,7 +123,7 @@ function findNodes(section) {
     overlay: find(section, ".overlay"),
     overlayText: find(section, ".overlay-text"),
     quoteAsset: find(section, ".quote-asset"),
-    baseAssets: section.querySelectorAll(".base-asset"),
+    sizeAssets: section.querySelectorAll(".size-asset"),
   };
 }
 
@@ -138,16 +151,18 @@ function pixels(node, property, otherwise) {
 /**
  * Compute what a paint needs, once for both sides: one scale, one number format, one dimmed lead.
  * @param {PanelModel} model
+ * @param {Source} source
  * @param {number} count
+ * @param {Unit} unit
  */
-function readBook({ view, instrument }, count) {
-  const bids = (view?.bids ?? []).slice(0, count);
-  const asks = (view?.asks ?? []).slice(0, count);
+function readBook({ view, instrument }, source, count, unit) {
+  const bids = inUnit(source.rows.bid, count, unit);
+  const asks = inUnit(source.rows.ask, count, unit);
   const priceText = (/** @type {number} */ price) => fixed(price, instrument?.price_decimals ?? 0);
   const totals = { bid: cumulative(bids), ask: cumulative(asks) };
   const largest = Math.max(totals.bid.at(-1) ?? 0, totals.ask.at(-1) ?? 0);
   const sizes = [...bids, ...asks].map(([, quantity]) => quantity);
-  const decimals = instrument?.quantity_decimals ?? 0;
+  const decimals = unit === "quote" ? QUOTE_DECIMALS : (instrument?.quantity_decimals ?? 0);
   return {
     bids,
     asks,
@@ -160,9 +175,27 @@ function readBook({ view, instrument }, count) {
     totalText: quantityColumn(largest, decimals),
     lead: commonLead([...bids.slice(-1), ...asks.slice(-1), ...bids.slice(0, 1)].map(([price]) => priceText(price))),
     isEmpty: view === null,
-    firstUnknown: firstUnknown(view),
-    rangeEnd: view === null || instrument === null ? { bid: "", ask: "" } : rangeEndText(view, instrument),
+    firstUnknown: source.unknownFrom,
+    rangeEnd: rangeEnd(source, instrument),
   };
+}
+
+/**
+ * @param {Source} source
+ * @param {PanelModel["instrument"]} instrument
+ */
+function rangeEnd({ window }, instrument) {
+  return window === null || instrument === null ? { bid: "", ask: "" } : rangeEndText({ window }, instrument);
+}
+
+/**
+ * @param {GroupRow[]} rows
+ * @param {number} count
+ * @param {Unit} unit
+ * @returns {Level[]}
+ */
+function inUnit(rows, count, unit) {
+  return rows.slice(0, count).map(([price, base, quote]) => [price, unit === "quote" ? quote : base]);
 }
 
 /**
@@ -310,10 +343,12 @@ function arrow(direction) {
 /**
  * @param {Nodes} nodes
  * @param {PanelModel} model
+ * @param {Unit} unit
  */
-function paintHead(nodes, { view, instrument }) {
+function paintHead(nodes, { view, instrument }, unit) {
   setText(nodes.quoteAsset, instrument?.quote_asset ?? "");
-  for (const node of nodes.baseAssets) setText(node, instrument?.base_asset ?? "");
+  const asset = unit === "quote" ? instrument?.quote_asset : instrument?.base_asset;
+  for (const node of nodes.sizeAssets) setText(node, asset ?? "");
   const { text, isIncomplete } = view === null ? { text: "", isIncomplete: false } : shortBook(view);
   setText(nodes.note, text);
   setAttr(nodes.note, "data-short", isIncomplete);
@@ -328,18 +363,31 @@ function overlayText({ text, ageMs, hasAge }) {
  * @param {Nodes} nodes
  * @param {Place | null} place
  * @param {PanelModel} model
+ * @param {Source} source
  */
-function paintCursor({ sides, sweep: node }, place, { view, instrument }) {
+function paintCursor({ sides, sweep: node }, place, { view, instrument }, source) {
   for (const { side, rows } of Object.values(sides)) {
     const until = place?.side === side ? place.level : -1;
     for (const [at, row] of rows.entries()) setAttr(row.row, "data-swept", at <= until);
   }
-  const cost = sweepOf(place, view);
+  const best = place?.side === "ask" ? view?.metrics.best_ask : view?.metrics.best_bid;
+  const cost = place === null ? null : costTo(source.rows[place.side], place.level, best ?? NaN);
   setAttr(node, "data-side", cost === null ? null : place?.side);
-  if (cost === null || instrument === null) return setText(node, HINT);
+  if (cost === null || place === null || instrument === null) return setText(node, HINT);
   const size = `${figure(cost.quantity, instrument.quantity_decimals)} ${instrument.base_asset}`;
   const average = `avg ${fixed(cost.average, instrument.price_decimals)}`;
   const total = `${figure(cost.quote, QUOTE_DECIMALS_MAX)} ${instrument.quote_asset}`;
-  const act = place?.side === "ask" ? "Buy" : "Sell";
-  setText(node, `${act} ${size}, ${average}, ${total}, ${bps(cost.slippage_bps)} bps`);
+  const act = place.side === "ask" ? "Buy" : "Sell";
+  const [, , , bought, sold] = source.rows[place.side][place.level];
+  const traded = bought + sold > 0 ? `, ${tradedText(bought, sold, instrument.quantity_decimals)}` : "";
+  setText(node, `${act} ${size}, ${average}, ${total}, ${bps(cost.slippage_bps)} bps from the best${traded}`);
+}
+
+/**
+ * @param {number} bought
+ * @param {number} sold
+ * @param {number} decimals
+ */
+function tradedText(bought, sold, decimals) {
+  return `lately bought ${figure(bought, decimals)}, sold ${figure(sold, decimals)} there`;
 }

@@ -16,10 +16,11 @@ import {
   utcMinute,
 } from "../../format.js";
 import { isTopIncomplete, lowerBoundSides, lowerBoundText } from "../../known_range.js";
+import { createExplanation } from "../../explanation.js";
 import { lineRuns } from "../../scale.js";
 import { SAMPLES_MAX } from "../../state.js";
 
-/** @import {Frame, Panel} from "../../panel_frame.js" */
+/** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
 /** @import {Point} from "../../scale.js" */
 /** @import {Sample} from "../../state.js" */
 /** @import {Instrument, Metrics, Side, View} from "../../types.js" */
@@ -40,6 +41,7 @@ const AT_LEAST = "\u2265";
  * @property {(view: View, instrument: Instrument) => string} extra the second line
  * @property {string} meaning what it says to a trader
  * @property {string} formula
+ * @property {(keyof Metrics)[]} [explained] the metrics that go into it, where it is not one alone
  * @property {number} [signs] decimals by which its sign colours it
  * @property {(metrics: Metrics) => number | null} [value]
  * @property {(metrics: Metrics) => number | null} [line] what the sparkline draws, when it is not the value
@@ -137,6 +139,7 @@ const CARDS = [
     label: "Depth within 10 bps",
     unit: base,
     value: depth,
+    explained: ["depth_10bps_bid", "depth_10bps_ask", "depth_10bps_exact"],
     line: (metrics) => (metrics.depth_10bps_exact ? depth(metrics) : null),
     text: quantity,
     bound: lowerBoundText,
@@ -191,22 +194,30 @@ const CARDS = [
 /**
  * Create the panel.
  * @param {Frame} frame
+ * @param {PanelContext} context
  * @returns {Panel}
  */
-export function mount({ section, head, body }) {
+export function mount({ section, head, body }, { server }) {
   setAttr(section, "data-testid", "metrics");
   const note = element("p", { class: "panel-note metrics-note" });
   head.append(note);
   const cards = CARDS.map((spec) => ({ ...spec, ...cardNodes(spec) }));
-  const explain = createExplanation(find(document, "dialog.explain"));
-  for (const { node, nameNode, ...spec } of cards)
-    nameNode.addEventListener("click", () => explain(spec, node.getAttribute("data-bound") === null ? "" : node.title));
+  const explain = createExplanation(find(document, "dialog.explain"), server);
+  /** @type {View | null} */
+  let shown = null;
+  for (const { node, nameNode, ...spec } of cards) {
+    nameNode.addEventListener("click", () => {
+      const bound = node.getAttribute("data-bound") === null ? "" : node.title;
+      explain({ ...spec, bound }, spec.explained ?? [spec.name], shown);
+    });
+  }
   body.append(element("dl", { class: "cards values" }, ...cards.map(({ node }) => node)));
   /** @type {number | null} */
   let paintedSecond = null;
 
   return {
     paint({ view, instrument, samples }) {
+      shown = view;
       for (const card of cards) {
         if (view === null || instrument === null) paintEmpty(card);
         else paintCard(card, view, instrument);
@@ -217,24 +228,6 @@ export function mount({ section, head, body }) {
       paintedSecond = second;
       for (const card of cards) paintLine(card, samples);
     },
-  };
-}
-
-/**
- * Return what opens the explanation of a metric, for those who have no mouse to point with.
- * @param {HTMLDialogElement} dialog
- */
-function createExplanation(dialog) {
-  /**
-   * @param {Pick<CardSpec, "label" | "formula" | "meaning">} spec
-   * @param {string} bound why the value is only a lower bound; "" where it is exact
-   */
-  return ({ label, formula, meaning }, bound) => {
-    setText(find(dialog, "h2"), label);
-    setText(find(dialog, ".explain-meaning"), meaning);
-    setText(find(dialog, ".explain-formula"), formula);
-    setText(find(dialog, ".explain-bound"), bound);
-    dialog.showModal();
   };
 }
 

@@ -1,26 +1,28 @@
-// The trade tape: newest trade on top, a row wherever trades are missing, and the balance of buys and sells in it.
-// Rows move to the top and are refilled, so a burst of trades costs only the trades that are new.
+// The trade tape: newest trade on top, a row wherever trades are missing, large trades marked, small ones left out if
+// the user wants it, and what was bought and sold over a span. Rows move to the top and are refilled, so a burst of
+// trades costs only the trades that are new.
 
 import { element, find, setAttr, setFill, setText } from "../../dom.js";
-import { counted, fixed, quantityColumn, utcTime } from "../../format.js";
-import { percentile } from "../../scale.js";
-import { TRADES_KEPT, TRADES_RECENT, tapeRows, tradeBalance } from "../../trade_list.js";
+import { counted, figure, fixed, quantityColumn, utcTime } from "../../format.js";
+import { flowNote, flowOf, SPAN_MS, SPANS_MS, spanText, tierOf, tiersOf } from "../../tape_figures.js";
+import { TRADES_KEPT, tapeRows, worth } from "../../trade_list.js";
+import { createTools } from "./tools.js";
 
 /** @import {Frame, Panel, PanelContext} from "../../panel_frame.js" */
+/** @import {Flow, Tiers} from "../../tape_figures.js" */
 /** @import {TapeRow} from "../../trade_list.js" */
 /** @import {Instrument, Trade} from "../../types.js" */
 
-const LARGE_PART = 0.95; // trades above this percentile of the kept ones stand out
-const LARGE_MIN = 20; // trades that are needed for that percentile
 const TAKERS = { buyer: "Buy", seller: "Sell" };
 const ARROWS = { buyer: "\u25b2", seller: "\u25bc" };
 const SIDES = { buyer: "bid", seller: "ask" };
 const ROWS_MORE = 200; // rows at first, and how many are added when the user has scrolled close to their end
 const NEAR_END_PX = 400;
 const TRADE_ATTRIBUTES = ["data-trade-id", "data-price", "data-quantity", "data-side", "data-large", "title"];
+const TIER_WORDS = ["", " (large)", " (very large)"];
 
 /** How rows are written.
- * @typedef {{instrument: Instrument | null, sizeText: (quantity: number) => string, large: number}} Style
+ * @typedef {{instrument: Instrument | null, sizeText: (quantity: number) => string, tiers: Tiers}} Style
  */
 
 /** @typedef {ReturnType<typeof balanceNodes>} BalanceNodes */
@@ -31,9 +33,10 @@ const TRADE_ATTRIBUTES = ["data-trade-id", "data-price", "data-quantity", "data-
  * @param {PanelContext} context
  * @returns {Panel}
  */
-export function mount(frame, { repaint: onScroll }) {
+export function mount(frame, { repaint, settings }) {
   fill(frame);
   const { section } = frame;
+  const tools = createTools(find(section, ".tape-tools"), settings);
   const scrolled = find(section, ".trades-body");
   /** @type {HTMLTableSectionElement} */
   const body = find(section, ".trades-table tbody");
@@ -42,6 +45,7 @@ export function mount(frame, { repaint: onScroll }) {
   let wanted = ROWS_MORE;
   /** @type {{trades: Trade[] | null, keys: string[], context: string, sizeText: Style["sizeText"], wanted: number}} */
   let painted = { trades: null, keys: [], context: "", sizeText: String, wanted };
+  let flowKey = "";
 
   scrolled.addEventListener(
     "scroll",
@@ -50,29 +54,52 @@ export function mount(frame, { repaint: onScroll }) {
       const isNearEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
       if (scrollTop === 0) wanted = ROWS_MORE;
       else if (isNearEnd && body.childElementCount >= wanted && wanted < TRADES_KEPT) wanted += ROWS_MORE;
-      if (wanted !== painted.wanted) onScroll();
+      if (wanted !== painted.wanted) repaint();
     },
     { passive: true },
   );
 
+  /**
+   * @param {Trade[]} trades newest first
+   * @param {number} nowMs by the exchange's clock
+   * @param {Instrument | null} instrument
+   */
+  function paintFlow(trades, nowMs, instrument) {
+    const spanMs = spanOf(settings.get("tape.span"));
+    const key = `${trades[0]?.id}/${trades.length} ${Math.floor(nowMs / 1000)} ${spanMs}`;
+    if (key === flowKey) return;
+    flowKey = key;
+    paintBalance(balance, flowOf(trades, spanMs, nowMs), spanMs, instrument);
+  }
+
   return {
     paint({ view, trades, instrument }) {
-      const context = view === null ? "" : `${view.symbol} ${view.instance}`;
+      tools.paint(instrument);
+      const { least } = tools;
+      paintFlow(trades, view?.event_time_ms ?? 0, instrument);
+      const context = view === null ? "" : `${view.symbol} ${view.instance} ${least}`;
       if (painted.trades === trades && painted.context === context && painted.wanted === wanted) return;
-      const recent = trades.slice(0, TRADES_RECENT);
-      const rows = tapeRows(trades, wanted);
+      const rows = tapeRows(trades, wanted, least);
       const fresh = context === painted.context ? added(painted.keys, rows) : rows.length;
       // One unit for the whole column, kept until every row is rewritten.
       const sizeText = fresh < rows.length ? painted.sizeText : columnOf(trades, instrument);
-      const style = { instrument, sizeText, large: largeFrom(recent) };
+      const style = { instrument, sizeText, tiers: tiersOf(trades) };
       prependRows(body, rows.slice(0, fresh), wanted, style);
       appendRows(body, rows.slice(body.childElementCount), style);
       while (body.childElementCount > rows.length) body.lastElementChild?.remove();
-      setText(end, endText(trades.length, rows));
-      paintBalance(balance, recent, instrument);
+      tools.paintCount(
+        least > 0 ? trades.filter((trade) => worth(trade) >= least).length : trades.length,
+        trades.length,
+      );
+      setText(end, endText(trades.length, rows, least));
       painted = { trades, keys: rows.map(({ key }) => key), context, sizeText, wanted };
     },
   };
+}
+
+/** @param {string} text */
+function spanOf(text) {
+  return SPANS_MS.find((spanMs) => String(spanMs / 1000) === text) ?? SPAN_MS;
 }
 
 /**
@@ -81,8 +108,10 @@ export function mount(frame, { repaint: onScroll }) {
  */
 function fill({ head, body, heading, streamAge }) {
   head.append(element("p", { class: "panel-note" }, "UTC"), streamAge("trade", "trades-age"));
-  const names = ["Time", "Price", "Size", "Taker"];
-  const columns = names.map((name) => element("th", { role: "columnheader", scope: "col" }, name));
+  const names = ["Time", "Price", "Size", "Value", "Taker"];
+  const columns = names.map((name) =>
+    element("th", { role: "columnheader", scope: "col", class: name.toLowerCase() }, name),
+  );
   const table = element(
     "table",
     { class: "trades-table values of-trade", role: "table", "data-testid": "trades", "aria-labelledby": heading.id },
@@ -90,14 +119,16 @@ function fill({ head, body, heading, streamAge }) {
     element("tbody", { role: "rowgroup" }),
   );
   body.append(
+    element("div", { class: "tape-tools" }),
     element(
       "div",
       { class: "balance values of-trade", "data-testid": "trade-balance" },
       element(
         "p",
         { class: "balance-text" },
-        element("span", { class: "balance-bought" }),
-        element("span", { class: "balance-sold" }),
+        element("span", { class: "balance-bought" }, element("span"), element("span", { class: "balance-count" })),
+        element("span", { class: "balance-span" }),
+        element("span", { class: "balance-sold" }, element("span"), element("span", { class: "balance-count" })),
       ),
       element("div", { class: "pressure-track", "aria-hidden": "true" }, element("div", { class: "pressure-bid" })),
     ),
@@ -114,8 +145,10 @@ function fill({ head, body, heading, streamAge }) {
  * Return what follows the last row; "" where further trades follow as soon as the user scrolls there.
  * @param {number} kept
  * @param {TapeRow[]} rows
+ * @param {number} least
  */
-function endText(kept, rows) {
+function endText(kept, rows, least) {
+  if (least > 0 && rows.length === 0) return "None of the kept trades is worth so much";
   const isAll = rows.filter((row) => "trade" in row).length === kept;
   return kept < TRADES_KEPT || !isAll
     ? ""
@@ -125,8 +158,11 @@ function endText(kept, rows) {
 /** @param {HTMLElement} section */
 function balanceNodes(section) {
   return {
-    bought: find(section, ".balance-bought"),
-    sold: find(section, ".balance-sold"),
+    bought: find(section, ".balance-bought > span"),
+    buys: find(section, ".balance-bought > .balance-count"),
+    sells: find(section, ".balance-sold > .balance-count"),
+    span: find(section, ".balance-span"),
+    sold: find(section, ".balance-sold > span"),
     box: find(section, ".balance"),
     track: find(section, ".balance .pressure-bid"),
   };
@@ -150,12 +186,6 @@ function added(keys, rows) {
  */
 function columnOf(trades, instrument) {
   return quantityColumn(Math.max(0, ...trades.map(({ quantity }) => quantity)), instrument?.quantity_decimals ?? 0);
-}
-
-/** @param {Trade[]} trades */
-function largeFrom(trades) {
-  const quantities = trades.map(({ quantity }) => quantity);
-  return trades.length < LARGE_MIN ? Infinity : percentile(quantities, LARGE_PART);
 }
 
 /**
@@ -192,7 +222,7 @@ function filled(node, row, style) {
 }
 
 function createRow() {
-  const cells = ["time", "price", "size", "side"].map((name) => element("td", { role: "cell", class: name }));
+  const cells = ["time", "price", "size", "value", "side"].map((name) => element("td", { role: "cell", class: name }));
   return element("tr", { role: "row", class: "trade" }, ...cells);
 }
 
@@ -201,18 +231,20 @@ function createRow() {
  * @param {Trade} trade
  * @param {Style} style
  */
-function fillTrade(row, trade, { instrument, sizeText, large }) {
-  const [time, price, size, side] = row.cells;
+function fillTrade(row, trade, { instrument, sizeText, tiers }) {
+  const [time, price, size, value, side] = row.cells;
+  const tier = tierOf(trade, tiers);
   setAttr(row, "data-gap", null);
   setAttr(row, "data-trade-id", trade.id);
   setAttr(row, "data-price", trade.price);
   setAttr(row, "data-quantity", trade.quantity);
   setAttr(row, "data-side", SIDES[trade.aggressor]);
-  setAttr(row, "data-large", trade.quantity > large);
-  setAttr(row, "title", `${utcTime(trade.time_ms, true)} UTC, trade ${trade.id}`);
+  setAttr(row, "data-large", tier > 0 ? tier : null);
+  setAttr(row, "title", `${utcTime(trade.time_ms, true)} UTC, trade ${trade.id}${TIER_WORDS[tier]}`);
   setText(time, utcTime(trade.time_ms));
   setText(price, fixed(trade.price, instrument?.price_decimals ?? 0));
   setText(size, sizeText(trade.quantity));
+  setText(value, valueText(worth(trade)));
   setText(side, `${ARROWS[trade.aggressor]} ${TAKERS[trade.aggressor]}`);
 }
 
@@ -228,18 +260,32 @@ function fillGap(row, missing) {
 }
 
 /**
+ * Format what a trade is worth: "950", "12.3K", "1.20M".
+ * @param {number} value in the quote asset
+ */
+function valueText(value) {
+  if (value >= 1e6) return `${fixed(value / 1e6, 2)}M`;
+  if (value >= 1e4) return `${fixed(value / 1e3, 1)}K`;
+  return fixed(value, value < 10 ? 2 : 0);
+}
+
+/**
  * @param {BalanceNodes} nodes
- * @param {Trade[]} trades
+ * @param {Flow} flow
+ * @param {number} spanMs
  * @param {Instrument | null} instrument
  */
-function paintBalance(nodes, trades, instrument) {
-  const { bought, sold, part } = tradeBalance(trades);
-  const text = quantityColumn(Math.max(bought, sold), Math.min(4, instrument?.quantity_decimals ?? 0));
-  setText(nodes.bought, part === null ? "" : `Bought ${text(bought)}`);
-  setText(
-    nodes.sold,
-    part === null ? "" : `${text(sold)} sold \u00b7 last ${counted(trades.length, "trade", "trades")}`,
-  );
+function paintBalance(nodes, flow, spanMs, instrument) {
+  const { bought, sold, buys, sells, part } = flow;
+  const decimals = instrument?.quantity_decimals ?? 0;
+  setText(nodes.bought, `Bought ${figure(bought, decimals)}`);
+  setText(nodes.buys, ` (${fixed(buys, 0)})`);
+  setText(nodes.sold, `${figure(sold, decimals)} sold`);
+  setText(nodes.sells, ` (${fixed(sells, 0)})`);
+  setText(nodes.span, flowNote(flow, spanMs));
+  const trades = (/** @type {number} */ count) => counted(count, "trade", "trades");
+  setAttr(nodes.box, "title", `Bought in ${trades(buys)}, sold in ${trades(sells)} over ${spanText(spanMs)} at most`);
+  for (const [name, value] of Object.entries({ bought, sold, buys, sells })) setAttr(nodes.box, `data-${name}`, value);
   setAttr(nodes.box, "data-known", part === null ? "no" : null);
   setFill(nodes.track, part ?? 0);
 }

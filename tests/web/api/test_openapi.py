@@ -28,6 +28,12 @@ ASKED = {
     "/sse?topics=nothing.BTCUSDT": 400,
     "/api/symbols": 200,
     "/api/watchlist": 200,
+    "/orderbook?group=10": 200,
+    "/orderbook?group=3": 400,
+    "/api/cost?notional=1000": 200,
+    "/api/cost?notional=x": 400,
+    "/api/explain/mid_price": 200,
+    "/api/explain/nothing": 404,
     "/api/proof": 200,
     "/api/proof/BTCUSDT": 200,
     "/api/proof/NOPE": 404,
@@ -43,7 +49,7 @@ ASKED = {
     "/api/gaps?start=x": 400,
     "/api/coverage?days=2": 200,
     "/api/coverage?days=8": 400,
-    "/api/history": 404,
+    "/api/history": 200,
     "/api/history?days=8": 400,
     "/api/session": 200,
     "/api/store": 200,
@@ -77,9 +83,10 @@ def check(path: str, status: int, content_type: str, body: bytes) -> None:
     Draft202012Validator(schema).validate(value)
 
 
-def candidates(path: str) -> tuple[str, str]:
-    """Return a path and its template."""
-    return path, path.rpartition("/")[0] + "/{symbol}"
+def candidates(path: str) -> tuple[str, ...]:
+    """Return a path and its possible templates."""
+    folder = path.rpartition("/")[0]
+    return path, folder + "/{symbol}", folder + "/{metric}"
 
 
 def paths_of(routes: Iterable[BaseRoute], prefix: str = "") -> set[str]:
@@ -185,6 +192,7 @@ async def test_errors_match_the_document(path: str, status: int) -> None:
         "store": {"kind": "sqlite", "ok": False, "detail": "the disk is full", "pending": 3, "since_ms": 1},
         "clock": {"ok": True, "since_ms": None, "detail": ""},
         "instruments": {"ok": True, "detail": ""},
+        "history": {"kind": "off", "ok": True, "since_ms": None, "detail": "", "bytes": 0},
         "versions": {},
     }
     async with serving(readiness=trouble) as web:
