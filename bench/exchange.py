@@ -1,9 +1,10 @@
 """An exchange at a fixed rate: every symbol's diffs in one batch, each id the time at which it was sent.
 
 It implements as much of Binance's protocol as the terminal uses. A diff's final update id is the time of sending in
-microseconds since the epoch, and a view has it as `last_update_id`: its reader can compute the latency from the
-exchange. The symbols' diffs are sent together within some ms, as on a real venue. There are no trades, so a view is the
-book, its metrics and its proof. Run as a program; it prints `ready` when it listens.
+tens of microseconds since the epoch, and a view has it as `last_update_id`: its reader can compute the latency from the
+exchange. A snapshot has the quantities at its id, so the terminal's comparisons agree. The symbols' diffs are sent
+together within some ms, as on a real venue. There are no trades, so a view is the book, its metrics and its proof. Run
+as a program; it prints `ready` when it listens.
 """
 
 import argparse
@@ -22,6 +23,9 @@ from aiohttp.typedefs import Handler
 START_TICKS, TICK = 6_183_763, 0.01
 LEVELS_CHANGED = 23
 """Changes a side in a diff: the mean of a recorded BTCUSDT session is 46 in all."""
+ID_NS = 10_000
+"""The time between two ids: a real exchange makes no more of them, and the terminal takes larger jumps for false."""
+IDS_PER_MS = 1_000_000 // ID_NS
 NEAR_RANK = 60.0
 """Mean distance of changes from the best price, in levels."""
 
@@ -34,7 +38,8 @@ class PacedExchange:
         self._period_s = 1 / rate_hz
         self._levels = levels
         self._rng = random.Random(seed)
-        self._last_id = _now_us()
+        self._quantities = {sign: [1.0] * levels for sign in (-1, 1)}  # of each side's levels, the best one first
+        self._last_id = _now_id()
         self._banned_until_s = time.monotonic() + ban_s
         self._sockets: dict[web.WebSocketResponse, set[str]] = {}
 
@@ -59,12 +64,18 @@ class PacedExchange:
     async def _send_diffs(self) -> None:
         bids, asks = self._changes(-1), self._changes(1)
         first_id = self._last_id + 1
-        self._last_id = max(_now_us(), first_id)
+        self._last_id = max(_now_id(), first_id)
         for symbol in self._symbols:
             stream = f"{symbol.lower()}@depth@100ms"
             readers = [socket for socket, streams in self._sockets.items() if stream in streams]
             if readers:
-                diff = {"e": "depthUpdate", "E": self._last_id // 1000, "s": symbol, "U": first_id, "u": self._last_id}
+                diff = {
+                    "e": "depthUpdate",
+                    "E": self._last_id // IDS_PER_MS,
+                    "s": symbol,
+                    "U": first_id,
+                    "u": self._last_id,
+                }
                 await send_each(
                     readers, orjson.dumps({"stream": stream, "data": {**diff, "b": bids, "a": asks}}).decode()
                 )
@@ -72,7 +83,10 @@ class PacedExchange:
     def _changes(self, sign: int) -> list[list[str]]:
         """Return levels near the best price with new quantities; no level is removed, so the book keeps its size."""
         ranks = {min(int(self._rng.expovariate(1 / NEAR_RANK)), self._levels - 1) for _ in range(2 * LEVELS_CHANGED)}
-        return [_level(sign, rank, self._rng.uniform(0.001, 3)) for rank in sorted(ranks)[:LEVELS_CHANGED]]
+        changed, quantities = sorted(ranks)[:LEVELS_CHANGED], self._quantities[sign]
+        for rank in changed:
+            quantities[rank] = self._rng.uniform(0.001, 3)
+        return [_level(sign, rank, quantities[rank]) for rank in changed]
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(compress=False)
@@ -98,7 +112,10 @@ class PacedExchange:
 
     async def _depth(self, request: web.Request) -> web.Response:
         count = min(self._levels, int(request.query.get("limit", "100")))
-        sides = {name: [_level(sign, rank, 1.0) for rank in range(count)] for name, sign in (("bids", -1), ("asks", 1))}
+        sides = {
+            name: [_level(sign, rank, quantity) for rank, quantity in enumerate(self._quantities[sign][:count])]
+            for name, sign in (("bids", -1), ("asks", 1))
+        }
         return _json({"lastUpdateId": self._last_id, **sides})
 
     async def _exchange_info(self, _: web.Request) -> web.Response:
@@ -108,7 +125,7 @@ class PacedExchange:
         ]
         common = {"status": "TRADING", "quoteAsset": "USDT", "filters": filters}
         rows = [{"symbol": s, "baseAsset": s.removesuffix("USDT"), **common} for s in self._symbols]
-        return _json({"timezone": "UTC", "serverTime": _now_us() // 1000, "rateLimits": [], "symbols": rows})
+        return _json({"timezone": "UTC", "serverTime": _now_id() // IDS_PER_MS, "rateLimits": [], "symbols": rows})
 
     async def _empty(self, _: web.Request) -> web.Response:
         return _json([])
@@ -126,8 +143,8 @@ def _level(sign: int, rank: int, quantity: float) -> list[str]:
     return [f"{next_tick * TICK:.8f}", f"{quantity:.8f}"]
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
+def _now_id() -> int:
+    return time.time_ns() // ID_NS
 
 
 def _json(body: Any) -> web.Response:

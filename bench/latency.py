@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.context import Context
-from bench.load import SENT, Window, load
+from bench.load import ID_S, SENT, Window, load
 from bench.processes import BenchError
 from bench.rows import PULSE, Against, Budget, Reading, Row
 from bench.services import valkey
@@ -34,7 +34,7 @@ def through_valkey(context: Context) -> dict[str, Window]:
 
 
 def _both(context: Context, ours: Terminal) -> dict[str, Window]:
-    sent_by_exchange = {"stamp": '"u":', "scale": 1e-6}
+    sent_by_exchange = {"stamp": '"u":', "scale": ID_S}
     return {
         FLOOR: _window(context, ours.exchange_port, EXCHANGE_STREAM, ours, sent_by_exchange),
         PULSE: _window(context, ours.port, BOOK, ours, SENT),

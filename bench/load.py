@@ -24,8 +24,10 @@ FIRST_SOURCE = 2
 """The first generator of several connects from 127.0.0.2: Linux takes any address of 127.0.0.0/8 as its own."""
 SATURATED_SHARE = 0.8
 """Generators that use more of their cores than this may themselves delay messages."""
+ID_S = 1e-5
+"""The paced exchange's ids are times of sending in this unit."""
 PUBLISHED: dict[str, Any] = {"stamp": '"timestamp":'}
-SENT: dict[str, Any] = {"stamp": '"last_update_id":', "scale": 1e-6}
+SENT: dict[str, Any] = {"stamp": '"last_update_id":', "scale": ID_S}
 """The stamps of a view: when it was made, and when the exchange sent the diff behind it."""
 
 

@@ -182,6 +182,7 @@ def soak(minutes: float, times: float, folder: Path) -> Findings:
             "PULSE_SPOOL_PATH": str(folder / "spool.ndjson"),
             "PULSE_LOG_LEVEL": "INFO",
             "PULSE_LOG_FORMAT": "json",
+            "PULSE_HISTORY_RING_MB": "4",  # full before the memory is judged: the default is full after an hour
         }
         with running(folder, SYMBOLS, port, settings) as ours:
             for program in (exchange, ours.program):
