@@ -43,8 +43,6 @@ export function createDrawing(charts, box) {
     lastValueVisible: false,
     priceLineVisible: false,
   });
-  /** @type {Charts.IPriceLine[]} */
-  let lines = [];
   const lastLine = candles.createPriceLine({ price: 0, lineWidth: 1, lineStyle: charts.LineStyle.Dotted });
   const volume = chart.addSeries(charts.HistogramSeries, {
     priceScaleId: "volume",
@@ -96,45 +94,6 @@ export function createDrawing(charts, box) {
       if (next === zone) return;
       zone = next;
       chart.applyOptions(zoneOptions(zone));
-    },
-    /**
-     * Draw horizontal lines at these prices, in place of others.
-     * @param {number[]} prices
-     */
-    setLines(prices) {
-      for (const line of lines) candles.removePriceLine(line);
-      const style = { lineWidth: /** @type {const} */ (1), color: colour.cursor };
-      lines = prices.map((price) => candles.createPriceLine({ price, ...style, title: "", axisLabelVisible: true }));
-    },
-    /**
-     * Return the bar's open and the price at a place of the chart; null beside the bars.
-     * @param {number} x
-     * @param {number} y
-     */
-    pointAt(x, y) {
-      const [time, price] = [chart.timeScale().coordinateToTime(x), candles.coordinateToPrice(y)];
-      return typeof time === "number" && price !== null ? { time, price } : null;
-    },
-    /**
-     * Return the place of a point; null where it is out of sight.
-     * @param {{time: number, price: number}} point
-     */
-    placeOf({ time, price }) {
-      const x = chart.timeScale().timeToCoordinate(/** @type {Charts.UTCTimestamp} */ (time));
-      const y = candles.priceToCoordinate(price);
-      return x === null || y === null ? null : { x, y };
-    },
-    /**
-     * Return how much the price differs over so many pixels of height.
-     * @param {number} pixels
-     */
-    priceOver(pixels) {
-      const [top, below] = [candles.coordinateToPrice(0), candles.coordinateToPrice(pixels)];
-      return top === null || below === null ? 0 : Math.abs(top - below);
-    },
-    /** The chart as it is drawn now. */
-    picture() {
-      return chart.takeScreenshot(true);
     },
     /** @param {Bar[]} bars */
     start(bars) {

@@ -79,8 +79,6 @@ export async function mount(frame, { repaint, commands, data, settings }) {
   nodes.body.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key] ?? 0;
     if (event.key === "Escape") drawing.point(null);
-    const pointed = hovered === null ? null : barAt(hovered, painted.bars, painted.last);
-    if (toolbox?.keyPressed(event, pointed)) return event.preventDefault();
     if (step === 0) return;
     event.preventDefault();
     const bar = stepped(painted.bars, painted.last, hovered, step * (event.shiftKey ? FAR_STEP : 1));
@@ -187,7 +185,7 @@ function fill({ section, head, body, streamAge }) {
     streamAge("kline", "candles-age"),
     element("p", { class: "panel-note chart-progress", "data-testid": "chart-progress" }),
   );
-  const label = "Candle chart: arrow keys read the candles, r measures from one, h draws a line at its close";
+  const label = "Candle chart: arrow keys read the candles";
   const toNow = { type: "button", class: "tool to-now", "data-testid": "to-now", hidden: true };
   body.append(
     element("div", { class: "chart-tools-place" }),
