@@ -34,10 +34,10 @@ def bits(values: list[float]) -> bytes:
     return struct.pack(f"{len(values)}d", *values)
 
 
-@given(whole, whole)
+@given(whole, st.lists(st.integers(-(2**61), 2**61)))
 @unhurried
 def test_whole_numbers(values: list[int], others: list[int]) -> None:
-    """As they are, and as differences."""
+    """As they are, and as differences, which have to be of 63 bits too."""
     writer = ColumnWriter()
     writer.ints(values)
     writer.deltas(others)
