@@ -103,6 +103,7 @@ class BinanceRest:
         self._false_rows = RepeatedTrouble(log, "rows of an answer quarantined rows=%s symbol=%s reason=%s")
         self._retry_gate = RetryGate(PROBE_EVERY_S)
         self.exchange_clock = ExchangeClock(clock)
+        self._asks_time = asyncio.Lock()
 
     def weight(self) -> tuple[int, int]:
         """Return the weight of the running minute, others at this address included, and how much of it is ours."""
@@ -114,8 +115,9 @@ class BinanceRest:
 
     async def learn_date(self) -> None:
         """Ask for the exchange's time, unless an answer has shown it. Raises ExchangeError."""
-        if not self.exchange_clock.is_known:
-            await self.time()
+        async with self._asks_time:  # one request answers all that wait for the date
+            if not self.exchange_clock.is_known:
+                await self._time()
 
     async def wait_until_reachable(self, max_s: float) -> None:
         """Wait until the exchange answers a call, at most `max_s` seconds.
@@ -185,6 +187,10 @@ class BinanceRest:
 
     async def time(self) -> RoundTrip:
         """Fetch the exchange's time; the round trip does not include the wait for the budget."""
+        async with self._asks_time:
+            return await self._time()
+
+    async def _time(self) -> RoundTrip:
         await self._wait_for_budget(_request_name("/api/v3/time", {}), self.venue.weights.time, Priority.DEFAULT)
         sent_ms, asked_ms = self._clock.wall_s() * 1000, self._clock.now_ms()
         body = _object((await self._call("/api/v3/time", {})).body)

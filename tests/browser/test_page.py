@@ -139,9 +139,9 @@ async def test_symbol_of_the_address_is_shown_once_the_listing_is_known(tmp_path
         async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
             await page.goto("about:blank")
             await page.goto(f"{pulse.url}/#LTCUSDT")
-            await page.wait_for_url(f"{pulse.url}/#BTCUSDT", wait_until="commit", timeout=WAIT_MS)
+            await page.wait_for_url(lambda url: "#BTCUSDT" in url, wait_until="commit", timeout=WAIT_MS)
             symbols = await pulse.get("/api/symbols")
-            await page.wait_for_url(f"{pulse.url}/#LTCUSDT", wait_until="commit", timeout=WAIT_MS)
+            await page.wait_for_url(lambda url: "#LTCUSDT" in url, wait_until="commit", timeout=WAIT_MS)
             await until_live(page)
 
     assert not symbols["is_listing_known"]
@@ -245,7 +245,7 @@ async def test_the_search_shows_any_listed_symbol(tmp_path: Path) -> None:
 
     assert truth is not None
     assert painted["bids"][0] == [float(text) for text in truth.bids[0]]
-    assert address.endswith("#DOGEUSDT")
+    assert "#DOGEUSDT" in address
     assert errors == []
 
 
@@ -460,12 +460,11 @@ async def test_a_page_of_another_origin_sends_the_token_itself(tmp_path: Path) -
 
 
 async def test_the_chart_shows_the_chosen_interval(exchange: SimulatedExchange, tmp_path: Path) -> None:
-    """A longer interval's bars are requested and updated, and the choice is stored."""
+    """A longer interval's bars are requested, and the choice is stored."""
     async with live(exchange, tmp_path) as pulse, opened(pulse) as (page, errors):
         await until_live(page)
-        asked = page.wait_for_event("requestfinished", lambda r: "interval=5m" in r.url and "limit=3" in r.url)
-        await page.click("[data-testid=intervals] [data-interval='5m']")
-        await asked
+        async with page.expect_event("requestfinished", lambda r: "interval=5m" in r.url):
+            await page.click("[data-testid=intervals] [data-interval='5m']")
         await page.reload()
         await page.wait_for_selector("[data-interval='5m'][aria-pressed=true]", timeout=WAIT_MS)
 

@@ -127,13 +127,13 @@ def test_large_texts_are_compressed_and_pictures_are_not(folder: Path) -> None:
 
 
 def test_first_load_is_small() -> None:
-    """The page with all that it names, chart library included, as a browser gets it: at most 130 KB."""
+    """The page with all that it names, chart library included, as a browser gets it: at most 130 KiB."""
     assets = read_page(STATIC)
     html = assets["/"].plain.decode()
     loaded = [assets["/"], *(assets[path[1:]] for path in re.findall(r'(?:src|href)="(\./v-[^"]+)"', html))]
 
     assert 4 < len(loaded) < 15
-    assert sum(len(asset.gzipped or asset.plain) for asset in loaded) <= 130_000
+    assert sum(len(asset.gzipped or asset.plain) for asset in loaded) <= 130 * 1024
 
 
 def test_modules_are_whole_without_their_comments(tmp_path: Path) -> None:

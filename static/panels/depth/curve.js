@@ -74,8 +74,8 @@ export function stepsOf(side, { low, high, most }, width, height) {
 }
 
 /**
- * Return the side and the depth at a place from 0 to 1 across the panel: of the nearest price at or before it, seen from
- * the best one. Null between the two best prices.
+ * Return the side and the depth at a place from 0 to 1 across the panel: of the nearest price at or before it, seen
+ * from the best one. Null between the two best prices.
  * @param {Curves} curves
  * @param {number} at
  * @returns {{side: "bid" | "ask", depth: Depth} | null}
