@@ -250,7 +250,7 @@ function paintTitle(model) {
  * @param {PanelModel} model
  */
 function paintMarket(nodes, { view, instrument, selected }) {
-  const assets = instrument === null ? null : `${instrument.base_asset}/${instrument.quote_asset}`;
+  const assets = !instrument?.base_asset ? null : `${instrument.base_asset}/${instrument.quote_asset}`;
   setText(nodes.market, assets ?? view?.symbol ?? selected);
   setText(nodes.venue, view === null ? "" : venueText(view.venue));
 }

@@ -270,6 +270,9 @@ async def test_a_replay_has_its_own_clock(tmp_path: Path) -> None:
         await expect(banner).to_contain_text("2024-08-08 23:5", timeout=WAIT_MS)
         await expect(banner).to_contain_text("times as fast", timeout=WAIT_MS)
         text = await banner.inner_text()
+        # A recording does not say what its symbol is made of.
+        await expect(page.get_by_test_id("market")).to_have_text("BTCUSDT replay")
+        await expect(page.locator(".ladder-unit option")).to_have_text(["base", "quote"])
 
     speed = float(text.partition(" times as fast")[0].rpartition(" ")[2])
     assert 3 < speed < 8

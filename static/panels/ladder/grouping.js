@@ -72,7 +72,7 @@ export function createGrouping(section, settings) {
     filledFor = key;
     const options = MULTIPLES.map((each) => option(String(each), groupText(each, instrument)));
     group.replaceChildren(option("", "Auto"), option(LEVELS, "Levels"), ...options);
-    unit.replaceChildren(option("", instrument.base_asset), option("quote", instrument.quote_asset));
+    unit.replaceChildren(option("", instrument.base_asset || "base"), option("quote", instrument.quote_asset || "quote"));
   }
 
   /** @param {PanelModel} model */
