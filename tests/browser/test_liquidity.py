@@ -83,7 +83,9 @@ async def test_automatic_groups_fill_the_rows_and_keys_change_them(exchange: Sim
         auto = int(await ladder.get_attribute("data-multiple") or 0)
         await page.keyboard.press("-")
         await page.wait_for_function(
-            f"() => {auto} > Number(document.querySelector('[data-testid=ladder]').dataset.multiple)"
+            "(auto) => { const now = Number(document.querySelector('[data-testid=ladder]').dataset.multiple);"
+            " return now > 0 && now < auto; }",
+            arg=auto,
         )
         finer = await ladder.get_attribute("data-multiple")
         assert f"group={finer}" in page.url

@@ -208,7 +208,7 @@ class VirtualExchange:
         path = urlsplit(url).path
         await asyncio.sleep(self.rng.uniform(0.01, 0.15))
         fault = self.rest_faults.next_for(path)
-        if fault is not None and path == "/api/v3/klines":
+        if fault is not None and path in ("/api/v3/klines", "/api/v3/time"):  # the date is asked for before candles are
             self.klines_failed_s = self.loop.time()
         if fault is not None and fault.hang_s:
             await asyncio.sleep(min(fault.hang_s, REQUEST_TIMEOUT_S))
