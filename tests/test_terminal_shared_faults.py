@@ -41,16 +41,19 @@ main()
 """
 """A process whose wall clock is set an hour ahead by SIGUSR1. Its bounds of time are three times the usual ones, so
 that a machine under load is not a fault by itself."""
-AUDIT = """
+AUDIT = (
+    """
 CREATE TABLE pulse.audit (
     at bigserial, writer text DEFAULT current_setting('application_name'), what text, symbol text
-);
+)""",
+    """
 CREATE FUNCTION pulse.note() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN INSERT INTO pulse.audit (what, symbol) VALUES (TG_TABLE_NAME, NEW.symbol); RETURN NULL; END $$;
-CREATE TRIGGER note AFTER INSERT OR UPDATE ON pulse.candles FOR EACH ROW EXECUTE FUNCTION pulse.note();
-CREATE TRIGGER note AFTER INSERT OR UPDATE ON pulse.fences FOR EACH ROW EXECUTE FUNCTION pulse.note();
-"""
-"""Notes who writes candles and who claims symbols, in the order in which the database does it."""
+BEGIN INSERT INTO pulse.audit (what, symbol) VALUES (TG_TABLE_NAME, NEW.symbol); RETURN NULL; END $$""",
+    "CREATE TRIGGER note AFTER INSERT OR UPDATE ON pulse.candles FOR EACH ROW EXECUTE FUNCTION pulse.note()",
+    "CREATE TRIGGER note AFTER INSERT OR UPDATE ON pulse.fences FOR EACH ROW EXECUTE FUNCTION pulse.note()",
+)
+"""Notes who writes candles and who claims symbols, in the order in which the database does it. Each is a transaction of
+its own: the processes write meanwhile, and locks on both tables at once could deadlock with theirs."""
 
 
 class Viewer:
@@ -150,7 +153,8 @@ async def scene_of(folder: Path, valkey: ValkeyServer, postgres_url: str) -> Asy
             pulses.append(await stack.enter_async_context(pulse))
             await pulse.until_live()
         with closing(psycopg.connect(postgres_url, autocommit=True)) as own:
-            own.execute(AUDIT)
+            for statement in AUDIT:
+                own.execute(statement)
         viewers = [Viewer(pulse) for pulse in pulses]
         for viewer in viewers:
             task = asyncio.create_task(viewer.run())
