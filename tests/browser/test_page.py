@@ -264,6 +264,7 @@ async def test_without_the_exchange_the_page_invents_nothing(tmp_path: Path) -> 
     assert halted == 0
     assert "cannot be reached" in body
     assert "last data" not in body
+    assert "Bought \u2013" in body  # what was traded is not known, which is not nothing
     assert "null" not in body
     assert errors == []
 

@@ -72,7 +72,8 @@ export function createGrouping(section, settings) {
     filledFor = key;
     const options = MULTIPLES.map((each) => option(String(each), groupText(each, instrument)));
     group.replaceChildren(option("", "Auto"), option(LEVELS, "Levels"), ...options);
-    unit.replaceChildren(option("", instrument.base_asset || "base"), option("quote", instrument.quote_asset || "quote"));
+    const { base_asset: base, quote_asset: quote } = instrument;
+    unit.replaceChildren(option("", base || "base"), option("quote", quote || "quote"));
   }
 
   /** @param {PanelModel} model */

@@ -3,7 +3,7 @@
 // trades costs only the trades that are new.
 
 import { element, find, setAttr, setFill, setText } from "../../dom.js";
-import { counted, figure, fixed, quantityColumn, utcTime } from "../../format.js";
+import { counted, figure, fixed, quantityColumn, UNKNOWN, utcTime } from "../../format.js";
 import { flowNote, flowOf, SPAN_MS, SPANS_MS, spanText, tierOf, tiersOf } from "../../tape_figures.js";
 import { TRADES_KEPT, tapeRows, worth } from "../../trade_list.js";
 import { createTools } from "./tools.js";
@@ -278,13 +278,15 @@ function valueText(value) {
 function paintBalance(nodes, flow, spanMs, instrument) {
   const { bought, sold, buys, sells, part } = flow;
   const decimals = instrument?.quantity_decimals ?? 0;
-  setText(nodes.bought, `Bought ${figure(bought, decimals)}`);
-  setText(nodes.buys, ` (${fixed(buys, 0)})`);
-  setText(nodes.sold, `${figure(sold, decimals)} sold`);
-  setText(nodes.sells, ` (${fixed(sells, 0)})`);
+  const hasTrades = flow.coveredMs > 0 || buys + sells > 0; // before the first one, nothing is known of the span
+  setText(nodes.bought, `Bought ${hasTrades ? figure(bought, decimals) : UNKNOWN}`);
+  setText(nodes.buys, hasTrades ? ` (${fixed(buys, 0)})` : "");
+  setText(nodes.sold, `${hasTrades ? figure(sold, decimals) : UNKNOWN} sold`);
+  setText(nodes.sells, hasTrades ? ` (${fixed(sells, 0)})` : "");
   setText(nodes.span, flowNote(flow, spanMs));
   const trades = (/** @type {number} */ count) => counted(count, "trade", "trades");
-  setAttr(nodes.box, "title", `Bought in ${trades(buys)}, sold in ${trades(sells)} over ${spanText(spanMs)} at most`);
+  const title = `Bought in ${trades(buys)}, sold in ${trades(sells)} over ${spanText(spanMs)} at most`;
+  setAttr(nodes.box, "title", hasTrades ? title : null);
   for (const [name, value] of Object.entries({ bought, sold, buys, sells })) setAttr(nodes.box, `data-${name}`, value);
   setAttr(nodes.box, "data-known", part === null ? "no" : null);
   setFill(nodes.track, part ?? 0);
