@@ -1,4 +1,4 @@
-"""Many symbols on one box: how soon all books are live and wholly known, and what they cost when nobody looks.
+"""Many symbols on one box: how soon all books are live and wholly known, and what they cost without viewers.
 
 The exchange is the paced one, ten diffs a second for each symbol; the terminal keeps to the request weights of the
 venue named, half of whose limit is its own. A ban is an exchange that refuses every REST call from the start, for some

@@ -1,6 +1,6 @@
 """Many symbols: what one costs at its real pace, watched or not, and how fast a watched one is among the others.
 
-All of it at ten diffs a second, each with 46 changes, with the CPU's caches cold. A symbol that nobody watches has a
+All of it at ten diffs a second, each with 46 changes, with the CPU's caches cold. A symbol without watchers has a
 view a second; one that is watched has a view with each diff, which is what every symbol had before.
 """
 
@@ -124,7 +124,7 @@ def _delay(context: Context, quantile: str) -> Reading:
 
 ROWS = (
     Row(
-        "watched-engine", "engine at its real pace, 100 symbols x 10 diffs/s: CPU per diff, nobody watching", "us",
+        "watched-engine", "engine at its real pace, 100 symbols x 10 diffs/s: CPU per diff, without watchers", "us",
         lambda context: _engine(context.once(engine_of_many)),
     ),
     Row(

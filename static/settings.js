@@ -47,7 +47,7 @@ export class Settings {
   }
 
   /**
-   * Return a choice; whoever paints by it is painted again when it changes.
+   * Return a choice; a panel that reads it while painting is painted again when it changes.
    * @param {string} name
    */
   get(name) {

@@ -1,4 +1,4 @@
-"""Reads one view for a reader that does not subscribe: a current one, also of a symbol that nobody watches.
+"""Reads one view for a reader that does not subscribe: a current one, also of a symbol without watchers.
 
 Such a symbol has a view a second. The reader subscribes until the next view comes, so one is made for it, wherever the
 symbol's views are made.
@@ -27,7 +27,7 @@ class _NextMessage:
 
 
 async def read_view(hub: Hub, symbol: str) -> bytes | None:
-    """Return the newest encoded view of a symbol, made just now where nobody watches it; None if there is none.
+    """Return the newest encoded view of a symbol, made just now where it has no watchers; None if there is none.
 
     Raises KeyError for an unknown symbol.
     """

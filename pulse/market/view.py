@@ -201,7 +201,7 @@ class Certificate:
 class View:
     """One complete view. Levels come best first, trades newest first.
 
-    `token` is that of the lease under which the view is published, set by whoever does that.
+    `token` is that of the lease under which the view is published, set by the relay.
     """
 
     seq: int

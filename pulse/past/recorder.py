@@ -42,7 +42,7 @@ TURN_ROWS = 64
 """Rows played in the thread before the loop's turn, which else would wait 5 ms for the interpreter."""
 TOO_FAST = "the recorder could not keep up"
 STOPPED = "the process was stopped"
-CLOSED = "nobody watched the symbol any more"
+CLOSED = "the symbol had no more watchers"
 NOT_WRITTEN = "the disk could not be written: {}"
 NOT_MADE = "the block before could not be made: {}"
 DIFFERS = "{} of the block, played again, differs from the live one at its end"

@@ -48,7 +48,7 @@ CLASSES: Mapping[str, type] = {
     if isinstance(cls, type) and cls.__module__ == module.__name__
 }
 NOT_KEPT = frozenset({"_handlers", "_origin", "_liquidity"})
-"""Fields of a market that whoever reads a state provides, or that only spare work: they begin anew."""
+"""Fields of a market that the reader of a state provides, or that only spare work: they begin anew."""
 KEYS, QUANTITIES = COLUMNS = ("_keys", "_quantities")
 """Fields of a side of a book that are kept as columns."""
 SENTINEL = (inf, 0.0)

@@ -1,6 +1,6 @@
 """The book in groups of prices, for GET /orderbook?group=, and GET /api/cost: what it costs to trade a sum now.
 
-Both answer with a message of the topic of the same kind, which is made for the request where nobody is subscribed.
+Both answer with a message of the topic of the same kind, which is made for the request where there is no subscriber.
 """
 
 import re
