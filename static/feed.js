@@ -271,7 +271,7 @@ export class Feed {
   /** @param {ErrorMessage} message */
   #refused({ id, parameter, detail, retry_after_s: retryAfterS }) {
     const followed = this.#followed.get(String(id));
-    if (followed === undefined) return; // a further topic: there is no message of it to drop
+    if (followed === undefined) return; // a further topic: its panels get no message
     if (parameter === "from_id") {
       this.#subscribe(followed, null); // this server has other trades
       return;
